@@ -1,0 +1,26 @@
+//! Values, ids, errors and pure policy: no I/O, no clock read outside `clock`.
+
+pub mod access_token;
+pub mod actor;
+pub mod api_key;
+pub mod clock;
+pub mod delivery;
+pub mod error;
+pub mod ids;
+pub mod limit;
+pub mod page;
+pub mod password;
+pub mod retry;
+pub mod scope;
+pub mod signature;
+pub mod text;
+pub mod usage;
+pub mod vault;
+pub mod webhook;
+
+pub use actor::{Actor, Permission, Role, Via};
+pub use clock::Clock;
+pub use error::{Error, FieldErrors, Noun, Rejection, Result};
+pub use ids::{
+    AccessTokenId, ApiKeyId, AttemptId, DeliveryId, EventId, MembershipId, TenantId, UserId, WebhookId,
+};

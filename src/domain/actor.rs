@@ -1,0 +1,148 @@
+//! Who acts, in which tenant, with which rights: the first argument of every service that changes something.
+
+use std::net::IpAddr;
+
+use super::error::{Error, Result};
+use super::ids::{ApiKeyId, TenantId, UserId};
+use super::scope::ScopeSet;
+
+crate::text_enum! {
+    /// What a user may do in a tenant (API.md, "Roles"). Later ones may more.
+    pub enum Role {
+        Viewer = "viewer",
+        Developer = "developer",
+        Admin = "admin",
+        Owner = "owner",
+    }
+}
+
+crate::text_enum! {
+    /// The door through which an actor came.
+    pub enum Via {
+        Page = "page",
+        Api = "api",
+        Cli = "cli",
+        System = "system",
+    }
+}
+
+/// What a service may demand of its actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    ReadKeys,
+    /// Create, edit and revoke keys; a developer only their own (see [`Actor::must_own`]).
+    WriteKeys,
+    VerifyKeys,
+    ReadWebhooks,
+    WriteWebhooks,
+    DeleteWebhooks,
+    /// See signing secrets; a developer only those of their own webhooks.
+    RevealSecrets,
+    ReadEvents,
+    /// Publish, redeliver, cancel.
+    WriteEvents,
+    ReadUsage,
+    WriteUsage,
+    ReadMembers,
+    WriteMembers,
+    ReadTenant,
+    WriteTenant,
+    ReadAudit,
+}
+
+impl Permission {
+    /// The scope that an access token or API key needs for it.
+    pub const fn scope(self) -> &'static str {
+        match self {
+            Self::ReadKeys => "keys:read",
+            Self::WriteKeys => "keys:write",
+            Self::VerifyKeys => "keys:verify",
+            Self::ReadWebhooks => "webhooks:read",
+            Self::WriteWebhooks | Self::DeleteWebhooks | Self::RevealSecrets => "webhooks:write",
+            Self::ReadEvents => "events:read",
+            Self::WriteEvents => "events:write",
+            Self::ReadUsage => "usage:read",
+            Self::WriteUsage => "usage:write",
+            Self::ReadMembers => "members:read",
+            Self::WriteMembers => "members:write",
+            Self::ReadTenant => "tenants:read",
+            Self::WriteTenant => "tenants:write",
+            Self::ReadAudit => "audit:read",
+        }
+    }
+
+    /// The least role that has it.
+    pub const fn role(self) -> Role {
+        match self {
+            Self::ReadKeys | Self::ReadWebhooks | Self::ReadEvents | Self::ReadUsage | Self::ReadTenant => Role::Viewer,
+            Self::WriteKeys | Self::VerifyKeys | Self::WriteWebhooks | Self::RevealSecrets | Self::WriteEvents | Self::WriteUsage => {
+                Role::Developer
+            }
+            Self::DeleteWebhooks | Self::ReadMembers | Self::WriteMembers | Self::WriteTenant | Self::ReadAudit => Role::Admin,
+        }
+    }
+}
+
+/// What an actor's rights rest on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authority {
+    /// A person, in a page or by an access token: role and scopes must both allow.
+    Person { role: Role, scopes: ScopeSet },
+    /// An API key: its scopes alone.
+    Key { id: ApiKeyId, scopes: ScopeSet },
+}
+
+/// Somebody acting in one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    pub tenant: TenantId,
+    pub user: Option<UserId>,
+    pub is_operator: bool,
+    pub authority: Authority,
+    pub via: Via,
+    /// For the audit log: an e-mail address, a key's hint, `system`.
+    pub label: String,
+    pub ip: Option<IpAddr>,
+    pub request_id: Option<String>,
+}
+
+impl Actor {
+    /// Refuses with 403 unless role and scopes allow it.
+    pub fn must(&self, permission: Permission) -> Result<()> {
+        let (role_allows, scopes) = match &self.authority {
+            Authority::Person { role, scopes } => (permission.role() <= *role, scopes),
+            Authority::Key { scopes, .. } => (true, scopes),
+        };
+        if !role_allows {
+            return Err(Error::forbidden(format!("this needs the role {} or higher", permission.role())));
+        }
+        if !scopes.allows(permission.scope()) {
+            return Err(Error::forbidden(format!("Missing required scopes: {}", permission.scope())));
+        }
+        Ok(())
+    }
+
+    /// Whether [`Actor::must`] would pass: for pages that hide what would be refused.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.must(permission).is_ok()
+    }
+
+    /// For acts that a developer may do to what is theirs only; admins and owners to everything.
+    pub fn must_own(&self, permission: Permission, owner: Option<UserId>) -> Result<()> {
+        self.must(permission)?;
+        match &self.authority {
+            Authority::Person { role, .. } if *role < Role::Admin && (owner.is_none() || owner != self.user) => {
+                Err(Error::forbidden("this belongs to somebody else: it needs the role admin or higher"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The key that acts, if it is one.
+    pub fn key(&self) -> Option<ApiKeyId> {
+        match self.authority {
+            Authority::Key { id, .. } => Some(id),
+            Authority::Person { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The one error of the product. It knows no HTTP and its text never contains its cause.
+
+use std::fmt;
+use std::time::Duration;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What lies beneath an [`Error`]: logged once at the boundary, never sent.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the request has fields that do not fit")]
+    Invalid(FieldErrors),
+    #[error("sign in, or present a valid access token")]
+    Unauthenticated,
+    /// The sentence says what is missing: a role, a scope.
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("no such {0}")]
+    NotFound(Noun),
+    /// The sentence says what it collides with.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    LimitReached(String),
+    #[error("too many attempts: wait and try again")]
+    Throttled { retry_after: Duration },
+    #[error("the service is not available just now: try again in a moment")]
+    Unavailable(#[source] Source),
+    #[error("something went wrong on our side")]
+    Bug(#[source] Source),
+}
+
+impl Error {
+    pub fn unavailable(source: impl Into<Source>) -> Self {
+        Self::Unavailable(source.into())
+    }
+
+    pub fn bug(source: impl Into<Source>) -> Self {
+        Self::Bug(source.into())
+    }
+
+    pub fn forbidden(sentence: impl Into<String>) -> Self {
+        Self::Forbidden(sentence.into())
+    }
+
+    pub fn conflict(sentence: impl Into<String>) -> Self {
+        Self::Conflict(sentence.into())
+    }
+
+    /// One field that does not fit.
+    pub fn field(field: impl Into<String>, rejection: Rejection) -> Self {
+        let mut errors = FieldErrors::default();
+        errors.add(field, rejection);
+        Self::Invalid(errors)
+    }
+}
+
+/// Why a value was refused: a stable code and a sentence that says what would fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub code: &'static str,
+    pub detail: String,
+}
+
+impl Rejection {
+    pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
+    pub fn required() -> Self {
+        Self::new("required", "is required")
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// As the client wrote it: `name`, `events[0]`.
+    pub field: String,
+    pub code: &'static str,
+    pub detail: String,
+}
+
+/// All fields of a request that do not fit, in the order in which they were found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldErrors(Vec<FieldError>);
+
+impl FieldErrors {
+    pub fn add(&mut self, field: impl Into<String>, rejection: Rejection) {
+        self.0.push(FieldError { field: field.into(), code: rejection.code, detail: rejection.detail });
+    }
+
+    /// Keeps the value, or notes why it was refused.
+    pub fn take<T>(&mut self, field: impl Into<String>, parsed: Result<T, Rejection>) -> Option<T> {
+        parsed.map_err(|rejection| self.add(field, rejection)).ok()
+    }
+
+    /// Parses each item; a refused one is noted as `field[index]`.
+    pub fn take_each<A: AsRef<str>, T>(
+        &mut self,
+        field: &str,
+        items: &[A],
+        parse: impl Fn(&str) -> Result<T, Rejection>,
+    ) -> Vec<T> {
+        let parsed = items.iter().enumerate();
+        parsed.filter_map(|(index, item)| self.take(format!("{field}[{index}]"), parse(item.as_ref()))).collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, FieldError> {
+        self.0.iter()
+    }
+
+    /// The message for a field, for the form that shows it; `events` also finds `events[2]`.
+    pub fn of(&self, field: &str) -> Option<&str> {
+        let is_same = |name: &str| name.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('['));
+        self.0.iter().find(|error| is_same(&error.field)).map(|error| error.detail.as_str())
+    }
+}
+
+impl From<FieldErrors> for Error {
+    fn from(errors: FieldErrors) -> Self {
+        Self::Invalid(errors)
+    }
+}
+
+/// Kinds of things that can be absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noun {
+    AccessToken,
+    ApiKey,
+    Attempt,
+    Delivery,
+    Event,
+    Membership,
+    Page,
+    SetupLink,
+    Tenant,
+    User,
+    Webhook,
+}
+
+impl fmt::Display for Noun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AccessToken => "access token",
+            Self::ApiKey => "API key",
+            Self::Attempt => "attempt",
+            Self::Delivery => "delivery",
+            Self::Event => "event",
+            Self::Membership => "membership",
+            Self::Page => "page",
+            Self::SetupLink => "setup link (it works once, until the first operator exists)",
+            Self::Tenant => "tenant",
+            Self::User => "user",
+            Self::Webhook => "webhook",
+        })
+    }
+}

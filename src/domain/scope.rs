@@ -1,0 +1,62 @@
+//! Scopes: names for what a key or token may do.
+
+use super::error::Rejection;
+
+/// Checks one scope: `^[A-Za-z0-9_.:*/-]{1,64}$`.
+pub fn parse(text: &str) -> Result<String, Rejection> {
+    let fits = (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.:*/-".contains(c));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(Rejection::new("scope", "must be 1 to 64 of letters, digits and _ . : * / -"))
+    }
+}
+
+/// The scopes that somebody holds. `*` allows everything, `orders:*` everything that begins with `orders:`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScopeSet(Vec<String>);
+
+impl ScopeSet {
+    pub fn new(scopes: Vec<String>) -> Self {
+        Self(scopes)
+    }
+
+    pub fn all() -> Self {
+        Self(vec!["*".to_owned()])
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+
+    pub fn allows(&self, wanted: &str) -> bool {
+        self.0.iter().any(|held| match held.strip_suffix('*') {
+            Some("") => true,
+            Some(stem) if stem.ends_with(':') => wanted.starts_with(stem),
+            _ => held == wanted,
+        })
+    }
+
+    /// Those of `wanted` that are not held, in their order.
+    pub fn missing(&self, wanted: &[String]) -> Vec<String> {
+        wanted.iter().filter(|scope| !self.allows(scope)).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_held_exactly_or_by_a_wildcard_at_a_colon() {
+        let held = ScopeSet::new(vec!["orders:*".into(), "stock:read".into(), "odd*".into()]);
+        assert!(held.allows("orders:read") && held.allows("stock:read"));
+        assert!(!held.allows("orders") && !held.allows("stock:write") && !held.allows("oddity"));
+        assert!(ScopeSet::all().allows("anything") && !ScopeSet::default().allows("anything"));
+        assert_eq!(held.missing(&["stock:write".into(), "orders:x".into()]), ["stock:write"]);
+    }
+}

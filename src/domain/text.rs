@@ -1,0 +1,123 @@
+//! Closed sets of words that stand as TEXT in Postgres and as strings on the wire.
+
+/// Makes an enum whose variants have one spelling everywhere: database, JSON, URL, page.
+#[macro_export]
+macro_rules! text_enum {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord,
+            diesel::expression::AsExpression, diesel::deserialize::FromSqlRow)]
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        $vis enum $name { $($(#[$vmeta])* $variant),* }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::domain::Rejection;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err($crate::domain::Rejection::new("choice", format!("must be one of {}", [$($text),*].join(", ")))),
+                }
+            }
+        }
+
+        impl diesel::serialize::ToSql<diesel::sql_types::Text, diesel::pg::Pg> for $name {
+            fn to_sql<'b>(&'b self, out: &mut diesel::serialize::Output<'b, '_, diesel::pg::Pg>) -> diesel::serialize::Result {
+                <str as diesel::serialize::ToSql<diesel::sql_types::Text, diesel::pg::Pg>>::to_sql(self.as_str(), out)
+            }
+        }
+
+        impl diesel::deserialize::FromSql<diesel::sql_types::Text, diesel::pg::Pg> for $name {
+            fn from_sql(bytes: diesel::pg::PgValue<'_>) -> diesel::deserialize::Result<Self> {
+                let text = <String as diesel::deserialize::FromSql<diesel::sql_types::Text, diesel::pg::Pg>>::from_sql(bytes)?;
+                Ok(text.parse::<Self>()?)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+use super::error::Rejection;
+
+/// A name people give to things: trimmed, 1 to 100 characters, no control characters.
+pub fn name(text: &str) -> Result<String, Rejection> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(Rejection::required());
+    }
+    line(text, 100)
+}
+
+/// One line of text of at most `max` characters.
+pub fn line(text: &str, max: usize) -> Result<String, Rejection> {
+    if max < text.chars().count() {
+        return Err(Rejection::new("too_long", format!("must be at most {max} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Rejection::new("control_character", "must not contain control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
+pub fn slug(text: &str) -> Result<String, Rejection> {
+    let is_edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = (1..=63).contains(&text.len())
+        && text.chars().all(|c| is_edge(c) || c == '-')
+        && text.starts_with(is_edge)
+        && text.ends_with(is_edge);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(Rejection::new("slug", "must be 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"))
+    }
+}
+
+/// A slug made from a name: `Acme Corp.` becomes `acme-corp`.
+pub fn slug_of(name: &str) -> String {
+    let mut slug = String::new();
+    for c in name.chars().flat_map(char::to_lowercase) {
+        if c.is_ascii_lowercase() || c.is_ascii_digit() {
+            slug.push(c);
+        } else if !slug.ends_with('-') && !slug.is_empty() {
+            slug.push('-');
+        }
+    }
+    slug.truncate(63);
+    let slug = slug.trim_end_matches('-');
+    if slug.is_empty() { "tenant".to_owned() } else { slug.to_owned() }
+}
+
+/// An e-mail address, lower-cased: something on both sides of one `@`, no spaces, at most 254 characters.
+pub fn email(text: &str) -> Result<String, Rejection> {
+    let text = text.trim().to_lowercase();
+    let fits = text.len() <= 254
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+        && matches!(text.split_once('@'), Some((local, host)) if !local.is_empty() && !host.is_empty() && !host.contains('@'));
+    if fits { Ok(text) } else { Err(Rejection::new("email", "must be an e-mail address")) }
+}

@@ -1,0 +1,286 @@
+//! The tables as Diesel sees them; `tests/it/migrations.rs` compares them with the database.
+
+diesel::table! {
+    access_tokens (id) {
+        id -> Int8,
+        user_id -> Int8,
+        tenant_id -> Nullable<Int8>,
+        name -> Text,
+        public_id -> Text,
+        hint -> Text,
+        pepper_id -> Text,
+        digest -> Bytea,
+        scopes -> Array<Text>,
+        expires_at -> Nullable<Timestamptz>,
+        last_used_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    api_keys (id) {
+        id -> Int8,
+        tenant_id -> Int8,
+        user_id -> Nullable<Int8>,
+        name -> Text,
+        description -> Nullable<Text>,
+        environment -> Text,
+        public_id -> Text,
+        key_prefix -> Text,
+        hint -> Text,
+        hash_algorithm -> Text,
+        pepper_id -> Text,
+        digest -> Text,
+        scopes -> Array<Text>,
+        rate_limit -> Int8,
+        rate_window_seconds -> Int8,
+        allowed_ips -> Array<Text>,
+        owner -> Nullable<Text>,
+        requires_owner -> Bool,
+        metadata -> Jsonb,
+        tags -> Array<Text>,
+        is_active -> Bool,
+        expires_at -> Nullable<Timestamptz>,
+        last_used_at -> Nullable<Timestamptz>,
+        last_used_ip -> Nullable<Text>,
+        revoked_at -> Nullable<Timestamptz>,
+        revoked_reason -> Nullable<Text>,
+        deleted_at -> Nullable<Timestamptz>,
+        version -> Int8,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    attempts (id) {
+        id -> Uuid,
+        tenant_id -> Int8,
+        delivery_id -> Uuid,
+        event_id -> Uuid,
+        event_type -> Text,
+        webhook_id -> Int8,
+        number -> Int8,
+        request_url -> Text,
+        request_headers -> Nullable<Jsonb>,
+        response_status -> Nullable<Int2>,
+        response_headers -> Nullable<Jsonb>,
+        response_body -> Nullable<Text>,
+        duration_ms -> Nullable<Int8>,
+        success -> Bool,
+        error_kind -> Nullable<Text>,
+        error -> Nullable<Text>,
+        remote_address -> Nullable<Text>,
+        created_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    audit_entries (id) {
+        id -> Int8,
+        tenant_id -> Nullable<Int8>,
+        user_id -> Nullable<Int8>,
+        actor -> Text,
+        via -> Text,
+        action -> Text,
+        target -> Text,
+        details -> Jsonb,
+        ip -> Nullable<Text>,
+        request_id -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    deliveries (id) {
+        id -> Uuid,
+        tenant_id -> Int8,
+        event_id -> Uuid,
+        event_type -> Text,
+        webhook_id -> Int8,
+        state -> Text,
+        attempts_made -> Int8,
+        attempts_max -> Int8,
+        next_attempt_at -> Nullable<Timestamptz>,
+        lease_token -> Nullable<Uuid>,
+        lease_until -> Nullable<Timestamptz>,
+        last_status -> Nullable<Int2>,
+        last_error -> Nullable<Text>,
+        created_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    events (id) {
+        id -> Uuid,
+        tenant_id -> Int8,
+        #[sql_name = "type"]
+        kind -> Text,
+        payload -> Text,
+        api_key_id -> Nullable<Int8>,
+        user_id -> Nullable<Int8>,
+        webhook_id -> Nullable<Int8>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (id) {
+        id -> Int8,
+        tenant_id -> Int8,
+        route -> Text,
+        key -> Text,
+        request_hash -> Bytea,
+        answer -> Nullable<Jsonb>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    instance_facts (name) {
+        name -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    memberships (id) {
+        id -> Int8,
+        tenant_id -> Int8,
+        user_id -> Int8,
+        role -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    one_time_links (id) {
+        id -> Int8,
+        purpose -> Text,
+        digest -> Bytea,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> Int8,
+        key_digest -> Bytea,
+        user_id -> Nullable<Int8>,
+        state -> Jsonb,
+        created_at -> Timestamptz,
+        last_seen_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    signing_secrets (id) {
+        id -> Int8,
+        tenant_id -> Int8,
+        webhook_id -> Int8,
+        sealed -> Bytea,
+        created_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    tenants (id) {
+        id -> Int8,
+        name -> Text,
+        slug -> Text,
+        plan -> Text,
+        is_active -> Bool,
+        key_prefix -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    usage_logs (id) {
+        id -> Int8,
+        tenant_id -> Int8,
+        api_key_id -> Int8,
+        request_id -> Text,
+        endpoint -> Text,
+        method -> Text,
+        status -> Int2,
+        outcome -> Text,
+        duration_us -> Int8,
+        cost -> Int8,
+        ip -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    usage_minutes (tenant_id, api_key_id, minute, endpoint, outcome, status) {
+        tenant_id -> Int8,
+        api_key_id -> Int8,
+        minute -> Timestamptz,
+        endpoint -> Text,
+        outcome -> Text,
+        status -> Int2,
+        total -> Int8,
+        cost -> Int8,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Int8,
+        email -> Text,
+        name -> Text,
+        password_hash -> Text,
+        is_operator -> Bool,
+        is_active -> Bool,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    webhooks (id) {
+        id -> Int8,
+        tenant_id -> Int8,
+        user_id -> Nullable<Int8>,
+        name -> Text,
+        url -> Text,
+        events -> Array<Text>,
+        is_active -> Bool,
+        payload_format -> Text,
+        signature_style -> Text,
+        timeout_seconds -> Int8,
+        max_in_flight -> Int8,
+        failing_since -> Nullable<Timestamptz>,
+        disabled_reason -> Nullable<Text>,
+        last_success_at -> Nullable<Timestamptz>,
+        deleted_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(access_tokens -> users (user_id));
+diesel::joinable!(access_tokens -> tenants (tenant_id));
+diesel::joinable!(memberships -> tenants (tenant_id));
+diesel::joinable!(memberships -> users (user_id));
+diesel::joinable!(api_keys -> users (user_id));
+diesel::joinable!(api_keys -> tenants (tenant_id));
+diesel::joinable!(webhooks -> users (user_id));
+diesel::joinable!(webhooks -> tenants (tenant_id));
+diesel::joinable!(signing_secrets -> webhooks (webhook_id));
+diesel::joinable!(deliveries -> webhooks (webhook_id));
+diesel::joinable!(deliveries -> events (event_id));
+diesel::joinable!(attempts -> deliveries (delivery_id));
+diesel::joinable!(attempts -> events (event_id));
+diesel::joinable!(attempts -> webhooks (webhook_id));
+diesel::joinable!(sessions -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(access_tokens, api_keys, attempts, audit_entries, deliveries, events, idempotency_keys, instance_facts, memberships, one_time_links, sessions, signing_secrets, tenants, usage_logs, usage_minutes, users, webhooks);

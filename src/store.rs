@@ -1,0 +1,6 @@
+//! All SQL of the product: one file per table, and the one door to the database.
+
+pub mod db;
+pub mod error;
+
+pub use db::{Db, Scope};
