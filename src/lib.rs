@@ -1,5 +1,7 @@
 //! Gatepost: API keys in, webhooks out. One binary, one Postgres.
 
 pub mod domain;
+pub mod model;
 pub mod schema;
+pub mod services;
 pub mod store;
