@@ -1,10 +1,16 @@
 //! The rules of the product: plain functions over a connection and an actor.
 
+pub mod accounts;
 pub mod audit;
+pub mod sessions;
+pub mod tenants;
 
 use std::net::IpAddr;
 
-use crate::domain::{UserId, Via};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::domain::{Error, Result, UserId, Via};
 
 /// Somebody who runs the instance, acting on it rather than in a tenant.
 #[derive(Debug, Clone)]
@@ -21,4 +27,11 @@ impl Operator {
     pub fn at_the_console() -> Self {
         Self { user: None, via: Via::Cli, label: "console".to_owned(), ip: None, request_id: None }
     }
+}
+
+/// 32 random bytes as base64url: for links, sessions and form tokens.
+pub fn random_token() -> Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| Error::bug(error.to_string()))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }

@@ -3,5 +3,10 @@
 pub mod audit_entries;
 pub mod db;
 pub mod error;
+pub mod memberships;
+pub mod one_time_links;
+pub mod sessions;
+pub mod tenants;
+pub mod users;
 
 pub use db::{Db, Scope};

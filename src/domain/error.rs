@@ -115,6 +115,11 @@ impl FieldErrors {
         parsed.filter_map(|(index, item)| self.take(format!("{field}[{index}]"), parse(item.as_ref()))).collect()
     }
 
+    /// Adds another request's refusals to these.
+    pub fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

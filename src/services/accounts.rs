@@ -1,0 +1,153 @@
+//! Users: how the first one comes in, how others are made, and signing in.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::PgConnection;
+use sha2::{Digest, Sha256};
+
+use super::audit::{self, Deed};
+use super::tenants::{self, NewTenant};
+use super::{Operator, random_token};
+use crate::domain::password::{self, Password};
+use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, UserId, text};
+use crate::model::{Tenant, User};
+use crate::store;
+use crate::store::notify::{self, Change};
+use crate::store::users::NewUser as NewUserRow;
+
+const SETUP: &str = "setup";
+const SETUP_LINK_LIVES: TimeDelta = TimeDelta::hours(24);
+
+/// A user to be made; the password is hashed already, since that takes tens of milliseconds.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    pub email: String,
+    pub name: String,
+    pub password_hash: String,
+    pub is_operator: bool,
+}
+
+impl NewUser {
+    /// Parses and hashes: call it off the async threads.
+    pub fn parse(email: &str, name: Option<&str>, password: &str, is_operator: bool) -> Result<Self> {
+        let mut errors = FieldErrors::default();
+        let email = errors.take("email", text::email(email));
+        let name = match name.filter(|name| !name.trim().is_empty()) {
+            Some(name) => errors.take("name", text::name(name)),
+            None => email.as_deref().map(|email| email.split('@').next().unwrap_or(email).to_owned()),
+        };
+        let password = errors.take("password", Password::parse(password));
+        match (email, name, password) {
+            (Some(email), Some(name), Some(password)) => {
+                Ok(Self { email, name, password_hash: password::hash(&password)?, is_operator })
+            }
+            _ => Err(errors.into()),
+        }
+    }
+}
+
+pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewUser, now: DateTime<Utc>) -> Result<User> {
+    if store::users::find_by_email(conn, &ask.email)?.is_some() {
+        return Err(Error::field("email", Rejection::new("taken", "belongs to a user already")));
+    }
+    let row = NewUserRow {
+        email: &ask.email,
+        name: &ask.name,
+        password_hash: &ask.password_hash,
+        is_operator: ask.is_operator,
+    };
+    let user = store::users::insert(conn, &row, now)?;
+    let deed = Deed::new("user.created", format!("user:{}", user.id)).with("is_operator", ask.is_operator);
+    audit::record_for_instance(conn, who, None, deed, now)?;
+    Ok(user)
+}
+
+/// What may be changed of a user; `None` leaves it.
+#[derive(Debug, Clone, Default)]
+pub struct UserChange {
+    pub name: Option<String>,
+    pub is_active: Option<bool>,
+}
+
+/// A deactivated user loses access at once: sessions, tokens and keys that require their owner.
+pub fn update(
+    conn: &mut PgConnection,
+    who: &Operator,
+    user: UserId,
+    change: UserChange,
+    now: DateTime<Utc>,
+) -> Result<User> {
+    let before = store::users::find(conn, user)?.ok_or(Error::NotFound(Noun::User))?;
+    let name = text::name(change.name.as_deref().unwrap_or(&before.name));
+    let name = name.map_err(|rejection| Error::field("name", rejection))?;
+    let is_active = change.is_active.unwrap_or(before.is_active);
+    let after = store::users::update(conn, user, &name, is_active, now)?.ok_or(Error::NotFound(Noun::User))?;
+    let deed = Deed::new("user.updated", format!("user:{user}"))
+        .with("before", serde_json::json!({"name": before.name, "is_active": before.is_active}))
+        .with("after", serde_json::json!({"name": after.name, "is_active": after.is_active}));
+    audit::record_for_instance(conn, who, None, deed, now)?;
+    notify::send(conn, &Change::Access)?;
+    Ok(after)
+}
+
+/// Makes the one-time setup token, as long as there is no user. An earlier unused one stops working.
+pub fn offer_setup(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Option<String>> {
+    if 0 < store::users::count(conn)? {
+        return Ok(None);
+    }
+    let token = random_token()?;
+    store::one_time_links::delete_unused(conn, SETUP)?;
+    store::one_time_links::insert(conn, SETUP, &digest(&token), now, now + SETUP_LINK_LIVES)?;
+    Ok(Some(token))
+}
+
+/// Whether the setup page may be shown for this token.
+pub fn may_set_up(conn: &mut PgConnection, token: &str, now: DateTime<Utc>) -> Result<()> {
+    let may = store::users::count(conn)? == 0 && store::one_time_links::is_live(conn, SETUP, &digest(token), now)?;
+    if may { Ok(()) } else { Err(Error::NotFound(Noun::SetupLink)) }
+}
+
+/// Makes the first operator and the first tenant, which the operator owns. Works once.
+pub fn set_up(
+    conn: &mut PgConnection,
+    token: &str,
+    user: &NewUser,
+    tenant: &NewTenant,
+    who: &Operator,
+    now: DateTime<Utc>,
+) -> Result<(User, Tenant)> {
+    if !store::one_time_links::redeem(conn, SETUP, &digest(token), now)? || 0 < store::users::count(conn)? {
+        return Err(Error::NotFound(Noun::SetupLink));
+    }
+    let user = create(conn, who, user, now)?;
+    let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
+    let tenant = tenants::create(conn, &who, tenant, now)?;
+    tenants::add_member(conn, &who, tenant.id, user.id, Role::Owner, now)?;
+    Ok((user, tenant))
+}
+
+/// What sign-in checks a password against; for an unknown address too, so that both take the same time.
+#[derive(Debug)]
+pub struct Credentials {
+    user: Option<User>,
+    password_hash: Option<String>,
+}
+
+pub fn credentials(conn: &mut PgConnection, email: &str) -> Result<Credentials> {
+    let email = email.trim().to_lowercase();
+    let found = store::users::find_with_password(conn, &email)?;
+    let (user, password_hash) = found.unzip();
+    Ok(Credentials { user, password_hash })
+}
+
+impl Credentials {
+    /// The user, if the password is theirs and they are active. Takes tens of milliseconds: keep it off the async threads.
+    pub fn check(self, password: &str) -> Option<User> {
+        let hash = self.password_hash.as_deref().unwrap_or(password::NOBODYS_HASH);
+        let is_right = password::verify(hash, password);
+        self.user.filter(|user| is_right && user.is_active)
+    }
+}
+
+pub(super) fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}

@@ -1,0 +1,35 @@
+//! Where somebody who is signed in sits: as whom, in which tenant, with which role.
+
+use diesel::pg::PgConnection;
+
+use crate::domain::{Result, Role, TenantId, UserId};
+use crate::model::{Tenant, User};
+use crate::store;
+
+/// How many tenants an operator is offered to switch to.
+const OFFERED: i64 = 100;
+
+#[derive(Debug, Clone)]
+pub struct Seat {
+    pub user: User,
+    /// The tenant that was chosen, or the first one; `None` for somebody who belongs nowhere.
+    pub here: Option<(Tenant, Role)>,
+    pub tenants: Vec<Tenant>,
+}
+
+/// `None` where the user no longer exists or is not active. An operator acts as owner in every tenant.
+pub fn seat(conn: &mut PgConnection, user: UserId, chosen: Option<TenantId>) -> Result<Option<Seat>> {
+    let Some(user) = store::users::find(conn, user)?.filter(|user| user.is_active) else { return Ok(None) };
+    let mut places = store::memberships::list_of_user(conn, user.id)?;
+    if user.is_operator {
+        let rest = store::tenants::list(conn, OFFERED, 0)?;
+        let rest = rest.into_iter().filter(|tenant| places.iter().all(|(known, _)| known.id != tenant.id));
+        let rest: Vec<_> = rest.map(|tenant| (tenant, Role::Owner)).collect();
+        places.extend(rest);
+        for (_, role) in &mut places {
+            *role = Role::Owner;
+        }
+    }
+    let here = places.iter().find(|(tenant, _)| Some(tenant.id) == chosen).or(places.first()).cloned();
+    Ok(Some(Seat { user, here, tenants: places.into_iter().map(|(tenant, _)| tenant).collect() }))
+}

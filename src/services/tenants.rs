@@ -1,0 +1,120 @@
+//! Tenants and who works in them.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+
+use super::Operator;
+use super::audit::{self, Deed};
+use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, TenantId, UserId, text};
+use crate::model::{Membership, Tenant};
+use crate::store;
+use crate::store::notify::{self, Change};
+
+pub const PLANS: [&str; 3] = ["free", "pro", "unlimited"];
+
+/// A tenant to be made. Without a slug, one is made from the name.
+#[derive(Debug, Clone)]
+pub struct NewTenant {
+    pub name: String,
+    pub slug: String,
+    pub plan: String,
+}
+
+impl NewTenant {
+    pub fn parse(name: &str, slug: Option<&str>, plan: Option<&str>) -> Result<Self> {
+        let mut errors = FieldErrors::default();
+        let name = errors.take("name", text::name(name));
+        let slug = match slug.filter(|slug| !slug.is_empty()) {
+            Some(slug) => errors.take("slug", text::slug(slug)),
+            None => name.as_deref().map(text::slug_of),
+        };
+        let plan = errors.take("plan", parse_plan(plan.unwrap_or("free")));
+        match (name, slug, plan) {
+            (Some(name), Some(slug), Some(plan)) => Ok(Self { name, slug, plan }),
+            _ => Err(errors.into()),
+        }
+    }
+}
+
+fn parse_plan(text: &str) -> Result<String, Rejection> {
+    if PLANS.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err(Rejection::new("choice", format!("must be one of {}", PLANS.join(", "))))
+    }
+}
+
+/// What may be changed of a tenant; `None` leaves it.
+#[derive(Debug, Clone, Default)]
+pub struct TenantChange {
+    pub name: Option<String>,
+    pub plan: Option<String>,
+    pub is_active: Option<bool>,
+}
+
+/// A tenant by its id or its slug.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TenantRef {
+    Id(TenantId),
+    Slug(String),
+}
+
+pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewTenant, now: DateTime<Utc>) -> Result<Tenant> {
+    if store::tenants::find_by_slug(conn, &ask.slug)?.is_some() {
+        return Err(Error::field("slug", Rejection::new("taken", "is taken already: choose another")));
+    }
+    let tenant = store::tenants::insert(conn, &ask.name, &ask.slug, &ask.plan, now)?;
+    let deed = Deed::new("tenant.created", format!("tenant:{}", tenant.id)).with("slug", ask.slug.as_str());
+    audit::record_for_instance(conn, who, Some(tenant.id), deed, now)?;
+    Ok(tenant)
+}
+
+pub fn find(conn: &mut PgConnection, tenant: &TenantRef) -> Result<Tenant> {
+    let found = match tenant {
+        TenantRef::Id(id) => store::tenants::find(conn, *id)?,
+        TenantRef::Slug(slug) => store::tenants::find_by_slug(conn, slug)?,
+    };
+    found.ok_or(Error::NotFound(Noun::Tenant))
+}
+
+/// Changes a tenant; a suspended one's keys are refused and its deliveries wait.
+pub fn update(
+    conn: &mut PgConnection,
+    who: &Operator,
+    tenant: TenantId,
+    change: TenantChange,
+    now: DateTime<Utc>,
+) -> Result<Tenant> {
+    let before = find(conn, &TenantRef::Id(tenant))?;
+    let mut errors = FieldErrors::default();
+    let name = errors.take("name", text::name(change.name.as_deref().unwrap_or(&before.name)));
+    let plan = errors.take("plan", parse_plan(change.plan.as_deref().unwrap_or(&before.plan)));
+    let (Some(name), Some(plan)) = (name, plan) else { return Err(errors.into()) };
+    let is_active = change.is_active.unwrap_or(before.is_active);
+    let after = store::tenants::update(conn, tenant, &name, &plan, is_active, now)?;
+    let after = after.ok_or(Error::NotFound(Noun::Tenant))?;
+    let deed = Deed::new("tenant.updated", format!("tenant:{tenant}"))
+        .with("before", serde_json::json!({"name": before.name, "plan": before.plan, "is_active": before.is_active}))
+        .with("after", serde_json::json!({"name": after.name, "plan": after.plan, "is_active": after.is_active}));
+    audit::record_for_instance(conn, who, Some(tenant), deed, now)?;
+    notify::send(conn, &Change::Tenant(tenant))?;
+    Ok(after)
+}
+
+pub fn add_member(
+    conn: &mut PgConnection,
+    who: &Operator,
+    tenant: TenantId,
+    user: UserId,
+    role: Role,
+    now: DateTime<Utc>,
+) -> Result<Membership> {
+    if store::users::find(conn, user)?.is_none() {
+        return Err(Error::NotFound(Noun::User));
+    }
+    let membership = store::memberships::insert(conn, tenant, user, role, now)?;
+    let deed = Deed::new("member.added", format!("user:{user}")).with("role", role.as_str());
+    audit::record_for_instance(conn, who, Some(tenant), deed, now)?;
+    notify::send(conn, &Change::Access)?;
+    Ok(membership)
+}

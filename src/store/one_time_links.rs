@@ -1,0 +1,50 @@
+//! Queries on `one_time_links`.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+
+use crate::domain::Result;
+use crate::schema::one_time_links;
+
+pub fn insert(
+    conn: &mut PgConnection,
+    purpose: &str,
+    digest: &[u8],
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<()> {
+    let row = (
+        one_time_links::purpose.eq(purpose),
+        one_time_links::digest.eq(digest),
+        one_time_links::created_at.eq(now),
+        one_time_links::expires_at.eq(expires_at),
+    );
+    diesel::insert_into(one_time_links::table).values(row).execute(conn)?;
+    Ok(())
+}
+
+pub fn is_live(conn: &mut PgConnection, purpose: &str, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {
+    let live = one_time_links::table
+        .filter(one_time_links::purpose.eq(purpose))
+        .filter(one_time_links::digest.eq(digest))
+        .filter(one_time_links::used_at.is_null())
+        .filter(one_time_links::expires_at.gt(now));
+    Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn)?)
+}
+
+/// Uses a link up. Of several who try at once, one succeeds.
+pub fn redeem(conn: &mut PgConnection, purpose: &str, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {
+    let live = one_time_links::table
+        .filter(one_time_links::purpose.eq(purpose))
+        .filter(one_time_links::digest.eq(digest))
+        .filter(one_time_links::used_at.is_null())
+        .filter(one_time_links::expires_at.gt(now));
+    Ok(diesel::update(live).set(one_time_links::used_at.eq(now)).execute(conn)? == 1)
+}
+
+/// Forgets the links for a purpose that nobody used.
+pub fn delete_unused(conn: &mut PgConnection, purpose: &str) -> Result<()> {
+    let unused = one_time_links::table.filter(one_time_links::purpose.eq(purpose)).filter(one_time_links::used_at.is_null());
+    diesel::delete(unused).execute(conn)?;
+    Ok(())
+}

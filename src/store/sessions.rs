@@ -1,0 +1,77 @@
+//! Queries on `sessions`, found by the digest of their key.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::prelude::*;
+use serde_json::Value;
+
+use crate::domain::{Result, UserId};
+use crate::model::Session;
+use crate::schema::sessions;
+
+pub fn find_live(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<Option<Session>> {
+    let found = Session::query().filter(sessions::key_digest.eq(digest)).filter(sessions::expires_at.gt(now));
+    Ok(found.first(conn).optional()?)
+}
+
+pub fn insert(
+    conn: &mut PgConnection,
+    digest: &[u8],
+    user: Option<UserId>,
+    state: &Value,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<()> {
+    diesel::insert_into(sessions::table)
+        .values((
+            sessions::key_digest.eq(digest),
+            sessions::user_id.eq(user),
+            sessions::state.eq(state),
+            sessions::created_at.eq(now),
+            sessions::last_seen_at.eq(now),
+            sessions::expires_at.eq(expires_at),
+        ))
+        .execute(conn)?;
+    Ok(())
+}
+
+/// Whether there was such a session.
+pub fn update_state(conn: &mut PgConnection, digest: &[u8], user: Option<UserId>, state: &Value) -> Result<bool> {
+    let changed = diesel::update(sessions::table.filter(sessions::key_digest.eq(digest)))
+        .set((sessions::user_id.eq(user), sessions::state.eq(state)))
+        .execute(conn)?;
+    Ok(changed == 1)
+}
+
+/// Prolongs a session by `idle`, up to its absolute end; at most once a minute, so that reading pages writes little.
+pub fn touch(
+    conn: &mut PgConnection,
+    digest: &[u8],
+    now: DateTime<Utc>,
+    idle: TimeDelta,
+    absolute: TimeDelta,
+) -> Result<()> {
+    use diesel::dsl::sql;
+    use diesel::sql_types::{Interval, Timestamptz};
+    let end = sql::<Timestamptz>("least(")
+        .bind::<Timestamptz, _>(now + idle)
+        .sql(", created_at + ")
+        .bind::<Interval, _>(absolute)
+        .sql(")");
+    diesel::update(sessions::table)
+        .filter(sessions::key_digest.eq(digest))
+        .filter(sessions::last_seen_at.lt(now - TimeDelta::minutes(1)))
+        .set((sessions::last_seen_at.eq(now), sessions::expires_at.eq(end)))
+        .execute(conn)?;
+    Ok(())
+}
+
+pub fn delete(conn: &mut PgConnection, digest: &[u8]) -> Result<()> {
+    diesel::delete(sessions::table.filter(sessions::key_digest.eq(digest))).execute(conn)?;
+    Ok(())
+}
+
+/// Removes sessions that have ended, `limit` at a time; returns how many.
+pub fn delete_ended(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<usize> {
+    let ended = sessions::table.filter(sessions::expires_at.le(now)).select(sessions::id).limit(limit);
+    Ok(diesel::delete(sessions::table.filter(sessions::id.eq_any(ended))).execute(conn)?)
+}

@@ -1,0 +1,61 @@
+//! Queries on `users`.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+
+use crate::domain::{Result, UserId};
+use crate::model::User;
+use crate::schema::users;
+
+pub struct NewUser<'a> {
+    pub email: &'a str,
+    pub name: &'a str,
+    pub password_hash: &'a str,
+    pub is_operator: bool,
+}
+
+pub fn insert(conn: &mut PgConnection, user: &NewUser<'_>, now: DateTime<Utc>) -> Result<User> {
+    let row = (
+        users::email.eq(user.email),
+        users::name.eq(user.name),
+        users::password_hash.eq(user.password_hash),
+        users::is_operator.eq(user.is_operator),
+        users::created_at.eq(now),
+        users::updated_at.eq(now),
+    );
+    Ok(diesel::insert_into(users::table).values(row).returning(User::as_returning()).get_result(conn)?)
+}
+
+pub fn find(conn: &mut PgConnection, user: UserId) -> Result<Option<User>> {
+    Ok(User::query().filter(users::id.eq(user)).first(conn).optional()?)
+}
+
+pub fn find_by_email(conn: &mut PgConnection, email: &str) -> Result<Option<User>> {
+    Ok(User::query().filter(users::email.eq(email)).first(conn).optional()?)
+}
+
+/// The user and their password's hash: for sign-in alone.
+pub fn find_with_password(conn: &mut PgConnection, email: &str) -> Result<Option<(User, String)>> {
+    let found = users::table.filter(users::email.eq(email)).select((User::as_select(), users::password_hash));
+    Ok(found.first(conn).optional()?)
+}
+
+pub fn list(conn: &mut PgConnection, limit: i64, offset: i64) -> Result<Vec<User>> {
+    Ok(User::query().order(users::id).limit(limit).offset(offset).load(conn)?)
+}
+
+pub fn count(conn: &mut PgConnection) -> Result<i64> {
+    Ok(users::table.count().get_result(conn)?)
+}
+
+pub fn update(
+    conn: &mut PgConnection,
+    user: UserId,
+    name: &str,
+    is_active: bool,
+    now: DateTime<Utc>,
+) -> Result<Option<User>> {
+    let set = (users::name.eq(name), users::is_active.eq(is_active), users::updated_at.eq(now));
+    let changed = diesel::update(users::table.filter(users::id.eq(user))).set(set);
+    Ok(changed.returning(User::as_returning()).get_result(conn).optional()?)
+}

@@ -1,0 +1,45 @@
+//! Forms of pages: read, checked against forgery, decoded.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_session::SessionExt;
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+use serde::de::DeserializeOwned;
+
+use super::csrf;
+use super::json::{LARGE_BODY_LIMIT, read};
+use super::problem::Fail;
+use crate::domain::{Error, Rejection};
+
+/// A form that this session was shown. Its type names every field except the token.
+pub struct CheckedForm<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest for CheckedForm<T> {
+    type Error = Fail;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Fail>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload, session) = (request.clone(), payload.take(), request.get_session());
+        Box::pin(async move {
+            let body = read(payload, LARGE_BODY_LIMIT).await?;
+            let (mut token, mut fields) = (None, url::form_urlencoded::Serializer::new(String::new()));
+            for (name, value) in url::form_urlencoded::parse(&body) {
+                if name == csrf::FIELD {
+                    token = Some(value.into_owned());
+                } else {
+                    fields.append_pair(&name, &value);
+                }
+            }
+            csrf::check(&request, &session, token.as_deref())?;
+            let form = serde_html_form::from_str(&fields.finish());
+            let form = form.map_err(|error| Error::field("form", Rejection::new("form", error.to_string())))?;
+            Ok(Self(form))
+        })
+    }
+}
+
+/// The form of a button: nothing but the token.
+#[derive(Debug, serde::Deserialize)]
+pub struct Nothing {}

@@ -1,0 +1,152 @@
+//! JSON bodies and query strings of the API, with errors that name the field (FORMATS.md §4).
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{Bytes, BytesMut};
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::StreamExt;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::problem::{Fail, Problem};
+use crate::domain::{Error, Rejection};
+
+/// Bytes of a body that an ordinary route takes.
+pub const BODY_LIMIT: usize = 256 * 1024;
+/// Bytes of a body that publishing and usage ingestion take.
+pub const LARGE_BODY_LIMIT: usize = 1024 * 1024;
+
+/// A JSON body of at most `LIMIT` bytes. An empty one is read as `{}`.
+pub struct Json<T, const LIMIT: usize = BODY_LIMIT>(pub T);
+
+impl<T: DeserializeOwned, const LIMIT: usize> FromRequest for Json<T, LIMIT> {
+    type Error = Fail;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Fail>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let accepted = accept(request);
+        let payload = payload.take();
+        Box::pin(async move {
+            accepted?;
+            let body = read(payload, LIMIT).await?;
+            Ok(Self(parse(&body)?))
+        })
+    }
+}
+
+/// `curl -d` says `application/x-www-form-urlencoded` and means JSON.
+fn accept(request: &HttpRequest) -> Result<(), Fail> {
+    let Some(value) = request.headers().get(CONTENT_TYPE) else { return Ok(()) };
+    let kind = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = kind == "application/json" || kind.ends_with("+json") || kind == "application/x-www-form-urlencoded";
+    if is_json || kind.is_empty() {
+        return Ok(());
+    }
+    let says = format!("the content type {kind} is not understood: send application/json");
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says).into())
+}
+
+/// Reads a body, refusing it as soon as it is over the limit.
+pub async fn read(mut payload: Payload, limit: usize) -> Result<Bytes, Fail> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Problem::of_status(StatusCode::BAD_REQUEST))?;
+        if limit < body.len().saturating_add(chunk.len()) {
+            let says = format!("the body is larger than {} KiB", limit / 1024);
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", says).into());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Unparseable text is 400; JSON that does not fit is 422 and names the field.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
+    let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
+    // All of the text first, so that what is not JSON is 400 even where a field is missing too.
+    serde_json::from_slice::<IgnoredAny>(body).map_err(|error| malformed(&error))?;
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let says = error.inner().to_string();
+        let says = says.split(" at line ").next().unwrap_or_default();
+        field_refusal(&error.path().to_string(), says).into()
+    })
+}
+
+/// serde names a missing or unknown field in its sentence, and the object that lacks it in its path.
+fn field_refusal(path: &str, says: &str) -> Error {
+    let parent = if path == "." { "" } else { path };
+    let inside = |name: &str| match parent {
+        "" => name.to_owned(),
+        _ if parent == name || parent.ends_with(&format!(".{name}")) => parent.to_owned(),
+        _ => format!("{parent}.{name}"),
+    };
+    let named = |prefix: &str| says.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
+    if let Some(name) = named("missing field `") {
+        return Error::field(inside(name), Rejection::required());
+    }
+    if let Some(name) = named("unknown field `") {
+        return Error::field(inside(name), Rejection::new("unknown", "is not a field of this request"));
+    }
+    let field = if parent.is_empty() { "body" } else { parent };
+    Error::field(field, Rejection::new("type", says.to_owned()))
+}
+
+fn malformed(error: &serde_json::Error) -> Fail {
+    let says = format!("the body is not JSON: line {}, column {}", error.line(), error.column());
+    Problem::new(StatusCode::BAD_REQUEST, "malformed_json", says).into()
+}
+
+/// The query string, with the same rules for fields that do not fit.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = Fail;
+    type Future = std::future::Ready<Result<Self, Fail>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let reader = serde_html_form::Deserializer::new(url::form_urlencoded::parse(request.query_string().as_bytes()));
+        let parsed = serde_path_to_error::deserialize(reader).map(Self);
+        std::future::ready(parsed.map_err(|error| {
+            let path = error.path().to_string();
+            field_refusal(&path, &error.inner().to_string()).into()
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only parsed")]
+    struct Ask {
+        name: String,
+        #[serde(default)]
+        events: Vec<String>,
+    }
+
+    fn refused(body: &str) -> (u16, String) {
+        let problem = parse::<Ask>(body.as_bytes()).unwrap_err().problem;
+        (problem.status.as_u16(), problem.errors.iter().map(|error| error.field.clone()).collect())
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        assert_eq!(refused("{"), (400, String::new()));
+        assert_eq!(refused("{} x"), (400, String::new()));
+        assert_eq!(refused(r#"{"name": "a"} x"#), (400, String::new()));
+        assert_eq!(refused("{}"), (422, "name".into()));
+        assert_eq!(refused(""), (422, "name".into()));
+        assert_eq!(refused(r#"{"name": 7}"#), (422, "name".into()));
+        assert_eq!(refused(r#"{"name": "a", "role": "x"}"#), (422, "role".into()));
+        assert_eq!(refused(r#"{"name": "a", "events": ["x", 7]}"#), (422, "events[1]".into()));
+        assert_eq!(refused("[]"), (422, "name".into()));
+    }
+}

@@ -1,0 +1,56 @@
+//! Pages for people, and how they answer.
+
+use actix_session::Session;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use actix_web::web::to;
+use askama::Template;
+
+use super::flash::{self, Flash};
+use super::problem::Answer;
+use super::routes::{Door, Entry, get, post};
+use crate::domain::Error;
+
+pub mod sessions;
+pub mod setup;
+
+/// The routes for people. A literal segment comes before a parameter in its place.
+pub fn routes() -> Vec<Entry> {
+    vec![
+        get(Door::Page, "/setup", || to(setup::new)),
+        post(Door::Page, "/setup", || to(setup::create)),
+        get(Door::Page, "/sign-in", || to(sessions::new)),
+        post(Door::Page, "/sign-in", || to(sessions::create)),
+        post(Door::Page, "/sign-out", || to(sessions::destroy)),
+        post(Door::Page, "/tenant", || to(sessions::switch)),
+    ]
+}
+
+/// A page; never kept by caches, since all of them are somebody's own.
+pub fn page(view: &impl Template) -> Answer {
+    rendered(StatusCode::OK, view)
+}
+
+/// The form again, with the messages at its fields.
+pub fn unprocessable(view: &impl Template) -> Answer {
+    rendered(StatusCode::UNPROCESSABLE_ENTITY, view)
+}
+
+pub fn rendered(status: StatusCode, view: &impl Template) -> Answer {
+    let html = view.render().map_err(Error::bug)?;
+    Ok(HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(html))
+}
+
+/// After a change: go on there, and say what was done.
+pub fn see_other(session: &Session, url: impl AsRef<str>, said: Flash) -> Answer {
+    flash::set(session, &said);
+    go(url)
+}
+
+pub fn go(url: impl AsRef<str>) -> Answer {
+    Ok(HttpResponse::SeeOther().insert_header((LOCATION, url.as_ref())).finish())
+}

@@ -1,0 +1,125 @@
+//! First start: the one-time link makes the first operator and their tenant.
+
+use actix_session::Session;
+use actix_web::HttpRequest;
+use actix_web::web::Data;
+use askama::Template;
+use serde::Deserialize;
+
+use super::{page, see_other, sessions, unprocessable};
+use crate::domain::{Error, FieldErrors};
+use crate::services::accounts::{self, NewUser};
+use crate::services::tenants::NewTenant;
+use crate::store::Scope;
+use crate::web::auth::visitor;
+use crate::web::flash::Flash;
+use crate::web::forms::CheckedForm;
+use crate::web::json::Query;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::{csrf, urls};
+
+#[derive(Template)]
+#[template(path = "setup/new.html")]
+pub struct New {
+    pub csrf: String,
+    pub database: String,
+    pub form: SetupForm,
+    pub errors: FieldErrors,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetupForm {
+    #[serde(default)]
+    pub token: String,
+    #[serde(default)]
+    pub email: String,
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub password: String,
+    #[serde(default)]
+    pub tenant: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Link {
+    #[serde(default)]
+    token: String,
+}
+
+pub async fn new(state: Data<State>, session: Session, Query(link): Query<Link>) -> Answer {
+    let (token, now) = (link.token.clone(), state.clock.now());
+    state.pages.read(Scope::Instance, move |conn| accounts::may_set_up(conn, &token, now)).await?;
+    let form = SetupForm { token: link.token, ..SetupForm::default() };
+    page(&view(&state, &session, form, FieldErrors::default())?)
+}
+
+pub async fn create(
+    request: HttpRequest,
+    state: Data<State>,
+    session: Session,
+    CheckedForm(form): CheckedForm<SetupForm>,
+) -> Answer {
+    let (token, now, who) = (form.token.clone(), state.clock.now(), visitor(&request, &state));
+    let asked = parse(&state, form.clone()).await;
+    let done = match asked {
+        Ok((user, tenant)) => {
+            let set_up = move |conn: &mut _| accounts::set_up(conn, &token, &user, &tenant, &who, now);
+            state.pages.tx(Scope::Instance, set_up).await
+        }
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok((user, tenant)) => {
+            sessions::begin(&session, user.id)?;
+            let said = format!("Welcome to Gatepost. {} is ready: make its first key.", tenant.name);
+            see_other(&session, urls::OVERVIEW, Flash::good(said))
+        }
+        Err(Error::Invalid(errors)) => {
+            unprocessable(&view(&state, &session, SetupForm { password: String::new(), ..form }, errors)?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn parse(state: &State, form: SetupForm) -> Result<(NewUser, NewTenant), Error> {
+    state
+        .off_the_loop(move || {
+            let user = NewUser::parse(&form.email, Some(&form.name), &form.password, true);
+            let tenant = NewTenant::parse(&form.tenant, None, None);
+            both(user, renamed(tenant))
+        })
+        .await
+}
+
+/// The form calls the tenant's name `tenant`.
+fn renamed(tenant: Result<NewTenant, Error>) -> Result<NewTenant, Error> {
+    tenant.map_err(|error| match error {
+        Error::Invalid(errors) => {
+            let mut named = FieldErrors::default();
+            for error in errors.iter() {
+                named.add("tenant", crate::domain::Rejection { code: error.code, detail: error.detail.clone() });
+            }
+            named.into()
+        }
+        other => other,
+    })
+}
+
+/// Both values, or the refusals of both.
+fn both<A, B>(a: Result<A, Error>, b: Result<B, Error>) -> Result<(A, B), Error> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(Error::Invalid(mut a)), Err(Error::Invalid(b))) => {
+            a.extend(b);
+            Err(a.into())
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+fn view(state: &State, session: &Session, form: SetupForm, errors: FieldErrors) -> Result<New, Error> {
+    Ok(New { csrf: csrf::token(session)?, database: state.settings.database_in_words(), form, errors })
+}

@@ -1,0 +1,106 @@
+//! Every route of the product, as data: what registers them, and what the access test goes through.
+
+use std::collections::BTreeMap;
+
+use actix_web::guard::fn_guard;
+use actix_web::http::Method;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, Resource, Route};
+
+use super::problem::{Fail, Problem};
+use super::{api, pages};
+
+/// Which kind of caller a route is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// A person with a session; a stranger is sent to sign in.
+    Page,
+    /// A bearer access token.
+    Api,
+    /// An API key, through the gate.
+    Key,
+    /// An access token, or an API key with the scope.
+    ApiOrKey,
+    /// Anybody.
+    Open,
+}
+
+/// One method at one path.
+#[derive(Clone)]
+pub struct Entry {
+    pub door: Door,
+    pub method: Method,
+    pub path: String,
+    pub route: fn() -> Route,
+}
+
+/// Shorthands for the tables in `pages` and `api`.
+pub fn get(door: Door, path: &str, route: fn() -> Route) -> Entry {
+    Entry { door, method: Method::GET, path: path.to_owned(), route }
+}
+
+pub fn post(door: Door, path: &str, route: fn() -> Route) -> Entry {
+    Entry { door, method: Method::POST, path: path.to_owned(), route }
+}
+
+pub fn patch(door: Door, path: &str, route: fn() -> Route) -> Entry {
+    Entry { door, method: Method::PATCH, path: path.to_owned(), route }
+}
+
+pub fn delete(door: Door, path: &str, route: fn() -> Route) -> Entry {
+    Entry { door, method: Method::DELETE, path: path.to_owned(), route }
+}
+
+/// All routes, aliases included.
+pub fn all() -> Vec<Entry> {
+    let mut all = with_aliases(api::routes());
+    all.extend(pages::routes());
+    all
+}
+
+/// `/api/api-keys` and `/api-keys` are other names of `/api/keys` (REQUIREMENTS.md).
+fn with_aliases(entries: Vec<Entry>) -> Vec<Entry> {
+    let aliases = entries.iter().flat_map(|entry| {
+        let rest = entry.path.strip_prefix("/api/keys").filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let names = rest.map(|rest| [format!("/api/api-keys{rest}"), format!("/api-keys{rest}")]);
+        names.into_iter().flatten().map(|path| Entry { path, ..entry.clone() })
+    });
+    let aliases: Vec<_> = aliases.collect();
+    entries.into_iter().chain(aliases).collect()
+}
+
+/// Registers what `wanted` picks, one resource a path, in the order of the table: a literal segment must come
+/// before a parameter in its place.
+pub fn configure(config: &mut ServiceConfig, wanted: impl Fn(&Entry) -> bool) {
+    let mut order: Vec<String> = Vec::new();
+    let mut by_path: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    for entry in all().into_iter().filter(wanted) {
+        if !by_path.contains_key(&entry.path) {
+            order.push(entry.path.clone());
+        }
+        by_path.entry(entry.path.clone()).or_default().push(entry);
+    }
+    for path in order {
+        config.service(resource(&path, by_path.remove(&path).unwrap_or_default()));
+    }
+}
+
+fn resource(path: &str, entries: Vec<Entry>) -> Resource {
+    let mut allowed: Vec<Method> = entries.iter().map(|entry| entry.method.clone()).collect();
+    if allowed.contains(&Method::GET) {
+        allowed.push(Method::HEAD);
+    }
+    let mut resource = web::resource(path);
+    for entry in entries {
+        let method = entry.method;
+        let answers = fn_guard(move |context| {
+            let asked = &context.head().method;
+            *asked == method || (*asked == Method::HEAD && method == Method::GET)
+        });
+        resource = resource.route((entry.route)().guard(answers));
+    }
+    resource.default_service(web::to(move |_: HttpRequest| {
+        let refusal = Problem::method_not_allowed(&allowed);
+        async move { Err::<actix_web::HttpResponse, Fail>(refusal.into()) }
+    }))
+}

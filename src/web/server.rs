@@ -1,0 +1,76 @@
+//! The HTTP server: routes, and what wraps them all.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_session::SessionMiddleware;
+use actix_session::config::{CookieContentSecurity, PersistentSession, TtlExtensionPolicy};
+use actix_web::cookie::{Key, SameSite};
+use actix_web::dev::Server;
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpServer};
+use tracing_actix_web::TracingLogger;
+
+use super::problem::{Fail, Problem};
+use super::request_id::Spans;
+use super::routes::{self, Door};
+use super::session_store::{ABSOLUTE, PostgresSessions};
+use super::state::State;
+use super::{error_pages, headers};
+
+/// Time that a client has for its request's head, and that an idle connection is kept.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Serves on a bound socket until the returned server is stopped. Signals are the caller's business.
+pub fn listen(state: Data<State>, listener: TcpListener) -> io::Result<Server> {
+    let workers = state.settings.workers;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .configure(|config| routes::configure(config, |entry| entry.door != Door::Page))
+            .service(
+                web::scope("")
+                    .wrap(sessions(&state))
+                    .configure(|config| routes::configure(config, |entry| entry.door == Door::Page))
+                    .default_service(web::to(nothing_here)),
+            )
+            .wrap(from_fn(error_pages::print))
+            .wrap(from_fn(headers::add))
+            .wrap(TracingLogger::<Spans>::new())
+    });
+    Ok(server
+        .workers(workers)
+        .client_request_timeout(HEAD_DEADLINE)
+        .keep_alive(KEEP_ALIVE)
+        .disable_signals()
+        .shutdown_timeout(10)
+        .listen(listener)?
+        .run())
+}
+
+async fn nothing_here() -> Result<actix_web::HttpResponse, Fail> {
+    Err(Problem::of_status(StatusCode::NOT_FOUND).into())
+}
+
+fn sessions(state: &State) -> SessionMiddleware<PostgresSessions> {
+    let store = PostgresSessions { db: state.pages.clone(), clock: state.clock.clone() };
+    let is_https = state.settings.is_https();
+    // The prefix makes browsers hold the cookie to this host, to https and to the path `/`.
+    let name = if is_https { "__Host-gatepost" } else { "gatepost" };
+    let lifecycle = PersistentSession::default()
+        .session_ttl(actix_web::cookie::time::Duration::seconds(ABSOLUTE.num_seconds()))
+        .session_ttl_extension_policy(TtlExtensionPolicy::OnEveryRequest);
+    SessionMiddleware::builder(store, Key::from(&state.settings.cookie_key()))
+        .cookie_name(name.to_owned())
+        .cookie_secure(is_https)
+        .cookie_http_only(true)
+        .cookie_same_site(SameSite::Lax)
+        .cookie_path("/".to_owned())
+        .cookie_content_security(CookieContentSecurity::Signed)
+        .session_lifecycle(lifecycle)
+        .build()
+}

@@ -1,0 +1,56 @@
+//! What every page of a signed-in person needs around its content.
+
+use super::flash::Flash;
+use crate::domain::{Actor, Permission, Role, TenantId};
+
+/// The frame of a page. Templates read it; handlers get it with [`super::auth::SignedIn`].
+#[derive(Debug, Clone)]
+pub struct Shell {
+    pub user_name: String,
+    pub user_email: String,
+    pub is_operator: bool,
+    pub tenant: TenantChoice,
+    /// Where else this person may work.
+    pub tenants: Vec<TenantChoice>,
+    pub role: Role,
+    /// The value of the hidden field `_csrf`.
+    pub csrf: String,
+    pub flash: Option<Flash>,
+    /// The path that was asked for, for marking the place in the navigation.
+    pub path: String,
+    pub rights: Actor,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantChoice {
+    pub id: TenantId,
+    pub name: String,
+    pub slug: String,
+    pub is_active: bool,
+}
+
+impl Shell {
+    /// Whether the navigation's entry for `root` is where we are.
+    pub fn is_at(&self, root: &str) -> bool {
+        match root {
+            "/" => self.path == "/",
+            _ => self.path == root || self.path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/')),
+        }
+    }
+
+    pub fn may_write_keys(&self) -> bool {
+        self.rights.may(Permission::WriteKeys)
+    }
+
+    pub fn may_write_webhooks(&self) -> bool {
+        self.rights.may(Permission::WriteWebhooks)
+    }
+
+    pub fn may_delete_webhooks(&self) -> bool {
+        self.rights.may(Permission::DeleteWebhooks)
+    }
+
+    pub fn may_publish(&self) -> bool {
+        self.rights.may(Permission::WriteEvents)
+    }
+}

@@ -1,0 +1,89 @@
+//! Every address of a page, made in one place.
+
+use url::form_urlencoded::byte_serialize;
+
+use crate::domain::{AccessTokenId, ApiKeyId, DeliveryId, EventId, WebhookId};
+
+pub const OVERVIEW: &str = "/";
+pub const SETUP: &str = "/setup";
+pub const SIGN_IN: &str = "/sign-in";
+pub const SIGN_OUT: &str = "/sign-out";
+pub const TENANT: &str = "/tenant";
+pub const KEYS: &str = "/keys";
+pub const NEW_KEY: &str = "/keys/new";
+pub const WEBHOOKS: &str = "/webhooks";
+pub const NEW_WEBHOOK: &str = "/webhooks/new";
+pub const DELIVERIES: &str = "/deliveries";
+pub const EVENTS: &str = "/events";
+pub const NEW_EVENT: &str = "/events/new";
+pub const USAGE: &str = "/usage";
+pub const TOKENS: &str = "/tokens";
+pub const NEW_TOKEN: &str = "/tokens/new";
+
+pub fn sign_in_back_to(path: &str) -> String {
+    if path == "/" {
+        return SIGN_IN.to_owned();
+    }
+    let path: String = byte_serialize(path.as_bytes()).collect();
+    format!("{SIGN_IN}?back={path}")
+}
+
+pub fn setup_with(token: &str) -> String {
+    format!("{SETUP}?token={token}")
+}
+
+pub fn key(id: ApiKeyId) -> String {
+    format!("/keys/{id}")
+}
+
+/// `act`: `edit`, `revocation`, `activation`, `deactivation`, `deletion`.
+pub fn key_act(id: ApiKeyId, act: &str) -> String {
+    format!("/keys/{id}/{act}")
+}
+
+pub fn webhook(id: WebhookId) -> String {
+    format!("/webhooks/{id}")
+}
+
+/// `act`: `edit`, `activation`, `deactivation`, `deletion`, `test`, `secret`, `secret-rotation`.
+pub fn webhook_act(id: WebhookId, act: &str) -> String {
+    format!("/webhooks/{id}/{act}")
+}
+
+pub fn delivery(id: DeliveryId) -> String {
+    format!("/deliveries/{id}")
+}
+
+/// `act`: `redelivery`, `cancellation`.
+pub fn delivery_act(id: DeliveryId, act: &str) -> String {
+    format!("/deliveries/{id}/{act}")
+}
+
+pub fn event(id: EventId) -> String {
+    format!("/events/{id}")
+}
+
+pub fn token_act(id: AccessTokenId, act: &str) -> String {
+    format!("/tokens/{id}/{act}")
+}
+
+/// A path of this instance that is safe to go to after sign-in: no scheme, no host, no backslash, no control character.
+pub fn is_local(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.starts_with("//")
+        && !path.contains('\\')
+        && !path.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_of_this_instance_are_local() {
+        assert!(is_local("/keys?q=a"));
+        for trick in ["//evil.example", "/\\evil.example", "https://evil.example", "keys", "/\t/evil.example", ""] {
+            assert!(!is_local(trick), "{trick}");
+        }
+    }
+}
