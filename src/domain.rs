@@ -2,6 +2,7 @@
 
 pub mod access_token;
 pub mod actor;
+pub mod address;
 pub mod api_key;
 pub mod clock;
 pub mod delivery;

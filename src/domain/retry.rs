@@ -1,1 +1,162 @@
-//! Being written.
+//! When a failed delivery is tried again: a pure verdict over the outcome of an attempt.
+
+use chrono::TimeDelta;
+
+use super::delivery::Outcome;
+
+/// How long a `Retry-After` is believed.
+const MAX_RETRY_AFTER: TimeDelta = TimeDelta::hours(24);
+
+/// Nothing but failures for so long disables a webhook.
+pub const DISABLED_AFTER: TimeDelta = TimeDelta::days(5);
+
+/// The waits before each attempt, counted from the end of the one before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule(Vec<TimeDelta>);
+
+impl Default for Schedule {
+    /// 0 s, 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h.
+    fn default() -> Self {
+        let seconds = [0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+        Self(seconds.into_iter().map(TimeDelta::seconds).collect())
+    }
+}
+
+impl Schedule {
+    pub fn new(gaps: Vec<TimeDelta>) -> Self {
+        Self(gaps)
+    }
+
+    /// How many attempts one round has.
+    pub fn attempts(&self) -> i64 {
+        i64::try_from(self.0.len()).unwrap_or(i64::MAX)
+    }
+
+    /// The wait before the next attempt where `remaining` are left in this round.
+    fn gap(&self, remaining: i64) -> Option<TimeDelta> {
+        let index = usize::try_from(self.attempts() - remaining).ok()?;
+        self.0.get(index).copied()
+    }
+
+    /// The waits themselves, for pages that show them.
+    pub fn gaps(&self) -> &[TimeDelta] {
+        &self.0
+    }
+}
+
+/// Which attempt of a delivery an outcome belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// From 1, over all rounds.
+    pub number: i64,
+    /// The last number that may be made; a redelivery raises it by a round.
+    pub max: i64,
+}
+
+/// A part of the gap, from -1 to 1, that moves it by up to 20 %. Comes from outside, so that verdicts stay pure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Jitter(f64);
+
+impl Jitter {
+    pub const NONE: Self = Self(0.0);
+
+    /// From a random number over its whole range.
+    pub fn from_random(random: u32) -> Self {
+        Self(f64::from(random) / f64::from(u32::MAX) * 2.0 - 1.0)
+    }
+
+    fn applied_to(self, gap: TimeDelta) -> TimeDelta {
+        let fifth_in_thousandths = f64::from(i32::try_from(gap.num_seconds()).unwrap_or(i32::MAX)) * 200.0 * self.0;
+        // Not `as`: durations of a day in milliseconds fit a u64 and an f64 exactly enough.
+        let span = std::time::Duration::try_from_secs_f64(fifth_in_thousandths.abs() / 1_000.0).unwrap_or_default();
+        let span = TimeDelta::from_std(span).unwrap_or_default();
+        if self.0 < 0.0 { gap - span } else { gap + span }
+    }
+}
+
+/// What an outcome means for its delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Delivered,
+    /// To be tried again after this wait.
+    Retry { after: TimeDelta },
+    /// No attempt is left.
+    Failed,
+    /// 410: the endpoint wants nothing any more, so its webhook is disabled.
+    Gone,
+}
+
+/// 2xx delivers, 410 ends all, anything else waits for the schedule's next gap. 429, 502, 503 and 504 may ask for longer.
+pub fn verdict(attempt: Attempt, outcome: &Outcome, schedule: &Schedule, jitter: Jitter) -> Verdict {
+    if outcome.is_success() {
+        return Verdict::Delivered;
+    }
+    if outcome.status == Some(410) {
+        return Verdict::Gone;
+    }
+    let Some(gap) = Some(attempt.max - attempt.number).filter(|left| 0 < *left).and_then(|left| schedule.gap(left)) else {
+        return Verdict::Failed;
+    };
+    let asked = outcome.retry_after.filter(|_| matches!(outcome.status, Some(429 | 502 | 503 | 504)));
+    let asked = asked.unwrap_or_default().min(MAX_RETRY_AFTER);
+    Verdict::Retry { after: jitter.applied_to(gap).max(asked) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::delivery::ErrorKind;
+
+    fn answered(status: u16) -> Outcome {
+        Outcome { status: Some(status), ..Outcome::default() }
+    }
+
+    fn after(attempt: i64, outcome: &Outcome) -> Verdict {
+        verdict(Attempt { number: attempt, max: 10 }, outcome, &Schedule::default(), Jitter::NONE)
+    }
+
+    #[test]
+    fn a_failing_delivery_follows_the_schedule_and_ends() {
+        let gaps = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+        for (number, seconds) in (1..).zip(gaps) {
+            assert_eq!(after(number, &answered(500)), Verdict::Retry { after: TimeDelta::seconds(seconds) });
+        }
+        assert_eq!(after(10, &answered(500)), Verdict::Failed);
+        assert_eq!(after(11, &answered(500)), Verdict::Failed);
+    }
+
+    #[test]
+    fn a_redelivery_begins_a_round_of_its_own() {
+        let attempt = Attempt { number: 11, max: 20 };
+        let expected = Verdict::Retry { after: TimeDelta::seconds(5) };
+        assert_eq!(verdict(attempt, &answered(500), &Schedule::default(), Jitter::NONE), expected);
+    }
+
+    #[test]
+    fn success_redirects_and_gone() {
+        assert_eq!(after(1, &answered(204)), Verdict::Delivered);
+        assert_eq!(after(1, &answered(302)), Verdict::Retry { after: TimeDelta::seconds(5) });
+        assert_eq!(after(1, &answered(410)), Verdict::Gone);
+        let refused = Outcome::failed(ErrorKind::BlockedAddress, "no");
+        assert_eq!(after(1, &refused), Verdict::Retry { after: TimeDelta::seconds(5) });
+    }
+
+    #[test]
+    fn a_receiver_may_ask_for_more_time_but_not_for_more_than_a_day() {
+        let asking = |status, seconds| Outcome { retry_after: Some(TimeDelta::seconds(seconds)), ..answered(status) };
+        assert_eq!(after(1, &asking(429, 60)), Verdict::Retry { after: TimeDelta::seconds(60) });
+        assert_eq!(after(1, &asking(504, 1)), Verdict::Retry { after: TimeDelta::seconds(5) });
+        assert_eq!(after(1, &asking(502, 900_000)), Verdict::Retry { after: TimeDelta::hours(24) });
+        assert_eq!(after(1, &asking(500, 60)), Verdict::Retry { after: TimeDelta::seconds(5) });
+        assert_eq!(after(10, &asking(429, 60)), Verdict::Failed);
+    }
+
+    #[test]
+    fn jitter_moves_a_gap_by_a_fifth_at_most() {
+        let gap = TimeDelta::seconds(300);
+        assert_eq!(Jitter::from_random(0).applied_to(gap), TimeDelta::seconds(240));
+        assert_eq!(Jitter::from_random(u32::MAX).applied_to(gap), TimeDelta::seconds(360));
+        assert_eq!(Jitter::NONE.applied_to(gap), gap);
+        assert_eq!(Jitter::from_random(0).applied_to(TimeDelta::zero()), TimeDelta::zero());
+    }
+}

@@ -1,1 +1,252 @@
-//! Being written.
+//! Signing secrets, the two signatures of a webhook request, and the bodies they cover (Standard Webhooks 1.0.0).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::error::{Error, Rejection, Result};
+use super::ids::EventId;
+use super::webhook::{PayloadFormat, SignatureStyle};
+
+/// What a receiver shares with Gatepost. Shown again only by an audited act; never printed by `Debug`.
+#[derive(Clone)]
+pub struct SigningSecret(Zeroizing<String>);
+
+impl SigningSecret {
+    pub const PREFIX: &'static str = "whsec_";
+    const GENERATED_BYTES: usize = 32;
+
+    /// A fresh `whsec_…` of 32 random bytes.
+    pub fn generate() -> Result<Self> {
+        let mut bytes = Zeroizing::new([0_u8; Self::GENERATED_BYTES]);
+        getrandom::fill(bytes.as_mut_slice()).map_err(|error| Error::bug(error.to_string()))?;
+        Ok(Self(Zeroizing::new(format!("{}{}", Self::PREFIX, STANDARD.encode(bytes.as_slice())))))
+    }
+
+    /// A secret that somebody brings along: 1 to 256 printable characters.
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        if text.is_empty() {
+            return Err(Rejection::required());
+        }
+        if 256 < text.chars().count() {
+            return Err(Rejection::new("too_long", "must be at most 256 characters"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Rejection::new("control_character", "must not contain control characters"));
+        }
+        if text.starts_with("whsk_") || text.starts_with("whpk_") {
+            return Err(Rejection::new("secret", "must be a shared secret: leave it out to have a whsec_ secret made"));
+        }
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// As kept in the vault.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+        String::from_utf8(bytes).map(|text| Self(Zeroizing::new(text))).map_err(Error::bug)
+    }
+
+    /// The text as its user knows it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The key of the `v1` signature: the decoded bytes of a `whsec_` secret, else the text's own.
+    fn key(&self) -> Zeroizing<Vec<u8>> {
+        let decoded = self.0.strip_prefix(Self::PREFIX).and_then(|text| STANDARD.decode(text).ok());
+        let fitting = decoded.filter(|bytes| (24..=64).contains(&bytes.len()));
+        Zeroizing::new(fitting.unwrap_or_else(|| self.0.as_bytes().to_vec()))
+    }
+}
+
+impl std::fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SigningSecret")
+    }
+}
+
+fn hmac(key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|error| Error::bug(error.to_string()))?;
+    for part in parts {
+        mac.update(part);
+    }
+    Ok(mac.finalize().into_bytes().to_vec())
+}
+
+/// One `v1,<base64>` signature over `{id}.{timestamp}.{body}`.
+pub fn standard(secret: &SigningSecret, id: &str, timestamp: i64, body: &[u8]) -> Result<String> {
+    let digest = hmac(&secret.key(), &[id.as_bytes(), b".", timestamp.to_string().as_bytes(), b".", body])?;
+    Ok(format!("v1,{}", STANDARD.encode(digest)))
+}
+
+/// `X-Webhook-Signature`: HMAC-SHA-256 of the body alone, keyed with the secret as its user sees it.
+pub fn over_body(secret: &SigningSecret, style: SignatureStyle, body: &[u8]) -> Result<String> {
+    let digest = hex::encode(hmac(secret.reveal().as_bytes(), &[body])?);
+    Ok(match style {
+        SignatureStyle::Prefixed => format!("sha256={digest}"),
+        SignatureStyle::Hex => digest,
+    })
+}
+
+/// Everything that the body of a delivery tells of its event.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope<'a> {
+    pub id: EventId,
+    pub kind: &'a str,
+    pub at: DateTime<Utc>,
+    pub tenant_slug: &'a str,
+    /// The exact JSON text that was published.
+    pub payload: &'a str,
+}
+
+#[derive(Serialize)]
+struct Standard<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    timestamp: DateTime<Utc>,
+    data: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    event: &'a str,
+    timestamp: DateTime<Utc>,
+    data: &'a RawValue,
+}
+
+/// CloudEvents 1.0.2, JSON event format 3.
+#[derive(Serialize)]
+struct CloudEvent<'a> {
+    specversion: &'static str,
+    id: EventId,
+    source: String,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    time: DateTime<Utc>,
+    datacontenttype: &'static str,
+    data: &'a RawValue,
+}
+
+/// The bytes that are sent and signed: the payload goes in as its exact text.
+pub fn body(format: PayloadFormat, envelope: &Envelope<'_>) -> Result<Vec<u8>> {
+    let Envelope { id, kind, at, tenant_slug, payload } = *envelope;
+    let data: &RawValue = serde_json::from_str(payload).map_err(Error::bug)?;
+    let written = match format {
+        PayloadFormat::Raw => return Ok(payload.as_bytes().to_vec()),
+        PayloadFormat::Standard => serde_json::to_vec(&Standard { kind, timestamp: at, data }),
+        PayloadFormat::Event => serde_json::to_vec(&Event { event: kind, timestamp: at, data }),
+        PayloadFormat::CloudEvents => serde_json::to_vec(&CloudEvent {
+            specversion: "1.0",
+            id,
+            source: format!("urn:gatepost:tenant:{tenant_slug}"),
+            kind,
+            time: at,
+            datacontenttype: "application/json",
+            data,
+        }),
+    };
+    written.map_err(Error::bug)
+}
+
+/// The `Content-Type` that goes with [`body`].
+pub const fn content_type(format: PayloadFormat) -> &'static str {
+    match format {
+        PayloadFormat::CloudEvents => "application/cloudevents+json",
+        PayloadFormat::Standard | PayloadFormat::Event | PayloadFormat::Raw => "application/json",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vectors_of_standard_webhooks_hold() {
+        let table = [
+            (
+                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1_614_265_330,
+                r#"{"test": 2432232314}"#,
+                "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+            ),
+            (
+                "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+                "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
+                1_649_367_553,
+                r#"{"email":"test@example.com","username":"test_user"}"#,
+                "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+            ),
+        ];
+        for (secret, id, at, body, expected) in table {
+            let secret = SigningSecret::parse(secret).unwrap();
+            assert_eq!(standard(&secret, id, at, body.as_bytes()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_secret_of_another_form_is_its_own_bytes() {
+        // RFC 4231, test case 2.
+        let secret = SigningSecret::parse("Jefe").unwrap();
+        let digest = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        let body = b"what do ya want for nothing?";
+        assert_eq!(over_body(&secret, SignatureStyle::Hex, body).unwrap(), digest);
+        assert_eq!(over_body(&secret, SignatureStyle::Prefixed, body).unwrap(), format!("sha256={digest}"));
+        assert_eq!(secret.key().as_slice(), b"Jefe");
+        for text in ["whsec_not base64", "whsec_c2hvcnQ=", "whsec_"] {
+            assert_eq!(SigningSecret::parse(text).unwrap().key().as_slice(), text.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_body_signature_uses_the_whole_secret_as_shown() {
+        let shown = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let secret = SigningSecret::parse(shown).unwrap();
+        let expected = hex::encode(hmac(shown.as_bytes(), &[b"{}"]).unwrap());
+        assert_eq!(over_body(&secret, SignatureStyle::Hex, b"{}").unwrap(), expected);
+    }
+
+    #[test]
+    fn generated_secrets_differ_have_32_bytes_and_are_never_printed() {
+        let (one, two) = (SigningSecret::generate().unwrap(), SigningSecret::generate().unwrap());
+        assert_ne!(one.reveal(), two.reveal());
+        assert!(one.reveal().starts_with("whsec_"));
+        assert_eq!(one.key().len(), 32);
+        assert_eq!(format!("{one:?}"), "SigningSecret");
+    }
+
+    #[test]
+    fn an_unfit_secret_is_refused() {
+        for (text, code) in [("", "required"), ("a\nb", "control_character"), ("whsk_abc", "secret")] {
+            assert_eq!(SigningSecret::parse(text).unwrap_err().code, code);
+        }
+        assert_eq!(SigningSecret::parse(&"x".repeat(257)).unwrap_err().code, "too_long");
+    }
+
+    #[test]
+    fn the_payload_is_spliced_as_its_exact_text() {
+        let payload = r#"{ "b": 1.0, "a": 12345678901234567890123, "é":"\u00e9" }"#;
+        let envelope = Envelope {
+            id: EventId("0188bac7-4afa-78aa-bc3b-bd1eef28d881".parse().unwrap()),
+            kind: "order.created",
+            at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            tenant_slug: "acme",
+            payload,
+        };
+        let text = |format| String::from_utf8(body(format, &envelope).unwrap()).unwrap();
+        assert_eq!(text(PayloadFormat::Raw), payload);
+        let head = r#"{"type":"order.created","timestamp":"2026-01-01T00:00:00Z","data":"#;
+        assert_eq!(text(PayloadFormat::Standard), format!("{head}{payload}}}"));
+        let head = r#"{"event":"order.created","timestamp":"2026-01-01T00:00:00Z","data":"#;
+        assert_eq!(text(PayloadFormat::Event), format!("{head}{payload}}}"));
+        let head = concat!(
+            r#"{"specversion":"1.0","id":"evt_01h2xcejqtf2nbrexx3vqjhp41","source":"urn:gatepost:tenant:acme","#,
+            r#""type":"order.created","time":"2026-01-01T00:00:00Z","datacontenttype":"application/json","data":"#
+        );
+        assert_eq!(text(PayloadFormat::CloudEvents), format!("{head}{payload}}}"));
+    }
+}
