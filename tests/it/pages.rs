@@ -1,0 +1,4 @@
+//! Pages, as people use them.
+
+mod sessions;
+mod setup;

@@ -1,0 +1,11 @@
+//! The harness: `TestApp`, the people who use it, and what they see.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod answer;
+pub mod app;
+pub mod database;
+pub mod people;
+
+pub use answer::Answer;
+pub use app::TestApp;
+pub use people::Person;

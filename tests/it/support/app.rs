@@ -1,0 +1,153 @@
+//! The real server on a free port, with a private database and a clock that can be moved.
+
+use std::sync::OnceLock;
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use gatepost::app::{App, Running};
+use gatepost::domain::{Clock, Role, TenantId, UserId, password};
+use gatepost::services::accounts::{self, NewUser};
+use gatepost::services::tenants::{self, NewTenant};
+use gatepost::services::Operator;
+
+use super::Person;
+use super::database::Database;
+use super::people::PASSWORD;
+use super::settings;
+
+pub struct TestApp {
+    pub base: String,
+    pub clock: Clock,
+    /// The tenant `acme`, which is there from the start.
+    pub tenant: TenantId,
+    pub running: Option<Running>,
+    pub database: Database,
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With these settings beside the usual ones, named as in the environment.
+    pub async fn start_with(extra: &[(&str, &str)]) -> Self {
+        let mut app = Self::start_bare(extra).await;
+        app.tenant = app.make_tenant("acme");
+        app
+    }
+
+    /// Without any tenant or user: a first start.
+    pub async fn start_bare(extra: &[(&str, &str)]) -> Self {
+        let database = Database::clone_template();
+        let clock = Clock::default();
+        let settings = settings::for_test(&database.url, extra);
+        let running = App::start(settings, clock.clone()).await.expect("the server starts");
+        let base = format!("http://{}", running.addr);
+        Self { base, clock, tenant: TenantId(0), running: Some(running), database }
+    }
+
+    pub async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    pub fn running(&self) -> &Running {
+        self.running.as_ref().expect("the server has not been stopped")
+    }
+
+    pub fn advance(&self, by: TimeDelta) {
+        self.clock.advance(by);
+    }
+
+    pub fn conn(&self) -> PgConnection {
+        self.database.connect()
+    }
+
+    pub fn make_tenant(&self, slug: &str) -> TenantId {
+        let ask = NewTenant::parse(slug, Some(slug), None).unwrap();
+        tenants::create(&mut self.conn(), &Operator::at_the_console(), &ask, self.clock.now()).unwrap().id
+    }
+
+    /// A user without any membership; the password is [`PASSWORD`].
+    pub fn make_user(&self, name: &str, is_operator: bool) -> UserId {
+        let ask = NewUser {
+            email: email(name),
+            name: name.to_owned(),
+            password_hash: password_hash().to_owned(),
+            is_operator,
+        };
+        accounts::create(&mut self.conn(), &Operator::at_the_console(), &ask, self.clock.now()).unwrap().id
+    }
+
+    pub fn make_member(&self, tenant: TenantId, user: UserId, role: Role) {
+        tenants::add_member(&mut self.conn(), &Operator::at_the_console(), tenant, user, role, self.clock.now()).unwrap();
+    }
+
+    pub fn stranger(&self) -> Person {
+        Person::stranger(&self.base)
+    }
+
+    pub async fn owner(&self, name: &str) -> Person {
+        self.person(name, self.tenant, Role::Owner).await
+    }
+
+    pub async fn admin(&self, name: &str) -> Person {
+        self.person(name, self.tenant, Role::Admin).await
+    }
+
+    pub async fn developer(&self, name: &str) -> Person {
+        self.person(name, self.tenant, Role::Developer).await
+    }
+
+    pub async fn viewer(&self, name: &str) -> Person {
+        self.person(name, self.tenant, Role::Viewer).await
+    }
+
+    /// Somebody who runs the instance and is a member of nothing.
+    pub async fn operator(&self, name: &str) -> Person {
+        let user = self.make_user(name, true);
+        self.sign_in(name, user).await
+    }
+
+    /// A member with this role, signed in.
+    pub async fn person(&self, name: &str, tenant: TenantId, role: Role) -> Person {
+        let user = self.make_user(name, false);
+        self.make_member(tenant, user, role);
+        self.sign_in(name, user).await
+    }
+
+    pub async fn sign_in(&self, name: &str, user: UserId) -> Person {
+        let mut person = self.stranger();
+        person.email = email(name);
+        person.user_id = user.0;
+        let answer = person.submit("/sign-in", &[("email", &person.email), ("password", PASSWORD)]).await;
+        answer.assert_see_other("/");
+        person
+    }
+
+    /// A program with a token of this user's for the tenant `acme`.
+    pub fn token_of(&self, person: &Person, scopes: &[&str]) -> Person {
+        Person::with_token(&self.base, &self.mint_token(UserId(person.user_id), Some(self.tenant), scopes))
+    }
+
+    /// A program with an instance token of this operator's.
+    pub fn instance_token_of(&self, person: &Person, scopes: &[&str]) -> Person {
+        Person::with_token(&self.base, &self.mint_token(UserId(person.user_id), None, scopes))
+    }
+
+    /// A program with an API key.
+    pub fn key(&self, secret: &str) -> Person {
+        self.stranger().with("x-api-key", secret)
+    }
+}
+
+pub fn email(name: &str) -> String {
+    format!("{name}@example.com")
+}
+
+/// Hashed once a process: it takes tens of milliseconds.
+fn password_hash() -> &'static str {
+    static HASH: OnceLock<String> = OnceLock::new();
+    HASH.get_or_init(|| password::hash(&password::Password::parse(PASSWORD).unwrap()).unwrap())
+}

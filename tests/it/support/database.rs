@@ -1,0 +1,92 @@
+//! A private database per test, cloned from a template that is migrated once.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use gatepost::store::migrations;
+use url::Url;
+
+/// Where `make test` says that the test cluster is.
+fn cluster() -> Url {
+    let url = std::env::var("GATEPOST_TEST_DATABASE_URL");
+    let url = url.expect("GATEPOST_TEST_DATABASE_URL is not set: run `make test`, which starts a Postgres of its own");
+    Url::parse(&url).expect("GATEPOST_TEST_DATABASE_URL is a URL")
+}
+
+fn url_of(database: &str) -> String {
+    let mut url = cluster();
+    url.set_path(database);
+    url.to_string()
+}
+
+pub struct Database {
+    name: String,
+    pub url: String,
+}
+
+impl Database {
+    pub fn clone_template() -> Self {
+        let mut conn = PgConnection::establish(&url_of("postgres")).expect("the test cluster answers");
+        let template = template(&mut conn);
+        let name = unique("test");
+        let sql = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy");
+        diesel::sql_query(sql).execute(&mut conn).expect("the template can be cloned");
+        Self { url: url_of(&name), name }
+    }
+
+    /// A database with no tables at all.
+    pub fn empty() -> Self {
+        let mut conn = PgConnection::establish(&url_of("postgres")).expect("the test cluster answers");
+        let name = unique("empty");
+        diesel::sql_query(format!("CREATE DATABASE {name}")).execute(&mut conn).expect("a database can be made");
+        Self { url: url_of(&name), name }
+    }
+
+    pub fn connect(&self) -> PgConnection {
+        PgConnection::establish(&self.url).expect("the test database answers")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let dropped = PgConnection::establish(&url_of("postgres")).map_err(|error| error.to_string()).and_then(|mut conn| {
+            let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+            diesel::sql_query(sql).execute(&mut conn).map_err(|error| error.to_string())
+        });
+        if let Err(error) = dropped {
+            eprintln!("{} stays behind: {error}", self.name);
+        }
+    }
+}
+
+fn unique(stem: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{stem}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = BigInt)]
+    found: i64,
+}
+
+/// Made once per cluster and set of migrations; test processes that come at once wait for the first.
+fn template(conn: &mut PgConnection) -> String {
+    let name = format!("template_{}", migrations::fingerprint());
+    diesel::sql_query("SELECT pg_advisory_lock(4242)").execute(conn).unwrap();
+    let found: Found = diesel::sql_query("SELECT count(*) AS found FROM pg_database WHERE datname = $1")
+        .bind::<Text, _>(&name)
+        .get_result(conn)
+        .unwrap();
+    if found.found == 0 {
+        let raw = format!("{name}_raw");
+        diesel::sql_query(format!("DROP DATABASE IF EXISTS {raw}")).execute(conn).unwrap();
+        diesel::sql_query(format!("CREATE DATABASE {raw}")).execute(conn).unwrap();
+        migrations::run(&mut PgConnection::establish(&url_of(&raw)).unwrap()).expect("the migrations run");
+        // Only now does it have the name that others look for.
+        diesel::sql_query(format!("ALTER DATABASE {raw} RENAME TO {name}")).execute(conn).unwrap();
+    }
+    diesel::sql_query("SELECT pg_advisory_unlock(4242)").execute(conn).unwrap();
+    name
+}

@@ -1,0 +1,92 @@
+//! People, not clients: each with a browser of their own and, when asked, an access token.
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method};
+use serde_json::Value;
+
+use super::Answer;
+
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// Somebody at a browser, or a program with a token or key: it keeps cookies and follows no redirects.
+#[derive(Clone)]
+pub struct Person {
+    pub base: String,
+    pub email: String,
+    pub user_id: i64,
+    pub client: Client,
+    pub headers: HeaderMap,
+}
+
+impl Person {
+    pub fn stranger(base: &str) -> Self {
+        let client = Client::builder().cookie_store(true).redirect(Policy::none()).no_proxy().build().unwrap();
+        Self { base: base.to_owned(), email: String::new(), user_id: 0, client, headers: HeaderMap::new() }
+    }
+
+    /// The same, sending a header with every request.
+    pub fn with(&self, name: &'static str, value: &str) -> Self {
+        let mut other = self.clone();
+        other.headers.insert(name, HeaderValue::from_str(value).unwrap());
+        other
+    }
+
+    /// A program that presents this access token, and no cookies.
+    pub fn with_token(base: &str, token: &str) -> Self {
+        Self::stranger(base).with(AUTHORIZATION.as_str().to_owned().leak(), &format!("Bearer {token}"))
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: Option<(&str, String)>) -> Answer {
+        let mut request = self.client.request(method, format!("{}{path}", self.base)).headers(self.headers.clone());
+        if let Some((kind, body)) = body {
+            request = request.header("content-type", kind).body(body);
+        }
+        Answer::read(request.send().await.expect("the server answers")).await
+    }
+
+    pub async fn get(&self, path: impl AsRef<str>) -> Answer {
+        self.send(Method::GET, path.as_ref(), None).await
+    }
+
+    /// A page as a browser asks for it.
+    pub async fn visit(&self, path: impl AsRef<str>) -> Answer {
+        self.with("accept", "text/html").get(path).await
+    }
+
+    pub async fn post_json(&self, path: impl AsRef<str>, body: Value) -> Answer {
+        self.send(Method::POST, path.as_ref(), Some(("application/json", body.to_string()))).await
+    }
+
+    pub async fn patch_json(&self, path: impl AsRef<str>, body: Value) -> Answer {
+        self.send(Method::PATCH, path.as_ref(), Some(("application/json", body.to_string()))).await
+    }
+
+    pub async fn delete(&self, path: impl AsRef<str>) -> Answer {
+        self.send(Method::DELETE, path.as_ref(), None).await
+    }
+
+    /// Sends a form as the page with this session's token would.
+    pub async fn submit(&self, path: impl AsRef<str>, fields: &[(&str, &str)]) -> Answer {
+        let token = self.form_token().await;
+        let mut all = vec![("_csrf", token.as_str())];
+        all.extend_from_slice(fields);
+        self.submit_exactly(path, &all).await
+    }
+
+    /// Sends a form with these fields and no others.
+    pub async fn submit_exactly(&self, path: impl AsRef<str>, fields: &[(&str, &str)]) -> Answer {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let browser = self.with("accept", "text/html");
+        browser.send(Method::POST, path.as_ref(), Some(("application/x-www-form-urlencoded", body))).await
+    }
+
+    /// The token of this browser's session, as it stands on every page.
+    pub async fn form_token(&self) -> String {
+        let mut page = self.visit("/").await;
+        if page.status == 303 {
+            page = self.visit("/sign-in").await;
+        }
+        page.html().value("_csrf")
+    }
+}
