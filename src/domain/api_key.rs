@@ -1,1 +1,163 @@
-//! Being written.
+//! API keys as values: prefix, environment, state and the secret that is shown once.
+
+mod ask;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use ask::{KeyChange, KeyDraft, KeyPatch, NewKey};
+
+use super::error::{Rejection, Result};
+use super::token::{self, Malformed, Presented, Token};
+
+crate::text_enum! {
+    /// What a key is for. It is read from the row, never from the secret's text.
+    pub enum Environment {
+        Live = "live",
+        Test = "test",
+    }
+}
+
+crate::text_enum! {
+    /// Where a key is in its life; the last that applies wins.
+    pub enum KeyState {
+        Active = "active",
+        Disabled = "disabled",
+        Expired = "expired",
+        Revoked = "revoked",
+        Rotating = "rotating",
+        Deleted = "deleted",
+    }
+}
+
+/// What a secret begins with: 1 to 16 of `[a-z0-9_]`, no leading, trailing or double `_`, none that is reserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPrefix(String);
+
+impl KeyPrefix {
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        let is_ours = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+        let fits = (1..=16).contains(&text.len())
+            && text.bytes().all(is_ours)
+            && !text.starts_with('_')
+            && !text.ends_with('_')
+            && !text.contains("__");
+        if !fits {
+            return Err(Rejection::new("prefix", "must be 1 to 16 of a-z, 0-9 and single _ inside"));
+        }
+        let is_reserved = ["test", "pk", "gpat", "whsec", "whsk", "whpk"].contains(&text) || text.ends_with("_test");
+        if is_reserved {
+            return Err(Rejection::new("reserved", "is reserved: choose another prefix"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for KeyPrefix {
+    type Err = Rejection;
+    fn from_str(text: &str) -> Result<Self, Rejection> {
+        Self::parse(text)
+    }
+}
+
+/// The secret of a key. It can't be cloned, printed or serialized; it leaves by [`KeySecret::reveal_once`].
+pub struct KeySecret(Token);
+
+impl KeySecret {
+    /// # Errors
+    /// When the operating system has no randomness to give.
+    pub fn generate(prefix: &KeyPrefix, environment: Environment) -> Result<Self> {
+        match environment {
+            Environment::Live => Token::generate(prefix.as_str()),
+            Environment::Test => Token::generate(&format!("{}_test", prefix.as_str())),
+        }
+        .map(Self)
+    }
+
+    /// `pk_` and 22 characters.
+    pub fn public_id(&self) -> String {
+        public_id(self.0.id())
+    }
+
+    /// `sk_3kTq…9xZ2`
+    pub fn hint(&self) -> String {
+        self.0.hint()
+    }
+
+    /// `sk_3kTq`
+    pub fn key_prefix(&self) -> String {
+        self.0.beginning().to_owned()
+    }
+
+    /// For digesting only.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+
+    pub fn reveal_once(self) -> String {
+        self.0.reveal_once()
+    }
+}
+
+impl fmt::Debug for KeySecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeySecret({})", self.hint())
+    }
+}
+
+/// A presented key secret whose checksum holds. Access tokens have the same form and are none.
+pub fn parse_secret(text: &str) -> Result<Presented<'_>, Malformed> {
+    let presented = Presented::parse(text)?;
+    let stem = presented.stem().strip_suffix("_test").unwrap_or(presented.stem());
+    KeyPrefix::parse(stem).map(|_| presented).map_err(|_| Malformed)
+}
+
+/// Whether the text looks like a key secret, its checksum aside.
+pub fn has_secret_form(text: &str) -> bool {
+    token::has_form(text) && !text.starts_with("gpat_")
+}
+
+/// Whether the text is a public key id: `pk_` and 22 characters that hold 128 bits.
+pub fn is_public_id(text: &str) -> bool {
+    text.strip_prefix("pk_").is_some_and(token::is_id)
+}
+
+pub fn public_id(id: &str) -> String {
+    format!("pk_{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_grammar_holds() {
+        for good in ["sk", "fp", "a", "acme_live", "x1_2_3", "sixteen_chars_ok"] {
+            assert!(KeyPrefix::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "_a", "a_", "a__b", "Sk", "a-b", "seventeen_chars_x", "test", "a_test", "pk", "gpat", "whsec", "whsk", "whpk"] {
+            assert!(KeyPrefix::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_names_its_key() {
+        let secret = KeySecret::generate(&KeyPrefix::parse("fp").unwrap(), Environment::Test).unwrap();
+        assert!(secret.expose().starts_with("fp_test_"));
+        assert_eq!(secret.expose().len(), "fp_test_".len() + 71);
+        let presented = parse_secret(secret.expose()).unwrap();
+        assert_eq!(public_id(presented.id()), secret.public_id());
+        assert!(is_public_id(&secret.public_id()) && !is_public_id("pk_short"));
+        assert!(secret.hint().starts_with(&secret.key_prefix()));
+    }
+
+    #[test]
+    fn an_access_token_is_no_key() {
+        let token = Token::generate("gpat").unwrap();
+        assert!(parse_secret(token.expose()).is_err() && !has_secret_form(token.expose()));
+    }
+}

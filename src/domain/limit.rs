@@ -1,1 +1,261 @@
-//! Being written.
+//! The sliding window of 60 sub-windows that never lets more than its limit through (FORMATS.md §3).
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+const SUB_WINDOWS: i64 = 60;
+
+/// How much in how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    pub quota: u64,
+    pub window_seconds: u64,
+}
+
+impl Limit {
+    /// Microseconds; rounded up, so that 60 of them never fall short of the window.
+    fn sub_window(self) -> i64 {
+        i64::try_from(self.window_seconds).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000).div_ceil_by(SUB_WINDOWS).max(1)
+    }
+}
+
+trait DivCeil {
+    fn div_ceil_by(self, by: Self) -> Self;
+}
+
+impl DivCeil for i64 {
+    fn div_ceil_by(self, by: Self) -> Self {
+        self.div_euclid(by) + i64::from(self.rem_euclid(by) != 0)
+    }
+}
+
+/// Where a subject stands after it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    pub limit: Limit,
+    pub is_allowed: bool,
+    pub remaining: u64,
+    /// Whole seconds until one more than now is certain; 0 when nothing is used.
+    pub more_in: u64,
+    /// The second, rounded up, at which that is.
+    pub more_at: DateTime<Utc>,
+    /// Whole seconds until the refused cost would fit; at least 1. None when allowed.
+    pub retry_after: Option<u64>,
+}
+
+/// The counters of one subject: the current sub-window and the 60 before it, in full. Sparse: only those in use.
+#[derive(Debug, Clone)]
+pub struct Window {
+    limit: Limit,
+    /// Sub-window number and count, oldest first.
+    counts: VecDeque<(i64, u64)>,
+}
+
+impl Window {
+    pub fn new(limit: Limit) -> Self {
+        Self { limit, counts: VecDeque::new() }
+    }
+
+    /// Adopts another limit. Where the window's length changes, each count goes wholly into the newest
+    /// sub-window that its old one touches: never less is remembered than was used.
+    pub fn adopt(&mut self, limit: Limit) {
+        let (old, new) = (self.limit.sub_window(), limit.sub_window());
+        self.limit = limit;
+        if old != new {
+            for (number, count) in std::mem::take(&mut self.counts) {
+                let last_instant = number.saturating_add(1).saturating_mul(old) - 1;
+                self.push(last_instant.div_euclid(new), count);
+            }
+        }
+    }
+
+    /// Remembers what was used up to `until` elsewhere or before a restart.
+    pub fn remember(&mut self, until: DateTime<Utc>, cost: u64) {
+        if cost != 0 {
+            let number = self.number(until);
+            let place = self.counts.partition_point(|(other, _)| *other < number);
+            match self.counts.get_mut(place) {
+                Some((other, count)) if *other == number => *count = count.saturating_add(cost),
+                _ => self.counts.insert(place, (number, cost)),
+            }
+        }
+    }
+
+    /// Takes `cost` if it fits, else nothing. A cost of 0 only looks.
+    pub fn take(&mut self, now: DateTime<Utc>, cost: u64) -> Standing {
+        let current = self.current(now);
+        self.forget(current);
+        let is_allowed = cost == 0 || self.used() <= self.limit.quota.saturating_sub(cost) && cost <= self.limit.quota;
+        if is_allowed && cost != 0 {
+            self.push(current, cost);
+        }
+        self.standing(now, cost, is_allowed)
+    }
+
+    /// Whether nothing of it matters any more.
+    pub fn is_idle(&self, now: DateTime<Utc>) -> bool {
+        let first = self.number(now) - SUB_WINDOWS;
+        self.counts.back().is_none_or(|(number, _)| *number < first)
+    }
+
+    fn standing(&self, now: DateTime<Utc>, cost: u64, is_allowed: bool) -> Standing {
+        let (used, quota) = (self.used(), self.limit.quota);
+        let frees_one = used.saturating_sub(1).min(quota.saturating_sub(1));
+        let more = if used == 0 { now } else { self.when_at_most(frees_one, now) };
+        let retry_after = (!is_allowed).then(|| seconds_until(self.when_at_most(quota.saturating_sub(cost), now), now).max(1));
+        Standing {
+            limit: self.limit,
+            is_allowed,
+            remaining: quota.saturating_sub(used),
+            more_in: seconds_until(more, now),
+            more_at: whole_second_after(more),
+            retry_after,
+        }
+    }
+
+    /// When the counts that then still stand sum up to no more than `target`.
+    fn when_at_most(&self, target: u64, now: DateTime<Utc>) -> DateTime<Utc> {
+        let mut used = self.used();
+        let mut when = now;
+        for (number, count) in &self.counts {
+            if used <= target {
+                break;
+            }
+            used = used.saturating_sub(*count);
+            let leaves = number.saturating_add(SUB_WINDOWS + 1).saturating_mul(self.limit.sub_window());
+            when = DateTime::from_timestamp_micros(leaves).unwrap_or(now);
+        }
+        when
+    }
+
+    fn used(&self) -> u64 {
+        self.counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
+    fn number(&self, at: DateTime<Utc>) -> i64 {
+        at.timestamp_micros().div_euclid(self.limit.sub_window())
+    }
+
+    /// Never earlier than the newest count: threads read the clock before they get here.
+    fn current(&self, now: DateTime<Utc>) -> i64 {
+        let newest = self.counts.back().map_or(i64::MIN, |(number, _)| *number);
+        self.number(now).max(newest)
+    }
+
+    fn forget(&mut self, current: i64) {
+        while self.counts.front().is_some_and(|(number, _)| *number < current - SUB_WINDOWS) {
+            self.counts.pop_front();
+        }
+    }
+
+    fn push(&mut self, number: i64, cost: u64) {
+        match self.counts.back_mut() {
+            Some((newest, count)) if *newest == number => *count = count.saturating_add(cost),
+            _ => self.counts.push_back((number, cost)),
+        }
+    }
+}
+
+fn seconds_until(then: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
+    let micros = (then - now).num_microseconds().unwrap_or(i64::MAX).max(0);
+    u64::try_from(micros.div_ceil_by(1_000_000)).unwrap_or(0)
+}
+
+fn whole_second_after(at: DateTime<Utc>) -> DateTime<Utc> {
+    let whole = DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at);
+    if whole < at { whole + TimeDelta::seconds(1) } else { whole }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(micros: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(1_764_000_000_000_000 + micros).unwrap()
+    }
+
+    fn hourly(quota: u64) -> Window {
+        Window::new(Limit { quota, window_seconds: 3600 })
+    }
+
+    #[test]
+    fn it_counts_down_and_refuses_at_the_limit_at_no_cost() {
+        let mut window = hourly(2);
+        assert_eq!(window.take(at(0), 1).remaining, 1);
+        assert_eq!(window.take(at(1), 1).remaining, 0);
+        let refused = window.take(at(2), 1);
+        assert!(!refused.is_allowed);
+        // 61 sub-windows of a minute after the one that began at 0.
+        assert_eq!((refused.more_in, refused.retry_after), (3660, Some(3660)));
+        assert_eq!(refused.more_at, at(3_660_000_000));
+        assert!(!window.take(at(3_659_999_999), 1).is_allowed);
+        assert!(window.take(at(3_660_000_000), 2).is_allowed);
+    }
+
+    #[test]
+    fn a_cost_is_taken_whole_or_not_at_all() {
+        let mut window = hourly(10);
+        assert!(window.take(at(0), 8).is_allowed);
+        let refused = window.take(at(60_000_000), 3);
+        assert_eq!((refused.is_allowed, refused.remaining), (false, 2));
+        assert!(window.take(at(60_000_000), 2).is_allowed);
+        assert!(!hourly(10).take(at(0), 11).is_allowed);
+        let looked = window.take(at(60_000_000), 0);
+        assert_eq!((looked.is_allowed, looked.remaining), (true, 0));
+    }
+
+    #[test]
+    fn another_limit_forgets_nothing() {
+        let mut window = hourly(10);
+        window.take(at(0), 8);
+        window.adopt(Limit { quota: 9, window_seconds: 60 });
+        assert_eq!(window.take(at(61_000_000), 0).remaining, 1);
+        assert_eq!(window.take(at(121_000_000), 0).remaining, 9);
+        assert!(window.is_idle(at(130_000_000)));
+    }
+
+    #[test]
+    fn what_was_used_before_a_restart_still_counts() {
+        let mut window = hourly(10);
+        window.remember(at(59_999_999), 4);
+        window.remember(at(-3_000_000_000), 5);
+        assert_eq!(window.take(at(60_000_000), 0).remaining, 1);
+        assert_eq!(window.take(at(1_000_000_000), 0).remaining, 6);
+    }
+
+    proptest! {
+        #[test]
+        fn never_over_the_limit_in_any_trailing_window(
+            quota in 1_u64..20,
+            window_seconds in prop_oneof![Just(1_u64), Just(7), Just(60), Just(61), 1_u64..4000],
+            steps in prop::collection::vec((0_i64..40, 0_u64..4), 1..300),
+            start in 0_i64..10_000_000,
+        ) {
+            let length = i64::try_from(window_seconds).unwrap() * 1_000_000;
+            let mut window = Window::new(Limit { quota, window_seconds });
+            let mut accepted: Vec<(i64, u64)> = Vec::new();
+            let mut now = start;
+            for (step, cost) in steps {
+                // In steps of a 40th of the window, off its grid by a prime.
+                now += step * length / 40 / 8 + step * 7919;
+                let standing = window.take(at(now), cost);
+                if standing.is_allowed && cost != 0 {
+                    accepted.push((now, cost));
+                }
+                let inside = |(then, _): &&(i64, u64)| now - length < *then && *then <= now;
+                let sum: u64 = accepted.iter().filter(inside).map(|(_, cost)| cost).sum();
+                prop_assert!(sum <= quota);
+                prop_assert!(standing.remaining <= quota - sum);
+                if let (Some(wait), true) = (standing.retry_after, cost <= quota) {
+                    let mut later = window.clone();
+                    let then = at(now) + TimeDelta::seconds(i64::try_from(wait).unwrap());
+                    prop_assert!(later.take(then, cost).is_allowed, "what was promised came true");
+                    prop_assert!(standing.more_in <= wait);
+                }
+            }
+        }
+    }
+}

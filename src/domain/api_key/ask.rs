@@ -1,0 +1,315 @@
+//! What may be asked of a new or existing key: drafts as they were written, and checked requests.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use ipnet::IpNet;
+use serde_json::{Map, Value};
+
+use super::super::error::{FieldErrors, Rejection, Result};
+use super::super::{scope, text};
+use super::{Environment, KeyPrefix};
+
+const MOST_SCOPES: usize = 100;
+const MOST_ADDRESSES: usize = 100;
+const MOST_TAGS: usize = 20;
+const LONGEST_METADATA: usize = 16 * 1024;
+
+/// A request for a new key as it was written; what is absent takes its default.
+#[derive(Debug, Clone, Default)]
+pub struct KeyDraft {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub environment: Option<String>,
+    /// The tenant's own where absent.
+    pub prefix: Option<String>,
+    pub scopes: Vec<String>,
+    pub rate_limit: Option<i64>,
+    pub rate_window_seconds: Option<i64>,
+    pub allowed_ips: Vec<String>,
+    pub owner: Option<String>,
+    pub requires_owner: Option<bool>,
+    pub metadata: Option<Map<String, Value>>,
+    pub tags: Vec<String>,
+    pub is_active: Option<bool>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A checked request for a new key.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    pub name: String,
+    pub description: Option<String>,
+    pub environment: Environment,
+    pub prefix: Option<KeyPrefix>,
+    pub scopes: Vec<String>,
+    pub rate_limit: i64,
+    pub rate_window_seconds: i64,
+    pub allowed_ips: Vec<String>,
+    pub owner: Option<String>,
+    pub requires_owner: bool,
+    pub metadata: Value,
+    pub tags: Vec<String>,
+    pub is_active: bool,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl NewKey {
+    pub const DEFAULT_RATE_LIMIT: i64 = 1000;
+    pub const DEFAULT_RATE_WINDOW_SECONDS: i64 = 3600;
+
+    pub fn parse(draft: KeyDraft, now: DateTime<Utc>) -> Result<Self> {
+        let mut errors = FieldErrors::default();
+        let parsed = Self {
+            name: errors.take("name", required_name(draft.name.as_deref())).unwrap_or_default(),
+            description: checked(&mut errors, "description", draft.description, description),
+            environment: checked(&mut errors, "environment", draft.environment, |text| text.parse())
+                .unwrap_or(Environment::Live),
+            prefix: checked(&mut errors, "prefix", draft.prefix, KeyPrefix::parse),
+            scopes: list(&mut errors, "scopes", &draft.scopes, MOST_SCOPES, scope::parse),
+            rate_limit: errors
+                .take("rate_limit", rate_limit(draft.rate_limit.unwrap_or(Self::DEFAULT_RATE_LIMIT)))
+                .unwrap_or_default(),
+            rate_window_seconds: errors
+                .take("rate_window_seconds", rate_window(draft.rate_window_seconds.unwrap_or(Self::DEFAULT_RATE_WINDOW_SECONDS)))
+                .unwrap_or_default(),
+            allowed_ips: list(&mut errors, "allowed_ips", &draft.allowed_ips, MOST_ADDRESSES, address),
+            owner: checked(&mut errors, "owner", draft.owner, owner),
+            requires_owner: draft.requires_owner.unwrap_or(false),
+            metadata: errors.take("metadata", metadata(draft.metadata.unwrap_or_default())).unwrap_or_default(),
+            tags: list(&mut errors, "tags", &draft.tags, MOST_TAGS, tag),
+            is_active: draft.is_active.unwrap_or(true),
+            expires_at: draft.expires_at.and_then(|at| errors.take("expires_at", future(at, now))),
+        };
+        if errors.is_empty() { Ok(parsed) } else { Err(errors.into()) }
+    }
+}
+
+/// A change of a key as it was written: what is absent stays, `Some(None)` clears.
+#[derive(Debug, Clone, Default)]
+pub struct KeyPatch {
+    pub name: Option<String>,
+    pub description: Option<Option<String>>,
+    pub scopes: Option<Vec<String>>,
+    pub rate_limit: Option<i64>,
+    pub rate_window_seconds: Option<i64>,
+    pub allowed_ips: Option<Vec<String>>,
+    pub owner: Option<Option<String>>,
+    pub requires_owner: Option<bool>,
+    pub metadata: Option<Map<String, Value>>,
+    pub tags: Option<Vec<String>>,
+    pub is_active: Option<bool>,
+    pub expires_at: Option<Option<DateTime<Utc>>>,
+}
+
+/// A checked change of a key.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct KeyChange {
+    pub name: Option<String>,
+    pub description: Option<Option<String>>,
+    pub scopes: Option<Vec<String>>,
+    pub rate_limit: Option<i64>,
+    pub rate_window_seconds: Option<i64>,
+    pub allowed_ips: Option<Vec<String>>,
+    pub owner: Option<Option<String>>,
+    pub requires_owner: Option<bool>,
+    pub metadata: Option<Value>,
+    pub tags: Option<Vec<String>>,
+    pub is_active: Option<bool>,
+    pub expires_at: Option<Option<DateTime<Utc>>>,
+}
+
+impl KeyChange {
+    pub fn parse(patch: KeyPatch, now: DateTime<Utc>) -> Result<Self> {
+        let mut errors = FieldErrors::default();
+        let e = &mut errors;
+        let parsed = Self {
+            name: patch.name.and_then(|name| e.take("name", text::name(&name))),
+            description: patch.description.map(|text| checked(e, "description", text, description)),
+            scopes: patch.scopes.map(|items| list(e, "scopes", &items, MOST_SCOPES, scope::parse)),
+            rate_limit: patch.rate_limit.and_then(|limit| e.take("rate_limit", rate_limit(limit))),
+            rate_window_seconds: patch.rate_window_seconds.and_then(|window| e.take("rate_window_seconds", rate_window(window))),
+            allowed_ips: patch.allowed_ips.map(|items| list(e, "allowed_ips", &items, MOST_ADDRESSES, address)),
+            owner: patch.owner.map(|text| checked(e, "owner", text, owner)),
+            requires_owner: patch.requires_owner,
+            metadata: patch.metadata.and_then(|fields| e.take("metadata", metadata(fields))),
+            tags: patch.tags.map(|items| list(e, "tags", &items, MOST_TAGS, tag)),
+            is_active: patch.is_active,
+            expires_at: patch.expires_at.map(|at| at.and_then(|at| e.take("expires_at", future(at, now)))),
+        };
+        if errors.is_empty() { Ok(parsed) } else { Err(errors.into()) }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The names of the fields that change, for the audit log.
+    pub fn fields(&self) -> Vec<&'static str> {
+        [
+            ("name", self.name.is_some()),
+            ("description", self.description.is_some()),
+            ("scopes", self.scopes.is_some()),
+            ("rate_limit", self.rate_limit.is_some()),
+            ("rate_window_seconds", self.rate_window_seconds.is_some()),
+            ("allowed_ips", self.allowed_ips.is_some()),
+            ("owner", self.owner.is_some()),
+            ("requires_owner", self.requires_owner.is_some()),
+            ("metadata", self.metadata.is_some()),
+            ("tags", self.tags.is_some()),
+            ("is_active", self.is_active.is_some()),
+            ("expires_at", self.expires_at.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(field, is_changed)| is_changed.then_some(field))
+        .collect()
+    }
+}
+
+/// An optional text; an empty one is an absent one, as forms send it.
+fn checked<T>(
+    errors: &mut FieldErrors,
+    field: &str,
+    text: Option<String>,
+    parse: impl Fn(&str) -> Result<T, Rejection>,
+) -> Option<T> {
+    let text = text.filter(|text| !text.trim().is_empty())?;
+    errors.take(field, parse(text.trim()))
+}
+
+fn list<T: PartialEq>(
+    errors: &mut FieldErrors,
+    field: &str,
+    items: &[String],
+    most: usize,
+    parse: impl Fn(&str) -> Result<T, Rejection>,
+) -> Vec<T> {
+    if most < items.len() {
+        errors.add(field, Rejection::new("too_many", format!("must be at most {most}")));
+        return Vec::new();
+    }
+    let mut unique = Vec::new();
+    for item in errors.take_each(field, items, parse) {
+        if !unique.contains(&item) {
+            unique.push(item);
+        }
+    }
+    unique
+}
+
+fn required_name(name: Option<&str>) -> Result<String, Rejection> {
+    text::name(name.ok_or_else(Rejection::required)?)
+}
+
+fn description(text: &str) -> Result<String, Rejection> {
+    if 1000 < text.chars().count() {
+        return Err(Rejection::new("too_long", "must be at most 1000 characters"));
+    }
+    if text.chars().any(|c| c.is_control() && !"\n\r\t".contains(c)) {
+        return Err(Rejection::new("control_character", "must not contain control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+fn owner(text: &str) -> Result<String, Rejection> {
+    text::line(text, 200)
+}
+
+fn tag(text: &str) -> Result<String, Rejection> {
+    let text = text.trim();
+    if text.is_empty() { Err(Rejection::required()) } else { text::line(text, 50) }
+}
+
+fn rate_limit(limit: i64) -> Result<i64, Rejection> {
+    in_range(limit, 1_000_000_000)
+}
+
+fn rate_window(seconds: i64) -> Result<i64, Rejection> {
+    in_range(seconds, 2_592_000)
+}
+
+fn in_range(number: i64, most: i64) -> Result<i64, Rejection> {
+    if (1..=most).contains(&number) {
+        Ok(number)
+    } else {
+        Err(Rejection::new("range", format!("must be from 1 to {most}")))
+    }
+}
+
+/// An address or a network in CIDR form, written the canonical way.
+fn address(text: &str) -> Result<String, Rejection> {
+    let network = text.trim().parse::<IpNet>().map(|network| network.trunc().to_string());
+    let address = || text.trim().parse::<IpAddr>().map(|address| address.to_string());
+    network.or_else(|_| address()).map_err(|_| Rejection::new("address", "must be an IP address or a network such as 203.0.113.0/24"))
+}
+
+fn metadata(fields: Map<String, Value>) -> Result<Value, Rejection> {
+    let value = Value::Object(fields);
+    let text = value.to_string();
+    // Postgres' jsonb cannot hold it.
+    if text.contains("\\u0000") {
+        return Err(Rejection::new("control_character", "must not contain NUL characters"));
+    }
+    if LONGEST_METADATA < text.len() {
+        return Err(Rejection::new("too_long", "must be at most 16 KiB as JSON"));
+    }
+    Ok(value)
+}
+
+fn future(at: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, Rejection> {
+    if at <= now {
+        return Err(Rejection::new("past", "must lie in the future"));
+    }
+    // Beyond it neither Postgres nor anybody's calendar is sure.
+    if chrono::Datelike::year(&at) > 9999 {
+        return Err(Rejection::new("range", "must lie before the year 10000"));
+    }
+    Ok(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Error;
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_764_000_000, 0).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_enough_and_the_rest_has_defaults() {
+        let key = NewKey::parse(KeyDraft { name: Some(" CI ".into()), ..KeyDraft::default() }, now()).unwrap();
+        assert_eq!((key.name.as_str(), key.rate_limit, key.rate_window_seconds, key.is_active), ("CI", 1000, 3600, true));
+        assert_eq!((key.environment, key.metadata), (Environment::Live, Value::Object(Map::new())));
+    }
+
+    #[test]
+    fn everything_that_does_not_fit_is_named() {
+        let draft = KeyDraft {
+            name: Some("x".repeat(101)),
+            environment: Some("staging".into()),
+            prefix: Some("pk".into()),
+            scopes: vec!["ok".into(), "not ok".into()],
+            rate_limit: Some(0),
+            rate_window_seconds: Some(2_592_001),
+            allowed_ips: vec!["10.0.0.1/8".into(), "nowhere".into()],
+            tags: vec![String::new()],
+            expires_at: Some(now()),
+            ..KeyDraft::default()
+        };
+        let Err(Error::Invalid(errors)) = NewKey::parse(draft, now()) else { panic!("it fitted") };
+        let fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        let expected = [
+            "name", "environment", "prefix", "scopes[1]", "rate_limit", "rate_window_seconds", "allowed_ips[1]", "tags[0]", "expires_at",
+        ];
+        assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn a_change_tells_what_it_changes() {
+        let patch = KeyPatch { owner: Some(None), rate_limit: Some(5), ..KeyPatch::default() };
+        let change = KeyChange::parse(patch, now()).unwrap();
+        assert_eq!(change.fields(), ["rate_limit", "owner"]);
+        assert!(!change.is_empty() && KeyChange::default().is_empty());
+    }
+}
