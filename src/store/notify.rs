@@ -1,0 +1,70 @@
+//! News for every process: sent with the change's COMMIT, on one channel of Postgres.
+
+use std::fmt;
+use std::str::FromStr;
+
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+
+use crate::domain::{Rejection, Result, TenantId};
+
+/// The one channel that listeners hear.
+pub const CHANNEL: &str = "gatepost";
+
+/// What has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A key, by its public id.
+    Key(String),
+    Tenant(TenantId),
+    /// Users, memberships or access tokens.
+    Access,
+    /// There is a delivery to make.
+    Delivery,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(public_id) => write!(f, "key:{public_id}"),
+            Self::Tenant(tenant) => write!(f, "tenant:{tenant}"),
+            Self::Access => f.write_str("access"),
+            Self::Delivery => f.write_str("delivery"),
+        }
+    }
+}
+
+impl FromStr for Change {
+    type Err = Rejection;
+    fn from_str(text: &str) -> Result<Self, Rejection> {
+        match text.split_once(':') {
+            Some(("key", public_id)) => Ok(Self::Key(public_id.to_owned())),
+            Some(("tenant", id)) => Ok(Self::Tenant(id.parse()?)),
+            None if text == "access" => Ok(Self::Access),
+            None if text == "delivery" => Ok(Self::Delivery),
+            _ => Err(Rejection::new("change", "is no change that this version knows")),
+        }
+    }
+}
+
+/// Tells everybody, once the surrounding transaction commits.
+pub fn send(conn: &mut PgConnection, change: &Change) -> Result<()> {
+    diesel::sql_query("SELECT pg_notify($1, $2)")
+        .bind::<Text, _>(CHANNEL)
+        .bind::<Text, _>(change.to_string())
+        .execute(conn)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_survives_the_wire() {
+        for change in [Change::Key("pk_1".into()), Change::Tenant(TenantId(7)), Change::Access, Change::Delivery] {
+            assert_eq!(change.to_string().parse::<Change>().unwrap(), change);
+        }
+        assert!("key".parse::<Change>().is_err() && "tenant:x".parse::<Change>().is_err());
+    }
+}
