@@ -4,6 +4,7 @@ pub mod audit_entries;
 pub mod db;
 pub mod error;
 pub mod memberships;
+pub mod notify;
 pub mod one_time_links;
 pub mod sessions;
 pub mod tenants;

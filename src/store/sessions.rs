@@ -72,6 +72,10 @@ pub fn delete(conn: &mut PgConnection, digest: &[u8]) -> Result<()> {
 
 /// Removes sessions that have ended, `limit` at a time; returns how many.
 pub fn delete_ended(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<usize> {
-    let ended = sessions::table.filter(sessions::expires_at.le(now)).select(sessions::id).limit(limit);
-    Ok(diesel::delete(sessions::table.filter(sessions::id.eq_any(ended))).execute(conn)?)
+    let others = diesel::alias!(sessions as others);
+    let ended = others
+        .filter(others.field(sessions::expires_at).le(now))
+        .select(others.field(sessions::id))
+        .limit(limit);
+    Ok(diesel::delete(sessions::table).filter(sessions::id.eq_any(ended)).execute(conn)?)
 }
