@@ -1,0 +1,456 @@
+//! Typed settings: flags, then the environment, then `gatepost.toml`, then defaults. The only reader of the environment.
+
+mod parse;
+pub mod secrets;
+pub mod sources;
+pub mod table;
+
+use std::fmt::{self, Display};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use sha2::{Digest, Sha512};
+use url::Url;
+use zeroize::Zeroizing;
+
+pub use secrets::MasterKey;
+pub use sources::{Environment, Origin, Refusal, Sources};
+pub use table::{SETTINGS, Setting};
+
+use table as t;
+
+/// The longest a webhook request may take, DNS to last byte.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(60);
+/// What a lease must outlast the longest deadline by: signing, settling, a slow database.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(15);
+
+/// A pepper and the name under which rows refer to it.
+#[derive(Clone)]
+pub struct NamedPepper {
+    pub id: String,
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for NamedPepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NamedPepper({})", self.id)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// How many days things are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub usage_days: u32,
+    pub buckets_days: u32,
+    pub deliveries_days: u32,
+    pub audit_days: u32,
+}
+
+/// One setting in force, ready to be printed: secrets as "set".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    pub setting: Setting,
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// What the process runs by.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub database_url: Option<String>,
+    pub data_dir: PathBuf,
+    pub pg_bin: Option<PathBuf>,
+    pub bind: SocketAddr,
+    pub public_url: Url,
+    pub cookie_secure: bool,
+    pub pepper: NamedPepper,
+    pub peppers_old: Vec<NamedPepper>,
+    pub master_key: MasterKey,
+    pub key_hash: String,
+    pub allow_query_key: bool,
+    pub allow_private_networks: Vec<IpNet>,
+    pub allow_http_webhooks: bool,
+    pub trusted_proxies: Vec<IpNet>,
+    pub workers: usize,
+    pub deliveries_in_flight: usize,
+    pub lease: Duration,
+    pub usage_flush: Duration,
+    pub log: String,
+    pub log_format: LogFormat,
+    pub retention: Retention,
+    pub in_force: Vec<InForce>,
+}
+
+/// Whether missing secrets of the embedded default are made, or left for the first start to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    Make,
+    Leave,
+}
+
+impl Settings {
+    /// Parses all sources. The first thing that does not fit is the error.
+    pub fn load(sources: &Sources) -> Result<Self, Refusal> {
+        Self::examine(sources, Missing::Make).map_err(|mut refusals| {
+            if refusals.is_empty() { Refusal::new("settings", "do not fit") } else { refusals.swap_remove(0) }
+        })
+    }
+
+    /// Parses all sources and tells everything that does not fit.
+    pub fn examine(sources: &Sources, missing: Missing) -> Result<Self, Vec<Refusal>> {
+        let mut reader = Reader { sources, in_force: Vec::new(), refusals: Vec::new() };
+        let settings = reader.settings(missing);
+        match settings {
+            Some(mut settings) if reader.refusals.is_empty() => {
+                reader.in_force.sort_by_key(|one| SETTINGS.iter().position(|setting| *setting == one.setting));
+                settings.in_force = reader.in_force;
+                Ok(settings)
+            }
+            _ => Err(reader.refusals),
+        }
+    }
+}
+
+impl Settings {
+    /// Whether browsers reach this instance by https, so that cookies can be held to it.
+    pub fn is_https(&self) -> bool {
+        self.cookie_secure
+    }
+
+    /// What session cookies are signed with: it follows from the master key, so replicas agree on it.
+    pub fn cookie_key(&self) -> Zeroizing<Vec<u8>> {
+        let digest = Sha512::new().chain_update(b"gatepost session cookie 1\0").chain_update(self.master_key.bytes());
+        Zeroizing::new(digest.finalize().to_vec())
+    }
+}
+
+/// Reads one setting after the other and remembers what was found, and what was wrong.
+struct Reader<'a> {
+    sources: &'a Sources,
+    in_force: Vec<InForce>,
+    refusals: Vec<Refusal>,
+}
+
+impl Reader<'_> {
+    fn settings(&mut self, missing: Missing) -> Option<Settings> {
+        let database_url = self.optional(&t::DATABASE_URL, parse::database_url, |url| parse::without_password(url));
+        let data_dir = self.data_dir();
+        let pg_bin = self.optional(&t::PG_BIN, parse::path, |path| path.display().to_string());
+        let bind = self.or(&t::BIND, parse::address);
+        let public_url = self.public_url(bind);
+        let is_https = public_url.as_ref().is_some_and(|url| url.scheme() == "https");
+        let cookie_secure = self.or_else(&t::COOKIE_SECURE, parse::truth, || is_https);
+        let is_embedded = matches!(database_url, Some(None));
+        let folder = data_dir.as_ref().filter(|_| is_embedded).map(|dir| dir.join("secrets"));
+        let pepper = self.kept(&t::PEPPER, missing, folder.as_ref().map(|dir| dir.join("api_key_pepper")), |text| {
+            secrets::pepper(text).map(|bytes| NamedPepper { id: secrets::pepper_id(&bytes), bytes })
+        });
+        let peppers_old = self.optional(&t::PEPPERS_OLD, secrets::old_peppers, |_| "set".to_owned());
+        let master_key = self.kept(&t::MASTER_KEY, missing, folder.map(|dir| dir.join("master_key")), MasterKey::parse);
+        Some(Settings {
+            key_hash: self.or(&t::KEY_HASH, parse::key_hash)?,
+            allow_query_key: self.or(&t::ALLOW_QUERY_KEY, parse::truth)?,
+            allow_private_networks: self.or_else(&t::ALLOW_PRIVATE_NETWORKS, parse::networks, Networks::default)?.0,
+            allow_http_webhooks: self.or(&t::ALLOW_HTTP_WEBHOOKS, parse::truth)?,
+            trusted_proxies: self.or_else(&t::TRUSTED_PROXIES, parse::networks, Networks::default)?.0,
+            workers: self.or(&t::WORKERS, |text| parse::number(text, 1, 64))?,
+            deliveries_in_flight: self.or(&t::DELIVERIES_IN_FLIGHT, |text| parse::number(text, 1, 1000))?,
+            lease: Duration::from_secs(self.or(&t::LEASE_SECONDS, |text| parse::number(text, least_lease(), 3600))?),
+            usage_flush: Duration::from_millis(self.or(&t::USAGE_FLUSH_MS, |text| parse::number(text, 10, 10_000))?),
+            log: self.or(&t::LOG, parse::log)?,
+            log_format: match self.or(&t::LOG_FORMAT, |text| parse::choice(text, &["text", "json"]))?.as_str() {
+                "json" => LogFormat::Json,
+                _ => LogFormat::Text,
+            },
+            retention: Retention {
+                usage_days: self.days(&t::RETENTION_USAGE)?,
+                buckets_days: self.days(&t::RETENTION_BUCKETS)?,
+                deliveries_days: self.days(&t::RETENTION_DELIVERIES)?,
+                audit_days: self.days(&t::RETENTION_AUDIT)?,
+            },
+            peppers_old: peppers_old?
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(id, bytes)| NamedPepper { id, bytes })
+                .collect(),
+            database_url: database_url?,
+            data_dir: data_dir?,
+            pg_bin: pg_bin?,
+            bind: bind?,
+            public_url: public_url?,
+            cookie_secure: cookie_secure?,
+            pepper: pepper?,
+            master_key: master_key?,
+            in_force: Vec::new(),
+        })
+    }
+
+    fn find(&mut self, setting: &Setting) -> Option<Option<(String, Origin)>> {
+        self.sources.find(setting).map_err(|refusal| self.refusals.push(refusal)).ok()
+    }
+
+    fn refuse(&mut self, setting: &Setting, origin: &Origin, detail: String) {
+        let name = match origin {
+            Origin::Flag(flag) => format!("--{flag}"),
+            Origin::File(path) => format!("{} in {}", setting.key, path.display()),
+            Origin::Environment(_) | Origin::Generated(_) | Origin::Default => setting.env.to_owned(),
+        };
+        self.refusals.push(Refusal::new(name, detail));
+    }
+
+    fn note(&mut self, setting: &Setting, value: impl Display, origin: Origin) {
+        self.in_force.push(InForce { setting: *setting, value: value.to_string(), origin });
+    }
+
+    /// A setting that may be absent.
+    fn optional<T>(
+        &mut self,
+        setting: &Setting,
+        parse: impl Fn(&str) -> Result<T, String>,
+        show: impl Fn(&T) -> String,
+    ) -> Option<Option<T>> {
+        let Some((text, origin)) = self.find(setting)? else {
+            self.note(setting, setting.default, Origin::Default);
+            return Some(None);
+        };
+        let parsed = parse(&text).map_err(|detail| self.refuse(setting, &origin, detail)).ok()?;
+        self.note(setting, show(&parsed), origin);
+        Some(Some(parsed))
+    }
+
+    /// A setting with a default that is worked out.
+    fn or_else<T: Display>(
+        &mut self,
+        setting: &Setting,
+        parse: impl Fn(&str) -> Result<T, String>,
+        default: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let (value, origin) = match self.find(setting)? {
+            Some((text, origin)) => {
+                let parsed = parse(&text);
+                (parsed.map_err(|detail| self.refuse(setting, &origin, detail)).ok()?, origin)
+            }
+            None => (default(), Origin::Default),
+        };
+        self.note(setting, &value, origin);
+        Some(value)
+    }
+
+    /// A setting whose default stands in the table.
+    fn or<T: Display>(&mut self, setting: &Setting, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let (text, origin) = self.find(setting)?.unwrap_or_else(|| (setting.default.to_owned(), Origin::Default));
+        let value = parse(&text).map_err(|detail| self.refuse(setting, &origin, detail)).ok()?;
+        self.note(setting, &value, origin);
+        Some(value)
+    }
+
+    fn days(&mut self, setting: &Setting) -> Option<u32> {
+        self.or(setting, |text| parse::number(text, 1, 36_500))
+    }
+
+    fn data_dir(&mut self) -> Option<PathBuf> {
+        let found = self.find(&t::DATA_DIR)?.map(|(text, origin)| (PathBuf::from(text), origin));
+        let default = || Some((parse::default_data_dir(&self.sources.environment)?, Origin::Default));
+        let Some((path, origin)) = found.or_else(default) else {
+            self.refuse(&t::DATA_DIR, &Origin::Default, "is needed, since HOME is not set".to_owned());
+            return None;
+        };
+        // Children of ours run in other directories.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        self.note(&t::DATA_DIR, path.display(), origin);
+        Some(path)
+    }
+
+    fn public_url(&mut self, bind: Option<SocketAddr>) -> Option<Url> {
+        let default = bind.and_then(parse::url_of);
+        match (self.find(&t::PUBLIC_URL)?, default) {
+            (None, default) => {
+                self.note(&t::PUBLIC_URL, default.as_ref()?, Origin::Default);
+                default
+            }
+            (Some((text, origin)), _) => {
+                let url =
+                    parse::public_url(&text).map_err(|detail| self.refuse(&t::PUBLIC_URL, &origin, detail)).ok()?;
+                self.note(&t::PUBLIC_URL, &url, origin);
+                Some(url)
+            }
+        }
+    }
+
+    /// A secret that is given, or kept in a file of the embedded default.
+    fn kept<T>(
+        &mut self,
+        setting: &Setting,
+        missing: Missing,
+        file: Option<PathBuf>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if let Some((text, origin)) = self.find(setting)? {
+            let parsed = parse(&text).map_err(|detail| self.refuse(setting, &origin, detail)).ok();
+            self.note(setting, "set", origin);
+            return parsed;
+        }
+        let Some(file) = file else {
+            let detail =
+                "is required where DATABASE_URL is set: use the output of `openssl rand -base64 32`, and keep it safe";
+            self.refuse(setting, &Origin::Default, detail.to_owned());
+            return None;
+        };
+        let read = match missing {
+            Missing::Make => secrets::read_or_make(&file).map(Some),
+            Missing::Leave => secrets::read(&file),
+        };
+        let text = read.map_err(|detail| self.refuse(setting, &Origin::Default, detail)).ok()?;
+        let Some(text) = text else {
+            // `doctor` looks at a place where nothing was started yet: any secret does for the rest of its look.
+            self.note(setting, "not made yet: the first start makes it", Origin::Default);
+            return secrets::fresh().ok().and_then(|text| parse(&text).ok());
+        };
+        let origin = Origin::Generated(file);
+        let parsed = parse(&text).map_err(|detail| self.refuse(setting, &origin, detail)).ok()?;
+        self.note(setting, "set", origin);
+        Some(parsed)
+    }
+}
+
+fn least_lease() -> u64 {
+    (MAX_DEADLINE + LEASE_MARGIN).as_secs()
+}
+
+/// Networks that print as they were written.
+#[derive(Debug, Clone, Default)]
+struct Networks(Vec<IpNet>);
+
+impl Display for Networks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        let shown: Vec<String> = self.0.iter().map(IpNet::to_string).collect();
+        f.write_str(&shown.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const PEPPER: &str = "V8mYx2vQe0cT5oJrL1sZ7bNwKf4hGa9dUiRpXtEy3Wk";
+    const MASTER: &str = "mZ0o4l5T1u7qf3uHkz0cDJr2nKpV8yYgWbQxS6tEaLU=";
+
+    fn sources<const N: usize>(flags: &[(&'static str, &str)], env: [(&str, &str); N]) -> Sources {
+        let flags: BTreeMap<_, _> = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        Sources::gather(flags, Environment::from(env), None).unwrap()
+    }
+
+    fn external(more: &[(&'static str, &str)]) -> Sources {
+        let base = [("DATABASE_URL", "postgres://db/x"), ("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", MASTER)];
+        sources(more, base)
+    }
+
+    #[test]
+    fn defaults_hold_where_nobody_says_otherwise() {
+        let settings = Settings::load(&external(&[])).unwrap();
+        assert_eq!(settings.bind.to_string(), "127.0.0.1:8000");
+        assert_eq!(settings.public_url.as_str(), "http://127.0.0.1:8000/");
+        assert!(!settings.cookie_secure && !settings.allow_query_key && !settings.allow_http_webhooks);
+        assert_eq!(settings.in_force.len(), SETTINGS.len());
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_and_its_origin_is_remembered() {
+        let env = [
+            ("DATABASE_URL", "postgres://db/x"),
+            ("API_KEY_PEPPER", PEPPER),
+            ("GATEPOST_MASTER_KEY", MASTER),
+            ("GATEPOST_BIND", "127.0.0.1:9000"),
+            ("GATEPOST_WORKERS", "4"),
+        ];
+        let settings = Settings::load(&sources(&[("bind", "127.0.0.1:9100")], env)).unwrap();
+        let origin = |name| settings.in_force.iter().find(|it| it.setting.env == name).unwrap().origin.to_string();
+        assert_eq!((settings.bind.port(), settings.workers), (9100, 4));
+        assert_eq!(origin("GATEPOST_BIND"), "flag --bind");
+        assert_eq!(origin("GATEPOST_WORKERS"), "environment GATEPOST_WORKERS");
+        assert_eq!(origin("GATEPOST_LOG"), "default");
+    }
+
+    #[test]
+    fn the_file_is_read_and_its_unknown_names_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gatepost.toml");
+        let gather = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let env = [
+                ("DATABASE_URL", "postgres://db/x"),
+                ("API_KEY_PEPPER", PEPPER),
+                ("GATEPOST_MASTER_KEY", MASTER),
+                ("GATEPOST_WORKERS", "3"),
+            ];
+            Sources::gather(BTreeMap::new(), Environment::from(env), Some(path.clone()))
+        };
+        let text = "bind = \"127.0.0.1:7000\"\nworkers = 9\nallow_private_networks = [\"10.0.0.0/8\", \"::1\"]";
+        let settings = Settings::load(&gather(text).unwrap()).unwrap();
+        assert_eq!((settings.bind.port(), settings.workers, settings.allow_private_networks.len()), (7000, 3, 2));
+        assert!(gather("binds = 1").err().unwrap().to_string().contains("no setting called binds"));
+        let refusal = Settings::load(&gather("bind = \"here\"").unwrap()).unwrap_err().to_string();
+        assert!(refusal.starts_with("bind in ") && refusal.contains("127.0.0.1:8000"), "{refusal}");
+    }
+
+    #[test]
+    fn an_external_database_needs_secrets_of_its_own() {
+        let refusals =
+            Settings::examine(&sources(&[], [("DATABASE_URL", "postgres://db/x")]), Missing::Leave).unwrap_err();
+        let names: Vec<_> = refusals.iter().map(|refusal| refusal.setting.as_str()).collect();
+        assert_eq!(names, ["API_KEY_PEPPER", "GATEPOST_MASTER_KEY"]);
+        assert!(refusals[0].to_string().contains("openssl rand"));
+    }
+
+    #[test]
+    fn the_embedded_default_makes_its_secrets_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("data").display().to_string();
+        let sources = sources(&[("data_dir", &dir)], []);
+        assert!(Settings::examine(&sources, Missing::Leave).is_ok() && !folder.path().join("data").exists());
+        let first = Settings::load(&sources).unwrap();
+        let second = Settings::load(&sources).unwrap();
+        assert_eq!(first.pepper.id, second.pepper.id);
+        assert_eq!(first.master_key.bytes(), second.master_key.bytes());
+        assert!(first.in_force.iter().any(|it| matches!(it.origin, Origin::Generated(_)) && it.value == "set"));
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_names_its_setting() {
+        let bad = [
+            ("workers", "0", "--workers: must be a number from 1 to 64"),
+            ("lease_seconds", "60", "--lease-seconds: must be a number from 75 to 3600"),
+            ("key_hash", "md5", "--key-hash: must be one of hmac-sha256, argon2id"),
+            ("allow_query_key", "maybe", "--allow-query-key: must be true or false"),
+            ("log", "=====", "--log: must be error"),
+        ];
+        for (key, value, complaint) in bad {
+            let refusal = Settings::load(&external(&[(key, value)])).unwrap_err().to_string();
+            assert!(refusal.starts_with(complaint), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn an_https_address_makes_cookies_secure() {
+        assert!(Settings::load(&external(&[("public_url", "https://keys.example.com")])).unwrap().cookie_secure);
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let printed = format!("{:?}", Settings::load(&external(&[])).unwrap());
+        assert!(!printed.contains(PEPPER) && !printed.contains(MASTER), "{printed}");
+    }
+}

@@ -1,0 +1,193 @@
+//! Pepper and master key: parsed, refused where they are placeholders, or made once and kept in files of mode 0600.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// Padding or none: people lose the `=` when they copy.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Words that stand in examples and templates, never in 32 random bytes.
+const PLACEHOLDERS: [&str; 9] =
+    ["changeme", "change-me", "change_me", "placeholder", "secret", "example", "default", "password", "pepper"];
+
+/// The key that seals signing secrets. Neither printed nor copied about.
+#[derive(Clone)]
+pub struct MasterKey(Zeroizing<[u8; 32]>);
+
+impl MasterKey {
+    /// From base64 of exactly 32 bytes.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let bytes = Zeroizing::new(BASE64.decode(text.trim()).map_err(|_| "must be base64 of 32 random bytes")?);
+        let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| "must be base64 of exactly 32 random bytes")?;
+        must_look_random(&key)?;
+        Ok(Self(Zeroizing::new(key)))
+    }
+
+    pub fn bytes(&self) -> [u8; 32] {
+        *self.0
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey(…)")
+    }
+}
+
+/// The bytes of a pepper, used as they were written.
+pub fn pepper(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let bytes = text.trim().as_bytes();
+    if bytes.len() < 32 {
+        return Err(format!("must be at least 32 bytes of random text, this is {}", bytes.len()));
+    }
+    must_look_random(bytes)?;
+    Ok(Zeroizing::new(bytes.to_vec()))
+}
+
+/// A pepper's name in the rows that it protects: it follows from the pepper, so nobody has to choose one.
+pub fn pepper_id(bytes: &[u8]) -> String {
+    let digest = Sha256::new().chain_update(b"gatepost pepper id\0").chain_update(bytes).finalize();
+    hex::encode(digest).chars().take(8).collect()
+}
+
+/// Retired peppers, `id:base64` separated by commas.
+pub fn old_peppers(text: &str) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items
+        .map(|item| {
+            let (id, encoded) = item.split_once(':').ok_or("must be id:base64, separated by commas")?;
+            let bytes = Zeroizing::new(BASE64.decode(encoded).map_err(|_| format!("{id} is not followed by base64"))?);
+            if bytes.len() < 32 {
+                return Err(format!("{id} must be at least 32 bytes, this is {}", bytes.len()));
+            }
+            Ok((id.to_owned(), bytes))
+        })
+        .collect()
+}
+
+/// Refuses what nobody gets from a random generator.
+fn must_look_random(bytes: &[u8]) -> Result<(), String> {
+    let text = String::from_utf8_lossy(bytes).to_lowercase();
+    if let Some(word) = PLACEHOLDERS.iter().find(|word| text.contains(**word)) {
+        return Err(format!("is a placeholder (it contains \"{word}\"): use the output of `openssl rand -base64 32`"));
+    }
+    let distinct = bytes.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let repeats = (1..=bytes.len() / 2).any(|period| bytes.iter().zip(bytes.iter().skip(period)).all(|(a, b)| a == b));
+    let climbs = bytes.iter().zip(bytes.iter().skip(1)).all(|(a, b)| a.abs_diff(*b) <= 1);
+    if distinct < 8 || repeats || climbs {
+        return Err("is not random: use the output of `openssl rand -base64 32`".to_owned());
+    }
+    Ok(())
+}
+
+/// Reads a secret that an earlier start made.
+pub fn read(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{} can't be read: {error}", path.display())),
+    };
+    if metadata.mode() & 0o077 != 0 {
+        let shown = path.display();
+        return Err(format!(
+            "{shown} can be read by other users: run `chmod 600 {shown}`, and think about who has seen it"
+        ));
+    }
+    let text = fs::read_to_string(path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+    Ok(Some(Zeroizing::new(text)))
+}
+
+/// Reads a secret, or makes one: 32 random bytes in base64, in a file that only its owner reads.
+pub fn read_or_make(path: &Path) -> Result<Zeroizing<String>, String> {
+    if let Some(text) = read(path)? {
+        return Ok(text);
+    }
+    make(path).map_err(|error| format!("{} can't be written: {error}", path.display()))?;
+    read(path)?.ok_or_else(|| format!("{} has vanished", path.display()))
+}
+
+/// 32 random bytes in base64.
+pub fn fresh() -> std::io::Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0u8; 32]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(std::io::Error::other)?;
+    Ok(Zeroizing::new(STANDARD.encode(bytes.as_slice())))
+}
+
+/// Written beside its place and linked into it: nobody ever reads half a secret, and of two first starts one wins.
+fn make(path: &Path) -> std::io::Result<()> {
+    let secret = fresh()?;
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(secret.as_bytes())?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_gets_from_a_random_generator_is_refused() {
+        let long = [
+            "changeme-changeme-changeme-changeme!",
+            "this-is-only-a-PLACEHOLDER-for-you-to-fill",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "0123456789abcdef0123456789abcdef",
+            "abcdefghijklmnopqrstuvwxyz{|}~~~~~~~~",
+        ];
+        for text in long {
+            assert!(pepper(text).is_err(), "{text}");
+        }
+        assert!(pepper("8sKd02mmq").unwrap_err().contains("32 bytes"));
+        assert!(pepper("V8mYx2vQe0cT5oJrL1sZ7bNwKf4hGa9dUiRpXtEy3Wk").is_ok());
+        assert!(MasterKey::parse(&STANDARD.encode([0u8; 32])).is_err());
+        assert!(MasterKey::parse("c2hvcnQ=").is_err());
+    }
+
+    #[test]
+    fn a_master_key_is_never_printed() {
+        let key = MasterKey::parse("mZ0o4l5T1u7qf3uHkz0cDJr2nKpV8yYgWbQxS6tEaLU").unwrap();
+        assert_eq!(format!("{key:?}"), "MasterKey(…)");
+    }
+
+    #[test]
+    fn a_secret_is_made_once_and_refused_where_others_may_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets/pepper");
+        let made = read_or_make(&path).unwrap();
+        assert_eq!(read_or_make(&path).unwrap(), made);
+        assert!(pepper(&made).is_ok() && MasterKey::parse(&made).is_ok());
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(read_or_make(&path).unwrap_err().contains("chmod 600"));
+    }
+
+    #[test]
+    fn retired_peppers_carry_their_ids() {
+        let old = old_peppers("a1:mZ0o4l5T1u7qf3uHkz0cDJr2nKpV8yYgWbQxS6tEaLU=, ").unwrap();
+        assert_eq!((old.len(), old[0].0.as_str(), old[0].1.len()), (1, "a1", 32));
+        assert!(old_peppers("nothing").is_err() && old_peppers("a:c2hvcnQ=").is_err());
+    }
+}

@@ -1,0 +1,149 @@
+//! Where settings come from: flags, then the environment, then `gatepost.toml`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::table::{SETTINGS, Setting};
+
+/// Where a value was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    Flag(String),
+    Environment(&'static str),
+    File(PathBuf),
+    /// Made by Gatepost itself and kept there.
+    Generated(PathBuf),
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => write!(f, "flag --{flag}"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Generated(path) => write!(f, "generated {}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A setting that does not fit: its name, and what would.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {detail}")]
+pub struct Refusal {
+    pub setting: String,
+    pub detail: String,
+}
+
+impl Refusal {
+    pub fn new(setting: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { setting: setting.into(), detail: detail.into() }
+    }
+}
+
+/// The variables of the process, read once.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, OsString>);
+
+impl Environment {
+    #[expect(clippy::disallowed_methods, reason = "settings live here")]
+    pub fn of_process() -> Self {
+        Self(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect())
+    }
+
+    /// An empty variable counts as none: that is how compose files leave something out.
+    pub fn find(&self, name: &str) -> Option<&OsString> {
+        self.0.get(name).filter(|value| !value.is_empty())
+    }
+
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.find(name).map(PathBuf::from)
+    }
+
+    /// Variables that look like settings and are none: most likely misspelled.
+    pub fn strangers(&self) -> Vec<&str> {
+        let is_known = |name: &str| {
+            matches!(name, "GATEPOST_CONFIG" | "GATEPOST_TEST_DATABASE_URL") || SETTINGS.iter().any(|it| it.env == name)
+        };
+        self.0.keys().map(String::as_str).filter(|name| name.starts_with("GATEPOST_") && !is_known(name)).collect()
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(pairs: [(&str, &str); N]) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect())
+    }
+}
+
+/// All values that somebody gave, not yet parsed.
+#[derive(Default)]
+pub struct Sources {
+    pub environment: Environment,
+    /// By [`Setting::key`].
+    flags: BTreeMap<&'static str, String>,
+    file: Option<(PathBuf, toml::Table)>,
+}
+
+impl Sources {
+    /// `config` is the file asked for by flag; otherwise `GATEPOST_CONFIG`, otherwise `gatepost.toml` here if there is one.
+    pub fn gather(
+        flags: BTreeMap<&'static str, String>,
+        environment: Environment,
+        config: Option<PathBuf>,
+    ) -> Result<Self, Refusal> {
+        let file = match config.or_else(|| environment.path("GATEPOST_CONFIG")) {
+            Some(path) => Some(read(&path)?),
+            None if Path::new("gatepost.toml").is_file() => Some(read(Path::new("gatepost.toml"))?),
+            None => None,
+        };
+        Ok(Self { environment, flags, file })
+    }
+
+    /// The value of a setting as text, and where it came from.
+    pub fn find(&self, setting: &Setting) -> Result<Option<(String, Origin)>, Refusal> {
+        if let (Some(value), Some(flag)) = (self.flags.get(setting.key), setting.flag()) {
+            return Ok(Some((value.clone(), Origin::Flag(flag))));
+        }
+        if let Some(value) = self.environment.find(setting.env) {
+            let value = value.to_str().ok_or_else(|| Refusal::new(setting.env, "is not valid UTF-8"))?;
+            return Ok(Some((value.to_owned(), Origin::Environment(setting.env))));
+        }
+        let Some((path, table)) = &self.file else { return Ok(None) };
+        let Some(value) = table.get(setting.key) else { return Ok(None) };
+        let place = || format!("{} in {}", setting.key, path.display());
+        let text = text_of(value)
+            .ok_or_else(|| Refusal::new(place(), "must be a string, number, boolean or list of strings"))?;
+        Ok(Some((text, Origin::File(path.clone()))))
+    }
+}
+
+fn read(path: &Path) -> Result<(PathBuf, toml::Table), Refusal> {
+    let refused = |detail: String| Refusal::new(path.display().to_string(), detail);
+    let text = std::fs::read_to_string(path).map_err(|error| refused(format!("can't be read: {error}")))?;
+    let table: toml::Table =
+        toml::from_str(&text).map_err(|error| refused(format!("is not valid TOML: {}", one_line(error.message()))))?;
+    match table.keys().find(|key| SETTINGS.iter().all(|setting| setting.key != **key)) {
+        Some(unknown) => Err(refused(format!("has no setting called {unknown}"))),
+        None => Ok((path.to_owned(), table)),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn text_of(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(is) => Some(is.to_string()),
+        toml::Value::Array(items) => {
+            let texts: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        _ => None,
+    }
+}
