@@ -1,0 +1,23 @@
+//! What pages are made of: values that print themselves as the components in `templates/components`.
+
+pub mod ask;
+pub mod badge;
+pub mod chart;
+pub mod choice;
+pub mod filter;
+pub mod pager;
+pub mod sample;
+pub mod sheets;
+pub mod spark;
+pub mod text;
+pub mod when;
+
+pub use ask::Ask;
+pub use badge::{Badge, Tone};
+pub use chart::{Chart, Series};
+pub use choice::Choice;
+pub use filter::Chip;
+pub use pager::Pager;
+pub use sample::Snippet;
+pub use spark::Spark;
+pub use when::When;

@@ -1,0 +1,80 @@
+//! A question before something that can't be undone: a dialog in the page, and a page of its own without scripts.
+
+use askama::Template;
+
+/// The question itself; the same words in the dialog and on the page.
+#[derive(Debug, Clone, Template)]
+#[template(path = "components/ask.html")]
+pub struct Ask {
+    /// The dialog's id, and where its trigger points.
+    pub id: &'static str,
+    pub title: String,
+    /// What will happen, in full sentences.
+    pub consequence: String,
+    /// Where the form is posted, and where the page without scripts is got.
+    pub action: String,
+    pub verb: &'static str,
+    pub is_danger: bool,
+    /// What must be typed first, where nothing brings it back.
+    pub typed: Option<String>,
+    /// The refusal of a wrong `typed`.
+    pub error: Option<String>,
+    pub csrf: String,
+    /// Where Cancel leads without scripts.
+    pub back: String,
+    /// Choices that go with the act: the overlap of a rotation.
+    pub choices: Vec<super::Choice>,
+    pub choices_name: &'static str,
+    pub choices_label: &'static str,
+}
+
+impl askama::filters::HtmlSafe for Ask {}
+
+impl Ask {
+    pub fn new(id: &'static str, title: impl Into<String>, consequence: impl Into<String>) -> Self {
+        Self {
+            id,
+            title: title.into(),
+            consequence: consequence.into(),
+            action: String::new(),
+            verb: "Confirm",
+            is_danger: true,
+            typed: None,
+            error: None,
+            csrf: String::new(),
+            back: "/".to_owned(),
+            choices: Vec::new(),
+            choices_name: "",
+            choices_label: "",
+        }
+    }
+
+    #[must_use]
+    pub fn posts(mut self, verb: &'static str, action: impl Into<String>, csrf: &str, back: impl Into<String>) -> Self {
+        self.verb = verb;
+        self.action = action.into();
+        self.csrf = csrf.to_owned();
+        self.back = back.into();
+        self
+    }
+
+    #[must_use]
+    pub fn typed(mut self, text: impl Into<String>) -> Self {
+        self.typed = Some(text.into());
+        self
+    }
+
+    #[must_use]
+    pub fn gentle(mut self) -> Self {
+        self.is_danger = false;
+        self
+    }
+
+    #[must_use]
+    pub fn choosing(mut self, name: &'static str, label: &'static str, choices: Vec<super::Choice>) -> Self {
+        self.choices_name = name;
+        self.choices_label = label;
+        self.choices = choices;
+        self
+    }
+}

@@ -1,0 +1,28 @@
+//! Previous and Next of a keyset-paged list.
+
+use askama::Template;
+
+use super::filter::href;
+use crate::domain::page::{Page, cursor};
+
+#[derive(Debug, Clone, Default, Template)]
+#[template(path = "components/pager.html")]
+pub struct Pager {
+    pub newer: Option<String>,
+    pub older: Option<String>,
+}
+
+impl askama::filters::HtmlSafe for Pager {}
+
+impl Pager {
+    /// Links to the neighboring pages of `page`, with the filters of this one.
+    pub fn new<T, K: Copy + ToString>(path: &str, filters: &[(&str, &str)], page: &Page<T, K>) -> Self {
+        let link = |direction: &'static str, key: K| {
+            let key = cursor(key);
+            let mut parameters = filters.to_vec();
+            parameters.push((direction, &key));
+            href(path, &parameters)
+        };
+        Self { newer: page.newer.map(|key| link("after", key)), older: page.older.map(|key| link("before", key)) }
+    }
+}

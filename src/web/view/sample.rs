@@ -1,0 +1,13 @@
+//! Code for the reader to copy, in tabs that need no script.
+
+#[derive(Debug, Clone)]
+pub struct Snippet {
+    pub name: &'static str,
+    pub code: String,
+}
+
+impl Snippet {
+    pub fn new(name: &'static str, code: impl Into<String>) -> Self {
+        Self { name, code: code.into() }
+    }
+}

@@ -1,0 +1,125 @@
+//! Numbers, spans and names as people read them.
+
+/// `12345` as `12,345`.
+pub fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index != 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if number < 0 { format!("-{out}") } else { out }
+}
+
+/// `3600` as `1 hour`, `90` as `90 seconds`: the largest unit that divides it.
+pub fn seconds(number: i64) -> String {
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
+    let unit = units.into_iter().find(|(size, _)| *size <= number && number % size == 0);
+    let (size, name) = unit.unwrap_or((1, "second"));
+    counted(number / size, name)
+}
+
+/// `1 key`, `2 keys`.
+pub fn counted(number: i64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{} {noun}s", grouped(number)) }
+}
+
+/// Milliseconds, in seconds once there are many.
+pub fn millis(number: i64) -> String {
+    if number < 1_000 { format!("{number} ms") } else { format!("{}.{} s", number / 1_000, number % 1_000 / 100) }
+}
+
+/// Bytes, in KiB once there are many.
+pub fn bytes(number: usize) -> String {
+    if number < 1_024 { format!("{number} B") } else { format!("{}.{} KiB", number / 1_024, number % 1_024 * 10 / 1_024) }
+}
+
+/// A share in percent with one decimal: `98.3 %`; a dash where there is nothing to divide.
+pub fn share(part: i64, whole: i64) -> String {
+    if whole <= 0 {
+        return "–".to_owned();
+    }
+    let thousandths = part.saturating_mul(1_000) / whole;
+    format!("{}.{} %", thousandths / 10, thousandths % 10)
+}
+
+/// `rate_limit` as `Rate limit`; `events[2]` as `Events, item 3`.
+pub fn label(field: &str) -> String {
+    let (name, item) = field.split_once('[').unwrap_or((field, ""));
+    let name = match name {
+        "url" => "URL".to_owned(),
+        "allowed_ips" => "Allowed addresses".to_owned(),
+        "events" => "Event types".to_owned(),
+        "type" => "Event type".to_owned(),
+        "" => "The form".to_owned(),
+        _ => capitalized(&name.replace('_', " ")),
+    };
+    match item.trim_end_matches(']').parse::<usize>() {
+        Ok(index) => format!("{name}, item {}", index + 1),
+        Err(_) => name,
+    }
+}
+
+/// The whole sentence for a field's refusal: `Name is required.`
+pub fn refusal(field: &str, detail: &str) -> String {
+    let stop = if detail.ends_with(['.', '!', '?']) { "" } else { "." };
+    if detail.starts_with(char::is_uppercase) {
+        return format!("{detail}{stop}");
+    }
+    format!("{} {detail}{stop}", label(field))
+}
+
+/// The id of the input that a field's error belongs to: `events[2]` is typed into `field-events`.
+pub fn anchor(field: &str) -> String {
+    format!("field-{}", field.split_once('[').map_or(field, |(name, _)| name))
+}
+
+/// The first letter of a name, for the mark beside it.
+pub fn initial(name: &str) -> String {
+    name.chars().find(|c| c.is_alphanumeric()).map_or_else(|| "•".to_owned(), |c| c.to_uppercase().collect())
+}
+
+/// With a capital letter and a full stop.
+pub fn sentence(text: &str) -> String {
+    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{}{stop}", capitalized(text))
+}
+
+pub fn capitalized(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// JSON indented for reading; anything else as it stands.
+pub fn pretty(text: &str) -> String {
+    let value: Result<serde_json::Value, _> = serde_json::from_str(text);
+    value.ok().and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or_else(|| text.to_owned())
+}
+
+/// The items of a field in which people write one a line, or with commas.
+pub fn items(text: &str) -> Vec<String> {
+    text.split(['\n', ',', ' ']).map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([grouped(0), grouped(999), grouped(1_000), grouped(-1_234_567)], ["0", "999", "1,000", "-1,234,567"]);
+        assert_eq!([seconds(1), seconds(90), seconds(3_600), seconds(172_800)], ["1 second", "90 seconds", "1 hour", "2 days"]);
+        assert_eq!([millis(41), millis(1_250), share(983, 1_000), share(1, 0)], ["41 ms", "1.2 s", "98.3 %", "–"]);
+        assert_eq!([bytes(12), bytes(1_536)], ["12 B", "1.5 KiB"]);
+    }
+
+    #[test]
+    fn a_refusal_is_a_sentence_about_its_field() {
+        assert_eq!(refusal("rate_limit", "must be at least 1"), "Rate limit must be at least 1.");
+        assert_eq!(refusal("events[1]", "is required"), "Event types, item 2 is required.");
+        assert_eq!(refusal("name", "Type the name to confirm."), "Type the name to confirm.");
+        assert_eq!(anchor("events[1]"), "field-events");
+    }
+}

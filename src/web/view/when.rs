@@ -1,0 +1,69 @@
+//! A moment: relative in the text, exact and in UTC in the title.
+
+use askama::Template;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+#[derive(Debug, Clone, Template)]
+#[template(path = "components/when.html")]
+pub struct When {
+    /// RFC 3339, for scripts that put it into the reader's zone.
+    pub iso: String,
+    pub exact: String,
+    pub text: String,
+}
+
+impl askama::filters::HtmlSafe for When {}
+
+impl When {
+    pub fn new(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        Self {
+            iso: at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            exact: at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+            text: relative(at, now),
+        }
+    }
+
+    pub fn maybe(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Self> {
+        at.map(|at| Self::new(at, now))
+    }
+}
+
+/// `just now`, `12 min ago`, `in 3 days`, and the date where it is further than a month.
+fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let distance = (now - at).abs();
+    if TimeDelta::days(30) < distance {
+        return at.format("%-d %b %Y").to_string();
+    }
+    match span(distance) {
+        None => "just now".to_owned(),
+        Some(span) if at <= now => format!("{span} ago"),
+        Some(span) => format!("in {span}"),
+    }
+}
+
+fn span(distance: TimeDelta) -> Option<String> {
+    let seconds = distance.num_seconds();
+    Some(match seconds {
+        0..=4 => return None,
+        5..=59 => format!("{seconds} s"),
+        60..=3_599 => format!("{} min", seconds / 60),
+        3_600..=86_399 => format!("{} h", seconds / 3_600),
+        86_400..=172_799 => "1 day".to_owned(),
+        _ => format!("{} days", seconds / 86_400),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_reads_as_people_say_it() {
+        let now = DateTime::parse_from_rfc3339("2026-11-22T12:00:00Z").unwrap().to_utc();
+        let ago = |seconds| relative(now - TimeDelta::seconds(seconds), now);
+        assert_eq!(
+            [ago(1), ago(12), ago(90), ago(7_300), ago(100_000), ago(400_000), ago(-5_000), ago(9_000_000)],
+            ["just now", "12 s ago", "1 min ago", "2 h ago", "1 day ago", "4 days ago", "in 1 h", "10 Aug 2026"]
+        );
+    }
+}

@@ -1,0 +1,7 @@
+// Improves pages that work without it. Each module finds its own elements.
+import "./copy.js";
+import "./dialogs.js";
+import "./focus.js";
+import "./hints.js";
+import "./reveal.js";
+import "./times.js";
