@@ -21,3 +21,4 @@ pub mod shell;
 pub mod state;
 pub mod throttle;
 pub mod urls;
+pub mod view;

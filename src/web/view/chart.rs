@@ -97,7 +97,8 @@ fn bar(series: &[Series], index: usize, at: DateTime<Utc>, top: i64) -> Bar {
     });
     let segments = segments.collect();
     let parts: Vec<_> = series.iter().zip(column(series, index)).map(|(series, value)| (series.name, value)).collect();
-    let shown: Vec<_> = parts.iter().map(|(name, value)| format!("{} {}", grouped(*value), name.to_lowercase())).collect();
+    let shown: Vec<_> =
+        parts.iter().map(|(name, value)| format!("{} {}", grouped(*value), name.to_lowercase())).collect();
     let label = at.format("%Y-%m-%d %H:%M UTC").to_string();
     Bar {
         x: index * STEP,
@@ -135,7 +136,8 @@ mod tests {
     #[test]
     fn bars_stack_up_to_a_round_number() {
         let at = [DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH + chrono::TimeDelta::hours(1)];
-        let series = vec![Series::new("Valid", "series-good", vec![3, 0]), Series::new("Refused", "series-bad", vec![1, 0])];
+        let series =
+            vec![Series::new("Valid", "series-good", vec![3, 0]), Series::new("Refused", "series-bad", vec![1, 0])];
         let chart = Chart::new("c", "Verifications", "verification", &at, series);
         assert_eq!((chart.top.as_str(), chart.summary.as_str()), ("5", "4 verifications"));
         let pieces: Vec<_> = chart.bars[0].segments.iter().map(|s| (s.y.as_str(), s.height.as_str())).collect();

@@ -22,7 +22,9 @@ impl Spark {
         let bars = values.iter().enumerate();
         Self {
             label: format!("{} in {span}", counted(values.iter().sum(), noun)),
-            bars: bars.map(|(index, value)| (index * 4, percent(top - tall(*value), top), percent(tall(*value), top))).collect(),
+            bars: bars
+                .map(|(index, value)| (index * 4, percent(top - tall(*value), top), percent(tall(*value), top)))
+                .collect(),
             width: (values.len() * 4).max(4),
         }
     }

@@ -33,7 +33,11 @@ pub fn millis(number: i64) -> String {
 
 /// Bytes, in KiB once there are many.
 pub fn bytes(number: usize) -> String {
-    if number < 1_024 { format!("{number} B") } else { format!("{}.{} KiB", number / 1_024, number % 1_024 * 10 / 1_024) }
+    if number < 1_024 {
+        format!("{number} B")
+    } else {
+        format!("{}.{} KiB", number / 1_024, number % 1_024 * 10 / 1_024)
+    }
 }
 
 /// A share in percent with one decimal: `98.3 %`; a dash where there is nothing to divide.
@@ -109,8 +113,14 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!([grouped(0), grouped(999), grouped(1_000), grouped(-1_234_567)], ["0", "999", "1,000", "-1,234,567"]);
-        assert_eq!([seconds(1), seconds(90), seconds(3_600), seconds(172_800)], ["1 second", "90 seconds", "1 hour", "2 days"]);
+        assert_eq!(
+            [grouped(0), grouped(999), grouped(1_000), grouped(-1_234_567)],
+            ["0", "999", "1,000", "-1,234,567"]
+        );
+        assert_eq!(
+            [seconds(1), seconds(90), seconds(3_600), seconds(172_800)],
+            ["1 second", "90 seconds", "1 hour", "2 days"]
+        );
         assert_eq!([millis(41), millis(1_250), share(983, 1_000), share(1, 0)], ["41 ms", "1.2 s", "98.3 %", "–"]);
         assert_eq!([bytes(12), bytes(1_536)], ["12 B", "1.5 KiB"]);
     }
