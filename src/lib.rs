@@ -6,3 +6,4 @@ pub mod model;
 pub mod schema;
 pub mod services;
 pub mod store;
+pub mod web;

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::audit::{self, Deed};
 use super::tenants::{self, NewTenant};
 use super::{Operator, random_token};
+use crate::domain::page::{Page, Paging};
 use crate::domain::password::{self, Password};
 use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, UserId, text};
 use crate::model::{Tenant, User};
@@ -61,6 +62,16 @@ pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewUser, now: DateT
     Ok(user)
 }
 
+pub fn find(conn: &mut PgConnection, user: UserId) -> Result<User> {
+    store::users::find(conn, user)?.ok_or(Error::NotFound(Noun::User))
+}
+
+/// The users, oldest first; paged by offset.
+pub fn list(conn: &mut PgConnection, paging: &Paging<i64>) -> Result<Page<User, i64>> {
+    let rows = store::users::list(conn, paging.size.get(), paging.offset.unwrap_or(0))?;
+    Ok(Page { rows, older: None, newer: None, total: Some(store::users::count(conn)?) })
+}
+
 /// What may be changed of a user; `None` leaves it.
 #[derive(Debug, Clone, Default)]
 pub struct UserChange {
@@ -76,7 +87,7 @@ pub fn update(
     change: UserChange,
     now: DateTime<Utc>,
 ) -> Result<User> {
-    let before = store::users::find(conn, user)?.ok_or(Error::NotFound(Noun::User))?;
+    let before = find(conn, user)?;
     let name = text::name(change.name.as_deref().unwrap_or(&before.name));
     let name = name.map_err(|rejection| Error::field("name", rejection))?;
     let is_active = change.is_active.unwrap_or(before.is_active);

@@ -5,9 +5,10 @@ use diesel::pg::PgConnection;
 
 use super::Operator;
 use super::audit::{self, Deed};
+use crate::domain::page::{Page, Paging};
 use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, TenantId, UserId, text};
-use crate::model::{Membership, Tenant};
-use crate::store;
+use crate::model::{Membership, Tenant, User};
+use crate::store::{self, Scope};
 use crate::store::notify::{self, Change};
 
 pub const PLANS: [&str; 3] = ["free", "pro", "unlimited"];
@@ -77,6 +78,15 @@ pub fn find(conn: &mut PgConnection, tenant: &TenantRef) -> Result<Tenant> {
     found.ok_or(Error::NotFound(Noun::Tenant))
 }
 
+/// The tenants within a scope, oldest first; paged by offset.
+pub fn list(conn: &mut PgConnection, scope: Scope, paging: &Paging<i64>) -> Result<Page<Tenant, i64>> {
+    if let Scope::Tenant(own) = scope {
+        return Ok(Page { rows: vec![find(conn, &TenantRef::Id(own))?], older: None, newer: None, total: Some(1) });
+    }
+    let rows = store::tenants::list(conn, paging.size.get(), paging.offset.unwrap_or(0))?;
+    Ok(Page { rows, older: None, newer: None, total: Some(store::tenants::count(conn)?) })
+}
+
 /// Changes a tenant; a suspended one's keys are refused and its deliveries wait.
 pub fn update(
     conn: &mut PgConnection,
@@ -109,12 +119,26 @@ pub fn add_member(
     role: Role,
     now: DateTime<Utc>,
 ) -> Result<Membership> {
-    if store::users::find(conn, user)?.is_none() {
-        return Err(Error::NotFound(Noun::User));
-    }
+    find(conn, &TenantRef::Id(tenant))?;
+    user_named(conn, Some(user), None)?;
     let membership = store::memberships::insert(conn, tenant, user, role, now)?;
     let deed = Deed::new("member.added", format!("user:{user}")).with("role", role.as_str());
     audit::record_for_instance(conn, who, Some(tenant), deed, now)?;
     notify::send(conn, &Change::Access)?;
     Ok(membership)
+}
+
+/// Who works in a tenant, with e-mail address and name.
+pub fn members(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<(Membership, String, String)>> {
+    store::memberships::list(conn, tenant)
+}
+
+/// A user by id or by e-mail address.
+pub fn user_named(conn: &mut PgConnection, id: Option<UserId>, email: Option<&str>) -> Result<User> {
+    let found = match (id, email) {
+        (Some(id), _) => store::users::find(conn, id)?,
+        (None, Some(email)) => store::users::find_by_email(conn, &email.trim().to_lowercase())?,
+        (None, None) => None,
+    };
+    found.ok_or(Error::NotFound(Noun::User))
 }

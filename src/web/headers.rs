@@ -37,7 +37,7 @@ pub async fn add(
             headers.insert(name, HeaderValue::from_static(value));
         }
     }
-    if state.settings.is_https() {
+    if state.is_https() {
         let lasting = HeaderValue::from_static("max-age=31536000; includeSubDomains");
         headers.insert(HeaderName::from_static("strict-transport-security"), lasting);
     }

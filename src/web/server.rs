@@ -28,13 +28,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Serves on a bound socket until the returned server is stopped. Signals are the caller's business.
 pub fn listen(state: Data<State>, listener: TcpListener) -> io::Result<Server> {
     let workers = state.settings.workers;
+    let key = Key::from(state.cookie_key().map_err(io::Error::other)?.as_slice());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
             .configure(|config| routes::configure(config, |entry| entry.door != Door::Page))
             .service(
                 web::scope("")
-                    .wrap(sessions(&state))
+                    .wrap(sessions(&state, key.clone()))
                     .configure(|config| routes::configure(config, |entry| entry.door == Door::Page))
                     .default_service(web::to(nothing_here)),
             )
@@ -56,15 +57,15 @@ async fn nothing_here() -> Result<actix_web::HttpResponse, Fail> {
     Err(Problem::of_status(StatusCode::NOT_FOUND).into())
 }
 
-fn sessions(state: &State) -> SessionMiddleware<PostgresSessions> {
+fn sessions(state: &State, key: Key) -> SessionMiddleware<PostgresSessions> {
     let store = PostgresSessions { db: state.pages.clone(), clock: state.clock.clone() };
-    let is_https = state.settings.is_https();
+    let is_https = state.is_https();
     // The prefix makes browsers hold the cookie to this host, to https and to the path `/`.
     let name = if is_https { "__Host-gatepost" } else { "gatepost" };
     let lifecycle = PersistentSession::default()
         .session_ttl(actix_web::cookie::time::Duration::seconds(ABSOLUTE.num_seconds()))
         .session_ttl_extension_policy(TtlExtensionPolicy::OnEveryRequest);
-    SessionMiddleware::builder(store, Key::from(&state.settings.cookie_key()))
+    SessionMiddleware::builder(store, key)
         .cookie_name(name.to_owned())
         .cookie_secure(is_https)
         .cookie_http_only(true)

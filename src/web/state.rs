@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use metrics_exporter_prometheus::PrometheusHandle;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
 
 use crate::config::Settings;
 use super::throttle::Throttle;
@@ -21,9 +25,28 @@ pub struct State {
     /// Password hashes that run at once: each takes a core for tens of milliseconds.
     pub hashing: Arc<Semaphore>,
     pub throttle: Throttle,
+    pub metrics: PrometheusHandle,
+    /// The database in use, in words.
+    pub database: String,
 }
 
 impl State {
+    /// Whether browsers reach us by https: cookies are then held to it.
+    pub fn is_https(&self) -> bool {
+        self.settings.cookie_secure
+    }
+
+    /// The key that signs session cookies, made from the master key.
+    pub fn cookie_key(&self) -> Result<Zeroizing<[u8; 64]>> {
+        let mut key = Zeroizing::new([0; 64]);
+        for (half, label) in key.chunks_exact_mut(32).zip(["session cookie, first half", "session cookie, second half"]) {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&self.settings.master_key.bytes()).map_err(|error| Error::bug(error.to_string()))?;
+            mac.update(label.as_bytes());
+            half.copy_from_slice(&mac.finalize().into_bytes());
+        }
+        Ok(key)
+    }
+
     /// Runs something that takes a core for long, such as hashing a password, off the async threads and few at a time.
     pub async fn off_the_loop<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let permit = Arc::clone(&self.hashing).acquire_owned().await.map_err(Error::bug)?;

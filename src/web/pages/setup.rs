@@ -121,5 +121,5 @@ fn both<A, B>(a: Result<A, Error>, b: Result<B, Error>) -> Result<(A, B), Error>
 }
 
 fn view(state: &State, session: &Session, form: SetupForm, errors: FieldErrors) -> Result<New, Error> {
-    Ok(New { csrf: csrf::token(session)?, database: state.settings.database_in_words(), form, errors })
+    Ok(New { csrf: csrf::token(session)?, database: state.database.clone(), form, errors })
 }

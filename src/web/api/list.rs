@@ -1,0 +1,49 @@
+//! Lists of the API: how they are asked for, and the envelope in which they come (FORMATS.md §4).
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::domain::page::{Page, PageSize, Paging, cursor, parse_cursor};
+use crate::domain::{Error, FieldErrors, Rejection, Result};
+
+/// `{"data": […], "next_cursor": …, "total": n}`
+#[derive(Debug, Serialize)]
+pub struct List<T> {
+    pub data: Vec<T>,
+    pub next_cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<i64>,
+}
+
+impl<T> List<T> {
+    pub fn new<K: Display + Copy>(page: Page<T, K>) -> Self {
+        Self { next_cursor: page.older.map(cursor), total: page.total, data: page.rows }
+    }
+}
+
+/// Reads `limit`, `cursor` and `offset`; the last two exclude each other.
+pub fn paging<K: FromStr>(limit: Option<i64>, from: Option<&str>, offset: Option<i64>) -> Result<Paging<K>> {
+    let mut errors = FieldErrors::default();
+    let size = errors.take("limit", limit.map_or_else(|| Ok(PageSize::default()), PageSize::new));
+    let before = errors.take("cursor", from.map(parse_cursor).transpose());
+    let offset = errors.take("offset", parse_offset(offset, from.is_some()));
+    match (size, before, offset) {
+        (Some(size), Some(before), Some(offset)) => Ok(Paging { size, before, after: None, offset }),
+        _ => Err(Error::from(errors)),
+    }
+}
+
+/// Deep offsets cost the database as much as the rows that they skip.
+const DEEPEST: i64 = 100_000;
+
+fn parse_offset(offset: Option<i64>, has_cursor: bool) -> Result<Option<i64>, Rejection> {
+    match offset {
+        Some(_) if has_cursor => Err(Rejection::new("conflict", "cannot be given together with cursor")),
+        Some(offset) if !(0..=DEEPEST).contains(&offset) => {
+            Err(Rejection::new("range", format!("must be from 0 to {DEEPEST}: beyond it, use cursor")))
+        }
+        offset => Ok(offset),
+    }
+}

@@ -1,0 +1,106 @@
+//! `/api/users`: the people of the instance, for its operators.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::LOCATION;
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::list::{List, paging};
+use crate::domain::{Error, Noun, UserId};
+use crate::model::User;
+use crate::services::accounts::{self, NewUser, UserChange};
+use crate::store::Scope;
+use crate::web::bearer::Bearer;
+use crate::web::json::{Json, Query};
+use crate::web::problem::Answer;
+use crate::web::state::State;
+
+const READ: &str = "members:read";
+const WRITE: &str = "members:write";
+
+#[derive(Debug, Serialize)]
+pub struct UserBody {
+    id: UserId,
+    email: String,
+    name: String,
+    is_operator: bool,
+    is_active: bool,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<User> for UserBody {
+    fn from(row: User) -> Self {
+        Self {
+            id: row.id,
+            email: row.email,
+            name: row.name,
+            is_operator: row.is_operator,
+            is_active: row.is_active,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexQuery {
+    limit: Option<i64>,
+    offset: Option<i64>,
+}
+
+pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
+    bearer.operator(READ)?;
+    let paging = paging::<i64>(query.limit, None, Some(query.offset.unwrap_or(0)))?;
+    let page = state.api.read(Scope::Instance, move |conn| accounts::list(conn, &paging)).await?;
+    Ok(HttpResponse::Ok().json(List::new(page.map(UserBody::from))))
+}
+
+/// There is no `is_operator` here: operators are made at the console.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBody {
+    email: String,
+    name: Option<String>,
+    password: String,
+}
+
+pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateBody>) -> Answer {
+    let who = bearer.operator(WRITE)?;
+    let parse = move || NewUser::parse(&body.email, body.name.as_deref(), &body.password, false);
+    let ask = state.off_the_loop(parse).await?;
+    let now = state.clock.now();
+    let user = state.api.tx(Scope::Instance, move |conn| accounts::create(conn, &who, &ask, now)).await?;
+    let place = format!("/api/users/{}", user.id);
+    Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(UserBody::from(user)))
+}
+
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    bearer.operator(READ)?;
+    let id = parse_id(&id)?;
+    let user = state.api.read(Scope::Instance, move |conn| accounts::find(conn, id)).await?;
+    Ok(HttpResponse::Ok().json(UserBody::from(user)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateBody {
+    name: Option<String>,
+    is_active: Option<bool>,
+}
+
+pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<UpdateBody>) -> Answer {
+    let who = bearer.operator(WRITE)?;
+    let id = parse_id(&id)?;
+    let change = UserChange { name: body.name, is_active: body.is_active };
+    let now = state.clock.now();
+    let user = state.api.tx(Scope::Instance, move |conn| accounts::update(conn, &who, id, change, now)).await?;
+    state.forget_access();
+    Ok(HttpResponse::Ok().json(UserBody::from(user)))
+}
+
+fn parse_id(text: &str) -> Result<UserId, Error> {
+    text.parse().map_err(|_| Error::NotFound(Noun::User))
+}
