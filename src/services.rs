@@ -1,9 +1,12 @@
 //! The rules of the product: plain functions over a connection and an actor.
 
+pub mod access_tokens;
 pub mod accounts;
+pub mod api_keys;
 pub mod audit;
 pub mod sessions;
 pub mod tenants;
+pub mod usage;
 
 use std::net::IpAddr;
 

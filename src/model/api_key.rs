@@ -1,0 +1,105 @@
+//! A row of `api_keys`: what is kept of a key, its secret's digest included.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use serde_json::Value;
+
+use crate::domain::api_key::{Environment, KeyState};
+use crate::domain::digest::{HashAlgorithm, StoredDigest};
+use crate::domain::limit::Limit;
+use crate::domain::{ApiKeyId, TenantId, UserId};
+use crate::schema::api_keys;
+
+#[derive(Debug, Clone, HasQuery)]
+#[diesel(table_name = api_keys)]
+pub struct ApiKey {
+    pub id: ApiKeyId,
+    pub tenant_id: TenantId,
+    pub user_id: Option<UserId>,
+    pub name: String,
+    pub description: Option<String>,
+    pub environment: Environment,
+    pub public_id: String,
+    pub key_prefix: String,
+    pub hint: String,
+    pub hash_algorithm: HashAlgorithm,
+    pub pepper_id: String,
+    pub digest: String,
+    pub scopes: Vec<String>,
+    pub rate_limit: i64,
+    pub rate_window_seconds: i64,
+    pub allowed_ips: Vec<String>,
+    pub owner: Option<String>,
+    pub requires_owner: bool,
+    pub metadata: Value,
+    pub tags: Vec<String>,
+    pub is_active: bool,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub last_used_at: Option<DateTime<Utc>>,
+    pub last_used_ip: Option<String>,
+    pub revoked_at: Option<DateTime<Utc>>,
+    pub revoked_reason: Option<String>,
+    pub deleted_at: Option<DateTime<Utc>>,
+    pub version: i64,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl ApiKey {
+    pub fn state(&self, now: DateTime<Utc>) -> KeyState {
+        if self.deleted_at.is_some() {
+            KeyState::Deleted
+        } else if self.revoked_at.is_some() {
+            KeyState::Revoked
+        } else if self.expires_at.is_some_and(|at| at <= now) {
+            KeyState::Expired
+        } else if self.is_active {
+            KeyState::Active
+        } else {
+            KeyState::Disabled
+        }
+    }
+
+    pub fn stored_digest(&self) -> StoredDigest {
+        StoredDigest {
+            algorithm: self.hash_algorithm,
+            pepper_id: self.pepper_id.clone(),
+            digest: self.digest.clone(),
+        }
+    }
+
+    pub fn limit(&self) -> Limit {
+        Limit {
+            quota: u64::try_from(self.rate_limit).unwrap_or(0),
+            window_seconds: u64::try_from(self.rate_window_seconds).unwrap_or(1),
+        }
+    }
+}
+
+#[derive(Debug, Insertable)]
+#[diesel(table_name = api_keys)]
+pub struct NewApiKey {
+    pub tenant_id: TenantId,
+    pub user_id: Option<UserId>,
+    pub name: String,
+    pub description: Option<String>,
+    pub environment: Environment,
+    pub public_id: String,
+    pub key_prefix: String,
+    pub hint: String,
+    pub hash_algorithm: HashAlgorithm,
+    pub pepper_id: String,
+    pub digest: String,
+    pub scopes: Vec<String>,
+    pub rate_limit: i64,
+    pub rate_window_seconds: i64,
+    pub allowed_ips: Vec<String>,
+    pub owner: Option<String>,
+    pub requires_owner: bool,
+    pub metadata: Value,
+    pub tags: Vec<String>,
+    pub is_active: bool,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}

@@ -1,0 +1,59 @@
+//! A row of `usage_logs`: one key-authenticated request or verification.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+
+use crate::domain::usage::{Outcome, UsageRecord};
+use crate::domain::{ApiKeyId, TenantId};
+use crate::schema::usage_logs;
+
+#[derive(Debug, Clone, HasQuery)]
+#[diesel(table_name = usage_logs)]
+pub struct UsageLog {
+    pub id: i64,
+    pub tenant_id: TenantId,
+    pub api_key_id: ApiKeyId,
+    pub request_id: String,
+    pub endpoint: String,
+    pub method: String,
+    pub status: i16,
+    pub outcome: Outcome,
+    pub duration_us: i64,
+    pub cost: i64,
+    pub ip: Option<String>,
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Insertable)]
+#[diesel(table_name = usage_logs, treat_none_as_default_value = false)]
+pub struct NewUsageLog<'a> {
+    pub tenant_id: TenantId,
+    pub api_key_id: ApiKeyId,
+    pub request_id: &'a str,
+    pub endpoint: &'a str,
+    pub method: &'a str,
+    pub status: i16,
+    pub outcome: Outcome,
+    pub duration_us: i64,
+    pub cost: i64,
+    pub ip: Option<String>,
+    pub created_at: DateTime<Utc>,
+}
+
+impl<'a> From<&'a UsageRecord> for NewUsageLog<'a> {
+    fn from(record: &'a UsageRecord) -> Self {
+        Self {
+            tenant_id: record.tenant,
+            api_key_id: record.api_key,
+            request_id: &record.request_id,
+            endpoint: &record.endpoint,
+            method: &record.method,
+            status: record.status,
+            outcome: record.outcome,
+            duration_us: record.duration_us,
+            cost: record.cost,
+            ip: record.ip.map(|ip| ip.to_string()),
+            created_at: record.at,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Access tokens: bearer credentials of people, never stronger than their role.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+
+use super::Operator;
+use super::audit::{self, Deed};
+use crate::domain::access_token::{NewToken, TokenSecret};
+use crate::domain::actor::Authority;
+use crate::domain::digest::Hasher;
+use crate::domain::page::{Page, Paging};
+use crate::domain::{AccessTokenId, Actor, Error, Noun, Rejection, Result, Role, UserId};
+use crate::model::{AccessToken, NewAccessToken};
+use crate::store;
+use crate::store::access_tokens::TokenFilter;
+use crate::store::notify::{self, Change};
+
+/// A new token, with the secret that exists nowhere else.
+#[derive(Debug)]
+pub struct MintedToken {
+    pub token: AccessToken,
+    pub secret: TokenSecret,
+}
+
+/// Somebody makes a token for themselves, in the tenant in which they act, with no more than their own scopes.
+pub fn mint(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    hasher: &Hasher,
+    ask: NewToken,
+    now: DateTime<Utc>,
+) -> Result<MintedToken> {
+    let Authority::Person { scopes, .. } = &actor.authority else {
+        return Err(Error::forbidden("an API key cannot make access tokens"));
+    };
+    let user = actor.user.ok_or_else(|| Error::forbidden("only a person can have access tokens"))?;
+    if ask.tenant != Some(actor.tenant) {
+        return Err(Error::NotFound(Noun::Tenant));
+    }
+    let beyond = scopes.missing(ask.scopes.as_slice());
+    if !beyond.is_empty() {
+        return Err(Error::forbidden(format!("Missing required scopes: {}", beyond.join(", "))));
+    }
+    let minted = insert(conn, hasher, user, ask, now)?;
+    audit::record(conn, actor, minted_deed(&minted.token), now)?;
+    Ok(minted)
+}
+
+/// An operator makes a token for a user: for a tenant in which that user works, or, for an operator, without one.
+/// Runs in `Scope::Instance`.
+pub fn mint_for(
+    conn: &mut PgConnection,
+    who: &Operator,
+    hasher: &Hasher,
+    user: UserId,
+    ask: NewToken,
+    now: DateTime<Utc>,
+) -> Result<MintedToken> {
+    let user = store::users::find(conn, user)?.ok_or(Error::NotFound(Noun::User))?;
+    match ask.tenant {
+        None if !user.is_operator => {
+            let says = "is required: only an operator can have a token for the whole instance";
+            return Err(Error::field("tenant_id", Rejection::new("required", says)));
+        }
+        Some(tenant) if !user.is_operator && store::memberships::find(conn, tenant, user.id)?.is_none() => {
+            return Err(Error::field("tenant_id", Rejection::new("not_a_member", "is not a tenant of this user's")));
+        }
+        _ => {}
+    }
+    let tenant = ask.tenant;
+    let minted = insert(conn, hasher, user.id, ask, now)?;
+    audit::record_for_instance(conn, who, tenant, minted_deed(&minted.token), now)?;
+    Ok(minted)
+}
+
+fn insert(conn: &mut PgConnection, hasher: &Hasher, user: UserId, ask: NewToken, now: DateTime<Utc>) -> Result<MintedToken> {
+    let secret = TokenSecret::generate()?;
+    let (pepper_id, digest) = hasher.token_digest(secret.expose());
+    let row = NewAccessToken {
+        user_id: user,
+        tenant_id: ask.tenant,
+        name: ask.name,
+        public_id: secret.public_id(),
+        hint: secret.hint(),
+        pepper_id,
+        digest,
+        scopes: ask.scopes.as_slice().to_vec(),
+        expires_at: ask.expires_at,
+        created_at: now,
+    };
+    let token = store::access_tokens::insert(conn, &row)?;
+    Ok(MintedToken { token, secret })
+}
+
+fn minted_deed(token: &AccessToken) -> Deed {
+    Deed::new("access_token.minted", target(token.id))
+        .with("name", token.name.as_str())
+        .with("user", token.user_id.0)
+        .with("scopes", token.scopes.clone())
+}
+
+/// One's own tokens in this tenant; admins and owners see everybody's.
+pub fn list(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    paging: &Paging<AccessTokenId>,
+) -> Result<Page<AccessToken, AccessTokenId>> {
+    let user = if sees_all(actor) { None } else { Some(owner(actor)?) };
+    page(conn, TokenFilter { tenant: Some(actor.tenant), user }, paging)
+}
+
+/// The tokens of the instance itself. Runs in `Scope::Instance`.
+pub fn list_of_instance(conn: &mut PgConnection, paging: &Paging<AccessTokenId>) -> Result<Page<AccessToken, AccessTokenId>> {
+    page(conn, TokenFilter::default(), paging)
+}
+
+fn page(
+    conn: &mut PgConnection,
+    filter: TokenFilter,
+    paging: &Paging<AccessTokenId>,
+) -> Result<Page<AccessToken, AccessTokenId>> {
+    let rows = store::access_tokens::list(conn, filter, paging)?;
+    let mut page = Page::cut(rows, paging, |token| token.id);
+    if paging.offset.is_some() {
+        page.total = Some(store::access_tokens::count(conn, filter)?);
+    }
+    Ok(page)
+}
+
+pub fn find(conn: &mut PgConnection, actor: &Actor, id: AccessTokenId) -> Result<AccessToken> {
+    let token = store::access_tokens::find(conn, Some(actor.tenant), id)?;
+    // Somebody else's token is an absent one.
+    let is_seen = |token: &AccessToken| sees_all(actor) || Some(token.user_id) == actor.user;
+    token.filter(is_seen).ok_or(Error::NotFound(Noun::AccessToken))
+}
+
+pub fn find_of_instance(conn: &mut PgConnection, id: AccessTokenId) -> Result<AccessToken> {
+    store::access_tokens::find(conn, None, id)?.ok_or(Error::NotFound(Noun::AccessToken))
+}
+
+/// Refuses the token for good; one that is revoked already stays so.
+pub fn revoke(conn: &mut PgConnection, actor: &Actor, id: AccessTokenId, now: DateTime<Utc>) -> Result<AccessToken> {
+    let token = find(conn, actor, id)?;
+    if store::access_tokens::revoke(conn, id, now)? {
+        audit::record(conn, actor, revoked_deed(&token), now)?;
+        notify::send(conn, &Change::Access)?;
+    }
+    Ok(token)
+}
+
+/// Like [`revoke`], for a token of the instance itself. Runs in `Scope::Instance`.
+pub fn revoke_of_instance(
+    conn: &mut PgConnection,
+    who: &Operator,
+    id: AccessTokenId,
+    now: DateTime<Utc>,
+) -> Result<AccessToken> {
+    let token = find_of_instance(conn, id)?;
+    if store::access_tokens::revoke(conn, id, now)? {
+        audit::record_for_instance(conn, who, None, revoked_deed(&token), now)?;
+        notify::send(conn, &Change::Access)?;
+    }
+    Ok(token)
+}
+
+fn revoked_deed(token: &AccessToken) -> Deed {
+    Deed::new("access_token.revoked", target(token.id)).with("name", token.name.as_str()).with("user", token.user_id.0)
+}
+
+fn sees_all(actor: &Actor) -> bool {
+    matches!(&actor.authority, Authority::Person { role, .. } if Role::Admin <= *role)
+}
+
+fn owner(actor: &Actor) -> Result<UserId> {
+    actor.user.ok_or_else(|| Error::forbidden("only a person can have access tokens"))
+}
+
+fn target(id: AccessTokenId) -> String {
+    format!("access_token:{id}")
+}

@@ -1,0 +1,106 @@
+//! Queries on `access_tokens`.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Timestamptz};
+
+use crate::domain::page::Paging;
+use crate::domain::{AccessTokenId, Result, Role, TenantId, UserId};
+use crate::model::{AccessToken, NewAccessToken, User};
+use crate::schema::{access_tokens, memberships, users};
+
+/// Whose tokens of a list are wanted: of one tenant, or of the instance itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TokenFilter {
+    pub tenant: Option<TenantId>,
+    pub user: Option<UserId>,
+}
+
+/// A token with the rights that it rests on.
+#[derive(Debug, Clone)]
+pub struct TokenRow {
+    pub token: AccessToken,
+    pub user: User,
+    /// In the token's tenant.
+    pub role: Option<Role>,
+}
+
+pub fn insert(conn: &mut PgConnection, token: &NewAccessToken) -> Result<AccessToken> {
+    Ok(diesel::insert_into(access_tokens::table).values(token).returning(AccessToken::as_returning()).get_result(conn)?)
+}
+
+pub fn find(conn: &mut PgConnection, tenant: Option<TenantId>, id: AccessTokenId) -> Result<Option<AccessToken>> {
+    let found = AccessToken::query().filter(access_tokens::tenant_id.is_not_distinct_from(tenant)).find(id);
+    Ok(found.first(conn).optional()?)
+}
+
+/// For the gate: by public id, in any tenant.
+pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<TokenRow>> {
+    let of_the_tenant = memberships::tenant_id.nullable().eq(access_tokens::tenant_id);
+    let of_the_user = memberships::user_id.eq(access_tokens::user_id);
+    let found = access_tokens::table
+        .inner_join(users::table)
+        .left_join(memberships::table.on(of_the_tenant.and(of_the_user)))
+        .filter(access_tokens::public_id.eq(public_id))
+        .select((AccessToken::as_select(), User::as_select(), memberships::role.nullable()));
+    let row: Option<(AccessToken, User, Option<Role>)> = found.first(conn).optional()?;
+    Ok(row.map(|(token, user, role)| TokenRow { token, user, role }))
+}
+
+/// Newest first; oldest first where `paging.after` is given.
+pub fn list(
+    conn: &mut PgConnection,
+    filter: TokenFilter,
+    paging: &Paging<AccessTokenId>,
+) -> Result<Vec<AccessToken>> {
+    let mut query = AccessToken::query()
+        .filter(access_tokens::tenant_id.is_not_distinct_from(filter.tenant))
+        .limit(paging.size.plus_one())
+        .into_boxed();
+    if let Some(user) = filter.user {
+        query = query.filter(access_tokens::user_id.eq(user));
+    }
+    if let Some(before) = paging.before {
+        query = query.filter(access_tokens::id.lt(before));
+    }
+    query = match paging.after {
+        Some(after) => query.filter(access_tokens::id.gt(after)).order(access_tokens::id.asc()),
+        None => query.order(access_tokens::id.desc()),
+    };
+    if let Some(offset) = paging.offset {
+        query = query.offset(offset);
+    }
+    Ok(query.load(conn)?)
+}
+
+pub fn count(conn: &mut PgConnection, filter: TokenFilter) -> Result<i64> {
+    let mut query = access_tokens::table
+        .filter(access_tokens::tenant_id.is_not_distinct_from(filter.tenant))
+        .count()
+        .into_boxed();
+    if let Some(user) = filter.user {
+        query = query.filter(access_tokens::user_id.eq(user));
+    }
+    Ok(query.get_result(conn)?)
+}
+
+/// For good. Whether it was live until now.
+pub fn revoke(conn: &mut PgConnection, id: AccessTokenId, now: DateTime<Utc>) -> Result<bool> {
+    let revoked = diesel::update(access_tokens::table)
+        .filter(access_tokens::id.eq(id))
+        .filter(access_tokens::revoked_at.is_null())
+        .set(access_tokens::revoked_at.eq(now));
+    Ok(revoked.execute(conn)? != 0)
+}
+
+/// Moves `last_used_at` forward, never back.
+pub fn update_last_used(conn: &mut PgConnection, uses: &[(AccessTokenId, DateTime<Utc>)]) -> Result<()> {
+    diesel::sql_query(
+        "UPDATE access_tokens SET last_used_at = used.at FROM unnest($1, $2) AS used (id, at)
+         WHERE access_tokens.id = used.id AND (last_used_at IS NULL OR last_used_at < used.at)",
+    )
+    .bind::<Array<BigInt>, _>(uses.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(uses.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+    .execute(conn)?;
+    Ok(())
+}
