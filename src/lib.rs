@@ -1,5 +1,6 @@
 //! Gatepost: API keys in, webhooks out. One binary, one Postgres.
 
+pub mod app;
 pub mod config;
 pub mod domain;
 pub mod model;

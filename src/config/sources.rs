@@ -78,6 +78,12 @@ impl<const N: usize> From<[(&str, &str); N]> for Environment {
     }
 }
 
+impl<'a> FromIterator<(&'a str, &'a str)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect())
+    }
+}
+
 /// All values that somebody gave, not yet parsed.
 #[derive(Default)]
 pub struct Sources {

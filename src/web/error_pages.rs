@@ -1,15 +1,17 @@
 //! Prints problems: as problem+json for programs, as a page for people. The outermost middleware of all.
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::problem::{Fail, Problem, chain};
 use super::request_id::request_id;
+use crate::domain::Error;
 
 /// The page for an error, outside the shell: whoever sees it may not be signed in.
 #[derive(Template)]
@@ -21,30 +23,44 @@ pub struct ErrorPage {
     pub request_id: String,
 }
 
+/// What is needed of a request to answer it with a problem. (A clone of the request itself would be in the router's way.)
+struct Asker {
+    path: String,
+    wants_page: bool,
+    request_id: String,
+}
+
+impl Asker {
+    fn of(request: &HttpRequest) -> Self {
+        Self { path: request.path().to_owned(), wants_page: wants_page(request), request_id: request_id(request) }
+    }
+}
+
 pub async fn print(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let http = request.request().clone();
+    let asker = Asker::of(request.request());
     let response = match next.call(request).await {
         Ok(response) => response.map_into_boxed_body(),
-        Err(error) => return Ok(ServiceResponse::new(http.clone(), refusal_of_middleware(&http, &error))),
+        Err(error) => return Err(refusal_of_middleware(&asker, error)),
     };
-    log(&response);
-    let status = response.status();
+    log(&response, &asker);
     let (request, mut inner) = response.into_parts();
-    let problem = inner.extensions_mut().remove::<Problem>();
-    let is_bare = matches!(inner.body().size(), actix_web::body::BodySize::None | actix_web::body::BodySize::Sized(0));
-    let problem = match problem {
-        Some(problem) => Some(problem),
-        None if is_error(status) && (is_bare || inner.error().is_some()) => Some(Problem::of_status(status)),
-        None => None,
-    };
+    let spoken = inner.extensions_mut().remove::<Problem>();
+    let problem = spoken.or_else(|| unspoken(&inner));
     let inner = match problem {
-        Some(problem) => printed(&request, &problem, &inner),
+        Some(problem) => printed(&asker, &problem, inner.headers()),
         None => inner,
     };
     Ok(ServiceResponse::new(request, inner))
+}
+
+/// The problem of an error that the framework made with nothing to say.
+fn unspoken(response: &HttpResponse) -> Option<Problem> {
+    let is_bare = matches!(response.body().size(), BodySize::None | BodySize::Sized(0));
+    let is_unspoken = is_error(response.status()) && (is_bare || response.error().is_some());
+    is_unspoken.then(|| Problem::of_status(response.status()))
 }
 
 fn is_error(status: StatusCode) -> bool {
@@ -52,40 +68,42 @@ fn is_error(status: StatusCode) -> bool {
 }
 
 /// Only middlewares answer with `Err`, and the only one that can fail is the session's, for want of its store.
-fn refusal_of_middleware(request: &HttpRequest, error: &actix_web::Error) -> HttpResponse {
+fn refusal_of_middleware(asker: &Asker, error: actix_web::Error) -> actix_web::Error {
+    let status = error.as_response_error().status_code();
     let problem = match error.as_error::<Fail>() {
         Some(fail) => (*fail.problem).clone(),
-        None if error.as_response_error().status_code().is_server_error() => {
-            tracing::error!(cause = %error, request_id = %request_id(request), "a middleware failed");
-            Problem::from(&crate::domain::Error::unavailable("the session store failed"))
+        None if status.is_server_error() => {
+            tracing::error!(cause = %error, request_id = asker.request_id, "a middleware failed");
+            Problem::from(&Error::unavailable("the session store failed"))
         }
-        None => Problem::of_status(error.as_response_error().status_code()),
+        None => Problem::of_status(status),
     };
-    printed(request, &problem, &HttpResponse::new(problem.status))
+    let response = printed(asker, &problem, &HeaderMap::new());
+    InternalError::from_response(error, response).into()
 }
 
-fn log(response: &ServiceResponse<BoxBody>) {
+fn log(response: &ServiceResponse<BoxBody>, asker: &Asker) {
     let Some(fail) = response.response().error().and_then(|error| error.as_error::<Fail>()) else { return };
     let Some(cause) = &fail.cause else { return };
-    let request_id = request_id(response.request());
     if fail.problem.status.is_server_error() {
-        tracing::error!(%request_id, cause = chain(cause), "the request failed");
+        tracing::error!(request_id = asker.request_id, cause = chain(cause), "the request failed");
     } else {
-        tracing::debug!(%request_id, cause = chain(cause), "the request was refused");
+        tracing::debug!(request_id = asker.request_id, cause = chain(cause), "the request was refused");
     }
 }
 
-fn printed(request: &HttpRequest, problem: &Problem, bare: &HttpResponse) -> HttpResponse {
+/// Keeps the headers that stand on the answer already.
+fn printed(asker: &Asker, problem: &Problem, present: &HeaderMap) -> HttpResponse {
     let mut response = HttpResponse::build(problem.status);
-    for (name, value) in bare.headers() {
+    for (name, value) in present {
         response.append_header((name.clone(), value.clone()));
     }
-    for (name, value) in problem.headers.iter().filter(|(name, _)| !bare.headers().contains_key(name)) {
+    for (name, value) in problem.headers.iter().filter(|(name, _)| !present.contains_key(name)) {
         response.append_header((name.clone(), value.clone()));
     }
     response.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
-    let request_id = request_id(request);
-    if wants_page(request) {
+    let request_id = asker.request_id.clone();
+    if asker.wants_page {
         let page = ErrorPage {
             status: problem.status.as_u16(),
             title: problem.title.clone(),
@@ -95,7 +113,7 @@ fn printed(request: &HttpRequest, problem: &Problem, bare: &HttpResponse) -> Htt
         let html = page.render().unwrap_or_else(|_| problem.detail.clone());
         response.insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(html)
     } else {
-        let body = problem.to_json(request.path(), &request_id).to_string();
+        let body = problem.to_json(&asker.path, &request_id).to_string();
         response.insert_header((CONTENT_TYPE, "application/problem+json")).body(body)
     }
 }

@@ -3,4 +3,7 @@
 
 mod support;
 
+mod isolation;
+mod migrations;
 mod pages;
+mod tidy;

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod app;
 pub mod database;
 pub mod people;
+pub mod settings;
 
 pub use answer::Answer;
 pub use app::TestApp;

@@ -126,16 +126,6 @@ impl TestApp {
         person
     }
 
-    /// A program with a token of this user's for the tenant `acme`.
-    pub fn token_of(&self, person: &Person, scopes: &[&str]) -> Person {
-        Person::with_token(&self.base, &self.mint_token(UserId(person.user_id), Some(self.tenant), scopes))
-    }
-
-    /// A program with an instance token of this operator's.
-    pub fn instance_token_of(&self, person: &Person, scopes: &[&str]) -> Person {
-        Person::with_token(&self.base, &self.mint_token(UserId(person.user_id), None, scopes))
-    }
-
     /// A program with an API key.
     pub fn key(&self, secret: &str) -> Person {
         self.stranger().with("x-api-key", secret)

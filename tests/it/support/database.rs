@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
-use gatepost::store::migrations;
+use diesel_migrations::{FileBasedMigrations, MigrationHarness};
+use sha2::{Digest, Sha256};
 use url::Url;
 
 /// Where `make test` says that the test cluster is.
@@ -65,6 +66,19 @@ fn unique(stem: &str) -> String {
     format!("{stem}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+pub const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+
+/// Of the migrations as they stand: other ones get a template of their own.
+fn fingerprint() -> String {
+    let mut folders: Vec<_> = std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    let mut digest = Sha256::new();
+    for folder in folders.iter().filter(|path| path.is_dir()) {
+        digest.update(std::fs::read(folder.join("up.sql")).unwrap());
+    }
+    hex::encode(digest.finalize())[..12].to_owned()
+}
+
 #[derive(QueryableByName)]
 struct Found {
     #[diesel(sql_type = BigInt)]
@@ -73,7 +87,7 @@ struct Found {
 
 /// Made once per cluster and set of migrations; test processes that come at once wait for the first.
 fn template(conn: &mut PgConnection) -> String {
-    let name = format!("template_{}", migrations::fingerprint());
+    let name = format!("template_{}", fingerprint());
     diesel::sql_query("SELECT pg_advisory_lock(4242)").execute(conn).unwrap();
     let found: Found = diesel::sql_query("SELECT count(*) AS found FROM pg_database WHERE datname = $1")
         .bind::<Text, _>(&name)
@@ -83,7 +97,9 @@ fn template(conn: &mut PgConnection) -> String {
         let raw = format!("{name}_raw");
         diesel::sql_query(format!("DROP DATABASE IF EXISTS {raw}")).execute(conn).unwrap();
         diesel::sql_query(format!("CREATE DATABASE {raw}")).execute(conn).unwrap();
-        migrations::run(&mut PgConnection::establish(&url_of(&raw)).unwrap()).expect("the migrations run");
+        let mut fresh = PgConnection::establish(&url_of(&raw)).unwrap();
+        fresh.run_pending_migrations(FileBasedMigrations::from_path(MIGRATIONS).unwrap()).expect("the migrations run");
+        drop(fresh);
         // Only now does it have the name that others look for.
         diesel::sql_query(format!("ALTER DATABASE {raw} RENAME TO {name}")).execute(conn).unwrap();
     }

@@ -1,0 +1,152 @@
+//! Signing in and out.
+
+use chrono::TimeDelta;
+
+use crate::support::people::PASSWORD;
+use crate::support::{Person, TestApp};
+
+fn cookie(person: &crate::support::Answer) -> String {
+    person.header("set-cookie").split(';').next().unwrap_or_default().to_owned()
+}
+
+#[actix_web::test]
+async fn a_stranger_is_sent_to_sign_in_and_led_back() {
+    let app = TestApp::start().await;
+    app.admin("ada").await;
+    let ada = app.stranger();
+    ada.visit("/keys?state=active").await.assert_see_other("/sign-in?back=%2Fkeys%3Fstate%3Dactive");
+    let page = ada.visit("/sign-in?back=%2Fkeys%3Fstate%3Dactive").await.html();
+    let fields =
+        [("email", "ADA@example.com "), ("password", PASSWORD), ("back", &page.value("back"))];
+    ada.submit("/sign-in", &fields).await.assert_see_other("/keys?state=active");
+}
+
+#[actix_web::test]
+async fn sign_in_leads_to_no_other_site() {
+    let app = TestApp::start().await;
+    app.admin("ada").await;
+    for trick in ["https://evil.example/", "//evil.example", "/\\evil.example"] {
+        let fields = [("email", "ada@example.com"), ("password", PASSWORD), ("back", trick)];
+        app.stranger().submit("/sign-in", &fields).await.assert_see_other("/");
+    }
+}
+
+#[actix_web::test]
+async fn a_wrong_password_and_an_unknown_account_get_the_same_answer() {
+    let app = TestApp::start().await;
+    app.admin("ada").await;
+    let mut says = Vec::new();
+    for email in ["ada@example.com", "nobody@example.com"] {
+        let answer = app.stranger().submit("/sign-in", &[("email", email), ("password", "wrong wrong wrong")]).await;
+        let page = answer.assert_status(422).html();
+        assert_eq!(page.value("email"), email);
+        says.push(page.text("[role='alert']"));
+    }
+    assert_eq!(says[0], says[1]);
+}
+
+#[actix_web::test]
+async fn guessing_is_slowed_down_and_the_rightful_user_gets_in_again() {
+    let app = TestApp::start().await;
+    app.admin("ada").await;
+    let guess = [("email", "ada@example.com"), ("password", "wrong wrong wrong")];
+    let mallory = app.stranger();
+    for _ in 0..5 {
+        mallory.submit("/sign-in", &guess).await.assert_status(422);
+    }
+    mallory.submit("/sign-in", &guess).await.assert_status(429);
+    app.advance(TimeDelta::minutes(16));
+    let right = [("email", "ada@example.com"), ("password", PASSWORD)];
+    app.stranger().submit("/sign-in", &right).await.assert_see_other("/");
+}
+
+#[actix_web::test]
+async fn signing_in_makes_a_new_session_key_and_signing_out_ends_it() {
+    let app = TestApp::start().await;
+    app.admin("ada").await;
+    let ada = app.stranger();
+    let before = ada.visit("/sign-in").await;
+    let token = before.html().value("_csrf");
+    let fields = [("_csrf", token.as_str()), ("email", "ada@example.com"), ("password", PASSWORD)];
+    let after = ada.submit_exactly("/sign-in", &fields).await;
+    assert_ne!(cookie(&before), cookie(&after));
+    let thief = app.stranger().with("cookie", &cookie(&after));
+    thief.visit("/").await.assert_ok();
+
+    ada.submit("/sign-out", &[]).await.assert_see_other("/sign-in");
+
+    ada.visit("/").await.assert_see_other("/sign-in");
+    thief.visit("/").await.assert_see_other("/sign-in");
+}
+
+#[actix_web::test]
+async fn a_session_ends_after_half_an_hour_without_requests_and_after_twelve_hours_in_any_case() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    app.advance(TimeDelta::minutes(31));
+    ada.visit("/").await.assert_see_other("/sign-in");
+
+    let bob = app.admin("bob").await;
+    for _ in 0..28 {
+        app.advance(TimeDelta::minutes(25));
+        bob.visit("/").await.assert_ok();
+    }
+    app.advance(TimeDelta::minutes(25));
+    bob.visit("/").await.assert_see_other("/sign-in");
+}
+
+#[actix_web::test]
+async fn a_form_without_this_sessions_token_or_from_another_site_is_refused() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let bob = app.admin("bob").await;
+    let (mine, bobs) = (ada.form_token().await, bob.form_token().await);
+    let refused = |person: Person, token: String| async move {
+        person.submit_exactly("/sign-out", &[("_csrf", &token)]).await.assert_status(403);
+    };
+    refused(ada.clone(), String::new()).await;
+    refused(ada.clone(), bobs).await;
+    refused(ada.with("sec-fetch-site", "cross-site"), mine.clone()).await;
+    refused(ada.with("origin", "https://evil.example"), mine.clone()).await;
+    ada.submit_exactly("/sign-out", &[]).await.assert_status(403);
+    ada.visit("/").await.assert_ok();
+}
+
+#[actix_web::test]
+async fn the_cookie_opens_no_door_of_the_api() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    ada.get("/api/keys").await.assert_problem(401, "unauthenticated");
+}
+
+#[actix_web::test]
+async fn somebody_who_belongs_nowhere_is_told_so() {
+    let app = TestApp::start().await;
+    let user = app.make_user("eve", false);
+    let eve = app.sign_in("eve", user).await;
+    let answer = eve.visit("/").await;
+    assert!(answer.assert_status(403).html().all_text().contains("not a member of any tenant"));
+}
+
+#[actix_web::test]
+async fn people_switch_between_their_tenants_and_into_no_other() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let (other, foreign) = (app.make_tenant("beta"), app.make_tenant("foreign"));
+    app.make_member(other, gatepost::domain::UserId(ada.user_id), gatepost::domain::Role::Viewer);
+    ada.submit("/tenant", &[("tenant", &other.to_string())]).await.assert_see_other("/");
+    assert!(ada.visit("/").await.html().all_text().contains("You are now in beta."));
+    ada.submit("/tenant", &[("tenant", &foreign.to_string())]).await.assert_status(404);
+}
+
+#[actix_web::test]
+async fn every_answer_carries_the_security_headers() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    for path in ["/", "/sign-in", "/nowhere", "/api/keys", "/healthz", "/static/nothing"] {
+        let answer = ada.visit(path).await;
+        assert!(answer.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
+    }
+}
