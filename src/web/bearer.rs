@@ -116,9 +116,7 @@ impl Bearer {
         if !self.caller.is_operator || self.caller.tenant.is_some() {
             return Err(Error::forbidden("this needs an instance token: an operator's access token without a tenant"));
         }
-        if !self.caller.scopes.allows(scope) {
-            return Err(Error::forbidden(format!("Missing required scopes: {scope}")));
-        }
+        self.must_hold(&[scope.to_owned()])?;
         Ok(Operator {
             user: Some(self.caller.user_id),
             via: Via::Api,
@@ -126,6 +124,15 @@ impl Bearer {
             ip: self.ip,
             request_id: Some(self.request_id.clone()),
         })
+    }
+
+    /// Refuses unless the token holds all of these scopes: nobody hands on what they don't have.
+    pub fn must_hold(&self, scopes: &[String]) -> Result<()> {
+        let missing = self.caller.scopes.missing(scopes);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::forbidden(format!("Missing required scopes: {}", missing.join(", "))))
     }
 
     pub fn is_of_the_instance(&self) -> bool {

@@ -1,0 +1,164 @@
+//! `/api/tokens`: access tokens. A person sees their own, admins all of their tenant's, an instance token the instance's.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, LOCATION};
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::list::{List, paging};
+use crate::domain::access_token::{NewToken, TokenDraft};
+use crate::domain::{AccessTokenId, Actor, Error, Noun, TenantId, UserId};
+use crate::model::AccessToken;
+use crate::services::access_tokens;
+use crate::store::Scope;
+use crate::web::bearer::{Bearer, TenantAsk};
+use crate::web::json::{Json, Query};
+use crate::web::problem::Answer;
+use crate::web::state::State;
+
+/// What making and revoking tokens of the instance takes, beside being its operator.
+const SCOPE: &str = "tokens:write";
+const READ_SCOPE: &str = "tokens:read";
+
+#[derive(Debug, Serialize)]
+pub struct TokenBody {
+    id: AccessTokenId,
+    user_id: UserId,
+    tenant_id: Option<TenantId>,
+    name: String,
+    hint: String,
+    scopes: Vec<String>,
+    expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    /// In the answer to its creation, and nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+impl From<AccessToken> for TokenBody {
+    fn from(row: AccessToken) -> Self {
+        Self {
+            id: row.id,
+            user_id: row.user_id,
+            tenant_id: row.tenant_id,
+            name: row.name,
+            hint: row.hint,
+            scopes: row.scopes,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+            revoked_at: row.revoked_at,
+            created_at: row.created_at,
+            token: None,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    offset: Option<i64>,
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+}
+
+pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
+    let ask = TenantAsk::new(query.tenant_id, query.tenant);
+    let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
+    let page = match actor(&bearer, &ask, READ_SCOPE).await? {
+        Some(actor) => {
+            state.api.read(Scope::Tenant(actor.tenant), move |conn| access_tokens::list(conn, &actor, &paging)).await?
+        }
+        None => state.api.read(Scope::Instance, move |conn| access_tokens::list_of_instance(conn, &paging)).await?,
+    };
+    Ok(HttpResponse::Ok().json(List::new(page.map(TokenBody::from))))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBody {
+    name: Option<String>,
+    scopes: Option<Vec<String>>,
+    expires_at: Option<DateTime<Utc>>,
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+}
+
+/// A tenant's token makes tokens for its tenant; an instance token for the instance, or for the tenant that it names.
+pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateBody>) -> Answer {
+    let ask = TenantAsk::new(body.tenant_id, body.tenant);
+    let actor = actor(&bearer, &ask, SCOPE).await?;
+    let (now, hasher) = (state.clock.now(), state.hasher.clone());
+    let draft = TokenDraft {
+        name: body.name,
+        tenant: actor.as_ref().map(|actor| actor.tenant),
+        scopes: body.scopes,
+        expires_at: body.expires_at,
+    };
+    let new = NewToken::parse(draft, now)?;
+    let minted = match actor {
+        Some(actor) => {
+            let mint = move |conn: &mut _| access_tokens::mint(conn, &actor, &hasher, new, now);
+            state.api.tx(Scope::Instance, mint).await?
+        }
+        None => {
+            let (who, user) = (bearer.operator(SCOPE)?, bearer.caller.user_id);
+            bearer.must_hold(new.scopes.as_slice())?;
+            let mint = move |conn: &mut _| access_tokens::mint_for(conn, &who, &hasher, user, new, now);
+            state.api.tx(Scope::Instance, mint).await?
+        }
+    };
+    let place = format!("/api/tokens/{}", minted.token.id);
+    let body = TokenBody { token: Some(minted.secret.reveal_once()), ..TokenBody::from(minted.token) };
+    Ok(HttpResponse::Created()
+        .insert_header((LOCATION, place))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(body))
+}
+
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let id = parse_id(&id)?;
+    let token = match actor(&bearer, &TenantAsk::default(), READ_SCOPE).await? {
+        Some(actor) => {
+            state.api.read(Scope::Tenant(actor.tenant), move |conn| access_tokens::find(conn, &actor, id)).await?
+        }
+        None => state.api.read(Scope::Instance, move |conn| access_tokens::find_of_instance(conn, id)).await?,
+    };
+    Ok(HttpResponse::Ok().json(TokenBody::from(token)))
+}
+
+/// Revokes it for good.
+pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let (id, now) = (parse_id(&id)?, state.clock.now());
+    match actor(&bearer, &TenantAsk::default(), SCOPE).await? {
+        Some(actor) => {
+            let revoke = move |conn: &mut _| access_tokens::revoke(conn, &actor, id, now);
+            state.api.tx(Scope::Instance, revoke).await?;
+        }
+        None => {
+            let who = bearer.operator(SCOPE)?;
+            let revoke = move |conn: &mut _| access_tokens::revoke_of_instance(conn, &who, id, now);
+            state.api.tx(Scope::Instance, revoke).await?;
+        }
+    }
+    state.forget_access();
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The actor in a tenant, or `None` for an instance token that names none: it acts on the instance.
+async fn actor(bearer: &Bearer, ask: &TenantAsk, scope: &str) -> Result<Option<Actor>, Error> {
+    bearer.must_hold(&[scope.to_owned()])?;
+    if bearer.is_of_the_instance() && ask.tenant_id.is_none() && ask.tenant.is_none() {
+        bearer.operator(scope)?;
+        return Ok(None);
+    }
+    Ok(Some(bearer.actor(ask).await?))
+}
+
+fn parse_id(text: &str) -> Result<AccessTokenId, Error> {
+    text.parse().map_err(|_| Error::NotFound(Noun::AccessToken))
+}
