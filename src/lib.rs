@@ -3,6 +3,7 @@
 pub mod app;
 pub mod config;
 pub mod domain;
+pub mod gate;
 pub mod model;
 pub mod schema;
 pub mod services;

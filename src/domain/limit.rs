@@ -82,15 +82,26 @@ impl Window {
         }
     }
 
-    /// Takes `cost` if it fits, else nothing. A cost of 0 only looks.
+    /// Takes `cost` if it fits, else nothing. A cost of 0 always fits.
     pub fn take(&mut self, now: DateTime<Utc>, cost: u64) -> Standing {
         let current = self.current(now);
-        self.forget(current);
-        let is_allowed = cost == 0 || self.used() <= self.limit.quota.saturating_sub(cost) && cost <= self.limit.quota;
-        if is_allowed && cost != 0 {
-            self.push(current, cost);
+        let standing = self.look(now, cost);
+        if !standing.is_allowed || cost == 0 {
+            return standing;
         }
+        self.push(current, cost);
+        self.standing(now, cost, true)
+    }
+
+    /// Whether `cost` would fit, taking nothing.
+    pub fn look(&mut self, now: DateTime<Utc>, cost: u64) -> Standing {
+        self.forget(self.current(now));
+        let is_allowed = cost == 0 || (cost <= self.limit.quota && self.used() <= self.limit.quota - cost);
         self.standing(now, cost, is_allowed)
+    }
+
+    pub fn limit(&self) -> Limit {
+        self.limit
     }
 
     /// Whether nothing of it matters any more.

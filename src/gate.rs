@@ -1,0 +1,191 @@
+//! The hot path of verification: a pure read of memory once a key is known.
+
+pub mod cache;
+pub mod credential;
+pub mod decision;
+pub mod limiter;
+pub mod link;
+pub mod memory;
+pub mod meter;
+pub mod tokens;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::PgConnection;
+
+use crate::domain::digest::Hasher;
+use crate::domain::limit::Standing;
+use crate::domain::usage::{Outcome, UsageRecord};
+use crate::domain::{ApiKeyId, Clock, Result};
+use crate::model::ApiKey;
+use crate::store::notify::Change;
+use crate::store::{self, Db, Scope};
+
+pub use credential::Credential;
+pub use decision::{Ask, Decision, KnownKey};
+
+use cache::Cache;
+use limiter::Limiter;
+use link::Link;
+use memory::Memory;
+use meter::Meter;
+
+/// Keys that are kept in memory.
+const MOST_KEYS: u64 = 100_000;
+
+/// One for the whole process.
+pub struct Gate {
+    keys: Arc<Cache<KnownKey>>,
+    limiter: Arc<Limiter>,
+    memory: Memory,
+    meter: Meter,
+    hasher: Arc<Hasher>,
+    db: Db,
+    clock: Clock,
+    /// Keys whose secret is being digested anew just now.
+    redigesting: Arc<Mutex<HashSet<ApiKeyId>>>,
+}
+
+impl Gate {
+    /// With a pool of its own, so that nothing else can starve verification.
+    pub fn new(db: Db, hasher: Arc<Hasher>, clock: Clock, meter: Meter) -> Result<Self> {
+        let limiter = Arc::new(Limiter::default());
+        let (counts, time) = (Arc::clone(&limiter), clock.clone());
+        let load = move |conn: &mut PgConnection, id: &str| load(conn, id, &counts, time.now());
+        Ok(Self {
+            keys: Arc::new(Cache::new(db.clone(), Link::default(), MOST_KEYS, load)),
+            limiter,
+            memory: Memory::new()?,
+            meter,
+            hasher,
+            db,
+            clock,
+            redigesting: Arc::default(),
+        })
+    }
+
+    /// Decides about a presented key. Only a key that memory doesn't hold costs a look at the database.
+    pub async fn decide(&self, ask: &Ask) -> Result<Decision> {
+        let decision = self.decided(ask).await?;
+        metrics::counter!("gatepost_verifications_total", "outcome" => decision.outcome.as_str()).increment(1);
+        Ok(decision)
+    }
+
+    async fn decided(&self, ask: &Ask) -> Result<Decision> {
+        let Credential::Pair { public_id, secret } = &ask.credential else {
+            return Ok(Decision::refused(ask.credential.refusal()));
+        };
+        let found = self.keys.find(public_id).await?;
+        let stored = found.as_ref().map(|entry| entry.value.key.stored_digest());
+        let is_right = self.memory.verify(&self.hasher, stored.as_ref(), secret).await?;
+        let Some(entry) = found.filter(|_| is_right) else {
+            return Ok(Decision::refused(Outcome::NotFound));
+        };
+        if ask.tenant.is_some_and(|tenant| tenant != entry.value.key.tenant_id) {
+            return Ok(Decision::refused(Outcome::NotFound));
+        }
+        if stored.is_some_and(|stored| self.hasher.is_outdated(&stored)) {
+            self.redigest_later(&entry.value.key, secret.to_string());
+        }
+        let now = self.clock.now();
+        let (outcome, missing_scopes) = decision::judge(&entry.value, ask, now);
+        let cost = if outcome == Outcome::Valid { ask.cost } else { 0 };
+        let key = &entry.value.key;
+        let standing = match ask.is_dry_run {
+            true => self.limiter.look(key.id, key.limit(), now, cost),
+            false => self.limiter.take(key.id, key.limit(), now, cost)?,
+        };
+        let outcome = if standing.is_allowed { outcome } else { Outcome::RateLimited };
+        let is_taken = outcome == Outcome::Valid && !ask.is_dry_run;
+        Ok(Decision {
+            outcome,
+            key: Some(entry),
+            standing: Some(standing),
+            missing_scopes,
+            cost: if is_taken { cost } else { 0 },
+        })
+    }
+
+    /// Where a key stands with its limit just now, taking nothing.
+    pub fn standing(&self, key: &ApiKey) -> Standing {
+        self.limiter.look(key.id, key.limit(), self.clock.now(), 0)
+    }
+
+    /// Keeps a record of usage; never waits.
+    pub fn record(&self, record: UsageRecord) {
+        self.meter.record(record);
+    }
+
+    /// Until everything recorded so far is in the database.
+    pub async fn flush(&self) {
+        self.meter.flush().await;
+    }
+
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Forgets one key: call it after the COMMIT that changed it, before answering.
+    pub fn forget(&self, public_id: &str) {
+        self.keys.forget(public_id);
+    }
+
+    /// Forgets what a change has made stale.
+    pub fn invalidate(&self, change: &Change) {
+        match change {
+            Change::Key(public_id) => self.keys.forget(public_id),
+            Change::Tenant(tenant) => self.keys.forget_where(|known| known.key.tenant_id == *tenant),
+            Change::Access => self.keys.forget_where(|known| known.key.requires_owner),
+            Change::Delivery => {}
+        }
+    }
+
+    /// While nobody listens for changes, each verification looks into the database, where that answers.
+    pub fn set_listening(&self, is_listening: bool) {
+        self.keys.link().set_listening(is_listening);
+    }
+
+    fn redigest_later(&self, key: &ApiKey, secret: String) {
+        if !lock(&self.redigesting).insert(key.id) {
+            return;
+        }
+        let (db, hasher, busy) = (self.db.clone(), Arc::clone(&self.hasher), Arc::clone(&self.redigesting));
+        let (id, public_id, old) = (key.id, key.public_id.clone(), key.stored_digest());
+        tokio::spawn(async move {
+            let secret = zeroize::Zeroizing::new(secret);
+            let done = db.tx(Scope::Instance, move |conn| {
+                let new = hasher.digest(&secret)?;
+                if store::api_keys::update_digest(conn, id, &old, &new)? {
+                    store::notify::send(conn, &Change::Key(public_id))?;
+                }
+                Ok(())
+            });
+            if let Err(error) = done.await {
+                tracing::warn!(%error, key = id.0, "a key could not be digested anew: its next use tries again");
+            }
+            lock(&busy).remove(&id);
+        });
+    }
+}
+
+/// Reads a key for the cache, and warms its limit from what was used before this process knew it.
+fn load(conn: &mut PgConnection, public_id: &str, limiter: &Limiter, now: DateTime<Utc>) -> Result<Option<KnownKey>> {
+    let Some(row) = store::api_keys::find_for_gate(conn, public_id)? else { return Ok(None) };
+    let known = KnownKey::new(row);
+    let (id, tenant, limit) = (known.key.id, known.key.tenant_id, known.key.limit());
+    if !limiter.knows(id) {
+        let length = i64::try_from(limit.window_seconds).unwrap_or(i64::MAX / 1000);
+        // One sub-window more than the window, and the minute that it began in.
+        let since = now - TimeDelta::seconds(length + length / 60 + 61);
+        let used = store::usage::cost_by_minute(conn, tenant, id, since)?;
+        limiter.warm(id, limit, now, &used);
+    }
+    Ok(Some(known))
+}
+
+/// No invariant spans these locks, so what a panicking thread left behind is good.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

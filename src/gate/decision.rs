@@ -1,0 +1,227 @@
+//! The decision about a key that is known: which checks, in which order. Pure.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use ipnet::IpNet;
+
+use super::Credential;
+use super::cache::Entry;
+use crate::domain::TenantId;
+use crate::domain::api_key::{Environment, KeyState};
+use crate::domain::limit::Standing;
+use crate::domain::scope::ScopeSet;
+use crate::domain::usage::Outcome;
+use crate::model::ApiKey;
+use crate::store::api_keys::GateRow;
+
+/// A key as the gate keeps it, with everything parsed that each verification needs.
+#[derive(Debug, Clone)]
+pub struct KnownKey {
+    pub key: ApiKey,
+    pub tenant_slug: String,
+    pub scopes: ScopeSet,
+    is_tenant_active: bool,
+    is_owner_active: bool,
+    allowed: Vec<IpNet>,
+}
+
+impl KnownKey {
+    pub fn new(row: GateRow) -> Self {
+        let network = |text: &String| text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
+        Self {
+            scopes: ScopeSet::new(row.key.scopes.clone()),
+            allowed: row.key.allowed_ips.iter().filter_map(network).collect(),
+            tenant_slug: row.tenant_slug,
+            is_tenant_active: row.is_tenant_active,
+            is_owner_active: row.is_owner_active,
+            key: row.key,
+        }
+    }
+
+    fn admits(&self, ip: Option<IpAddr>) -> bool {
+        let is_inside = |ip: IpAddr| self.allowed.iter().any(|network| network.contains(&ip.to_canonical()));
+        self.key.allowed_ips.is_empty() || ip.is_some_and(is_inside)
+    }
+}
+
+/// What a key is presented for.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub credential: Credential,
+    /// Only keys of this tenant count; others are unknown.
+    pub tenant: Option<TenantId>,
+    pub scopes: Vec<String>,
+    pub environment: Option<Environment>,
+    pub ip: Option<IpAddr>,
+    pub cost: u64,
+    /// Takes nothing from the limit.
+    pub is_dry_run: bool,
+}
+
+impl Ask {
+    /// For one ordinary request.
+    pub fn new(credential: Credential, ip: Option<IpAddr>) -> Self {
+        Self { credential, tenant: None, scopes: Vec::new(), environment: None, ip, cost: 1, is_dry_run: false }
+    }
+}
+
+/// What it comes to.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    pub outcome: Outcome,
+    /// Whose secret was right; `None` for an unknown or malformed one.
+    pub key: Option<Arc<Entry<KnownKey>>>,
+    pub standing: Option<Standing>,
+    pub missing_scopes: Vec<String>,
+    /// What it took from the limit.
+    pub cost: u64,
+}
+
+impl Decision {
+    pub fn refused(outcome: Outcome) -> Self {
+        Self { outcome, key: None, standing: None, missing_scopes: Vec::new(), cost: 0 }
+    }
+
+    pub fn is_valid(&self) -> bool {
+        self.outcome == Outcome::Valid
+    }
+
+    pub fn known(&self) -> Option<&KnownKey> {
+        self.key.as_ref().map(|entry| &entry.value)
+    }
+}
+
+/// Everything but the secret, which came before, and the limit, which comes after. What is final comes first,
+/// so that nobody waits for an address to be allowed on a key that is revoked.
+pub fn judge(known: &KnownKey, ask: &Ask, now: DateTime<Utc>) -> (Outcome, Vec<String>) {
+    let refused = match known.key.state(now) {
+        KeyState::Deleted => Some(Outcome::NotFound),
+        KeyState::Revoked => Some(Outcome::Revoked),
+        KeyState::Expired => Some(Outcome::Expired),
+        KeyState::Disabled => Some(Outcome::Disabled),
+        KeyState::Active | KeyState::Rotating => None,
+    };
+    if let Some(outcome) = refused {
+        return (outcome, Vec::new());
+    }
+    if !known.is_tenant_active {
+        return (Outcome::TenantSuspended, Vec::new());
+    }
+    if known.key.requires_owner && !known.is_owner_active {
+        return (Outcome::OwnerInactive, Vec::new());
+    }
+    if ask.environment.is_some_and(|wanted| wanted != known.key.environment) {
+        return (Outcome::WrongEnvironment, Vec::new());
+    }
+    if !known.admits(ask.ip) {
+        return (Outcome::IpNotAllowed, Vec::new());
+    }
+    match known.scopes.missing(&ask.scopes) {
+        missing if missing.is_empty() => (Outcome::Valid, missing),
+        missing => (Outcome::InsufficientScope, missing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::domain::digest::HashAlgorithm;
+    use crate::domain::{ApiKeyId, UserId};
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_764_000_000, 0).unwrap()
+    }
+
+    fn row() -> GateRow {
+        let key = ApiKey {
+            id: ApiKeyId(7),
+            tenant_id: TenantId(1),
+            user_id: Some(UserId(1)),
+            name: "ci".into(),
+            description: None,
+            environment: Environment::Live,
+            public_id: "pk_1".into(),
+            key_prefix: "sk_1".into(),
+            hint: "sk_1…2".into(),
+            hash_algorithm: HashAlgorithm::HmacSha256,
+            pepper_id: "p".into(),
+            digest: String::new(),
+            scopes: vec!["orders:read".into()],
+            rate_limit: 10,
+            rate_window_seconds: 60,
+            allowed_ips: Vec::new(),
+            owner: None,
+            requires_owner: false,
+            metadata: serde_json::Value::Null,
+            tags: Vec::new(),
+            is_active: true,
+            expires_at: None,
+            last_used_at: None,
+            last_used_ip: None,
+            revoked_at: None,
+            revoked_reason: None,
+            deleted_at: None,
+            version: 1,
+            created_at: now(),
+            updated_at: now(),
+        };
+        GateRow { key, tenant_slug: "acme".into(), is_tenant_active: true, is_owner_active: true }
+    }
+
+    fn outcome(change: impl FnOnce(&mut GateRow, &mut Ask)) -> Outcome {
+        let mut row = row();
+        let mut ask = Ask::new(Credential::Malformed, "203.0.113.7".parse().ok());
+        change(&mut row, &mut ask);
+        judge(&KnownKey::new(row), &ask, now()).0
+    }
+
+    #[test]
+    fn each_check_has_its_outcome() {
+        assert_eq!(outcome(|_, _| {}), Outcome::Valid);
+        assert_eq!(outcome(|row, _| row.key.is_active = false), Outcome::Disabled);
+        assert_eq!(outcome(|row, _| row.key.revoked_at = Some(now())), Outcome::Revoked);
+        assert_eq!(outcome(|row, _| row.key.deleted_at = Some(now())), Outcome::NotFound);
+        assert_eq!(outcome(|row, _| row.key.expires_at = Some(now())), Outcome::Expired);
+        assert_eq!(outcome(|row, _| row.key.expires_at = Some(now() + TimeDelta::seconds(1))), Outcome::Valid);
+        assert_eq!(outcome(|row, _| row.is_tenant_active = false), Outcome::TenantSuspended);
+        assert_eq!(outcome(|row, _| row.is_owner_active = false), Outcome::Valid);
+        assert_eq!(outcome(|_, ask| ask.environment = Some(Environment::Test)), Outcome::WrongEnvironment);
+        assert_eq!(outcome(|_, ask| ask.scopes = vec!["orders:write".into()]), Outcome::InsufficientScope);
+        assert_eq!(outcome(|_, ask| ask.scopes = vec!["orders:read".into()]), Outcome::Valid);
+        let orphan = outcome(|row, _| (row.key.requires_owner, row.is_owner_active) = (true, false));
+        assert_eq!(orphan, Outcome::OwnerInactive);
+    }
+
+    #[test]
+    fn a_revoked_key_is_revoked_whatever_else_it_is() {
+        let all = outcome(|row, ask| {
+            row.key.revoked_at = Some(now());
+            row.key.is_active = false;
+            row.key.expires_at = Some(now());
+            row.is_tenant_active = false;
+            ask.environment = Some(Environment::Test);
+        });
+        assert_eq!(all, Outcome::Revoked);
+    }
+
+    #[test]
+    fn addresses_are_held_to_the_list() {
+        let from = |ip: Option<&str>, allowed: &[&str]| {
+            outcome(|row, ask| {
+                row.key.allowed_ips = allowed.iter().map(ToString::to_string).collect();
+                ask.ip = ip.and_then(|ip| ip.parse().ok());
+            })
+        };
+        let list = ["203.0.113.0/24", "2001:db8::1"];
+        assert_eq!(from(Some("203.0.113.9"), &list), Outcome::Valid);
+        assert_eq!(from(Some("::ffff:203.0.113.9"), &list), Outcome::Valid);
+        assert_eq!(from(Some("2001:db8::1"), &list), Outcome::Valid);
+        assert_eq!(from(Some("198.51.100.1"), &list), Outcome::IpNotAllowed);
+        assert_eq!(from(None, &list), Outcome::IpNotAllowed);
+        assert_eq!(from(None, &[]), Outcome::Valid);
+    }
+}

@@ -1,0 +1,116 @@
+//! Whether a secret fits its digest; what argon2id has said once is remembered, since each hash takes a core for long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::domain::digest::{HashAlgorithm, Hasher, StoredDigest};
+use crate::domain::{Error, Result};
+
+const HASHES_AT_ONCE: usize = 2;
+/// How long a hash waits for its turn before the caller is told to come again.
+const PATIENCE: Duration = Duration::from_millis(500);
+const MOST_RIGHT: u64 = 100_000;
+const MOST_WRONG: u64 = 10_000;
+
+type Fingerprint = [u8; 32];
+
+/// Secrets are remembered by an HMAC under a key that this process made up.
+pub struct Memory {
+    mac: Hmac<Sha256>,
+    right: moka::sync::Cache<Fingerprint, ()>,
+    wrong: moka::sync::Cache<Fingerprint, ()>,
+    turns: Arc<Semaphore>,
+    /// A digest of nothing, for ids that nobody has.
+    nobodys: OnceCell<StoredDigest>,
+}
+
+impl Memory {
+    pub fn new() -> Result<Self> {
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(key.as_mut()).map_err(|cause| Error::bug(cause.to_string()))?;
+        Ok(Self {
+            mac: Hmac::new_from_slice(key.as_ref()).map_err(Error::bug)?,
+            right: moka::sync::Cache::new(MOST_RIGHT),
+            wrong: moka::sync::Cache::new(MOST_WRONG),
+            turns: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
+            nobodys: OnceCell::new(),
+        })
+    }
+
+    /// Whether the secret fits. For an unknown id (`None`) it never does, and takes as long to say so.
+    pub async fn verify(&self, hasher: &Arc<Hasher>, stored: Option<&StoredDigest>, secret: &str) -> Result<bool> {
+        let algorithm = stored.map_or(hasher.algorithm(), |stored| stored.algorithm);
+        match (algorithm, stored) {
+            (HashAlgorithm::HmacSha256, Some(stored)) => Ok(hasher.verify(stored, secret)),
+            (HashAlgorithm::HmacSha256, None) => {
+                hasher.waste(secret);
+                Ok(false)
+            }
+            (HashAlgorithm::Argon2id, _) => self.verify_slowly(hasher, stored, secret).await,
+        }
+    }
+
+    async fn verify_slowly(&self, hasher: &Arc<Hasher>, stored: Option<&StoredDigest>, secret: &str) -> Result<bool> {
+        let fingerprint: Fingerprint = self.mac.clone().chain_update(secret.as_bytes()).finalize().into_bytes().into();
+        if stored.is_some() && self.right.contains_key(&fingerprint) {
+            return Ok(true);
+        }
+        if self.wrong.contains_key(&fingerprint) {
+            return Ok(false);
+        }
+        let turn = timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
+        let turn = turn.map_err(|_| Error::unavailable("too many secrets are being hashed"))?.map_err(Error::bug)?;
+        let digest = match stored {
+            Some(stored) => stored.clone(),
+            None => self.nobodys(hasher).await?,
+        };
+        let (hasher, text) = (Arc::clone(hasher), Zeroizing::new(secret.to_owned()));
+        let fits = spawn_blocking(move || {
+            let _turn = turn;
+            hasher.verify(&digest, &text)
+        });
+        let fits = fits.await.map_err(Error::bug)? && stored.is_some();
+        let memory = if fits { &self.right } else { &self.wrong };
+        memory.insert(fingerprint, ());
+        Ok(fits)
+    }
+
+    async fn nobodys(&self, hasher: &Arc<Hasher>) -> Result<StoredDigest> {
+        let made = self.nobodys.get_or_try_init(|| async {
+            let hasher = Arc::clone(hasher);
+            spawn_blocking(move || hasher.digest("nobody's")).await.map_err(Error::bug)?
+        });
+        made.await.cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::domain::digest::{Pepper, Peppers};
+
+    #[tokio::test]
+    async fn a_slow_answer_is_given_once() {
+        let peppers = Peppers { current: Pepper::from_bytes(vec![7; 32]).unwrap(), old: Vec::new() };
+        let hasher = Arc::new(Hasher::new(peppers, HashAlgorithm::Argon2id));
+        let memory = Memory::new().unwrap();
+        let stored = hasher.digest("sk_right").unwrap();
+        for (digest, secret, fits) in [(Some(&stored), "sk_right", true), (Some(&stored), "sk_wrong", false), (None, "sk_none", false)] {
+            assert_eq!(memory.verify(&hasher, digest, secret).await.unwrap(), fits);
+            let start = Instant::now();
+            for _ in 0..100 {
+                assert_eq!(memory.verify(&hasher, digest, secret).await.unwrap(), fits);
+            }
+            assert!(start.elapsed() < Duration::from_millis(200), "a hundred hashes would take seconds");
+        }
+    }
+}

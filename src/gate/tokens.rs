@@ -1,0 +1,87 @@
+//! Access tokens, checked from memory: whose they are and what they may do just now.
+
+use std::sync::Arc;
+
+use super::cache::Cache;
+use super::link::Link;
+use super::meter::Meter;
+use crate::domain::digest::Hasher;
+use crate::domain::scope::ScopeSet;
+use crate::domain::{AccessTokenId, Clock, Error, Result, Role, TenantId, UserId, access_token};
+use crate::store::access_tokens::TokenRow;
+use crate::store::notify::Change;
+use crate::store::{self, Db};
+
+const MOST_TOKENS: u64 = 10_000;
+
+/// Whoever presented a valid access token.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub token_id: AccessTokenId,
+    pub user_id: UserId,
+    pub email: String,
+    pub is_operator: bool,
+    /// None: the whole instance, for operators alone.
+    pub tenant: Option<TenantId>,
+    /// The user's present role in that tenant; none for an operator who is no member.
+    pub role: Option<Role>,
+    pub scopes: ScopeSet,
+}
+
+/// One for the whole process.
+pub struct TokenGate {
+    tokens: Arc<Cache<TokenRow>>,
+    hasher: Arc<Hasher>,
+    clock: Clock,
+    meter: Meter,
+}
+
+impl TokenGate {
+    pub fn new(db: Db, hasher: Arc<Hasher>, clock: Clock, meter: Meter) -> Self {
+        let tokens = Cache::new(db, Link::default(), MOST_TOKENS, store::access_tokens::find_for_gate);
+        Self { tokens: Arc::new(tokens), hasher, clock, meter }
+    }
+
+    /// Who presents this token. Unknown, wrong, revoked and expired ones, and those of inactive users, are all
+    /// `Unauthenticated`.
+    pub async fn caller(&self, presented: &str) -> Result<Caller> {
+        let token = access_token::parse(presented).map_err(|_| Error::Unauthenticated)?;
+        let Some(entry) = self.tokens.find(token.id()).await? else {
+            // As long as a known id with a wrong secret takes.
+            self.hasher.waste(presented);
+            return Err(Error::Unauthenticated);
+        };
+        let TokenRow { token, user, role } = &entry.value;
+        let now = self.clock.now();
+        let is_right = self.hasher.verify_token(&token.pepper_id, &token.digest, presented);
+        // A token is never stronger than its user is today.
+        let is_entitled = user.is_active && (user.is_operator || (token.tenant_id.is_some() && role.is_some()));
+        if !is_right || !is_entitled || !token.is_live(now) {
+            return Err(Error::Unauthenticated);
+        }
+        self.meter.token_used(token.id, now);
+        Ok(Caller {
+            token_id: token.id,
+            user_id: user.id,
+            email: user.email.clone(),
+            is_operator: user.is_operator,
+            tenant: token.tenant_id,
+            role: *role,
+            scopes: ScopeSet::new(token.scopes.clone()),
+        })
+    }
+
+    /// Forgets what a change has made stale.
+    pub fn invalidate(&self, change: &Change) {
+        match change {
+            Change::Access => self.tokens.forget_where(|_| true),
+            Change::Tenant(tenant) => self.tokens.forget_where(|row| row.token.tenant_id == Some(*tenant)),
+            Change::Key(_) | Change::Delivery => {}
+        }
+    }
+
+    /// While nobody listens for changes, each call looks into the database, where that answers.
+    pub fn set_listening(&self, is_listening: bool) {
+        self.tokens.link().set_listening(is_listening);
+    }
+}
