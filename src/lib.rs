@@ -5,6 +5,7 @@ pub mod config;
 pub mod domain;
 pub mod gate;
 pub mod model;
+pub mod outbound;
 pub mod schema;
 pub mod services;
 pub mod store;

@@ -1,0 +1,47 @@
+//! The one HTTP client of the product.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::redirect::Policy;
+
+use super::guard::Guard;
+use crate::domain::address::AddressPolicy;
+use crate::domain::{Error, Result};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Shorter than what receivers usually keep idle connections for, so that they rarely close one under a request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+const MAX_HEADERS: usize = 100;
+
+/// Sends requests to places that others have chosen. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    pub(super) client: Client,
+    pub(super) policy: Arc<AddressPolicy>,
+}
+
+impl Outbound {
+    /// Fails where the system's TLS certificates can't be read.
+    pub fn new(policy: AddressPolicy) -> Result<Self> {
+        let policy = Arc::new(policy);
+        // Decompression stays off because its features are: what is counted is what came over the wire.
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .referer(false)
+            .dns_resolver(Guard::new(Arc::clone(&policy)))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .http1_max_headers(MAX_HEADERS)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(Error::bug)?;
+        Ok(Self { client, policy })
+    }
+
+    pub fn policy(&self) -> &AddressPolicy {
+        &self.policy
+    }
+}

@@ -1,0 +1,82 @@
+//! Name look-ups that give out vetted addresses only, so that a connection can go nowhere else.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::net::lookup_host;
+
+use crate::domain::address::AddressPolicy;
+
+/// A name led to an address that the policy refuses.
+#[derive(Debug)]
+pub struct Blocked(pub String);
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Blocked {}
+
+/// The system's resolver behind the address policy: one forbidden answer refuses them all, since a name that
+/// points at both a public and a private address is an attempt at the private one.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    policy: Arc<AddressPolicy>,
+}
+
+impl Guard {
+    pub fn new(policy: Arc<AddressPolicy>) -> Self {
+        Self { policy }
+    }
+
+    fn vetted(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Blocked> {
+        for address in &found {
+            self.policy.vet(address.ip()).map_err(|refusal| Blocked(format!("resolves to {refusal}")))?;
+        }
+        Ok(found)
+    }
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let guard = self.clone();
+        Box::pin(async move {
+            let found = lookup_host((name.as_str(), 0)).await?.collect();
+            let vetted = guard.vetted(found)?;
+            if vetted.is_empty() {
+                return Err("the name has no address".into());
+            }
+            let addresses: Addrs = Box::new(vetted.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(networks: &[&str]) -> Guard {
+        let private_networks = networks.iter().map(|net| net.parse().unwrap()).collect();
+        Guard::new(Arc::new(AddressPolicy { private_networks, allow_http: false }))
+    }
+
+    #[test]
+    fn one_forbidden_answer_refuses_them_all() {
+        let mixed = vec!["1.1.1.1:0".parse().unwrap(), "10.0.0.5:0".parse().unwrap()];
+        let refused = guard(&[]).vetted(mixed.clone()).unwrap_err().to_string();
+        assert!(refused.starts_with("resolves to 10.0.0.5, a private address; an operator can allow it"), "{refused}");
+        assert_eq!(guard(&["10.0.0.0/8"]).vetted(mixed).unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_loopback_is_refused() {
+        let Err(refused) = guard(&[]).resolve("localhost".parse().unwrap()).await else { panic!("localhost was let through") };
+        assert!(refused.is::<Blocked>(), "{refused}");
+        assert!(guard(&["127.0.0.0/8", "::1/128"]).resolve("localhost".parse().unwrap()).await.is_ok());
+    }
+}

@@ -1,0 +1,268 @@
+//! One HTTP request within one deadline: what comes of it is an [`Outcome`], never an error.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::Response;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+
+use super::client::Outbound;
+use super::fault;
+use crate::domain::delivery::{ErrorKind, Outcome};
+use crate::domain::webhook::EndpointUrl;
+
+/// The most that is ever read of an answer's body.
+const MAX_READ: usize = 64 * 1024;
+/// The most that is kept of it.
+const MAX_KEPT: usize = 16 * 1024;
+/// The most that is accepted in an answer's header lines.
+const MAX_HEADER_BYTES: usize = 32 * 1024;
+
+/// A POST with everything that goes over the wire.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// As stored: it is parsed and vetted again at every attempt, since the policy may have changed.
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// From the name look-up to the last byte of the answer's body.
+    pub deadline: Duration,
+    /// When this is sent, to read a `Retry-After` that is a date.
+    pub now: DateTime<Utc>,
+}
+
+impl Outbound {
+    /// Sends a request and reports what came of it.
+    pub async fn send(&self, request: Request) -> Outcome {
+        let started = Instant::now();
+        let deadline = request.deadline;
+        let mut outcome = match tokio::time::timeout(deadline, self.exchange(request)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::failed(ErrorKind::Timeout, format!("no complete answer within {} seconds", deadline.as_secs())),
+        };
+        outcome.duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        outcome
+    }
+
+    async fn exchange(&self, request: Request) -> Outcome {
+        let url = match EndpointUrl::parse(&request.url, &self.policy) {
+            Ok(url) => url,
+            Err(rejection) if rejection.code == "blocked_address" => {
+                return Outcome::failed(ErrorKind::BlockedAddress, rejection.detail);
+            }
+            Err(rejection) => return Outcome::failed(ErrorKind::Protocol, format!("the URL {}", rejection.detail)),
+        };
+        let Some(headers) = header_map(&request.headers) else {
+            return Outcome::failed(ErrorKind::Protocol, "a header of the request can't be written as HTTP");
+        };
+        let sent = self.client.post(url.url().clone()).headers(headers).body(request.body).send().await;
+        match sent {
+            Ok(response) => read(response, request.now).await,
+            Err(error) => Outcome { failure: Some(fault::explain(&error)), ..Outcome::default() },
+        }
+    }
+}
+
+fn header_map(headers: &[(String, String)]) -> Option<HeaderMap> {
+    headers.iter().map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_str(value).ok()?))).collect()
+}
+
+/// Reads an answer up to the limits. One that goes past them counts as a failure, whatever its status.
+async fn read(mut response: Response, now: DateTime<Utc>) -> Outcome {
+    let mut outcome = Outcome {
+        status: Some(response.status().as_u16()),
+        retry_after: retry_after(response.headers(), now),
+        remote_address: response.remote_addr().map(|address| address.ip()),
+        ..Outcome::default()
+    };
+    let header_bytes: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if MAX_HEADER_BYTES < header_bytes {
+        return too_large(outcome, "answered with more than 32 KiB of headers");
+    }
+    let line = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), printable(value.as_bytes()));
+    outcome.response_headers = response.headers().iter().map(line).collect();
+    let (mut kept, mut total) = (Vec::new(), 0_usize);
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                total = total.saturating_add(chunk.len());
+                let room = MAX_KEPT.saturating_sub(kept.len()).min(chunk.len());
+                kept.extend_from_slice(chunk.get(..room).unwrap_or_default());
+            }
+            Ok(None) => break,
+            Err(error) => {
+                outcome.failure = Some(fault::explain(&error));
+                break;
+            }
+        }
+        if MAX_READ < total {
+            outcome = too_large(outcome, "answered with more than 64 KiB");
+            break;
+        }
+    }
+    outcome.response_body = Some(printable(&kept));
+    outcome
+}
+
+fn too_large(outcome: Outcome, sentence: &str) -> Outcome {
+    Outcome { failure: Outcome::failed(ErrorKind::ResponseTooLarge, sentence).failure, ..outcome }
+}
+
+/// Text that Postgres can keep: no NUL, nothing that is not UTF-8.
+fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
+}
+
+/// `Retry-After` as seconds or as a date (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match value.parse::<u32>() {
+        Ok(seconds) => TimeDelta::seconds(i64::from(seconds)),
+        Err(_) => DateTime::parse_from_rfc2822(value).ok()?.with_timezone(&Utc) - now,
+    };
+    Some(wait.max(TimeDelta::zero()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::domain::address::AddressPolicy;
+
+    fn outbound() -> Outbound {
+        let private_networks = vec!["127.0.0.0/8".parse().unwrap()];
+        Outbound::new(AddressPolicy { private_networks, allow_http: true }).unwrap()
+    }
+
+    fn request(url: &str, deadline_ms: u64) -> Request {
+        Request {
+            url: url.to_owned(),
+            headers: vec![("x-test".into(), "1".into())],
+            body: b"{}".to_vec(),
+            deadline: Duration::from_millis(deadline_ms),
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+        }
+    }
+
+    /// Sends one request to a receiver that writes `answer`, `times` over, and then hangs up or stays silent.
+    async fn against(answer: Vec<u8>, times: usize, hangs_up: bool) -> Outcome {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let receiver = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 4096];
+            let _ = stream.read(&mut buffer).await;
+            for _ in 0..times {
+                if stream.write_all(&answer).await.is_err() {
+                    return;
+                }
+            }
+            if !hangs_up {
+                std::future::pending::<()>().await;
+            }
+        });
+        let outcome = outbound().send(request(&url, 700)).await;
+        receiver.abort();
+        outcome
+    }
+
+    fn kind(outcome: &Outcome) -> Option<ErrorKind> {
+        outcome.failure.as_ref().map(|failure| failure.kind)
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_reported_as_it_came() {
+        let answer = b"HTTP/1.1 503 Busy\r\nRetry-After: 17\r\nX-A: b\r\nContent-Length: 4\r\n\r\na\0b\xff".to_vec();
+        let outcome = against(answer, 1, true).await;
+        assert_eq!((outcome.status, outcome.retry_after), (Some(503), Some(TimeDelta::seconds(17))));
+        assert_eq!(outcome.response_body.as_deref(), Some("a\u{fffd}b\u{fffd}"));
+        assert!(outcome.response_headers.contains(&("x-a".into(), "b".into())));
+        assert_eq!(outcome.remote_address, Some("127.0.0.1".parse().unwrap()));
+        assert!(outcome.failure.is_none() && !outcome.is_success());
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_an_answer_and_is_not_followed() {
+        let outcome = against(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".to_vec(), 1, true).await;
+        assert_eq!((outcome.status, kind(&outcome)), (Some(302), None));
+    }
+
+    #[tokio::test]
+    async fn a_silent_receiver_and_a_dripping_one_run_into_the_deadline() {
+        assert_eq!(kind(&against(Vec::new(), 0, false).await), Some(ErrorKind::Timeout));
+        let outcome = against(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc".to_vec(), 1, false).await;
+        assert_eq!(kind(&outcome), Some(ErrorKind::Timeout));
+        assert!((700..2_000).contains(&outcome.duration_ms), "{}", outcome.duration_ms);
+    }
+
+    #[tokio::test]
+    async fn an_endless_body_is_cut_off_and_its_beginning_kept() {
+        let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".to_vec();
+        answer.extend(vec![b'x'; 20_000]);
+        let outcome = against(answer, 100_000, true).await;
+        assert_eq!(kind(&outcome), Some(ErrorKind::ResponseTooLarge));
+        assert_eq!(outcome.response_body.unwrap().len(), MAX_KEPT);
+    }
+
+    #[tokio::test]
+    async fn too_many_or_too_large_headers_are_refused() {
+        let many: String = (0..200).map(|n| format!("X-{n}: 1\r\n")).collect();
+        let outcome = against(format!("HTTP/1.1 200 OK\r\n{many}\r\n").into_bytes(), 1, true).await;
+        assert_eq!(kind(&outcome), Some(ErrorKind::ResponseTooLarge), "{outcome:?}");
+        let large = format!("HTTP/1.1 200 OK\r\nX-A: {}\r\nContent-Length: 0\r\n\r\n", "a".repeat(40_000));
+        let outcome = against(large.into_bytes(), 1, true).await;
+        assert_eq!(kind(&outcome), Some(ErrorKind::ResponseTooLarge), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_or_ends_early_breaks_the_protocol() {
+        assert_eq!(kind(&against(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), 1, true).await), Some(ErrorKind::Protocol));
+        assert_eq!(kind(&against(Vec::new(), 0, true).await), Some(ErrorKind::Protocol));
+        let cut = against(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc".to_vec(), 1, true).await;
+        assert_eq!((cut.status, kind(&cut)), (Some(200), Some(ErrorKind::Protocol)));
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_a_refused_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let outcome = outbound().send(request(&format!("http://127.0.0.1:{port}/"), 1_000)).await;
+        let failure = outcome.failure.unwrap();
+        assert_eq!((failure.kind, failure.sentence.as_str()), (ErrorKind::Connect, "the connection was refused"));
+    }
+
+    #[tokio::test]
+    async fn a_receiver_without_tls_fails_the_handshake() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            std::future::pending::<()>().await;
+        });
+        let outcome = outbound().send(request(&url, 1_000)).await;
+        assert_eq!(kind(&outcome), Some(ErrorKind::Tls), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn a_private_address_is_refused_by_name_and_by_number() {
+        let strict = Outbound::new(AddressPolicy { private_networks: Vec::new(), allow_http: true }).unwrap();
+        for url in ["http://127.0.0.1:9/", "http://localhost:9/", "http://[::ffff:127.0.0.1]:9/"] {
+            let failure = strict.send(request(url, 1_000)).await.failure.unwrap();
+            assert_eq!(failure.kind, ErrorKind::BlockedAddress, "{url}");
+            assert!(failure.sentence.contains("a loopback address; an operator can allow it"), "{}", failure.sentence);
+        }
+    }
+
+    #[test]
+    fn a_retry_after_may_be_a_date() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let wait = |value: &'static str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]), now);
+        assert_eq!(wait("Thu, 01 Jan 2026 00:01:00 GMT"), Some(TimeDelta::seconds(60)));
+        assert_eq!(wait("Wed, 31 Dec 2025 00:01:00 GMT"), Some(TimeDelta::zero()));
+        assert_eq!((wait("soon"), wait("-1"), wait("120")), (None, None, Some(TimeDelta::seconds(120))));
+    }
+}
