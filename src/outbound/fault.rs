@@ -26,17 +26,17 @@ pub fn explain(error: &reqwest::Error) -> Failure {
     if error.is_timeout() {
         return failure(ErrorKind::Timeout, "no connection within 10 seconds");
     }
+    if says("message head is too large") {
+        return failure(ErrorKind::ResponseTooLarge, "answered with more headers than are read");
+    }
+    if ["closed before message completed", "end of file before message length", "unexpected EOF"].iter().any(|text| says(text)) {
+        return failure(ErrorKind::Protocol, "the connection was closed before the answer was complete");
+    }
     if let Some(broken) = chain.iter().find_map(|cause| cause.downcast_ref::<io::Error>()) {
         return failure(ErrorKind::Connect, connection_sentence(broken.kind()));
     }
     if error.is_connect() {
         return failure(ErrorKind::Connect, "no connection");
-    }
-    if says("message head is too large") {
-        return failure(ErrorKind::ResponseTooLarge, "answered with more headers than are read");
-    }
-    if says("connection closed before message completed") || says("end of file before message length reached") {
-        return failure(ErrorKind::Protocol, "the connection was closed before the answer was complete");
     }
     let deepest = chain.last().map_or_else(String::new, ToString::to_string);
     failure(ErrorKind::Protocol, &format!("the answer is not valid HTTP: {deepest}"))
