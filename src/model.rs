@@ -2,18 +2,30 @@
 
 pub mod access_token;
 pub mod api_key;
+pub mod attempt;
 pub mod audit_entry;
+pub mod claimed;
+pub mod delivery;
+pub mod event;
 pub mod membership;
 pub mod session;
+pub mod signing_secret;
 pub mod tenant;
 pub mod usage_log;
 pub mod user;
+pub mod webhook;
 
 pub use access_token::{AccessToken, NewAccessToken};
 pub use api_key::{ApiKey, NewApiKey};
+pub use attempt::{Attempt, NewAttempt};
 pub use audit_entry::{AuditEntry, NewAuditEntry};
+pub use claimed::Claimed;
+pub use delivery::Delivery;
+pub use event::Event;
 pub use membership::Membership;
 pub use session::Session;
+pub use signing_secret::SealedSecret;
 pub use tenant::Tenant;
 pub use usage_log::UsageLog;
 pub use user::User;
+pub use webhook::{Webhook, WebhookSettings};

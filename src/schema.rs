@@ -259,6 +259,7 @@ diesel::table! {
         signature_style -> Text,
         timeout_seconds -> Int8,
         max_in_flight -> Int8,
+        headers -> Jsonb,
         failing_since -> Nullable<Timestamptz>,
         disabled_reason -> Nullable<Text>,
         last_success_at -> Nullable<Timestamptz>,

@@ -2,15 +2,22 @@
 
 pub mod access_tokens;
 pub mod api_keys;
+pub mod attempts;
 pub mod audit_entries;
+pub mod claims;
 pub mod db;
+pub mod deliveries;
 pub mod error;
+pub mod events;
+pub mod idempotency_keys;
 pub mod memberships;
 pub mod notify;
 pub mod one_time_links;
 pub mod sessions;
+pub mod signing_secrets;
 pub mod tenants;
 pub mod usage;
 pub mod users;
+pub mod webhooks;
 
 pub use db::{Db, Scope};

@@ -142,6 +142,11 @@ CREATE INDEX usage_minutes_by_time ON usage_minutes (tenant_id, minute);
 
 -- Webhooks, events and their deliveries.
 
+-- A UUID of version 7 (RFC 9562 §5.7): the milliseconds in front, the version over that of a random UUID.
+CREATE FUNCTION uuid_v7(at TIMESTAMPTZ) RETURNS UUID LANGUAGE sql VOLATILE AS
+$$ SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+    PLACING substring(int8send((extract(epoch FROM at) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid $$;
+
 CREATE TABLE webhooks (
     id               BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant_id        BIGINT NOT NULL REFERENCES tenants (id),
@@ -154,6 +159,7 @@ CREATE TABLE webhooks (
     signature_style  TEXT NOT NULL CHECK (signature_style IN ('prefixed', 'hex')),
     timeout_seconds  BIGINT NOT NULL CHECK (timeout_seconds BETWEEN 1 AND 60),
     max_in_flight    BIGINT NOT NULL CHECK (max_in_flight BETWEEN 1 AND 100),
+    headers          JSONB NOT NULL,
     failing_since    TIMESTAMPTZ,
     disabled_reason  TEXT,
     last_success_at  TIMESTAMPTZ,

@@ -1,0 +1,50 @@
+//! A row of `attempts`: one HTTP request of a delivery, shown as the webhook log.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use serde_json::Value;
+
+use crate::domain::delivery::ErrorKind;
+use crate::domain::{AttemptId, DeliveryId, EventId, TenantId, WebhookId};
+use crate::schema::attempts;
+
+#[derive(Debug, Clone, HasQuery)]
+#[diesel(table_name = attempts)]
+pub struct Attempt {
+    pub id: AttemptId,
+    pub tenant_id: TenantId,
+    pub delivery_id: DeliveryId,
+    pub event_id: EventId,
+    pub event_type: String,
+    pub webhook_id: WebhookId,
+    /// From 1.
+    pub number: i64,
+    pub request_url: String,
+    pub request_headers: Option<Value>,
+    pub response_status: Option<i16>,
+    pub response_headers: Option<Value>,
+    pub response_body: Option<String>,
+    pub duration_ms: Option<i64>,
+    pub success: bool,
+    pub error_kind: Option<ErrorKind>,
+    pub error: Option<String>,
+    pub remote_address: Option<String>,
+    pub created_at: DateTime<Utc>,
+    /// Empty while it is under way.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// An attempt that is about to be made.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = attempts)]
+pub struct NewAttempt {
+    pub id: AttemptId,
+    pub tenant_id: TenantId,
+    pub delivery_id: DeliveryId,
+    pub event_id: EventId,
+    pub event_type: String,
+    pub webhook_id: WebhookId,
+    pub number: i64,
+    pub request_url: String,
+    pub created_at: DateTime<Utc>,
+}

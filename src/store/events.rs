@@ -1,0 +1,118 @@
+//! Queries on `events`.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+
+use super::Scope;
+use crate::domain::page::Paging;
+use crate::domain::{ApiKeyId, EventId, Result, TenantId, UserId, WebhookId};
+use crate::model::Event;
+use crate::schema::events;
+
+/// Which events of a list are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    pub kind: Option<String>,
+    /// Only those that were published with this key.
+    pub api_key: Option<ApiKeyId>,
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// An event to be written, and for whom.
+#[derive(Debug)]
+pub struct NewEvent<'a> {
+    pub id: EventId,
+    pub tenant: TenantId,
+    pub kind: &'a str,
+    /// The patterns that match `kind`.
+    pub patterns: Vec<String>,
+    pub payload: &'a str,
+    pub api_key: Option<ApiKeyId>,
+    pub user: Option<UserId>,
+    /// For a test event: goes to this webhook alone, whatever it subscribes to.
+    pub only_to: Option<WebhookId>,
+    pub attempts_max: i64,
+    pub now: DateTime<Utc>,
+}
+
+/// Writes an event together with a delivery to each active webhook that wants it, and tells how many these are.
+/// They are due by the database's clock, at once.
+pub fn insert_with_deliveries(conn: &mut PgConnection, event: &NewEvent<'_>) -> Result<usize> {
+    let query = diesel::sql_query(
+        "WITH published AS (
+             INSERT INTO events (id, tenant_id, type, payload, api_key_id, user_id, webhook_id, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         )
+         INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_max, next_attempt_at, created_at)
+         SELECT uuid_v7(clock_timestamp()), w.tenant_id, $1, $3, w.id, 'pending', $9, clock_timestamp(), $8
+         FROM webhooks w
+         WHERE w.tenant_id = $2 AND w.is_active AND w.deleted_at IS NULL
+             AND CASE WHEN $7 IS NULL THEN w.events && $10 ELSE w.id = $7 END",
+    );
+    let bound = query
+        .bind::<SqlUuid, _>(event.id)
+        .bind::<BigInt, _>(event.tenant)
+        .bind::<Text, _>(event.kind)
+        .bind::<Text, _>(event.payload)
+        .bind::<Nullable<BigInt>, _>(event.api_key)
+        .bind::<Nullable<BigInt>, _>(event.user)
+        .bind::<Nullable<BigInt>, _>(event.only_to)
+        .bind::<Timestamptz, _>(event.now)
+        .bind::<BigInt, _>(event.attempts_max)
+        .bind::<Array<Text>, _>(&event.patterns);
+    Ok(bound.execute(conn)?)
+}
+
+pub fn find(conn: &mut PgConnection, tenant: TenantId, id: EventId) -> Result<Option<Event>> {
+    Ok(Event::query().filter(events::tenant_id.eq(tenant)).find(id).first(conn).optional()?)
+}
+
+/// Whose event it is: for callers who are of no tenant.
+pub fn tenant_of(conn: &mut PgConnection, id: EventId) -> Result<Option<TenantId>> {
+    Ok(events::table.find(id).select(events::tenant_id).first(conn).optional()?)
+}
+
+/// Newest first; oldest first where `paging.after` is given.
+pub fn list(conn: &mut PgConnection, scope: Scope, filter: &EventFilter, paging: &Paging<EventId>) -> Result<Vec<Event>> {
+    let mut query = events::table.select(Event::as_select()).limit(paging.size.plus_one()).into_boxed();
+    if let Scope::Tenant(tenant) = scope {
+        query = query.filter(events::tenant_id.eq(tenant));
+    }
+    if let Some(kind) = &filter.kind {
+        query = query.filter(events::kind.eq(kind.clone()));
+    }
+    if let Some(key) = filter.api_key {
+        query = query.filter(events::api_key_id.eq(key));
+    }
+    if let Some(since) = filter.since {
+        query = query.filter(events::created_at.ge(since));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(events::created_at.lt(until));
+    }
+    if let Some(before) = paging.before {
+        query = query.filter(events::id.lt(before));
+    }
+    query = match paging.after {
+        Some(after) => query.filter(events::id.gt(after)).order(events::id.asc()),
+        None => query.order(events::id.desc()),
+    };
+    if let Some(offset) = paging.offset {
+        query = query.offset(offset);
+    }
+    Ok(query.load(conn)?)
+}
+
+/// Deletes up to `limit` events that are older than `before` and have no delivery left, and tells how many.
+pub fn delete_old(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
+    let query = diesel::sql_query(
+        "DELETE FROM events WHERE id IN (
+             SELECT e.id FROM events e
+             WHERE e.created_at < $1
+                 AND NOT EXISTS (SELECT FROM deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.id)
+             ORDER BY e.id LIMIT $2)",
+    );
+    Ok(query.bind::<Timestamptz, _>(before).bind::<BigInt, _>(limit).execute(conn)?)
+}

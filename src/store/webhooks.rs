@@ -1,0 +1,238 @@
+//! Queries on `webhooks`. A deleted webhook is found by nothing here.
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Double, Nullable, Text, Timestamptz};
+
+use super::Scope;
+use crate::domain::page::Paging;
+use crate::domain::webhook::WebhookState;
+use crate::domain::{Result, TenantId, UserId, WebhookId};
+use crate::model::{Webhook, WebhookSettings};
+use crate::schema::webhooks;
+
+/// Which webhooks of a list are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookFilter {
+    /// Part of a name or URL, in either case.
+    pub text: Option<String>,
+    pub state: Option<WebhookState>,
+}
+
+pub fn insert(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    user: Option<UserId>,
+    settings: &WebhookSettings,
+    now: DateTime<Utc>,
+) -> Result<Webhook> {
+    let row = (
+        webhooks::tenant_id.eq(tenant),
+        webhooks::user_id.eq(user),
+        settings,
+        webhooks::created_at.eq(now),
+        webhooks::updated_at.eq(now),
+    );
+    Ok(diesel::insert_into(webhooks::table).values(row).returning(Webhook::as_returning()).get_result(conn)?)
+}
+
+pub fn find(conn: &mut PgConnection, tenant: TenantId, id: WebhookId) -> Result<Option<Webhook>> {
+    let found = Webhook::query().filter(webhooks::tenant_id.eq(tenant)).filter(webhooks::deleted_at.is_null()).find(id);
+    Ok(found.first(conn).optional()?)
+}
+
+/// Like [`find`], and nobody else changes the row until this transaction ends.
+pub fn lock(conn: &mut PgConnection, tenant: TenantId, id: WebhookId) -> Result<Option<Webhook>> {
+    let found = Webhook::query().filter(webhooks::tenant_id.eq(tenant)).filter(webhooks::deleted_at.is_null()).find(id);
+    Ok(found.for_update().first(conn).optional()?)
+}
+
+/// Whose webhook it is: for callers who are of no tenant.
+pub fn tenant_of(conn: &mut PgConnection, id: WebhookId) -> Result<Option<TenantId>> {
+    let found = webhooks::table.find(id).filter(webhooks::deleted_at.is_null()).select(webhooks::tenant_id);
+    Ok(found.first(conn).optional()?)
+}
+
+/// Newest first; oldest first where `paging.after` is given.
+pub fn list(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &WebhookFilter,
+    paging: &Paging<WebhookId>,
+) -> Result<Vec<Webhook>> {
+    let mut query = filtered(scope, filter).select(Webhook::as_select()).limit(paging.size.plus_one());
+    if let Some(before) = paging.before {
+        query = query.filter(webhooks::id.lt(before));
+    }
+    query = match paging.after {
+        Some(after) => query.filter(webhooks::id.gt(after)).order(webhooks::id.asc()),
+        None => query.order(webhooks::id.desc()),
+    };
+    if let Some(offset) = paging.offset {
+        query = query.offset(offset);
+    }
+    Ok(query.load(conn)?)
+}
+
+pub fn count(conn: &mut PgConnection, scope: Scope, filter: &WebhookFilter) -> Result<i64> {
+    Ok(filtered(scope, filter).count().get_result(conn)?)
+}
+
+fn filtered<'a>(scope: Scope, filter: &WebhookFilter) -> webhooks::BoxedQuery<'a, Pg> {
+    let mut query = webhooks::table.filter(webhooks::deleted_at.is_null()).into_boxed();
+    if let Scope::Tenant(tenant) = scope {
+        query = query.filter(webhooks::tenant_id.eq(tenant));
+    }
+    if let Some(text) = &filter.text {
+        let pattern = format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        query = query.filter(webhooks::name.ilike(pattern.clone()).or(webhooks::url.ilike(pattern)));
+    }
+    match filter.state {
+        None => query,
+        Some(WebhookState::Active) => query.filter(webhooks::is_active).filter(webhooks::failing_since.is_null()),
+        Some(WebhookState::Failing) => query.filter(webhooks::is_active).filter(webhooks::failing_since.is_not_null()),
+        Some(WebhookState::Disabled) => {
+            query.filter(webhooks::is_active.eq(false)).filter(webhooks::disabled_reason.is_not_null())
+        }
+        Some(WebhookState::Paused) => query.filter(webhooks::is_active.eq(false)).filter(webhooks::disabled_reason.is_null()),
+    }
+}
+
+pub fn update(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    id: WebhookId,
+    settings: &WebhookSettings,
+    now: DateTime<Utc>,
+) -> Result<Option<Webhook>> {
+    let row = webhooks::table.filter(webhooks::tenant_id.eq(tenant)).filter(webhooks::deleted_at.is_null()).find(id);
+    let changed = diesel::update(row).set((settings, webhooks::updated_at.eq(now)));
+    Ok(changed.returning(Webhook::as_returning()).get_result(conn).optional()?)
+}
+
+/// Switches a webhook on, with a clean slate, or off.
+pub fn update_active(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    id: WebhookId,
+    is_active: bool,
+    now: DateTime<Utc>,
+) -> Result<Option<Webhook>> {
+    let row = webhooks::table.filter(webhooks::tenant_id.eq(tenant)).filter(webhooks::deleted_at.is_null()).find(id);
+    let set = (
+        webhooks::is_active.eq(is_active),
+        webhooks::failing_since.eq(None::<DateTime<Utc>>),
+        webhooks::disabled_reason.eq(None::<String>),
+        webhooks::updated_at.eq(now),
+    );
+    Ok(diesel::update(row).set(set).returning(Webhook::as_returning()).get_result(conn).optional()?)
+}
+
+pub fn delete(conn: &mut PgConnection, tenant: TenantId, id: WebhookId, now: DateTime<Utc>) -> Result<bool> {
+    let row = webhooks::table.filter(webhooks::tenant_id.eq(tenant)).filter(webhooks::deleted_at.is_null()).find(id);
+    let set = (webhooks::deleted_at.eq(now), webhooks::is_active.eq(false), webhooks::updated_at.eq(now));
+    Ok(diesel::update(row).set(set).execute(conn)? == 1)
+}
+
+/// Notes that these webhooks have taken a delivery. Rows that say so already are left alone, so that a busy
+/// webhook's row is written once a minute at most.
+pub fn update_succeeding(conn: &mut PgConnection, ids: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
+    let is_stale = sql::<diesel::sql_types::Bool>("(failing_since IS NOT NULL OR last_success_at IS NULL OR last_success_at < ")
+        .bind::<Timestamptz, _>(now)
+        .sql(" - INTERVAL '1 minute')");
+    let rows = webhooks::table.filter(webhooks::id.eq_any(ids)).filter(is_stale);
+    let set = (webhooks::failing_since.eq(None::<DateTime<Utc>>), webhooks::last_success_at.eq(now));
+    diesel::update(rows).set(set).execute(conn)?;
+    Ok(())
+}
+
+/// Notes that these webhooks have failed, unless it is known.
+pub fn update_failing(conn: &mut PgConnection, ids: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
+    let rows = webhooks::table.filter(webhooks::id.eq_any(ids)).filter(webhooks::failing_since.is_null());
+    diesel::update(rows).set(webhooks::failing_since.eq(now)).execute(conn)?;
+    Ok(())
+}
+
+/// Switches off those of these webhooks that are on, and tells which they were.
+pub fn update_disabled(
+    conn: &mut PgConnection,
+    ids: &[WebhookId],
+    failing_before: Option<DateTime<Utc>>,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<Webhook>> {
+    let rows = webhooks::table.filter(webhooks::id.eq_any(ids)).filter(webhooks::is_active);
+    let set = (webhooks::is_active.eq(false), webhooks::disabled_reason.eq(reason), webhooks::updated_at.eq(now));
+    let disabled = match failing_before {
+        Some(before) => {
+            let rows = rows.filter(webhooks::failing_since.le(before));
+            diesel::update(rows).set(set).returning(Webhook::as_returning()).get_results(conn)?
+        }
+        None => diesel::update(rows).set(set).returning(Webhook::as_returning()).get_results(conn)?,
+    };
+    Ok(disabled)
+}
+
+/// How a webhook has been doing lately.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct WebhookStats {
+    #[diesel(sql_type = BigInt)]
+    pub webhook_id: WebhookId,
+    /// Finished attempts that were looked at: the latest thousand, no older than a week.
+    #[diesel(sql_type = BigInt)]
+    pub attempts: i64,
+    #[diesel(sql_type = BigInt)]
+    pub successes: i64,
+    #[diesel(sql_type = Nullable<Double>)]
+    pub p50_ms: Option<f64>,
+    #[diesel(sql_type = Nullable<Double>)]
+    pub p95_ms: Option<f64>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub last_failure_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub last_failure: Option<String>,
+    /// Deliveries that wait, counted up to a thousand.
+    #[diesel(sql_type = BigInt)]
+    pub waiting: i64,
+}
+
+/// One row for each of these webhooks.
+pub fn stats(
+    conn: &mut PgConnection,
+    scope: Scope,
+    ids: &[WebhookId],
+    now: DateTime<Utc>,
+) -> Result<Vec<WebhookStats>> {
+    let tenant = match scope {
+        Scope::Tenant(tenant) => Some(tenant),
+        Scope::Instance => None,
+    };
+    let query = diesel::sql_query(
+        "SELECT w.id AS webhook_id, lately.*, failure.*, backlog.waiting
+         FROM webhooks w
+         CROSS JOIN LATERAL (
+             SELECT count(*) AS attempts, count(*) FILTER (WHERE success) AS successes,
+                 percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) AS p50_ms,
+                 percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_ms) AS p95_ms
+             FROM (SELECT success, duration_ms, created_at FROM attempts a
+                   WHERE a.tenant_id = w.tenant_id AND a.webhook_id = w.id AND a.finished_at IS NOT NULL
+                   ORDER BY a.id DESC LIMIT 1000) latest
+             WHERE latest.created_at > $3 - INTERVAL '7 days') lately
+         CROSS JOIN LATERAL (
+             SELECT max(created_at) AS last_failure_at, (array_agg(error ORDER BY created_at DESC))[1] AS last_failure
+             FROM (SELECT success, error, created_at FROM attempts a
+                   WHERE a.tenant_id = w.tenant_id AND a.webhook_id = w.id AND a.finished_at IS NOT NULL
+                   ORDER BY a.id DESC LIMIT 1000) latest
+             WHERE NOT success) failure
+         CROSS JOIN LATERAL (
+             SELECT count(*) AS waiting
+             FROM (SELECT FROM deliveries d WHERE d.webhook_id = w.id AND d.state IN ('pending', 'retrying')
+                   AND d.lease_token IS NULL LIMIT 1000) waiting) backlog
+         WHERE w.id = ANY($1) AND ($2 IS NULL OR w.tenant_id = $2)",
+    );
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let bound = query.bind::<Array<BigInt>, _>(ids).bind::<Nullable<BigInt>, _>(tenant).bind::<Timestamptz, _>(now);
+    Ok(bound.load(conn)?)
+}
