@@ -12,8 +12,16 @@ use super::problem::Answer;
 use super::routes::{Door, Entry, get, post};
 use crate::domain::Error;
 
+pub mod access_tokens;
+pub mod api_keys;
+pub mod confirmations;
+pub mod deliveries;
+pub mod events;
+pub mod overview;
 pub mod sessions;
 pub mod setup;
+pub mod usage;
+pub mod webhooks;
 
 /// The routes for people. A literal segment comes before a parameter in its place.
 pub fn routes() -> Vec<Entry> {

@@ -7,7 +7,8 @@ use askama::Template;
 #[template(path = "components/ask.html")]
 pub struct Ask {
     /// The dialog's id, and where its trigger points.
-    pub id: &'static str,
+    pub id: String,
+    pub is_page: bool,
     pub title: String,
     /// What will happen, in full sentences.
     pub consequence: String,
@@ -31,9 +32,10 @@ pub struct Ask {
 impl askama::filters::HtmlSafe for Ask {}
 
 impl Ask {
-    pub fn new(id: &'static str, title: impl Into<String>, consequence: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<String>, title: impl Into<String>, consequence: impl Into<String>) -> Self {
         Self {
-            id,
+            id: id.into(),
+            is_page: false,
             title: title.into(),
             consequence: consequence.into(),
             action: String::new(),

@@ -1,0 +1,63 @@
+//! What the pages about access tokens show.
+
+use askama::Template;
+use serde::Deserialize;
+
+use crate::domain::FieldErrors;
+use crate::web::shell::Shell;
+use crate::web::view::{Ask, Badge, Choice, Pager, Snippet, When};
+
+#[derive(Template)]
+#[template(path = "access_tokens/index.html")]
+pub struct Index {
+    pub shell: Shell,
+    pub rows: Vec<Row>,
+    pub pager: Pager,
+}
+
+pub struct Row {
+    pub id: i64,
+    pub name: String,
+    pub hint: String,
+    pub state: Badge,
+    /// `This tenant`, or the whole instance.
+    pub reach: &'static str,
+    pub scopes: Vec<String>,
+    pub last_used: Option<When>,
+    pub expires: Option<When>,
+    pub is_live: bool,
+    pub revoke: Ask,
+}
+
+/// The form as the browser sends it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokenForm {
+    pub nonce: String,
+    pub name: String,
+    /// `tenant`, or `instance` for operators.
+    pub reach: String,
+    pub scopes: Vec<String>,
+    pub expiry: String,
+}
+
+#[derive(Template)]
+#[template(path = "access_tokens/new.html")]
+pub struct New {
+    pub shell: Shell,
+    pub form: TokenForm,
+    pub scopes: Vec<Choice>,
+    pub reaches: Vec<Choice>,
+    pub expiries: Vec<Choice>,
+    pub errors: FieldErrors,
+}
+
+#[derive(Template)]
+#[template(path = "access_tokens/created.html")]
+pub struct Created {
+    pub shell: Shell,
+    pub name: String,
+    pub secret: String,
+    pub dotenv: String,
+    pub snippets: Vec<Snippet>,
+}

@@ -1,0 +1,4 @@
+//! Being written.
+
+pub mod form;
+pub mod view;

@@ -1,0 +1,111 @@
+//! What the pages about webhooks show.
+
+use askama::Template;
+use serde::Deserialize;
+
+use crate::domain::FieldErrors;
+use crate::web::shell::Shell;
+use crate::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Snippet, Spark, When};
+
+#[derive(Template)]
+#[template(path = "webhooks/index.html")]
+pub struct Index {
+    pub shell: Shell,
+    pub rows: Vec<Row>,
+    pub search: String,
+    pub chips: Vec<Chip>,
+    pub pager: Pager,
+}
+
+pub struct Row {
+    pub id: i64,
+    pub name: String,
+    pub url: String,
+    pub state: Badge,
+    pub events: Vec<String>,
+    pub more_events: usize,
+    pub spark: Spark,
+    /// Of the last 7 days.
+    pub failures: String,
+    pub last_success: Option<When>,
+}
+
+/// The form as the browser sends it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookForm {
+    pub nonce: String,
+    pub name: String,
+    pub url: String,
+    /// One a line.
+    pub events: String,
+    pub secret: String,
+    pub payload_format: String,
+    pub signature_style: String,
+    pub timeout_seconds: String,
+    pub max_in_flight: String,
+}
+
+pub struct Fields {
+    pub formats: Vec<Choice>,
+    pub styles: Vec<Choice>,
+    /// The retry schedule in words.
+    pub schedule: String,
+}
+
+#[derive(Template)]
+#[template(path = "webhooks/new.html")]
+pub struct New {
+    pub shell: Shell,
+    pub form: WebhookForm,
+    pub fields: Fields,
+    pub errors: FieldErrors,
+    pub is_detailed: bool,
+}
+
+#[derive(Template)]
+#[template(path = "webhooks/edit.html")]
+pub struct Edit {
+    pub shell: Shell,
+    pub id: i64,
+    pub name: String,
+    pub form: WebhookForm,
+    pub fields: Fields,
+    pub errors: FieldErrors,
+}
+
+#[derive(Template)]
+#[template(path = "webhooks/show.html")]
+pub struct Show {
+    pub shell: Shell,
+    pub id: i64,
+    pub name: String,
+    pub url: String,
+    pub state: Badge,
+    /// Why it was disabled, or since when it fails.
+    pub notice: Option<String>,
+    pub is_active: bool,
+    pub events: Vec<String>,
+    pub format: String,
+    pub style: String,
+    pub timeout: String,
+    pub in_flight: String,
+    pub created: When,
+    pub last_success: Option<When>,
+    /// In clear, on the one answer that was asked for it.
+    pub secret: Option<String>,
+    pub may_reveal: bool,
+    pub secrets_note: String,
+    pub delivered: String,
+    pub failed: String,
+    pub success_rate: String,
+    pub pending: String,
+    pub chart: Chart,
+    pub deliveries: Vec<crate::web::pages::deliveries::view::Row>,
+    pub test_type: String,
+    pub errors: FieldErrors,
+    pub snippets: Vec<Snippet>,
+    pub pause: Ask,
+    pub rotate: Ask,
+    pub delete: Ask,
+}
