@@ -7,3 +7,4 @@ mod isolation;
 mod migrations;
 mod pages;
 mod tidy;
+mod render;

@@ -1,0 +1,647 @@
+//! Samples of every view.
+
+use askama::Template;
+use chrono::{DateTime, TimeDelta, Utc};
+use gatepost::domain::actor::Authority;
+use gatepost::domain::scope::ScopeSet;
+use gatepost::domain::{Actor, FieldErrors, Rejection, Role, TenantId, UserId, Via};
+use gatepost::web::error_pages::ErrorPage;
+use gatepost::web::flash::Flash;
+use gatepost::web::pages::api_keys::view::{Range, Share};
+use gatepost::web::pages::{access_tokens, api_keys, confirmations, deliveries, events, overview, sessions, setup, usage, webhooks};
+use gatepost::web::shell::{Shell, TenantChoice};
+use gatepost::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Series, Snippet, Spark, When, text};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Empty,
+    Full,
+    Hostile,
+}
+
+pub fn all(kind: Kind) -> Vec<(String, String)> {
+    let pages = [
+        ("overview", overview(kind)),
+        ("keys", keys(kind)),
+        ("keys-new", new_key(kind)),
+        ("keys-edit", edit_key(kind)),
+        ("keys-created", created_key(kind)),
+        ("keys-show", show_key(kind)),
+        ("confirm", confirm(kind)),
+        ("webhooks", webhooks(kind)),
+        ("webhooks-new", new_webhook(kind)),
+        ("webhooks-edit", edit_webhook(kind)),
+        ("webhooks-show", show_webhook(kind)),
+        ("deliveries", deliveries(kind)),
+        ("deliveries-show", show_delivery(kind)),
+        ("events", events(kind)),
+        ("events-new", new_event(kind)),
+        ("events-show", show_event(kind)),
+        ("usage", usage(kind)),
+        ("tokens", tokens(kind)),
+        ("tokens-new", new_token(kind)),
+        ("tokens-created", created_token(kind)),
+        ("setup", set_up(kind)),
+        ("sign-in", sign_in(kind)),
+        ("error", error(kind)),
+    ];
+    pages.into_iter().map(|(name, html)| (format!("{name}-{kind:?}").to_lowercase(), html)).collect()
+}
+
+fn print(view: impl Template) -> String {
+    view.render().unwrap()
+}
+
+/// Some text that people typed.
+fn t(kind: Kind, usual: &str) -> String {
+    match kind {
+        Kind::Empty | Kind::Full => usual.to_owned(),
+        Kind::Hostile => {
+            let mut text = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> שלום עולם مرحبا \u{202e}".to_owned();
+            text.push_str(&"x".repeat(200_usize.saturating_sub(text.chars().count())));
+            text
+        }
+    }
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::parse_from_rfc3339("2026-11-22T02:40:00Z").unwrap().to_utc()
+}
+
+fn ago(minutes: i64) -> When {
+    When::new(now() - TimeDelta::minutes(minutes), now())
+}
+
+fn shell(kind: Kind, path: &str) -> Shell {
+    let tenant = |id, name: &str| TenantChoice { id: TenantId(id), name: t(kind, name), slug: "acme".into(), is_active: true };
+    let mut tenants = vec![tenant(1, "Acme Shipping")];
+    if kind != Kind::Empty {
+        tenants.extend([tenant(2, "Borealis Labs"), tenant(3, "Globex")]);
+    }
+    Shell {
+        user_name: t(kind, "Ada Lovelace"),
+        user_email: t(kind, "ada@example.com"),
+        is_operator: false,
+        tenant: tenants[0].clone(),
+        tenants,
+        role: Role::Owner,
+        csrf: "csrf-token".into(),
+        flash: match kind {
+            Kind::Empty => None,
+            Kind::Full if path != "/keys" => None,
+            Kind::Full => Some(Flash::good("Billing worker was disabled. Programs that use it are refused from now on.")),
+            Kind::Hostile => Some(Flash::bad(t(kind, ""))),
+        },
+        path: path.into(),
+        rights: Actor {
+            tenant: TenantId(1),
+            user: Some(UserId(1)),
+            is_operator: false,
+            authority: Authority::Person { role: Role::Owner, scopes: ScopeSet::all() },
+            via: Via::Page,
+            label: "ada@example.com".into(),
+            ip: None,
+            request_id: None,
+        },
+    }
+}
+
+fn errors(kind: Kind, fields: &[&str]) -> FieldErrors {
+    let mut errors = FieldErrors::default();
+    if kind == Kind::Hostile {
+        for field in fields {
+            errors.add(*field, Rejection::new("sample", format!("must not be {}", t(kind, ""))));
+        }
+    }
+    errors
+}
+
+fn many<T>(kind: Kind, count: usize, make: impl Fn(usize) -> T) -> Vec<T> {
+    match kind {
+        Kind::Empty => Vec::new(),
+        Kind::Full => (0..count).map(make).collect(),
+        Kind::Hostile => (0..2).map(make).collect(),
+    }
+}
+
+fn pager(kind: Kind) -> Pager {
+    match kind {
+        Kind::Empty => Pager::default(),
+        _ => Pager { newer: None, older: Some("/keys?before=MQ".into()) },
+    }
+}
+
+fn chips(kind: Kind, path: &str) -> Vec<Chip> {
+    match kind {
+        Kind::Hostile => vec![Chip { name: "Search".into(), value: t(kind, ""), without: path.into() }],
+        _ => Vec::new(),
+    }
+}
+
+fn wave(count: usize, scale: i64, lag: usize) -> Vec<i64> {
+    let shape = [12, 15, 19, 26, 31, 40, 46, 52, 49, 55, 61, 58, 63, 57, 50, 44, 47, 39, 30, 24, 20, 14, 11, 9];
+    (0..count).map(|index| shape[(index + lag) % shape.len()] * scale / 10).collect()
+}
+
+fn chart(kind: Kind, id: &'static str, title: &str, noun: &str) -> Chart {
+    let count = 48;
+    let at: Vec<_> = (0..count).map(|index| now() - TimeDelta::minutes(30) * (count - index)).collect();
+    let size = usize::try_from(count).unwrap();
+    let values = |scale, lag| if kind == Kind::Empty { vec![0; size] } else { wave(size, scale, lag) };
+    let spiky = |values: Vec<i64>| values.into_iter().enumerate().map(|(index, value)| if index % 11 < 2 { value } else { 0 }).collect();
+    let series = if noun == "delivery" {
+        vec![Series::new("Delivered", "series-good", values(40, 4)), Series::new("Failed", "series-bad", spiky(values(9, 2)))]
+    } else {
+        vec![
+            Series::new("Valid", "series-good", values(160, 0)),
+            Series::new("Limited", "series-warn", spiky(values(60, 3))),
+            Series::new("Refused", "series-bad", values(6, 6)),
+        ]
+    };
+    Chart::new(id, title, noun, &at, series)
+}
+
+fn spark(kind: Kind, noun: &str, lag: usize) -> Spark {
+    let values = if kind == Kind::Empty { vec![0; 24] } else { wave(24, 100, lag) };
+    Spark::new(&values, noun, "24 hours")
+}
+
+fn ranges(path: &str) -> Vec<Range> {
+    ["1 h", "24 h", "7 d", "30 d"]
+        .into_iter()
+        .map(|label| Range { label, href: format!("{path}?range={}", label.replace(' ', "")), is_current: label == "24 h" })
+        .collect()
+}
+
+fn shares(kind: Kind, names: &[&str]) -> Vec<Share> {
+    many(kind, names.len(), |index| {
+        let part = 100 - i64::try_from(index).unwrap() * 22;
+        Share { name: t(kind, names[index % names.len()]), href: String::new(), total: text::grouped(part * 137), part }
+    })
+}
+
+fn ask(kind: Kind, id: &str, action: &str) -> Ask {
+    let mut ask = Ask::new(id, format!("Delete {}?", t(kind, "Billing worker")), "It is refused at once and leaves the list. Its usage stays in the charts.")
+        .posts("Delete key", action, "csrf-token", "/keys/7")
+        .typed(t(kind, "Billing worker"));
+    ask.error = (kind == Kind::Hostile).then(|| "Type the name exactly as it stands above.".into());
+    ask
+}
+
+fn snippets(kind: Kind) -> Vec<Snippet> {
+    vec![
+        Snippet::new("curl", format!("curl https://gate.example.com/api/data \\\n  -H \"X-API-Key: {}\"", t(kind, "$GATEPOST_API_SECRET"))),
+        Snippet::new("JavaScript", "const answer = await fetch(\"https://gate.example.com/api/data\", {\n  headers: { \"X-API-Key\": process.env.GATEPOST_API_SECRET },\n});"),
+        Snippet::new("Python", "import os, urllib.request"),
+    ]
+}
+
+fn overview(kind: Kind) -> String {
+    let is_done = kind != Kind::Empty;
+    let step = |title, text, href, verb, is_done| overview::view::Step { title, text, href, verb, is_done };
+    let stat = |label, value: &str, note: &str, href| overview::view::Stat { label, value: value.into(), note: note.into(), href };
+    print(overview::view::Index {
+        shell: shell(kind, "/"),
+        ranges: ranges("/"),
+        stats: vec![
+            stat("Verifications, 24 h", if is_done { "48,210" } else { "0" }, "", "/usage"),
+            stat("Valid", if is_done { "98.3 %" } else { "–" }, if is_done { "812 refused" } else { "" }, "/usage"),
+            stat("Deliveries, 24 h", if is_done { "9,402" } else { "0" }, "", "/deliveries"),
+            stat("Failed", if is_done { "17" } else { "0" }, if is_done { "3 waiting" } else { "" }, "/deliveries?state=failed"),
+            stat("Active keys", if is_done { "41" } else { "0" }, "", "/keys?state=active"),
+            stat("Failing webhooks", if is_done { "1" } else { "0" }, if is_done { "of 6" } else { "" }, "/webhooks"),
+        ],
+        verifications: chart(kind, "verifications", "Verifications", "verification"),
+        deliveries: chart(kind, "deliveries", "Deliveries", "delivery"),
+        attention: many(kind, 3, |index| overview::view::Attention {
+            state: Badge::state(["failing", "expired", "disabled"][index % 3]),
+            text: t(kind, ["Order notifications has failed for 6 hours", "The key of cus_1042 expires in 3 days", "Partner sync was disabled by its receiver (410 Gone)"][index % 3]),
+            href: "/webhooks/3".into(),
+        }),
+        failures: many(kind, 4, |index| delivery_row(kind, index + 2)),
+        steps: if kind == Kind::Full {
+            Vec::new()
+        } else {
+            vec![
+                step("Make a key", "One for each program that calls your API.", "/keys/new", "New key", is_done),
+                step("Add a webhook", "A URL that gets your events.", "/webhooks/new", "New webhook", false),
+                step("Publish an event", "And watch it arrive.", "/events/new", "Publish event", false),
+            ]
+        },
+    })
+}
+
+fn keys(kind: Kind) -> String {
+    let names = ["Billing worker", "Mobile app, production", "Warehouse sync", "Partner: Borealis", "Nightly export", "Ada's laptop"];
+    let states = ["active", "active", "disabled", "active", "expired", "revoked"];
+    print(api_keys::view::Index {
+        shell: shell(kind, "/keys"),
+        rows: many(kind, 6, |index| api_keys::view::Row {
+            id: i64::try_from(index).unwrap() + 7,
+            name: t(kind, names[index]),
+            hint: "sk_3kTq…9xZ2".into(),
+            environment: Badge::environment(if index == 5 { "test" } else { "live" }),
+            state: Badge::state(states[index]),
+            owner: if index == 4 { String::new() } else { t(kind, ["cus_1042", "cus_2210", "warehouse@acme.example", "borealis", "", "ada"][index]) },
+            tags: vec![t(kind, "eu")],
+            scopes: text::counted(i64::try_from(index).unwrap(), "scope"),
+            spark: spark(kind, "call", index * 3),
+            last_used: (index != 5).then(|| ago(i64::try_from(index * index * 40).unwrap())),
+            expires: (index == 1 || index == 4).then(|| ago(if index == 4 { 3_000 } else { -43_000 })),
+        }),
+        search: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        owner: String::new(),
+        states: Choice::list(&[("", "Any"), ("active", "Active"), ("disabled", "Disabled"), ("expired", "Expired"), ("revoked", "Revoked")], ""),
+        environments: Choice::list(&[("", "Any"), ("live", "Live"), ("test", "Test")], ""),
+        chips: chips(kind, "/keys"),
+        pager: pager(kind),
+    })
+}
+
+fn key_fields(form: &api_keys::form::KeyForm) -> api_keys::view::Fields {
+    api_keys::view::Fields {
+        environments: vec![
+            Choice::new("live", "Live", "live").help("For real traffic."),
+            Choice::new("test", "Test", "live").help("Its secret says test; your API can tell them apart."),
+        ],
+        expiries: Choice::list(&[("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year"), ("custom", "On a day of your own"), ("never", "Never")], "90"),
+        windows: Choice::list(&[("60", "minute"), ("3600", "hour"), ("86400", "day")], &form.rate_window_seconds),
+        own_scopes: vec![Choice::new("events:read", "read events and deliveries", ""), Choice::new("events:write", "publish events", "")],
+    }
+}
+
+fn key_form(kind: Kind) -> api_keys::form::KeyForm {
+    api_keys::form::KeyForm {
+        nonce: "nonce".into(),
+        name: if kind == Kind::Empty { String::new() } else { t(kind, "Billing worker") },
+        owner: t(kind, ""),
+        scopes: t(kind, "orders:read\norders:write"),
+        rate_limit: "1000".into(),
+        rate_window_seconds: "3600".into(),
+        metadata: t(kind, "{}"),
+        ..Default::default()
+    }
+}
+
+fn new_key(kind: Kind) -> String {
+    let form = key_form(kind);
+    let fields = key_fields(&form);
+    let errors = errors(kind, &["name", "environment", "owner", "scopes[0]", "expiry", "rate_limit", "allowed_ips[1]", "tags", "metadata"]);
+    print(api_keys::view::New { shell: shell(kind, "/keys/new"), form, fields, errors, is_detailed: kind != Kind::Empty })
+}
+
+fn edit_key(kind: Kind) -> String {
+    let form = key_form(kind);
+    let fields = key_fields(&form);
+    print(api_keys::view::Edit {
+        shell: shell(kind, "/keys/7/edit"),
+        id: 7,
+        name: t(kind, "Billing worker"),
+        form,
+        fields,
+        errors: errors(kind, &["name"]),
+    })
+}
+
+fn created_key(kind: Kind) -> String {
+    let secret = "sk_3kTqbW8bZc1LtPqfXr0NgY4h7EJmUo5sVaDk2HxRiS6wQj9GnBzT3CvMfKpLy0AdXeFu1OYh9xZ2";
+    print(api_keys::view::Created {
+        shell: shell(kind, "/keys"),
+        id: 7,
+        name: t(kind, "Billing worker"),
+        public_id: "pk_3kTqbW8bZc1LtPqfXr0NgY".into(),
+        secret: secret.into(),
+        dotenv: format!("GATEPOST_API_KEY=pk_3kTqbW8bZc1LtPqfXr0NgY\nGATEPOST_API_SECRET={secret}\n"),
+        snippets: snippets(kind),
+    })
+}
+
+fn show_key(kind: Kind) -> String {
+    print(api_keys::view::Show {
+        shell: shell(kind, "/keys/7"),
+        id: 7,
+        name: t(kind, "Billing worker"),
+        description: t(kind, "Charges cards at night."),
+        public_id: "pk_3kTqbW8bZc1LtPqfXr0NgY".into(),
+        hint: "sk_3kTq…9xZ2".into(),
+        environment: Badge::environment("live"),
+        state: Badge::state(if kind == Kind::Hostile { "revoked" } else { "active" }),
+        notice: (kind == Kind::Hostile).then(|| t(kind, "")),
+        is_active: true,
+        may_edit: true,
+        may_disable: kind != Kind::Hostile,
+        may_revoke: true,
+        owner: if kind == Kind::Empty { String::new() } else { t(kind, "cus_1042") },
+        tags: many(kind, 2, |index| t(kind, ["billing", "eu"][index])),
+        scopes: many(kind, 3, |index| t(kind, ["orders:read", "orders:write", "stock:*"][index])),
+        limit: "1,000 in any hour".into(),
+        addresses: many(kind, 1, |_| "203.0.113.0/24".into()),
+        metadata: if kind == Kind::Empty { String::new() } else { t(kind, "{\n  \"plan\": \"gold\"\n}") },
+        created: ago(90_000),
+        last_used: (kind != Kind::Empty).then(|| ago(2)),
+        last_used_ip: "203.0.113.7".into(),
+        expires: (kind != Kind::Empty).then(|| ago(-40_000)),
+        ranges: ranges("/keys/7"),
+        chart: chart(kind, "usage", "Verifications", "verification"),
+        endpoints: shares(kind, &["/api/data", "/v1/orders", "/v1/stock"]),
+        snippets: snippets(kind),
+        proxies: vec![Snippet::new("nginx", "auth_request /gatepost;"), Snippet::new("Caddy", "forward_auth 127.0.0.1:8000 {\n  uri /auth\n}")],
+        disable: ask(kind, "disable-key", "/keys/7/deactivation"),
+        revoke: ask(kind, "revoke-key", "/keys/7/revocation"),
+        delete: ask(kind, "delete-key", "/keys/7/deletion"),
+    })
+}
+
+fn confirm(kind: Kind) -> String {
+    print(confirmations::New::new(shell(kind, "/keys/7/deletion"), ask(kind, "delete-key", "/keys/7/deletion")))
+}
+
+fn webhooks(kind: Kind) -> String {
+    let states = ["active", "failing", "paused", "disabled"];
+    print(webhooks::view::Index {
+        shell: shell(kind, "/webhooks"),
+        rows: many(kind, 4, |index| webhooks::view::Row {
+            id: i64::try_from(index).unwrap() + 1,
+            name: t(kind, ["Order notifications", "Partner sync", "Slack bridge", "Old ERP"][index]),
+            url: t(kind, "https://hooks.example.com/webhooks/orders"),
+            state: Badge::state(states[index]),
+            events: vec![t(kind, "order.created"), t(kind, "order.*")],
+            more_events: index,
+            spark: spark(kind, "delivery", index * 5),
+            failures: "0.4 %".into(),
+            last_success: (index != 3).then(|| ago(i64::try_from(index * 300).unwrap())),
+        }),
+        search: t(kind, ""),
+        chips: chips(kind, "/webhooks"),
+        pager: pager(kind),
+    })
+}
+
+fn webhook_fields() -> webhooks::view::Fields {
+    webhooks::view::Fields {
+        formats: vec![
+            Choice::new("standard", "Standard", "standard").help("type, timestamp, data: Standard Webhooks"),
+            Choice::new("event", "Event", "standard").help("event, timestamp, data"),
+            Choice::new("raw", "Raw", "standard").help("The payload alone, byte for byte"),
+        ],
+        styles: vec![Choice::new("prefixed", "sha256=…", "prefixed"), Choice::new("hex", "Bare hex", "prefixed")],
+        schedule: "A failed request is tried again after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h.".into(),
+    }
+}
+
+fn webhook_form(kind: Kind) -> webhooks::view::WebhookForm {
+    webhooks::view::WebhookForm {
+        nonce: "nonce".into(),
+        url: if kind == Kind::Empty { String::new() } else { t(kind, "https://hooks.example.com/webhooks/orders") },
+        events: t(kind, "order.created\norder.shipped"),
+        timeout_seconds: "30".into(),
+        max_in_flight: "10".into(),
+        ..Default::default()
+    }
+}
+
+fn new_webhook(kind: Kind) -> String {
+    let errors = errors(kind, &["url", "name", "events[1]", "payload_format", "secret", "timeout_seconds"]);
+    let view = webhooks::view::New { shell: shell(kind, "/webhooks/new"), form: webhook_form(kind), fields: webhook_fields(), errors, is_detailed: kind != Kind::Empty };
+    print(view)
+}
+
+fn edit_webhook(kind: Kind) -> String {
+    print(webhooks::view::Edit {
+        shell: shell(kind, "/webhooks/3/edit"),
+        id: 3,
+        name: t(kind, "Order notifications"),
+        form: webhook_form(kind),
+        fields: webhook_fields(),
+        errors: errors(kind, &["url"]),
+    })
+}
+
+fn show_webhook(kind: Kind) -> String {
+    print(webhooks::view::Show {
+        shell: shell(kind, "/webhooks/3"),
+        id: 3,
+        name: t(kind, "Order notifications"),
+        url: t(kind, "https://hooks.example.com/webhooks/orders"),
+        state: Badge::state("active"),
+        notice: (kind == Kind::Hostile).then(|| t(kind, "")),
+        is_active: kind != Kind::Hostile,
+        events: vec![t(kind, "order.created"), t(kind, "order.*")],
+        format: "Standard".into(),
+        style: "sha256=…".into(),
+        timeout: "30 seconds".into(),
+        in_flight: "10".into(),
+        created: ago(60_000),
+        last_success: (kind != Kind::Empty).then(|| ago(1)),
+        secret: (kind == Kind::Hostile).then(|| t(kind, "")),
+        may_reveal: true,
+        secrets_note: "One secret signs.".into(),
+        delivered: "1,204".into(),
+        failed: "6".into(),
+        success_rate: "99.5 %".into(),
+        pending: "2".into(),
+        chart: chart(kind, "attempts", "Deliveries", "delivery"),
+        deliveries: many(kind, 5, |index| delivery_row(kind, index)),
+        test_type: "test.ping".into(),
+        errors: errors(kind, &["type"]),
+        snippets: snippets(kind),
+        pause: ask(kind, "pause-webhook", "/webhooks/3/deactivation"),
+        rotate: Ask::new("rotate-secret", "Rotate the signing secret?", "A new secret signs at once.")
+            .posts("Rotate secret", "/webhooks/3/secret-rotation", "csrf-token", "/webhooks/3")
+            .gentle()
+            .choosing("overlap", "The old one signs along for", Choice::list(&[("0", "not at all"), ("86400", "24 hours")], "86400")),
+        delete: ask(kind, "delete-webhook", "/webhooks/3/deletion"),
+    })
+}
+
+fn delivery_row(kind: Kind, index: usize) -> deliveries::view::Row {
+    let state = ["delivered", "retrying", "failed", "pending", "cancelled", "delivered"][index % 6];
+    deliveries::view::Row {
+        id: "dlv_01h2xcejqtf2nbrexx3vqjhp41".into(),
+        kind: t(kind, ["order.created", "order.shipped", "invoice.paid"][index % 3]),
+        webhook_id: 3,
+        webhook: t(kind, ["Order notifications", "Partner sync"][index % 2]),
+        state: Badge::state(state),
+        status: match state {
+            "delivered" => Some(Badge::response(Some(200))),
+            "pending" => None,
+            "retrying" => Some(Badge::response(Some(503))),
+            _ => Some(Badge::response(None)),
+        },
+        attempts: "1 of 10".into(),
+        next: (state == "retrying").then(|| ago(-4)),
+        created: ago(i64::try_from(index * 7).unwrap()),
+    }
+}
+
+fn deliveries(kind: Kind) -> String {
+    print(deliveries::view::Index {
+        shell: shell(kind, "/deliveries"),
+        rows: many(kind, 12, |index| delivery_row(kind, index)),
+        states: Choice::list(&[("", "Any"), ("failed", "Failed")], ""),
+        webhooks: Choice::list(&[("", "Any"), ("3", "Order notifications")], ""),
+        kind: t(kind, ""),
+        event_id: String::new(),
+        chips: chips(kind, "/deliveries"),
+        pager: pager(kind),
+    })
+}
+
+fn show_delivery(kind: Kind) -> String {
+    let moment = |number: i64, status: Option<i16>, note: &str| deliveries::view::Moment {
+        number,
+        tone: if status == Some(200) { "good" } else { "bad" },
+        icon: if status == Some(200) { "check" } else { "cross" },
+        status: Badge::response(status),
+        note: t(kind, note),
+        at: ago(40 - number * 5),
+        duration: "41 ms".into(),
+        address: "203.0.113.9".into(),
+        url: t(kind, "https://hooks.example.com/webhooks/orders"),
+        request_headers: vec![("content-type".into(), "application/json".into()), ("webhook-signature".into(), t(kind, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="))],
+        response_headers: many(kind, 2, |index| (t(kind, "server"), format!("nginx {index}"))),
+        response_body: if status.is_none() { String::new() } else { t(kind, "upstream timed out") },
+        response_size: "18 B".into(),
+        is_last: number == 2,
+    };
+    print(deliveries::view::Show {
+        shell: shell(kind, "/deliveries/dlv_01h2xcejqtf2nbrexx3vqjhp41"),
+        id: "dlv_01h2xcejqtf2nbrexx3vqjhp41".into(),
+        kind: t(kind, "order.created"),
+        state: Badge::state("retrying"),
+        event_id: "evt_01h2xcejqtf2nbrexx3vqjhp41".into(),
+        webhook_id: 3,
+        webhook: t(kind, "Order notifications"),
+        url: t(kind, "https://hooks.example.com/webhooks/orders"),
+        created: ago(40),
+        finished: None,
+        attempts: "2 of 10".into(),
+        moments: many(kind, 2, |index| if index == 0 { moment(2, Some(503), "answered 503") } else { moment(1, None, "timeout: no answer within 30 s") }),
+        next: Some(ago(-5)),
+        payload: t(kind, "{\n  \"id\": 1042,\n  \"total\": \"99.50\",\n  \"currency\": \"EUR\"\n}"),
+        curl: snippets(kind),
+        may_redeliver: true,
+        may_cancel: true,
+        cancel: ask(kind, "cancel-delivery", "/deliveries/dlv_01h2xcejqtf2nbrexx3vqjhp41/cancellation"),
+    })
+}
+
+fn events(kind: Kind) -> String {
+    print(events::view::Index {
+        shell: shell(kind, "/events"),
+        rows: many(kind, 8, |index| events::view::Row {
+            id: "evt_01h2xcejqtf2nbrexx3vqjhp41".into(),
+            kind: t(kind, ["order.created", "order.shipped", "invoice.paid"][index % 3]),
+            payload: t(kind, "{\"id\": 1042, \"total\": \"99.50\", \"currency\": \"EUR\", \"lines\": []}"),
+            created: ago(i64::try_from(index * 9).unwrap()),
+        }),
+        kind: t(kind, ""),
+        chips: chips(kind, "/events"),
+        pager: pager(kind),
+    })
+}
+
+fn new_event(kind: Kind) -> String {
+    print(events::view::New {
+        shell: shell(kind, "/events/new"),
+        form: events::view::EventForm { nonce: "nonce".into(), kind: t(kind, ""), data: t(kind, "{\n  \"id\": 1042\n}") },
+        errors: errors(kind, &["type", "data"]),
+        snippets: snippets(kind),
+    })
+}
+
+fn show_event(kind: Kind) -> String {
+    print(events::view::Show {
+        shell: shell(kind, "/events/evt_01h2xcejqtf2nbrexx3vqjhp41"),
+        id: "evt_01h2xcejqtf2nbrexx3vqjhp41".into(),
+        kind: t(kind, "order.created"),
+        payload: t(kind, "{\n  \"id\": 1042\n}"),
+        size: "15 B".into(),
+        source: "by a person".into(),
+        created: ago(4),
+        deliveries: many(kind, 3, |index| delivery_row(kind, index)),
+    })
+}
+
+fn usage(kind: Kind) -> String {
+    print(usage::view::Index {
+        shell: shell(kind, "/usage"),
+        ranges: ranges("/usage"),
+        total: "48,210".into(),
+        valid: "47,398".into(),
+        refused: "812".into(),
+        success_rate: "98.3 %".into(),
+        chart: chart(kind, "usage", "Verifications", "verification"),
+        keys: shares(kind, &["Billing worker", "Mobile app, production", "Warehouse sync"]),
+        endpoints: shares(kind, &["/api/data", "/v1/orders", "/v1/stock"]),
+        outcomes: shares(kind, &["Valid", "Rate limited", "Expired"]),
+    })
+}
+
+fn tokens(kind: Kind) -> String {
+    print(access_tokens::view::Index {
+        shell: shell(kind, "/tokens"),
+        rows: many(kind, 3, |index| access_tokens::view::Row {
+            id: i64::try_from(index).unwrap(),
+            name: t(kind, ["Backend in production", "CI", "Old script"][index]),
+            hint: "gpat_3kTq…9xZ2".into(),
+            state: Badge::state(["active", "active", "revoked"][index]),
+            reach: "This tenant",
+            scopes: vec![t(kind, "keys:verify"), t(kind, "events:write")],
+            last_used: (index == 0).then(|| ago(3)),
+            expires: (index == 1).then(|| ago(-20_000)),
+            is_live: index != 2,
+            revoke: ask(kind, &format!("revoke-token-{index}"), &format!("/tokens/{index}/revocation")),
+        }),
+        pager: pager(kind),
+    })
+}
+
+fn new_token(kind: Kind) -> String {
+    print(access_tokens::view::New {
+        shell: shell(kind, "/tokens/new"),
+        form: access_tokens::view::TokenForm { nonce: "nonce".into(), name: t(kind, ""), ..Default::default() },
+        scopes: ["keys:read", "keys:write", "keys:verify", "webhooks:read", "webhooks:write", "events:write"].map(|scope| Choice::new(scope, "", "")).into(),
+        reaches: if kind == Kind::Empty { Vec::new() } else { Choice::list(&[("tenant", "This tenant"), ("instance", "The whole instance")], "tenant") },
+        expiries: Choice::list(&[("90", "In 90 days"), ("never", "Never")], "90"),
+        errors: errors(kind, &["name", "reach", "scopes[2]", "expiry"]),
+    })
+}
+
+fn created_token(kind: Kind) -> String {
+    print(access_tokens::view::Created {
+        shell: shell(kind, "/tokens"),
+        name: t(kind, "Backend in production"),
+        secret: "gpat_3kTqbW8bZc1LtPqfXr0NgY4h7EJmUo5sVaDk2HxRiS6wQj9GnBzT3CvMfKpLy0AdXeFu1OYh9xZ2".into(),
+        dotenv: "GATEPOST_TOKEN=gpat_3kTq\n".into(),
+        snippets: snippets(kind),
+    })
+}
+
+fn set_up(kind: Kind) -> String {
+    print(setup::New {
+        csrf: "csrf-token".into(),
+        database: "a private Postgres in ./gatepost-data".into(),
+        form: setup::SetupForm { name: t(kind, ""), ..Default::default() },
+        errors: errors(kind, &["name", "email", "password", "tenant"]),
+    })
+}
+
+fn sign_in(kind: Kind) -> String {
+    print(sessions::New {
+        csrf: "csrf-token".into(),
+        flash: None,
+        email: t(kind, ""),
+        back: t(kind, ""),
+        refusal: (kind != Kind::Empty).then(|| "That e-mail address and password do not belong together.".into()),
+    })
+}
+
+fn error(kind: Kind) -> String {
+    print(ErrorPage {
+        status: if kind == Kind::Full { 503 } else { 404 },
+        title: t(kind, "Not found"),
+        detail: t(kind, "no such API key"),
+        request_id: "01h2xcejqtf2nbrexx3vqjhp41".into(),
+    })
+}
