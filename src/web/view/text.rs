@@ -21,9 +21,13 @@ pub fn seconds(number: i64) -> String {
     counted(number / size, name)
 }
 
-/// `1 key`, `2 keys`.
+/// `1 key`, `2 keys`, `2 deliveries`.
 pub fn counted(number: i64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{} {noun}s", grouped(number)) }
+    match noun.strip_suffix('y') {
+        _ if number == 1 => format!("1 {noun}"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o']) => format!("{} {stem}ies", grouped(number)),
+        _ => format!("{} {noun}s", grouped(number)),
+    }
 }
 
 /// Milliseconds, in seconds once there are many.
@@ -123,6 +127,11 @@ mod tests {
         );
         assert_eq!([millis(41), millis(1_250), share(983, 1_000), share(1, 0)], ["41 ms", "1.2 s", "98.3 %", "–"]);
         assert_eq!([bytes(12), bytes(1_536)], ["12 B", "1.5 KiB"]);
+    }
+
+    #[test]
+    fn nouns_are_counted() {
+        assert_eq!([counted(1, "key"), counted(0, "key"), counted(2_000, "delivery")], ["1 key", "0 keys", "2,000 deliveries"]);
     }
 
     #[test]
