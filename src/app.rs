@@ -1,88 +1,173 @@
-//! Wires everything together: from settings and a migrated database to a server that answers.
+//! Wires the rooms of the house together: database, gate, workers and server start here, and stop here.
 
-use std::io::ErrorKind;
+pub mod database;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 
 use actix_web::dev::ServerHandle;
-use actix_web::rt;
 use actix_web::web::Data;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::config::Settings;
-use crate::domain::Clock;
-use crate::store::Db;
-use crate::web::server;
+use crate::config::{Origin, Refusal, Settings, table};
+use crate::domain::vault::Vault;
+use crate::domain::{Clock, Error};
+use crate::services::{accounts, instance};
+use crate::store::embedded::Trouble;
+use crate::store::migrations::Unfit;
+use crate::store::{Db, Scope};
 use crate::web::state::State;
 use crate::web::throttle::Throttle;
+use crate::web::{server, urls};
+use database::Database;
 
-/// Connections of the pools: pages, API.
+/// Connections of each pool: together with the listener's they stay below what the private Postgres allows.
 const PAGES: u32 = 4;
 const API: u32 = 6;
 
-/// Why the server does not start, in one line.
+/// Why Gatepost does not start, in one sentence for the person who starts it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Trouble(pub String);
+pub struct Failure(String);
+
+impl Failure {
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self(trouble.to_string())
+    }
+}
+
+impl From<Unfit> for Failure {
+    fn from(unfit: Unfit) -> Self {
+        Self(unfit.to_string())
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal.to_string())
+    }
+}
+
+impl From<Error> for Failure {
+    /// The person at the console is the operator: they may see the cause.
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Invalid(errors) => {
+                let fields = errors.iter().map(|it| format!("{} {}", it.field, it.detail));
+                Self(fields.collect::<Vec<_>>().join("; "))
+            }
+            Error::Unavailable(source) | Error::Bug(source) => Self(format!("{error}: {source}")),
+            _ => Self(error.to_string()),
+        }
+    }
+}
 
 pub struct App;
 
-/// A server that answers, until it is told to stop.
+/// A server at work. Dropping it without [`Running::stop`] cuts requests off.
 pub struct Running {
     pub addr: SocketAddr,
     pub state: Data<State>,
-    handle: ServerHandle,
-    server: JoinHandle<std::io::Result<()>>,
+    /// Where the first operator is made, as long as there is none.
+    pub setup_link: Option<String>,
+    server: ServerHandle,
+    serving: JoinHandle<std::io::Result<()>>,
+    database: Database,
 }
 
 impl App {
-    /// Starts on a database that has been migrated; `settings.database_url` says where. Needs actix's runtime.
-    pub async fn start(settings: Settings, clock: Clock) -> Result<Running, Trouble> {
+    /// Starts everything; nothing of it is left over where a part fails.
+    pub async fn start(mut settings: Settings, clock: Clock) -> Result<Running, Failure> {
+        // The port first: where it is taken, nothing else needs to be started.
+        let listener = listen(&mut settings)?;
+        let addr = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
         let settings = Arc::new(settings);
-        let url = settings.database_url.clone().ok_or_else(|| Trouble("no database is set".to_owned()))?;
-        let listener = bind(settings.bind)?;
-        let addr = listener.local_addr().map_err(|error| Trouble(error.to_string()))?;
+        let opened = Arc::clone(&settings);
+        let database = spawn_blocking(move || Database::open_for_serving(&opened)).await.map_err(Error::bug)??;
+        let vault = Arc::new(Vault::new(settings.master_key.bytes()));
+        let pages = Db::new(database.url(), PAGES);
+        let setup_link = first_steps(&settings, &vault, &pages, &clock).await?;
         let state = Data::new(State {
             clock,
-            pages: Db::new(&url, PAGES),
-            api: Db::new(&url, API),
+            api: Db::new(database.url(), API),
+            pages,
             hashing: Arc::new(Semaphore::new(2)),
             throttle: Throttle::default(),
-            metrics: recorder(),
-            database: String::new(),
+            metrics: metrics(),
+            database: database.describe(),
             settings,
         });
-        let server = server::listen(state.clone(), listener).map_err(|error| Trouble(error.to_string()))?;
-        Ok(Running { addr, state, handle: server.handle(), server: rt::spawn(server) })
+        let server = server::listen(state.clone(), listener).map_err(|error| Failure::new(error.to_string()))?;
+        Ok(Running { addr, state, setup_link, server: server.handle(), serving: tokio::spawn(server), database })
     }
 }
 
 impl Running {
-    /// Answers what has been asked, then stops.
+    /// Lets requests finish, stops the workers, writes what is still counted, and stops the private Postgres.
     pub async fn stop(self) {
-        self.handle.stop(true).await;
-        // The server has ended by now; how it ended says nothing that anybody could act on.
-        let _ = self.server.await;
+        self.server.stop(true).await;
+        if let Ok(Err(error)) = self.serving.await {
+            tracing::error!(%error, "the server ended badly");
+        }
+        let database = self.database;
+        // Stopping Postgres takes a moment that the async threads don't have.
+        let _ = spawn_blocking(move || drop(database)).await;
+    }
+
+    /// How to reach the server in a browser on this machine.
+    pub fn url(&self) -> &str {
+        self.state.settings.public_url.as_str()
     }
 }
 
-fn bind(addr: SocketAddr) -> Result<TcpListener, Trouble> {
-    let listener = TcpListener::bind(addr).map_err(|error| {
-        Trouble(match error.kind() {
-            ErrorKind::AddrInUse => format!("{addr} is in use already: stop what listens there, or set GATEPOST_BIND"),
-            ErrorKind::PermissionDenied => format!("{addr} may not be used by this user: set GATEPOST_BIND to a port above 1023"),
-            _ => format!("{addr} can't be listened on: {error}"),
+/// Binds, and where the system chose the port, lets the public address follow it.
+fn listen(settings: &mut Settings) -> Result<TcpListener, Failure> {
+    let bind = settings.bind;
+    let listener = TcpListener::bind(bind).map_err(|error| {
+        Failure::new(match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!("{bind} is in use by another program: stop that, or choose another address with --bind or GATEPOST_BIND")
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                format!("{bind} may not be used by this user: choose a port above 1023 with --bind or GATEPOST_BIND")
+            }
+            _ => format!("{bind} can't be listened on: {error}"),
         })
     })?;
-    listener.set_nonblocking(true).map_err(|error| Trouble(error.to_string()))?;
+    let is_derived = |it: &crate::config::InForce| it.setting == table::PUBLIC_URL && it.origin == Origin::Default;
+    if bind.port() == 0
+        && settings.in_force.iter().any(is_derived)
+        && let Ok(addr) = listener.local_addr()
+    {
+        // A URL with a host always takes a port.
+        let _ = settings.public_url.set_port(Some(addr.port()));
+    }
     Ok(listener)
 }
 
-/// One recorder for the whole process: the metrics crate knows only one.
-fn recorder() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+/// Checks that the secrets are the right ones, and offers the setup link where nobody is here yet.
+async fn first_steps(settings: &Arc<Settings>, vault: &Arc<Vault>, db: &Db, clock: &Clock) -> Result<Option<String>, Failure> {
+    let (settings, vault, now) = (Arc::clone(settings), Arc::clone(vault), clock.now());
+    let url = settings.public_url.clone();
+    let token = db.tx(Scope::Instance, move |conn| {
+        instance::recognize(conn, &settings.peppers, &vault)?;
+        accounts::offer_setup(conn, now)
+    });
+    let link = |token: String| url.join(&urls::setup_with(&token)).map(String::from).unwrap_or_default();
+    Ok(token.await?.map(link))
+}
+
+/// One recorder a process, however many servers it runs.
+fn metrics() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     let install = || {
         let recorder = PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
@@ -91,5 +176,5 @@ fn recorder() -> PrometheusHandle {
         }
         handle
     };
-    HANDLE.get_or_init(install).clone()
+    RECORDER.get_or_init(install).clone()
 }

@@ -11,10 +11,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sha2::{Digest, Sha512};
 use url::Url;
-use zeroize::Zeroizing;
 
+use crate::domain::digest::{HashAlgorithm, Peppers};
 pub use secrets::MasterKey;
 pub use sources::{Environment, Origin, Refusal, Sources};
 pub use table::{SETTINGS, Setting};
@@ -26,23 +25,12 @@ pub const MAX_DEADLINE: Duration = Duration::from_secs(60);
 /// What a lease must outlast the longest deadline by: signing, settling, a slow database.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(15);
 
-/// A pepper and the name under which rows refer to it.
-#[derive(Clone)]
-pub struct NamedPepper {
-    pub id: String,
-    pub bytes: Zeroizing<Vec<u8>>,
-}
-
-impl fmt::Debug for NamedPepper {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NamedPepper({})", self.id)
+crate::text_enum! {
+    /// How log lines are written.
+    pub enum LogFormat {
+        Text = "text",
+        Json = "json",
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
 }
 
 /// How many days things are kept.
@@ -71,10 +59,9 @@ pub struct Settings {
     pub bind: SocketAddr,
     pub public_url: Url,
     pub cookie_secure: bool,
-    pub pepper: NamedPepper,
-    pub peppers_old: Vec<NamedPepper>,
+    pub peppers: Peppers,
     pub master_key: MasterKey,
-    pub key_hash: String,
+    pub key_hash: HashAlgorithm,
     pub allow_query_key: bool,
     pub allow_private_networks: Vec<IpNet>,
     pub allow_http_webhooks: bool,
@@ -119,19 +106,6 @@ impl Settings {
     }
 }
 
-impl Settings {
-    /// Whether browsers reach this instance by https, so that cookies can be held to it.
-    pub fn is_https(&self) -> bool {
-        self.cookie_secure
-    }
-
-    /// What session cookies are signed with: it follows from the master key, so replicas agree on it.
-    pub fn cookie_key(&self) -> Zeroizing<Vec<u8>> {
-        let digest = Sha512::new().chain_update(b"gatepost session cookie 1\0").chain_update(self.master_key.bytes());
-        Zeroizing::new(digest.finalize().to_vec())
-    }
-}
-
 /// Reads one setting after the other and remembers what was found, and what was wrong.
 struct Reader<'a> {
     sources: &'a Sources,
@@ -150,47 +124,51 @@ impl Reader<'_> {
         let cookie_secure = self.or_else(&t::COOKIE_SECURE, parse::truth, || is_https);
         let is_embedded = matches!(database_url, Some(None));
         let folder = data_dir.as_ref().filter(|_| is_embedded).map(|dir| dir.join("secrets"));
-        let pepper = self.kept(&t::PEPPER, missing, folder.as_ref().map(|dir| dir.join("api_key_pepper")), |text| {
-            secrets::pepper(text).map(|bytes| NamedPepper { id: secrets::pepper_id(&bytes), bytes })
-        });
+        let pepper = self.kept(&t::PEPPER, missing, folder.as_ref().map(|dir| dir.join("api_key_pepper")), secrets::pepper);
         let peppers_old = self.optional(&t::PEPPERS_OLD, secrets::old_peppers, |_| "set".to_owned());
         let master_key = self.kept(&t::MASTER_KEY, missing, folder.map(|dir| dir.join("master_key")), MasterKey::parse);
+        let key_hash = self.or(&t::KEY_HASH, parse::key_hash);
+        let allow_query_key = self.or(&t::ALLOW_QUERY_KEY, parse::truth);
+        let private = self.or_else(&t::ALLOW_PRIVATE_NETWORKS, parse::networks, Networks::default);
+        let allow_http_webhooks = self.or(&t::ALLOW_HTTP_WEBHOOKS, parse::truth);
+        let proxies = self.or_else(&t::TRUSTED_PROXIES, parse::networks, Networks::default);
+        let workers = self.or(&t::WORKERS, |text| parse::number(text, 1, 64));
+        let in_flight = self.or(&t::DELIVERIES_IN_FLIGHT, |text| parse::number(text, 1, 1000));
+        let lease = self.or(&t::LEASE_SECONDS, |text| parse::number(text, least_lease(), 3600));
+        let flush = self.or(&t::USAGE_FLUSH_MS, |text| parse::number(text, 10, 10_000));
+        let log = self.or(&t::LOG, parse::log);
+        let log_format = self.or(&t::LOG_FORMAT, parse::log_format);
+        let retention = self.retention();
         Some(Settings {
-            key_hash: self.or(&t::KEY_HASH, parse::key_hash)?,
-            allow_query_key: self.or(&t::ALLOW_QUERY_KEY, parse::truth)?,
-            allow_private_networks: self.or_else(&t::ALLOW_PRIVATE_NETWORKS, parse::networks, Networks::default)?.0,
-            allow_http_webhooks: self.or(&t::ALLOW_HTTP_WEBHOOKS, parse::truth)?,
-            trusted_proxies: self.or_else(&t::TRUSTED_PROXIES, parse::networks, Networks::default)?.0,
-            workers: self.or(&t::WORKERS, |text| parse::number(text, 1, 64))?,
-            deliveries_in_flight: self.or(&t::DELIVERIES_IN_FLIGHT, |text| parse::number(text, 1, 1000))?,
-            lease: Duration::from_secs(self.or(&t::LEASE_SECONDS, |text| parse::number(text, least_lease(), 3600))?),
-            usage_flush: Duration::from_millis(self.or(&t::USAGE_FLUSH_MS, |text| parse::number(text, 10, 10_000))?),
-            log: self.or(&t::LOG, parse::log)?,
-            log_format: match self.or(&t::LOG_FORMAT, |text| parse::choice(text, &["text", "json"]))?.as_str() {
-                "json" => LogFormat::Json,
-                _ => LogFormat::Text,
-            },
-            retention: Retention {
-                usage_days: self.days(&t::RETENTION_USAGE)?,
-                buckets_days: self.days(&t::RETENTION_BUCKETS)?,
-                deliveries_days: self.days(&t::RETENTION_DELIVERIES)?,
-                audit_days: self.days(&t::RETENTION_AUDIT)?,
-            },
-            peppers_old: peppers_old?
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(id, bytes)| NamedPepper { id, bytes })
-                .collect(),
             database_url: database_url?,
             data_dir: data_dir?,
             pg_bin: pg_bin?,
             bind: bind?,
             public_url: public_url?,
             cookie_secure: cookie_secure?,
-            pepper: pepper?,
+            peppers: Peppers { current: pepper?, old: peppers_old?.unwrap_or_default() },
             master_key: master_key?,
+            key_hash: key_hash?,
+            allow_query_key: allow_query_key?,
+            allow_private_networks: private?.0,
+            allow_http_webhooks: allow_http_webhooks?,
+            trusted_proxies: proxies?.0,
+            workers: workers?,
+            deliveries_in_flight: in_flight?,
+            lease: Duration::from_secs(lease?),
+            usage_flush: Duration::from_millis(flush?),
+            log: log?,
+            log_format: log_format?,
+            retention: retention?,
             in_force: Vec::new(),
         })
+    }
+
+    fn retention(&mut self) -> Option<Retention> {
+        let mut days = |setting| self.or(setting, |text| parse::number(text, 1, 36_500));
+        let (usage, buckets) = (days(&t::RETENTION_USAGE), days(&t::RETENTION_BUCKETS));
+        let (deliveries, audit) = (days(&t::RETENTION_DELIVERIES), days(&t::RETENTION_AUDIT));
+        Some(Retention { usage_days: usage?, buckets_days: buckets?, deliveries_days: deliveries?, audit_days: audit? })
     }
 
     fn find(&mut self, setting: &Setting) -> Option<Option<(String, Origin)>> {
@@ -250,10 +228,6 @@ impl Reader<'_> {
         let value = parse(&text).map_err(|detail| self.refuse(setting, &origin, detail)).ok()?;
         self.note(setting, &value, origin);
         Some(value)
-    }
-
-    fn days(&mut self, setting: &Setting) -> Option<u32> {
-        self.or(setting, |text| parse::number(text, 1, 36_500))
     }
 
     fn data_dir(&mut self) -> Option<PathBuf> {
@@ -350,7 +324,7 @@ mod tests {
 
     fn sources<const N: usize>(flags: &[(&'static str, &str)], env: [(&str, &str); N]) -> Sources {
         let flags: BTreeMap<_, _> = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        Sources::gather(flags, Environment::from(env), None).unwrap()
+        Sources::gather(flags, Environment::from_iter(env), None).unwrap()
     }
 
     fn external(more: &[(&'static str, &str)]) -> Sources {
@@ -396,7 +370,7 @@ mod tests {
                 ("GATEPOST_MASTER_KEY", MASTER),
                 ("GATEPOST_WORKERS", "3"),
             ];
-            Sources::gather(BTreeMap::new(), Environment::from(env), Some(path.clone()))
+            Sources::gather(BTreeMap::new(), Environment::from_iter(env), Some(path.clone()))
         };
         let text = "bind = \"127.0.0.1:7000\"\nworkers = 9\nallow_private_networks = [\"10.0.0.0/8\", \"::1\"]";
         let settings = Settings::load(&gather(text).unwrap()).unwrap();
@@ -423,7 +397,7 @@ mod tests {
         assert!(Settings::examine(&sources, Missing::Leave).is_ok() && !folder.path().join("data").exists());
         let first = Settings::load(&sources).unwrap();
         let second = Settings::load(&sources).unwrap();
-        assert_eq!(first.pepper.id, second.pepper.id);
+        assert_eq!(first.peppers.current.id, second.peppers.current.id);
         assert_eq!(first.master_key.bytes(), second.master_key.bytes());
         assert!(first.in_force.iter().any(|it| matches!(it.origin, Origin::Generated(_)) && it.value == "set"));
     }

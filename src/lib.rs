@@ -1,6 +1,7 @@
 //! Gatepost: API keys in, webhooks out. One binary, one Postgres.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod gate;

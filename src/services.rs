@@ -4,6 +4,7 @@ pub mod access_tokens;
 pub mod accounts;
 pub mod api_keys;
 pub mod audit;
+pub mod instance;
 pub mod sessions;
 pub mod tenants;
 pub mod usage;

@@ -8,8 +8,10 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use url::Url;
 
-use super::Networks;
+use super::{LogFormat, Networks};
 use super::sources::Environment;
+use crate::domain::Rejection;
+use crate::domain::digest::HashAlgorithm;
 
 pub fn path(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
@@ -30,12 +32,12 @@ pub fn number<T: FromStr + PartialOrd + Display>(text: &str, least: T, most: T) 
     }
 }
 
-pub fn choice(text: &str, choices: &[&str]) -> Result<String, String> {
-    if choices.contains(&text) { Ok(text.to_owned()) } else { Err(format!("must be one of {}", choices.join(", "))) }
+pub fn key_hash(text: &str) -> Result<HashAlgorithm, String> {
+    text.parse().map_err(|rejection: Rejection| rejection.detail)
 }
 
-pub fn key_hash(text: &str) -> Result<String, String> {
-    choice(text, &["hmac-sha256", "argon2id"])
+pub fn log_format(text: &str) -> Result<LogFormat, String> {
+    text.parse().map_err(|rejection: Rejection| rejection.detail)
 }
 
 /// An address and port; a name such as `localhost` is looked up.

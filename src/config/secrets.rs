@@ -9,8 +9,9 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use crate::domain::digest::Pepper;
 
 /// Padding or none: people lose the `=` when they copy.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -46,33 +47,24 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-/// The bytes of a pepper, used as they were written.
-pub fn pepper(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+/// The pepper in force: the bytes of the text as it was written, named by their own fingerprint.
+pub fn pepper(text: &str) -> Result<Pepper, String> {
     let bytes = text.trim().as_bytes();
     if bytes.len() < 32 {
         return Err(format!("must be at least 32 bytes of random text, this is {}", bytes.len()));
     }
     must_look_random(bytes)?;
-    Ok(Zeroizing::new(bytes.to_vec()))
-}
-
-/// A pepper's name in the rows that it protects: it follows from the pepper, so nobody has to choose one.
-pub fn pepper_id(bytes: &[u8]) -> String {
-    let digest = Sha256::new().chain_update(b"gatepost pepper id\0").chain_update(bytes).finalize();
-    hex::encode(digest).chars().take(8).collect()
+    Pepper::from_bytes(bytes.to_vec()).map_err(|rejection| rejection.detail)
 }
 
 /// Retired peppers, `id:base64` separated by commas.
-pub fn old_peppers(text: &str) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, String> {
+pub fn old_peppers(text: &str) -> Result<Vec<Pepper>, String> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
     items
         .map(|item| {
             let (id, encoded) = item.split_once(':').ok_or("must be id:base64, separated by commas")?;
-            let bytes = Zeroizing::new(BASE64.decode(encoded).map_err(|_| format!("{id} is not followed by base64"))?);
-            if bytes.len() < 32 {
-                return Err(format!("{id} must be at least 32 bytes, this is {}", bytes.len()));
-            }
-            Ok((id.to_owned(), bytes))
+            let bytes = BASE64.decode(encoded).map_err(|_| format!("{id} is not followed by base64"))?;
+            Pepper::new(id, bytes).map_err(|rejection| format!("{id} {}", rejection.detail))
         })
         .collect()
 }
@@ -187,7 +179,7 @@ mod tests {
     #[test]
     fn retired_peppers_carry_their_ids() {
         let old = old_peppers("a1:mZ0o4l5T1u7qf3uHkz0cDJr2nKpV8yYgWbQxS6tEaLU=, ").unwrap();
-        assert_eq!((old.len(), old[0].0.as_str(), old[0].1.len()), (1, "a1", 32));
+        assert_eq!((old.len(), old[0].id.as_str()), (1, "a1"));
         assert!(old_peppers("nothing").is_err() && old_peppers("a:c2hvcnQ=").is_err());
     }
 }

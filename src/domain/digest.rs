@@ -21,6 +21,7 @@ crate::text_enum! {
 }
 
 /// A secret of the instance, kept outside the database, without which no digest can be tried.
+#[derive(Clone)]
 pub struct Pepper {
     pub id: String,
     bytes: Zeroizing<Vec<u8>>,
@@ -73,7 +74,7 @@ impl fmt::Debug for Pepper {
 }
 
 /// The pepper of today, and those under which older digests were made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Peppers {
     pub current: Pepper,
     pub old: Vec<Pepper>,

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod boot;
 mod isolation;
 mod migrations;
 mod pages;

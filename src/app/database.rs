@@ -1,0 +1,57 @@
+//! The database of this process: the one that `DATABASE_URL` names, or a private one.
+
+use super::Failure;
+use crate::config::Settings;
+use crate::store::embedded::Embedded;
+use crate::store::migrations::{self, Report};
+
+/// Open for as long as this lives; a private Postgres is stopped by its last user.
+pub struct Database {
+    url: String,
+    words: String,
+    /// Kept for its end.
+    _embedded: Option<Embedded>,
+    pub report: Report,
+}
+
+impl Database {
+    /// Starts the private Postgres where needed and migrates.
+    pub fn open(settings: &Settings) -> Result<Self, Failure> {
+        Self::open_and(settings, |_| ())
+    }
+
+    /// The same for a process that lives long: it watches over the private Postgres.
+    pub fn open_for_serving(settings: &Settings) -> Result<Self, Failure> {
+        let database = Self::open_and(settings, Embedded::supervise)?;
+        for danger in &database.report.dangers {
+            tracing::warn!("DANGER: {danger}");
+        }
+        Ok(database)
+    }
+
+    fn open_and(settings: &Settings, also: impl FnOnce(&Embedded)) -> Result<Self, Failure> {
+        let (url, embedded) = match &settings.database_url {
+            Some(url) => (url.clone(), None),
+            None => {
+                let embedded = Embedded::start(&settings.data_dir, settings.pg_bin.as_deref())?;
+                (embedded.url(), Some(embedded))
+            }
+        };
+        let report = migrations::run(&mut migrations::connect(&url)?)?;
+        embedded.as_ref().map(also);
+        let words = match &embedded {
+            Some(embedded) => format!("{} (set DATABASE_URL to use another)", embedded.describe()),
+            None => format!("PostgreSQL {} at DATABASE_URL", report.version),
+        };
+        Ok(Self { url, words, _embedded: embedded, report })
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What is in use, in one line.
+    pub fn describe(&self) -> String {
+        self.words.clone()
+    }
+}

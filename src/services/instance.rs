@@ -1,0 +1,35 @@
+//! Whether this process holds the secrets that the database's contents were made with.
+
+use diesel::pg::PgConnection;
+
+use crate::domain::digest::{Pepper, Peppers};
+use crate::domain::vault::Vault;
+use crate::domain::{Error, Result};
+use crate::store;
+
+const PEPPER: &str = "pepper_fingerprint";
+const MASTER_KEY: &str = "master_key_fingerprint";
+
+/// Refuses other secrets than those of the last start: with them every key would be unknown, and no webhook could
+/// be signed. A pepper may be followed by another as long as it is still listed among the retired ones.
+pub fn recognize(conn: &mut PgConnection, peppers: &Peppers, vault: &Vault) -> Result<()> {
+    let known = store::instance_facts::find(conn, PEPPER)?;
+    let is_held = |known: &String| std::iter::once(&peppers.current).chain(&peppers.old).any(|held| held.fingerprint() == *known);
+    if known.as_ref().is_some_and(|known| !is_held(known)) {
+        return Err(Error::conflict(
+            "API_KEY_PEPPER is not the one that this database's keys were made with: give the right one, or list that one in API_KEY_PEPPERS_OLD",
+        ));
+    }
+    let known_key = store::instance_facts::find(conn, MASTER_KEY)?;
+    if known_key.is_some_and(|known| known != vault.fingerprint()) {
+        return Err(Error::conflict(
+            "GATEPOST_MASTER_KEY is not the one that this database's signing secrets were sealed with: give the right one",
+        ));
+    }
+    remember(conn, &peppers.current, vault)
+}
+
+fn remember(conn: &mut PgConnection, pepper: &Pepper, vault: &Vault) -> Result<()> {
+    store::instance_facts::upsert(conn, PEPPER, &pepper.fingerprint())?;
+    store::instance_facts::upsert(conn, MASTER_KEY, &vault.fingerprint())
+}

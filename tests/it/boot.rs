@@ -1,0 +1,3 @@
+//! Starting up: settings, the private Postgres, the command line.
+
+mod embedded;
