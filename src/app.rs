@@ -154,7 +154,12 @@ fn listen(settings: &mut Settings) -> Result<TcpListener, Failure> {
 }
 
 /// Checks that the secrets are the right ones, and offers the setup link where nobody is here yet.
-async fn first_steps(settings: &Arc<Settings>, vault: &Arc<Vault>, db: &Db, clock: &Clock) -> Result<Option<String>, Failure> {
+async fn first_steps(
+    settings: &Arc<Settings>,
+    vault: &Arc<Vault>,
+    db: &Db,
+    clock: &Clock,
+) -> Result<Option<String>, Failure> {
     let (settings, vault, now) = (Arc::clone(settings), Arc::clone(vault), clock.now());
     let url = settings.public_url.clone();
     let token = db.tx(Scope::Instance, move |conn| {

@@ -124,7 +124,8 @@ impl Reader<'_> {
         let cookie_secure = self.or_else(&t::COOKIE_SECURE, parse::truth, || is_https);
         let is_embedded = matches!(database_url, Some(None));
         let folder = data_dir.as_ref().filter(|_| is_embedded).map(|dir| dir.join("secrets"));
-        let pepper = self.kept(&t::PEPPER, missing, folder.as_ref().map(|dir| dir.join("api_key_pepper")), secrets::pepper);
+        let pepper =
+            self.kept(&t::PEPPER, missing, folder.as_ref().map(|dir| dir.join("api_key_pepper")), secrets::pepper);
         let peppers_old = self.optional(&t::PEPPERS_OLD, secrets::old_peppers, |_| "set".to_owned());
         let master_key = self.kept(&t::MASTER_KEY, missing, folder.map(|dir| dir.join("master_key")), MasterKey::parse);
         let key_hash = self.or(&t::KEY_HASH, parse::key_hash);

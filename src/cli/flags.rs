@@ -34,7 +34,8 @@ impl FromArgMatches for SettingFlags {
 
 impl Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
-        let config = Arg::new("config").long("config").value_name("FILE").global(true).value_parser(value_parser!(PathBuf));
+        let config =
+            Arg::new("config").long("config").value_name("FILE").global(true).value_parser(value_parser!(PathBuf));
         let command = command.arg(config.help("Settings file [default: gatepost.toml here]").help_heading("Settings"));
         SETTINGS.iter().fold(command, |command, setting| match setting.flag() {
             Some(flag) => {

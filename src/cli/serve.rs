@@ -24,7 +24,9 @@ fn announce(running: &Running) {
     println!("Gatepost {} listens on http://{}", env!("CARGO_PKG_VERSION"), running.addr);
     println!("Database: {}", running.state.database);
     match &running.setup_link {
-        Some(link) => println!("Nobody is here yet. Make the first operator (this link works once, for 24 hours):\n  {link}"),
+        Some(link) => {
+            println!("Nobody is here yet. Make the first operator (this link works once, for 24 hours):\n  {link}")
+        }
         None => println!("Open {}", running.url()),
     }
 }

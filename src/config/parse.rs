@@ -8,8 +8,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use url::Url;
 
-use super::{LogFormat, Networks};
 use super::sources::Environment;
+use super::{LogFormat, Networks};
 use crate::domain::Rejection;
 use crate::domain::digest::HashAlgorithm;
 

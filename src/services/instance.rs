@@ -14,7 +14,8 @@ const MASTER_KEY: &str = "master_key_fingerprint";
 /// be signed. A pepper may be followed by another as long as it is still listed among the retired ones.
 pub fn recognize(conn: &mut PgConnection, peppers: &Peppers, vault: &Vault) -> Result<()> {
     let known = store::instance_facts::find(conn, PEPPER)?;
-    let is_held = |known: &String| std::iter::once(&peppers.current).chain(&peppers.old).any(|held| held.fingerprint() == *known);
+    let is_held =
+        |known: &String| std::iter::once(&peppers.current).chain(&peppers.old).any(|held| held.fingerprint() == *known);
     if known.as_ref().is_some_and(|known| !is_held(known)) {
         return Err(Error::conflict(
             "API_KEY_PEPPER is not the one that this database's keys were made with: give the right one, or list that one in API_KEY_PEPPERS_OLD",

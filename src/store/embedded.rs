@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-pub use binaries::HOW_TO_INSTALL;
 use binaries::Binaries;
+pub use binaries::HOW_TO_INSTALL;
 use cluster::Cluster;
 
 /// How often the supervisor looks whether Postgres is alive.
@@ -115,9 +115,9 @@ fn stop_unless_used(cluster: &Cluster, users: &File) -> Result<(), Trouble> {
 
 fn revive(cluster: &Cluster, stopping: &AtomicBool) {
     tracing::warn!("the private Postgres has died: starting it again");
-    let revived = cluster.turn().and_then(|_turn| {
-        if stopping.load(Ordering::Acquire) { Ok(()) } else { cluster.start_unless_running() }
-    });
+    let revived = cluster
+        .turn()
+        .and_then(|_turn| if stopping.load(Ordering::Acquire) { Ok(()) } else { cluster.start_unless_running() });
     match revived {
         Ok(()) => tracing::info!("the private Postgres runs again"),
         Err(trouble) => tracing::error!("the private Postgres does not start: {trouble}"),

@@ -26,7 +26,10 @@ impl Binaries {
     pub fn find(pg_bin: Option<&Path>, wanted: Option<u32>, data: &Path) -> Result<Self, Trouble> {
         let found = match pg_bin {
             Some(folder) => vec![Self::at(folder).ok_or_else(|| {
-                Trouble::new(format!("GATEPOST_PG_BIN: {} has no working initdb, pg_ctl and postgres", folder.display()))
+                Trouble::new(format!(
+                    "GATEPOST_PG_BIN: {} has no working initdb, pg_ctl and postgres",
+                    folder.display()
+                ))
             })?],
             None => candidates().iter().filter_map(|folder| Self::at(folder)).collect(),
         };
@@ -34,12 +37,16 @@ impl Binaries {
             return Err(Trouble::new(format!("no Postgres server programs were found: {HOW_TO_INSTALL}")));
         };
         let chosen = match wanted {
-            Some(major) => found.iter().find(|it| it.major == major).ok_or_else(|| other_version(major, newest, data))?,
+            Some(major) => {
+                found.iter().find(|it| it.major == major).ok_or_else(|| other_version(major, newest, data))?
+            }
             None => newest,
         };
         if chosen.major < OLDEST {
             let (version, folder) = (&chosen.version, chosen.folder.display());
-            return Err(Trouble::new(format!("PostgreSQL {version} in {folder} is too old: {OLDEST} or newer is needed")));
+            return Err(Trouble::new(format!(
+                "PostgreSQL {version} in {folder} is too old: {OLDEST} or newer is needed"
+            )));
         }
         Ok(chosen.clone())
     }
@@ -79,7 +86,10 @@ fn candidates() -> Vec<PathBuf> {
     for (place, rest) in places {
         let entries = fs::read_dir(place).into_iter().flatten().flatten();
         let is_server = |name: &str| {
-            place.ends_with("postgresql") || name.contains("postgresql") || name.contains("pgsql") || place.contains("embedded")
+            place.ends_with("postgresql")
+                || name.contains("postgresql")
+                || name.contains("pgsql")
+                || place.contains("embedded")
         };
         let fitting = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_server));
         folders.extend(fitting.map(|entry| entry.path().join(rest)));

@@ -69,7 +69,8 @@ impl Owner {
     /// Runs a program to its end; its output is the error. The server that `pg_ctl` starts outlives it, so its
     /// output goes to a file: a pipe would stay open for as long as the server runs.
     pub fn run(&self, command: &mut Command, output: &Path) -> Result<(), String> {
-        let write = || -> io::Result<File> { fs::OpenOptions::new().create(true).write(true).truncate(true).open(output) };
+        let write =
+            || -> io::Result<File> { fs::OpenOptions::new().create(true).write(true).truncate(true).open(output) };
         let file = write().map_err(|error| format!("{}: {error}", output.display()))?;
         let errors = file.try_clone().map_err(|error| error.to_string())?;
         command.current_dir("/").env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LC_ALL", "C");

@@ -39,7 +39,11 @@ pub fn version(folder: &Path) -> Result<Option<u32>, Trouble> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let is_foreign = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
             let shown = folder.display();
-            if is_foreign { Err(Trouble::new(format!("{shown} holds something else than a Postgres cluster"))) } else { Ok(None) }
+            if is_foreign {
+                Err(Trouble::new(format!("{shown} holds something else than a Postgres cluster")))
+            } else {
+                Ok(None)
+            }
         }
         Err(error) => Err(Trouble::at(&file, "can't be read", &error)),
     }
@@ -89,7 +93,8 @@ impl Cluster {
             match self.owner.run(&mut initdb, &self.log()) {
                 Ok(()) => {
                     self.include_our_settings(&draft)?;
-                    return fs::rename(&draft, &self.folder).map_err(|error| Trouble::at(&self.folder, "can't be made", &error));
+                    return fs::rename(&draft, &self.folder)
+                        .map_err(|error| Trouble::at(&self.folder, "can't be made", &error));
                 }
                 Err(output) => last = output,
             }
@@ -126,7 +131,8 @@ impl Cluster {
         while !self.answers() {
             if let Err(output) = self.try_start() {
                 // Processes of a server that was killed hold its memory until they notice.
-                let may_pass = ["already exists", "still in use", "starting up"].iter().any(|sign| output.contains(sign));
+                let may_pass =
+                    ["already exists", "still in use", "starting up"].iter().any(|sign| output.contains(sign));
                 if !may_pass || until < Instant::now() {
                     return Err(self.explain("Postgres", &output));
                 }
@@ -197,8 +203,10 @@ impl Cluster {
     }
 
     fn explain(&self, what: &str, output: &str) -> Trouble {
-        let told = output.lines().rev().find(|line| ["FATAL", "error", "could not"].iter().any(|sign| line.contains(sign)));
-        let told = told.or_else(|| output.lines().rev().find(|line| !line.trim().is_empty())).unwrap_or("no reason was given");
+        let told =
+            output.lines().rev().find(|line| ["FATAL", "error", "could not"].iter().any(|sign| line.contains(sign)));
+        let told =
+            told.or_else(|| output.lines().rev().find(|line| !line.trim().is_empty())).unwrap_or("no reason was given");
         let hint = if output.contains("Permission denied") && rustix::process::geteuid().is_root() {
             " (as root, Postgres runs as another user, who must be able to pass through the directories above the data directory)"
         } else {
