@@ -19,7 +19,6 @@ use crate::store::{self, Db, Scope};
 /// Records that wait; when more come, the newest are dropped and counted.
 const MOST_WAITING: usize = 65_536;
 const BATCH: usize = 5_000;
-const INTERVAL: Duration = Duration::from_millis(250);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// How often a stop tries a database that does not answer.
 const LAST_TRIES: u32 = 3;
@@ -40,13 +39,20 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Starts the worker on this runtime.
-    pub fn start(db: Db) -> Self {
+    /// Starts the worker on this runtime; it writes every `interval`, and when a batch is full.
+    pub fn start(db: Db, interval: Duration) -> Self {
         metrics::describe_counter!("gatepost_usage_dropped_total", "Usage records lost because too many waited or the database refused them");
         metrics::describe_counter!("gatepost_usage_written_total", "Usage records written");
         let (readings, receiver) = mpsc::channel(MOST_WAITING);
         let is_stopping = Arc::new(AtomicBool::new(false));
-        let worker = Worker { db, receiver, batch: Batch::default(), is_stopping: Arc::clone(&is_stopping), ending: None };
+        let worker = Worker {
+            db,
+            interval,
+            receiver,
+            batch: Batch::default(),
+            is_stopping: Arc::clone(&is_stopping),
+            ending: None,
+        };
         tokio::spawn(worker.run());
         Self { readings, is_stopping }
     }
@@ -157,6 +163,7 @@ enum Until {
 
 struct Worker {
     db: Db,
+    interval: Duration,
     receiver: mpsc::Receiver<Reading>,
     batch: Batch,
     is_stopping: Arc<AtomicBool>,
@@ -200,7 +207,7 @@ impl Worker {
                 }
                 Ok(Some(reading)) => self.keep(reading),
             }
-            deadline.get_or_insert_with(|| Instant::now() + INTERVAL);
+            deadline.get_or_insert_with(|| Instant::now() + self.interval);
         }
         Until::Full
     }
