@@ -12,8 +12,12 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::config::{Origin, Refusal, Settings, table};
+use crate::domain::digest::Hasher;
 use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error};
+use crate::gate::Gate;
+use crate::gate::meter::Meter;
+use crate::gate::tokens::TokenGate;
 use crate::services::{accounts, instance};
 use crate::store::embedded::Trouble;
 use crate::store::migrations::Unfit;
@@ -26,6 +30,8 @@ use database::Database;
 /// Connections of each pool: together with the listener's they stay below what the private Postgres allows.
 const PAGES: u32 = 4;
 const API: u32 = 6;
+const GATE: u32 = 2;
+const WORKERS: u32 = 3;
 
 /// Why Gatepost does not start, in one sentence for the person who starts it.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +101,14 @@ impl App {
         let vault = Arc::new(Vault::new(settings.master_key.bytes()));
         let pages = Db::new(database.url(), PAGES);
         let setup_link = first_steps(&settings, &vault, &pages, &clock).await?;
+        let hasher = Arc::new(Hasher::new(settings.peppers.clone(), settings.key_hash));
+        let gate_db = Db::new(database.url(), GATE);
+        let meter = Meter::start(Db::new(database.url(), WORKERS), settings.usage_flush);
         let state = Data::new(State {
+            gate: Arc::new(Gate::new(gate_db.clone(), Arc::clone(&hasher), clock.clone(), meter.clone())?),
+            tokens: Arc::new(TokenGate::new(gate_db, Arc::clone(&hasher), clock.clone(), meter)),
+            hasher,
+            vault,
             clock,
             api: Db::new(database.url(), API),
             pages,
@@ -114,6 +127,7 @@ impl Running {
     /// Lets requests finish, stops the workers, writes what is still counted, and stops the private Postgres.
     pub async fn stop(self) {
         self.server.stop(true).await;
+        self.state.gate.meter().stop().await;
         if let Ok(Err(error)) = self.serving.await {
             tracing::error!(%error, "the server ended badly");
         }

@@ -11,8 +11,13 @@ use zeroize::Zeroizing;
 
 use crate::config::Settings;
 use super::throttle::Throttle;
+use crate::domain::digest::Hasher;
+use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error, Result};
+use crate::gate::Gate;
+use crate::gate::tokens::TokenGate;
 use crate::store::Db;
+use crate::store::notify::Change;
 
 /// One for the whole server, behind `Data`.
 pub struct State {
@@ -22,6 +27,10 @@ pub struct State {
     pub pages: Db,
     /// The pool of the API.
     pub api: Db,
+    pub gate: Arc<Gate>,
+    pub tokens: Arc<TokenGate>,
+    pub hasher: Arc<Hasher>,
+    pub vault: Arc<Vault>,
     /// Password hashes that run at once: each takes a core for tens of milliseconds.
     pub hashing: Arc<Semaphore>,
     pub throttle: Throttle,
@@ -31,6 +40,19 @@ pub struct State {
 }
 
 impl State {
+    /// Drops what this process remembers of something that was just changed. Call it after the COMMIT and before
+    /// answering; the other processes hear of it by NOTIFY.
+    pub fn forget(&self, change: &Change) {
+        self.gate.invalidate(change);
+        self.tokens.invalidate(change);
+    }
+
+    /// Whether somebody listens for the changes that other processes make.
+    pub fn set_listening(&self, is_listening: bool) {
+        self.gate.set_listening(is_listening);
+        self.tokens.set_listening(is_listening);
+    }
+
     /// Whether browsers reach us by https: cookies are then held to it.
     pub fn is_https(&self) -> bool {
         self.settings.cookie_secure

@@ -11,6 +11,7 @@ use crate::domain::{Error, FieldErrors, Noun, Permission, Rejection, Role, Tenan
 use crate::model::{Membership, Tenant};
 use crate::services::tenants::{self, NewTenant, TenantChange, TenantRef};
 use crate::store::Scope;
+use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{Json, Query};
 use crate::web::problem::Answer;
@@ -97,7 +98,7 @@ pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
     let now = state.clock.now();
     let update = move |conn: &mut _| tenants::update(conn, &who, tenant, change, now);
     let tenant = state.api.tx(Scope::Instance, update).await?;
-    state.forget_tenant(tenant.id);
+    state.forget(&Change::Tenant(tenant.id));
     Ok(HttpResponse::Ok().json(TenantBody::from(tenant)))
 }
 
@@ -148,7 +149,7 @@ pub async fn add_member(state: Data<State>, bearer: Bearer, id: Path<String>, Js
         Ok(MemberBody::from((membership, user.email, user.name)))
     };
     let member = state.api.tx(Scope::Instance, add).await?;
-    state.forget_access();
+    state.forget(&Change::Access);
     Ok(HttpResponse::Created().json(member))
 }
 

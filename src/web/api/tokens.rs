@@ -12,6 +12,7 @@ use crate::domain::{AccessTokenId, Actor, Error, Noun, TenantId, UserId};
 use crate::model::AccessToken;
 use crate::services::access_tokens;
 use crate::store::Scope;
+use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{Json, Query};
 use crate::web::problem::Answer;
@@ -145,7 +146,7 @@ pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> An
             state.api.tx(Scope::Instance, revoke).await?;
         }
     }
-    state.forget_access();
+    state.forget(&Change::Access);
     Ok(HttpResponse::NoContent().finish())
 }
 

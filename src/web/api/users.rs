@@ -11,6 +11,7 @@ use crate::domain::{Error, Noun, UserId};
 use crate::model::User;
 use crate::services::accounts::{self, NewUser, UserChange};
 use crate::store::Scope;
+use crate::store::notify::Change;
 use crate::web::bearer::Bearer;
 use crate::web::json::{Json, Query};
 use crate::web::problem::Answer;
@@ -97,7 +98,7 @@ pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
     let change = UserChange { name: body.name, is_active: body.is_active };
     let now = state.clock.now();
     let user = state.api.tx(Scope::Instance, move |conn| accounts::update(conn, &who, id, change, now)).await?;
-    state.forget_access();
+    state.forget(&Change::Access);
     Ok(HttpResponse::Ok().json(UserBody::from(user)))
 }
 

@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use gatepost::app::{App, Running};
+use gatepost::domain::access_token::{NewToken, TokenDraft};
 use gatepost::domain::{Clock, Role, TenantId, UserId, password};
+use gatepost::services::access_tokens;
 use gatepost::services::accounts::{self, NewUser};
 use gatepost::services::tenants::{self, NewTenant};
 use gatepost::services::Operator;
@@ -124,6 +126,25 @@ impl TestApp {
         let answer = person.submit("/sign-in", &[("email", &person.email), ("password", PASSWORD)]).await;
         answer.assert_see_other("/");
         person
+    }
+
+    /// A program with a token of this user's for the tenant `acme`.
+    pub fn token_of(&self, person: &Person, scopes: &[&str]) -> Person {
+        Person::with_token(&self.base, &self.mint_token(UserId(person.user_id), Some(self.tenant), scopes))
+    }
+
+    /// A program with an instance token of this operator's.
+    pub fn instance_token_of(&self, person: &Person, scopes: &[&str]) -> Person {
+        Person::with_token(&self.base, &self.mint_token(UserId(person.user_id), None, scopes))
+    }
+
+    pub fn mint_token(&self, user: UserId, tenant: Option<TenantId>, scopes: &[&str]) -> String {
+        let scopes = Some(scopes.iter().map(|&scope| scope.to_owned()).collect());
+        let draft = TokenDraft { name: Some("test".to_owned()), tenant, scopes, expires_at: None };
+        let (now, hasher) = (self.clock.now(), &self.running().state.hasher);
+        let ask = NewToken::parse(draft, now).unwrap();
+        let who = Operator::at_the_console();
+        access_tokens::mint_for(&mut self.conn(), &who, hasher, user, ask, now).unwrap().secret.reveal_once()
     }
 
     /// A program with an API key.
