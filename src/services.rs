@@ -4,10 +4,15 @@ pub mod access_tokens;
 pub mod accounts;
 pub mod api_keys;
 pub mod audit;
+pub mod deliveries;
+pub mod dispatch;
+pub mod events;
+pub mod idempotency;
 pub mod instance;
 pub mod sessions;
 pub mod tenants;
 pub mod usage;
+pub mod webhooks;
 
 use std::net::IpAddr;
 

@@ -138,6 +138,20 @@ impl Actor {
         }
     }
 
+    /// Gatepost itself, at work in a tenant.
+    pub fn system(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            user: None,
+            is_operator: false,
+            authority: Authority::Person { role: Role::Owner, scopes: ScopeSet::all() },
+            via: Via::System,
+            label: "system".to_owned(),
+            ip: None,
+            request_id: None,
+        }
+    }
+
     /// The key that acts, if it is one.
     pub fn key(&self) -> Option<ApiKeyId> {
         match self.authority {

@@ -24,6 +24,8 @@ pub enum Error {
     Conflict(String),
     #[error("{0}")]
     LimitReached(String),
+    #[error("this idempotency key was used for another request already")]
+    IdempotencyMismatch,
     #[error("too many attempts: wait and try again")]
     Throttled { retry_after: Duration },
     #[error("the service is not available just now: try again in a moment")]

@@ -1,7 +1,9 @@
 //! What makes up a webhook: its URL, the event types it wants, how its requests look, its state.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use serde_json::Value;
 use url::{Host, Url};
 
 use super::address::AddressPolicy;
@@ -212,6 +214,30 @@ pub fn max_in_flight(count: i64) -> Result<i64, Rejection> {
     if (1..=100).contains(&count) { Ok(count) } else { Err(Rejection::new("range", "must be from 1 to 100")) }
 }
 
+/// Headers of a webhook's own: at most 20, none that Gatepost or HTTP itself sets, names in lower case.
+pub fn custom_headers(headers: &BTreeMap<String, String>) -> Result<BTreeMap<String, Value>, Rejection> {
+    const RESERVED: [&str; 9] = [
+        "host", "connection", "content-length", "content-type", "content-encoding", "transfer-encoding", "te", "upgrade", "user-agent",
+    ];
+    if 20 < headers.len() {
+        return Err(Rejection::new("too_many", "must be at most 20"));
+    }
+    let mut kept = BTreeMap::new();
+    for (name, value) in headers {
+        let name = name.to_ascii_lowercase();
+        let is_token = (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let is_text = value.len() <= 1000 && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+        if !is_token || !is_text {
+            return Err(Rejection::new("header", "must have names of letters, digits and -, and values of visible ASCII characters"));
+        }
+        if RESERVED.contains(&name.as_str()) || name.starts_with("webhook-") || name.starts_with("x-webhook-") || name.starts_with("proxy-") {
+            return Err(Rejection::new("header", format!("must not set {name}: it is set by Gatepost")));
+        }
+        kept.insert(name, Value::from(value.trim()));
+    }
+    Ok(kept)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,6 +315,15 @@ mod tests {
         let matches = |pattern: &str| EventPattern::parse(pattern).unwrap().matches(&kind);
         assert!(matches("*") && matches("order.*") && matches("order.item.added"));
         assert!(!matches("order.item") && !matches("order") && !matches("order.item.added.*") && !matches("ord.*"));
+    }
+
+    #[test]
+    fn custom_headers_leave_the_protocol_s_own_alone() {
+        let check = |name: &str, value: &str| custom_headers(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
+        assert_eq!(check("X-Team", "a b").unwrap(), BTreeMap::from([("x-team".to_owned(), Value::from("a b"))]));
+        for (name, value) in [("Host", "x"), ("webhook-id", "x"), ("X-Webhook-Signature", "x"), ("a b", "x"), ("", "x"), ("x", "a\r\nb"), ("x", "é")] {
+            assert!(check(name, value).is_err(), "{name}: {value}");
+        }
     }
 
     #[test]

@@ -1,0 +1,117 @@
+//! Deliveries for those who look at them: lists, attempts, redelivery and cancellation.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+
+use super::audit::{self, Deed};
+use crate::domain::page::{Page, Paging};
+use crate::domain::retry::Schedule;
+use crate::domain::{Actor, AttemptId, DeliveryId, Error, Noun, Permission, Result, TenantId};
+use crate::model::{Attempt, Delivery, Event, Webhook};
+pub use crate::store::attempts::{AttemptFilter, Logged};
+pub use crate::store::deliveries::{DeliveryFilter, Tally};
+use crate::store::notify::{self, Change};
+use crate::store::{self, Scope};
+
+/// A delivery with its attempts, its event, and its webhook if that is still there.
+#[derive(Debug)]
+pub struct DeliveryDetail {
+    pub delivery: Delivery,
+    /// In their order.
+    pub attempts: Vec<Attempt>,
+    pub event: Event,
+    pub webhook: Option<Webhook>,
+}
+
+pub fn find(conn: &mut PgConnection, actor: &Actor, id: DeliveryId) -> Result<DeliveryDetail> {
+    actor.must(Permission::ReadEvents)?;
+    let delivery = store::deliveries::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Delivery))?;
+    let attempts = store::attempts::list_of(conn, actor.tenant, id)?;
+    let event = store::events::find(conn, actor.tenant, delivery.event_id)?;
+    let event = event.ok_or_else(|| Error::bug("a delivery without its event"))?;
+    let webhook = store::webhooks::find(conn, actor.tenant, delivery.webhook_id)?;
+    Ok(DeliveryDetail { delivery, attempts, event, webhook })
+}
+
+/// Whose delivery it is: for callers who are of no tenant. `None` where there is no such delivery.
+pub fn tenant_of(conn: &mut PgConnection, id: DeliveryId) -> Result<Option<TenantId>> {
+    store::deliveries::tenant_of(conn, id)
+}
+
+/// One page of deliveries, newest first. Whoever calls has made sure that the scope may be read.
+pub fn list(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &DeliveryFilter,
+    paging: &Paging<DeliveryId>,
+) -> Result<Page<Delivery, DeliveryId>> {
+    let rows = store::deliveries::list(conn, scope, filter, paging)?;
+    Ok(Page::cut(rows, paging, |delivery| delivery.id))
+}
+
+/// Deliveries since then by state and stretch of time, for charts. Whoever calls has checked the scope.
+pub fn tally(conn: &mut PgConnection, scope: Scope, since: DateTime<Utc>, step_seconds: i64) -> Result<Vec<Tally>> {
+    store::deliveries::tally(conn, scope, since, step_seconds)
+}
+
+/// Sends it again, at once: what has come to an end begins another round of attempts, what waits need not wait.
+pub fn redeliver(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: DateTime<Utc>) -> Result<Delivery> {
+    let before = to_direct(conn, actor, id)?;
+    let webhook = store::webhooks::find(conn, actor.tenant, before.webhook_id)?;
+    match webhook {
+        None => return Err(Error::conflict("its webhook has been deleted")),
+        Some(webhook) if !webhook.is_active => return Err(Error::conflict("its webhook is switched off: activate it first")),
+        Some(_) => {}
+    }
+    let attempts_max = match before.state.is_final() {
+        true => before.attempts_made + Schedule::default().attempts(),
+        false => before.attempts_max,
+    };
+    let after = store::deliveries::update_due(conn, actor.tenant, id, attempts_max)?.ok_or_else(under_way)?;
+    audit::record(conn, actor, Deed::new("delivery.redelivered", format!("delivery:{id}")), now)?;
+    notify::send(conn, &Change::Delivery)?;
+    Ok(after)
+}
+
+/// Gives up what still waits.
+pub fn cancel(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: DateTime<Utc>) -> Result<Delivery> {
+    let before = to_direct(conn, actor, id)?;
+    if before.state.is_final() {
+        return Err(Error::conflict(format!("this delivery has come to its end already: it is {}", before.state)));
+    }
+    let after = store::deliveries::update_cancelled(conn, actor.tenant, id, now)?.ok_or_else(under_way)?;
+    audit::record(conn, actor, Deed::new("delivery.cancelled", format!("delivery:{id}")), now)?;
+    Ok(after)
+}
+
+/// The delivery, locked, if this actor may direct it and no attempt is under way.
+fn to_direct(conn: &mut PgConnection, actor: &Actor, id: DeliveryId) -> Result<Delivery> {
+    actor.must(Permission::WriteEvents)?;
+    let delivery = store::deliveries::lock(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Delivery))?;
+    if delivery.is_under_way() { Err(under_way()) } else { Ok(delivery) }
+}
+
+fn under_way() -> Error {
+    Error::conflict("an attempt is under way: wait for what comes of it")
+}
+
+/// One page of the webhook log, newest first. Whoever calls has made sure that the scope may be read.
+pub fn attempts(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &AttemptFilter,
+    paging: &Paging<AttemptId>,
+) -> Result<Page<Logged, AttemptId>> {
+    let rows = store::attempts::list(conn, scope, filter, paging)?;
+    Ok(Page::cut(rows, paging, |(attempt, _)| attempt.id))
+}
+
+pub fn find_attempt(conn: &mut PgConnection, actor: &Actor, id: AttemptId) -> Result<Logged> {
+    actor.must(Permission::ReadEvents)?;
+    store::attempts::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Attempt))
+}
+
+/// Whose attempt it is: for callers who are of no tenant. `None` where there is no such attempt.
+pub fn tenant_of_attempt(conn: &mut PgConnection, id: AttemptId) -> Result<Option<TenantId>> {
+    store::attempts::tenant_of(conn, id)
+}

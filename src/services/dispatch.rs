@@ -1,0 +1,258 @@
+//! The work of delivering, step by step: claim, make the request, judge the outcome, settle; and take back what got lost.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::PgConnection;
+use serde_json::{Map, Value};
+
+use super::audit::{self, Deed};
+use super::webhooks::target;
+use crate::domain::delivery::{DeliveryState, ErrorKind, Outcome};
+use crate::domain::retry::{self, Jitter, Schedule, Verdict};
+use crate::domain::signature::{self, Envelope, SigningSecret};
+use crate::domain::vault::Vault;
+use crate::domain::{Actor, AttemptId, Error, Result, WebhookId};
+use crate::model::{Claimed, NewAttempt, SealedSecret, Webhook};
+use crate::outbound::Request;
+use crate::store;
+use crate::store::claims::Settled;
+
+const MASK: &str = "••••";
+
+/// A leased delivery whose attempt is on record: to be sent once, and settled once.
+#[derive(Debug)]
+pub struct Claim {
+    row: Claimed,
+    attempt: AttemptId,
+    secrets: Vec<Vec<u8>>,
+}
+
+/// Leases up to `slots` due deliveries, and writes down the attempt that each is about to have.
+pub fn claim(
+    conn: &mut PgConnection,
+    slots: i64,
+    lease: Duration,
+    offset: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Vec<Claim>> {
+    store::claims::lock_turnstile(conn)?;
+    let rows = store::claims::lease(conn, slots, lease, offset)?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let webhooks = store::claims::distinct(rows.iter().map(|row| row.webhook_id));
+    let secrets = store::signing_secrets::list_live_of(conn, &webhooks, now)?;
+    let claims: Vec<Claim> = rows.into_iter().map(|row| Claim::new(row, &secrets)).collect();
+    let attempts: Vec<NewAttempt> = claims.iter().map(|claim| claim.attempt(now)).collect();
+    store::attempts::insert(conn, &attempts)?;
+    Ok(claims)
+}
+
+impl Claim {
+    fn new(row: Claimed, secrets: &[SealedSecret]) -> Self {
+        let own = secrets.iter().filter(|secret| secret.webhook_id == row.webhook_id);
+        let secrets = own.map(|secret| secret.sealed.clone()).collect();
+        Self { row, attempt: AttemptId::generate(), secrets }
+    }
+
+    fn attempt(&self, now: DateTime<Utc>) -> NewAttempt {
+        NewAttempt {
+            id: self.attempt,
+            tenant_id: self.row.tenant_id,
+            delivery_id: self.row.id,
+            event_id: self.row.event_id,
+            event_type: self.row.event_type.clone(),
+            webhook_id: self.row.webhook_id,
+            number: self.row.attempts_made,
+            request_url: self.row.url.clone(),
+            created_at: now,
+        }
+    }
+
+    /// How long its request may take.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_secs(u64::try_from(self.row.timeout_seconds).unwrap_or(30))
+    }
+
+    /// The signed request of this attempt. The body is written once: what is signed is what is sent.
+    pub fn request(&self, vault: &Vault, now: DateTime<Utc>) -> Result<Request> {
+        let row = &self.row;
+        let envelope = Envelope {
+            id: row.event_id,
+            kind: &row.event_type,
+            at: row.event_at,
+            tenant_slug: &row.tenant_slug,
+            payload: &row.payload,
+        };
+        let body = signature::body(row.payload_format, &envelope)?;
+        let mut headers = vec![
+            ("content-type".to_owned(), signature::content_type(row.payload_format).to_owned()),
+            ("user-agent".to_owned(), concat!("Gatepost/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("x-webhook-event".to_owned(), row.event_type.clone()),
+            ("x-webhook-attempt".to_owned(), row.attempts_made.to_string()),
+        ];
+        headers.extend(self.signatures(vault, &body, now)?);
+        headers.extend(custom(&row.headers).map(|(name, value)| (name.clone(), value.to_owned())));
+        Ok(Request { url: row.url.clone(), headers, body, deadline: self.deadline(), now })
+    }
+
+    /// `v1` with every live secret, newest first; the older header with the newest one.
+    fn signatures(&self, vault: &Vault, body: &[u8], now: DateTime<Utc>) -> Result<Vec<(String, String)>> {
+        let row = &self.row;
+        let name = Webhook::vault_name(row.webhook_id);
+        let open = |sealed: &Vec<u8>| SigningSecret::from_bytes(vault.open(row.tenant_id, &name, sealed)?);
+        let secrets = self.secrets.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let newest = secrets.first().ok_or_else(|| Error::bug("a webhook without a signing secret"))?;
+        let (id, at) = (row.event_id.to_string(), now.timestamp());
+        let each = secrets.iter().map(|secret| signature::standard(secret, &id, at, body)).collect::<Result<Vec<_>>>()?;
+        let over_body = signature::over_body(newest, row.signature_style, body)?;
+        Ok(vec![
+            ("webhook-id".to_owned(), id),
+            ("webhook-timestamp".to_owned(), at.to_string()),
+            ("webhook-signature".to_owned(), each.join(" ")),
+            ("x-webhook-signature".to_owned(), over_body),
+        ])
+    }
+
+    /// Judges what came of the attempt. Takes the claim, so that it is settled once.
+    pub fn settle(self, sent: &[(String, String)], outcome: Outcome, jitter: Jitter) -> Settlement {
+        let attempt = retry::Attempt { number: self.row.attempts_made, max: self.row.attempts_max };
+        let verdict = retry::verdict(attempt, &outcome, &Schedule::default(), jitter);
+        self.with_verdict(sent, outcome, verdict)
+    }
+
+    /// Ends a delivery that can't even be tried: in plain sight rather than in a loop.
+    pub fn spoil(self, why: &str) -> Settlement {
+        self.with_verdict(&[], Outcome::failed(ErrorKind::Protocol, why), Verdict::Failed)
+    }
+
+    fn with_verdict(self, sent: &[(String, String)], outcome: Outcome, verdict: Verdict) -> Settlement {
+        let (state, retry_after) = match verdict {
+            Verdict::Delivered => (DeliveryState::Delivered, None),
+            Verdict::Retry { after } => (DeliveryState::Retrying, Some(after)),
+            Verdict::Failed | Verdict::Gone => (DeliveryState::Failed, None),
+        };
+        let custom: Vec<&String> = custom(&self.row.headers).map(|(name, _)| name).collect();
+        let masked = |name: &String, value: &String| match custom.contains(&name) && is_secret(name) {
+            true => MASK.to_owned(),
+            false => value.clone(),
+        };
+        let settled = Settled {
+            delivery: self.row.id,
+            lease_token: self.row.lease_token,
+            attempt: self.attempt,
+            state,
+            retry_after,
+            request_headers: object(sent.iter().map(|(name, value)| (name.clone(), masked(name, value)))),
+            response_status: outcome.status.and_then(|status| i16::try_from(status).ok()),
+            response_headers: object(outcome.response_headers.iter().cloned()),
+            success: outcome.is_success(),
+            error: outcome.error(),
+            error_kind: outcome.failure.as_ref().map(|failure| failure.kind),
+            response_body: outcome.response_body,
+            duration_ms: outcome.duration_ms,
+            remote_address: outcome.remote_address.map(|address| address.to_string()),
+        };
+        Settlement { settled, webhook: self.row.webhook_id, is_gone: verdict == Verdict::Gone }
+    }
+}
+
+/// A webhook's own headers.
+fn custom(headers: &Value) -> impl Iterator<Item = (&String, &str)> {
+    headers.as_object().into_iter().flatten().filter_map(|(name, value)| Some((name, value.as_str()?)))
+}
+
+/// Names under which people put secrets.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["auth", "key", "token", "secret", "cookie", "password"].iter().any(|part| name.contains(part))
+}
+
+/// Header lines as a JSON object; lines of one name are joined (RFC 9110 §5.3).
+fn object(lines: impl Iterator<Item = (String, String)>) -> Value {
+    let mut object: Map<String, Value> = Map::new();
+    for (name, value) in lines {
+        let joined = match object.get(&name).and_then(Value::as_str) {
+            Some(earlier) => format!("{earlier}, {value}"),
+            None => value,
+        };
+        object.insert(name, joined.into());
+    }
+    Value::Object(object)
+}
+
+/// A judged attempt, ready to be written.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    settled: Settled,
+    webhook: WebhookId,
+    is_gone: bool,
+}
+
+impl Settlement {
+    pub fn state(&self) -> DeliveryState {
+        self.settled.state
+    }
+
+    pub fn is_success(&self) -> bool {
+        self.settled.success
+    }
+
+    /// The same without what the receiver answered, for an answer that the database refuses.
+    #[must_use]
+    pub fn without_answer(mut self) -> Self {
+        self.settled.response_headers = Value::Object(Map::new());
+        self.settled.response_body = None;
+        self
+    }
+}
+
+/// Writes a batch of settlements. Those whose lease has been lost change nothing; returns how many counted.
+pub fn settle(conn: &mut PgConnection, batch: &[Settlement], offset: TimeDelta, now: DateTime<Utc>) -> Result<usize> {
+    let all: Vec<&Settled> = batch.iter().map(|one| &one.settled).collect();
+    let held = store::claims::settle_deliveries(conn, &all, offset, now)?;
+    let kept: Vec<&Settlement> = batch.iter().filter(|one| held.contains(&one.settled.delivery)).collect();
+    if kept.is_empty() {
+        return Ok(0);
+    }
+    let rows: Vec<&Settled> = kept.iter().map(|one| &one.settled).collect();
+    store::claims::settle_attempts(conn, &rows, now)?;
+    judge_webhooks(conn, &kept, now)?;
+    Ok(kept.len())
+}
+
+/// Keeps what is known of the webhooks' health, and switches off those that are gone or have long failed.
+fn judge_webhooks(conn: &mut PgConnection, kept: &[&Settlement], now: DateTime<Utc>) -> Result<()> {
+    let of = |wanted: &dyn Fn(&Settlement) -> bool| {
+        store::claims::distinct(kept.iter().filter(|one| wanted(one)).map(|one| one.webhook))
+    };
+    let succeeding = of(&|one| one.is_success());
+    let failing = of(&|one| !one.is_success() && !succeeding.contains(&one.webhook));
+    let gone = of(&|one| one.is_gone);
+    if !succeeding.is_empty() {
+        store::webhooks::update_succeeding(conn, &succeeding, now)?;
+    }
+    if !failing.is_empty() {
+        store::webhooks::update_failing(conn, &failing, now)?;
+        let since = now - retry::DISABLED_AFTER;
+        disable(conn, &failing, Some(since), "nothing but failures for 5 days", now)?;
+    }
+    if !gone.is_empty() {
+        disable(conn, &gone, None, "the endpoint answered 410 Gone", now)?;
+    }
+    Ok(())
+}
+
+fn disable(conn: &mut PgConnection, ids: &[WebhookId], failing_before: Option<DateTime<Utc>>, reason: &str, now: DateTime<Utc>) -> Result<()> {
+    for webhook in store::webhooks::update_disabled(conn, ids, failing_before, reason, now)? {
+        let deed = Deed::new("webhook.disabled", target(webhook.id)).with("name", webhook.name).with("reason", reason);
+        audit::record(conn, &Actor::system(webhook.tenant_id), deed, now)?;
+    }
+    Ok(())
+}
+
+/// Takes back deliveries whose lease has run out; returns how many.
+pub fn reap(conn: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Result<usize> {
+    store::claims::take_back(conn, limit, now)
+}

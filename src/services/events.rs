@@ -1,0 +1,185 @@
+//! Events: publishing them together with their deliveries, and finding them again.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::idempotency::{self, IdempotencyKey, Once};
+use crate::domain::page::{Page, Paging};
+use crate::domain::retry::Schedule;
+use crate::domain::webhook::EventType;
+use crate::domain::{Actor, Error, EventId, FieldErrors, Noun, Permission, Rejection, Result, TenantId, WebhookId};
+use crate::model::{Delivery, Event};
+use crate::store::deliveries::DeliveryFilter;
+pub use crate::store::events::EventFilter;
+use crate::store::notify::{self, Change};
+use crate::store::{self, Scope};
+
+/// Bytes of a payload's JSON text.
+pub const MAX_PAYLOAD: usize = 256 * 1024;
+
+/// Something to publish.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    pub kind: EventType,
+    /// Valid JSON, kept as its exact text.
+    pub payload: String,
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl NewEvent {
+    pub fn parse(kind: Option<&str>, payload: Option<&str>, idempotency_key: Option<&str>) -> Result<Self> {
+        let mut errors = FieldErrors::default();
+        let kind = errors.take("type", EventType::parse(kind.unwrap_or_default()));
+        let payload = errors.take("data", payload.ok_or_else(Rejection::required).and_then(parse_payload));
+        let key = errors.take("idempotency_key", idempotency_key.map(IdempotencyKey::parse).transpose());
+        match (kind, payload, key) {
+            (Some(kind), Some(payload), Some(idempotency_key)) => Ok(Self { kind, payload, idempotency_key }),
+            _ => Err(errors.into()),
+        }
+    }
+
+    fn hash(&self) -> Vec<u8> {
+        let digest = Sha256::new().chain_update(self.kind.as_str()).chain_update([0]).chain_update(&self.payload);
+        digest.finalize().to_vec()
+    }
+}
+
+fn parse_payload(text: &str) -> Result<String, Rejection> {
+    if MAX_PAYLOAD < text.len() {
+        return Err(Rejection::new("too_large", "must be at most 256 KiB of JSON"));
+    }
+    let raw: Result<&RawValue, _> = serde_json::from_str(text);
+    raw.map(|raw| raw.get().to_owned()).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Rejection::new("json", format!("must be JSON: {place} is not"))
+    })
+}
+
+/// What a publisher is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub id: EventId,
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How many webhooks it goes to.
+    pub deliveries: i64,
+    pub created_at: DateTime<Utc>,
+    /// Whether this is the answer to an earlier request with the same idempotency key.
+    #[serde(skip)]
+    pub is_replay: bool,
+}
+
+/// Publishes an event to every active webhook that wants it: all of it or nothing.
+pub fn publish(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: DateTime<Utc>) -> Result<Published> {
+    actor.must(Permission::WriteEvents)?;
+    let Some(key) = &ask.idempotency_key else { return write(conn, actor, ask, None, now) };
+    let once = idempotency::once(conn, actor.tenant, "events", key, &ask.hash(), now, |conn| write(conn, actor, ask, None, now))?;
+    Ok(match once {
+        Once::First(published) => published,
+        Once::Again(published) => Published { is_replay: true, ..published },
+    })
+}
+
+/// For `webhooks::send_test`, which has checked the actor's rights.
+pub(super) fn publish_test(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    ask: &NewEvent,
+    webhook: WebhookId,
+    now: DateTime<Utc>,
+) -> Result<Published> {
+    write(conn, actor, ask, Some(webhook), now)
+}
+
+fn write(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    ask: &NewEvent,
+    only_to: Option<WebhookId>,
+    now: DateTime<Utc>,
+) -> Result<Published> {
+    let attempts_max = if only_to.is_some() { 1 } else { Schedule::default().attempts() };
+    let event = store::events::NewEvent {
+        id: EventId::generate(),
+        tenant: actor.tenant,
+        kind: ask.kind.as_str(),
+        patterns: ask.kind.patterns(),
+        payload: &ask.payload,
+        api_key: actor.key(),
+        user: actor.user,
+        only_to,
+        attempts_max,
+        now,
+    };
+    let deliveries = store::events::insert_with_deliveries(conn, &event)?;
+    if 0 < deliveries {
+        notify::send(conn, &Change::Delivery)?;
+    }
+    Ok(Published {
+        id: event.id,
+        kind: ask.kind.to_string(),
+        deliveries: i64::try_from(deliveries).unwrap_or(i64::MAX),
+        created_at: now,
+        is_replay: false,
+    })
+}
+
+/// An event and where it went.
+#[derive(Debug)]
+pub struct EventDetail {
+    pub event: Event,
+    /// The newest hundred.
+    pub deliveries: Vec<Delivery>,
+}
+
+pub fn find(conn: &mut PgConnection, actor: &Actor, id: EventId) -> Result<EventDetail> {
+    actor.must(Permission::ReadEvents)?;
+    let event = store::events::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Event))?;
+    let filter = DeliveryFilter { event: Some(id), ..DeliveryFilter::default() };
+    let deliveries = store::deliveries::list(conn, Scope::Tenant(actor.tenant), &filter, &Paging::default())?;
+    Ok(EventDetail { event, deliveries })
+}
+
+/// Whose event it is: for callers who are of no tenant. `None` where there is no such event.
+pub fn tenant_of(conn: &mut PgConnection, id: EventId) -> Result<Option<TenantId>> {
+    store::events::tenant_of(conn, id)
+}
+
+/// One page of events, newest first. Whoever calls has made sure that the scope may be read.
+pub fn list(conn: &mut PgConnection, scope: Scope, filter: &EventFilter, paging: &Paging<EventId>) -> Result<Page<Event, EventId>> {
+    let rows = store::events::list(conn, scope, filter, paging)?;
+    Ok(Page::cut(rows, paging, |event| event.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(kind: Option<&str>, payload: Option<&str>) -> Vec<String> {
+        match NewEvent::parse(kind, payload, None) {
+            Ok(_) => Vec::new(),
+            Err(Error::Invalid(errors)) => errors.iter().map(|error| format!("{} {}", error.field, error.code)).collect(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn an_event_has_a_type_and_json_within_its_limit() {
+        assert!(fields(Some("order.created"), Some(r#"{"a": 1}"#)).is_empty());
+        assert!(fields(Some("order.created"), Some("null")).is_empty());
+        assert_eq!(fields(None, None), ["type required", "data required"]);
+        assert_eq!(fields(Some("order created"), Some("{")), ["type event_type", "data json"]);
+        assert_eq!(fields(Some("a"), Some("{} x")), ["data json"]);
+        let large = format!("\"{}\"", "x".repeat(MAX_PAYLOAD));
+        assert_eq!(fields(Some("a"), Some(&large)), ["data too_large"]);
+    }
+
+    #[test]
+    fn the_text_of_a_payload_is_kept_as_it_is() {
+        let text = r#"{"b":1.0,  "a":1e2, "b":2}"#;
+        assert_eq!(NewEvent::parse(Some("a"), Some(&format!(" {text}\n")), None).unwrap().payload, text);
+    }
+}

@@ -1,0 +1,78 @@
+//! A request with an idempotency key is answered once; its repetitions get the same answer.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::PgConnection;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::domain::{Error, Rejection, Result, TenantId};
+use crate::store;
+
+/// How long an answer is kept.
+pub const KEPT: TimeDelta = TimeDelta::hours(24);
+
+/// A key chosen by a client: 1 to 255 visible ASCII characters, quoted or bare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        let text = text.trim();
+        let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+        if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Rejection::new("idempotency_key", "must be 1 to 255 visible ASCII characters"))
+        }
+    }
+}
+
+/// An answer, and whether it was given before.
+#[derive(Debug)]
+pub enum Once<T> {
+    First(T),
+    Again(T),
+}
+
+/// Does `work` unless this key has been answered in the last 24 hours. Key and answer are kept in the same
+/// transaction as the work, so that a request that comes meanwhile waits for it, and a failed one leaves nothing.
+pub fn once<T: Serialize + DeserializeOwned>(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    route: &str,
+    key: &IdempotencyKey,
+    request_hash: &[u8],
+    now: DateTime<Utc>,
+    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+) -> Result<Once<T>> {
+    let IdempotencyKey(key) = key;
+    if !store::idempotency_keys::insert(conn, tenant, route, key, request_hash, now)? {
+        let in_flight = || Error::conflict("a request with this idempotency key is still being answered");
+        let kept = store::idempotency_keys::find(conn, tenant, route, key)?.ok_or_else(in_flight)?;
+        if now < kept.created_at + KEPT {
+            if kept.request_hash != request_hash {
+                return Err(Error::IdempotencyMismatch);
+            }
+            let answer = kept.answer.ok_or_else(in_flight)?;
+            return serde_json::from_value(answer).map(Once::Again).map_err(Error::bug);
+        }
+        store::idempotency_keys::delete(conn, tenant, route, key)?;
+        store::idempotency_keys::insert(conn, tenant, route, key, request_hash, now)?;
+    }
+    let answer = work(conn)?;
+    let text = serde_json::to_value(&answer).map_err(Error::bug)?;
+    store::idempotency_keys::update_answer(conn, tenant, route, key, &text)?;
+    Ok(Once::First(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_may_be_quoted_or_bare() {
+        let parse = |text: &str| IdempotencyKey::parse(text).ok();
+        assert_eq!(parse("\"8e03978e\""), parse("8e03978e"));
+        assert!(parse("").is_none() && parse("\"\"").is_none() && parse("é").is_none() && parse(&"x".repeat(256)).is_none());
+    }
+}
