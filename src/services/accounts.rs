@@ -100,6 +100,28 @@ pub fn update(
     Ok(after)
 }
 
+/// Parses and hashes a new password: call it off the async threads.
+pub fn new_password(text: &str) -> Result<String> {
+    let password = Password::parse(text).map_err(|rejection| Error::field("password", rejection))?;
+    password::hash(&password)
+}
+
+/// Gives a user a new password and signs them out everywhere.
+pub fn set_password(
+    conn: &mut PgConnection,
+    who: &Operator,
+    user: UserId,
+    password_hash: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if !store::users::update_password(conn, user, password_hash, now)? {
+        return Err(Error::NotFound(Noun::User));
+    }
+    let ended = store::sessions::delete_of_user(conn, user)?;
+    let deed = Deed::new("user.password_set", format!("user:{user}")).with("sessions_ended", ended);
+    audit::record_for_instance(conn, who, None, deed, now)
+}
+
 /// Makes the one-time setup token, as long as there is no user. An earlier unused one stops working.
 pub fn offer_setup(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Option<String>> {
     if 0 < store::users::count(conn)? {

@@ -70,6 +70,11 @@ pub fn delete(conn: &mut PgConnection, digest: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Signs a user out everywhere.
+pub fn delete_of_user(conn: &mut PgConnection, user: UserId) -> Result<usize> {
+    Ok(diesel::delete(sessions::table.filter(sessions::user_id.eq(user))).execute(conn)?)
+}
+
 /// Removes sessions that have ended, `limit` at a time; returns how many.
 pub fn delete_ended(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<usize> {
     let others = diesel::alias!(sessions as others);

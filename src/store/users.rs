@@ -59,3 +59,9 @@ pub fn update(
     let changed = diesel::update(users::table.filter(users::id.eq(user))).set(set);
     Ok(changed.returning(User::as_returning()).get_result(conn).optional()?)
 }
+
+/// Whether there is such a user.
+pub fn update_password(conn: &mut PgConnection, user: UserId, hash: &str, now: DateTime<Utc>) -> Result<bool> {
+    let set = (users::password_hash.eq(hash), users::updated_at.eq(now));
+    Ok(diesel::update(users::table.filter(users::id.eq(user))).set(set).execute(conn)? == 1)
+}

@@ -84,7 +84,7 @@ impl Person {
     /// The token of this browser's session, as it stands on every page.
     pub async fn form_token(&self) -> String {
         let mut page = self.visit("/").await;
-        if page.status == 303 {
+        if page.status != 200 {
             page = self.visit("/sign-in").await;
         }
         page.html().value("_csrf")

@@ -1,0 +1,186 @@
+//! The main job in a real Chromium: set up, mint a key, copy its secret, add a webhook, publish, see the delivery.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use gatepost::services::accounts;
+use thirtyfour::prelude::*;
+
+use crate::support::people::PASSWORD;
+use crate::support::receiver::Receiver;
+use crate::support::{Answer, TestApp};
+
+/// A Chromium with a profile of its own, driven by a chromedriver of its own.
+struct Browser {
+    driver: WebDriver,
+    process: Child,
+    _profile: tempfile::TempDir,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Browser {
+    async fn open() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is installed: `make test` sees to it");
+        let profile = tempfile::tempdir().unwrap();
+        let mut caps = DesiredCapabilities::chrome();
+        for argument in [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--no-first-run",
+            "--window-size=1280,900",
+        ] {
+            caps.add_arg(argument).unwrap();
+        }
+        caps.add_arg(&format!("--user-data-dir={}", profile.path().display())).unwrap();
+        let server = format!("http://127.0.0.1:{port}");
+        let mut tries = 0;
+        let driver = loop {
+            match WebDriver::new(&server, caps.clone()).await {
+                Ok(driver) => break driver,
+                Err(error) if 50 < tries => panic!("no browser: {error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+            tries += 1;
+        };
+        Self { driver, process, _profile: profile }
+    }
+
+    async fn fill(&self, name: &str, value: &str) {
+        let field = self.find(&format!("[name='{name}']")).await;
+        field.clear().await.unwrap();
+        field.send_keys(value).await.unwrap();
+    }
+
+    async fn find(&self, css: &str) -> WebElement {
+        self.driver.query(By::Css(css)).first().await.unwrap_or_else(|error| panic!("{css}: {error}"))
+    }
+
+    /// Presses the main button of the page.
+    async fn press(&self, words: &str) {
+        let path = format!("//main//*[self::button or self::a][contains(normalize-space(.), '{words}')]");
+        let button = self.driver.query(By::XPath(path)).first().await;
+        button.unwrap_or_else(|error| panic!("{words}: {error}")).click().await.unwrap();
+    }
+
+    async fn sees(&self, words: &str) {
+        let path = format!("//main[contains(normalize-space(.), '{words}')]");
+        let found = self.driver.query(By::XPath(path)).first().await;
+        if found.is_err() {
+            let main = self.find("main").await.text().await.unwrap();
+            panic!("{words:?} is not on the page: {main}");
+        }
+    }
+
+    /// Kept as output of the run, for people to look at.
+    async fn picture(&self, name: &str) {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("test-output");
+        std::fs::create_dir_all(&folder).unwrap();
+        self.driver.screenshot(Path::new(&folder.join(format!("{name}.png")))).await.unwrap();
+    }
+}
+
+#[actix_web::test]
+async fn somebody_new_gets_from_the_setup_link_to_a_seen_delivery() {
+    let app = TestApp::start_bare(&[]).await;
+    let token = accounts::offer_setup(&mut app.conn(), app.clock.now()).unwrap().unwrap();
+    let receiver = Receiver::start().await;
+    let browser = Browser::open().await;
+
+    browser.driver.goto(format!("{}/setup?token={token}", app.base)).await.unwrap();
+    for (name, value) in [("name", "Ada"), ("email", "ada@example.com"), ("password", PASSWORD), ("tenant", "Acme")] {
+        browser.fill(name, value).await;
+    }
+    browser.picture("1-setup").await;
+    browser.press("Create operator and tenant").await;
+    browser.sees("Welcome to Gatepost").await;
+    browser.picture("2-overview-empty").await;
+
+    let secret = mint_a_key(&browser, &app).await;
+    let answer = app.key(&secret).get("/protected/").await;
+    assert_eq!(answer.assert_ok().json()["apiKey"]["name"], "Billing worker");
+
+    subscribe(&browser, &app, &receiver.url()).await;
+    publish(&browser, &app).await;
+    let request = receiver.next().await;
+    assert_eq!(request.header("x-webhook-event"), "order.created");
+    assert!(request.header("webhook-signature").starts_with("v1,"), "{request:?}");
+
+    wait_until_delivered(&app, &browser).await;
+    browser.driver.goto(format!("{}/deliveries", app.base)).await.unwrap();
+    browser.sees("order.created").await;
+    browser.press("order.created").await;
+    browser.sees("Delivered").await;
+    browser.picture("6-delivery").await;
+    browser.driver.goto(&app.base).await.unwrap();
+    browser.picture("7-overview").await;
+    browser.driver.clone().quit().await.unwrap();
+}
+
+/// Mints a key and copies its secret with the button, as a person does.
+async fn mint_a_key(browser: &Browser, app: &TestApp) -> String {
+    browser.driver.goto(format!("{}/keys/new", app.base)).await.unwrap();
+    browser.fill("name", "Billing worker").await;
+    browser.press("Create key").await;
+    browser.sees("Save your API key").await;
+    let shown = browser.find("#key-secret").await.prop("value").await.unwrap().unwrap();
+    browser.find("button[data-copy-from='key-secret']").await.click().await.unwrap();
+    browser.picture("3-reveal").await;
+    browser.find("[data-reveal-saved]").await.click().await.unwrap();
+    browser.press("Done").await;
+    browser.sees("Billing worker").await;
+    let source = browser.driver.source().await.unwrap();
+    assert!(!source.contains(&shown), "the secret is shown twice");
+    shown
+}
+
+async fn subscribe(browser: &Browser, app: &TestApp, url: &str) {
+    browser.driver.goto(format!("{}/webhooks/new", app.base)).await.unwrap();
+    browser.fill("url", url).await;
+    browser.fill("events", "order.*").await;
+    browser.press("Create webhook").await;
+    browser.sees("order.*").await;
+    browser.picture("4-webhook").await;
+}
+
+async fn publish(browser: &Browser, app: &TestApp) {
+    browser.driver.goto(format!("{}/events/new", app.base)).await.unwrap();
+    browser.fill("type", "order.created").await;
+    browser.fill("data", r#"{"order": 1042}"#).await;
+    browser.press("Publish").await;
+    browser.sees("order.created").await;
+    browser.picture("5-event").await;
+}
+
+/// The receiver has the request a moment before its answer is written down.
+async fn wait_until_delivered(app: &TestApp, browser: &Browser) {
+    let cookies = browser.driver.get_all_cookies().await.unwrap();
+    let cookie = cookies.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect::<Vec<_>>().join("; ");
+    let ada = app.stranger().with("cookie", &cookie);
+    for _ in 0..100 {
+        let page: Answer = ada.visit("/deliveries?state=delivered").await;
+        if page.html().all_text().contains("order.created") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the delivery does not end");
+}
