@@ -1,15 +1,25 @@
 //! The command line: parses it, gathers the settings, runs one command.
 
+mod doctor;
 mod flags;
+mod house;
+mod keys;
 mod logs;
+mod members;
 mod serve;
+mod tenants;
+mod tokens;
+mod users;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
 
 use crate::app::Failure;
-use crate::config::{Environment, Settings, Sources};
+use crate::app::database::Database;
+use crate::config::{Environment, LogFormat, Settings, Sources};
 use flags::SettingFlags;
 
 /// API keys in, webhooks out: issues and checks API keys, and delivers events to webhooks.
@@ -18,6 +28,9 @@ use flags::SettingFlags;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Print JSON instead of text, where a command prints something.
+    #[arg(long, global = true)]
+    json: bool,
     #[command(flatten)]
     settings: SettingFlags,
 }
@@ -26,13 +39,31 @@ struct Cli {
 enum Command {
     /// Serve pages and API, and deliver webhooks, until stopped.
     Serve,
+    /// Bring the database to this version's tables.
+    Migrate,
+    /// Print every setting and where it comes from, and say what is wrong.
+    Doctor,
+    /// People who sign in.
+    #[command(subcommand)]
+    Users(users::Command),
+    /// Customer organizations.
+    #[command(subcommand)]
+    Tenants(tenants::Command),
+    /// Who works in which tenant.
+    #[command(subcommand)]
+    Members(members::Command),
+    /// Access tokens: what programs present to the management API.
+    #[command(subcommand)]
+    Tokens(tokens::Command),
+    /// API keys: what customers' programs present.
+    #[command(subcommand)]
+    Keys(keys::Command),
 }
 
 /// Runs the command that was asked for. Exit code 2: it was asked for wrongly; 1: it failed.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Cli::parse()) {
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("gatepost: {failure}");
             ExitCode::FAILURE
@@ -40,9 +71,50 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let sources = Sources::gather(cli.settings.values, Environment::of_process(), cli.settings.config)?;
-    match cli.command {
-        Command::Serve => serve::run(Settings::load(&sources)?),
+    let json = cli.json;
+    if let Command::Doctor = cli.command {
+        return doctor::run(&sources, json);
     }
+    let settings = Settings::load(&sources)?;
+    if let Command::Serve = cli.command {
+        logs::start(&settings.log, settings.log_format);
+        serve::run(settings)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    logs::start("warn", LogFormat::Text);
+    match cli.command {
+        Command::Serve | Command::Doctor => {}
+        Command::Migrate => migrate(&settings, json)?,
+        Command::Users(command) => users::run(settings, command, json)?,
+        Command::Tenants(command) => tenants::run(settings, command, json)?,
+        Command::Members(command) => members::run(settings, command, json)?,
+        Command::Tokens(command) => tokens::run(settings, command, json)?,
+        Command::Keys(command) => return keys::run(settings, command, json),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn migrate(settings: &Settings, json: bool) -> Result<(), Failure> {
+    let ran = Database::open(settings)?.report.pending;
+    if json {
+        return say(&json!({ "ran": ran }).to_string());
+    }
+    match ran.as_slice() {
+        [] => say("Nothing to do: all migrations have been run."),
+        ran => say(&format!("Ran {}", ran.join(", "))),
+    }
+}
+
+/// One line on stdout. A closed stdout is a failure: a secret may have been lost with it.
+fn say(line: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let said = writeln!(out, "{line}").and_then(|()| out.flush());
+    said.map_err(|error| Failure::new(format!("stdout can't be written: {error}")))
+}
+
+/// A sentence, or the same as JSON.
+fn tell(json: bool, value: &Value, sentence: &str) -> Result<(), Failure> {
+    say(&if json { value.to_string() } else { sentence.to_owned() })
 }

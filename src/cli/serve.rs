@@ -2,13 +2,11 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::logs;
 use crate::app::{App, Failure, Running};
 use crate::config::Settings;
 use crate::domain::Clock;
 
 pub fn run(settings: Settings) -> Result<(), Failure> {
-    logs::start(&settings.log, settings.log_format);
     actix_web::rt::System::new().block_on(async {
         let running = App::start(settings, Clock::default()).await?;
         announce(&running);

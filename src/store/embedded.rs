@@ -34,6 +34,22 @@ impl Trouble {
     }
 }
 
+/// What a start would find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prospect {
+    pub version: String,
+    /// Whether there is a cluster already.
+    pub is_made: bool,
+}
+
+/// Looks for programs and data, and changes nothing.
+pub fn prospect(data_dir: &Path, pg_bin: Option<&Path>) -> Result<Prospect, Trouble> {
+    let folder = data_dir.join("postgres");
+    let version = cluster::version(&folder)?;
+    let binaries = Binaries::find(pg_bin, version, &folder)?;
+    Ok(Prospect { version: binaries.version, is_made: version.is_some() })
+}
+
 /// A running private Postgres that this process uses. Dropping it stops the server, unless others use it too.
 pub struct Embedded {
     cluster: Arc<Cluster>,

@@ -1,7 +1,7 @@
 //! Brings a database to this version's tables, and refuses databases that can't hold them.
 
 use diesel::pg::PgConnection;
-use diesel::sql_types::{BigInt, Integer, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -29,6 +29,11 @@ struct Server {
     fsync: String,
     #[diesel(sql_type = Text)]
     synchronous_commit: String,
+    #[diesel(sql_type = Text)]
+    who: String,
+    /// Whether the role of tenants' work is there and ours, or can be made.
+    #[diesel(sql_type = Bool)]
+    has_role: bool,
 }
 
 /// What was found out about a database, for the console and for `doctor`.
@@ -79,11 +84,20 @@ pub fn is_current(conn: &mut PgConnection) -> Result<bool> {
 
 fn look(conn: &mut PgConnection) -> Result<Report, Unfit> {
     let query = "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version, \
-                 current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit";
+                 current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit, current_user::text AS who, \
+                 EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolcreaterole)) \
+                 OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'gatepost_app' AND pg_has_role(oid, 'MEMBER')) AS has_role";
     let server: Server = diesel::sql_query(query).get_result(conn).map_err(|error| Unfit(error.to_string()))?;
     let version = server.version.split_whitespace().next().unwrap_or_default().to_owned();
     if server.number < OLDEST {
         return Err(Unfit(format!("the database is PostgreSQL {version}: Gatepost needs 14 or newer")));
+    }
+    if !server.has_role {
+        let who = server.who.replace('"', "\"\"");
+        return Err(Unfit(format!(
+            "the database's user may not make roles: let its administrator run \
+             `CREATE ROLE gatepost_app NOLOGIN; GRANT gatepost_app TO \"{who}\";`"
+        )));
     }
     let mut dangers = Vec::new();
     if server.fsync == "off" {

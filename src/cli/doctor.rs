@@ -1,0 +1,79 @@
+//! `gatepost doctor`: every setting with its origin, and what is wrong. Changes nothing.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::say;
+use crate::app::Failure;
+use crate::config::{Missing, Refusal, Settings, Sources};
+use crate::store::embedded::{self, Embedded};
+use crate::store::migrations::{self, Report};
+
+/// What was looked at: lines that tell, and lines that complain.
+#[derive(Default)]
+struct Findings {
+    fine: Vec<String>,
+    wrong: Vec<String>,
+}
+
+/// Exit code 1 where something is wrong.
+pub fn run(sources: &Sources, json: bool) -> Result<ExitCode, Failure> {
+    let mut findings = Findings::default();
+    for name in sources.environment.strangers() {
+        findings.wrong.push(format!("{name} is set in the environment, and no setting is called that"));
+    }
+    let settings = Settings::examine(sources, Missing::Leave);
+    match &settings {
+        Ok(settings) => database(settings, &mut findings),
+        Err(refusals) => findings.wrong.extend(refusals.iter().map(Refusal::to_string)),
+    }
+    let in_force = settings.map(|settings| settings.in_force).unwrap_or_default();
+    if json {
+        let rows = in_force.iter().map(|it| json!({"setting": it.setting.env, "value": it.value, "origin": it.origin.to_string()}));
+        say(&json!({"settings": rows.collect::<Vec<_>>(), "fine": findings.fine, "wrong": findings.wrong}).to_string())?;
+    } else {
+        for it in &in_force {
+            say(&format!("{:<36} {:<34} {}", it.setting.env, it.value, it.origin))?;
+        }
+        findings.fine.iter().try_for_each(|line| say(&format!("ok     {line}")))?;
+        findings.wrong.iter().try_for_each(|line| say(&format!("WRONG  {line}")))?;
+    }
+    Ok(if findings.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn database(settings: &Settings, findings: &mut Findings) {
+    match &settings.database_url {
+        Some(url) => examine(url, findings),
+        None => private(settings, findings),
+    }
+}
+
+fn private(settings: &Settings, findings: &mut Findings) {
+    let pg_bin = settings.pg_bin.as_deref();
+    match embedded::prospect(&settings.data_dir, pg_bin) {
+        Err(trouble) => findings.wrong.push(trouble.to_string()),
+        Ok(prospect) if !prospect.is_made => {
+            let (version, dir) = (prospect.version, settings.data_dir.display());
+            findings.fine.push(format!("the first start makes a private PostgreSQL {version} in {dir}"));
+        }
+        Ok(_) => match Embedded::start(&settings.data_dir, pg_bin) {
+            Err(trouble) => findings.wrong.push(trouble.to_string()),
+            Ok(embedded) => examine(&embedded.url(), findings),
+        },
+    }
+}
+
+fn examine(url: &str, findings: &mut Findings) {
+    match migrations::connect(url).and_then(|mut conn| migrations::examine(&mut conn)) {
+        Err(unfit) => findings.wrong.push(unfit.to_string()),
+        Ok(Report { version, pending, dangers }) => {
+            findings.fine.push(format!("PostgreSQL {version} answers"));
+            match pending.as_slice() {
+                [] => findings.fine.push("all migrations have been run".to_owned()),
+                names => findings.fine.push(format!("the next start runs the migrations {}", names.join(", "))),
+            }
+            findings.wrong.extend(dangers);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What commands that act on the database need of it: one connection, and who they act as.
+
+use diesel::Connection;
+use diesel::pg::PgConnection;
+
+use crate::app::Failure;
+use crate::app::database::Database;
+use crate::config::Settings;
+use crate::domain::actor::Authority;
+use crate::domain::digest::Hasher;
+use crate::domain::scope::ScopeSet;
+use crate::domain::vault::Vault;
+use crate::domain::{Actor, Clock, Result, Role, TenantId, Via};
+use crate::services::instance;
+use crate::services::tenants::{self, TenantRef};
+use crate::store::migrations;
+
+/// An open, migrated database. The private one runs for as long as this lives, at least.
+pub struct House {
+    pub hasher: Hasher,
+    pub clock: Clock,
+    conn: PgConnection,
+    database: Database,
+}
+
+impl House {
+    pub fn open(settings: &Settings) -> Result<Self, Failure> {
+        let database = Database::open(settings)?;
+        let mut conn = migrations::connect(database.url())?;
+        let vault = Vault::new(settings.master_key.bytes());
+        conn.transaction(|conn| instance::recognize(conn, &settings.peppers, &vault))?;
+        let hasher = Hasher::new(settings.peppers.clone(), settings.key_hash);
+        Ok(Self { hasher, clock: Clock::default(), conn, database })
+    }
+
+    pub fn url(&self) -> &str {
+        self.database.url()
+    }
+
+    /// Runs `work` in a transaction of the whole instance: whoever sits at the console is its operator.
+    pub fn tx<T>(&mut self, work: impl FnOnce(&mut PgConnection, &Hasher) -> Result<T>) -> Result<T, Failure> {
+        let hasher = &self.hasher;
+        Ok(self.conn.transaction(|conn| work(conn, hasher))?)
+    }
+}
+
+/// The console in a tenant: an operator acts as its owner.
+pub fn actor_in(conn: &mut PgConnection, slug: &str) -> Result<Actor> {
+    let tenant = tenants::find(conn, &TenantRef::Slug(slug.to_owned()))?;
+    Ok(console(tenant.id))
+}
+
+fn console(tenant: TenantId) -> Actor {
+    Actor {
+        tenant,
+        user: None,
+        is_operator: true,
+        authority: Authority::Person { role: Role::Owner, scopes: ScopeSet::all() },
+        via: Via::Cli,
+        label: "console".to_owned(),
+        ip: None,
+        request_id: None,
+    }
+}

@@ -1,0 +1,137 @@
+//! `gatepost keys`.
+
+use std::io::Read;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Subcommand;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::house::{House, actor_in};
+use super::{say, tell};
+use crate::app::Failure;
+use crate::config::Settings;
+use crate::domain::api_key::{KeyDraft, NewKey};
+use crate::domain::digest::Hasher;
+use crate::gate::meter::Meter;
+use crate::gate::{Ask, Credential, Gate};
+use crate::services::api_keys;
+use crate::store::Db;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an API key; prints the secret alone, once (the rest goes to stderr).
+    Create(Box<Create>),
+    /// Check a key as a request with it would be checked, taking nothing from its limit.
+    /// Exit code 1 where it is not valid.
+    Verify {
+        /// The secret; `-` or nothing reads it from stdin, where no other user of this machine sees it.
+        #[arg(default_value = "-")]
+        key: String,
+        /// Scopes that it must have, separated by commas.
+        #[arg(long, value_delimiter = ',')]
+        scopes: Vec<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Create {
+    /// The tenant's slug.
+    #[arg(long)]
+    tenant: String,
+    #[arg(long)]
+    name: String,
+    #[arg(long)]
+    description: Option<String>,
+    /// live or test.
+    #[arg(long)]
+    environment: Option<String>,
+    /// Separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    scopes: Vec<String>,
+    /// What its secret begins with, instead of the tenant's own prefix.
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Requests that are allowed in any window.
+    #[arg(long, value_name = "N")]
+    rate_limit: Option<i64>,
+    #[arg(long, value_name = "SECONDS")]
+    rate_window_seconds: Option<i64>,
+    /// Addresses or networks from which it may be used, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    allowed_ips: Vec<String>,
+    /// Your own name for whose key it is.
+    #[arg(long)]
+    owner: Option<String>,
+    /// Separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    tags: Vec<String>,
+    /// Otherwise it never expires.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    expires_in_days: Option<u16>,
+}
+
+pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Create(ask) => create(&settings, *ask, json).map(|()| ExitCode::SUCCESS),
+        Command::Verify { key, scopes } => verify(&settings, key, scopes, json),
+    }
+}
+
+fn create(settings: &Settings, ask: Create, json: bool) -> Result<(), Failure> {
+    let mut house = House::open(settings)?;
+    let now = house.clock.now();
+    let minted = house.tx(|conn, hasher| {
+        let actor = actor_in(conn, &ask.tenant)?;
+        let draft = KeyDraft {
+            name: Some(ask.name),
+            description: ask.description,
+            environment: ask.environment,
+            prefix: ask.prefix,
+            scopes: ask.scopes,
+            rate_limit: ask.rate_limit,
+            rate_window_seconds: ask.rate_window_seconds,
+            allowed_ips: ask.allowed_ips,
+            owner: ask.owner,
+            tags: ask.tags,
+            expires_at: ask.expires_in_days.map(|days| now + chrono::TimeDelta::days(days.into())),
+            ..KeyDraft::default()
+        };
+        api_keys::mint(conn, &actor, hasher, NewKey::parse(draft, now)?, now)
+    })?;
+    let (key, secret) = (minted.key, minted.secret.reveal_once());
+    if json {
+        return say(&json!({"id": key.id, "key": key.public_id, "secret": secret, "name": key.name}).to_string());
+    }
+    eprintln!("Made key {} ({}). Save its secret: it is not shown again.", key.public_id, key.name);
+    say(&secret)
+}
+
+fn verify(settings: &Settings, key: String, scopes: Vec<String>, json: bool) -> Result<ExitCode, Failure> {
+    let secret = if key == "-" { from_stdin()? } else { Zeroizing::new(key) };
+    let house = House::open(settings)?;
+    let decision = actix_web::rt::System::new().block_on(async {
+        let (db, hasher) = (Db::new(house.url(), 1), Hasher::new(settings.peppers.clone(), settings.key_hash));
+        let meter = Meter::start(db.clone(), settings.usage_flush);
+        let gate = Gate::new(db, Arc::new(hasher), house.clock.clone(), meter)?;
+        let ask = Ask { scopes, is_dry_run: true, ..Ask::new(Credential::secret(&secret), None) };
+        gate.decide(&ask).await
+    })?;
+    let known = decision.known().map(|known| &known.key);
+    let value = json!({
+        "valid": decision.is_valid(), "code": decision.outcome.as_str(),
+        "key": known.map(|key| json!({"id": key.id, "key": key.public_id, "name": key.name})),
+        "missing_scopes": decision.missing_scopes,
+    });
+    let name = known.map(|key| format!(" {} ({})", key.public_id, key.name)).unwrap_or_default();
+    tell(json, &value, &format!("{}{name}", decision.outcome.as_str()))?;
+    Ok(if decision.is_valid() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn from_stdin() -> Result<Zeroizing<String>, Failure> {
+    let mut text = Zeroizing::new(String::new());
+    let read = std::io::stdin().lock().take(4096).read_to_string(&mut text);
+    read.map_err(|error| Failure::new(format!("the key can't be read from stdin: {error}")))?;
+    Ok(Zeroizing::new(text.trim().to_owned()))
+}

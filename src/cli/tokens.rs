@@ -1,0 +1,48 @@
+//! `gatepost tokens`.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::house::{House, actor_in};
+use super::say;
+use crate::app::Failure;
+use crate::config::Settings;
+use crate::domain::access_token::{NewToken, TokenDraft};
+use crate::services::{Operator, access_tokens, tenants};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an access token of a user's; prints the token alone, once.
+    Create {
+        /// The user's e-mail address.
+        #[arg(long)]
+        user: String,
+        /// The tenant's slug; without it the token is for the whole instance, and the user must be an operator.
+        #[arg(long)]
+        tenant: Option<String>,
+        #[arg(long)]
+        name: String,
+        /// Separated by commas; '*' for all that the user may do.
+        #[arg(long, value_delimiter = ',', required = true)]
+        scopes: Vec<String>,
+        /// Otherwise it never expires.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+        expires_in_days: Option<u16>,
+    },
+}
+
+pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
+    let Command::Create { user, tenant, name, scopes, expires_in_days } = command;
+    let mut house = House::open(&settings)?;
+    let now = house.clock.now();
+    let minted = house.tx(|conn, hasher| {
+        let tenant = tenant.as_deref().map(|slug| actor_in(conn, slug)).transpose()?.map(|actor| actor.tenant);
+        let user = tenants::user_named(conn, None, Some(&user))?;
+        let expires_at = expires_in_days.map(|days| now + chrono::TimeDelta::days(days.into()));
+        let draft = TokenDraft { name: Some(name), tenant, scopes: Some(scopes), expires_at };
+        let ask = NewToken::parse(draft, now)?;
+        access_tokens::mint_for(conn, &Operator::at_the_console(), hasher, user.id, ask, now)
+    })?;
+    let (id, token) = (minted.token.id, minted.secret.reveal_once());
+    say(&if json { json!({"id": id, "token": token}).to_string() } else { token })
+}

@@ -1,0 +1,54 @@
+//! `gatepost users`.
+
+use std::io::BufRead;
+
+use clap::Subcommand;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::house::House;
+use super::tell;
+use crate::app::Failure;
+use crate::config::Settings;
+use crate::services::Operator;
+use crate::services::accounts::{self, NewUser};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a user.
+    Create {
+        #[arg(long)]
+        email: String,
+        /// Shown to others; otherwise what stands before the @.
+        #[arg(long)]
+        name: Option<String>,
+        /// May do everything, in every tenant.
+        #[arg(long)]
+        operator: bool,
+        /// Read the password, at least 15 characters, from the first line of stdin.
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+}
+
+pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
+    let Command::Create { email, name, operator, password_stdin: _ } = command;
+    let ask = NewUser::parse(&email, name.as_deref(), &password()?, operator)?;
+    let mut house = House::open(&settings)?;
+    let now = house.clock.now();
+    let user = house.tx(|conn, _| accounts::create(conn, &Operator::at_the_console(), &ask, now))?;
+    let value = json!({"id": user.id, "email": user.email, "name": user.name, "is_operator": user.is_operator});
+    tell(json, &value, &format!("Made user {} ({})", user.id, user.email))
+}
+
+/// The first line of stdin, without its end.
+fn password() -> Result<Zeroizing<String>, Failure> {
+    let mut line = Zeroizing::new(String::new());
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.map_err(|error| Failure::new(format!("the password can't be read from stdin: {error}")))?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(Failure::new("the password was expected on stdin, as in `gatepost users create … --password-stdin < file`"));
+    }
+    Ok(Zeroizing::new(password.to_owned()))
+}
