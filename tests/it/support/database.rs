@@ -47,6 +47,21 @@ impl Database {
     pub fn connect(&self) -> PgConnection {
         PgConnection::establish(&self.url).expect("the test database answers")
     }
+
+    /// Takes the database away: every connection breaks and none is let in.
+    pub fn cut(&self) {
+        let mut conn = PgConnection::establish(&url_of("postgres")).expect("the test cluster answers");
+        let name = &self.name;
+        diesel::sql_query(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).execute(&mut conn).unwrap();
+        let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        diesel::sql_query(sql).execute(&mut conn).unwrap();
+    }
+
+    /// And brings it back.
+    pub fn mend(&self) {
+        let mut conn = PgConnection::establish(&url_of("postgres")).expect("the test cluster answers");
+        diesel::sql_query(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name)).execute(&mut conn).unwrap();
+    }
 }
 
 impl Drop for Database {
