@@ -9,6 +9,8 @@ pub mod dispatch;
 pub mod events;
 pub mod idempotency;
 pub mod instance;
+pub mod figures;
+pub mod once;
 pub mod sessions;
 pub mod tenants;
 pub mod usage;

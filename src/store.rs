@@ -10,6 +10,7 @@ pub mod deliveries;
 pub mod embedded;
 pub mod error;
 pub mod events;
+pub mod figures;
 pub mod idempotency_keys;
 pub mod instance_facts;
 pub mod memberships;

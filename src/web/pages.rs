@@ -10,6 +10,7 @@ use askama::Template;
 use super::flash::{self, Flash};
 use super::problem::Answer;
 use super::routes::{Door, Entry, get, post};
+use super::state::State;
 use crate::domain::Error;
 
 pub mod access_tokens;
@@ -18,8 +19,10 @@ pub mod confirmations;
 pub mod deliveries;
 pub mod events;
 pub mod overview;
+pub mod paging;
 pub mod sessions;
 pub mod setup;
+pub mod spans;
 pub mod usage;
 pub mod webhooks;
 
@@ -32,7 +35,25 @@ pub fn routes() -> Vec<Entry> {
         post(Door::Page, "/sign-in", || to(sessions::create)),
         post(Door::Page, "/sign-out", || to(sessions::destroy)),
         post(Door::Page, "/tenant", || to(sessions::switch)),
+        get(Door::Page, "/keys", || to(api_keys::index)),
+        post(Door::Page, "/keys", || to(api_keys::create)),
+        get(Door::Page, "/keys/new", || to(api_keys::new)),
+        get(Door::Page, "/keys/{id}", || to(api_keys::show)),
+        post(Door::Page, "/keys/{id}", || to(api_keys::update)),
+        get(Door::Page, "/keys/{id}/edit", || to(api_keys::edit)),
+        post(Door::Page, "/keys/{id}/activation", || to(api_keys::acts::enable)),
+        get(Door::Page, "/keys/{id}/deactivation", || to(api_keys::acts::ask_disable)),
+        post(Door::Page, "/keys/{id}/deactivation", || to(api_keys::acts::disable)),
+        get(Door::Page, "/keys/{id}/revocation", || to(api_keys::acts::ask_revoke)),
+        post(Door::Page, "/keys/{id}/revocation", || to(api_keys::acts::revoke)),
+        get(Door::Page, "/keys/{id}/deletion", || to(api_keys::acts::ask_delete)),
+        post(Door::Page, "/keys/{id}/deletion", || to(api_keys::acts::delete)),
     ]
+}
+
+/// The address under which this instance is reached, without a slash at its end.
+pub fn base(state: &State) -> String {
+    state.settings.public_url.as_str().trim_end_matches('/').to_owned()
 }
 
 /// A page; never kept by caches, since all of them are somebody's own.

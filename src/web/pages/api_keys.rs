@@ -1,4 +1,209 @@
-//! Being written.
+//! The pages about keys: the list, the form, the one page that shows a secret, and a key's own.
 
+pub mod acts;
 pub mod form;
+pub mod show;
+pub mod snippets;
 pub mod view;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::HeaderValue;
+use actix_web::web::{Data, Path};
+use serde::Deserialize;
+
+use super::paging::Place;
+use super::spans::Stretch;
+use super::{page, see_other, unprocessable};
+use crate::domain::api_key::KeySecret;
+use crate::domain::{ApiKeyId, Error, FieldErrors, Permission, Result};
+use crate::model::ApiKey;
+use crate::services::api_keys::{self, KeyFilter, MintedKey};
+use crate::services::figures;
+use crate::services::once::{Once, once};
+use crate::services::usage;
+use crate::store::Scope;
+use crate::web::auth::SignedIn;
+use crate::web::flash::Flash;
+use crate::web::forms::CheckedForm;
+use crate::web::json::Query;
+use crate::web::problem::{Answer, Fail};
+use crate::web::shell::Shell;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Choice, Pager, filter, text};
+use form::KeyForm;
+use view::{Created, Edit, Index, New};
+
+const ROWS: i64 = 25;
+const STATES: [(&str, &str); 5] =
+    [("", "Any"), ("active", "Active"), ("disabled", "Disabled"), ("expired", "Expired"), ("revoked", "Revoked")];
+const ENVIRONMENTS: [(&str, &str); 3] = [("", "Any"), ("live", "Live"), ("test", "Test")];
+
+/// What the list's URL may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    q: String,
+    state: String,
+    environment: String,
+    #[serde(flatten)]
+    place: Place,
+}
+
+impl Listing {
+    /// A word that is none of ours filters nothing.
+    fn filter(&self) -> KeyFilter {
+        KeyFilter {
+            text: Some(self.q.trim().to_owned()).filter(|text| !text.is_empty()),
+            state: self.state.parse().ok(),
+            environment: self.environment.parse().ok(),
+            user: None,
+        }
+    }
+
+    fn parameters(&self) -> [(&'static str, &str); 3] {
+        [("q", self.q.trim()), ("state", &self.state), ("environment", &self.environment)]
+    }
+}
+
+pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+    who.actor.must(Permission::ReadKeys)?;
+    let (filter, paging, now) = (asked.filter(), asked.place.paging::<ApiKeyId>(ROWS), state.clock.now());
+    let (actor, scope) = (who.actor, Scope::Tenant(who.shell.tenant.id));
+    let list = move |conn: &mut _| {
+        let page = api_keys::list(conn, scope, &filter, &paging, now)?;
+        let ids: Vec<_> = page.rows.iter().map(|key| key.id).collect();
+        let hours = figures::hours_of_keys(conn, &actor, &ids, now)?;
+        Ok((page, hours))
+    };
+    let (found, hours) = state.pages.read(scope, list).await?;
+    let set = asked.parameters();
+    page(&Index {
+        pager: Pager::new(urls::KEYS, &set, &found),
+        chips: filter::chips(urls::KEYS, &set, |name, value| (text::label(if name == "q" { "search" } else { name }), value.to_owned())),
+        rows: found.rows.into_iter().map(|key| show::row(key, &hours, now)).collect(),
+        states: Choice::list(&STATES, &asked.state),
+        environments: Choice::list(&ENVIRONMENTS, &asked.environment),
+        search: asked.q,
+        shell: who.shell,
+    })
+}
+
+pub async fn new(who: SignedIn) -> Answer {
+    who.actor.must(Permission::WriteKeys)?;
+    page(&new_view(who.shell, KeyForm::fresh()?, FieldErrors::default()))
+}
+
+fn new_view(shell: Shell, form: KeyForm, errors: FieldErrors) -> New {
+    const FOLDED: [&str; 7] =
+        ["rate_limit", "rate_window_seconds", "allowed_ips", "prefix", "description", "tags", "metadata"];
+    let is_detailed = form.is_detailed() || FOLDED.iter().any(|field| errors.of(field).is_some());
+    New { shell, fields: form.fields(), form, errors, is_detailed }
+}
+
+/// Shows the secret straight from the POST: it is never in a URL, a session or a log. Sent again, the form makes no
+/// second key.
+pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<KeyForm>) -> Answer {
+    who.actor.must(Permission::WriteKeys)?;
+    let minted = match form.new_key(state.clock.now()) {
+        Ok(ask) => {
+            let (actor, hasher, nonce, now) = (who.actor, state.hasher.clone(), form.nonce.clone(), state.clock.now());
+            let mint = move |conn: &mut _| {
+                let work = |conn: &mut _| api_keys::mint(conn, &actor, &hasher, ask, now);
+                once(conn, actor.tenant, ("page:/keys", &nonce), now, work, |minted| minted.key.id.to_string())
+            };
+            state.pages.tx(Scope::Tenant(who.shell.tenant.id), mint).await
+        }
+        Err(error) => Err(error),
+    };
+    match minted {
+        Ok(Once::First(minted)) => created(&state, who.shell, minted),
+        Ok(Once::Again(id)) => {
+            let said = "This form made this key already, and its secret was shown then: once. If it got lost, revoke this key and make another.";
+            see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
+        }
+        Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, form, errors)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn created(state: &State, shell: Shell, minted: MintedKey) -> Answer {
+    let MintedKey { key, secret } = minted;
+    state.gate.forget(&key.public_id);
+    let secret = KeySecret::reveal_once(secret);
+    let view = Created {
+        shell,
+        id: key.id.0,
+        dotenv: format!("GATEPOST_API_KEY={}\nGATEPOST_API_SECRET={secret}\n", key.public_id),
+        snippets: snippets::calls(&super::base(state), &secret),
+        name: key.name,
+        public_id: key.public_id,
+        secret,
+    };
+    page(&view).map(secretive)
+}
+
+/// Never kept, and not told to the next page where it came from.
+pub fn secretive(mut answer: HttpResponse) -> HttpResponse {
+    let headers = answer.headers_mut();
+    headers.insert(actix_web::http::header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(actix_web::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    pub range: String,
+}
+
+pub async fn show(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, Query(asked): Query<Asked>) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let stretch = Stretch::named(&asked.range);
+    let find = move |conn: &mut _| usage::of_key(conn, &actor, id, stretch.span(now));
+    let (key, report) = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
+    let base = super::base(&state);
+    page(&show::show(key, show::Context { shell: who.shell, report: &report, stretch, base: &base, now }))
+}
+
+pub async fn edit(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -> Answer {
+    let key = editable(&state, &who, *id).await?;
+    page(&edit_view(who.shell, &key, KeyForm::of(&key), FieldErrors::default()))
+}
+
+pub async fn update(
+    state: Data<State>,
+    who: SignedIn,
+    id: Path<ApiKeyId>,
+    CheckedForm(form): CheckedForm<KeyForm>,
+) -> Answer {
+    let (before, now) = (editable(&state, &who, *id).await?, state.clock.now());
+    let changed = match form.change(&before, now) {
+        Ok(change) => {
+            let (actor, id) = (who.actor, before.id);
+            let change = move |conn: &mut _| api_keys::update(conn, &actor, id, &change, now);
+            state.pages.tx(Scope::Tenant(who.shell.tenant.id), change).await
+        }
+        Err(error) => Err(error),
+    };
+    match changed {
+        Ok(key) => {
+            state.gate.forget(&key.public_id);
+            see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is saved.", key.name)))
+        }
+        Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form, errors)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The key, if this person may change it.
+async fn editable(state: &State, who: &SignedIn, id: ApiKeyId) -> Result<ApiKey, Fail> {
+    let actor = who.actor.clone();
+    let key = state.pages.read(Scope::Tenant(actor.tenant), move |conn| api_keys::find(conn, &actor, id)).await?;
+    who.actor.must_own(Permission::WriteKeys, key.user_id)?;
+    Ok(key)
+}
+
+fn edit_view(shell: Shell, key: &ApiKey, form: KeyForm, errors: FieldErrors) -> Edit {
+    Edit { shell, id: key.id.0, name: key.name.clone(), fields: form.fields(), form, errors }
+}

@@ -66,6 +66,13 @@ impl Ask {
         self
     }
 
+    /// The question again, for somebody who typed something else.
+    #[must_use]
+    pub fn refused(mut self) -> Self {
+        self.error = Some("Type the name exactly as it stands above.".to_owned());
+        self
+    }
+
     #[must_use]
     pub fn gentle(mut self) -> Self {
         self.is_danger = false;

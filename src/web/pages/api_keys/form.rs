@@ -1,6 +1,15 @@
-//! The form for a key, as the browser sends it.
+//! The form for a key, as the browser sends it and as it is shown again.
 
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::view::Fields;
+use crate::domain::api_key::{KeyChange, KeyDraft, KeyPatch, NewKey};
+use crate::domain::{Error, FieldErrors, Rejection, Result};
+use crate::model::ApiKey;
+use crate::services::random_token;
+use crate::web::view::{Choice, text};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,4 +34,226 @@ pub struct KeyForm {
     pub allowed_ips: String,
     pub tags: String,
     pub metadata: String,
+}
+
+const OWN_SCOPES: [(&str, &str); 3] =
+    [("events:write", "publish events"), ("events:read", "read events and deliveries"), ("usage:write", "report usage")];
+const WINDOWS: [(&str, &str); 6] = [
+    ("1", "second"),
+    ("60", "minute"),
+    ("3600", "hour"),
+    ("86400", "day"),
+    ("604800", "week"),
+    ("2592000", "30 days"),
+];
+const EXPIRIES: [(&str, &str); 6] = [
+    ("30", "In 30 days"),
+    ("60", "In 60 days"),
+    ("90", "In 90 days"),
+    ("365", "In a year"),
+    ("custom", "On a day of your own"),
+    ("never", "Never"),
+];
+
+impl KeyForm {
+    pub fn fresh() -> Result<Self> {
+        Ok(Self {
+            nonce: random_token()?,
+            environment: "live".to_owned(),
+            expiry: "90".to_owned(),
+            rate_limit: NewKey::DEFAULT_RATE_LIMIT.to_string(),
+            rate_window_seconds: NewKey::DEFAULT_RATE_WINDOW_SECONDS.to_string(),
+            ..Self::default()
+        })
+    }
+
+    pub fn of(key: &ApiKey) -> Self {
+        let is_own = |scope: &&String| OWN_SCOPES.iter().any(|(own, _)| own == scope);
+        let (own, free): (Vec<_>, Vec<_>) = key.scopes.iter().partition(|scope| is_own(scope));
+        let metadata = if key.metadata == Value::Object(Map::new()) { String::new() } else { text::pretty(&key.metadata.to_string()) };
+        Self {
+            name: key.name.clone(),
+            description: key.description.clone().unwrap_or_default(),
+            environment: key.environment.to_string(),
+            owner: key.owner.clone().unwrap_or_default(),
+            requires_owner: key.requires_owner,
+            scopes: free.into_iter().cloned().collect::<Vec<_>>().join("\n"),
+            own_scopes: own.into_iter().cloned().collect(),
+            expires_on: key.expires_at.map(last_day).unwrap_or_default(),
+            rate_limit: key.rate_limit.to_string(),
+            rate_window_seconds: key.rate_window_seconds.to_string(),
+            allowed_ips: key.allowed_ips.join("\n"),
+            tags: key.tags.join(", "),
+            metadata,
+            ..Self::default()
+        }
+    }
+
+    pub fn fields(&self) -> Fields {
+        let mut windows = Choice::list(&WINDOWS, &self.rate_window_seconds);
+        if !windows.iter().any(|window| window.is_chosen) {
+            let label = self.rate_window_seconds.parse().map_or_else(|_| self.rate_window_seconds.clone(), text::seconds);
+            windows.push(Choice::new(self.rate_window_seconds.clone(), label, &self.rate_window_seconds));
+        }
+        let own = OWN_SCOPES.iter().map(|(scope, label)| Choice {
+            is_chosen: self.own_scopes.iter().any(|held| held == scope),
+            ..Choice::new(*scope, *label, "")
+        });
+        Fields {
+            environments: vec![
+                Choice::new("live", "Live", &self.environment).help("For real traffic."),
+                Choice::new("test", "Test", &self.environment).help("Its secret says so; your API can tell them apart."),
+            ],
+            expiries: Choice::list(&EXPIRIES, &self.expiry),
+            windows,
+            own_scopes: own.collect(),
+        }
+    }
+
+    /// Whether something stands in the folded part of the form.
+    pub fn is_detailed(&self) -> bool {
+        let texts = [&self.prefix, &self.description, &self.allowed_ips, &self.tags, &self.metadata];
+        self.requires_owner
+            || texts.iter().any(|text| !text.is_empty())
+            || self.rate_limit != NewKey::DEFAULT_RATE_LIMIT.to_string()
+            || self.rate_window_seconds != NewKey::DEFAULT_RATE_WINDOW_SECONDS.to_string()
+    }
+
+    pub fn new_key(&self, now: DateTime<Utc>) -> Result<NewKey> {
+        let mut errors = FieldErrors::default();
+        let draft = KeyDraft {
+            name: Some(self.name.clone()),
+            description: Some(self.description.clone()),
+            environment: Some(self.environment.clone()),
+            prefix: Some(self.prefix.clone()),
+            scopes: self.all_scopes(),
+            rate_limit: errors.take("rate_limit", number(&self.rate_limit)),
+            rate_window_seconds: errors.take("rate_window_seconds", number(&self.rate_window_seconds)),
+            allowed_ips: text::items(&self.allowed_ips),
+            owner: Some(self.owner.clone()),
+            requires_owner: Some(self.requires_owner),
+            metadata: errors.take("metadata", metadata(&self.metadata)),
+            tags: tags(&self.tags),
+            is_active: None,
+            expires_at: errors.take("expires_on", self.expiry(now)).flatten(),
+        };
+        joined(errors, NewKey::parse(draft, now))
+    }
+
+    pub fn change(&self, key: &ApiKey, now: DateTime<Utc>) -> Result<KeyChange> {
+        let mut errors = FieldErrors::default();
+        let has_moved = self.expires_on != key.expires_at.map(last_day).unwrap_or_default();
+        let patch = KeyPatch {
+            name: Some(self.name.clone()),
+            description: Some(Some(self.description.clone())),
+            scopes: Some(self.all_scopes()),
+            rate_limit: errors.take("rate_limit", number(&self.rate_limit)),
+            rate_window_seconds: errors.take("rate_window_seconds", number(&self.rate_window_seconds)),
+            allowed_ips: Some(text::items(&self.allowed_ips)),
+            owner: Some(Some(self.owner.clone())),
+            requires_owner: Some(self.requires_owner),
+            metadata: errors.take("metadata", metadata(&self.metadata)),
+            tags: Some(tags(&self.tags)),
+            is_active: None,
+            expires_at: if has_moved { errors.take("expires_on", end_of_day(&self.expires_on)) } else { None },
+        };
+        joined(errors, KeyChange::parse(patch, now))
+    }
+
+    fn all_scopes(&self) -> Vec<String> {
+        let mut scopes = text::items(&self.scopes);
+        scopes.extend(self.own_scopes.iter().cloned());
+        scopes
+    }
+
+    fn expiry(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Rejection> {
+        match self.expiry.as_str() {
+            "never" => Ok(None),
+            "custom" if self.expires_on.is_empty() => Err(Rejection::new("required", "Choose the day on which it expires.")),
+            "custom" => end_of_day(&self.expires_on),
+            days => {
+                let days: i64 = days.parse().map_err(|_| Rejection::new("choice", "Choose when it expires."))?;
+                Ok(Some(now + TimeDelta::days(days.clamp(1, 3_650))))
+            }
+        }
+    }
+}
+
+/// The refusals of the form itself together with those of what it asks.
+fn joined<T>(mut errors: FieldErrors, parsed: Result<T>) -> Result<T> {
+    match parsed {
+        Ok(value) if errors.is_empty() => Ok(value),
+        Ok(_) => Err(errors.into()),
+        Err(Error::Invalid(more)) => {
+            let mut named = FieldErrors::default();
+            for error in more.iter() {
+                let field = if error.field == "expires_at" { "expires_on" } else { &error.field };
+                named.add(field, Rejection { code: error.code, detail: error.detail.clone() });
+            }
+            errors.extend(named);
+            Err(errors.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub fn number(text: &str) -> Result<i64, Rejection> {
+    text.trim().parse().map_err(|_| Rejection::new("number", "must be a whole number"))
+}
+
+fn tags(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+}
+
+fn metadata(text: &str) -> Result<Map<String, Value>, Rejection> {
+    if text.trim().is_empty() {
+        return Ok(Map::new());
+    }
+    serde_json::from_str(text).map_err(|_| Rejection::new("json", "must be a JSON object, such as {\"plan\": \"gold\"}"))
+}
+
+/// The first moment after that day, in UTC.
+fn end_of_day(text: &str) -> Result<Option<DateTime<Utc>>, Rejection> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let day = NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d").ok();
+    let next = day.and_then(|day| day.checked_add_days(Days::new(1))).and_then(|day| day.and_hms_opt(0, 0, 0));
+    next.map(|at| Some(at.and_utc())).ok_or_else(|| Rejection::new("date", "must be a day, written like 2027-12-31"))
+}
+
+/// The day that [`end_of_day`] would read the moment from, or the day of the moment where it is none's end.
+fn last_day(at: DateTime<Utc>) -> String {
+    (at - TimeDelta::seconds(1)).format("%Y-%m-%d").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339("2026-11-22T12:00:00Z").unwrap().to_utc()
+    }
+
+    #[test]
+    fn a_form_says_everything_that_does_not_fit_at_once() {
+        let form = KeyForm {
+            expiry: "custom".into(),
+            rate_limit: "many".into(),
+            metadata: "[]".into(),
+            scopes: "orders:read\nnot/ok!".into(),
+            ..KeyForm::fresh().unwrap()
+        };
+        let Err(Error::Invalid(errors)) = form.new_key(now()) else { panic!("it fitted") };
+        let fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(fields, ["rate_limit", "metadata", "expires_on", "name", "scopes[1]"]);
+    }
+
+    #[test]
+    fn a_day_of_ones_own_lasts_until_its_end() {
+        let form = KeyForm { name: "CI".into(), expiry: "custom".into(), expires_on: "2026-11-30".into(), ..KeyForm::fresh().unwrap() };
+        let at = form.new_key(now()).unwrap().expires_at.unwrap();
+        assert_eq!(at.to_rfc3339(), "2026-12-01T00:00:00+00:00");
+        assert_eq!(last_day(at), "2026-11-30");
+    }
 }

@@ -1,0 +1,41 @@
+//! Forms that work once: a second sending of the same form finds what the first one made.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use serde_json::Value;
+
+use crate::domain::{Error, Rejection, Result, TenantId};
+use crate::store;
+
+/// What came of a form.
+#[derive(Debug)]
+pub enum Once<T> {
+    First(T),
+    /// The same form was sent before, and made the thing of this name.
+    Again(String),
+}
+
+/// Does `work` unless this form did it before; `name` is what a second sending is told.
+/// Of two that come at once, the second waits for the first one's transaction.
+pub fn once<T>(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    form: (&str, &str),
+    now: DateTime<Utc>,
+    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+    name: impl FnOnce(&T) -> String,
+) -> Result<Once<T>> {
+    let (route, nonce) = form;
+    if !(16..=64).contains(&nonce.len()) || !nonce.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+        return Err(Error::field("form", Rejection::new("nonce", "Open this form again: it was not sent by its page.")));
+    }
+    if store::idempotency_keys::insert(conn, tenant, route, nonce, &[], now)? {
+        let made = work(conn)?;
+        store::idempotency_keys::update_answer(conn, tenant, route, nonce, &Value::from(name(&made)))?;
+        return Ok(Once::First(made));
+    }
+    let kept = store::idempotency_keys::find(conn, tenant, route, nonce)?;
+    let answer = kept.and_then(|kept| kept.answer);
+    let name = answer.as_ref().and_then(Value::as_str).ok_or_else(|| Error::conflict("this form was sent before"))?;
+    Ok(Once::Again(name.to_owned()))
+}

@@ -1,0 +1,91 @@
+//! What can be done to a key with one button: asked on a page of its own where no script shows the dialog.
+
+use actix_web::web::{Data, Path};
+use serde::Deserialize;
+
+use super::show::Asks;
+use crate::domain::{Actor, ApiKeyId, Result};
+use crate::model::ApiKey;
+use crate::services::api_keys;
+use crate::store::Scope;
+use crate::web::auth::SignedIn;
+use crate::web::flash::Flash;
+use crate::web::forms::{CheckedForm, Nothing};
+use crate::web::pages::{confirmations, page, see_other, unprocessable};
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::Ask;
+
+/// The form of a question: what was typed to confirm it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Confirmed {
+    pub confirmation: String,
+}
+
+pub async fn ask_disable(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -> Answer {
+    ask(state, who, *id, |asks| asks.disable).await
+}
+
+pub async fn ask_revoke(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -> Answer {
+    ask(state, who, *id, |asks| asks.revoke).await
+}
+
+pub async fn ask_delete(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -> Answer {
+    ask(state, who, *id, |asks| asks.delete).await
+}
+
+async fn ask(state: Data<State>, who: SignedIn, id: ApiKeyId, pick: fn(Asks) -> Ask) -> Answer {
+    let key = find(&state, &who.actor, id).await?;
+    let ask = pick(Asks::new(&key, &who.shell.csrf));
+    page(&confirmations::New::new(who.shell, ask))
+}
+
+async fn find(state: &State, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
+    let actor = actor.clone();
+    state.pages.read(Scope::Tenant(actor.tenant), move |conn| api_keys::find(conn, &actor, id)).await
+}
+
+pub async fn enable(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: CheckedForm<Nothing>) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let act = move |conn: &mut _| api_keys::activate(conn, &actor, id, now);
+    let key = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    state.gate.forget(&key.public_id);
+    see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is enabled again.", key.name)))
+}
+
+pub async fn disable(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: CheckedForm<Confirmed>) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let act = move |conn: &mut _| api_keys::deactivate(conn, &actor, id, now);
+    let key = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    state.gate.forget(&key.public_id);
+    let said = format!("{} is disabled. Programs that use it are refused from now on.", key.name);
+    see_other(&who.session, urls::key(key.id), Flash::good(said))
+}
+
+pub async fn revoke(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: CheckedForm<Confirmed>) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let act = move |conn: &mut _| api_keys::revoke(conn, &actor, id, None, now);
+    let key = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    state.gate.forget(&key.public_id);
+    see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is revoked for good.", key.name)))
+}
+
+pub async fn delete(
+    state: Data<State>,
+    who: SignedIn,
+    id: Path<ApiKeyId>,
+    CheckedForm(form): CheckedForm<Confirmed>,
+) -> Answer {
+    let key = find(&state, &who.actor, *id).await?;
+    if form.confirmation.trim() != key.name.trim() {
+        let asks = Asks::new(&key, &who.shell.csrf);
+        return unprocessable(&confirmations::New::new(who.shell, asks.delete.refused()));
+    }
+    let (actor, now) = (who.actor, state.clock.now());
+    let act = move |conn: &mut _| api_keys::delete(conn, &actor, key.id, now);
+    let key = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    state.gate.forget(&key.public_id);
+    see_other(&who.session, urls::KEYS, Flash::good(format!("{} is deleted.", key.name)))
+}
