@@ -1,6 +1,7 @@
 //! The command line: parses it, gathers the settings, runs one command.
 
 mod doctor;
+mod events;
 mod flags;
 mod house;
 mod keys;
@@ -58,6 +59,9 @@ enum Command {
     /// API keys: what customers' programs present.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Events, to be delivered to webhooks.
+    #[command(subcommand)]
+    Events(events::Command),
 }
 
 /// Runs the command that was asked for. Exit code 2: it was asked for wrongly; 1: it failed.
@@ -92,6 +96,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Members(command) => members::run(settings, command, json)?,
         Command::Tokens(command) => tokens::run(settings, command, json)?,
         Command::Keys(command) => return keys::run(settings, command, json),
+        Command::Events(command) => events::run(settings, command, json)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,36 @@
+# `make help` says what there is.
+.DEFAULT_GOAL := help
+.PHONY: help run dev demo test check bench audit
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+run: ## Build a release and serve on 127.0.0.1:8000, with a private Postgres unless DATABASE_URL is set
+	@scripts/need run
+	cargo build --release --locked
+	@exec "$$(scripts/target-dir)/release/gatepost" serve
+
+dev: ## Serve a debug build; with cargo-watch installed, again at every change
+	@scripts/need run
+	@if cargo watch --version >/dev/null 2>&1; then cargo watch --why -x 'run -- serve'; else cargo run -- serve; fi
+
+demo: ## Serve a demonstration with its own data: keys, webhooks, a receiver and traffic
+	@scripts/need run
+	cargo build --release --locked
+	@exec "$$(scripts/target-dir)/release/gatepost" demo
+
+test: ## Run all tests, on a Postgres of their own
+	@scripts/need test
+	@scripts/test
+
+check: ## Everything that must be green: format, lints, documentation, dependencies, tests
+	@scripts/need check
+	@scripts/check
+
+bench: ## Measure verification and delivery against a bare route and the receiver alone
+	@scripts/need bench
+	@scripts/with-postgres durable cargo bench --locked --bench load
+
+audit: ## Look the dependencies up in the RustSec advisories (needs network)
+	@scripts/need check
+	cargo deny --locked check advisories

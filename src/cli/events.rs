@@ -1,0 +1,42 @@
+//! `gatepost events`.
+
+use clap::Subcommand;
+
+use super::house::{House, actor_in};
+use super::tell;
+use crate::app::Failure;
+use crate::config::Settings;
+use crate::services::events::{self, NewEvent};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Publish an event; a running server delivers it.
+    Publish {
+        /// The tenant's slug.
+        #[arg(long)]
+        tenant: String,
+        /// Its type, as in order.created.
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: String,
+        /// The payload.
+        #[arg(long, value_name = "JSON")]
+        data: String,
+        /// Published once, however often the command is repeated with this key.
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
+    },
+}
+
+pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
+    let Command::Publish { tenant, kind, data, idempotency_key } = command;
+    let ask = NewEvent::parse(Some(&kind), Some(&data), idempotency_key.as_deref())?;
+    let mut house = House::open(&settings)?;
+    let now = house.clock.now();
+    let published = house.tx(|conn, _| {
+        let actor = actor_in(conn, &tenant)?;
+        events::publish(conn, &actor, &ask, now)
+    })?;
+    let value = serde_json::to_value(&published).map_err(|error| Failure::new(error.to_string()))?;
+    let (id, deliveries) = (published.id, published.deliveries);
+    tell(json, &value, &format!("Published {id}, to be delivered to {deliveries} webhooks"))
+}
