@@ -9,6 +9,7 @@ pub mod csrf;
 pub mod error_pages;
 pub mod flash;
 pub mod forms;
+pub mod gated;
 pub mod headers;
 pub mod json;
 pub mod pages;

@@ -4,11 +4,16 @@ use actix_web::web::to;
 
 use super::routes::{Door, Entry, delete, get, patch, post};
 
+pub mod api_keys;
+pub mod body;
 pub mod health;
 pub mod list;
+pub mod protected;
 pub mod tenants;
 pub mod tokens;
+pub mod usage;
 pub mod users;
+pub mod verification;
 
 /// The routes for programs. A literal segment comes before a parameter in its place.
 pub fn routes() -> Vec<Entry> {
@@ -16,6 +21,22 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Open, "/healthz", || to(health::alive)),
         get(Door::Open, "/readyz", || to(health::ready)),
         get(Door::Open, "/metrics", || to(health::metrics)),
+        get(Door::Api, "/api/keys", || to(api_keys::index)),
+        post(Door::Api, "/api/keys", || to(api_keys::create)),
+        get(Door::Api, "/api/keys/count", || to(api_keys::count)),
+        post(Door::Api, "/api/keys/search", || to(api_keys::search)),
+        post(Door::Api, "/api/keys/verification", || to(verification::create)),
+        post(Door::Api, "/api/keys/verify", || to(verification::create)),
+        get(Door::Api, "/api/keys/{id}", || to(api_keys::show)),
+        patch(Door::Api, "/api/keys/{id}", || to(api_keys::update)),
+        delete(Door::Api, "/api/keys/{id}", || to(api_keys::destroy)),
+        post(Door::Api, "/api/keys/{id}/activate", || to(api_keys::activate)),
+        post(Door::Api, "/api/keys/{id}/activation", || to(api_keys::activate)),
+        post(Door::Api, "/api/keys/{id}/deactivate", || to(api_keys::deactivate)),
+        post(Door::Api, "/api/keys/{id}/deactivation", || to(api_keys::deactivate)),
+        post(Door::Api, "/api/keys/{id}/revocation", || to(api_keys::revoke)),
+        post(Door::Api, "/api/keys/{id}/revoke", || to(api_keys::revoke)),
+        get(Door::Api, "/api/keys/{id}/usage", || to(usage::of_key)),
         get(Door::Api, "/api/tenants", || to(tenants::index)),
         post(Door::Api, "/api/tenants", || to(tenants::create)),
         get(Door::Api, "/api/tenants/{id}", || to(tenants::show)),
@@ -26,10 +47,13 @@ pub fn routes() -> Vec<Entry> {
         post(Door::Api, "/api/tokens", || to(tokens::create)),
         get(Door::Api, "/api/tokens/{id}", || to(tokens::show)),
         delete(Door::Api, "/api/tokens/{id}", || to(tokens::destroy)),
+        get(Door::Api, "/api/usage", || to(usage::index)),
         get(Door::Api, "/api/users", || to(users::index)),
         post(Door::Api, "/api/users", || to(users::create)),
         get(Door::Api, "/api/users/{id}", || to(users::show)),
         patch(Door::Api, "/api/users/{id}", || to(users::update)),
+        get(Door::Key, "/protected/", || to(protected::show)),
+        get(Door::Key, "/protected", || to(protected::show)),
         get(Door::Open, "/static/{path:.*}", || to(super::assets::show)),
     ]
 }

@@ -19,7 +19,7 @@ use super::request_id::Spans;
 use super::routes::{self, Door};
 use super::session_store::{ABSOLUTE, PostgresSessions};
 use super::state::State;
-use super::{error_pages, headers};
+use super::{error_pages, gated, headers};
 
 /// Time that a client has for its request's head, and that an idle connection is kept.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -40,6 +40,7 @@ pub fn listen(state: Data<State>, listener: TcpListener) -> io::Result<Server> {
                     .default_service(web::to(nothing_here)),
             )
             .wrap(from_fn(error_pages::print))
+            .wrap(from_fn(gated::account))
             .wrap(from_fn(headers::add))
             .wrap(TracingLogger::<Spans>::new())
     });

@@ -1,0 +1,195 @@
+//! Routes that an API key opens: who is let in, and what every answer to a key carries.
+
+pub mod presented;
+pub mod rate_headers;
+pub mod refusal;
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+
+use super::auth::state;
+use super::bearer::{self, Bearer, TenantAsk};
+use super::client;
+use super::problem::Fail;
+use super::request_id::request_id;
+use super::state::State;
+use crate::domain::actor::Authority;
+use crate::domain::usage::{self, UsageRecord};
+use crate::domain::{Actor, Error, Noun, Result, TenantId, Via, access_token};
+use crate::gate::{Ask, Decision, KnownKey};
+use presented::Presented;
+
+type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Fail>>>>;
+
+/// The scopes that a route demands of a key.
+pub trait Needs: 'static {
+    const SCOPES: &'static [&'static str];
+}
+
+/// Any key will do.
+pub struct AnyKey;
+
+impl Needs for AnyKey {
+    const SCOPES: &'static [&'static str] = &[];
+}
+
+/// A key that reads events.
+pub struct EventsRead;
+
+impl Needs for EventsRead {
+    const SCOPES: &'static [&'static str] = &["events:read"];
+}
+
+/// A key that publishes events.
+pub struct EventsWrite;
+
+impl Needs for EventsWrite {
+    const SCOPES: &'static [&'static str] = &["events:write"];
+}
+
+/// A valid key with the scopes that the route needs. It has been counted against its limit.
+pub struct Keyed<N: Needs = AnyKey> {
+    decision: Decision,
+    pub actor: Actor,
+    needs: PhantomData<N>,
+}
+
+impl<N: Needs> Keyed<N> {
+    pub fn key(&self) -> Result<&KnownKey> {
+        self.decision.known().ok_or_else(|| Error::bug("a valid decision has its key"))
+    }
+}
+
+impl<N: Needs> FromRequest for Keyed<N> {
+    type Error = Fail;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let state = state(&request)?;
+            let decision = admit(&request, &state, N::SCOPES).await?;
+            let actor = acting(&request, &state, &decision)?;
+            Ok(Self { decision, actor, needs: PhantomData })
+        })
+    }
+}
+
+/// An access token, or a key with the scopes that the route needs.
+pub enum TokenOrKey<N: Needs> {
+    Token(Box<Bearer>),
+    Key(Box<Keyed<N>>),
+}
+
+impl<N: Needs> TokenOrKey<N> {
+    /// The tenant that an act is for. A key, like a tenant's token, acts in its own and finds no other.
+    pub async fn actor(&self, ask: &TenantAsk) -> Result<Actor> {
+        match self {
+            Self::Token(bearer) => bearer.actor(ask).await,
+            Self::Key(keyed) if names_another(ask, keyed.actor.tenant, &keyed.key()?.tenant_slug) => {
+                Err(Error::NotFound(Noun::Tenant))
+            }
+            Self::Key(keyed) => Ok(keyed.actor.clone()),
+        }
+    }
+}
+
+fn names_another(ask: &TenantAsk, own: TenantId, slug: &str) -> bool {
+    ask.tenant_id.is_some_and(|id| id != own) || ask.tenant.as_deref().is_some_and(|named| named != slug)
+}
+
+impl<N: Needs> FromRequest for TokenOrKey<N> {
+    type Error = Fail;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_token = bearer::presented(request).is_some_and(|text| access_token::has_form(&text));
+        let has_key = request.headers().contains_key("x-api-key");
+        if is_token && !has_key {
+            let token = Bearer::from_request(request, payload);
+            return Box::pin(async move { Ok(Self::Token(Box::new(token.await?))) });
+        }
+        let key = Keyed::from_request(request, payload);
+        Box::pin(async move { Ok(Self::Key(Box::new(key.await?))) })
+    }
+}
+
+/// Left in a request by a key that was recognized, for [`account`].
+struct Passage {
+    decision: Decision,
+}
+
+/// Lets a key in, or tells why not.
+pub async fn admit(request: &HttpRequest, state: &State, scopes: &[&str]) -> Result<Decision, Fail> {
+    let credential = match presented::find(request, state.settings.allow_query_key) {
+        Presented::Credential(credential) => credential,
+        Presented::Nothing => return Err(refusal::required().into()),
+        Presented::Conflict => return Err(refusal::conflict().into()),
+    };
+    let ip = client::address(request, &state.settings.trusted_proxies);
+    let ask = Ask { scopes: scopes.iter().map(ToString::to_string).collect(), ..Ask::new(credential, ip) };
+    let decision = state.gate.decide(&ask).await?;
+    let refused = refusal::of(&decision);
+    request.extensions_mut().insert(Passage { decision: decision.clone() });
+    refused.map_or(Ok(decision), |problem| Err(problem.into()))
+}
+
+fn acting(request: &HttpRequest, state: &State, decision: &Decision) -> Result<Actor> {
+    let known = decision.known().ok_or_else(|| Error::bug("a valid decision has its key"))?;
+    Ok(Actor {
+        tenant: known.key.tenant_id,
+        user: None,
+        is_operator: false,
+        authority: Authority::Key { id: known.key.id, scopes: known.scopes.clone() },
+        via: Via::Api,
+        label: known.key.hint.clone(),
+        ip: client::address(request, &state.settings.trusted_proxies),
+        request_id: Some(request_id(request)),
+    })
+}
+
+/// Adds the rate-limit headers to every answer that a recognized key gets, refusals included, and meters it.
+pub async fn account(
+    state: Data<State>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let start = Instant::now();
+    let mut response = next.call(request).await?;
+    let Some(passage) = response.request().extensions_mut().remove::<Passage>() else { return Ok(response) };
+    if let Some(standing) = &passage.decision.standing {
+        for (name, value) in rate_headers::of(standing) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    if let Some(record) = record(&state, response.request(), response.status().as_u16(), &passage.decision, start) {
+        state.gate.record(record);
+    }
+    Ok(response)
+}
+
+fn record(state: &State, request: &HttpRequest, status: u16, decision: &Decision, start: Instant) -> Option<UsageRecord> {
+    let known = decision.known()?;
+    let endpoint = request.match_pattern().unwrap_or_else(|| request.path().to_owned());
+    Some(UsageRecord {
+        tenant: known.key.tenant_id,
+        api_key: known.key.id,
+        request_id: request_id(request),
+        endpoint: usage::endpoint(&endpoint),
+        method: request.method().to_string().chars().take(20).collect(),
+        status: i16::try_from(status).unwrap_or(0),
+        outcome: decision.outcome,
+        duration_us: i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX),
+        cost: i64::try_from(decision.cost).unwrap_or(i64::MAX),
+        ip: client::address(request, &state.settings.trusted_proxies),
+        at: state.clock.now(),
+    })
+}

@@ -1,0 +1,120 @@
+//! Where a request carries its key: the four ways of FORMATS.md §1.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderMap;
+use url::form_urlencoded;
+
+use crate::domain::{access_token, api_key};
+use crate::gate::Credential;
+use crate::web::bearer;
+
+/// What a request presents.
+#[derive(Debug)]
+pub enum Presented {
+    Nothing,
+    Credential(Credential),
+    /// Two different ones: nobody should have to guess which is meant.
+    Conflict,
+}
+
+/// Looks in `X-API-Key` and `X-API-Secret`, in `Authorization`, and where it is allowed in the query.
+pub fn find(request: &HttpRequest, allow_query_key: bool) -> Presented {
+    let (Ok(mut keys), Ok(mut secrets)) = (values(request.headers(), "x-api-key"), values(request.headers(), "x-api-secret")) else {
+        return Presented::Credential(Credential::Malformed);
+    };
+    if allow_query_key {
+        let pairs = form_urlencoded::parse(request.query_string().as_bytes());
+        keys.extend(pairs.filter(|(name, _)| name == "api_key").map(|(_, value)| value.into_owned()));
+    }
+    if let Some(bearer) = bearer::presented(request).filter(|text| !text.is_empty()) {
+        let is_ours = api_key::has_secret_form(&bearer) || access_token::has_form(&bearer);
+        // Clients send tokens of their own, too: those are ignored beside a key.
+        if is_ours || keys.is_empty() {
+            secrets.push(bearer);
+        }
+    }
+    choose(keys, secrets)
+}
+
+/// All values of a header; an empty one counts for nothing.
+fn values(headers: &HeaderMap, name: &str) -> Result<Vec<String>, ()> {
+    let texts = headers.get_all(name).map(|value| value.to_str().map(|text| text.trim().to_owned()).map_err(|_| ()));
+    let texts: Result<Vec<String>, ()> = texts.collect();
+    texts.map(|texts| texts.into_iter().filter(|text| !text.is_empty()).collect())
+}
+
+fn choose(keys: Vec<String>, secrets: Vec<String>) -> Presented {
+    let is_public = |text: &String| text.starts_with("pk_");
+    let (mut ids, keys): (Vec<String>, Vec<String>) = keys.into_iter().partition(is_public);
+    // A secret stands in `X-API-Secret` beside an id, or alone where a key belongs, or in `Authorization`.
+    let mut secrets: Vec<String> = keys.into_iter().chain(secrets).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    secrets.sort_unstable();
+    secrets.dedup();
+    match (ids.as_slice(), secrets.as_slice()) {
+        ([_, _, ..], _) | (_, [_, _, ..]) => Presented::Conflict,
+        (_, []) => Presented::Nothing,
+        ([], [secret]) => Presented::Credential(Credential::secret(secret)),
+        ([id], [secret]) => Presented::Credential(Credential::pair(id, secret)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+    use crate::domain::access_token::TokenSecret;
+    use crate::domain::api_key::{Environment, KeyPrefix, KeySecret};
+
+    fn secret() -> (String, String) {
+        let secret = KeySecret::generate(&KeyPrefix::parse("fp").unwrap(), Environment::Live).unwrap();
+        (secret.public_id(), secret.reveal_once())
+    }
+
+    fn seen(headers: &[(&str, &str)], query: &str, allow: bool) -> String {
+        let mut request = TestRequest::with_uri(&format!("/x?{query}"));
+        for (name, value) in headers {
+            request = request.append_header((*name, *value));
+        }
+        match find(&request.to_http_request(), allow) {
+            Presented::Nothing => "nothing".into(),
+            Presented::Conflict => "conflict".into(),
+            Presented::Credential(Credential::Pair { public_id, .. }) => public_id,
+            Presented::Credential(other) => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_key_can_be_presented_in_four_ways() {
+        let (id, secret) = secret();
+        let bearer = format!("Bearer {secret}");
+        assert_eq!(seen(&[("x-api-key", &id), ("x-api-secret", &secret)], "", false), id);
+        assert_eq!(seen(&[("x-api-key", &secret)], "", false), id);
+        assert_eq!(seen(&[("authorization", &bearer)], "", false), id);
+        assert_eq!(seen(&[], &format!("api_key={secret}"), true), id);
+        assert_eq!(seen(&[], &format!("api_key={secret}"), false), "nothing");
+        assert_eq!(seen(&[("x-api-key", &secret), ("authorization", &bearer)], "", false), id);
+    }
+
+    #[test]
+    fn an_id_alone_and_empty_headers_are_nothing() {
+        let (id, _) = secret();
+        assert_eq!(seen(&[("x-api-key", &id)], "", false), "nothing");
+        assert_eq!(seen(&[("x-api-key", ""), ("x-api-secret", " ")], "", false), "nothing");
+        assert_eq!(seen(&[("authorization", "Basic YTpi")], "", false), "nothing");
+    }
+
+    #[test]
+    fn two_different_ones_conflict_and_a_foreign_bearer_beside_a_key_is_ignored() {
+        let ((id, one), (_, two)) = (secret(), secret());
+        let token = TokenSecret::generate().unwrap().reveal_once();
+        assert_eq!(seen(&[("x-api-key", &one), ("x-api-secret", &two)], "", false), "conflict");
+        assert_eq!(seen(&[("x-api-key", &one), ("x-api-key", &two)], "", false), "conflict");
+        assert_eq!(seen(&[("x-api-key", &one)], &format!("api_key={two}"), true), "conflict");
+        assert_eq!(seen(&[("x-api-key", &one), ("authorization", &format!("Bearer {token}"))], "", false), "conflict");
+        assert_eq!(seen(&[("x-api-key", &one), ("authorization", "Bearer eyJhbGciOi.J9")], "", false), id);
+        assert_eq!(seen(&[("authorization", "Bearer eyJhbGciOi.J9")], "", false), "Credential(malformed)");
+    }
+}

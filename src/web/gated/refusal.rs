@@ -1,0 +1,74 @@
+//! What a refused key is told (FORMATS.md §2): unknown and malformed ones exactly the same.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+
+use super::rate_headers::POLICY;
+use crate::domain::usage::Outcome;
+use crate::gate::Decision;
+use crate::web::problem::Problem;
+
+const REALM: &str = "Bearer realm=\"gatepost\"";
+/// Registered by draft-ietf-httpapi-ratelimit-headers-10.
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
+/// No credential at all: no error code, so that clients know to present one (RFC 6750, section 3.1).
+pub fn required() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "api_key_required", "API key required").header(WWW_AUTHENTICATE, REALM)
+}
+
+pub fn conflict() -> Problem {
+    let says = "two different credentials were presented: send one";
+    Problem::new(StatusCode::BAD_REQUEST, "conflicting_credentials", says)
+        .header(WWW_AUTHENTICATE, format!("{REALM}, error=\"invalid_request\""))
+}
+
+/// `None` for a valid key.
+pub fn of(decision: &Decision) -> Option<Problem> {
+    let forbidden = |code, says| Problem::new(StatusCode::FORBIDDEN, code, says);
+    Some(match decision.outcome {
+        Outcome::Valid => return None,
+        Outcome::NotFound | Outcome::Malformed => unauthorized("invalid_api_key", "Invalid API key"),
+        Outcome::Disabled | Outcome::Revoked => unauthorized("api_key_disabled", "API key is disabled"),
+        Outcome::Expired | Outcome::RotatedOut => unauthorized("api_key_expired", "API key has expired"),
+        Outcome::OwnerInactive => unauthorized("owner_inactive", "User not found or inactive"),
+        Outcome::InsufficientScope => missing_scopes(decision),
+        Outcome::IpNotAllowed => forbidden("address_not_allowed", "This API key may not be used from this address"),
+        Outcome::WrongEnvironment => forbidden("wrong_environment", "This API key is for another environment"),
+        Outcome::TenantSuspended => forbidden("tenant_suspended", "The tenant of this API key is suspended"),
+        Outcome::RateLimited => too_many("rate_limited", "Rate limit exceeded", decision),
+        Outcome::QuotaExceeded => too_many("quota_exceeded", "Quota exceeded", decision),
+    })
+}
+
+fn unauthorized(code: &'static str, says: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, code, says)
+        .header(WWW_AUTHENTICATE, format!("{REALM}, error=\"invalid_token\", error_description=\"{says}\""))
+}
+
+fn missing_scopes(decision: &Decision) -> Problem {
+    let has_none = decision.known().is_some_and(|known| known.scopes.is_empty());
+    let says = match has_none {
+        true => "API key has no scopes".to_owned(),
+        false => format!("Missing required scopes: {}", decision.missing_scopes.join(", ")),
+    };
+    // Scopes hold neither quotes nor backslashes, so they can stand in a quoted string.
+    let wanted = decision.missing_scopes.join(" ");
+    Problem::new(StatusCode::FORBIDDEN, "missing_scopes", says)
+        .header(WWW_AUTHENTICATE, format!("{REALM}, error=\"insufficient_scope\", scope=\"{wanted}\""))
+}
+
+fn too_many(code: &'static str, says: &str, decision: &Decision) -> Problem {
+    let seconds = decision.standing.and_then(|standing| standing.retry_after).unwrap_or(1);
+    let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code, format!("{says}: try again in {seconds} seconds"))
+        .header(RETRY_AFTER, seconds.to_string());
+    problem.kind = Some(QUOTA_EXCEEDED);
+    problem.extra.insert("violated-policies".to_owned(), vec![POLICY].into());
+    problem
+}
+
+/// The status that a gateway would answer with, for the records of verifications.
+pub fn status(outcome: Outcome) -> u16 {
+    let problem = of(&Decision::refused(outcome));
+    problem.map_or(StatusCode::OK, |problem| problem.status).as_u16()
+}
