@@ -11,3 +11,4 @@ pub mod schema;
 pub mod services;
 pub mod store;
 pub mod web;
+pub mod workers;

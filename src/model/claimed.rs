@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Jsonb, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Jsonb, Text, Timestamptz, Uuid as SqlUuid};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -43,4 +43,7 @@ pub struct Claimed {
     pub attempts_made: i64,
     #[diesel(sql_type = BigInt)]
     pub attempts_max: i64,
+    /// Whether its webhook got as many as it may have: more may be due.
+    #[diesel(sql_type = Bool)]
+    pub is_full: bool,
 }

@@ -70,6 +70,11 @@ impl Claim {
         }
     }
 
+    /// Whether more may be due than was claimed.
+    pub fn hints_at_more(&self) -> bool {
+        self.row.is_full
+    }
+
     /// How long its request may take.
     pub fn deadline(&self) -> Duration {
         Duration::from_secs(u64::try_from(self.row.timeout_seconds).unwrap_or(30))

@@ -26,7 +26,7 @@ pub fn lock_turnstile(conn: &mut PgConnection) -> Result<()> {
 /// cap leaves free, round-robin over tenants and over the webhooks of each.
 ///
 /// `waiting` steps through the partial index from one webhook to the next, so that a backlog of one costs the
-/// others nothing.
+/// others nothing. `is_full` says that its webhook may have more that is due.
 pub fn lease(conn: &mut PgConnection, slots: i64, lease: Duration, offset: TimeDelta) -> Result<Vec<Claimed>> {
     let query = diesel::sql_query(
         "WITH RECURSIVE waiting (webhook_id) AS (
@@ -41,7 +41,8 @@ pub fn lease(conn: &mut PgConnection, slots: i64, lease: Duration, offset: TimeD
              SELECT webhook_id, count(*) AS busy FROM deliveries WHERE lease_token IS NOT NULL GROUP BY webhook_id
          ), due AS (
              SELECT one.id, w.tenant_id, one.next_attempt_at,
-                 row_number() OVER (PARTITION BY w.id ORDER BY one.next_attempt_at) AS turn
+                 row_number() OVER (PARTITION BY w.id ORDER BY one.next_attempt_at) AS turn,
+                 count(*) OVER (PARTITION BY w.id) = least($1, w.max_in_flight - coalesce(in_flight.busy, 0)) AS is_full
              FROM waiting
              JOIN webhooks w ON w.id = waiting.webhook_id AND w.is_active AND w.deleted_at IS NULL
              JOIN tenants t ON t.id = w.tenant_id AND t.is_active
@@ -67,8 +68,9 @@ pub fn lease(conn: &mut PgConnection, slots: i64, lease: Duration, offset: TimeD
          )
          SELECT d.id, d.lease_token, d.tenant_id, t.slug AS tenant_slug, d.event_id, d.event_type, e.payload,
              e.created_at AS event_at, d.webhook_id, w.url, w.payload_format, w.signature_style, w.timeout_seconds,
-             w.headers, d.attempts_made, d.attempts_max
+             w.headers, d.attempts_made, d.attempts_max, due.is_full
          FROM leased d
+         JOIN due ON due.id = d.id
          JOIN events e ON e.id = d.event_id
          JOIN webhooks w ON w.id = d.webhook_id
          JOIN tenants t ON t.id = d.tenant_id",

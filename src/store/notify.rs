@@ -6,7 +6,7 @@ use std::str::FromStr;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-use crate::domain::{Rejection, Result, TenantId};
+use crate::domain::{Error, Rejection, Result, TenantId};
 
 /// The one channel that listeners hear.
 pub const CHANNEL: &str = "gatepost";
@@ -53,6 +53,27 @@ pub fn send(conn: &mut PgConnection, change: &Change) -> Result<()> {
         .bind::<Text, _>(CHANNEL)
         .bind::<Text, _>(change.to_string())
         .execute(conn)?;
+    Ok(())
+}
+
+/// Begins to hear of changes on this connection.
+pub fn listen(conn: &mut PgConnection) -> Result<()> {
+    diesel::sql_query(format!("LISTEN {CHANNEL}")).execute(conn)?;
+    Ok(())
+}
+
+/// What has been heard since the last time, without waiting and without SQL. News of a newer version are passed over.
+pub fn heard(conn: &mut PgConnection) -> Result<Vec<Change>> {
+    let mut heard = Vec::new();
+    for news in conn.notifications_iter() {
+        heard.extend(news.map_err(Error::unavailable)?.payload.parse());
+    }
+    Ok(heard)
+}
+
+/// Whether the other end is still there: a dead link gives no sign of itself.
+pub fn heartbeat(conn: &mut PgConnection) -> Result<()> {
+    diesel::sql_query("SELECT 1").execute(conn)?;
     Ok(())
 }
 

@@ -201,3 +201,20 @@ pub fn list_logs(conn: &mut PgConnection, tenant: TenantId, key: ApiKeyId, limit
         .limit(limit);
     Ok(newest.load(conn)?)
 }
+
+/// Deletes up to `limit` usage records older than `before`, and tells how many.
+pub fn delete_old_logs(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
+    // Ids rise with time, so the oldest rows are found without an index on time.
+    let old = usage_logs::table.order(usage_logs::id).limit(limit).select((usage_logs::id, usage_logs::created_at));
+    let old: Vec<(i64, DateTime<Utc>)> = old.load(conn)?;
+    let old: Vec<i64> = old.into_iter().filter(|(_, at)| *at < before).map(|(id, _)| id).collect();
+    Ok(diesel::delete(usage_logs::table.filter(usage_logs::id.eq_any(old))).execute(conn)?)
+}
+
+/// Deletes up to `limit` minute buckets older than `before`, and tells how many.
+pub fn delete_old_minutes(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
+    let query = diesel::sql_query(
+        "DELETE FROM usage_minutes WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage_minutes WHERE minute < $1 LIMIT $2))",
+    );
+    Ok(query.bind::<Timestamptz, _>(before).bind::<BigInt, _>(limit).execute(conn)?)
+}

@@ -1,0 +1,49 @@
+//! The work behind the doors: delivering, taking back, pruning, and hearing what other processes have changed.
+
+pub mod deliver;
+pub mod listen;
+pub mod prune;
+pub mod reap;
+pub mod runner;
+pub mod settle;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::config::Retention;
+use crate::domain::Clock;
+use crate::domain::vault::Vault;
+use crate::outbound::Outbound;
+use crate::store::Db;
+
+pub use listen::Audience;
+pub use runner::Workers;
+
+/// What the workers work with.
+#[derive(Clone)]
+pub struct Context {
+    /// A pool of their own.
+    pub db: Db,
+    pub clock: Clock,
+    pub vault: Arc<Vault>,
+    pub outbound: Outbound,
+    /// Rung when there may be something to deliver.
+    pub wake: Arc<Notify>,
+    /// Requests in flight at once.
+    pub slots: usize,
+    pub lease: Duration,
+    pub retention: Retention,
+}
+
+/// Tells a worker that it is time to stop.
+pub type Stop = watch::Receiver<bool>;
+
+/// Waits, and says whether to go on.
+async fn pause(stop: &mut Stop, length: Duration) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(length) => true,
+        _ = stop.wait_for(|is_over| *is_over) => false,
+    }
+}

@@ -1,0 +1,92 @@
+//! Claims what is due and sends it, never more at once than there are slots.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Context, Stop};
+use crate::domain::Result;
+use crate::domain::retry::Jitter;
+use crate::services::dispatch::{self, Claim, Settlement};
+use crate::store::Scope;
+
+/// How often due retries are looked for where nothing rings.
+const POLL: Duration = Duration::from_millis(500);
+
+/// A judged attempt on its way to be written; its slot is free again once it has been.
+pub struct Done {
+    pub settlement: Settlement,
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// Claims and sends until told to stop. Returns at once then: what is in flight goes on by itself.
+pub async fn run(context: Context, slots: Arc<Semaphore>, has_more: Arc<AtomicBool>, done: UnboundedSender<Done>, mut stop: Stop) {
+    while !*stop.borrow() {
+        let has_failed = match round(&context, &slots, &has_more, &done).await {
+            Ok(()) => false,
+            Err(error) => {
+                tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "deliveries can't be claimed just now");
+                true
+            }
+        };
+        tokio::select! {
+            // After a failure every ring would be another one.
+            () = context.wake.notified(), if !has_failed => {}
+            () = tokio::time::sleep(POLL) => {}
+            _ = stop.wait_for(|is_over| *is_over) => {}
+        }
+    }
+}
+
+/// One claim, as large as there are free slots, and its requests sent off.
+async fn round(context: &Context, slots: &Arc<Semaphore>, has_more: &AtomicBool, done: &UnboundedSender<Done>) -> Result<()> {
+    let free = slots.available_permits();
+    if free == 0 {
+        // The next settlement rings.
+        has_more.store(true, Ordering::Release);
+        return Ok(());
+    }
+    let (lease, offset, now) = (context.lease, context.clock.offset(), context.clock.now());
+    let wanted = i64::try_from(free).unwrap_or(i64::MAX);
+    let claims = context.db.tx(Scope::Instance, move |conn| dispatch::claim(conn, wanted, lease, offset, now)).await?;
+    has_more.store(free <= claims.len() || claims.iter().any(Claim::hints_at_more), Ordering::Release);
+    for claim in claims {
+        // This task alone takes permits, so as many are there as were counted.
+        let Ok(permit) = Arc::clone(slots).try_acquire_owned() else { break };
+        let (context, done) = (context.clone(), done.clone());
+        tokio::spawn(async move {
+            let settlement = attempt(&context, claim).await;
+            // Nobody receives only where the process ends: the lease runs out then.
+            let _ = done.send(Done { settlement, permit });
+        });
+    }
+    Ok(())
+}
+
+/// Makes one attempt. No transaction and no connection is held meanwhile.
+async fn attempt(context: &Context, claim: Claim) -> Settlement {
+    let request = match claim.request(&context.vault, context.clock.now()) {
+        Ok(request) => request,
+        Err(error) => {
+            tracing::error!(cause = ?std::error::Error::source(&error), "a delivery can't be prepared");
+            return claim.spoil("the request of this delivery could not be prepared");
+        }
+    };
+    let sent = request.headers.clone();
+    let outbound = context.outbound.clone();
+    // A task of its own, so that a panic ends this delivery in plain sight instead of repeating for ever.
+    match tokio::spawn(async move { outbound.send(request).await }).await {
+        Ok(outcome) => claim.settle(&sent, outcome, jitter()),
+        Err(error) => {
+            tracing::error!(%error, "sending a delivery has failed inside");
+            claim.spoil("sending this delivery failed inside Gatepost")
+        }
+    }
+}
+
+fn jitter() -> Jitter {
+    getrandom::u32().map_or(Jitter::NONE, Jitter::from_random)
+}

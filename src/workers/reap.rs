@@ -1,0 +1,24 @@
+//! Takes back deliveries whose lease has run out, so that a process that died loses none.
+
+use std::time::Duration;
+
+use super::{Context, Stop, pause};
+use crate::services::dispatch;
+use crate::store::Scope;
+
+const EVERY: Duration = Duration::from_secs(1);
+const MOST_AT_ONCE: i64 = 500;
+
+pub async fn run(context: Context, mut stop: Stop) {
+    while pause(&mut stop, EVERY).await {
+        let now = context.clock.now();
+        match context.db.tx(Scope::Instance, move |conn| dispatch::reap(conn, MOST_AT_ONCE, now)).await {
+            Ok(0) => {}
+            Ok(count) => {
+                tracing::warn!(count, "leases ran out: their deliveries are due again");
+                context.wake.notify_one();
+            }
+            Err(error) => tracing::debug!(cause = ?std::error::Error::source(&error), "leases can't be looked at just now"),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Starts all workers on a thread of their own, and stops them so that nothing in flight is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::task::spawn_blocking;
+
+use super::listen::{Audience, Listener};
+use super::{Context, Stop, deliver, prune, reap, settle};
+use crate::domain::{Error, Result};
+use crate::store::notify::Change;
+
+/// How long a stop waits for requests in flight. What takes longer is delivered again once its lease has run out.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Rings for the delivery worker when somebody has published.
+struct Bell(Arc<Notify>);
+
+impl Audience for Bell {
+    fn hear(&self, change: &Change) {
+        if *change == Change::Delivery {
+            self.0.notify_one();
+        }
+    }
+
+    /// What was published while nobody listened is due as well.
+    fn set_listening(&self, _: bool) {
+        self.0.notify_one();
+    }
+}
+
+/// All workers of a process.
+pub struct Workers {
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+    listener: Listener,
+}
+
+impl Workers {
+    /// Starts everything. `audiences` hear of changes beside the delivery worker.
+    pub fn start(context: Context, mut audiences: Vec<Arc<dyn Audience>>) -> Result<Self> {
+        audiences.push(Arc::new(Bell(Arc::clone(&context.wake))));
+        let listener = Listener::start(context.db.clone(), audiences)?;
+        let runtime = Builder::new_current_thread().enable_all().thread_name("deliver").build().map_err(Error::bug)?;
+        let (stop, stopped) = watch::channel(false);
+        let work = move || on_thread(&runtime, context, stopped);
+        let thread = thread::Builder::new().name("deliver".to_owned()).spawn(work).map_err(Error::bug)?;
+        Ok(Self { stop, thread, listener })
+    }
+
+    /// Claims nothing more, lets requests in flight come back, writes down what came of them.
+    pub async fn stop(self) {
+        let Self { stop, thread, listener } = self;
+        // Nobody receives only where the thread has ended already.
+        let _ = stop.send(true);
+        let ended = spawn_blocking(move || {
+            let has_ended = thread.join().is_ok();
+            listener.stop();
+            has_ended
+        });
+        if !ended.await.unwrap_or(false) {
+            tracing::error!("the delivery thread ended badly");
+        }
+    }
+}
+
+fn on_thread(runtime: &Runtime, context: Context, stop: Stop) {
+    runtime.block_on(async {
+        let side = [
+            tokio::spawn(reap::run(context.clone(), stop.clone())),
+            tokio::spawn(prune::run(context.clone(), stop.clone())),
+        ];
+        deliver_and_settle(context, stop).await;
+        for task in side {
+            // A failed task has been logged by its panic.
+            let _ = task.await;
+        }
+    });
+}
+
+async fn deliver_and_settle(context: Context, stop: Stop) {
+    let slots = Arc::new(Semaphore::new(context.slots));
+    let has_more = Arc::new(AtomicBool::new(false));
+    // Never holds more than there are slots, since each entry holds one.
+    let (done, settled) = mpsc::unbounded_channel();
+    let settling = tokio::spawn(settle::run(context.clone(), Arc::clone(&has_more), settled, stop.clone()));
+    let all = u32::try_from(context.slots).unwrap_or(u32::MAX);
+    deliver::run(context, Arc::clone(&slots), has_more, done, stop).await;
+    // Every slot free means: everything has come back and is written.
+    if tokio::time::timeout(GRACE, slots.acquire_many(all)).await.is_err() {
+        tracing::warn!("requests are still in flight: they will be made again once their leases have run out");
+        settling.abort();
+    }
+    let _ = settling.await;
+}

@@ -1,0 +1,93 @@
+//! Writes down what came of attempts, as many in one transaction as have come in meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::deliver::Done;
+use super::{Context, Stop};
+use crate::domain::{Error, Result};
+use crate::services::dispatch::{self, Settlement};
+use crate::store::Scope;
+
+const MOST_AT_ONCE: usize = 100;
+/// How long a settlement is tried again where the database is away: about as long as its lease lasts.
+const TRIES: u32 = 120;
+const TRIES_WHEN_STOPPING: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Settles until no sender is left.
+pub async fn run(context: Context, has_more: Arc<AtomicBool>, mut done: UnboundedReceiver<Done>, stop: Stop) {
+    let mut batch = Vec::with_capacity(MOST_AT_ONCE);
+    while 0 < done.recv_many(&mut batch, MOST_AT_ONCE).await {
+        let (settlements, permits): (Vec<_>, Vec<_>) = batch.drain(..).map(|one| (one.settlement, one.permit)).unzip();
+        write(&context, settlements, &stop).await;
+        drop(permits);
+        if has_more.load(Ordering::Acquire) {
+            context.wake.notify_one();
+        }
+    }
+}
+
+/// Writes a batch; where the database refuses it, each by itself, so that one bad row spoils no other.
+async fn write(context: &Context, settlements: Vec<Settlement>, stop: &Stop) {
+    let settlements: Arc<[Settlement]> = settlements.into();
+    match persist(context, &settlements, stop).await {
+        Ok(()) => {}
+        Err(error) => {
+            tracing::warn!(cause = ?std::error::Error::source(&error), "a batch of settlements was refused: each goes by itself");
+            for one in settlements.iter() {
+                write_alone(context, one.clone(), stop).await;
+            }
+        }
+    }
+}
+
+async fn write_alone(context: &Context, settlement: Settlement, stop: &Stop) {
+    let whole: Arc<[Settlement]> = [settlement.clone()].into();
+    if persist(context, &whole, stop).await.is_ok() {
+        return;
+    }
+    let bare: Arc<[Settlement]> = [settlement.without_answer()].into();
+    if let Err(error) = persist(context, &bare, stop).await {
+        tracing::error!(cause = ?std::error::Error::source(&error), "an attempt can't be settled: its lease will run out");
+    }
+}
+
+/// Tries again for as long as the database is merely away.
+async fn persist(context: &Context, batch: &Arc<[Settlement]>, stop: &Stop) -> Result<()> {
+    for tried in 1.. {
+        let (offset, now, rows) = (context.clock.offset(), context.clock.now(), Arc::clone(batch));
+        match context.db.tx(Scope::Instance, move |conn| dispatch::settle(conn, &rows, offset, now)).await {
+            Ok(counted) => {
+                count(batch, counted);
+                return Ok(());
+            }
+            Err(Error::Unavailable(source)) => {
+                let patience = if *stop.borrow() { TRIES_WHEN_STOPPING } else { TRIES };
+                if patience <= tried {
+                    return Err(Error::Unavailable(source));
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn count(batch: &[Settlement], counted: usize) {
+    for one in batch {
+        metrics::counter!("gatepost_attempts_total", "success" => if one.is_success() { "true" } else { "false" }).increment(1);
+        if one.state().is_final() {
+            metrics::counter!("gatepost_deliveries_total", "state" => one.state().as_str()).increment(1);
+        }
+    }
+    let late = batch.len().saturating_sub(counted);
+    if 0 < late {
+        metrics::counter!("gatepost_settlements_late_total").increment(u64::try_from(late).unwrap_or(0));
+        tracing::warn!(late, "attempts came back after their lease had been lost: they change nothing");
+    }
+}
