@@ -8,23 +8,27 @@ use std::sync::{Arc, OnceLock};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::config::{Origin, Refusal, Settings, table};
+use crate::domain::address::AddressPolicy;
 use crate::domain::digest::Hasher;
 use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error};
 use crate::gate::Gate;
 use crate::gate::meter::Meter;
 use crate::gate::tokens::TokenGate;
+use crate::outbound::Outbound;
 use crate::services::{accounts, instance};
 use crate::store::embedded::Trouble;
 use crate::store::migrations::Unfit;
+use crate::store::notify::Change;
 use crate::store::{Db, Scope};
 use crate::web::state::State;
 use crate::web::throttle::Throttle;
 use crate::web::{server, urls};
+use crate::workers::{Audience, Context, Workers};
 use database::Database;
 
 /// Connections of each pool: together with the listener's they stay below what the private Postgres allows.
@@ -86,7 +90,21 @@ pub struct Running {
     pub setup_link: Option<String>,
     server: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
+    workers: Workers,
     database: Database,
+}
+
+/// Hears for the gates what other processes have changed.
+struct Gates(Data<State>);
+
+impl Audience for Gates {
+    fn hear(&self, change: &Change) {
+        self.0.forget(change);
+    }
+
+    fn set_listening(&self, is_listening: bool) {
+        self.0.set_listening(is_listening);
+    }
 }
 
 impl App {
@@ -109,6 +127,8 @@ impl App {
             tokens: Arc::new(TokenGate::new(gate_db, Arc::clone(&hasher), clock.clone(), meter)),
             hasher,
             vault,
+            policy: Arc::new(policy(&settings)),
+            wake: Arc::new(Notify::new()),
             clock,
             api: Db::new(database.url(), API),
             pages,
@@ -118,8 +138,9 @@ impl App {
             database: database.describe(),
             settings,
         });
+        let workers = workers(&state, Db::new(database.url(), WORKERS))?;
         let server = server::listen(state.clone(), listener).map_err(|error| Failure::new(error.to_string()))?;
-        Ok(Running { addr, state, setup_link, server: server.handle(), serving: tokio::spawn(server), database })
+        Ok(Running { addr, state, setup_link, server: server.handle(), serving: tokio::spawn(server), workers, database })
     }
 }
 
@@ -127,6 +148,7 @@ impl Running {
     /// Lets requests finish, stops the workers, writes what is still counted, and stops the private Postgres.
     pub async fn stop(self) {
         self.server.stop(true).await;
+        self.workers.stop().await;
         self.state.gate.meter().stop().await;
         if let Ok(Err(error)) = self.serving.await {
             tracing::error!(%error, "the server ended badly");
@@ -140,6 +162,25 @@ impl Running {
     pub fn url(&self) -> &str {
         self.state.settings.public_url.as_str()
     }
+}
+
+/// What webhooks may reach, as the settings say.
+fn policy(settings: &Settings) -> AddressPolicy {
+    AddressPolicy { private_networks: settings.allow_private_networks.clone(), allow_http: settings.allow_http_webhooks }
+}
+
+fn workers(state: &Data<State>, db: Db) -> Result<Workers, Error> {
+    let context = Context {
+        db,
+        clock: state.clock.clone(),
+        vault: Arc::clone(&state.vault),
+        outbound: Outbound::new(policy(&state.settings))?,
+        wake: Arc::clone(&state.wake),
+        slots: state.settings.deliveries_in_flight,
+        lease: state.settings.lease,
+        retention: state.settings.retention,
+    };
+    Workers::start(context, vec![Arc::new(Gates(state.clone()))])
 }
 
 /// Binds, and where the system chose the port, lets the public address follow it.

@@ -40,6 +40,11 @@ pub struct Context {
 /// Tells a worker that it is time to stop.
 pub type Stop = watch::Receiver<bool>;
 
+/// Whether it is time: because somebody said so, or because nobody is left who could.
+fn is_over(stop: &Stop) -> bool {
+    *stop.borrow() || stop.has_changed().is_err()
+}
+
 /// Waits, and says whether to go on.
 async fn pause(stop: &mut Stop, length: Duration) -> bool {
     tokio::select! {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use metrics_exporter_prometheus::PrometheusHandle;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use crate::config::Settings;
 use super::throttle::Throttle;
+use crate::domain::address::AddressPolicy;
 use crate::domain::digest::Hasher;
 use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error, Result};
@@ -31,6 +32,10 @@ pub struct State {
     pub tokens: Arc<TokenGate>,
     pub hasher: Arc<Hasher>,
     pub vault: Arc<Vault>,
+    /// Which addresses webhooks may have.
+    pub policy: Arc<AddressPolicy>,
+    /// Rung where this process has published something.
+    pub wake: Arc<Notify>,
     /// Password hashes that run at once: each takes a core for tens of milliseconds.
     pub hashing: Arc<Semaphore>,
     pub throttle: Throttle,
@@ -45,6 +50,9 @@ impl State {
     pub fn forget(&self, change: &Change) {
         self.gate.invalidate(change);
         self.tokens.invalidate(change);
+        if *change == Change::Delivery {
+            self.wake.notify_one();
+        }
     }
 
     /// Whether somebody listens for the changes that other processes make.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Context, Stop};
+use super::{Context, Stop, is_over};
 use crate::domain::Result;
 use crate::domain::retry::Jitter;
 use crate::services::dispatch::{self, Claim, Settlement};
@@ -24,7 +24,7 @@ pub struct Done {
 
 /// Claims and sends until told to stop. Returns at once then: what is in flight goes on by itself.
 pub async fn run(context: Context, slots: Arc<Semaphore>, has_more: Arc<AtomicBool>, done: UnboundedSender<Done>, mut stop: Stop) {
-    while !*stop.borrow() {
+    while !is_over(&stop) {
         let has_failed = match round(&context, &slots, &has_more, &done).await {
             Ok(()) => false,
             Err(error) => {

@@ -74,14 +74,20 @@ impl Listener {
     }
 
     /// Blocks until both threads have ended; a thread that hangs on a dead connection is left behind.
-    pub fn stop(self) {
+    pub fn stop(mut self) {
         self.line.is_over.store(true, Ordering::Release);
-        for thread in self.threads {
+        for thread in std::mem::take(&mut self.threads) {
             if self.line.is_silent() && !thread.is_finished() {
                 continue;
             }
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.line.is_over.store(true, Ordering::Release);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::deliver::Done;
-use super::{Context, Stop};
+use super::{Context, Stop, is_over};
 use crate::domain::{Error, Result};
 use crate::services::dispatch::{self, Settlement};
 use crate::store::Scope;
@@ -66,7 +66,7 @@ async fn persist(context: &Context, batch: &Arc<[Settlement]>, stop: &Stop) -> R
                 return Ok(());
             }
             Err(Error::Unavailable(source)) => {
-                let patience = if *stop.borrow() { TRIES_WHEN_STOPPING } else { TRIES };
+                let patience = if is_over(stop) { TRIES_WHEN_STOPPING } else { TRIES };
                 if patience <= tried {
                     return Err(Error::Unavailable(source));
                 }
