@@ -147,6 +147,6 @@ mod tests {
         assert_eq!(refused(r#"{"name": 7}"#), (422, "name".into()));
         assert_eq!(refused(r#"{"name": "a", "role": "x"}"#), (422, "role".into()));
         assert_eq!(refused(r#"{"name": "a", "events": ["x", 7]}"#), (422, "events[1]".into()));
-        assert_eq!(refused("[]"), (422, "name".into()));
+        assert_eq!(refused("[]"), (422, "body".into()));
     }
 }
