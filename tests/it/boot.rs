@@ -1,3 +1,8 @@
 //! Starting up: settings, the private Postgres, the command line.
 
+mod command;
+mod commands;
 mod embedded;
+mod flags;
+mod refusals;
+mod serving;

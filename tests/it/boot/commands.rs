@@ -1,0 +1,79 @@
+//! The commands of the operator: what they print, and how they end.
+
+use super::command::Gatepost;
+use crate::support::database::Database;
+
+const PASSWORD: &str = "correct horse battery staple\n";
+
+#[test]
+fn a_house_is_furnished_from_the_command_line() {
+    let database = Database::clone_template();
+    let gatepost = Gatepost::on(&database);
+
+    let tenant = gatepost.run(&["tenants", "create", "--name", "Acme Corp", "--json"]).ok().json();
+    assert_eq!((tenant["id"].clone(), tenant["slug"].clone()), (1.into(), "acme-corp".into()));
+    let user = ["users", "create", "--email", "Ada@Example.com", "--operator", "--password-stdin", "--json"];
+    assert_eq!(gatepost.run_with(&user, PASSWORD).ok().json()["email"], "ada@example.com");
+    gatepost.run(&["members", "add", "--user", "ada@example.com", "--tenant", "acme-corp", "--role", "owner"]).ok();
+
+    let token = ["tokens", "create", "--user", "ada@example.com", "--tenant", "acme-corp", "--name", "ci", "--scopes", "*"];
+    let ran = gatepost.run(&token).ok();
+    assert!(ran.line().starts_with("gpat_") && ran.line().len() == 76, "the token alone: {ran:?}");
+    let instance = ["tokens", "create", "--user", "ada@example.com", "--name", "all", "--scopes", "keys:read,keys:write"];
+    assert!(gatepost.run(&instance).ok().line().starts_with("gpat_"));
+
+    let key = ["keys", "create", "--tenant", "acme-corp", "--name", "Production", "--scopes", "orders:read"];
+    let secret = gatepost.run(&key).ok().line().to_owned();
+    let valid = gatepost.run_with(&["keys", "verify", "--json"], &secret).ok().json();
+    assert_eq!((valid["valid"].clone(), valid["key"]["name"].clone()), (true.into(), "Production".into()));
+    let lacking = gatepost.run_with(&["keys", "verify", "--scopes", "orders:write"], &secret);
+    assert_eq!((lacking.code, lacking.stdout.contains("INSUFFICIENT_SCOPE")), (1, true), "{lacking:?}");
+    assert_eq!(gatepost.run(&["keys", "verify", "sk_nonsense"]).code, 1);
+
+    let event = ["events", "publish", "--tenant", "acme-corp", "--type", "order.created", "--data", "{\"id\": 1}", "--json"];
+    assert!(gatepost.run(&event).ok().json()["id"].as_str().unwrap().starts_with("evt_"));
+}
+
+#[test]
+fn what_can_t_be_done_is_said_in_one_line() {
+    let database = Database::clone_template();
+    let gatepost = Gatepost::on(&database);
+    gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
+    gatepost.run(&["tenants", "create", "--name", "Acme"]).assert_failed(1, &["slug", "taken"]);
+    gatepost.run(&["keys", "create", "--tenant", "nobody", "--name", "x"]).assert_failed(1, &["no such tenant"]);
+    let user = ["users", "create", "--email", "ada@example.com", "--password-stdin"];
+    gatepost.run_with(&user, "short\n").assert_failed(1, &["password", "15"]);
+    gatepost.run_with(&user, "").assert_failed(1, &["stdin"]);
+    gatepost.run_with(&user, PASSWORD).ok();
+    let token = ["tokens", "create", "--user", "ada@example.com", "--name", "x", "--scopes", "*"];
+    gatepost.run(&token).assert_failed(1, &["operator"]);
+    let event = ["events", "publish", "--tenant", "acme", "--type", "order.created", "--data", "{oops"];
+    gatepost.run(&event).assert_failed(1, &["data", "JSON"]);
+}
+
+#[test]
+fn a_wrong_command_ends_with_2_and_says_how_it_goes() {
+    let gatepost = Gatepost::new(&[]);
+    let wrong: [&[&str]; 5] = [
+        &[],
+        &["frobnicate"],
+        &["users", "create", "--email", "a@b.c"],
+        &["members", "add", "--user", "a@b.c", "--tenant", "x", "--role", "king"],
+        &["serve", "--api-key-pepper", "no secrets on command lines"],
+    ];
+    for arguments in wrong {
+        let ran = gatepost.run(arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.stderr.contains("--help"), "{ran:?}");
+    }
+}
+
+#[test]
+fn an_empty_database_is_migrated_once() {
+    let database = Database::empty();
+    let gatepost = Gatepost::on(&database);
+    let report = gatepost.run(&["doctor"]);
+    assert!(report.stdout.contains("the next start runs the migrations"), "{report:?}");
+    assert!(!gatepost.run(&["migrate", "--json"]).ok().json()["ran"].as_array().unwrap().is_empty());
+    assert!(gatepost.run(&["migrate"]).ok().line().starts_with("Nothing to do"));
+}

@@ -1,0 +1,98 @@
+//! `gatepost serve` from the first line it prints to its end.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::command::Gatepost;
+use crate::support::database::Database;
+
+/// A started server, and what it has printed until it listened.
+struct Served {
+    child: Child,
+    base: String,
+    printed: String,
+}
+
+impl Served {
+    fn start(gatepost: &Gatepost) -> Self {
+        let mut child = gatepost.start(&["serve", "--bind", "127.0.0.1:0"]);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut printed = String::new();
+        // The last line of the greeting is the link, or the address to open.
+        while !printed.contains("/setup?token=") && !printed.contains("Open ") {
+            let line = lines.next().unwrap_or_else(|| panic!("it ended after {printed}")).unwrap();
+            printed.push_str(&line);
+            printed.push('\n');
+        }
+        let base = printed.split("listens on ").nth(1).unwrap().lines().next().unwrap().to_owned();
+        Self { child, base, printed }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.id().try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// Ends it as systemd would, and returns how it ended.
+    fn stop(mut self) -> i32 {
+        self.signal(Signal::TERM);
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+
+    fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().unwrap();
+    }
+}
+
+async fn status(url: &str) -> u16 {
+    reqwest::get(url).await.unwrap().status().as_u16()
+}
+
+fn data_dir() -> (tempfile::TempDir, PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let data_dir = folder.path().join("data");
+    (folder, data_dir)
+}
+
+fn is_running(data_dir: &Path) -> bool {
+    data_dir.join("postgres/postmaster.pid").exists()
+}
+
+#[actix_web::test]
+async fn a_first_start_offers_the_setup_link_and_a_signal_ends_it() {
+    let database = Database::clone_template();
+    let served = Served::start(&Gatepost::on(&database));
+    assert!(served.printed.contains("at DATABASE_URL"), "{}", served.printed);
+    let link = served.printed.lines().last().unwrap().trim().to_owned();
+    assert!(link.starts_with(&format!("{}/setup?token=", served.base)), "{link}");
+    assert_eq!(status(&link).await, 200);
+    assert_eq!(status(&format!("{}/healthz", served.base)).await, 200);
+    assert_eq!(status(&format!("{}/readyz", served.base)).await, 200);
+    assert_eq!(served.stop(), 0);
+}
+
+#[actix_web::test]
+async fn a_private_postgres_starts_with_the_server_ends_with_it_and_survives_a_kill() {
+    let (_folder, data_dir) = data_dir();
+    let gatepost = Gatepost::in_dir(&data_dir);
+    let first = Served::start(&gatepost);
+    assert!(first.printed.contains("private PostgreSQL") && first.printed.contains("DATABASE_URL"), "{}", first.printed);
+    gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
+    first.kill();
+    assert!(is_running(&data_dir), "a kill leaves the database to the next start");
+
+    let begun = Instant::now();
+    let second = Served::start(&gatepost);
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    gatepost.run(&["tenants", "create", "--name", "Acme"]).assert_failed(1, &["slug"]);
+    assert!(is_running(&data_dir), "a command leaves a database that is in use alone");
+    assert_eq!(status(&format!("{}/readyz", second.base)).await, 200);
+    assert_eq!(second.stop(), 0);
+    assert!(!is_running(&data_dir), "the last user has stopped it");
+}
