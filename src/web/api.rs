@@ -6,6 +6,8 @@ use super::routes::{Door, Entry, delete, get, patch, post};
 
 pub mod api_keys;
 pub mod body;
+pub mod deliveries;
+pub mod events;
 pub mod health;
 pub mod list;
 pub mod protected;
@@ -14,6 +16,8 @@ pub mod tokens;
 pub mod usage;
 pub mod users;
 pub mod verification;
+pub mod webhook_logs;
+pub mod webhooks;
 
 /// The routes for programs. A literal segment comes before a parameter in its place.
 pub fn routes() -> Vec<Entry> {
@@ -21,6 +25,14 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Open, "/healthz", || to(health::alive)),
         get(Door::Open, "/readyz", || to(health::ready)),
         get(Door::Open, "/metrics", || to(health::metrics)),
+        get(Door::Api, "/api/deliveries", || to(deliveries::index)),
+        get(Door::Api, "/api/deliveries/{id}", || to(deliveries::show)),
+        post(Door::Api, "/api/deliveries/{id}/cancellation", || to(deliveries::cancel)),
+        post(Door::Api, "/api/deliveries/{id}/redelivery", || to(deliveries::redeliver)),
+        get(Door::ApiOrKey, "/api/events", || to(events::index)),
+        post(Door::ApiOrKey, "/api/events", || to(events::create)),
+        post(Door::ApiOrKey, "/api/events/batch", || to(events::create_batch)),
+        get(Door::ApiOrKey, "/api/events/{id}", || to(events::show)),
         get(Door::Api, "/api/keys", || to(api_keys::index)),
         post(Door::Api, "/api/keys", || to(api_keys::create)),
         get(Door::Api, "/api/keys/count", || to(api_keys::count)),
@@ -52,6 +64,19 @@ pub fn routes() -> Vec<Entry> {
         post(Door::Api, "/api/users", || to(users::create)),
         get(Door::Api, "/api/users/{id}", || to(users::show)),
         patch(Door::Api, "/api/users/{id}", || to(users::update)),
+        get(Door::Api, "/api/webhook-logs", || to(webhook_logs::index)),
+        get(Door::Api, "/api/webhook-logs/{id}", || to(webhook_logs::show)),
+        get(Door::Api, "/api/webhooks", || to(webhooks::index)),
+        post(Door::Api, "/api/webhooks", || to(webhooks::create)),
+        get(Door::Api, "/api/webhooks/{id}", || to(webhooks::show)),
+        patch(Door::Api, "/api/webhooks/{id}", || to(webhooks::update)),
+        delete(Door::Api, "/api/webhooks/{id}", || to(webhooks::destroy)),
+        post(Door::Api, "/api/webhooks/{id}/activation", || to(webhooks::activate)),
+        post(Door::Api, "/api/webhooks/{id}/deactivation", || to(webhooks::deactivate)),
+        get(Door::Api, "/api/webhooks/{id}/deliveries", || to(deliveries::index_of_webhook)),
+        get(Door::Api, "/api/webhooks/{id}/secret", || to(webhooks::reveal_secret)),
+        post(Door::Api, "/api/webhooks/{id}/secret-rotation", || to(webhooks::rotate_secret)),
+        post(Door::Api, "/api/webhooks/{id}/test", || to(webhooks::test)),
         get(Door::Key, "/protected/", || to(protected::show)),
         get(Door::Key, "/protected", || to(protected::show)),
         get(Door::Open, "/static/{path:.*}", || to(super::assets::show)),

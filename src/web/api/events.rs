@@ -1,0 +1,187 @@
+//! `/api/events`: publishing, and finding what was published.
+
+use actix_web::http::header::LOCATION;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::body::raw;
+use super::deliveries::DeliveryBody;
+use super::list::{List, paging};
+use crate::domain::{Error, EventId, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
+use crate::model::Event;
+use crate::services::events::{self, EventDetail, EventFilter, NewEvent};
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::bearer::{Bearer, TenantAsk};
+use crate::web::gated::{EventsRead, EventsWrite, TokenOrKey};
+use crate::web::json::{Json, LARGE_BODY_LIMIT, Query};
+use crate::web::problem::Answer;
+use crate::web::state::State;
+
+const MOST_AT_ONCE: usize = 100;
+
+/// An event as the API shows it, its payload as the text that was published.
+#[derive(Debug, Serialize)]
+pub struct EventBody {
+    id: EventId,
+    tenant_id: TenantId,
+    #[serde(rename = "type")]
+    kind: String,
+    data: Box<RawValue>,
+    created_at: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliveries: Option<Vec<DeliveryBody>>,
+}
+
+impl EventBody {
+    pub fn new(row: Event) -> Result<Self> {
+        Ok(Self {
+            id: row.id,
+            tenant_id: row.tenant_id,
+            kind: row.kind,
+            data: RawValue::from_string(row.payload).map_err(Error::bug)?,
+            created_at: row.created_at,
+            deliveries: None,
+        })
+    }
+
+    fn with_deliveries(detail: EventDetail) -> Result<Self> {
+        let deliveries = detail.deliveries.into_iter().map(DeliveryBody::from).collect();
+        Ok(Self { deliveries: Some(deliveries), ..Self::new(detail.event)? })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    offset: Option<i64>,
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    #[serde(rename = "type", alias = "event")]
+    kind: Option<String>,
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+}
+
+pub async fn index(state: Data<State>, who: TokenOrKey<EventsRead>, Query(query): Query<IndexQuery>) -> Answer {
+    let ask = TenantAsk::new(query.tenant_id, query.tenant);
+    let scope = match &who {
+        TokenOrKey::Token(bearer) => bearer.reach(&ask, Permission::ReadEvents).await?,
+        TokenOrKey::Key(_) => Scope::Tenant(who.actor(&ask).await?.tenant),
+    };
+    let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
+    let kind = query.kind.map(|kind| kind.replace('\0', "\u{fffd}"));
+    let filter = EventFilter { kind, api_key: None, since: query.since, until: query.until };
+    let page = state.api.read(scope, move |conn| events::list(conn, scope, &filter, &paging)).await?;
+    let cursor = page.older;
+    let data = page.rows.into_iter().map(EventBody::new).collect::<Result<Vec<_>>>()?;
+    Ok(HttpResponse::Ok().json(List { data, next_cursor: cursor.map(crate::domain::page::cursor), total: None }))
+}
+
+pub async fn show(state: Data<State>, who: TokenOrKey<EventsRead>, id: Path<String>) -> Answer {
+    let id: EventId = id.parse().map_err(|_| Error::NotFound(Noun::Event))?;
+    let actor = match &who {
+        TokenOrKey::Token(bearer) => event_actor(bearer, id).await?,
+        TokenOrKey::Key(keyed) => keyed.actor.clone(),
+    };
+    let scope = Scope::Tenant(actor.tenant);
+    let detail = state.api.read(scope, move |conn| events::find(conn, &actor, id)).await?;
+    Ok(HttpResponse::Ok().json(EventBody::with_deliveries(detail)?))
+}
+
+async fn event_actor(bearer: &Bearer, id: EventId) -> Result<crate::domain::Actor> {
+    bearer.actor_for(Noun::Event, move |conn| events::tenant_of(conn, id)).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishBody {
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    #[serde(rename = "type", alias = "event")]
+    kind: Option<String>,
+    #[serde(default, alias = "payload", deserialize_with = "raw")]
+    data: Option<Box<RawValue>>,
+    idempotency_key: Option<String>,
+}
+
+/// Takes an event: once this is answered, it is in the database together with its deliveries.
+pub async fn create(
+    state: Data<State>,
+    who: TokenOrKey<EventsWrite>,
+    request: HttpRequest,
+    Json(body): Json<PublishBody, LARGE_BODY_LIMIT>,
+) -> Answer {
+    let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant)).await?;
+    let header = request.headers().get("idempotency-key").map(|value| value.to_str().unwrap_or_default());
+    let key = body.idempotency_key.as_deref().or(header);
+    let ask = NewEvent::parse(body.kind.as_deref(), body.data.as_deref().map(RawValue::get), key)?;
+    let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
+    let published = state.api.tx(scope, move |conn| events::publish(conn, &actor, &ask, now)).await?;
+    state.forget(&Change::Delivery);
+    let mut answer = HttpResponse::Accepted();
+    answer.insert_header((LOCATION, format!("/api/events/{}", published.id)));
+    if published.is_replay {
+        answer.insert_header(("Idempotent-Replayed", "true"));
+    }
+    Ok(answer.json(published))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchItem {
+    #[serde(rename = "type", alias = "event")]
+    kind: Option<String>,
+    #[serde(default, alias = "payload", deserialize_with = "raw")]
+    data: Option<Box<RawValue>>,
+    idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchBody {
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    events: Vec<BatchItem>,
+}
+
+/// Takes up to a hundred events: all of them or none.
+pub async fn create_batch(state: Data<State>, who: TokenOrKey<EventsWrite>, Json(body): Json<BatchBody, LARGE_BODY_LIMIT>) -> Answer {
+    let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant)).await?;
+    let asks = parse_batch(&body.events)?;
+    let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
+    let publish = move |conn: &mut PgConnection| {
+        asks.iter().map(|ask| events::publish(conn, &actor, ask, now)).collect::<Result<Vec<_>>>()
+    };
+    let published = state.api.tx(scope, publish).await?;
+    state.forget(&Change::Delivery);
+    Ok(HttpResponse::Accepted().json(json!({"data": published})))
+}
+
+/// Every item that does not fit is named: `events[2].type`.
+fn parse_batch(items: &[BatchItem]) -> Result<Vec<NewEvent>> {
+    if !(1..=MOST_AT_ONCE).contains(&items.len()) {
+        return Err(Error::field("events", Rejection::new("range", "must be 1 to 100 events")));
+    }
+    let mut errors = FieldErrors::default();
+    let mut asks = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let data = item.data.as_deref().map(RawValue::get);
+        match NewEvent::parse(item.kind.as_deref(), data, item.idempotency_key.as_deref()) {
+            Ok(ask) => asks.push(ask),
+            Err(Error::Invalid(inner)) => {
+                let named = inner.iter().map(|error| (format!("events[{index}].{}", error.field), error));
+                named.for_each(|(field, error)| errors.add(field, Rejection::new(error.code, error.detail.clone())));
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    if errors.is_empty() { Ok(asks) } else { Err(errors.into()) }
+}

@@ -1,0 +1,103 @@
+//! `/api/webhook-logs`: the attempts of deliveries, to be read only.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::list::{List, paging};
+use crate::domain::delivery::ErrorKind;
+use crate::domain::{AttemptId, DeliveryId, Error, Noun, Permission, Result, TenantId, WebhookId};
+use crate::services::deliveries::{self, AttemptFilter, Logged};
+use crate::store::Scope;
+use crate::web::bearer::{Bearer, TenantAsk};
+use crate::web::json::Query;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+
+/// Characters of an answer's body that a list shows.
+const SHOWN_IN_LISTS: usize = 1_000;
+
+#[derive(Debug, Serialize)]
+pub struct AttemptBody {
+    id: AttemptId,
+    delivery_id: DeliveryId,
+    webhook_id: WebhookId,
+    event: String,
+    payload: Box<RawValue>,
+    attempt: i64,
+    url: String,
+    request_headers: Option<Value>,
+    response_status: Option<i16>,
+    response_headers: Option<Value>,
+    response_body: Option<String>,
+    duration_ms: Option<i64>,
+    success: bool,
+    error_kind: Option<ErrorKind>,
+    error: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl AttemptBody {
+    /// With all that was kept of the answer's body.
+    pub fn whole((row, payload): Logged) -> Result<Self> {
+        Ok(Self {
+            id: row.id,
+            delivery_id: row.delivery_id,
+            webhook_id: row.webhook_id,
+            event: row.event_type,
+            payload: RawValue::from_string(payload).map_err(Error::bug)?,
+            attempt: row.number,
+            url: row.request_url,
+            request_headers: row.request_headers,
+            response_status: row.response_status,
+            response_headers: row.response_headers,
+            response_body: row.response_body,
+            duration_ms: row.duration_ms,
+            success: row.success,
+            error_kind: row.error_kind,
+            error: row.error,
+            created_at: row.created_at,
+        })
+    }
+
+    fn in_a_list(row: Logged) -> Result<Self> {
+        let mut body = Self::whole(row)?;
+        body.response_body = body.response_body.map(|text| text.chars().take(SHOWN_IN_LISTS).collect());
+        Ok(body)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    offset: Option<i64>,
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    webhook_id: Option<WebhookId>,
+    delivery_id: Option<DeliveryId>,
+    success: Option<bool>,
+}
+
+pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
+    let ask = TenantAsk::new(query.tenant_id, query.tenant);
+    let scope = bearer.reach(&ask, Permission::ReadEvents).await?;
+    let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
+    let filter = AttemptFilter { webhook: query.webhook_id, delivery: query.delivery_id, success: query.success };
+    let page = state.api.read(scope, move |conn| deliveries::attempts(conn, scope, &filter, &paging)).await?;
+    let cursor = page.older;
+    let data = page.rows.into_iter().map(AttemptBody::in_a_list).collect::<Result<Vec<_>>>()?;
+    Ok(HttpResponse::Ok().json(List { data, next_cursor: cursor.map(crate::domain::page::cursor), total: None }))
+}
+
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let id: AttemptId = id.parse().map_err(|_| Error::NotFound(Noun::Attempt))?;
+    let actor = bearer.actor_for(Noun::Attempt, move |conn| deliveries::tenant_of_attempt(conn, id)).await?;
+    let scope = Scope::Tenant(actor.tenant);
+    let found = state.api.read(scope, move |conn| deliveries::find_attempt(conn, &actor, id)).await?;
+    Ok(HttpResponse::Ok().json(AttemptBody::whole(found)?))
+}

@@ -1,0 +1,293 @@
+//! `/api/webhooks`: registering endpoints, changing and pausing them, their secrets and test events.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, LOCATION};
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::PgConnection;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::body::raw;
+use super::list::{List, paging};
+use crate::domain::webhook::{PayloadFormat, SignatureStyle, WebhookState};
+use crate::domain::{Actor, Error, Noun, Permission, Rejection, Result, TenantId, UserId, WebhookId};
+use crate::model::Webhook;
+use crate::services::webhooks::{self, Subscribed, WebhookFields, WebhookFilter};
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::bearer::{Bearer, TenantAsk};
+use crate::web::json::{Json, Query};
+use crate::web::problem::Answer;
+use crate::web::state::State;
+
+/// A webhook as the API shows it; the secret stands in the answers that make or reveal one, and nowhere else.
+#[derive(Debug, Serialize)]
+pub struct WebhookBody {
+    id: WebhookId,
+    tenant_id: TenantId,
+    user_id: Option<UserId>,
+    name: String,
+    url: String,
+    events: Vec<String>,
+    is_active: bool,
+    state: WebhookState,
+    payload_format: PayloadFormat,
+    signature_style: SignatureStyle,
+    timeout_seconds: i64,
+    max_in_flight: i64,
+    rate_per_second: Option<i64>,
+    headers: Value,
+    disabled_reason: Option<String>,
+    failing_since: Option<DateTime<Utc>>,
+    last_success_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Webhook> for WebhookBody {
+    fn from(row: Webhook) -> Self {
+        Self {
+            state: row.state(),
+            id: row.id,
+            tenant_id: row.tenant_id,
+            user_id: row.user_id,
+            name: row.name,
+            url: row.url,
+            events: row.events,
+            is_active: row.is_active,
+            payload_format: row.payload_format,
+            signature_style: row.signature_style,
+            timeout_seconds: row.timeout_seconds,
+            max_in_flight: row.max_in_flight,
+            rate_per_second: None,
+            headers: row.headers,
+            disabled_reason: row.disabled_reason,
+            failing_since: row.failing_since,
+            last_success_at: row.last_success_at,
+            secret: None,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+impl From<Subscribed> for WebhookBody {
+    fn from(made: Subscribed) -> Self {
+        Self { secret: Some(made.secret.reveal().to_owned()), ..Self::from(made.webhook) }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    offset: Option<i64>,
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    #[serde(alias = "search", alias = "query", alias = "name")]
+    q: Option<String>,
+    state: Option<WebhookState>,
+}
+
+pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
+    let ask = TenantAsk::new(query.tenant_id, query.tenant);
+    let scope = bearer.reach(&ask, Permission::ReadWebhooks).await?;
+    let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
+    // Postgres knows no text with a NUL in it, so nothing can match.
+    let text = query.q.map(|text| text.trim().replace('\0', "\u{fffd}")).filter(|text| !text.is_empty());
+    let filter = WebhookFilter { text, state: query.state };
+    let page = state.api.read(scope, move |conn| webhooks::list(conn, scope, &filter, &paging)).await?;
+    Ok(HttpResponse::Ok().json(List::new(page.map(WebhookBody::from))))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBody {
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    name: Option<String>,
+    url: Option<String>,
+    events: Option<Vec<String>>,
+    secret: Option<String>,
+    is_active: Option<bool>,
+    payload_format: Option<String>,
+    signature_style: Option<String>,
+    timeout_seconds: Option<i64>,
+    max_in_flight: Option<i64>,
+    headers: Option<BTreeMap<String, String>>,
+}
+
+impl From<CreateBody> for WebhookFields {
+    fn from(body: CreateBody) -> Self {
+        Self {
+            name: body.name,
+            url: body.url,
+            events: body.events,
+            is_active: body.is_active,
+            payload_format: body.payload_format,
+            signature_style: body.signature_style,
+            timeout_seconds: body.timeout_seconds,
+            max_in_flight: body.max_in_flight,
+            headers: body.headers,
+            secret: body.secret,
+        }
+    }
+}
+
+pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateBody>) -> Answer {
+    let now = state.clock.now();
+    let actor = bearer.actor(&TenantAsk::new(body.tenant_id, body.tenant.clone())).await?;
+    let (vault, policy, ask) = (state.vault.clone(), state.policy.clone(), WebhookFields::from(body));
+    let scope = Scope::Tenant(actor.tenant);
+    let subscribe = move |conn: &mut _| webhooks::subscribe(conn, &vault, &policy, &actor, &ask, now);
+    let made = state.api.tx(scope, subscribe).await?;
+    let place = format!("/api/webhooks/{}", made.webhook.id);
+    Ok(HttpResponse::Created()
+        .insert_header((LOCATION, place))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(WebhookBody::from(made)))
+}
+
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let id = parse_id(&id)?;
+    let actor = actor(&bearer, id).await?;
+    let scope = Scope::Tenant(actor.tenant);
+    let webhook = state.api.read(scope, move |conn| webhooks::find(conn, &actor, id)).await?;
+    Ok(HttpResponse::Ok().json(WebhookBody::from(webhook)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateBody {
+    name: Option<String>,
+    url: Option<String>,
+    events: Option<Vec<String>>,
+    is_active: Option<bool>,
+    payload_format: Option<String>,
+    signature_style: Option<String>,
+    timeout_seconds: Option<i64>,
+    max_in_flight: Option<i64>,
+    headers: Option<BTreeMap<String, String>>,
+}
+
+impl From<UpdateBody> for WebhookFields {
+    fn from(body: UpdateBody) -> Self {
+        Self {
+            name: body.name,
+            url: body.url,
+            events: body.events,
+            is_active: body.is_active,
+            payload_format: body.payload_format,
+            signature_style: body.signature_style,
+            timeout_seconds: body.timeout_seconds,
+            max_in_flight: body.max_in_flight,
+            headers: body.headers,
+            secret: None,
+        }
+    }
+}
+
+pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<UpdateBody>) -> Answer {
+    let (id, now, policy) = (parse_id(&id)?, state.clock.now(), state.policy.clone());
+    let ask = WebhookFields::from(body);
+    let change = move |conn: &mut PgConnection, actor: &Actor| webhooks::update(conn, &policy, actor, id, &ask, now);
+    let webhook = changed(&state, &bearer, id, change).await?;
+    Ok(HttpResponse::Ok().json(WebhookBody::from(webhook)))
+}
+
+pub async fn activate(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let (id, now) = (parse_id(&id)?, state.clock.now());
+    let webhook = changed(&state, &bearer, id, move |conn, actor| webhooks::activate(conn, actor, id, now)).await?;
+    Ok(HttpResponse::Ok().json(WebhookBody::from(webhook)))
+}
+
+pub async fn deactivate(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let (id, now) = (parse_id(&id)?, state.clock.now());
+    let webhook = changed(&state, &bearer, id, move |conn, actor| webhooks::deactivate(conn, actor, id, now)).await?;
+    Ok(HttpResponse::Ok().json(WebhookBody::from(webhook)))
+}
+
+pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let (id, now) = (parse_id(&id)?, state.clock.now());
+    changed(&state, &bearer, id, move |conn, actor| webhooks::delete(conn, actor, id, now)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The newest signing secret; looking at it is noted in the audit log.
+pub async fn reveal_secret(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let (id, now, vault) = (parse_id(&id)?, state.clock.now(), state.vault.clone());
+    let reveal = move |conn: &mut PgConnection, actor: &Actor| webhooks::reveal_secret(conn, &vault, actor, id, now);
+    let secret = changed(&state, &bearer, id, reveal).await?;
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({"id": id, "secret": secret.reveal()})))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotationBody {
+    /// How long the old secret signs along: 24 hours by default.
+    overlap_seconds: Option<i64>,
+    secret: Option<String>,
+}
+
+pub async fn rotate_secret(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<RotationBody>) -> Answer {
+    let (id, now, vault) = (parse_id(&id)?, state.clock.now(), state.vault.clone());
+    let out_of_range = || Error::field("overlap_seconds", Rejection::new("range", "must be from 0 to 604800 seconds (7 days)"));
+    let overlap = match body.overlap_seconds {
+        Some(seconds) => TimeDelta::try_seconds(seconds).ok_or_else(out_of_range)?,
+        None => webhooks::DEFAULT_OVERLAP,
+    };
+    let brought = body.secret;
+    let rotate = move |conn: &mut PgConnection, actor: &Actor| {
+        webhooks::rotate_secret(conn, &vault, actor, id, overlap, brought.as_deref(), now)
+    };
+    let made = changed(&state, &bearer, id, rotate).await?;
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(WebhookBody::from(made)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestBody {
+    #[serde(rename = "type", alias = "event")]
+    kind: Option<String>,
+    #[serde(default, alias = "payload", deserialize_with = "raw")]
+    data: Option<Box<RawValue>>,
+}
+
+/// Sends a test event to this webhook alone.
+pub async fn test(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<TestBody>) -> Answer {
+    let (id, now) = (parse_id(&id)?, state.clock.now());
+    let send = move |conn: &mut PgConnection, actor: &Actor| {
+        let payload = body.data.as_deref().map(RawValue::get);
+        webhooks::send_test(conn, actor, id, body.kind.as_deref(), payload, now)
+    };
+    let published = changed(&state, &bearer, id, send).await?;
+    Ok(HttpResponse::Accepted().json(published))
+}
+
+/// Changes a webhook, and wakes the delivery worker, who may have something to do now.
+async fn changed<T, F>(state: &State, bearer: &Bearer, id: WebhookId, change: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut PgConnection, &Actor) -> Result<T> + Send + 'static,
+{
+    let actor = actor(bearer, id).await?;
+    let changed = state.api.tx(Scope::Tenant(actor.tenant), move |conn| change(conn, &actor)).await?;
+    state.forget(&Change::Delivery);
+    Ok(changed)
+}
+
+pub(super) async fn actor(bearer: &Bearer, id: WebhookId) -> Result<Actor> {
+    bearer.actor_for(Noun::Webhook, move |conn| webhooks::tenant_of(conn, id)).await
+}
+
+/// Something that is no id names no webhook.
+pub(super) fn parse_id(text: &str) -> Result<WebhookId> {
+    text.parse().map_err(|_| Error::NotFound(Noun::Webhook))
+}
