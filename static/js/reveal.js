@@ -6,10 +6,15 @@ if (box) {
   const done = box.querySelector("[data-reveal-done]");
   const warn = (event) => { event.preventDefault(); };
   const settle = () => {
-    done.toggleAttribute("disabled", !saved.checked);
+    done.setAttribute("aria-disabled", String(!saved.checked));
     window[saved.checked ? "removeEventListener" : "addEventListener"]("beforeunload", warn);
   };
   saved.addEventListener("change", settle);
+  done.addEventListener("click", (event) => {
+    if (saved.checked) return;
+    event.preventDefault();
+    saved.focus();
+  });
   settle();
 
   const download = box.querySelector("[data-reveal-download]");
@@ -27,8 +32,8 @@ if (box) {
 
   // The back-forward cache must not bring the secret back.
   window.addEventListener("pagehide", () => {
-    for (const input of box.querySelectorAll("input[readonly]")) { input.value = ""; input.removeAttribute("value"); }
-    for (const code of document.querySelectorAll("[data-secret]")) code.textContent = "";
+    for (const input of box.querySelectorAll("[readonly]")) { input.value = ""; input.defaultValue = ""; }
+    for (const code of document.querySelectorAll(".code code")) code.textContent = "";
     for (const holder of box.querySelectorAll("[data-reveal-download], [data-copy]")) {
       delete holder.dataset.revealDownload;
       delete holder.dataset.copy;

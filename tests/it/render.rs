@@ -4,6 +4,7 @@ mod samples;
 
 use std::collections::BTreeSet;
 
+use gatepost::web::routes;
 use scraper::{Html, Selector};
 
 use samples::{Kind, all};
@@ -55,6 +56,25 @@ fn every_field_has_a_label_and_every_id_is_one() {
 }
 
 #[test]
+fn every_link_leads_to_a_route() {
+    let routes = routes::all();
+    for (name, html) in rendered() {
+        let page = Html::parse_document(&html);
+        let links = select(&page, "a[href^='/']").into_iter().map(|a| ("GET", a.value().attr("href").unwrap()));
+        let forms = select(&page, "form[action^='/']").into_iter();
+        let forms = forms.map(|form| match form.value().attr("method") {
+            Some("post") => ("POST", form.value().attr("action").unwrap()),
+            _ => ("GET", form.value().attr("action").unwrap()),
+        });
+        for (method, target) in links.chain(forms).filter(|(_, target)| *target != "/docs") {
+            let path = target.split(['?', '#']).next().unwrap();
+            let is_known = routes.iter().any(|entry| entry.method.as_str() == method && fits(&entry.path, path));
+            assert!(is_known, "{name}: no route for {method} {path}");
+        }
+    }
+}
+
+#[test]
 fn posts_carry_the_form_token() {
     for (name, html) in rendered() {
         let page = Html::parse_document(&html);
@@ -63,6 +83,12 @@ fn posts_carry_the_form_token() {
             assert!(token.is_some_and(|token| token.value().attr("value") == Some("csrf-token")), "{name}: {}", form.html());
         }
     }
+}
+
+/// Whether a path is one that the pattern stands for: `/keys/{id}`.
+fn fits(pattern: &str, path: &str) -> bool {
+    let (pattern, path): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
+    pattern.len() == path.len() && pattern.iter().zip(&path).all(|(want, is)| want == is || want.starts_with('{'))
 }
 
 fn rendered() -> Vec<(String, String)> {

@@ -1,3 +1,199 @@
-//! Being written.
+//! The pages about access tokens: somebody's own credentials for the JSON API.
 
 pub mod view;
+
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::api_keys::acts::Confirmed;
+use super::api_keys::secretive;
+use super::paging::Place;
+use super::{base, confirmations, page, see_other, unprocessable};
+use crate::domain::access_token::{NewToken, SCOPES, TokenDraft};
+use crate::domain::{AccessTokenId, Actor, Error, FieldErrors, Rejection, Result};
+use crate::model::AccessToken;
+use crate::services::access_tokens::{self, MintedToken};
+use crate::services::once::{Once, once};
+use crate::services::{Operator, random_token};
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::auth::SignedIn;
+use crate::web::flash::Flash;
+use crate::web::forms::CheckedForm;
+use crate::web::json::Query;
+use crate::web::problem::Answer;
+use crate::web::shell::Shell;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Ask, Badge, Choice, Pager, Snippet, When};
+use view::{Created, Index, New, Row, TokenForm};
+
+const ROWS: i64 = 50;
+const EXPIRIES: [(&str, &str); 5] =
+    [("30", "In 30 days"), ("90", "In 90 days"), ("180", "In 180 days"), ("365", "In a year"), ("never", "Never")];
+
+pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Place>) -> Answer {
+    let (actor, paging, now) = (who.actor, asked.paging::<AccessTokenId>(ROWS), state.clock.now());
+    let list = move |conn: &mut _| access_tokens::list(conn, &actor, &paging);
+    let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), list).await?;
+    page(&Index {
+        pager: Pager::new(urls::TOKENS, &[], &found),
+        rows: found.rows.into_iter().map(|token| row(token, &who.shell.csrf, now)).collect(),
+        shell: who.shell,
+    })
+}
+
+fn row(token: AccessToken, csrf: &str, now: DateTime<Utc>) -> Row {
+    let state = match (token.revoked_at, token.expires_at) {
+        (Some(_), _) => "revoked",
+        (None, Some(at)) if at <= now => "expired",
+        _ => "active",
+    };
+    Row {
+        revoke: ask(&token, csrf),
+        is_live: token.is_live(now),
+        state: Badge::state(state),
+        reach: if token.tenant_id.is_some() { "This tenant" } else { "Whole instance" },
+        last_used: When::maybe(token.last_used_at, now),
+        expires: When::maybe(token.expires_at, now),
+        id: token.id.0,
+        name: token.name,
+        hint: token.hint,
+        scopes: token.scopes,
+    }
+}
+
+fn ask(token: &AccessToken, csrf: &str) -> Ask {
+    let says = "Programs that use it are refused from now on, for good.";
+    Ask::new(format!("revoke-token-{}", token.id), format!("Revoke {}?", token.name), says).posts(
+        "Revoke token",
+        urls::token_act(token.id, "revocation"),
+        csrf,
+        urls::TOKENS,
+    )
+}
+
+pub async fn new(who: SignedIn) -> Answer {
+    let form =
+        TokenForm { nonce: random_token()?, expiry: "90".into(), reach: "tenant".into(), ..TokenForm::default() };
+    page(&new_view(who.shell, form, FieldErrors::default()))
+}
+
+fn new_view(shell: Shell, form: TokenForm, errors: FieldErrors) -> New {
+    let scopes = SCOPES.iter().filter(|scope| **scope != "*");
+    let scopes = scopes.map(|scope| Choice {
+        is_chosen: form.scopes.iter().any(|asked| asked == scope),
+        ..Choice::new(*scope, "", "")
+    });
+    let reaches = [
+        ("tenant", "This tenant", "Sees and changes this tenant alone."),
+        ("instance", "The whole instance", "Names a tenant with each call."),
+    ];
+    let reaches = reaches.into_iter().filter(|_| shell.is_operator);
+    New {
+        scopes: scopes.collect(),
+        reaches: reaches.map(|(value, label, help)| Choice::new(value, label, &form.reach).help(help)).collect(),
+        expiries: Choice::list(&EXPIRIES, &form.expiry),
+        shell,
+        form,
+        errors,
+    }
+}
+
+impl TokenForm {
+    fn draft(&self, actor: &Actor, now: DateTime<Utc>) -> Result<TokenDraft> {
+        let expires_at = match self.expiry.as_str() {
+            "never" => None,
+            days => {
+                let days: Option<i64> = days.parse().ok().filter(|days| (1..=3_650).contains(days));
+                let refused = || Error::field("expiry", Rejection::new("choice", "Choose when it expires."));
+                Some(now + TimeDelta::days(days.ok_or_else(refused)?))
+            }
+        };
+        Ok(TokenDraft {
+            name: Some(self.name.clone()),
+            tenant: (self.reach != "instance").then_some(actor.tenant),
+            scopes: Some(self.scopes.clone()).filter(|scopes| !scopes.is_empty()),
+            expires_at,
+        })
+    }
+}
+
+/// Shows the token straight from the POST; sent again, the form makes no second one.
+pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<TokenForm>) -> Answer {
+    let now = state.clock.now();
+    let minted = match form.draft(&who.actor, now).and_then(|draft| NewToken::parse(draft, now)) {
+        Ok(ask) => mint(&state, who.actor, form.nonce.clone(), ask, now).await,
+        Err(error) => Err(error),
+    };
+    match minted {
+        Ok(Once::First(minted)) => page(&created(who.shell, minted, &base(&state))).map(secretive),
+        Ok(Once::Again(_)) => {
+            let said = "This form made its token already, and it was shown then: once. If it got lost, revoke it and make another.";
+            see_other(&who.session, urls::TOKENS, Flash::good(said))
+        }
+        Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, form, errors)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn mint(
+    state: &State,
+    actor: Actor,
+    nonce: String,
+    ask: NewToken,
+    now: DateTime<Utc>,
+) -> Result<Once<MintedToken>> {
+    let hasher = state.hasher.clone();
+    let is_for_instance = ask.tenant.is_none();
+    let scope = if is_for_instance { Scope::Instance } else { Scope::Tenant(actor.tenant) };
+    let mint = move |conn: &mut _| {
+        let work = |conn: &mut _| match (is_for_instance, actor.user) {
+            (true, Some(user)) if actor.is_operator => {
+                access_tokens::mint_for(conn, &operator(&actor), &hasher, user, ask, now)
+            }
+            (true, _) => Err(Error::forbidden("only an operator can have a token for the whole instance")),
+            (false, _) => access_tokens::mint(conn, &actor, &hasher, ask, now),
+        };
+        once(conn, actor.tenant, ("page:/tokens", &nonce), now, work, |minted| minted.token.id.to_string())
+    };
+    state.pages.tx(scope, mint).await
+}
+
+fn operator(actor: &Actor) -> Operator {
+    Operator {
+        user: actor.user,
+        via: actor.via,
+        label: actor.label.clone(),
+        ip: actor.ip,
+        request_id: actor.request_id.clone(),
+    }
+}
+
+fn created(shell: Shell, minted: MintedToken, base: &str) -> Created {
+    let secret = minted.secret.reveal_once();
+    let curl = format!("curl {base}/api/keys \\\n  -H \"Authorization: Bearer {secret}\"");
+    Created {
+        shell,
+        name: minted.token.name,
+        dotenv: format!("GATEPOST_TOKEN={secret}\n"),
+        secret,
+        snippets: vec![Snippet::new("curl", curl)],
+    }
+}
+
+pub async fn ask_revoke(state: Data<State>, who: SignedIn, id: Path<AccessTokenId>) -> Answer {
+    let (actor, id) = (who.actor, *id);
+    let find = move |conn: &mut _| access_tokens::find(conn, &actor, id);
+    let token = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
+    let ask = ask(&token, &who.shell.csrf);
+    page(&confirmations::New::new(who.shell, ask))
+}
+
+pub async fn revoke(state: Data<State>, who: SignedIn, id: Path<AccessTokenId>, _: CheckedForm<Confirmed>) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let act = move |conn: &mut _| access_tokens::revoke(conn, &actor, id, now);
+    let token = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    state.forget(&Change::Access);
+    see_other(&who.session, urls::TOKENS, Flash::good(format!("{} is revoked.", token.name)))
+}

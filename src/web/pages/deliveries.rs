@@ -1,3 +1,135 @@
-//! Being written.
+//! The pages about deliveries: the log, and the timeline of one.
 
+pub mod show;
 pub mod view;
+
+use actix_web::web::{Data, Path};
+use diesel::pg::PgConnection;
+use serde::Deserialize;
+
+use super::api_keys::acts::Confirmed;
+use super::paging::Place;
+use super::{confirmations, page, see_other};
+use crate::domain::delivery::DeliveryState;
+use crate::domain::page::Paging;
+use crate::domain::{DeliveryId, Permission, Result, TenantId, WebhookId};
+use crate::services::deliveries::{self, DeliveryFilter};
+use crate::services::webhooks::{self, WebhookFilter};
+use crate::store::Scope;
+use crate::web::auth::SignedIn;
+use crate::web::flash::Flash;
+use crate::web::forms::{CheckedForm, Nothing};
+use crate::web::json::Query;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Choice, Pager, filter, text};
+use show::Names;
+use view::Index;
+
+const ROWS: i64 = 50;
+
+/// What the list's URL may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    #[serde(rename = "type")]
+    kind: String,
+    state: String,
+    webhook: String,
+    event: String,
+    #[serde(flatten)]
+    place: Place,
+}
+
+impl Listing {
+    fn filter(&self) -> DeliveryFilter {
+        DeliveryFilter {
+            webhook: self.webhook.parse().ok(),
+            event: self.event.parse().ok(),
+            state: self.state.parse().ok(),
+            kind: Some(self.kind.trim().to_owned()).filter(|kind| !kind.is_empty()),
+            ..DeliveryFilter::default()
+        }
+    }
+
+    fn parameters(&self) -> [(&'static str, &str); 4] {
+        [("type", self.kind.trim()), ("state", &self.state), ("webhook", &self.webhook), ("event", &self.event)]
+    }
+}
+
+/// What this tenant's webhooks are called: the newest hundred.
+pub fn names(conn: &mut PgConnection, tenant: TenantId) -> Result<Names> {
+    let size = crate::domain::page::PageSize::new(crate::domain::page::PageSize::MAX).unwrap_or_default();
+    let paging = Paging { size, ..Paging::default() };
+    let found = webhooks::list(conn, Scope::Tenant(tenant), &WebhookFilter::default(), &paging)?;
+    Ok(found.rows.into_iter().map(|webhook| (webhook.id, webhook.name)).collect())
+}
+
+pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+    who.actor.must(Permission::ReadEvents)?;
+    let (filter, paging, now) = (asked.filter(), asked.place.paging::<DeliveryId>(ROWS), state.clock.now());
+    let tenant = who.shell.tenant.id;
+    let list = move |conn: &mut _| {
+        Ok((deliveries::list(conn, Scope::Tenant(tenant), &filter, &paging)?, names(conn, tenant)?))
+    };
+    let (found, names) = state.pages.read(Scope::Tenant(tenant), list).await?;
+    let set = asked.parameters();
+    let shown = |name: &str, value: &str| {
+        let named =
+            value.parse::<WebhookId>().ok().filter(|_| name == "webhook").and_then(|id| names.get(&id).cloned());
+        (text::label(name), named.unwrap_or_else(|| value.to_owned()))
+    };
+    page(&Index {
+        pager: Pager::new(urls::DELIVERIES, &set, &found),
+        chips: filter::chips(urls::DELIVERIES, &set, shown),
+        states: states(&asked.state),
+        webhooks: choices(&names, &asked.webhook),
+        rows: found.rows.into_iter().map(|delivery| show::row(delivery, &names, now)).collect(),
+        kind: asked.kind,
+        event_id: asked.event,
+        shell: who.shell,
+    })
+}
+
+fn states(chosen: &str) -> Vec<Choice> {
+    let states =
+        DeliveryState::ALL.iter().map(|state| Choice::new(state.as_str(), text::capitalized(state.as_str()), chosen));
+    std::iter::once(Choice::new("", "Any", chosen)).chain(states).collect()
+}
+
+fn choices(names: &Names, chosen: &str) -> Vec<Choice> {
+    let webhooks = names.iter().rev().map(|(id, name)| Choice::new(id.to_string(), name.clone(), chosen));
+    std::iter::once(Choice::new("", "Any", chosen)).chain(webhooks).collect()
+}
+
+pub async fn show(state: Data<State>, who: SignedIn, id: Path<DeliveryId>) -> Answer {
+    let (actor, id) = (who.actor, *id);
+    let detail = state.pages.read(Scope::Tenant(actor.tenant), move |conn| deliveries::find(conn, &actor, id)).await?;
+    page(&show::show(detail, who.shell, state.clock.now()))
+}
+
+pub async fn redeliver(state: Data<State>, who: SignedIn, id: Path<DeliveryId>, _: CheckedForm<Nothing>) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let act = move |conn: &mut _| deliveries::redeliver(conn, &actor, id, now);
+    state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    see_other(
+        &who.session,
+        urls::delivery(id),
+        Flash::good("It is being sent again. Reload this page to see the attempt."),
+    )
+}
+
+pub async fn ask_cancel(state: Data<State>, who: SignedIn, id: Path<DeliveryId>) -> Answer {
+    let (actor, id) = (who.actor, *id);
+    let detail = state.pages.read(Scope::Tenant(actor.tenant), move |conn| deliveries::find(conn, &actor, id)).await?;
+    let ask = show::ask_cancel(&detail.delivery, &who.shell.csrf);
+    page(&confirmations::New::new(who.shell, ask))
+}
+
+pub async fn cancel(state: Data<State>, who: SignedIn, id: Path<DeliveryId>, _: CheckedForm<Confirmed>) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let act = move |conn: &mut _| deliveries::cancel(conn, &actor, id, now);
+    state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    see_other(&who.session, urls::delivery(id), Flash::good("The delivery is cancelled."))
+}

@@ -1,3 +1,141 @@
-//! Being written.
+//! The overview: how things are, what needs attention, and what to do first.
 
 pub mod view;
+
+use actix_web::web::Data;
+use chrono::{DateTime, Utc};
+
+use super::api_keys::Asked;
+use super::deliveries::{names, show::row};
+use super::page;
+use super::spans::Stretch;
+use crate::domain::delivery::DeliveryState;
+use crate::domain::page::{PageSize, Paging};
+use crate::domain::usage::Outcome;
+use crate::services::deliveries::DeliveryFilter;
+use crate::services::figures::Overview;
+use crate::services::usage::UsageReport;
+use crate::services::{deliveries, figures, usage};
+use crate::store::Scope;
+use crate::store::figures::{Standing, StateRow};
+use crate::web::auth::SignedIn;
+use crate::web::json::Query;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Badge, Tone, When, text};
+use view::{Attention, Index, Stat, Step};
+
+const FAILURES: i64 = 5;
+
+pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>) -> Answer {
+    let (actor, now, stretch) = (who.actor, state.clock.now(), Stretch::named(&asked.range));
+    let tenant = actor.tenant;
+    let read = move |conn: &mut _| {
+        let scope = Scope::Tenant(tenant);
+        let failed = DeliveryFilter { state: Some(DeliveryState::Failed), ..DeliveryFilter::default() };
+        let few = Paging { size: PageSize::new(FAILURES).unwrap_or_default(), ..Paging::default() };
+        Ok((
+            figures::overview(conn, &actor, now)?,
+            usage::of_tenant(conn, scope, stretch.span(now))?,
+            figures::deliveries(conn, &actor, None, stretch.since(now), stretch.step_seconds())?,
+            deliveries::list(conn, scope, &failed, &few)?.rows,
+            names(conn, tenant)?,
+        ))
+    };
+    let (overview, report, tally, failures, names) = state.pages.read(Scope::Tenant(tenant), read).await?;
+    page(&Index {
+        ranges: stretch.choices(urls::OVERVIEW),
+        stats: stats(&overview.standing, &report, &tally),
+        verifications: stretch.usage_chart("verifications", &report, now),
+        deliveries: stretch.deliveries_chart("deliveries", &tally, now),
+        attention: attention(&overview, now),
+        failures: failures.into_iter().map(|delivery| row(delivery, &names, now)).collect(),
+        steps: steps(&overview.standing),
+        shell: who.shell,
+    })
+}
+
+/// Of the stretch of time that is shown.
+fn stats(standing: &Standing, report: &UsageReport, tally: &[StateRow]) -> Vec<Stat> {
+    let valid: i64 = report.buckets.iter().filter_map(|bucket| bucket.by_outcome.get(&Outcome::Valid)).sum();
+    let of = |wanted: &[&str]| {
+        tally.iter().filter(|row| wanted.contains(&row.state.as_str())).map(|row| row.total).sum::<i64>()
+    };
+    let (waiting, failed) = (of(&["pending", "retrying"]), of(&["failed"]));
+    let stat = |label, value: String, note: String, href| Stat { label, value, note, href };
+    vec![
+        stat("Verifications", text::grouped(report.total), String::new(), "/usage"),
+        stat(
+            "Valid",
+            text::share(valid, report.total),
+            format!("{} refused", text::grouped(report.total - valid)),
+            "/usage",
+        ),
+        stat(
+            "Delivered",
+            text::grouped(of(&["delivered"])),
+            format!("{} waiting", text::grouped(waiting)),
+            "/deliveries",
+        ),
+        stat("Failed", text::grouped(failed), String::new(), "/deliveries?state=failed"),
+        stat("Active keys", text::grouped(standing.active_keys), String::new(), "/keys?state=active"),
+        stat(
+            "Failing webhooks",
+            text::grouped(standing.troubled_webhooks),
+            format!("of {}", text::grouped(standing.webhooks)),
+            "/webhooks",
+        ),
+    ]
+}
+
+fn attention(overview: &Overview, now: DateTime<Utc>) -> Vec<Attention> {
+    let troubled = overview.troubled.iter().map(|webhook| {
+        let (state, text) = match (&webhook.disabled_reason, webhook.failing_since) {
+            (Some(reason), _) if !webhook.is_active => {
+                ("disabled", format!("{} was switched off: {reason}", webhook.name))
+            }
+            (_, Some(since)) => ("failing", format!("{} began to fail {}", webhook.name, When::new(since, now).text)),
+            _ => ("failing", format!("{} fails", webhook.name)),
+        };
+        Attention { state: Badge::state(state), text, href: urls::webhook(webhook.id) }
+    });
+    let expiring = overview.expiring.iter().map(|key| Attention {
+        state: Badge::new(Tone::Warn, "clock", "Expiring"),
+        text: format!("{} expires {}", key.name, When::new(key.at, now).text),
+        href: format!("{}/{}", urls::KEYS, key.id),
+    });
+    let idle = overview.idle.iter().map(|key| Attention {
+        state: Badge::new(Tone::Idle, "minus", "Unused"),
+        text: format!("{} has not been used for 30 days", key.name),
+        href: format!("{}/{}", urls::KEYS, key.id),
+    });
+    troubled.chain(expiring).chain(idle).collect()
+}
+
+/// What a new tenant does first; nothing once all of it is done.
+fn steps(standing: &Standing) -> Vec<Step> {
+    let done = [0 < standing.keys_ever, 0 < standing.webhooks, 0 < standing.events_ever];
+    if done.iter().all(|is_done| *is_done) {
+        return Vec::new();
+    }
+    let [key, webhook, event] = done;
+    let step = |title, text, href, verb, is_done| Step { title, text, href, verb, is_done };
+    vec![
+        step("Make a key", "One for each program that calls your API.", urls::NEW_KEY, "New key", key),
+        step(
+            "Add a webhook",
+            "A URL of a customer's that gets your events.",
+            urls::NEW_WEBHOOK,
+            "New webhook",
+            webhook,
+        ),
+        step(
+            "Publish an event",
+            "Watch it arrive, signed, in the deliveries.",
+            urls::NEW_EVENT,
+            "Publish event",
+            event,
+        ),
+    ]
+}

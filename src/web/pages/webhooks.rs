@@ -1,3 +1,210 @@
-//! Being written.
+//! The pages about webhooks: the list, the form, and a webhook's own.
 
+pub mod acts;
+pub mod form;
+pub mod show;
+pub mod snippets;
 pub mod view;
+
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use serde::Deserialize;
+
+use super::paging::Place;
+use super::spans::Stretch;
+use super::{page, see_other, unprocessable};
+use crate::domain::address::AddressPolicy;
+use crate::domain::page::{PageSize, Paging};
+use crate::domain::{Actor, Error, FieldErrors, Permission, Result, WebhookId};
+use crate::model::{Delivery, Webhook};
+use crate::services::deliveries::DeliveryFilter;
+use crate::services::once::{Once, once};
+use crate::services::webhooks::{self, WebhookFilter, WebhookStats};
+use crate::services::{deliveries, figures};
+use crate::store::Scope;
+use crate::store::figures::StateRow;
+use crate::web::auth::SignedIn;
+use crate::web::flash::Flash;
+use crate::web::forms::CheckedForm;
+use crate::web::json::Query;
+use crate::web::problem::{Answer, Fail};
+use crate::web::shell::Shell;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Pager, filter};
+use view::{Edit, Index, New, Show, WebhookForm};
+
+const ROWS: i64 = 25;
+const LATEST: i64 = 8;
+
+/// What the list's URL may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    q: String,
+    #[serde(flatten)]
+    place: Place,
+}
+
+pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+    who.actor.must(Permission::ReadWebhooks)?;
+    let text = asked.q.trim().to_owned();
+    let wanted = WebhookFilter { text: Some(text.clone()).filter(|text| !text.is_empty()), ..WebhookFilter::default() };
+    let (paging, now) = (asked.place.paging::<WebhookId>(ROWS), state.clock.now());
+    let (actor, scope) = (who.actor, Scope::Tenant(who.shell.tenant.id));
+    let list = move |conn: &mut _| {
+        let page = webhooks::list(conn, scope, &wanted, &paging)?;
+        let ids: Vec<_> = page.rows.iter().map(|webhook| webhook.id).collect();
+        let hours = figures::hours_of_webhooks(conn, &actor, &ids, now)?;
+        Ok((page, hours, webhooks::stats(conn, scope, &ids, now)?))
+    };
+    let (found, hours, stats) = state.pages.read(scope, list).await?;
+    let set = [("q", text.as_str())];
+    let of = |id: WebhookId| stats.iter().find(|stats| stats.webhook_id == id);
+    page(&Index {
+        pager: Pager::new(urls::WEBHOOKS, &set, &found),
+        chips: filter::chips(urls::WEBHOOKS, &set, |_, value| ("Search".to_owned(), value.to_owned())),
+        rows: found
+            .rows
+            .into_iter()
+            .map(|hook| {
+                let id = hook.id;
+                show::row(hook, &hours, of(id), now)
+            })
+            .collect(),
+        search: text,
+        shell: who.shell,
+    })
+}
+
+pub async fn new(who: SignedIn) -> Answer {
+    who.actor.must(Permission::WriteWebhooks)?;
+    page(&new_view(who.shell, WebhookForm::fresh()?, FieldErrors::default()))
+}
+
+fn new_view(shell: Shell, form: WebhookForm, errors: FieldErrors) -> New {
+    const FOLDED: [&str; 5] = ["payload_format", "signature_style", "secret", "timeout_seconds", "max_in_flight"];
+    let is_detailed = form.is_detailed() || FOLDED.iter().any(|field| errors.of(field).is_some());
+    New { shell, fields: form.fields(), form, errors, is_detailed }
+}
+
+/// Which addresses webhooks of this instance may have.
+fn policy(state: &State) -> AddressPolicy {
+    let settings = &state.settings;
+    AddressPolicy {
+        private_networks: settings.allow_private_networks.clone(),
+        allow_http: settings.allow_http_webhooks,
+    }
+}
+
+/// Sent again, the form makes no second webhook: it leads to the first.
+pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<WebhookForm>) -> Answer {
+    let made = match form.ask() {
+        Ok(ask) => {
+            let (actor, vault, policy, now) = (who.actor, state.vault.clone(), policy(&state), state.clock.now());
+            let nonce = form.nonce.clone();
+            let make = move |conn: &mut _| {
+                let work = |conn: &mut _| webhooks::subscribe(conn, &vault, &policy, &actor, &ask, now);
+                once(conn, actor.tenant, ("page:/webhooks", &nonce), now, work, |made| made.webhook.id.to_string())
+            };
+            state.pages.tx(Scope::Tenant(who.shell.tenant.id), make).await
+        }
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(Once::First(made)) => {
+            let said = format!("{} is ready. Reveal its signing secret, then send a test event.", made.webhook.name);
+            see_other(&who.session, urls::webhook(made.webhook.id), Flash::good(said))
+        }
+        Ok(Once::Again(id)) => {
+            let said = Flash::good("This form made this webhook already.");
+            see_other(&who.session, format!("{}/{id}", urls::WEBHOOKS), said)
+        }
+        // A secret that somebody brought is not sent back to them.
+        Err(Error::Invalid(errors)) => {
+            unprocessable(&new_view(who.shell, WebhookForm { secret: String::new(), ..form }, errors))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A webhook with everything that its page tells.
+pub struct Found {
+    webhook: Webhook,
+    stats: Option<WebhookStats>,
+    tally: Vec<StateRow>,
+    deliveries: Vec<Delivery>,
+}
+
+pub fn found(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Found> {
+    let (scope, day) = (Scope::Tenant(actor.tenant), Stretch::named("24h"));
+    let filter = DeliveryFilter { webhook: Some(id), ..DeliveryFilter::default() };
+    let latest = Paging { size: PageSize::new(LATEST).unwrap_or_default(), ..Paging::default() };
+    Ok(Found {
+        webhook: webhooks::find(conn, actor, id)?,
+        stats: webhooks::stats(conn, scope, &[id], now)?.pop(),
+        tally: figures::deliveries(conn, actor, Some(id), day.since(now), day.step_seconds())?,
+        deliveries: deliveries::list(conn, scope, &filter, &latest)?.rows,
+    })
+}
+
+pub fn detail(
+    shell: Shell,
+    found: Found,
+    now: DateTime<Utc>,
+    secret: Option<String>,
+    test_type: String,
+    errors: FieldErrors,
+) -> Show {
+    let Found { webhook, stats, tally, deliveries } = found;
+    let test_type = if test_type.is_empty() && errors.is_empty() { "webhook.test".to_owned() } else { test_type };
+    show::show(webhook, show::Context { shell, stats, tally, deliveries, now, secret, test_type, errors })
+}
+
+pub async fn show(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let find = move |conn: &mut _| found(conn, &actor, id, now);
+    let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
+    page(&detail(who.shell, found, now, None, String::new(), FieldErrors::default()))
+}
+
+pub async fn edit(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
+    let webhook = editable(&state, &who, *id).await?;
+    page(&edit_view(who.shell, &webhook, WebhookForm::of(&webhook), FieldErrors::default()))
+}
+
+pub async fn update(
+    state: Data<State>,
+    who: SignedIn,
+    id: Path<WebhookId>,
+    CheckedForm(form): CheckedForm<WebhookForm>,
+) -> Answer {
+    let before = editable(&state, &who, *id).await?;
+    let changed = match form.ask() {
+        Ok(ask) => {
+            let (actor, policy, id, now) = (who.actor, policy(&state), before.id, state.clock.now());
+            let change = move |conn: &mut _| webhooks::update(conn, &policy, &actor, id, &ask, now);
+            state.pages.tx(Scope::Tenant(who.shell.tenant.id), change).await
+        }
+        Err(error) => Err(error),
+    };
+    match changed {
+        Ok(webhook) => {
+            see_other(&who.session, urls::webhook(webhook.id), Flash::good(format!("{} is saved.", webhook.name)))
+        }
+        Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form, errors)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The webhook, if this person may change it.
+async fn editable(state: &State, who: &SignedIn, id: WebhookId) -> Result<Webhook, Fail> {
+    who.actor.must(Permission::WriteWebhooks)?;
+    let actor = who.actor.clone();
+    Ok(state.pages.read(Scope::Tenant(actor.tenant), move |conn| webhooks::find(conn, &actor, id)).await?)
+}
+
+fn edit_view(shell: Shell, webhook: &Webhook, form: WebhookForm, errors: FieldErrors) -> Edit {
+    Edit { shell, id: webhook.id.0, name: webhook.name.clone(), fields: form.fields(), form, errors }
+}

@@ -512,6 +512,7 @@ fn show_delivery(kind: Kind) -> String {
         event_id: "evt_01h2xcejqtf2nbrexx3vqjhp41".into(),
         webhook_id: 3,
         webhook: t(kind, "Order notifications"),
+        is_webhook_there: kind != Kind::Empty,
         url: t(kind, "https://hooks.example.com/webhooks/orders"),
         created: ago(40),
         finished: None,

@@ -41,6 +41,7 @@ pub struct Show {
     pub event_id: String,
     pub webhook_id: i64,
     pub webhook: String,
+    pub is_webhook_there: bool,
     pub url: String,
     pub created: When,
     pub finished: Option<When>,

@@ -1,0 +1,133 @@
+//! Rows of deliveries as their pages show them.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::view::{Moment, Row, Show};
+use crate::domain::WebhookId;
+use crate::domain::delivery::DeliveryState;
+use crate::model::{Attempt, Delivery};
+use crate::services::deliveries::DeliveryDetail;
+use crate::web::shell::Shell;
+use crate::web::urls;
+use crate::web::view::{Ask, Badge, Snippet, When, text};
+
+/// What webhooks are called, for rows that only have their ids.
+pub type Names = BTreeMap<WebhookId, String>;
+
+pub fn row(delivery: Delivery, names: &Names, now: DateTime<Utc>) -> Row {
+    let was_tried = delivery.last_status.is_some() || delivery.last_error.is_some();
+    Row {
+        id: delivery.id.to_string(),
+        webhook: names.get(&delivery.webhook_id).cloned().unwrap_or_else(|| format!("Webhook {}", delivery.webhook_id)),
+        state: Badge::state(delivery.state.as_str()),
+        status: was_tried.then(|| Badge::response(delivery.last_status)),
+        attempts: format!("{} of {}", delivery.attempts_made, delivery.attempts_max),
+        next: next(&delivery, now),
+        created: When::new(delivery.created_at, now),
+        kind: delivery.event_type,
+        webhook_id: delivery.webhook_id.0,
+    }
+}
+
+fn next(delivery: &Delivery, now: DateTime<Utc>) -> Option<When> {
+    if delivery.state.is_final() { None } else { When::maybe(delivery.next_attempt_at, now) }
+}
+
+pub fn show(detail: DeliveryDetail, shell: Shell, now: DateTime<Utc>) -> Show {
+    let DeliveryDetail { delivery, attempts, event, webhook } = detail;
+    let last = attempts.last();
+    let may_act = shell.may_publish();
+    let is_sendable = webhook.as_ref().is_some_and(|webhook| webhook.is_active);
+    Show {
+        state: Badge::state(delivery.state.as_str()),
+        webhook: webhook
+            .as_ref()
+            .map_or_else(|| format!("webhook {}", delivery.webhook_id), |webhook| webhook.name.clone()),
+        is_webhook_there: webhook.is_some(),
+        url: last.map(|attempt| attempt.request_url.clone()).or(webhook.map(|webhook| webhook.url)).unwrap_or_default(),
+        created: When::new(delivery.created_at, now),
+        finished: When::maybe(delivery.finished_at, now),
+        attempts: format!("{} of {}", delivery.attempts_made, delivery.attempts_max),
+        next: next(&delivery, now),
+        curl: last.map(|attempt| vec![Snippet::new("curl", curl(attempt, &event.payload))]).unwrap_or_default(),
+        may_redeliver: may_act && is_sendable && delivery.state != DeliveryState::Pending,
+        may_cancel: may_act && !delivery.state.is_final(),
+        cancel: ask_cancel(&delivery, &shell.csrf),
+        moments: attempts.iter().rev().enumerate().map(|(index, attempt)| moment(attempt, index == 0, now)).collect(),
+        payload: text::pretty(&event.payload),
+        id: delivery.id.to_string(),
+        event_id: delivery.event_id.to_string(),
+        webhook_id: delivery.webhook_id.0,
+        kind: delivery.event_type,
+        shell,
+    }
+}
+
+pub fn ask_cancel(delivery: &Delivery, csrf: &str) -> Ask {
+    let says = "No further attempt is made. What the receiver has got already stays with it.";
+    Ask::new("cancel-delivery", format!("Cancel the delivery of {}?", delivery.event_type), says).posts(
+        "Cancel delivery",
+        urls::delivery_act(delivery.id, "cancellation"),
+        csrf,
+        urls::delivery(delivery.id),
+    )
+}
+
+fn moment(attempt: &Attempt, is_last: bool, now: DateTime<Utc>) -> Moment {
+    let is_open = attempt.finished_at.is_none();
+    let (tone, icon) = match (is_open, attempt.success) {
+        (true, _) => ("info", "clock"),
+        (false, true) => ("good", "check"),
+        (false, false) => ("bad", "cross"),
+    };
+    let body = attempt.response_body.clone().unwrap_or_default();
+    Moment {
+        number: attempt.number,
+        tone,
+        icon,
+        status: if is_open { Badge::state("pending") } else { Badge::response(attempt.response_status) },
+        note: note(attempt),
+        at: When::new(attempt.created_at, now),
+        duration: attempt.duration_ms.map(text::millis).unwrap_or_default(),
+        address: attempt.remote_address.clone().unwrap_or_default(),
+        url: attempt.request_url.clone(),
+        request_headers: headers(attempt.request_headers.as_ref()),
+        response_headers: headers(attempt.response_headers.as_ref()),
+        response_size: text::bytes(body.len()),
+        response_body: text::pretty(&body),
+        is_last,
+    }
+}
+
+fn note(attempt: &Attempt) -> String {
+    match (&attempt.error_kind, &attempt.error) {
+        (Some(kind), Some(error)) => format!("{}: {error}", text::capitalized(&kind.as_str().replace('_', " "))),
+        (None, Some(error)) => text::sentence(error),
+        _ => String::new(),
+    }
+}
+
+/// An object of texts, or of lists of texts, as pairs.
+fn headers(value: Option<&Value>) -> Vec<(String, String)> {
+    let Some(Value::Object(fields)) = value else { return Vec::new() };
+    let print = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Array(texts) => texts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    };
+    fields.iter().map(|(name, value)| (name.clone(), print(value))).collect()
+}
+
+/// The same request as a command. Its signature is that of the attempt, so that a receiver accepts it only for a while.
+fn curl(attempt: &Attempt, payload: &str) -> String {
+    let quote = |text: &str| text.replace('\'', "'\\''");
+    let mut command = format!("curl -X POST '{}'", quote(&attempt.request_url));
+    for (name, value) in headers(attempt.request_headers.as_ref()) {
+        command.push_str(&format!(" \\\n  -H '{}: {}'", quote(&name), quote(&value)));
+    }
+    command.push_str(&format!(" \\\n  --data-raw '{}'", quote(payload)));
+    command
+}

@@ -1,0 +1,106 @@
+//! The form for a webhook, as the browser sends it and as it is shown again.
+
+use crate::domain::retry::Schedule;
+use crate::domain::{FieldErrors, Result};
+use crate::model::Webhook;
+use crate::services::random_token;
+use crate::services::webhooks::WebhookFields;
+use crate::web::pages::api_keys::form::number;
+use crate::web::view::{Choice, text};
+
+use super::view::{Fields, WebhookForm};
+
+impl WebhookForm {
+    pub fn fresh() -> Result<Self> {
+        Ok(Self {
+            nonce: random_token()?,
+            payload_format: "standard".to_owned(),
+            signature_style: "prefixed".to_owned(),
+            timeout_seconds: "30".to_owned(),
+            max_in_flight: "10".to_owned(),
+            ..Self::default()
+        })
+    }
+
+    pub fn of(webhook: &Webhook) -> Self {
+        Self {
+            name: webhook.name.clone(),
+            url: webhook.url.clone(),
+            events: webhook.events.join("\n"),
+            payload_format: webhook.payload_format.to_string(),
+            signature_style: webhook.signature_style.to_string(),
+            timeout_seconds: webhook.timeout_seconds.to_string(),
+            max_in_flight: webhook.max_in_flight.to_string(),
+            ..Self::default()
+        }
+    }
+
+    /// What is asked, or which numbers are none.
+    pub fn ask(&self) -> Result<WebhookFields> {
+        let mut errors = FieldErrors::default();
+        let timeout_seconds = errors.take("timeout_seconds", number(&self.timeout_seconds));
+        let max_in_flight = errors.take("max_in_flight", number(&self.max_in_flight));
+        if !errors.is_empty() {
+            return Err(errors.into());
+        }
+        Ok(WebhookFields {
+            name: Some(self.name.clone()),
+            url: Some(self.url.trim().to_owned()),
+            events: Some(text::items(&self.events)),
+            payload_format: Some(self.payload_format.clone()),
+            signature_style: Some(self.signature_style.clone()),
+            timeout_seconds,
+            max_in_flight,
+            secret: Some(self.secret.trim().to_owned()).filter(|secret| !secret.is_empty()),
+            ..WebhookFields::default()
+        })
+    }
+
+    pub fn fields(&self) -> Fields {
+        let format = |value, label, help: &str| Choice::new(value, label, &self.payload_format).help(help);
+        let style = |value, label, help: &str| Choice::new(value, label, &self.signature_style).help(help);
+        Fields {
+            formats: vec![
+                format("standard", "Standard", "type, timestamp and data, as Standard Webhooks has it"),
+                format("event", "Event", "event, timestamp and data"),
+                format("raw", "Raw", "the payload alone, byte for byte"),
+                format("cloudevents", "CloudEvents", "CloudEvents 1.0 as structured JSON"),
+            ],
+            styles: vec![
+                style("prefixed", "sha256=…", "the hex digest after its name"),
+                style("hex", "Bare hex", "for receivers that expect no prefix"),
+            ],
+            schedule: schedule(),
+        }
+    }
+
+    /// Whether something in the folded part differs from its default.
+    pub fn is_detailed(&self) -> bool {
+        let usual = [
+            (&self.payload_format, "standard"),
+            (&self.signature_style, "prefixed"),
+            (&self.timeout_seconds, "30"),
+            (&self.max_in_flight, "10"),
+            (&self.secret, ""),
+        ];
+        usual.iter().any(|(is, usual)| is != usual)
+    }
+}
+
+/// The retry schedule as people say it.
+fn schedule() -> String {
+    let schedule = Schedule::default();
+    let gaps: Vec<_> = schedule
+        .gaps()
+        .iter()
+        .filter(|gap| 0 < gap.num_seconds())
+        .map(|gap| text::seconds(gap.num_seconds()))
+        .collect();
+    let (last, first) = match gaps.split_last() {
+        Some((last, first)) => (last.clone(), first.join(", ")),
+        None => return "A failed request is not tried again.".to_owned(),
+    };
+    format!(
+        "A failed request is tried again after {first} and {last}: each counted from the end of the one before, give or take a fifth."
+    )
+}
