@@ -6,6 +6,7 @@ use super::routes::{Door, Entry, delete, get, patch, post};
 
 pub mod api_keys;
 pub mod body;
+pub mod data;
 pub mod deliveries;
 pub mod events;
 pub mod health;
@@ -25,6 +26,7 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Open, "/healthz", || to(health::alive)),
         get(Door::Open, "/readyz", || to(health::ready)),
         get(Door::Open, "/metrics", || to(health::metrics)),
+        get(Door::Key, "/api/data", || to(data::index)),
         get(Door::Api, "/api/deliveries", || to(deliveries::index)),
         get(Door::Api, "/api/deliveries/{id}", || to(deliveries::show)),
         post(Door::Api, "/api/deliveries/{id}/cancellation", || to(deliveries::cancel)),
