@@ -1,0 +1,201 @@
+//! The documents, held to the product: README's tour is run, its settings are compared, links and paths lead somewhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use gatepost::config::SETTINGS;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::support::TestApp;
+
+/// How long the whole tour may take: most of it is python3 starting.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The bodies of all fenced blocks with this tag.
+fn blocks(text: &str, tag: &str) -> Vec<String> {
+    let (mut found, mut open) = (Vec::new(), None::<(bool, String)>);
+    for line in text.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(rest), None) => open = Some((rest == tag, String::new())),
+            (Some(_), Some((is_wanted, body))) => {
+                if *is_wanted {
+                    found.push(body.clone());
+                }
+                open = None;
+            }
+            (None, Some((_, body))) => {
+                body.push_str(line);
+                body.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block is not closed");
+    found
+}
+
+/// The `NAME=value` words before `make run` where the tour says how to start.
+fn tour_settings(readme: &str) -> Vec<(String, String)> {
+    let start = blocks(readme, "console").into_iter().find(|block| block.contains("make run")).expect("the tour says how to start");
+    let words = start.split_whitespace().filter_map(|word| word.split_once('='));
+    words.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[actix_web::test]
+async fn the_tour_runs_as_it_stands() {
+    let readme = read("README.md");
+    let settings = tour_settings(&readme);
+    assert_eq!(settings.len(), 3, "{settings:?}");
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let app = TestApp::start_with(&settings).await;
+    let ada = app.owner("ada").await;
+    let token = app.token_of(&ada, &["*"]);
+    // Whatever the tour leaves running ends with it.
+    let script = format!("trap 'kill $(jobs -p) 2>/dev/null' EXIT\n{}", blocks(&readme, "sh").concat());
+
+    let mut command = Command::new("bash");
+    command.args(["-euo", "pipefail", "-c", &script]).env("GATEPOST", &app.base).env("TOKEN", &token);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = timeout(PATIENCE, command.output()).await.expect("the tour ends").expect("bash starts");
+
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n--- stderr ---\n{complained}");
+    for fact in [
+        "made pk_",
+        "apiKey",
+        "x-ratelimit-limit: 1000",
+        "\nVALID\nINSUFFICIENT_SCOPE\n",
+        "made webhook ",
+        "to 1 webhook\n",
+        "\"attempts\":[{",
+        "signature verified: {\"type\":\"order.created\"",
+        "{\"id\": 1001, \"total\": 49.90}",
+        "API key revoked",
+        "(401)",
+    ] {
+        assert!(said.contains(fact), "{fact:?} is missing:\n{said}\n--- stderr ---\n{complained}");
+    }
+}
+
+#[test]
+fn readme_lists_the_settings_as_they_are() {
+    let row = |cells: [String; 5]| format!("| {} |", cells.join(" | "));
+    let mut table = vec![
+        row(["environment", "flag", "`gatepost.toml`", "default", "what it does"].map(str::to_owned)),
+        "|---|---|---|---|---|".to_owned(),
+    ];
+    table.extend(SETTINGS.iter().map(|setting| {
+        let flag = setting.flag().map_or_else(|| "–".to_owned(), |flag| format!("`--{flag}`"));
+        let names = [format!("`{}`", setting.env), flag, format!("`{}`", setting.key)];
+        let [env, flag, key] = names;
+        row([env, flag, key, setting.default.to_owned(), setting.help.to_owned()])
+    }));
+    let table = table.join("\n");
+    assert!(read("README.md").contains(&table), "README.md's table of settings should read:\n{table}");
+}
+
+/// Every document of the project, with its path.
+fn documents() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                if name != "target" && name != "node_modules" && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if name.ends_with(".md") {
+                found.push((path.clone(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(4 < found.len(), "{found:?}");
+    found
+}
+
+/// The text without its fenced blocks.
+fn prose(text: &str) -> String {
+    let mut is_inside = false;
+    let mut kept = String::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            is_inside = !is_inside;
+        } else if !is_inside {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+#[test]
+fn every_relative_link_leads_to_a_file() {
+    let mut dead = Vec::new();
+    for (path, text) in documents() {
+        for rest in prose(&text).split("](").skip(1) {
+            let target = rest.split(')').next().unwrap();
+            let file = target.split('#').next().unwrap();
+            let is_elsewhere = target.contains("://") || target.starts_with("mailto:") || file.is_empty();
+            if !is_elsewhere && !path.parent().unwrap().join(file).exists() {
+                dead.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+}
+
+/// Whether a word in backticks means a place in this repository.
+fn is_place(word: &str) -> bool {
+    const FOLDERS: [&str; 9] =
+        ["src/", "tests/", "templates/", "static/", "migrations/", "docs/", "benches/", "scripts/", ".ci/"];
+    FOLDERS.iter().any(|folder| word.starts_with(folder)) && !word.contains(['<', '*', '…', ' ', '{'])
+}
+
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let mut missing = Vec::new();
+    for (path, text) in documents() {
+        for word in prose(&text).split('`').skip(1).step_by(2).filter(|word| is_place(word)) {
+            if !root().join(word).exists() {
+                missing.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// `file.rs::name` in ARCHITECTURE.md's walkthroughs: the file says the name.
+#[test]
+fn every_function_that_the_architecture_names_exists() {
+    let text = read("ARCHITECTURE.md");
+    let words: Vec<_> = prose(&text).split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let named: Vec<_> = words.iter().filter_map(|word| word.split_once(".rs::")).collect();
+    assert!(10 < named.len(), "the walkthroughs name functions as `src/….rs::name`");
+    let mut missing = Vec::new();
+    for (file, name) in named {
+        let source = read(&format!("{file}.rs"));
+        let last = name.rsplit("::").next().unwrap();
+        let is_said = ["fn ", "struct ", "enum ", "const ", "trait ", "mod "].iter().any(|kind| {
+            source.match_indices(&format!("{kind}{last}")).any(|(at, found)| {
+                !source[at + found.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+            })
+        });
+        if !is_said {
+            missing.push(format!("{file}.rs::{name}"));
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
