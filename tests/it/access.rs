@@ -1,0 +1,123 @@
+//! Who may call what: every route of the product, for every kind of caller, as one table.
+
+mod callers;
+mod rows;
+
+use std::collections::BTreeSet;
+
+use gatepost::web::routes::{self, Door};
+
+use crate::support::TestApp;
+use callers::{CALLERS, Callers};
+use rows::Rows;
+
+/// One line a route: method, path, the scope that a token or key needs, and the answer to each caller.
+///
+/// `in` is the way to the sign-in page. Ids in braces are those of fresh rows of the tenant `acme`, made by its admin;
+/// `own` ones by whoever asks. Where a tenant can be named, everybody names `acme`, whose suspended twin is `closed`.
+/// `other` is an admin elsewhere, `stranger` nobody at all. People come with a session to pages, with a token that
+/// may everything to the API. `bare` ones hold every scope but the one that is needed.
+const TABLE: &str = include_str!("access/table.txt");
+
+struct Line {
+    method: String,
+    path: String,
+    scope: String,
+    expected: Vec<String>,
+}
+
+fn lines() -> Vec<Line> {
+    let mut lines = TABLE.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    let head: Vec<_> = lines.next().unwrap().split_whitespace().skip(3).collect();
+    assert_eq!(head, CALLERS, "the table's columns");
+    let parse = |line: &str| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let line = Line {
+            method: words.next().unwrap(),
+            path: words.next().unwrap(),
+            scope: words.next().unwrap(),
+            expected: words.collect(),
+        };
+        assert_eq!(line.expected.len(), CALLERS.len(), "{} {}", line.method, line.path);
+        line
+    };
+    lines.map(parse).collect()
+}
+
+/// `/api/keys/{own-key}?tenant_id={tenant}` is the route `/api/keys/{}`.
+fn pattern(path: &str) -> String {
+    let path = path.split('?').next().unwrap();
+    let mut pattern = String::new();
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once('{') {
+        pattern.push_str(before);
+        pattern.push_str("{}");
+        rest = after.split_once('}').unwrap().1;
+    }
+    pattern + rest
+}
+
+#[test]
+fn every_route_stands_in_the_table() {
+    let named: BTreeSet<_> = lines().iter().map(|line| format!("{} {}", line.method, pattern(&line.path))).collect();
+    let routes: BTreeSet<_> = routes::all().iter().map(|entry| format!("{} {}", entry.method, pattern(&entry.path))).collect();
+    let missing: Vec<_> = routes.difference(&named).collect();
+    let gone: Vec<_> = named.difference(&routes).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "missing: {missing:#?}\nno such route: {gone:#?}");
+}
+
+fn door(line: &Line) -> Door {
+    let is_it = |entry: &routes::Entry| entry.method.as_str() == line.method && pattern(&entry.path) == pattern(&line.path);
+    routes::all().into_iter().find(is_it).unwrap_or_else(|| panic!("no route {} {}", line.method, line.path)).door
+}
+
+/// Goes through the lines of some doors, and prints each line that is answered otherwise as it should stand.
+async fn walk(is_wanted: impl Fn(Door) -> bool) {
+    let app = TestApp::start().await;
+    let callers = Callers::gather(&app).await;
+    let rows = Rows::new(&app, &callers);
+    let (mut wrong, mut leaks) = (Vec::new(), Vec::new());
+    for line in lines() {
+        let door = door(&line);
+        if !is_wanted(door) {
+            continue;
+        }
+        let mut answers = Vec::new();
+        for name in CALLERS {
+            let caller = callers.named(name, &line.scope, door, &app).await;
+            let path = rows.fill(&line.path, &caller);
+            let answer = caller.ask(&line.method, &path, rows.body(&line.method, &line.path, door)).await;
+            let is_elsewhere = ["stranger", "other", "suspended"].contains(&name);
+            if is_elsewhere && answer.body.contains(rows::MARK) {
+                leaks.push(format!("{} {} shows acme's rows to {name}", line.method, line.path));
+            }
+            let to_sign_in = answer.status == 303 && answer.header("location").starts_with("/sign-in");
+            answers.push(if to_sign_in { "in".to_owned() } else { answer.status.to_string() });
+        }
+        if answers != line.expected {
+            wrong.push(print(&line, &line.expected).replacen(&line.method, "expected", 1));
+            wrong.push(print(&line, &answers));
+        }
+    }
+    assert!(wrong.is_empty() && leaks.is_empty(), "{leaks:#?}\n{}", wrong.join("\n"));
+}
+
+fn print(line: &Line, answers: &[String]) -> String {
+    let cells: String = answers.iter().zip(CALLERS).map(|(answer, name)| format!(" {answer:<w$}", w = name.len())).collect();
+    format!("{:<6} {:<56} {:<14}{}", line.method, line.path, line.scope, cells).trim_end().to_owned()
+}
+
+#[actix_web::test]
+async fn pages_answer_to_everybody_as_the_table_says() {
+    walk(|door| door == Door::Page).await;
+}
+
+#[actix_web::test]
+async fn the_api_answers_to_everybody_as_the_table_says() {
+    walk(|door| door == Door::Api).await;
+}
+
+#[actix_web::test]
+async fn what_keys_open_and_what_is_open_answers_to_everybody_as_the_table_says() {
+    walk(|door| door != Door::Page && door != Door::Api).await;
+}

@@ -1,0 +1,162 @@
+//! Everybody who may come along: people with sessions and tokens, programs with tokens and keys.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use gatepost::domain::api_key::{KeyDraft, NewKey};
+use gatepost::domain::access_token::SCOPES;
+use gatepost::domain::{Role, TenantId, UserId};
+use gatepost::services::tenants::{self, TenantChange};
+use gatepost::services::{Operator, api_keys};
+use gatepost::web::routes::Door;
+use reqwest::Method;
+use serde_json::Value;
+
+use super::rows;
+use crate::support::{Answer, Person, TestApp};
+
+pub const CALLERS: [&str; 13] = [
+    "stranger",
+    "other",
+    "viewer",
+    "developer",
+    "admin",
+    "owner",
+    "operator",
+    "token",
+    "bare-token",
+    "instance",
+    "key",
+    "bare-key",
+    "suspended",
+];
+
+/// What a request carries beside its path.
+pub enum Body {
+    Nothing,
+    Json(Value),
+    Form(Vec<(&'static str, String)>),
+}
+
+/// Somebody at one door.
+pub struct Caller {
+    pub person: Person,
+    /// Whose rows count as their own.
+    pub user: Option<UserId>,
+}
+
+impl Caller {
+    pub async fn ask(&self, method: &str, path: &str, body: Body) -> Answer {
+        let method: Method = method.parse().unwrap();
+        match body {
+            Body::Nothing if method == Method::GET => self.person.with("accept", "text/html, application/json").get(path).await,
+            Body::Nothing => self.person.send(method, path, None).await,
+            Body::Json(value) => self.person.send(method, path, Some(("application/json", value.to_string()))).await,
+            Body::Form(fields) => {
+                let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                self.person.submit(path, &fields).await
+            }
+        }
+    }
+}
+
+pub struct Callers {
+    people: HashMap<&'static str, Person>,
+    closed: TenantId,
+    /// Credentials by caller and scope: made once each.
+    made: Mutex<HashMap<String, String>>,
+}
+
+impl Callers {
+    pub async fn gather(app: &TestApp) -> Self {
+        let (beta, closed) = (app.make_tenant("beta"), app.make_tenant("closed"));
+        let people = HashMap::from([
+            ("other", app.person("olga", beta, Role::Admin).await),
+            ("viewer", app.viewer("vera").await),
+            ("developer", app.developer("dora").await),
+            ("admin", app.admin("ada").await),
+            ("owner", app.owner("otto").await),
+            ("operator", app.operator("oscar").await),
+        ]);
+        let callers = Self { people, closed, made: Mutex::default() };
+        // Keys of a tenant are made while it may still have some.
+        for scope in SCOPES {
+            callers.key(app, "suspended", scope);
+        }
+        callers.key(app, "suspended", "-");
+        let change = TenantChange { is_active: Some(false), ..TenantChange::default() };
+        tenants::update(&mut app.conn(), &Operator::at_the_console(), closed, change, app.clock.now()).unwrap();
+        callers
+    }
+
+    pub fn user(&self, name: &str) -> UserId {
+        UserId(self.people[name].user_id)
+    }
+
+    /// The caller of this name, equipped for this door and scope.
+    pub async fn named(&self, name: &'static str, scope: &str, door: Door, app: &TestApp) -> Caller {
+        let person = match name {
+            "stranger" => app.stranger(),
+            "token" | "bare-token" | "instance" => Person::with_token(&app.base, &self.token(app, name, scope)),
+            "key" | "bare-key" | "suspended" => app.key(&self.key(app, name, scope)),
+            _ if door == Door::Page => self.people[name].clone(),
+            _ => Person::with_token(&app.base, &self.token(app, name, "-")),
+        };
+        let user = match name {
+            "token" | "bare-token" => Some(self.user("owner")),
+            "instance" => Some(self.user("operator")),
+            _ => self.people.get(name).map(|person| UserId(person.user_id)),
+        };
+        Caller { person, user }
+    }
+
+    fn token(&self, app: &TestApp, name: &str, scope: &str) -> String {
+        let make = || {
+            let scopes = scopes(scope, name == "bare-token");
+            match name {
+                "instance" => app.mint_token(self.user("operator"), None, &scopes),
+                "token" | "bare-token" => app.mint_token(self.user("owner"), Some(app.tenant), &scopes),
+                "other" => {
+                    let beta = tenants::find(&mut app.conn(), &tenants::TenantRef::Slug("beta".to_owned())).unwrap();
+                    app.mint_token(self.user(name), Some(beta.id), &scopes)
+                }
+                _ => app.mint_token(self.user(name), Some(app.tenant), &scopes),
+            }
+        };
+        self.once(name, scope, make)
+    }
+
+    fn key(&self, app: &TestApp, name: &str, scope: &str) -> String {
+        let make = || {
+            let tenant = if name == "suspended" { self.closed } else { app.tenant };
+            let scopes = match scope {
+                "-" => Vec::new(),
+                _ => scopes(scope, name == "bare-key").into_iter().map(str::to_owned).collect(),
+            };
+            let draft = KeyDraft { name: Some(format!("{name} {scope}")), scopes, ..KeyDraft::default() };
+            let ask = NewKey::parse(draft, app.clock.now()).unwrap();
+            let actor = rows::owner_of(tenant, None);
+            let hasher = &app.running().state.hasher;
+            api_keys::mint(&mut app.conn(), &actor, hasher, ask, app.clock.now()).unwrap().secret.reveal_once()
+        };
+        self.once(name, scope, make)
+    }
+
+    fn once(&self, name: &str, scope: &str, make: impl FnOnce() -> String) -> String {
+        let mut made = self.made.lock().unwrap();
+        made.entry(format!("{name} {scope}")).or_insert_with(make).clone()
+    }
+}
+
+/// Exactly this scope; or, for `bare` ones, all others. `-`: everything.
+fn scopes(scope: &str, is_bare: bool) -> Vec<&str> {
+    let is_other = |other: &&str| *other != "*" && !other.starts_with(scope.split(':').next().unwrap()) || {
+        let is_same_group = other.split(':').next() == scope.split(':').next();
+        is_same_group && *other != scope && !other.ends_with('*')
+    };
+    match (scope, is_bare) {
+        ("-", _) => vec!["*"],
+        (_, true) => SCOPES.into_iter().filter(is_other).collect(),
+        (_, false) => vec![scope],
+    }
+}

@@ -1,0 +1,210 @@
+//! The rows that the table's paths name, fresh for every request, and the bodies that go with the paths.
+
+use diesel::Connection;
+use diesel::pg::PgConnection;
+use gatepost::domain::access_token::{NewToken, TokenDraft};
+use gatepost::domain::actor::Authority;
+use gatepost::domain::api_key::{KeyDraft, NewKey};
+use gatepost::domain::page::Paging;
+use gatepost::domain::scope::ScopeSet;
+use gatepost::domain::{Actor, AttemptId, DeliveryId, Role, TenantId, UserId, Via, WebhookId};
+use gatepost::model::NewAttempt;
+use gatepost::services::events::{EventFilter, NewEvent};
+use gatepost::services::webhooks::WebhookFields;
+use gatepost::services::{Operator, access_tokens, api_keys, deliveries, events, webhooks};
+use gatepost::store::deliveries::DeliveryFilter;
+use gatepost::store::{self, Scope};
+use gatepost::web::routes::Door;
+use serde_json::{Value, json};
+
+use super::callers::{Body, Caller, Callers};
+use super::pattern;
+use crate::support::TestApp;
+
+/// In the names and payloads of all rows of `acme`: nobody elsewhere may ever see it.
+pub const MARK: &str = "for-acme-only";
+
+/// Somebody who may everything in a tenant.
+pub fn owner_of(tenant: TenantId, user: Option<UserId>) -> Actor {
+    Actor {
+        tenant,
+        user,
+        is_operator: false,
+        authority: Authority::Person { role: Role::Owner, scopes: ScopeSet::all() },
+        via: Via::Api,
+        label: "test".to_owned(),
+        ip: None,
+        request_id: None,
+    }
+}
+
+/// A webhook, an event to it, and its delivery with one attempt.
+struct Sent {
+    webhook: i64,
+    event: String,
+    delivery: DeliveryId,
+    attempt: AttemptId,
+}
+
+pub struct Rows<'a> {
+    app: &'a TestApp,
+    /// Whose rows are not the caller's own.
+    ada: UserId,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(app: &'a TestApp, callers: &Callers) -> Self {
+        Self { app, ada: callers.user("admin") }
+    }
+
+    /// Puts fresh rows' ids in the place of `{key}`, `{own-webhook}` and so on.
+    pub fn fill(&self, path: &str, caller: &Caller) -> String {
+        let Some((before, rest)) = path.split_once('{') else { return path.to_owned() };
+        let (what, after) = rest.split_once('}').unwrap();
+        let (kind, user) = match what.strip_prefix("own-") {
+            Some(kind) => (kind, caller.user.unwrap_or(self.ada)),
+            None => (what, self.ada),
+        };
+        let id = self.make(kind, &owner_of(self.app.tenant, Some(user)));
+        format!("{before}{id}{}", self.fill(after, caller))
+    }
+
+    fn make(&self, kind: &str, actor: &Actor) -> String {
+        match kind {
+            "tenant" => self.app.tenant.to_string(),
+            "user" => self.app.make_user(&unique("user"), false).to_string(),
+            "key" => self.key(actor),
+            "token" => self.token(actor),
+            "webhook" => self.sent(actor, true).webhook.to_string(),
+            "event" => self.sent(actor, true).event,
+            // What waits can be cancelled; what has ended can be sent again.
+            "waiting-delivery" => self.sent(actor, false).delivery.to_string(),
+            "delivery" => self.sent(actor, true).delivery.to_string(),
+            "attempt" => self.sent(actor, true).attempt.to_string(),
+            "file" => "css/base.css".to_owned(),
+            _ => panic!("nobody knows how to make a {kind}"),
+        }
+    }
+
+    fn key(&self, actor: &Actor) -> String {
+        let (hasher, now) = (&self.app.running().state.hasher, self.app.clock.now());
+        let ask = NewKey::parse(KeyDraft { name: Some(MARK.to_owned()), ..KeyDraft::default() }, now).unwrap();
+        api_keys::mint(&mut self.app.conn(), actor, hasher, ask, now).unwrap().key.id.to_string()
+    }
+
+    fn token(&self, actor: &Actor) -> String {
+        let (hasher, now) = (&self.app.running().state.hasher, self.app.clock.now());
+        let draft = TokenDraft { name: Some(MARK.to_owned()), tenant: Some(actor.tenant), ..TokenDraft::default() };
+        let (ask, who) = (NewToken::parse(draft, now).unwrap(), Operator::at_the_console());
+        let user = actor.user.unwrap();
+        // The other tenant's admin has no tokens in this one.
+        let user = if self.is_member(user) { user } else { self.ada };
+        access_tokens::mint_for(&mut self.app.conn(), &who, hasher, user, ask, now).unwrap().token.id.to_string()
+    }
+
+    fn is_member(&self, user: UserId) -> bool {
+        store::memberships::find(&mut self.app.conn(), self.app.tenant, user).unwrap().is_some()
+    }
+
+    /// In one transaction, so that the worker sees only how it ends: nothing of it is due.
+    fn sent(&self, actor: &Actor, is_active: bool) -> Sent {
+        self.app.conn().transaction(|conn| gatepost::domain::Result::Ok(self.send(conn, actor, is_active))).unwrap()
+    }
+
+    fn send(&self, conn: &mut PgConnection, actor: &Actor, is_active: bool) -> Sent {
+        let (state, now) = (&self.app.running().state, self.app.clock.now());
+        let kind = unique("event").replace('-', "_");
+        let fields = WebhookFields {
+            name: Some(MARK.to_owned()),
+            url: Some("http://127.0.0.1:9/hook".to_owned()),
+            events: Some(vec![kind.clone()]),
+            ..WebhookFields::default()
+        };
+        let policy = state.settings.address_policy();
+        let webhook = webhooks::subscribe(conn, &state.vault, &policy, actor, &fields, now).unwrap().webhook;
+        let data = json!({"mark": MARK}).to_string();
+        let event = events::publish(conn, actor, &NewEvent::parse(Some(&kind), Some(&data), None).unwrap(), now).unwrap();
+        let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
+        let found = deliveries::list(conn, Scope::Tenant(actor.tenant), &filter, &Paging::default()).unwrap();
+        let delivery = found.rows.first().unwrap().id;
+        if is_active {
+            deliveries::cancel(conn, actor, delivery, now).unwrap();
+        } else {
+            webhooks::deactivate(conn, actor, webhook.id, now).unwrap();
+        }
+        let attempt = NewAttempt {
+            id: AttemptId::generate(),
+            tenant_id: actor.tenant,
+            delivery_id: delivery,
+            event_id: event.id,
+            event_type: kind,
+            webhook_id: webhook.id,
+            number: 1,
+            request_url: webhook.url.clone(),
+            created_at: now,
+        };
+        let (id, WebhookId(webhook)) = (attempt.id, webhook.id);
+        store::attempts::insert(conn, &[attempt]).unwrap();
+        Sent { webhook, event: event.id.to_string(), delivery, attempt: id }
+    }
+
+    /// What would succeed, if only the caller may.
+    pub fn body(&self, method: &str, path: &str, door: Door) -> Body {
+        if method == "GET" || method == "DELETE" {
+            return Body::Nothing;
+        }
+        let path = pattern(path);
+        if door == Door::Page {
+            return Body::Form(self.form(&path));
+        }
+        // Aliases take what the routes take that they stand for.
+        let path = path.replace("/api/api-keys", "/api/keys");
+        let path = path.strip_prefix("/api-keys").map_or_else(|| path.clone(), |rest| format!("/api/keys{rest}"));
+        self.json(method, &path).map_or(Body::Nothing, Body::Json)
+    }
+
+    fn json(&self, method: &str, path: &str) -> Option<Value> {
+        let tenant = self.app.tenant;
+        Some(match (method, path) {
+            ("PATCH", "/api/tenants/{}") => json!({"name": "acme"}),
+            ("PATCH", _) => json!({"name": "another name"}),
+            (_, "/api/keys" | "/api/tokens") => json!({"name": "new", "tenant_id": tenant}),
+            (_, "/api/keys/search") => json!({"q": "x", "tenant_id": tenant}),
+            (_, "/api/keys/verification" | "/api/keys/verify") => json!({"key": "sk_nonsense", "tenant_id": tenant}),
+            (_, "/api/webhooks") => json!({"url": "http://127.0.0.1:9/hook", "events": ["never.happens"], "tenant_id": tenant}),
+            (_, "/api/events") => json!({"type": "never.wanted", "data": {}, "tenant_id": tenant}),
+            (_, "/api/tenants") => json!({"name": unique("tenant")}),
+            (_, "/api/tenants/{}/members") => {
+                json!({"user_id": self.app.make_user(&unique("member"), false).0, "role": "viewer"})
+            }
+            (_, "/api/users") => {
+                json!({"email": format!("{}@example.com", unique("new")), "password": crate::support::people::PASSWORD})
+            }
+            _ => return None,
+        })
+    }
+
+    fn form(&self, path: &str) -> Vec<(&'static str, String)> {
+        let text = |text: &str| text.to_owned();
+        match path {
+            "/sign-in" => vec![("email", text("nobody@example.com")), ("password", text("no password of anybody's"))],
+            "/tenant" => vec![("tenant", self.app.tenant.to_string())],
+            "/keys" => vec![("name", text("new")), ("once", unique("once"))],
+            "/keys/{}" => vec![("name", text("another name"))],
+            "/webhooks" => vec![("url", text("http://127.0.0.1:9/hook")), ("events", text("never.happens"))],
+            "/webhooks/{}" => vec![("url", text("http://127.0.0.1:9/hook")), ("events", text("never.happens"))],
+            "/events" => vec![("type", text("never.wanted")), ("data", text("{}"))],
+            "/tokens" => vec![("name", text("new")), ("scopes", text("*"))],
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn unique(stem: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Held by the compiler: a filter that nobody uses would go unnoticed.
+const _: fn() -> EventFilter = EventFilter::default;
