@@ -41,7 +41,17 @@ fn lines() -> Vec<Line> {
         assert_eq!(line.expected.len(), CALLERS.len(), "{} {}", line.method, line.path);
         line
     };
-    lines.map(parse).collect()
+    let lines: Vec<Line> = lines.map(parse).collect();
+    let aliases: Vec<Line> = lines.iter().flat_map(aliases).collect();
+    lines.into_iter().chain(aliases).collect()
+}
+
+/// The other names of `/api/keys`, which answer alike.
+fn aliases(line: &Line) -> Vec<Line> {
+    let rest = line.path.strip_prefix("/api/keys").map(str::to_owned);
+    let names = rest.map(|rest| [format!("/api/api-keys{rest}"), format!("/api-keys{rest}")]);
+    let named = |path| Line { path, method: line.method.clone(), scope: line.scope.clone(), expected: line.expected.clone() };
+    names.into_iter().flatten().map(named).collect()
 }
 
 /// `/api/keys/{own-key}?tenant_id={tenant}` is the route `/api/keys/{}`.
@@ -104,7 +114,7 @@ async fn walk(is_wanted: impl Fn(Door) -> bool) {
 
 fn print(line: &Line, answers: &[String]) -> String {
     let cells: String = answers.iter().zip(CALLERS).map(|(answer, name)| format!(" {answer:<w$}", w = name.len())).collect();
-    format!("{:<6} {:<56} {:<14}{}", line.method, line.path, line.scope, cells).trim_end().to_owned()
+    format!("{:<6} {:<48} {:<28}{}", line.method, line.path, line.scope, cells).trim_end().to_owned()
 }
 
 #[actix_web::test]

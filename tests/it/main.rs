@@ -3,9 +3,11 @@
 
 mod support;
 
+mod access;
 mod boot;
 mod isolation;
 mod migrations;
 mod pages;
+mod readme;
 mod tidy;
 mod render;

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use gatepost::config::SETTINGS;
+use gatepost::domain::UserId;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -60,7 +61,7 @@ async fn the_tour_runs_as_it_stands() {
     let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let app = TestApp::start_with(&settings).await;
     let ada = app.owner("ada").await;
-    let token = app.token_of(&ada, &["*"]);
+    let token = app.mint_token(UserId(ada.user_id), Some(app.tenant), &["*"]);
     // Whatever the tour leaves running ends with it.
     let script = format!("trap 'kill $(jobs -p) 2>/dev/null' EXIT\n{}", blocks(&readme, "sh").concat());
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use gatepost::domain::api_key::{KeyDraft, NewKey};
 use gatepost::domain::access_token::SCOPES;
+use gatepost::domain::scope::ScopeSet;
 use gatepost::domain::{Role, TenantId, UserId};
 use gatepost::services::tenants::{self, TenantChange};
 use gatepost::services::{Operator, api_keys};
@@ -148,15 +149,16 @@ impl Callers {
     }
 }
 
-/// Exactly this scope; or, for `bare` ones, all others. `-`: everything.
+/// Exactly these scopes (`a:read+a:write`); or, for `bare` ones, all that give none of them. `-`: everything.
 fn scopes(scope: &str, is_bare: bool) -> Vec<&str> {
-    let is_other = |other: &&str| *other != "*" && !other.starts_with(scope.split(':').next().unwrap()) || {
-        let is_same_group = other.split(':').next() == scope.split(':').next();
-        is_same_group && *other != scope && !other.ends_with('*')
+    let needed: Vec<&str> = scope.split('+').collect();
+    let gives_none = |held: &&str| {
+        let held = ScopeSet::new(vec![(*held).to_owned()]);
+        !needed.iter().any(|needed| held.allows(needed))
     };
     match (scope, is_bare) {
         ("-", _) => vec!["*"],
-        (_, true) => SCOPES.into_iter().filter(is_other).collect(),
-        (_, false) => vec![scope],
+        (_, true) => SCOPES.into_iter().filter(gives_none).collect(),
+        (_, false) => needed,
     }
 }

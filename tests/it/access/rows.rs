@@ -4,12 +4,13 @@ use diesel::Connection;
 use diesel::pg::PgConnection;
 use gatepost::domain::access_token::{NewToken, TokenDraft};
 use gatepost::domain::actor::Authority;
+use gatepost::domain::address::AddressPolicy;
 use gatepost::domain::api_key::{KeyDraft, NewKey};
 use gatepost::domain::page::Paging;
 use gatepost::domain::scope::ScopeSet;
 use gatepost::domain::{Actor, AttemptId, DeliveryId, Role, TenantId, UserId, Via, WebhookId};
 use gatepost::model::NewAttempt;
-use gatepost::services::events::{EventFilter, NewEvent};
+use gatepost::services::events::NewEvent;
 use gatepost::services::webhooks::WebhookFields;
 use gatepost::services::{Operator, access_tokens, api_keys, deliveries, events, webhooks};
 use gatepost::store::deliveries::DeliveryFilter;
@@ -120,7 +121,7 @@ impl<'a> Rows<'a> {
             events: Some(vec![kind.clone()]),
             ..WebhookFields::default()
         };
-        let policy = state.settings.address_policy();
+        let policy = AddressPolicy { private_networks: state.settings.allow_private_networks.clone(), allow_http: true };
         let webhook = webhooks::subscribe(conn, &state.vault, &policy, actor, &fields, now).unwrap().webhook;
         let data = json!({"mark": MARK}).to_string();
         let event = events::publish(conn, actor, &NewEvent::parse(Some(&kind), Some(&data), None).unwrap(), now).unwrap();
@@ -205,6 +206,3 @@ fn unique(stem: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
-
-/// Held by the compiler: a filter that nobody uses would go unnoticed.
-const _: fn() -> EventFilter = EventFilter::default;
