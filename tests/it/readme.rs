@@ -1,5 +1,6 @@
 //! The documents, held to the product: README's tour is run, its settings are compared, links and paths lead somewhere.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use gatepost::config::SETTINGS;
 use gatepost::domain::UserId;
+use gatepost::web::routes::{self, Door, Entry};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -162,7 +164,7 @@ fn every_relative_link_leads_to_a_file() {
 fn is_place(word: &str) -> bool {
     const FOLDERS: [&str; 9] =
         ["src/", "tests/", "templates/", "static/", "migrations/", "docs/", "benches/", "scripts/", ".ci/"];
-    FOLDERS.iter().any(|folder| word.starts_with(folder)) && !word.contains(['<', '*', '…', ' ', '{'])
+    FOLDERS.iter().any(|folder| word.starts_with(folder)) && !word.contains(['<', '*', '…', ' ', '{']) && !word.contains("::")
 }
 
 #[test]
@@ -199,4 +201,22 @@ fn every_function_that_the_architecture_names_exists() {
         }
     }
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// Whether a route is for programs; static files are for pages.
+fn is_for_programs(entry: &Entry) -> bool {
+    entry.door != Door::Page && !entry.path.starts_with("/static/")
+}
+
+#[test]
+fn the_documented_routes_are_those_of_the_program() {
+    let text = read("docs/api.md");
+    let documented: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(route, _)| route.to_owned()).collect();
+    let documented: BTreeSet<_> = documented.into_iter().filter(|route| route.contains(" /")).collect();
+    // The document tells of these names once, for all.
+    let is_alias = |path: &str| path.starts_with("/api/api-keys") || path.starts_with("/api-keys");
+    let routes = routes::all().into_iter().filter(|entry| is_for_programs(entry) && !is_alias(&entry.path));
+    let routes: BTreeSet<_> = routes.map(|entry| format!("{} {}", entry.method, entry.path)).collect();
+    let (missing, gone): (Vec<_>, Vec<_>) = (routes.difference(&documented).collect(), documented.difference(&routes).collect());
+    assert!(missing.is_empty() && gone.is_empty(), "not documented: {missing:#?}\nno such route: {gone:#?}");
 }

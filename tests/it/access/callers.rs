@@ -63,6 +63,8 @@ impl Caller {
 
 pub struct Callers {
     people: HashMap<&'static str, Person>,
+    /// Without a session; programs are this one with a header, since making a client takes long.
+    visitor: Person,
     closed: TenantId,
     /// Credentials by caller and scope: made once each.
     made: Mutex<HashMap<String, String>>,
@@ -79,7 +81,7 @@ impl Callers {
             ("owner", app.owner("otto").await),
             ("operator", app.operator("oscar").await),
         ]);
-        let callers = Self { people, closed, made: Mutex::default() };
+        let callers = Self { people, visitor: app.stranger(), closed, made: Mutex::default() };
         // Keys of a tenant are made while it may still have some.
         for scope in SCOPES {
             callers.key(app, "suspended", scope);
@@ -95,13 +97,14 @@ impl Callers {
     }
 
     /// The caller of this name, equipped for this door and scope.
-    pub async fn named(&self, name: &'static str, scope: &str, door: Door, app: &TestApp) -> Caller {
+    pub fn named(&self, name: &'static str, scope: &str, door: Door, app: &TestApp) -> Caller {
+        let bearing = |token: String| self.visitor.with("authorization", &format!("Bearer {token}"));
         let person = match name {
-            "stranger" => app.stranger(),
-            "token" | "bare-token" | "instance" => Person::with_token(&app.base, &self.token(app, name, scope)),
-            "key" | "bare-key" | "suspended" => app.key(&self.key(app, name, scope)),
+            "stranger" => self.visitor.clone(),
+            "token" | "bare-token" | "instance" => bearing(self.token(app, name, scope)),
+            "key" | "bare-key" | "suspended" => self.visitor.with("x-api-key", &self.key(app, name, scope)),
             _ if door == Door::Page => self.people[name].clone(),
-            _ => Person::with_token(&app.base, &self.token(app, name, "-")),
+            _ => bearing(self.token(app, name, "-")),
         };
         let user = match name {
             "token" | "bare-token" => Some(self.user("owner")),

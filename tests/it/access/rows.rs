@@ -1,5 +1,7 @@
 //! The rows that the table's paths name, fresh for every request, and the bodies that go with the paths.
 
+use std::cell::RefCell;
+
 use diesel::Connection;
 use diesel::pg::PgConnection;
 use gatepost::domain::access_token::{NewToken, TokenDraft};
@@ -49,13 +51,14 @@ struct Sent {
 
 pub struct Rows<'a> {
     app: &'a TestApp,
+    conn: RefCell<PgConnection>,
     /// Whose rows are not the caller's own.
     ada: UserId,
 }
 
 impl<'a> Rows<'a> {
     pub fn new(app: &'a TestApp, callers: &Callers) -> Self {
-        Self { app, ada: callers.user("admin") }
+        Self { app, conn: RefCell::new(app.conn()), ada: callers.user("admin") }
     }
 
     /// Puts fresh rows' ids in the place of `{key}`, `{own-webhook}` and so on.
@@ -90,7 +93,7 @@ impl<'a> Rows<'a> {
     fn key(&self, actor: &Actor) -> String {
         let (hasher, now) = (&self.app.running().state.hasher, self.app.clock.now());
         let ask = NewKey::parse(KeyDraft { name: Some(MARK.to_owned()), ..KeyDraft::default() }, now).unwrap();
-        api_keys::mint(&mut self.app.conn(), actor, hasher, ask, now).unwrap().key.id.to_string()
+        api_keys::mint(&mut self.conn.borrow_mut(), actor, hasher, ask, now).unwrap().key.id.to_string()
     }
 
     fn token(&self, actor: &Actor) -> String {
@@ -100,16 +103,16 @@ impl<'a> Rows<'a> {
         let user = actor.user.unwrap();
         // The other tenant's admin has no tokens in this one.
         let user = if self.is_member(user) { user } else { self.ada };
-        access_tokens::mint_for(&mut self.app.conn(), &who, hasher, user, ask, now).unwrap().token.id.to_string()
+        access_tokens::mint_for(&mut self.conn.borrow_mut(), &who, hasher, user, ask, now).unwrap().token.id.to_string()
     }
 
     fn is_member(&self, user: UserId) -> bool {
-        store::memberships::find(&mut self.app.conn(), self.app.tenant, user).unwrap().is_some()
+        store::memberships::find(&mut self.conn.borrow_mut(), self.app.tenant, user).unwrap().is_some()
     }
 
     /// In one transaction, so that the worker sees only how it ends: nothing of it is due.
     fn sent(&self, actor: &Actor, is_active: bool) -> Sent {
-        self.app.conn().transaction(|conn| gatepost::domain::Result::Ok(self.send(conn, actor, is_active))).unwrap()
+        self.conn.borrow_mut().transaction::<_, diesel::result::Error, _>(|conn| Ok(self.send(conn, actor, is_active))).unwrap()
     }
 
     fn send(&self, conn: &mut PgConnection, actor: &Actor, is_active: bool) -> Sent {
@@ -174,6 +177,7 @@ impl<'a> Rows<'a> {
             (_, "/api/keys/verification" | "/api/keys/verify") => json!({"key": "sk_nonsense", "tenant_id": tenant}),
             (_, "/api/webhooks") => json!({"url": "http://127.0.0.1:9/hook", "events": ["never.happens"], "tenant_id": tenant}),
             (_, "/api/events") => json!({"type": "never.wanted", "data": {}, "tenant_id": tenant}),
+            (_, "/api/events/batch") => json!({"events": [{"type": "never.wanted", "data": {}}], "tenant_id": tenant}),
             (_, "/api/tenants") => json!({"name": unique("tenant")}),
             (_, "/api/tenants/{}/members") => {
                 json!({"user_id": self.app.make_user(&unique("member"), false).0, "role": "viewer"})
@@ -190,12 +194,28 @@ impl<'a> Rows<'a> {
         match path {
             "/sign-in" => vec![("email", text("nobody@example.com")), ("password", text("no password of anybody's"))],
             "/tenant" => vec![("tenant", self.app.tenant.to_string())],
-            "/keys" => vec![("name", text("new")), ("once", unique("once"))],
+            // What can't be undone asks for the name again.
+            "/keys/{}/deletion" | "/webhooks/{}/deletion" => vec![("confirmation", text(MARK))],
+            "/keys" => vec![("nonce", unique("nonce")), ("name", text("new"))],
             "/keys/{}" => vec![("name", text("another name"))],
-            "/webhooks" => vec![("url", text("http://127.0.0.1:9/hook")), ("events", text("never.happens"))],
-            "/webhooks/{}" => vec![("url", text("http://127.0.0.1:9/hook")), ("events", text("never.happens"))],
-            "/events" => vec![("type", text("never.wanted")), ("data", text("{}"))],
-            "/tokens" => vec![("name", text("new")), ("scopes", text("*"))],
+            "/webhooks" | "/webhooks/{}" => vec![
+                ("nonce", unique("nonce")),
+                ("url", text("http://127.0.0.1:9/hook")),
+                ("events", text("never.happens")),
+                ("payload_format", text("standard")),
+                ("signature_style", text("prefixed")),
+                ("timeout_seconds", text("30")),
+                ("max_in_flight", text("10")),
+            ],
+            "/webhooks/{}/test" => vec![("type", text("webhook.test"))],
+            "/events" => vec![("nonce", unique("nonce")), ("type", text("never.wanted")), ("data", text("{}"))],
+            "/tokens" => vec![
+                ("nonce", unique("nonce")),
+                ("name", text("new")),
+                ("reach", text("tenant")),
+                ("scopes", text("keys:read")),
+                ("expiry", text("90")),
+            ],
             _ => Vec::new(),
         }
     }
