@@ -6,6 +6,7 @@ mod support;
 mod access;
 mod boot;
 mod isolation;
+mod outage;
 mod migrations;
 mod pages;
 mod readme;
