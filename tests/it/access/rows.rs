@@ -196,10 +196,16 @@ impl<'a> Rows<'a> {
             "/tenant" => vec![("tenant", self.app.tenant.to_string())],
             // What can't be undone asks for the name again.
             "/keys/{}/deletion" | "/webhooks/{}/deletion" => vec![("confirmation", text(MARK))],
-            "/keys" => vec![("nonce", unique("nonce")), ("name", text("new"))],
-            "/keys/{}" => vec![("name", text("another name"))],
+            "/keys" | "/keys/{}" => vec![
+                ("nonce", unique("nonce-of-this-test")),
+                ("name", text("new")),
+                ("environment", text("live")),
+                ("expiry", text("never")),
+                ("rate_limit", text("1000")),
+                ("rate_window_seconds", text("3600")),
+            ],
             "/webhooks" | "/webhooks/{}" => vec![
-                ("nonce", unique("nonce")),
+                ("nonce", unique("nonce-of-this-test")),
                 ("url", text("http://127.0.0.1:9/hook")),
                 ("events", text("never.happens")),
                 ("payload_format", text("standard")),
@@ -208,9 +214,9 @@ impl<'a> Rows<'a> {
                 ("max_in_flight", text("10")),
             ],
             "/webhooks/{}/test" => vec![("type", text("webhook.test"))],
-            "/events" => vec![("nonce", unique("nonce")), ("type", text("never.wanted")), ("data", text("{}"))],
+            "/events" => vec![("nonce", unique("nonce-of-this-test")), ("type", text("never.wanted")), ("data", text("{}"))],
             "/tokens" => vec![
-                ("nonce", unique("nonce")),
+                ("nonce", unique("nonce-of-this-test")),
                 ("name", text("new")),
                 ("reach", text("tenant")),
                 ("scopes", text("keys:read")),
