@@ -109,7 +109,16 @@ impl Audience for Gates {
 
 impl App {
     /// Starts everything; nothing of it is left over where a part fails.
-    pub async fn start(mut settings: Settings, clock: Clock) -> Result<Running, Failure> {
+    pub async fn start(settings: Settings, clock: Clock) -> Result<Running, Failure> {
+        Self::start_with(settings, clock, |_| ()).await
+    }
+
+    /// The same, with more routes than the product has.
+    pub async fn start_with(
+        mut settings: Settings,
+        clock: Clock,
+        more: server::MoreRoutes,
+    ) -> Result<Running, Failure> {
         // The port first: where it is taken, nothing else needs to be started.
         let listener = listen(&mut settings)?;
         let addr = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
@@ -139,8 +148,16 @@ impl App {
             settings,
         });
         let workers = workers(&state, Db::new(database.url(), WORKERS))?;
-        let server = server::listen(state.clone(), listener).map_err(|error| Failure::new(error.to_string()))?;
-        Ok(Running { addr, state, setup_link, server: server.handle(), serving: tokio::spawn(server), workers, database })
+        let server = server::listen(state.clone(), listener, more).map_err(|error| Failure::new(error.to_string()))?;
+        Ok(Running {
+            addr,
+            state,
+            setup_link,
+            server: server.handle(),
+            serving: tokio::spawn(server),
+            workers,
+            database,
+        })
     }
 }
 
@@ -158,6 +175,11 @@ impl Running {
         let _ = spawn_blocking(move || drop(database)).await;
     }
 
+    /// The address that is listened on, as the beginning of URLs.
+    pub fn base(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
     /// How to reach the server in a browser on this machine.
     pub fn url(&self) -> &str {
         self.state.settings.public_url.as_str()
@@ -166,7 +188,10 @@ impl Running {
 
 /// What webhooks may reach, as the settings say.
 fn policy(settings: &Settings) -> AddressPolicy {
-    AddressPolicy { private_networks: settings.allow_private_networks.clone(), allow_http: settings.allow_http_webhooks }
+    AddressPolicy {
+        private_networks: settings.allow_private_networks.clone(),
+        allow_http: settings.allow_http_webhooks,
+    }
 }
 
 fn workers(state: &Data<State>, db: Db) -> Result<Workers, Error> {

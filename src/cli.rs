@@ -1,5 +1,6 @@
 //! The command line: parses it, gathers the settings, runs one command.
 
+mod demo;
 mod doctor;
 mod events;
 mod flags;
@@ -40,6 +41,8 @@ struct Cli {
 enum Command {
     /// Serve pages and API, and deliver webhooks, until stopped.
     Serve,
+    /// Serve a demonstration, with data, a receiver of webhooks and traffic of its own.
+    Demo,
     /// Bring the database to this version's tables.
     Migrate,
     /// Print every setting and where it comes from, and say what is wrong.
@@ -81,6 +84,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     if let Command::Doctor = cli.command {
         return doctor::run(&sources, json);
     }
+    if let Command::Demo = cli.command {
+        let settings = demo::settings(sources)?;
+        logs::start(&settings.log, settings.log_format);
+        demo::run(settings)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = Settings::load(&sources)?;
     if let Command::Serve = cli.command {
         logs::start(&settings.log, settings.log_format);
@@ -89,7 +98,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     logs::start("warn", LogFormat::Text);
     match cli.command {
-        Command::Serve | Command::Doctor => {}
+        Command::Serve | Command::Demo | Command::Doctor => {}
         Command::Migrate => migrate(&settings, json)?,
         Command::Users(command) => users::run(settings, command, json)?,
         Command::Tenants(command) => tenants::run(settings, command, json)?,

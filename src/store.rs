@@ -17,6 +17,7 @@ pub mod memberships;
 pub mod migrations;
 pub mod notify;
 pub mod one_time_links;
+pub mod samples;
 pub mod sessions;
 pub mod signing_secrets;
 pub mod tenants;

@@ -30,7 +30,9 @@ pub fn run(sources: &Sources, json: bool) -> Result<ExitCode, Failure> {
     }
     let in_force = settings.map(|settings| settings.in_force).unwrap_or_default();
     if json {
-        let rows = in_force.iter().map(|it| json!({"setting": it.setting.env, "value": it.value, "origin": it.origin.to_string()}));
+        let rows = in_force
+            .iter()
+            .map(|it| json!({"setting": it.setting.env, "value": it.value, "origin": it.origin.to_string()}));
         say(&json!({"settings": rows.collect::<Vec<_>>(), "fine": findings.fine, "wrong": findings.wrong}).to_string())?;
     } else {
         for it in &in_force {

@@ -42,7 +42,9 @@ pub enum Command {
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
     match command {
-        Command::Create { email, name, operator, password_stdin: _ } => create(&settings, &email, name.as_deref(), operator, json),
+        Command::Create { email, name, operator, password_stdin: _ } => {
+            create(&settings, &email, name.as_deref(), operator, json)
+        }
         Command::Password { email, password_stdin: _ } => set_password(&settings, &email, json),
     }
 }
@@ -65,7 +67,11 @@ fn set_password(settings: &Settings, email: &str, json: bool) -> Result<(), Fail
         accounts::set_password(conn, &Operator::at_the_console(), user.id, &hash, now)?;
         Ok(user)
     })?;
-    tell(json, &json!({"id": user.id, "email": user.email}), &format!("{} has a new password and is signed out everywhere", user.email))
+    tell(
+        json,
+        &json!({"id": user.id, "email": user.email}),
+        &format!("{} has a new password and is signed out everywhere", user.email),
+    )
 }
 
 /// The first line of stdin, without its end.
@@ -75,7 +81,9 @@ fn password() -> Result<Zeroizing<String>, Failure> {
     read.map_err(|error| Failure::new(format!("the password can't be read from stdin: {error}")))?;
     let password = line.trim_end_matches(['\r', '\n']);
     if password.is_empty() {
-        return Err(Failure::new("the password was expected on stdin, as in `gatepost users create … --password-stdin < file`"));
+        return Err(Failure::new(
+            "the password was expected on stdin, as in `gatepost users create … --password-stdin < file`",
+        ));
     }
     Ok(Zeroizing::new(password.to_owned()))
 }

@@ -1,6 +1,6 @@
 //! Where settings come from: flags, then the environment, then `gatepost.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,7 @@ pub struct Sources {
     /// By [`Setting::key`].
     flags: BTreeMap<&'static str, String>,
     file: Option<(PathBuf, toml::Table)>,
+    left_out: BTreeSet<&'static str>,
 }
 
 impl Sources {
@@ -99,11 +100,24 @@ impl Sources {
             None if Path::new("gatepost.toml").is_file() => Some(read(Path::new("gatepost.toml"))?),
             None => None,
         };
-        Ok(Self { environment, flags, file })
+        Ok(Self { environment, flags, file, left_out: BTreeSet::new() })
+    }
+
+    /// Takes a setting as if it had been given by flag.
+    pub fn insist(&mut self, setting: &Setting, value: String) {
+        self.flags.insert(setting.key, value);
+    }
+
+    /// Takes a setting as if nobody had given it.
+    pub fn leave_out(&mut self, setting: &Setting) {
+        self.left_out.insert(setting.key);
     }
 
     /// The value of a setting as text, and where it came from.
     pub fn find(&self, setting: &Setting) -> Result<Option<(String, Origin)>, Refusal> {
+        if self.left_out.contains(setting.key) {
+            return Ok(None);
+        }
         if let (Some(value), Some(flag)) = (self.flags.get(setting.key), setting.flag()) {
             return Ok(Some((value.clone(), Origin::Flag(flag))));
         }

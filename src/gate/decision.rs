@@ -40,6 +40,11 @@ impl KnownKey {
         }
     }
 
+    /// Whether there is somebody whose key it is, and they may sign in.
+    pub fn has_active_owner(&self) -> bool {
+        self.key.user_id.is_some() && self.is_owner_active
+    }
+
     fn admits(&self, ip: Option<IpAddr>) -> bool {
         let is_inside = |ip: IpAddr| self.allowed.iter().any(|network| network.contains(&ip.to_canonical()));
         self.key.allowed_ips.is_empty() || ip.is_some_and(is_inside)

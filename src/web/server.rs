@@ -10,7 +10,7 @@ use actix_web::cookie::{Key, SameSite};
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, Data};
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpServer};
 use tracing_actix_web::TracingLogger;
 
@@ -25,14 +25,18 @@ use super::{error_pages, gated, headers};
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
+/// Routes beside the product's own: for the demonstration.
+pub type MoreRoutes = fn(&mut ServiceConfig);
+
 /// Serves on a bound socket until the returned server is stopped. Signals are the caller's business.
-pub fn listen(state: Data<State>, listener: TcpListener) -> io::Result<Server> {
+pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io::Result<Server> {
     let workers = state.settings.workers;
     let key = Key::from(state.cookie_key().map_err(io::Error::other)?.as_slice());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
             .configure(|config| routes::configure(config, |entry| entry.door != Door::Page))
+            .configure(more)
             .service(
                 web::scope("")
                     .wrap(sessions(&state, key.clone()))

@@ -16,10 +16,12 @@ fn a_house_is_furnished_from_the_command_line() {
     assert_eq!(gatepost.run_with(&user, PASSWORD).ok().json()["email"], "ada@example.com");
     gatepost.run(&["members", "add", "--user", "ada@example.com", "--tenant", "acme-corp", "--role", "owner"]).ok();
 
-    let token = ["tokens", "create", "--user", "ada@example.com", "--tenant", "acme-corp", "--name", "ci", "--scopes", "*"];
+    let token =
+        ["tokens", "create", "--user", "ada@example.com", "--tenant", "acme-corp", "--name", "ci", "--scopes", "*"];
     let ran = gatepost.run(&token).ok();
     assert!(ran.line().starts_with("gpat_") && ran.line().len() == 76, "the token alone: {ran:?}");
-    let instance = ["tokens", "create", "--user", "ada@example.com", "--name", "all", "--scopes", "keys:read,keys:write"];
+    let instance =
+        ["tokens", "create", "--user", "ada@example.com", "--name", "all", "--scopes", "keys:read,keys:write"];
     assert!(gatepost.run(&instance).ok().line().starts_with("gpat_"));
 
     let key = ["keys", "create", "--tenant", "acme-corp", "--name", "Production", "--scopes", "orders:read"];
@@ -30,7 +32,8 @@ fn a_house_is_furnished_from_the_command_line() {
     assert_eq!((lacking.code, lacking.stdout.contains("INSUFFICIENT_SCOPE")), (1, true), "{lacking:?}");
     assert_eq!(gatepost.run(&["keys", "verify", "sk_nonsense"]).code, 1);
 
-    let event = ["events", "publish", "--tenant", "acme-corp", "--type", "order.created", "--data", "{\"id\": 1}", "--json"];
+    let event =
+        ["events", "publish", "--tenant", "acme-corp", "--type", "order.created", "--data", "{\"id\": 1}", "--json"];
     assert!(gatepost.run(&event).ok().json()["id"].as_str().unwrap().starts_with("evt_"));
 }
 

@@ -12,7 +12,9 @@ const NOWHERE: &str = "postgres://gatepost@localhost/gatepost?host=/nonexistent"
 
 #[test]
 fn an_external_database_needs_a_pepper_and_a_master_key() {
-    Gatepost::new(&[("DATABASE_URL", NOWHERE)]).run(&["serve"]).assert_failed(1, &["API_KEY_PEPPER", "required", "openssl"]);
+    Gatepost::new(&[("DATABASE_URL", NOWHERE)])
+        .run(&["serve"])
+        .assert_failed(1, &["API_KEY_PEPPER", "required", "openssl"]);
     let with_pepper = Gatepost::new(&[("DATABASE_URL", NOWHERE), ("API_KEY_PEPPER", PEPPER)]);
     with_pepper.run(&["serve"]).assert_failed(1, &["GATEPOST_MASTER_KEY", "required"]);
 }
@@ -20,8 +22,11 @@ fn an_external_database_needs_a_pepper_and_a_master_key() {
 #[test]
 fn placeholders_are_refused_and_never_repeated() {
     for pepper in ["changeme", "changeme-changeme-changeme-changeme", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"] {
-        let gatepost =
-            Gatepost::new(&[("DATABASE_URL", NOWHERE), ("API_KEY_PEPPER", pepper), ("GATEPOST_MASTER_KEY", MASTER_KEY)]);
+        let gatepost = Gatepost::new(&[
+            ("DATABASE_URL", NOWHERE),
+            ("API_KEY_PEPPER", pepper),
+            ("GATEPOST_MASTER_KEY", MASTER_KEY),
+        ]);
         let ran = gatepost.run(&["serve"]);
         ran.assert_failed(1, &["API_KEY_PEPPER"]);
         assert!(!ran.stderr.contains(pepper), "{ran:?}");
@@ -31,7 +36,8 @@ fn placeholders_are_refused_and_never_repeated() {
 #[test]
 fn a_database_that_does_not_answer_is_named_without_its_password() {
     let url = "postgres://ada:hunter2@localhost/gatepost?host=/nonexistent";
-    let gatepost = Gatepost::new(&[("DATABASE_URL", url), ("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", MASTER_KEY)]);
+    let gatepost =
+        Gatepost::new(&[("DATABASE_URL", url), ("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", MASTER_KEY)]);
     let ran = gatepost.run(&["serve", "--bind", "127.0.0.1:0"]);
     ran.assert_failed(1, &["the database can't be reached"]);
     assert!(!ran.stderr.contains("hunter2"));
@@ -46,7 +52,8 @@ fn another_pepper_than_the_database_knows_is_refused_until_it_is_listed() {
     let database = Database::clone_template();
     Gatepost::on(&database).run(&["tenants", "create", "--name", "Acme"]).ok();
     let other = "Zx7Qw2Er9Ty4Ui1Op6As3Df8Gh5Jk0LzXc7Vb2Nm9Qw";
-    let environment = [("DATABASE_URL", database.url.as_str()), ("API_KEY_PEPPER", other), ("GATEPOST_MASTER_KEY", MASTER_KEY)];
+    let environment =
+        [("DATABASE_URL", database.url.as_str()), ("API_KEY_PEPPER", other), ("GATEPOST_MASTER_KEY", MASTER_KEY)];
     let create = ["tenants", "create", "--name", "Beta"];
     Gatepost::new(&environment).run(&create).assert_failed(1, &["API_KEY_PEPPER", "API_KEY_PEPPERS_OLD"]);
 
@@ -108,7 +115,8 @@ fn missing_server_programs_are_named_with_the_line_that_installs_them() {
 fn misspelled_settings_are_found_by_doctor() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().join("data").display().to_string();
-    let gatepost = Gatepost::new(&[("GATEPOST_DATA_DIR", &data_dir), ("GATEPOST_BINDD", "x"), ("PATH", "/usr/bin:/bin")]);
+    let gatepost =
+        Gatepost::new(&[("GATEPOST_DATA_DIR", &data_dir), ("GATEPOST_BINDD", "x"), ("PATH", "/usr/bin:/bin")]);
     let ran = gatepost.run(&["doctor"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stdout.contains("GATEPOST_BINDD"), "{ran:?}");
@@ -119,7 +127,8 @@ fn misspelled_settings_are_found_by_doctor() {
 fn a_database_that_forgets_what_it_has_acknowledged_is_complained_about() {
     let database = Database::clone_template();
     let url = format!("{}&options=-csynchronous_commit%3Doff", database.url);
-    let gatepost = Gatepost::new(&[("DATABASE_URL", &url), ("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", MASTER_KEY)]);
+    let gatepost =
+        Gatepost::new(&[("DATABASE_URL", &url), ("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", MASTER_KEY)]);
     let ran = gatepost.run(&["doctor", "--json"]);
     let wrong = ran.json()["wrong"].to_string();
     assert_eq!(ran.code, 1);

@@ -82,7 +82,11 @@ async fn a_private_postgres_starts_with_the_server_ends_with_it_and_survives_a_k
     let (_folder, data_dir) = data_dir();
     let gatepost = Gatepost::in_dir(&data_dir);
     let first = Served::start(&gatepost);
-    assert!(first.printed.contains("private PostgreSQL") && first.printed.contains("DATABASE_URL"), "{}", first.printed);
+    assert!(
+        first.printed.contains("private PostgreSQL") && first.printed.contains("DATABASE_URL"),
+        "{}",
+        first.printed
+    );
     gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
     first.kill();
     assert!(is_running(&data_dir), "a kill leaves the database to the next start");

@@ -1,0 +1,45 @@
+//! Three endpoints as a team would write them behind the gate: any key, a scope, a key whose owner is active.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{self, ServiceConfig};
+use serde_json::{Value, json};
+
+use crate::web::gated::{Keyed, Needs};
+use crate::web::json::Json;
+use crate::web::problem::{Answer, Problem};
+
+/// A key of the warehouse.
+struct InventoryWrite;
+
+impl Needs for InventoryWrite {
+    const SCOPES: &'static [&'static str] = &["inventory:write"];
+}
+
+pub fn configure(config: &mut ServiceConfig) {
+    config
+        .service(web::resource("/webhook/orders").route(web::post().to(orders)))
+        .service(web::resource("/webhook/inventory").route(web::post().to(inventory)))
+        .service(web::resource("/external/products").route(web::get().to(products)));
+}
+
+/// Any key may report orders.
+async fn orders(keyed: Keyed, Json(order): Json<Value>) -> Answer {
+    let name = keyed.key()?.key.name.clone();
+    Ok(HttpResponse::Ok().json(json!({"status": "received", "key": name, "order": order})))
+}
+
+/// Only a key with the scope `inventory:write` may change the stock.
+async fn inventory(keyed: Keyed<InventoryWrite>, Json(change): Json<Value>) -> Answer {
+    let name = keyed.key()?.key.name.clone();
+    Ok(HttpResponse::Ok().json(json!({"status": "updated", "key": name, "change": change})))
+}
+
+/// Only a key of somebody who works here.
+async fn products(keyed: Keyed) -> Answer {
+    if !keyed.key()?.has_active_owner() {
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "owner_inactive", "User not found or inactive").into());
+    }
+    let products = json!([{"sku": "A-1", "name": "Gate post", "price": "42.00"}, {"sku": "A-2", "name": "Hinge", "price": "7.50"}]);
+    Ok(HttpResponse::Ok().json(json!({"products": products})))
+}

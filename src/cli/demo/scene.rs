@@ -1,0 +1,208 @@
+//! The people, keys and webhooks of the demonstration: made at its first start.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::PgConnection;
+use serde::{Deserialize, Serialize};
+
+use crate::app::Failure;
+use crate::domain::access_token::{NewToken, TokenDraft};
+use crate::domain::actor::Authority;
+use crate::domain::api_key::{KeyDraft, NewKey};
+use crate::domain::page::Paging;
+use crate::domain::scope::ScopeSet;
+use crate::domain::{Actor, Result, Role, TenantId, UserId, Via};
+use crate::services::accounts::{self, NewUser, UserChange};
+use crate::services::tenants::{self, NewTenant};
+use crate::services::webhooks::{self, WebhookFields};
+use crate::services::{Operator, access_tokens, api_keys};
+use crate::store::{self, Scope};
+use crate::web::state::State;
+
+pub const EMAIL: &str = "demo@example.com";
+pub const PASSWORD: &str = "leave the gate open";
+
+/// What the traffic is made with. Kept in a file, since secrets can't be read back.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Cast {
+    pub tenant: TenantId,
+    pub token: String,
+    pub storefront: String,
+    pub scanner: String,
+    pub report: String,
+    pub revoked: String,
+    pub leaver: String,
+}
+
+/// Sets the scene at the first start; later, webhooks follow the receiver where that has moved.
+pub async fn set(state: &State, secrets: &Path, receiver: SocketAddr) -> Result<Cast, Failure> {
+    let kept = fs::read(secrets).ok().and_then(|bytes| serde_json::from_slice::<Cast>(&bytes).ok());
+    let now = state.clock.now();
+    if let Some(cast) = kept {
+        let (policy, tenant) = (state.policy.clone(), cast.tenant);
+        let move_all = move |conn: &mut PgConnection| follow(conn, &policy, &console(tenant, None), receiver, now);
+        state.pages.tx(Scope::Instance, move_all).await?;
+        return Ok(cast);
+    }
+    let (hasher, vault, policy) = (state.hasher.clone(), state.vault.clone(), state.policy.clone());
+    let make = move |conn: &mut PgConnection| {
+        let stage = Stage { hasher: &hasher, vault: &vault, policy: &policy, receiver, now };
+        stage.make(conn)
+    };
+    let cast = state.pages.tx(Scope::Instance, make).await?;
+    keep(secrets, &cast).map_err(|error| Failure::new(format!("{}: {error}", secrets.display())))?;
+    Ok(cast)
+}
+
+fn keep(secrets: &Path, cast: &Cast) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(secrets)?;
+    file.write_all(&serde_json::to_vec(cast)?)
+}
+
+fn console(tenant: TenantId, user: Option<UserId>) -> Actor {
+    let authority = Authority::Person { role: Role::Owner, scopes: ScopeSet::all() };
+    Actor {
+        tenant,
+        user,
+        is_operator: true,
+        authority,
+        via: Via::Cli,
+        label: "demo".to_owned(),
+        ip: None,
+        request_id: None,
+    }
+}
+
+fn follow(
+    conn: &mut PgConnection,
+    policy: &crate::domain::address::AddressPolicy,
+    actor: &Actor,
+    receiver: SocketAddr,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let page = webhooks::list(conn, Scope::Tenant(actor.tenant), &Default::default(), &Paging::default())?;
+    for webhook in page.rows {
+        let Some(name) = webhook.url.rsplit('/').next() else { continue };
+        let url = format!("http://{receiver}/{name}");
+        if webhook.url.starts_with("http://127.0.0.1:") && webhook.url != url {
+            let ask = WebhookFields { url: Some(url), ..WebhookFields::default() };
+            webhooks::update(conn, policy, actor, webhook.id, &ask, now)?;
+        }
+    }
+    Ok(())
+}
+
+struct Stage<'a> {
+    hasher: &'a crate::domain::digest::Hasher,
+    vault: &'a crate::domain::vault::Vault,
+    policy: &'a crate::domain::address::AddressPolicy,
+    receiver: SocketAddr,
+    now: DateTime<Utc>,
+}
+
+impl Stage<'_> {
+    fn make(&self, conn: &mut PgConnection) -> Result<Cast> {
+        let who = Operator::at_the_console();
+        let acme =
+            tenants::create(conn, &who, &NewTenant::parse("Acme Corp", Some("acme"), Some("pro"))?, self.now)?.id;
+        tenants::create(conn, &who, &NewTenant::parse("Globex", Some("globex"), None)?, self.now)?;
+        let ada = self.user(conn, EMAIL, "Ada Demo", true, acme, Role::Owner)?;
+        self.user(conn, "grace@example.com", "Grace Hopper", false, acme, Role::Developer)?;
+        let leaver = self.user(conn, "linus@example.com", "Linus Left", false, acme, Role::Developer)?;
+        let actor = console(acme, Some(ada));
+        self.webhooks(conn, &actor)?;
+        let draft = TokenDraft {
+            name: Some("Demo traffic".to_owned()),
+            tenant: Some(acme),
+            scopes: Some(vec!["*".to_owned()]),
+            expires_at: None,
+        };
+        let token = access_tokens::mint_for(conn, &who, self.hasher, ada, NewToken::parse(draft, self.now)?, self.now)?;
+        let cast = Cast {
+            tenant: acme,
+            token: token.secret.reveal_once(),
+            storefront: self
+                .key(conn, &actor, "Storefront", |key| key.scopes = words(&["orders:read", "orders:write"]))?,
+            scanner: self.key(conn, &actor, "Warehouse scanner", |key| key.scopes = words(&["inventory:write"]))?,
+            report: self.key(conn, &actor, "Nightly report", |key| key.rate_limit = Some(60))?,
+            revoked: self.revoked(conn, &actor)?,
+            leaver: self
+                .key(conn, &console(acme, Some(leaver)), "Linus' script", |key| key.requires_owner = Some(true))?,
+        };
+        self.key(conn, &actor, "Partner sandbox", |key| {
+            key.environment = Some("test".to_owned());
+            key.expires_at = Some(self.now + TimeDelta::days(9));
+        })?;
+        accounts::update(conn, &who, leaver, UserChange { is_active: Some(false), ..UserChange::default() }, self.now)?;
+        store::samples::insert_past(conn, acme, self.now)?;
+        Ok(cast)
+    }
+
+    fn user(
+        &self,
+        conn: &mut PgConnection,
+        email: &str,
+        name: &str,
+        is_operator: bool,
+        tenant: TenantId,
+        role: Role,
+    ) -> Result<UserId> {
+        let who = Operator::at_the_console();
+        let ask = NewUser::parse(email, Some(name), PASSWORD, is_operator)?;
+        let user = accounts::create(conn, &who, &ask, self.now)?.id;
+        tenants::add_member(conn, &who, tenant, user, role, self.now)?;
+        Ok(user)
+    }
+
+    fn key(
+        &self,
+        conn: &mut PgConnection,
+        actor: &Actor,
+        name: &str,
+        more: impl FnOnce(&mut KeyDraft),
+    ) -> Result<String> {
+        let mut draft = KeyDraft { name: Some(name.to_owned()), ..KeyDraft::default() };
+        more(&mut draft);
+        let minted = api_keys::mint(conn, actor, self.hasher, NewKey::parse(draft, self.now)?, self.now)?;
+        Ok(minted.secret.reveal_once())
+    }
+
+    fn revoked(&self, conn: &mut PgConnection, actor: &Actor) -> Result<String> {
+        let draft = KeyDraft { name: Some("Old integration".to_owned()), ..KeyDraft::default() };
+        let minted = api_keys::mint(conn, actor, self.hasher, NewKey::parse(draft, self.now)?, self.now)?;
+        api_keys::revoke(conn, actor, minted.key.id, Some("replaced by Storefront"), self.now)?;
+        Ok(minted.secret.reveal_once())
+    }
+
+    fn webhooks(&self, conn: &mut PgConnection, actor: &Actor) -> Result<()> {
+        let all: [(&str, &str, &[&str], &str); 4] = [
+            ("Order notifications", "orders", &["order.*"], "standard"),
+            ("Warehouse", "warehouse", &["order.shipped", "inventory.*"], "standard"),
+            ("Analytics", "analytics", &["*"], "event"),
+            ("Old CRM", "crm", &["customer.*"], "raw"),
+        ];
+        for (name, path, events, format) in all {
+            let ask = WebhookFields {
+                name: Some(name.to_owned()),
+                url: Some(format!("http://{}/{path}", self.receiver)),
+                events: Some(words(events)),
+                payload_format: Some(format.to_owned()),
+                ..WebhookFields::default()
+            };
+            let subscribed = webhooks::subscribe(conn, self.vault, self.policy, actor, &ask, self.now)?;
+            if path == "crm" {
+                webhooks::deactivate(conn, actor, subscribed.webhook.id, self.now)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn words(all: &[&str]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
+}
