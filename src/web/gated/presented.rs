@@ -31,9 +31,11 @@ pub fn find(request: &HttpRequest, allow_query_key: bool) -> Presented {
         // Clients send tokens of their own, too: those are ignored beside a key.
         if is_ours || keys.is_empty() {
             secrets.push(bearer);
+            return choose(keys, secrets);
         }
     }
-    choose(keys, secrets)
+    // A secret beside no key is none of the ways.
+    if keys.is_empty() { Presented::Nothing } else { choose(keys, secrets) }
 }
 
 /// All values of a header; an empty one counts for nothing.
@@ -103,6 +105,7 @@ mod tests {
         let (id, _) = secret();
         assert_eq!(seen(&[("x-api-key", &id)], "", false), "nothing");
         assert_eq!(seen(&[("x-api-key", ""), ("x-api-secret", " ")], "", false), "nothing");
+        assert_eq!(seen(&[("x-api-secret", &secret().1)], "", false), "nothing");
         assert_eq!(seen(&[("authorization", "Basic YTpi")], "", false), "nothing");
     }
 

@@ -1,0 +1,32 @@
+//! The JSON API and the routes that a key opens, as programs use them.
+
+mod access_tokens;
+mod api_keys;
+mod gate;
+mod usage;
+mod verification;
+
+use serde_json::{Value, json};
+
+use crate::support::{Person, TestApp};
+
+/// A program with a token of Ada's, who is an admin of `acme`.
+async fn admin(app: &TestApp) -> Person {
+    let ada = app.admin("ada").await;
+    app.token_of(&ada, &["*"])
+}
+
+/// Mints a key with these fields beside its name.
+async fn mint(token: &Person, extra: Value) -> Value {
+    let mut body = json!({"name": "ci"});
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    token.post_json("/api/keys", body).await.assert_status(201).json()
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_else(|| panic!("{field} in {value}"))
+}
+
+fn path(key: &Value, act: &str) -> String {
+    format!("/api/keys/{}{act}", key["id"])
+}

@@ -1,0 +1,92 @@
+//! Bearer access tokens: made, used, never stronger than their user, refused once revoked.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use gatepost::schema::{access_tokens, memberships, users};
+use gatepost::store::notify::Change;
+use reqwest::header::AUTHORIZATION;
+use serde_json::{Value, json};
+
+use super::{admin, text};
+use crate::support::{Person, TestApp};
+
+fn with(app: &TestApp, token: &Value) -> Person {
+    Person::with_token(&app.base, text(token, "token"))
+}
+
+#[actix_web::test]
+async fn a_token_is_made_shown_once_and_revoked() {
+    let app = TestApp::start().await;
+    let ada = admin(&app).await;
+    let answer = ada.post_json("/api/tokens", json!({"name": "laptop", "scopes": ["keys:read"]})).await;
+    answer.assert_status(201);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let made = answer.json();
+    assert!(text(&made, "token").starts_with("gpat_"));
+    let laptop = with(&app, &made);
+    laptop.get("/api/keys").await.assert_ok();
+    laptop.post_json("/api/keys", json!({"name": "x"})).await.assert_problem(403, "forbidden");
+    let listed = ada.get("/api/tokens").await;
+    listed.assert_ok();
+    assert!(!listed.body.contains(text(&made, "token")));
+    ada.delete(format!("/api/tokens/{}", made["id"])).await.assert_status(204);
+    laptop.get("/api/keys").await.assert_problem(401, "unauthenticated");
+}
+
+#[actix_web::test]
+async fn an_expired_token_and_nonsense_are_refused_alike() {
+    let app = TestApp::start().await;
+    let ada = admin(&app).await;
+    let soon = (app.clock.now() + TimeDelta::minutes(1)).to_rfc3339();
+    let made = ada.post_json("/api/tokens", json!({"name": "short", "expires_at": soon})).await.assert_status(201).json();
+    with(&app, &made).get("/api/keys").await.assert_ok();
+    app.advance(TimeDelta::minutes(1));
+    with(&app, &made).get("/api/keys").await.assert_problem(401, "unauthenticated");
+    for header in ["Bearer gpat_nonsense", "Bearer", "Bearer ", "Basic YTpi", "gpat_x"] {
+        app.stranger().with(AUTHORIZATION.as_str().to_owned().leak(), header).get("/api/keys").await.assert_problem(401, "unauthenticated");
+    }
+}
+
+#[actix_web::test]
+async fn a_token_is_never_stronger_than_its_user_is_today() {
+    let app = TestApp::start().await;
+    let dan = app.developer("dan").await;
+    let token = app.token_of(&dan, &["*"]);
+    token.post_json("/api/keys", json!({"name": "x"})).await.assert_status(201);
+    let membership = memberships::table.filter(memberships::user_id.eq(dan.user_id));
+    diesel::update(membership).set(memberships::role.eq("viewer")).execute(&mut app.conn()).unwrap();
+    app.running().state.forget(&Change::Access);
+    token.get("/api/keys").await.assert_ok();
+    token.post_json("/api/keys", json!({"name": "x"})).await.assert_problem(403, "forbidden");
+    diesel::update(users::table.find(dan.user_id)).set(users::is_active.eq(false)).execute(&mut app.conn()).unwrap();
+    app.running().state.forget(&Change::Access);
+    token.get("/api/keys").await.assert_problem(401, "unauthenticated");
+    diesel::update(users::table.find(dan.user_id)).set(users::is_active.eq(true)).execute(&mut app.conn()).unwrap();
+    diesel::delete(memberships::table.filter(memberships::user_id.eq(dan.user_id))).execute(&mut app.conn()).unwrap();
+    app.running().state.forget(&Change::Access);
+    token.get("/api/keys").await.assert_problem(401, "unauthenticated");
+}
+
+#[actix_web::test]
+async fn nobody_hands_on_scopes_that_they_do_not_have() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let narrow = app.token_of(&ada, &["tokens:*", "keys:read"]);
+    narrow.post_json("/api/tokens", json!({"name": "x", "scopes": ["keys:read"]})).await.assert_status(201);
+    narrow.post_json("/api/tokens", json!({"name": "x", "scopes": ["keys:write"]})).await.assert_problem(403, "forbidden");
+    narrow.post_json("/api/tokens", json!({"name": "x"})).await.assert_problem(403, "forbidden");
+    narrow.post_json("/api/tokens", json!({"name": "x", "scopes": ["orders:read"]})).await.assert_invalid("scopes[0]");
+    narrow.post_json("/api/tokens", json!({"scopes": ["keys:read"]})).await.assert_invalid("name");
+    narrow.post_json("/api/tokens", json!({"name": "x", "scopes": []})).await.assert_invalid("scopes");
+}
+
+#[actix_web::test]
+async fn the_last_use_of_a_token_is_kept() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    token.get("/api/keys").await.assert_ok();
+    app.running().state.gate.flush().await;
+    let used: Vec<Option<chrono::DateTime<chrono::Utc>>> =
+        access_tokens::table.select(access_tokens::last_used_at).load(&mut app.conn()).unwrap();
+    assert!(used.iter().all(Option::is_some) && !used.is_empty());
+}

@@ -1,0 +1,109 @@
+//! `/api/keys/verification`: the decision as JSON, whatever it is.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use super::{admin, mint, path, text};
+use crate::support::{Person, TestApp};
+
+const VERIFICATION: &str = "/api/keys/verification";
+
+async fn code(token: &Person, body: Value) -> String {
+    let verdict = token.post_json(VERIFICATION, body).await.assert_ok().json();
+    assert_eq!(verdict["valid"], verdict["code"] == "VALID");
+    text(&verdict, "code").to_owned()
+}
+
+#[actix_web::test]
+async fn a_valid_key_is_shown_with_its_limit_and_headers() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"scopes": ["a", "b"]})).await;
+    let body = json!({"key": key["secret"], "scopes": ["a"], "ip": "203.0.113.7", "environment": "live", "cost": 4, "endpoint": "/orders", "method": "get"});
+    let verdict = token.post_json(VERIFICATION, body).await.assert_ok().json();
+    assert_eq!((&verdict["valid"], &verdict["code"]), (&json!(true), &json!("VALID")));
+    assert_eq!(verdict["key"]["id"], key["id"]);
+    assert!(verdict["key"].get("secret").is_none() && !text(&verdict, "request_id").is_empty());
+    let limit = &verdict["rate_limit"];
+    assert_eq!((&limit["limit"], &limit["remaining"], &limit["window_seconds"]), (&json!(1000), &json!(996), &json!(3600)));
+    assert_eq!(verdict["quota"], Value::Null);
+    assert_eq!(verdict["headers"]["X-RateLimit-Remaining"], "996");
+    assert!(verdict["headers"].get("Retry-After").is_none());
+    let usage = token.get(path(&key, "/usage")).await.assert_ok().json();
+    assert_eq!(usage["by_endpoint"], json!([{"endpoint": "/orders", "total": 1}]));
+}
+
+#[actix_web::test]
+async fn every_outcome_has_its_code() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let soon = (app.clock.now() + TimeDelta::seconds(60)).to_rfc3339();
+    let key = mint(&token, json!({"scopes": ["a"], "allowed_ips": ["203.0.113.0/24"], "expires_at": soon, "rate_limit": 10})).await;
+    let secret = &key["secret"];
+    let ip = "203.0.113.7";
+    assert_eq!(code(&token, json!({"key": secret, "ip": ip})).await, "VALID");
+    assert_eq!(code(&token, json!({"key": key["key"], "secret": secret, "ip": ip})).await, "VALID");
+    assert_eq!(code(&token, json!({"key": "pk_0000000000000000000000", "secret": secret, "ip": ip})).await, "NOT_FOUND");
+    assert_eq!(code(&token, json!({"key": "junk"})).await, "MALFORMED");
+    assert_eq!(code(&token, json!({"key": secret})).await, "IP_NOT_ALLOWED");
+    assert_eq!(code(&token, json!({"key": secret, "ip": ip, "environment": "test"})).await, "WRONG_ENVIRONMENT");
+    assert_eq!(code(&token, json!({"key": secret, "ip": ip, "scopes": ["a", "b"]})).await, "INSUFFICIENT_SCOPE");
+    assert_eq!(code(&token, json!({"key": secret, "ip": ip, "cost": 9})).await, "RATE_LIMITED");
+    assert_eq!(code(&token, json!({"key": secret, "ip": ip, "cost": 8})).await, "VALID");
+    assert_eq!(code(&token, json!({"key": secret, "ip": ip})).await, "RATE_LIMITED");
+    token.post_json(path(&key, "/deactivation"), json!({})).await.assert_ok();
+    assert_eq!(code(&token, json!({"key": secret, "ip": ip})).await, "DISABLED");
+    app.advance(TimeDelta::seconds(60));
+    assert_eq!(code(&token, json!({"key": secret, "ip": ip})).await, "EXPIRED");
+    token.post_json(path(&key, "/revocation"), json!({})).await.assert_ok();
+    assert_eq!(code(&token, json!({"key": secret, "ip": ip})).await, "REVOKED");
+    token.delete(path(&key, "")).await.assert_status(204);
+    assert_eq!(code(&token, json!({"key": secret, "ip": ip})).await, "NOT_FOUND");
+}
+
+#[actix_web::test]
+async fn a_dry_run_takes_nothing() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"rate_limit": 1})).await;
+    for _ in 0..3 {
+        assert_eq!(code(&token, json!({"key": key["secret"], "dry_run": true})).await, "VALID");
+    }
+    assert_eq!(code(&token, json!({"key": key["secret"], "dry_run": true, "cost": 2})).await, "RATE_LIMITED");
+    assert_eq!(code(&token, json!({"key": key["secret"]})).await, "VALID");
+    assert_eq!(token.get(path(&key, "/usage")).await.json()["total"], 1);
+}
+
+#[actix_web::test]
+async fn what_does_not_fit_is_named() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let wrong = [
+        (json!({}), "key"),
+        (json!({"key": 7}), "key"),
+        (json!({"key": "pk_0000000000000000000000"}), "secret"),
+        (json!({"key": "x", "cost": 0}), "cost"),
+        (json!({"key": "x", "cost": -1}), "cost"),
+        (json!({"key": "x", "ip": "here"}), "ip"),
+        (json!({"key": "x", "environment": "moon"}), "environment"),
+        (json!({"key": "x", "scopes": ["a b"]}), "scopes[0]"),
+        (json!({"key": "x", "colour": "red"}), "colour"),
+    ];
+    for (body, field) in wrong {
+        token.post_json(VERIFICATION, body).await.assert_invalid(field);
+    }
+    app.stranger().post_json(VERIFICATION, json!({"key": "x"})).await.assert_problem(401, "unauthenticated");
+}
+
+#[actix_web::test]
+async fn an_instance_token_verifies_keys_of_every_tenant() {
+    let app = TestApp::start().await;
+    let key = mint(&admin(&app).await, json!({})).await;
+    let olga = app.operator("olga").await;
+    let token = app.instance_token_of(&olga, &["keys:verify"]);
+    app.make_tenant("other");
+    assert_eq!(code(&token, json!({"key": key["secret"]})).await, "VALID");
+    assert_eq!(code(&token, json!({"key": key["secret"], "tenant": "acme"})).await, "VALID");
+    assert_eq!(code(&token, json!({"key": key["secret"], "tenant": "other"})).await, "NOT_FOUND");
+    token.post_json(VERIFICATION, json!({"key": key["secret"], "tenant": "nobody"})).await.assert_problem(404, "not_found");
+}
