@@ -117,7 +117,10 @@ impl NewToken {
 fn known_scope(text: &str) -> Result<String, Rejection> {
     let text = scope::parse(text)?;
     let is_under = |known: &str| known.strip_suffix('*').is_some_and(|stem| !stem.is_empty() && text.starts_with(stem));
-    let is_group = || text.strip_suffix('*').is_some_and(|stem| stem.ends_with(':') && SCOPES.iter().any(|known| known.starts_with(stem)));
+    let is_group = || {
+        text.strip_suffix('*')
+            .is_some_and(|stem| stem.ends_with(':') && SCOPES.iter().any(|known| known.starts_with(stem)))
+    };
     if SCOPES.contains(&text.as_str()) || SCOPES.iter().any(|known| is_under(known)) || is_group() {
         Ok(text)
     } else {
@@ -140,7 +143,9 @@ mod tests {
 
     #[test]
     fn only_scopes_of_the_api_can_be_asked() {
-        assert!(["*", "keys:read", "keys:*", "members:write", "tokens:read"].iter().all(|text| known_scope(text).is_ok()));
+        assert!(
+            ["*", "keys:read", "keys:*", "members:write", "tokens:read"].iter().all(|text| known_scope(text).is_ok())
+        );
         assert!(["orders:read", "keys", "keys:fly", "**", ""].iter().all(|text| known_scope(text).is_err()));
     }
 }

@@ -139,7 +139,22 @@ mod tests {
         for good in ["sk", "fp", "a", "acme_live", "x1_2_3", "sixteen_chars_ok"] {
             assert!(KeyPrefix::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "_a", "a_", "a__b", "Sk", "a-b", "seventeen_chars_x", "test", "a_test", "pk", "gpat", "whsec", "whsk", "whpk"] {
+        for bad in [
+            "",
+            "_a",
+            "a_",
+            "a__b",
+            "Sk",
+            "a-b",
+            "seventeen_chars_x",
+            "test",
+            "a_test",
+            "pk",
+            "gpat",
+            "whsec",
+            "whsk",
+            "whpk",
+        ] {
             assert!(KeyPrefix::parse(bad).is_err(), "{bad}");
         }
     }

@@ -111,7 +111,9 @@ impl Hasher {
         let pepper = &self.peppers.current;
         let digest = match self.algorithm {
             HashAlgorithm::HmacSha256 => hex::encode(pepper.mac(secret)),
-            HashAlgorithm::Argon2id => pepper.argon2()?.hash_password(secret.as_bytes()).map_err(Error::bug)?.to_string(),
+            HashAlgorithm::Argon2id => {
+                pepper.argon2()?.hash_password(secret.as_bytes()).map_err(Error::bug)?.to_string()
+            }
         };
         Ok(StoredDigest { algorithm: self.algorithm, pepper_id: pepper.id.clone(), digest })
     }
@@ -122,7 +124,8 @@ impl Hasher {
         match stored.algorithm {
             HashAlgorithm::HmacSha256 => {
                 let mut digest = [0; 32];
-                hex::decode_to_slice(&stored.digest, &mut digest).is_ok() && bool::from(pepper.mac(secret).ct_eq(&digest))
+                hex::decode_to_slice(&stored.digest, &mut digest).is_ok()
+                    && bool::from(pepper.mac(secret).ct_eq(&digest))
             }
             HashAlgorithm::Argon2id => match (pepper.argon2(), PasswordHash::new(&stored.digest)) {
                 (Ok(argon2), Ok(phc)) => argon2.verify_password(secret.as_bytes(), &phc).is_ok(),

@@ -16,7 +16,11 @@ pub struct Limit {
 impl Limit {
     /// Microseconds; rounded up, so that 60 of them never fall short of the window.
     fn sub_window(self) -> i64 {
-        i64::try_from(self.window_seconds).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000).div_ceil_by(SUB_WINDOWS).max(1)
+        i64::try_from(self.window_seconds)
+            .unwrap_or(i64::MAX / 1_000_000)
+            .saturating_mul(1_000_000)
+            .div_ceil_by(SUB_WINDOWS)
+            .max(1)
     }
 }
 
@@ -114,7 +118,8 @@ impl Window {
         let (used, quota) = (self.used(), self.limit.quota);
         let frees_one = used.saturating_sub(1).min(quota.saturating_sub(1));
         let more = if used == 0 { now } else { self.when_at_most(frees_one, now) };
-        let retry_after = (!is_allowed).then(|| seconds_until(self.when_at_most(quota.saturating_sub(cost), now), now).max(1));
+        let retry_after =
+            (!is_allowed).then(|| seconds_until(self.when_at_most(quota.saturating_sub(cost), now), now).max(1));
         Standing {
             limit: self.limit,
             is_allowed,

@@ -20,14 +20,20 @@ pub struct Password(Zeroizing<String>);
 impl Password {
     pub fn parse(text: &str) -> Result<Self, Rejection> {
         if text.chars().count() < SHORTEST {
-            return Err(Rejection::new("too_short", format!("must be at least {SHORTEST} characters: a few random words do well")));
+            return Err(Rejection::new(
+                "too_short",
+                format!("must be at least {SHORTEST} characters: a few random words do well"),
+            ));
         }
         if LONGEST < text.len() {
             return Err(Rejection::new("too_long", format!("must be at most {LONGEST} bytes")));
         }
         // It estimates from a list of common passwords, names, dates, keyboard walks and repetitions.
         if zxcvbn(text, &["gatepost"]).score() < Score::Three {
-            return Err(Rejection::new("too_common", "is too easily guessed: repetitions, common words and sequences count little"));
+            return Err(Rejection::new(
+                "too_common",
+                "is too easily guessed: repetitions, common words and sequences count little",
+            ));
         }
         Ok(Self(Zeroizing::new(text.to_owned())))
     }
@@ -71,7 +77,9 @@ mod tests {
         let code = |text: &str| Password::parse(text).unwrap_err().code;
         assert_eq!(code("correct horse"), "too_short");
         assert_eq!(code(&"x".repeat(600)), "too_long");
-        for common in ["passwordpassword", "123456789012345", "aaaaaaaaaaaaaaaaaaaa", "qwertyuiopasdfgh", "gatepostgatepost"] {
+        for common in
+            ["passwordpassword", "123456789012345", "aaaaaaaaaaaaaaaaaaaa", "qwertyuiopasdfgh", "gatepostgatepost"]
+        {
             assert_eq!(code(common), "too_common", "{common}");
         }
         assert!(Password::parse("correct horse battery staple").is_ok());

@@ -95,11 +95,14 @@ impl Span {
         let length = (until - since).num_seconds();
         let bucket = bucket.unwrap_or(match length {
             ..=7_200 => Bucket::Minute,
-            ..=259_200 => Bucket::Hour,
+            7_201..=259_200 => Bucket::Hour,
             _ => Bucket::Day,
         });
         if 1_500 < length / bucket.seconds() {
-            return Err(("bucket", Rejection::new("range", "makes more than 1500 buckets: choose a wider one or a shorter time")));
+            return Err((
+                "bucket",
+                Rejection::new("range", "makes more than 1500 buckets: choose a wider one or a shorter time"),
+            ));
         }
         Ok(Self { since, until, bucket })
     }

@@ -10,7 +10,10 @@ use crate::domain::usage::Outcome;
 /// A presented key. The texts come from outside and prove nothing yet.
 #[derive(Clone)]
 pub enum Credential {
-    Pair { public_id: String, secret: Zeroizing<String> },
+    Pair {
+        public_id: String,
+        secret: Zeroizing<String>,
+    },
     Malformed,
     /// An id and a secret that belong to different keys.
     Mismatched,

@@ -104,7 +104,9 @@ mod tests {
         let hasher = Arc::new(Hasher::new(peppers, HashAlgorithm::Argon2id));
         let memory = Memory::new().unwrap();
         let stored = hasher.digest("sk_right").unwrap();
-        for (digest, secret, fits) in [(Some(&stored), "sk_right", true), (Some(&stored), "sk_wrong", false), (None, "sk_none", false)] {
+        for (digest, secret, fits) in
+            [(Some(&stored), "sk_right", true), (Some(&stored), "sk_wrong", false), (None, "sk_none", false)]
+        {
             assert_eq!(memory.verify(&hasher, digest, secret).await.unwrap(), fits);
             let start = Instant::now();
             for _ in 0..100 {

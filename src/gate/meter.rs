@@ -41,7 +41,10 @@ pub struct Meter {
 impl Meter {
     /// Starts the worker on this runtime; it writes every `interval`, and when a batch is full.
     pub fn start(db: Db, interval: Duration) -> Self {
-        metrics::describe_counter!("gatepost_usage_dropped_total", "Usage records lost because too many waited or the database refused them");
+        metrics::describe_counter!(
+            "gatepost_usage_dropped_total",
+            "Usage records lost because too many waited or the database refused them"
+        );
         metrics::describe_counter!("gatepost_usage_written_total", "Usage records written");
         let (readings, receiver) = mpsc::channel(MOST_WAITING);
         let is_stopping = Arc::new(AtomicBool::new(false));
@@ -130,7 +133,8 @@ impl Batch {
                 *known = record;
             }
         }
-        let used = |(id, record): (ApiKeyId, &UsageRecord)| Use { id, at: record.at, ip: record.ip.map(|ip| ip.to_string()) };
+        let used =
+            |(id, record): (ApiKeyId, &UsageRecord)| Use { id, at: record.at, ip: record.ip.map(|ip| ip.to_string()) };
         newest.into_iter().map(used).collect()
     }
 
@@ -292,7 +296,11 @@ mod tests {
             record(60, Outcome::RateLimited, 429),
         ];
         let batch = Batch { records, tokens: HashMap::new() };
-        let sums: Vec<_> = batch.minutes().into_iter().map(|(key, sum)| (key.minute.timestamp() % 3600, sum.total, sum.cost)).collect();
+        let sums: Vec<_> = batch
+            .minutes()
+            .into_iter()
+            .map(|(key, sum)| (key.minute.timestamp() % 3600, sum.total, sum.cost))
+            .collect();
         assert_eq!(sums, [(0, 2, 2), (0, 1, 0), (60, 1, 0)]);
         let uses = batch.uses();
         assert_eq!((uses.len(), uses[0].at.timestamp()), (1, 1_764_000_059));

@@ -61,11 +61,7 @@ impl ApiKey {
     }
 
     pub fn stored_digest(&self) -> StoredDigest {
-        StoredDigest {
-            algorithm: self.hash_algorithm,
-            pepper_id: self.pepper_id.clone(),
-            digest: self.digest.clone(),
-        }
+        StoredDigest { algorithm: self.hash_algorithm, pepper_id: self.pepper_id.clone(), digest: self.digest.clone() }
     }
 
     pub fn limit(&self) -> Limit {

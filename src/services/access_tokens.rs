@@ -73,7 +73,13 @@ pub fn mint_for(
     Ok(minted)
 }
 
-fn insert(conn: &mut PgConnection, hasher: &Hasher, user: UserId, ask: NewToken, now: DateTime<Utc>) -> Result<MintedToken> {
+fn insert(
+    conn: &mut PgConnection,
+    hasher: &Hasher,
+    user: UserId,
+    ask: NewToken,
+    now: DateTime<Utc>,
+) -> Result<MintedToken> {
     let secret = TokenSecret::generate()?;
     let (pepper_id, digest) = hasher.token_digest(secret.expose());
     let row = NewAccessToken {
@@ -110,7 +116,10 @@ pub fn list(
 }
 
 /// The tokens of the instance itself. Runs in `Scope::Instance`.
-pub fn list_of_instance(conn: &mut PgConnection, paging: &Paging<AccessTokenId>) -> Result<Page<AccessToken, AccessTokenId>> {
+pub fn list_of_instance(
+    conn: &mut PgConnection,
+    paging: &Paging<AccessTokenId>,
+) -> Result<Page<AccessToken, AccessTokenId>> {
     page(conn, TokenFilter::default(), paging)
 }
 

@@ -125,7 +125,8 @@ pub fn update(
         return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
     }
     let after = store::api_keys::update(conn, actor.tenant, id, change, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
-    let deed = Deed::new("api_key.updated", target(id)).with("name", after.name.as_str()).with("changed", change.fields());
+    let deed =
+        Deed::new("api_key.updated", target(id)).with("name", after.name.as_str()).with("changed", change.fields());
     changed(conn, actor, after, deed, now)
 }
 
@@ -137,7 +138,13 @@ pub fn deactivate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: Dat
     set_active(conn, actor, id, false, now)
 }
 
-fn set_active(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, is_active: bool, now: DateTime<Utc>) -> Result<ApiKey> {
+fn set_active(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: ApiKeyId,
+    is_active: bool,
+    now: DateTime<Utc>,
+) -> Result<ApiKey> {
     let before = to_change(conn, actor, id)?;
     if before.is_active == is_active {
         return Ok(before);

@@ -26,7 +26,10 @@ pub struct TokenRow {
 }
 
 pub fn insert(conn: &mut PgConnection, token: &NewAccessToken) -> Result<AccessToken> {
-    Ok(diesel::insert_into(access_tokens::table).values(token).returning(AccessToken::as_returning()).get_result(conn)?)
+    Ok(diesel::insert_into(access_tokens::table)
+        .values(token)
+        .returning(AccessToken::as_returning())
+        .get_result(conn)?)
 }
 
 pub fn find(conn: &mut PgConnection, tenant: Option<TenantId>, id: AccessTokenId) -> Result<Option<AccessToken>> {
@@ -48,11 +51,7 @@ pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<
 }
 
 /// Newest first; oldest first where `paging.after` is given.
-pub fn list(
-    conn: &mut PgConnection,
-    filter: TokenFilter,
-    paging: &Paging<AccessTokenId>,
-) -> Result<Vec<AccessToken>> {
+pub fn list(conn: &mut PgConnection, filter: TokenFilter, paging: &Paging<AccessTokenId>) -> Result<Vec<AccessToken>> {
     let mut query = AccessToken::query()
         .filter(access_tokens::tenant_id.is_not_distinct_from(filter.tenant))
         .limit(paging.size.plus_one())
@@ -74,10 +73,8 @@ pub fn list(
 }
 
 pub fn count(conn: &mut PgConnection, filter: TokenFilter) -> Result<i64> {
-    let mut query = access_tokens::table
-        .filter(access_tokens::tenant_id.is_not_distinct_from(filter.tenant))
-        .count()
-        .into_boxed();
+    let mut query =
+        access_tokens::table.filter(access_tokens::tenant_id.is_not_distinct_from(filter.tenant)).count().into_boxed();
     if let Some(user) = filter.user {
         query = query.filter(access_tokens::user_id.eq(user));
     }

@@ -78,7 +78,8 @@ pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<
         key,
         tenant_slug,
         is_tenant_active,
-        is_owner_active: user.is_some_and(|(is_active, is_operator)| is_active && (is_operator || membership.is_some())),
+        is_owner_active: user
+            .is_some_and(|(is_active, is_operator)| is_active && (is_operator || membership.is_some())),
     }))
 }
 
@@ -233,20 +234,14 @@ pub fn delete(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId, now: Date
         .filter(api_keys::id.eq(id))
         .filter(api_keys::tenant_id.eq(tenant))
         .filter(api_keys::deleted_at.is_null())
-        .set((
-            api_keys::deleted_at.eq(now),
-            api_keys::updated_at.eq(now),
-            api_keys::version.eq(api_keys::version + 1),
-        ));
+        .set((api_keys::deleted_at.eq(now), api_keys::updated_at.eq(now), api_keys::version.eq(api_keys::version + 1)));
     Ok(deleted.execute(conn)? != 0)
 }
 
 /// Replaces a digest by one of the same secret, unless somebody else was faster.
 pub fn update_digest(conn: &mut PgConnection, id: ApiKeyId, old: &StoredDigest, new: &StoredDigest) -> Result<bool> {
-    let changed = diesel::update(api_keys::table)
-        .filter(api_keys::id.eq(id))
-        .filter(api_keys::digest.eq(&old.digest))
-        .set((
+    let changed =
+        diesel::update(api_keys::table).filter(api_keys::id.eq(id)).filter(api_keys::digest.eq(&old.digest)).set((
             api_keys::hash_algorithm.eq(new.algorithm),
             api_keys::pepper_id.eq(&new.pepper_id),
             api_keys::digest.eq(&new.digest),

@@ -176,7 +176,13 @@ pub async fn account(
     Ok(response)
 }
 
-fn record(state: &State, request: &HttpRequest, status: u16, decision: &Decision, start: Instant) -> Option<UsageRecord> {
+fn record(
+    state: &State,
+    request: &HttpRequest,
+    status: u16,
+    decision: &Decision,
+    start: Instant,
+) -> Option<UsageRecord> {
     let known = decision.known()?;
     let endpoint = request.match_pattern().unwrap_or_else(|| request.path().to_owned());
     Some(UsageRecord {

@@ -71,7 +71,10 @@ impl NewKey {
                 .take("rate_limit", rate_limit(draft.rate_limit.unwrap_or(Self::DEFAULT_RATE_LIMIT)))
                 .unwrap_or_default(),
             rate_window_seconds: errors
-                .take("rate_window_seconds", rate_window(draft.rate_window_seconds.unwrap_or(Self::DEFAULT_RATE_WINDOW_SECONDS)))
+                .take(
+                    "rate_window_seconds",
+                    rate_window(draft.rate_window_seconds.unwrap_or(Self::DEFAULT_RATE_WINDOW_SECONDS)),
+                )
                 .unwrap_or_default(),
             allowed_ips: list(&mut errors, "allowed_ips", &draft.allowed_ips, MOST_ADDRESSES, address),
             owner: checked(&mut errors, "owner", draft.owner, owner),
@@ -128,7 +131,9 @@ impl KeyChange {
             description: patch.description.map(|text| checked(e, "description", text, description)),
             scopes: patch.scopes.map(|items| list(e, "scopes", &items, MOST_SCOPES, scope::parse)),
             rate_limit: patch.rate_limit.and_then(|limit| e.take("rate_limit", rate_limit(limit))),
-            rate_window_seconds: patch.rate_window_seconds.and_then(|window| e.take("rate_window_seconds", rate_window(window))),
+            rate_window_seconds: patch
+                .rate_window_seconds
+                .and_then(|window| e.take("rate_window_seconds", rate_window(window))),
             allowed_ips: patch.allowed_ips.map(|items| list(e, "allowed_ips", &items, MOST_ADDRESSES, address)),
             owner: patch.owner.map(|text| checked(e, "owner", text, owner)),
             requires_owner: patch.requires_owner,
@@ -240,7 +245,9 @@ fn in_range(number: i64, most: i64) -> Result<i64, Rejection> {
 fn address(text: &str) -> Result<String, Rejection> {
     let network = text.trim().parse::<IpNet>().map(|network| network.trunc().to_string());
     let address = || text.trim().parse::<IpAddr>().map(|address| address.to_string());
-    network.or_else(|_| address()).map_err(|_| Rejection::new("address", "must be an IP address or a network such as 203.0.113.0/24"))
+    network
+        .or_else(|_| address())
+        .map_err(|_| Rejection::new("address", "must be an IP address or a network such as 203.0.113.0/24"))
 }
 
 fn metadata(fields: Map<String, Value>) -> Result<Value, Rejection> {
@@ -279,7 +286,10 @@ mod tests {
     #[test]
     fn a_name_is_enough_and_the_rest_has_defaults() {
         let key = NewKey::parse(KeyDraft { name: Some(" CI ".into()), ..KeyDraft::default() }, now()).unwrap();
-        assert_eq!((key.name.as_str(), key.rate_limit, key.rate_window_seconds, key.is_active), ("CI", 1000, 3600, true));
+        assert_eq!(
+            (key.name.as_str(), key.rate_limit, key.rate_window_seconds, key.is_active),
+            ("CI", 1000, 3600, true)
+        );
         assert_eq!((key.environment, key.metadata), (Environment::Live, Value::Object(Map::new())));
     }
 
@@ -300,7 +310,15 @@ mod tests {
         let Err(Error::Invalid(errors)) = NewKey::parse(draft, now()) else { panic!("it fitted") };
         let fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
         let expected = [
-            "name", "environment", "prefix", "scopes[1]", "rate_limit", "rate_window_seconds", "allowed_ips[1]", "tags[0]", "expires_at",
+            "name",
+            "environment",
+            "prefix",
+            "scopes[1]",
+            "rate_limit",
+            "rate_window_seconds",
+            "allowed_ips[1]",
+            "tags[0]",
+            "expires_at",
         ];
         assert_eq!(fields, expected);
     }

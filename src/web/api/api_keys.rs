@@ -1,8 +1,8 @@
 //! `/api/keys`: minting, finding, changing and revoking keys.
 
+use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path, Payload};
-use actix_web::HttpResponse;
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
@@ -203,10 +203,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
     let place = format!("/api/keys/{}", minted.key.id);
     let secret = minted.secret.reveal_once();
     let body = KeyBody { secret: Some(secret.clone()), api_key: Some(secret), ..KeyBody::new(minted.key, now) };
-    Ok(HttpResponse::Created()
-        .insert_header((LOCATION, place))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(body))
+    Ok(HttpResponse::Created().insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(body))
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
@@ -291,7 +288,8 @@ struct RevokeBody {
 pub async fn revoke(state: Data<State>, bearer: Bearer, id: Path<String>, payload: Payload) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
     let body: RevokeBody = json::parse(&json::read(payload.into_inner(), json::BODY_LIMIT).await?)?;
-    let revoke = move |conn: &mut PgConnection, actor: &Actor| api_keys::revoke(conn, actor, id, body.reason.as_deref(), now);
+    let revoke =
+        move |conn: &mut PgConnection, actor: &Actor| api_keys::revoke(conn, actor, id, body.reason.as_deref(), now);
     changed(&state, &bearer, id, revoke).await?;
     Ok(HttpResponse::Ok().json(json!({"message": "API key revoked"})))
 }

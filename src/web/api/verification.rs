@@ -113,7 +113,13 @@ fn credential(key: &str, secret: Option<&str>) -> Result<Credential, Rejection> 
     }
 }
 
-fn record(state: &State, bearer: &Bearer, body: &VerifyBody, decision: &Decision, start: Instant) -> Option<UsageRecord> {
+fn record(
+    state: &State,
+    bearer: &Bearer,
+    body: &VerifyBody,
+    decision: &Decision,
+    start: Instant,
+) -> Option<UsageRecord> {
     let known = decision.known()?;
     let method = body.method.as_deref().unwrap_or("POST").to_ascii_uppercase();
     Some(UsageRecord {

@@ -19,7 +19,9 @@ pub enum Presented {
 
 /// Looks in `X-API-Key` and `X-API-Secret`, in `Authorization`, and where it is allowed in the query.
 pub fn find(request: &HttpRequest, allow_query_key: bool) -> Presented {
-    let (Ok(mut keys), Ok(mut secrets)) = (values(request.headers(), "x-api-key"), values(request.headers(), "x-api-secret")) else {
+    let (Ok(mut keys), Ok(mut secrets)) =
+        (values(request.headers(), "x-api-key"), values(request.headers(), "x-api-secret"))
+    else {
         return Presented::Credential(Credential::Malformed);
     };
     if allow_query_key {

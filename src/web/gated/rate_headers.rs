@@ -50,7 +50,9 @@ mod tests {
         let now = DateTime::from_timestamp(1_764_000_000, 0).unwrap();
         let mut window = Window::new(Limit { quota: 2, window_seconds: 3600 });
         window.take(now, 1);
-        let says = |standing: &Standing| texts(standing).iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>();
+        let says = |standing: &Standing| {
+            texts(standing).iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+        };
         let allowed = says(&window.take(now, 1));
         assert_eq!(
             allowed,

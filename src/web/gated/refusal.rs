@@ -60,8 +60,9 @@ fn missing_scopes(decision: &Decision) -> Problem {
 
 fn too_many(code: &'static str, says: &str, decision: &Decision) -> Problem {
     let seconds = decision.standing.and_then(|standing| standing.retry_after).unwrap_or(1);
-    let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code, format!("{says}: try again in {seconds} seconds"))
-        .header(RETRY_AFTER, seconds.to_string());
+    let mut problem =
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, code, format!("{says}: try again in {seconds} seconds"))
+            .header(RETRY_AFTER, seconds.to_string());
     problem.kind = Some(QUOTA_EXCEEDED);
     problem.extra.insert("violated-policies".to_owned(), vec![POLICY].into());
     problem

@@ -38,12 +38,17 @@ async fn an_expired_token_and_nonsense_are_refused_alike() {
     let app = TestApp::start().await;
     let ada = admin(&app).await;
     let soon = (app.clock.now() + TimeDelta::minutes(1)).to_rfc3339();
-    let made = ada.post_json("/api/tokens", json!({"name": "short", "expires_at": soon})).await.assert_status(201).json();
+    let made =
+        ada.post_json("/api/tokens", json!({"name": "short", "expires_at": soon})).await.assert_status(201).json();
     with(&app, &made).get("/api/keys").await.assert_ok();
     app.advance(TimeDelta::minutes(1));
     with(&app, &made).get("/api/keys").await.assert_problem(401, "unauthenticated");
     for header in ["Bearer gpat_nonsense", "Bearer", "Bearer ", "Basic YTpi", "gpat_x"] {
-        app.stranger().with(AUTHORIZATION.as_str().to_owned().leak(), header).get("/api/keys").await.assert_problem(401, "unauthenticated");
+        app.stranger()
+            .with(AUTHORIZATION.as_str().to_owned().leak(), header)
+            .get("/api/keys")
+            .await
+            .assert_problem(401, "unauthenticated");
     }
 }
 
@@ -73,7 +78,10 @@ async fn nobody_hands_on_scopes_that_they_do_not_have() {
     let ada = app.admin("ada").await;
     let narrow = app.token_of(&ada, &["tokens:*", "keys:read"]);
     narrow.post_json("/api/tokens", json!({"name": "x", "scopes": ["keys:read"]})).await.assert_status(201);
-    narrow.post_json("/api/tokens", json!({"name": "x", "scopes": ["keys:write"]})).await.assert_problem(403, "forbidden");
+    narrow
+        .post_json("/api/tokens", json!({"name": "x", "scopes": ["keys:write"]}))
+        .await
+        .assert_problem(403, "forbidden");
     narrow.post_json("/api/tokens", json!({"name": "x"})).await.assert_problem(403, "forbidden");
     narrow.post_json("/api/tokens", json!({"name": "x", "scopes": ["orders:read"]})).await.assert_invalid("scopes[0]");
     narrow.post_json("/api/tokens", json!({"scopes": ["keys:read"]})).await.assert_invalid("name");

@@ -81,7 +81,9 @@ async fn everything_of_a_key_can_be_asked_for() {
     });
     let key = token.post_json("/api/keys", asked.clone()).await.assert_status(201).json();
     assert!(text(&key, "secret").starts_with("fp_test_"));
-    for (field, value) in asked.as_object().unwrap().iter().filter(|(field, _)| !["prefix", "allowed_ips"].contains(&field.as_str())) {
+    for (field, value) in
+        asked.as_object().unwrap().iter().filter(|(field, _)| !["prefix", "allowed_ips"].contains(&field.as_str()))
+    {
         assert_eq!(&key[field], value, "{field}");
     }
     assert_eq!(key["allowed_ips"], json!(["203.0.113.0/24", "2001:db8::1"]));
@@ -139,7 +141,9 @@ async fn keys_are_listed_by_offset_and_by_cursor() {
     for number in 1..=5 {
         mint(&token, json!({"name": format!("key {number}")})).await;
     }
-    let names = |list: &Value| list["data"].as_array().unwrap().iter().map(|key| text(key, "name").to_owned()).collect::<Vec<_>>();
+    let names = |list: &Value| {
+        list["data"].as_array().unwrap().iter().map(|key| text(key, "name").to_owned()).collect::<Vec<_>>()
+    };
     let page = token.get("/api/keys?limit=2&offset=1").await.assert_ok().json();
     assert_eq!((names(&page), page["total"].clone()), (vec!["key 4".to_owned(), "key 3".to_owned()], json!(5)));
     let first = token.get("/api/keys?limit=3").await.assert_ok().json();
@@ -147,7 +151,13 @@ async fn keys_are_listed_by_offset_and_by_cursor() {
     let next = token.get(format!("/api/keys?limit=3&cursor={}", text(&first, "next_cursor"))).await.assert_ok().json();
     assert_eq!(names(&next), ["key 2", "key 1"]);
     assert_eq!(next["next_cursor"], Value::Null);
-    for (query, field) in [("limit=0", "limit"), ("limit=101", "limit"), ("cursor=junk", "cursor"), ("offset=-1", "offset"), ("colour=red", "colour")] {
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("cursor=junk", "cursor"),
+        ("offset=-1", "offset"),
+        ("colour=red", "colour"),
+    ] {
         token.get(format!("/api/keys?{query}")).await.assert_invalid(field);
     }
 }
@@ -181,7 +191,11 @@ async fn a_change_changes_what_it_names_and_null_clears() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"description": "old", "owner": "me", "expires_at": "2099-01-01T00:00:00Z"})).await;
-    let changed = token.patch_json(path(&key, ""), json!({"name": "new", "description": null, "expires_at": null})).await.assert_ok().json();
+    let changed = token
+        .patch_json(path(&key, ""), json!({"name": "new", "description": null, "expires_at": null}))
+        .await
+        .assert_ok()
+        .json();
     assert_eq!((text(&changed, "name"), text(&changed, "owner")), ("new", "me"));
     assert_eq!((&changed["description"], &changed["expires_at"]), (&Value::Null, &Value::Null));
     let same = token.patch_json(path(&key, ""), json!({})).await.assert_ok().json();
@@ -198,12 +212,18 @@ async fn a_key_is_switched_off_and_on_and_revoked_for_good() {
     let key = mint(&token, json!({})).await;
     assert_eq!(token.post_json(path(&key, "/deactivate"), json!({})).await.assert_ok().json()["state"], "disabled");
     assert_eq!(token.post_json(path(&key, "/activation"), json!({})).await.assert_ok().json()["state"], "active");
-    for body in [None, Some(("text/plain", "{}".to_owned())), Some(("application/json", r#"{"reason": "again"}"#.to_owned()))] {
+    for body in
+        [None, Some(("text/plain", "{}".to_owned())), Some(("application/json", r#"{"reason": "again"}"#.to_owned()))]
+    {
         let answer = token.send(Method::POST, &path(&key, "/revoke"), body).await;
         assert_eq!(answer.assert_ok().json(), json!({"message": "API key revoked"}));
     }
     let shown = token.get(path(&key, "")).await.assert_ok().json();
-    assert_eq!((&shown["state"], &shown["revoked_reason"]), (&json!("revoked"), &Value::Null), "the first revocation stands");
+    assert_eq!(
+        (&shown["state"], &shown["revoked_reason"]),
+        (&json!("revoked"), &Value::Null),
+        "the first revocation stands"
+    );
     token.post_json(path(&key, "/activation"), json!({})).await.assert_ok();
     token.patch_json(path(&key, ""), json!({"is_active": true})).await.assert_problem(409, "conflict");
     assert_eq!(token.get(path(&key, "")).await.json()["state"], "revoked");
@@ -251,7 +271,8 @@ async fn the_older_addresses_lead_to_the_same_keys() {
         token.get(format!("{root}/{id}")).await.assert_ok();
         token.patch_json(format!("{root}/{id}"), json!({"description": "x"})).await.assert_ok();
         token.get(format!("{root}?limit=1&offset=0")).await.assert_ok();
-        let verified = token.post_json(format!("{root}/verify"), json!({"key": key["secret"]})).await.assert_ok().json();
+        let verified =
+            token.post_json(format!("{root}/verify"), json!({"key": key["secret"]})).await.assert_ok().json();
         assert_eq!(verified["code"], "VALID");
         token.post_json(format!("{root}/{id}/revoke"), json!({})).await.assert_ok();
         token.delete(format!("{root}/{id}")).await.assert_status(204);
@@ -265,7 +286,10 @@ async fn another_tenant_s_keys_are_not_found() {
     let key = mint(&admin(&app).await, json!({})).await;
     let other = app.make_tenant("other");
     let eve = app.person("eve", other, Role::Owner).await;
-    let eve = crate::support::Person::with_token(&app.base, &app.mint_token(gatepost::domain::UserId(eve.user_id), Some(other), &["*"]));
+    let eve = crate::support::Person::with_token(
+        &app.base,
+        &app.mint_token(gatepost::domain::UserId(eve.user_id), Some(other), &["*"]),
+    );
     eve.get(path(&key, "")).await.assert_problem(404, "not_found");
     eve.get(path(&key, "/usage")).await.assert_problem(404, "not_found");
     eve.patch_json(path(&key, ""), json!({"name": "mine"})).await.assert_problem(404, "not_found");
@@ -290,7 +314,8 @@ async fn an_instance_token_names_the_tenant() {
     let token = app.instance_token_of(&olga, &["*"]);
     token.post_json("/api/keys", json!({"name": "x"})).await.assert_invalid("tenant_id");
     token.post_json("/api/keys", json!({"name": "x", "tenant_id": 999})).await.assert_problem(404, "not_found");
-    let by_id = token.post_json("/api/keys", json!({"name": "x", "tenant_id": app.tenant.0})).await.assert_status(201).json();
+    let by_id =
+        token.post_json("/api/keys", json!({"name": "x", "tenant_id": app.tenant.0})).await.assert_status(201).json();
     token.post_json("/api/keys", json!({"name": "x", "tenant": "acme"})).await.assert_status(201);
     assert_eq!(token.get("/api/keys").await.json()["data"].as_array().unwrap().len(), 2);
     token.get(path(&by_id, "")).await.assert_ok();

@@ -140,7 +140,10 @@ async fn a_key_that_requires_its_owner_goes_with_them() {
     let token = app.token_of(&dan, &["*"]);
     let (tied, free) = (mint(&token, json!({"requires_owner": true})).await, mint(&token, json!({})).await);
     app.key(text(&tied, "secret")).get(DATA).await.assert_ok();
-    diesel::update(users::table.filter(users::id.eq(dan.user_id))).set(users::is_active.eq(false)).execute(&mut app.conn()).unwrap();
+    diesel::update(users::table.filter(users::id.eq(dan.user_id)))
+        .set(users::is_active.eq(false))
+        .execute(&mut app.conn())
+        .unwrap();
     app.running().state.forget(&gatepost::store::notify::Change::Access);
     let problem = app.key(text(&tied, "secret")).get(DATA).await.assert_problem(401, "owner_inactive");
     assert_eq!(problem["detail"], "User not found or inactive");
@@ -280,7 +283,9 @@ async fn a_key_sees_its_tenant_s_events_if_it_may_and_else_its_own() {
     publish(&app, app.tenant, None, "order.first");
     publish(&app, app.tenant, writing["id"].as_i64(), "order.second");
     publish(&app, other, None, "order.theirs");
-    let kinds = |list: Value| list["data"].as_array().unwrap().iter().map(|event| text(event, "type").to_owned()).collect::<Vec<_>>();
+    let kinds = |list: Value| {
+        list["data"].as_array().unwrap().iter().map(|event| text(event, "type").to_owned()).collect::<Vec<_>>()
+    };
     assert_eq!(kinds(reader.get(DATA).await.assert_ok().json()), ["order.second", "order.first"]);
     let own = app.key(text(&writing, "secret")).get(DATA).await.assert_ok().json();
     assert_eq!(own["data"][0]["data"], json!({"n": 1}));
@@ -333,11 +338,13 @@ async fn argon2id_can_be_chosen_and_older_digests_still_hold() {
 async fn a_key_under_a_retired_pepper_is_digested_anew() {
     let mut app = TestApp::start().await;
     let key = mint(&admin(&app).await, json!({})).await;
-    let pepper = |app: &TestApp| -> String { api_keys::table.select(api_keys::pepper_id).first(&mut app.conn()).unwrap() };
+    let pepper =
+        |app: &TestApp| -> String { api_keys::table.select(api_keys::pepper_id).first(&mut app.conn()).unwrap() };
     let old = pepper(&app);
     let retired = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, settings::PEPPER);
     let retired = format!("{old}:{retired}");
-    let peppers = [("API_KEY_PEPPER", "Zr1vW0xJ5mT7nB3kD9hF2sL6pC4yGaXuEiOoRtYwq8"), ("API_KEY_PEPPERS_OLD", retired.as_str())];
+    let peppers =
+        [("API_KEY_PEPPER", "Zr1vW0xJ5mT7nB3kD9hF2sL6pC4yGaXuEiOoRtYwq8"), ("API_KEY_PEPPERS_OLD", retired.as_str())];
     restart(&mut app, &peppers).await;
     app.key(text(&key, "secret")).get(DATA).await.assert_ok();
     redigested(&app, || pepper(&app) != old).await;
@@ -360,7 +367,8 @@ async fn a_key_never_reaches_another_tenant() {
     let app = TestApp::start().await;
     let other = app.make_tenant("other");
     let eve = app.person("eve", other, Role::Owner).await;
-    let eve = Person::with_token(&app.base, &app.mint_token(gatepost::domain::UserId(eve.user_id), Some(other), &["*"]));
+    let eve =
+        Person::with_token(&app.base, &app.mint_token(gatepost::domain::UserId(eve.user_id), Some(other), &["*"]));
     let theirs = mint(&eve, json!({"scopes": ["*"]})).await;
     publish(&app, app.tenant, None, "order.ours");
     let seen = app.key(text(&theirs, "secret")).get(DATA).await.assert_ok().json();

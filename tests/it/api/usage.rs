@@ -23,10 +23,14 @@ async fn every_request_with_a_key_is_counted() {
 
     assert_eq!((&usage["key_id"], &usage["total"], &usage["remaining"]), (&key["id"], &json!(4), &json!(0)));
     assert_eq!(usage["bucket"], "hour");
-    assert_eq!(usage["by_endpoint"], json!([{"endpoint": "/api/data", "total": 3}, {"endpoint": "/protected/", "total": 1}]));
+    assert_eq!(
+        usage["by_endpoint"],
+        json!([{"endpoint": "/api/data", "total": 3}, {"endpoint": "/protected/", "total": 1}])
+    );
     assert_eq!(usage["by_status"], json!({"200": 2, "422": 1, "429": 1}));
     let buckets = usage["buckets"].as_array().unwrap();
-    let sum = |outcome: &str| buckets.iter().map(|bucket| bucket["by_outcome"][outcome].as_i64().unwrap_or(0)).sum::<i64>();
+    let sum =
+        |outcome: &str| buckets.iter().map(|bucket| bucket["by_outcome"][outcome].as_i64().unwrap_or(0)).sum::<i64>();
     assert_eq!((sum("VALID"), sum("RATE_LIMITED")), (3, 1));
     assert!(usage["latency_ms"]["p50"].as_f64().unwrap() > 0.0);
     assert!(usage["latency_ms"]["p99"].as_f64().unwrap() >= usage["latency_ms"]["p50"].as_f64().unwrap());
@@ -108,7 +112,10 @@ async fn a_tenant_s_usage_is_the_sum_of_its_keys() {
     let ada = app.developer("dan").await;
     app.token_of(&ada, &["keys:read"]).get("/api/usage").await.assert_problem(403, "forbidden");
     let olga = app.operator("olga").await;
-    assert_eq!(app.instance_token_of(&olga, &["usage:read"]).get("/api/usage?tenant=acme").await.assert_ok().json()["total"], 2);
+    assert_eq!(
+        app.instance_token_of(&olga, &["usage:read"]).get("/api/usage?tenant=acme").await.assert_ok().json()["total"],
+        2
+    );
 }
 
 #[actix_web::test]

@@ -25,7 +25,10 @@ async fn a_valid_key_is_shown_with_its_limit_and_headers() {
     assert_eq!(verdict["key"]["id"], key["id"]);
     assert!(verdict["key"].get("secret").is_none() && !text(&verdict, "request_id").is_empty());
     let limit = &verdict["rate_limit"];
-    assert_eq!((&limit["limit"], &limit["remaining"], &limit["window_seconds"]), (&json!(1000), &json!(996), &json!(3600)));
+    assert_eq!(
+        (&limit["limit"], &limit["remaining"], &limit["window_seconds"]),
+        (&json!(1000), &json!(996), &json!(3600))
+    );
     assert_eq!(verdict["quota"], Value::Null);
     assert_eq!(verdict["headers"]["X-RateLimit-Remaining"], "996");
     assert!(verdict["headers"].get("Retry-After").is_none());
@@ -38,12 +41,17 @@ async fn every_outcome_has_its_code() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let soon = (app.clock.now() + TimeDelta::seconds(60)).to_rfc3339();
-    let key = mint(&token, json!({"scopes": ["a"], "allowed_ips": ["203.0.113.0/24"], "expires_at": soon, "rate_limit": 10})).await;
+    let key =
+        mint(&token, json!({"scopes": ["a"], "allowed_ips": ["203.0.113.0/24"], "expires_at": soon, "rate_limit": 10}))
+            .await;
     let secret = &key["secret"];
     let ip = "203.0.113.7";
     assert_eq!(code(&token, json!({"key": secret, "ip": ip})).await, "VALID");
     assert_eq!(code(&token, json!({"key": key["key"], "secret": secret, "ip": ip})).await, "VALID");
-    assert_eq!(code(&token, json!({"key": "pk_0000000000000000000000", "secret": secret, "ip": ip})).await, "NOT_FOUND");
+    assert_eq!(
+        code(&token, json!({"key": "pk_0000000000000000000000", "secret": secret, "ip": ip})).await,
+        "NOT_FOUND"
+    );
     assert_eq!(code(&token, json!({"key": "junk"})).await, "MALFORMED");
     assert_eq!(code(&token, json!({"key": secret})).await, "IP_NOT_ALLOWED");
     assert_eq!(code(&token, json!({"key": secret, "ip": ip, "environment": "test"})).await, "WRONG_ENVIRONMENT");
@@ -105,5 +113,8 @@ async fn an_instance_token_verifies_keys_of_every_tenant() {
     assert_eq!(code(&token, json!({"key": key["secret"]})).await, "VALID");
     assert_eq!(code(&token, json!({"key": key["secret"], "tenant": "acme"})).await, "VALID");
     assert_eq!(code(&token, json!({"key": key["secret"], "tenant": "other"})).await, "NOT_FOUND");
-    token.post_json(VERIFICATION, json!({"key": key["secret"], "tenant": "nobody"})).await.assert_problem(404, "not_found");
+    token
+        .post_json(VERIFICATION, json!({"key": key["secret"], "tenant": "nobody"}))
+        .await
+        .assert_problem(404, "not_found");
 }
