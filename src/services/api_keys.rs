@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use super::audit::{self, Deed};
+use super::idempotency::{self, IdempotencyKey, Once};
 use crate::domain::api_key::{KeyChange, KeyPrefix, KeySecret, NewKey};
 use crate::domain::digest::Hasher;
 use crate::domain::page::{Page, Paging};
@@ -18,6 +19,41 @@ use crate::store::{self, Scope};
 pub struct MintedKey {
     pub key: ApiKey,
     pub secret: KeySecret,
+}
+
+/// What a request that may have come before has made.
+#[derive(Debug)]
+pub enum Minted {
+    First(MintedKey),
+    /// Made by an earlier request with the same idempotency key: its secret was shown then, and is gone.
+    Again(ApiKey),
+}
+
+/// Like [`mint`], once for all requests with this idempotency key; `request_hash` tells whether they ask the same.
+pub fn mint_once(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    hasher: &Hasher,
+    ask: NewKey,
+    (key, request_hash): (&IdempotencyKey, &[u8]),
+    now: DateTime<Utc>,
+) -> Result<Minted> {
+    actor.must(Permission::WriteKeys)?;
+    let mut minted = None;
+    // Only the id is kept with the idempotency key: a secret is stored nowhere.
+    let once = idempotency::once(conn, actor.tenant, "api_keys", key, request_hash, now, |conn| {
+        let made = mint(conn, actor, hasher, ask, now)?;
+        let id = made.key.id;
+        minted = Some(made);
+        Ok(id)
+    })?;
+    match (once, minted) {
+        (Once::First(_), Some(minted)) => Ok(Minted::First(minted)),
+        (Once::First(id) | Once::Again(id), _) => {
+            let key = store::api_keys::find(conn, actor.tenant, id)?;
+            key.map(Minted::Again).ok_or(Error::NotFound(Noun::ApiKey))
+        }
+    }
 }
 
 /// Creates a key. The secret exists only in the returned value.

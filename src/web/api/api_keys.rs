@@ -1,19 +1,21 @@
 //! `/api/keys`: minting, finding, changing and revoking keys.
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::body::present;
 use super::list::{List, paging};
 use crate::domain::api_key::{Environment, KeyChange, KeyDraft, KeyPatch, KeyState, NewKey};
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Rejection, Result, TenantId, UserId};
 use crate::model::ApiKey;
-use crate::services::api_keys::{self, KeyFilter};
+use crate::services::api_keys::{self, KeyFilter, Minted};
+use crate::services::idempotency::IdempotencyKey;
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -150,7 +152,7 @@ pub async fn count(state: Data<State>, bearer: Bearer, Query(ask): Query<ListAsk
     Ok(HttpResponse::Ok().json(json!({"count": count})))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     tenant_id: Option<TenantId>,
@@ -192,18 +194,37 @@ impl From<CreateBody> for KeyDraft {
     }
 }
 
-pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateBody>) -> Answer {
-    let now = state.clock.now();
+/// With an `Idempotency-Key`, a repeated request makes no second key: it is shown the first one, without its secret.
+pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Json(body): Json<CreateBody>) -> Answer {
+    let (now, hasher) = (state.clock.now(), state.hasher.clone());
     let actor = bearer.actor(&TenantAsk::new(body.tenant_id, body.tenant.clone())).await?;
     actor.must(Permission::WriteKeys)?;
-    let (ask, hasher) = (NewKey::parse(body.into(), now)?, state.hasher.clone());
-    let scope = Scope::Tenant(actor.tenant);
-    let minted = state.api.tx(scope, move |conn| api_keys::mint(conn, &actor, &hasher, ask, now)).await?;
-    state.forget(&Change::Key(minted.key.public_id.clone()));
-    let place = format!("/api/keys/{}", minted.key.id);
-    let secret = minted.secret.reveal_once();
-    let body = KeyBody { secret: Some(secret.clone()), api_key: Some(secret), ..KeyBody::new(minted.key, now) };
-    Ok(HttpResponse::Created().insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(body))
+    let (once, scope) = (idempotency(&request, &body)?, Scope::Tenant(actor.tenant));
+    let ask = NewKey::parse(body.into(), now)?;
+    let mint = move |conn: &mut _| match &once {
+        Some((key, hash)) => api_keys::mint_once(conn, &actor, &hasher, ask, (key, hash), now),
+        None => api_keys::mint(conn, &actor, &hasher, ask, now).map(Minted::First),
+    };
+    let (key, secret) = match state.api.tx(scope, mint).await? {
+        Minted::First(minted) => (minted.key, Some(minted.secret.reveal_once())),
+        Minted::Again(key) => (key, None),
+    };
+    state.forget(&Change::Key(key.public_id.clone()));
+    let mut answer = HttpResponse::Created();
+    answer.insert_header((LOCATION, format!("/api/keys/{}", key.id))).insert_header((CACHE_CONTROL, "no-store"));
+    if secret.is_none() {
+        answer.insert_header(("Idempotent-Replayed", "true"));
+    }
+    Ok(answer.json(KeyBody { secret: secret.clone(), api_key: secret, ..KeyBody::new(key, now) }))
+}
+
+/// The request's idempotency key, and a hash of what it asks.
+fn idempotency(request: &HttpRequest, body: &CreateBody) -> Result<Option<(IdempotencyKey, Vec<u8>)>> {
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let key = IdempotencyKey::parse(value.to_str().unwrap_or_default());
+    let key = key.map_err(|rejection| Error::field("Idempotency-Key", rejection))?;
+    let asked = serde_json::to_vec(body).map_err(Error::bug)?;
+    Ok(Some((key, Sha256::digest(asked).to_vec())))
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {

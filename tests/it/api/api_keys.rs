@@ -42,6 +42,29 @@ async fn a_key_is_minted_and_its_secret_shown_once() {
 }
 
 #[actix_web::test]
+async fn a_repeated_request_makes_one_key_and_shows_its_secret_once() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let once = token.with("idempotency-key", "\"8e03978e\"");
+    let first = once.post_json("/api/keys", json!({"name": "ci"})).await;
+    let again = token.with("idempotency-key", "8e03978e").post_json("/api/keys", json!({"name": "ci"})).await;
+    let (one, two) = (first.assert_status(201).json(), again.assert_status(201).json());
+    assert_eq!((first.header("idempotent-replayed"), again.header("idempotent-replayed")), ("", "true"));
+    assert_eq!(one["id"], two["id"]);
+    assert!(one.get("secret").is_some() && two.get("secret").is_none() && two.get("api_key").is_none());
+    once.post_json("/api/keys", json!({"name": "other"})).await.assert_problem(422, "idempotency_mismatch");
+    token
+        .with("idempotency-key", "")
+        .post_json("/api/keys", json!({"name": "ci"}))
+        .await
+        .assert_invalid("Idempotency-Key");
+    // A refused request leaves nothing behind.
+    let wrong = token.with("idempotency-key", "another");
+    wrong.post_json("/api/keys", json!({"name": ""})).await.assert_invalid("name");
+    wrong.post_json("/api/keys", json!({"name": "ci"})).await.assert_status(201);
+}
+
+#[actix_web::test]
 async fn no_secret_is_stored_in_any_column() {
     let app = TestApp::start().await;
     let key = mint(&admin(&app).await, json!({})).await;

@@ -117,6 +117,25 @@ async fn switched_off_revoked_and_expired_keys_are_told_apart_at_once() {
 }
 
 #[actix_web::test]
+async fn a_key_revoked_at_one_replica_is_refused_at_the_other_within_a_second() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let other = App::start(settings::for_test(&app.database.url, &[]), app.clock.clone()).await.unwrap();
+    let there = Person::stranger(&format!("http://{}", other.addr)).with("x-api-key", text(&key, "secret"));
+    there.get("/protected/").await.assert_ok();
+
+    token.post_json(path(&key, "/revocation"), json!({})).await.assert_ok();
+
+    let start = std::time::Instant::now();
+    while there.get("/protected/").await.status == 200 {
+        assert!(start.elapsed() < std::time::Duration::from_secs(1), "still accepted after a second");
+    }
+    there.get("/protected/").await.assert_problem(401, "api_key_disabled");
+    other.stop().await;
+}
+
+#[actix_web::test]
 async fn a_suspended_tenant_s_keys_are_refused() {
     let app = TestApp::start().await;
     let key = mint(&admin(&app).await, json!({})).await;
