@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 /// The system's clock, plus an offset that only tests move.
 #[derive(Debug, Clone, Default)]
@@ -12,9 +12,10 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// To the microsecond, as Postgres keeps it: what is answered now equals what is read later.
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     pub fn now(&self) -> DateTime<Utc> {
-        Utc::now() + self.offset()
+        (Utc::now() + self.offset()).trunc_subsecs(6)
     }
 
     /// How far this clock stands from the database's and the system's: zero outside tests.

@@ -62,7 +62,7 @@ pub fn lease(conn: &mut PgConnection, slots: i64, lease: Duration, offset: TimeD
              FOR UPDATE OF d SKIP LOCKED
          ), leased AS (
              UPDATE deliveries d SET lease_token = gen_random_uuid(), lease_until = clock_timestamp() + make_interval(secs => $3),
-                 attempts_made = d.attempts_made + 1
+                 attempts_made = d.attempts_made + 1, next_attempt_at = NULL
              FROM chosen WHERE d.id = chosen.id
              RETURNING d.*
          )

@@ -49,9 +49,9 @@ async fn round(context: &Context, slots: &Arc<Semaphore>, has_more: &AtomicBool,
         has_more.store(true, Ordering::Release);
         return Ok(());
     }
-    let (lease, offset, now) = (context.lease, context.clock.offset(), context.clock.now());
-    let wanted = i64::try_from(free).unwrap_or(i64::MAX);
-    let claims = context.db.tx(Scope::Instance, move |conn| dispatch::claim(conn, wanted, lease, offset, now)).await?;
+    let (lease, clock, wanted) = (context.lease, context.clock.clone(), i64::try_from(free).unwrap_or(i64::MAX));
+    let claim = move |conn: &mut _| dispatch::claim(conn, wanted, lease, clock.offset(), clock.now());
+    let claims = context.db.tx(Scope::Instance, claim).await?;
     has_more.store(free <= claims.len() || claims.iter().any(Claim::hints_at_more), Ordering::Release);
     for claim in claims {
         // This task alone takes permits, so as many are there as were counted.

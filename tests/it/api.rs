@@ -2,9 +2,12 @@
 
 mod access_tokens;
 mod api_keys;
+mod deliveries;
+mod events;
 mod gate;
 mod usage;
 mod verification;
+mod webhooks;
 
 use serde_json::{Value, json};
 

@@ -13,3 +13,4 @@ mod pages;
 mod readme;
 mod tidy;
 mod render;
+mod workers;

@@ -5,8 +5,11 @@ pub mod answer;
 pub mod app;
 pub mod database;
 pub mod people;
+pub mod receiver;
+pub mod sender;
 pub mod settings;
 
 pub use answer::Answer;
 pub use app::TestApp;
 pub use people::Person;
+pub use receiver::Receiver;

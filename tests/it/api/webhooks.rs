@@ -1,0 +1,138 @@
+//! `/api/webhooks`.
+
+use serde_json::json;
+
+use crate::support::{Receiver, TestApp};
+
+#[actix_web::test]
+async fn the_call_of_the_first_seed_is_answered_with_id_and_secret() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let answer = program
+        .post_json("/api/webhooks", json!({"name": "Order Notifications", "url": "https://myapp.com/webhooks/orders",
+            "events": ["order.created", "order.shipped"], "is_active": true}))
+        .await;
+    answer.assert_status(201);
+    let made = answer.json();
+    assert_eq!(answer.header("location"), format!("/api/webhooks/{}", made["id"]));
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"));
+    assert_eq!((&made["state"], &made["payload_format"]), (&json!("active"), &json!("standard")));
+
+    let shown = program.get(format!("/api/webhooks/{}", made["id"])).await;
+    assert!(shown.assert_ok().json().get("secret").is_none());
+    let listed = program.get("/api/webhooks?offset=0").await.assert_ok().json();
+    assert_eq!((&listed["total"], listed["data"][0].get("secret")), (&json!(1), None));
+}
+
+#[actix_web::test]
+async fn the_name_defaults_to_the_host_and_a_secret_can_be_brought() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let ask = json!({"url": "https://hooks.example.com/x", "events": ["*"], "secret": "our own"});
+    let made = program.post_json("/api/webhooks", ask).await.assert_status(201).json();
+    assert_eq!((&made["name"], &made["secret"]), (&json!("hooks.example.com"), &json!("our own")));
+}
+
+#[actix_web::test]
+async fn what_does_not_fit_is_named_and_nothing_is_written() {
+    let app = TestApp::start_with(&[("GATEPOST_ALLOW_PRIVATE_NETWORKS", ""), ("GATEPOST_ALLOW_HTTP_WEBHOOKS", "false")]).await;
+    let program = app.program().await;
+    let table = [
+        (json!({"events": ["*"]}), "url"),
+        (json!({"url": "https://example.com"}), "events"),
+        (json!({"url": "https://example.com", "events": []}), "events"),
+        (json!({"url": "https://example.com", "events": ["a", "b c"]}), "events[1]"),
+        (json!({"url": "https://example.com", "events": ["a", 7]}), "events[1]"),
+        (json!({"url": "http://example.com", "events": ["*"]}), "url"),
+        (json!({"url": "https://127.0.0.1/", "events": ["*"]}), "url"),
+        (json!({"url": "https://localhost/", "events": ["*"]}), "url"),
+        (json!({"url": "https://u:p@example.com/", "events": ["*"]}), "url"),
+        (json!({"url": "https://example.com", "events": ["*"], "name": "x".repeat(101)}), "name"),
+        (json!({"url": "https://example.com", "events": ["*"], "timeout_seconds": 61}), "timeout_seconds"),
+        (json!({"url": "https://example.com", "events": ["*"], "payload_format": "xml"}), "payload_format"),
+        (json!({"url": "https://example.com", "events": ["*"], "headers": {"Host": "x"}}), "headers"),
+        (json!({"url": "https://example.com", "events": ["*"], "surprise": 1}), "surprise"),
+    ];
+    for (ask, field) in table {
+        program.post_json("/api/webhooks", ask).await.assert_invalid(field);
+    }
+    assert_eq!(program.get("/api/webhooks?offset=0").await.json()["total"], 0);
+}
+
+#[actix_web::test]
+async fn a_webhook_is_changed_paused_and_deleted() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let made = program.subscribe(&receiver, json!({})).await;
+    let path = format!("/api/webhooks/{}", made["id"]);
+    let changed = program.patch_json(&path, json!({"name": "Renamed", "events": ["order.*"]})).await.assert_ok().json();
+    assert_eq!((&changed["name"], &changed["events"], &changed["url"]), (&json!("Renamed"), &json!(["order.*"]), &made["url"]));
+    let paused = program.post_json(format!("{path}/deactivation"), json!({})).await.assert_ok().json();
+    assert_eq!((&paused["state"], &paused["is_active"]), (&json!("paused"), &json!(false)));
+    let published = program.publish("order.created", json!({})).await;
+    assert_eq!(published["deliveries"], 0);
+    program.post_json(format!("{path}/test"), json!({})).await.assert_problem(409, "conflict");
+    let active = program.post_json(format!("{path}/activation"), json!({})).await.assert_ok().json();
+    assert_eq!(active["state"], "active");
+    program.delete(&path).await.assert_status(204);
+    program.get(&path).await.assert_problem(404, "not_found");
+    assert_eq!(program.get("/api/webhooks?offset=0").await.json()["total"], 0);
+}
+
+#[actix_web::test]
+async fn another_tenant_s_webhook_is_absent() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let made = program.subscribe(&receiver, json!({})).await;
+    let other = app.make_tenant("other");
+    let eve = app.person("eve", other, gatepost::domain::Role::Owner).await;
+    let token = app.mint_token(gatepost::domain::UserId(eve.user_id), Some(other), &["*"]);
+    let theirs = crate::support::Person::with_token(&app.base, &token);
+    let path = format!("/api/webhooks/{}", made["id"]);
+    theirs.get(&path).await.assert_problem(404, "not_found");
+    theirs.patch_json(&path, json!({"name": "x"})).await.assert_problem(404, "not_found");
+    theirs.delete(&path).await.assert_problem(404, "not_found");
+    for act in ["activation", "deactivation", "test", "secret-rotation"] {
+        theirs.post_json(format!("{path}/{act}"), json!({})).await.assert_problem(404, "not_found");
+    }
+    theirs.get(format!("{path}/secret")).await.assert_problem(404, "not_found");
+    theirs.get(format!("{path}/deliveries")).await.assert_problem(404, "not_found");
+    assert_eq!(theirs.get("/api/webhooks").await.json()["data"], json!([]));
+}
+
+#[actix_web::test]
+async fn looking_at_a_secret_is_noted() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let made = program.subscribe(&receiver, json!({})).await;
+    let answer = program.get(format!("/api/webhooks/{}/secret", made["id"])).await;
+    assert_eq!((answer.assert_ok().json()["secret"].clone(), answer.header("cache-control")), (made["secret"].clone(), "no-store"));
+    use diesel::prelude::*;
+    use gatepost::schema::audit_entries;
+    let noted: Vec<String> = audit_entries::table
+        .filter(audit_entries::action.eq("webhook.secret_revealed"))
+        .select(audit_entries::target)
+        .load(&mut app.conn())
+        .unwrap();
+    assert_eq!(noted, [format!("webhook:{}", made["id"])]);
+}
+
+#[actix_web::test]
+async fn a_test_event_goes_to_its_webhook_alone() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let (one, two) = (Receiver::start().await, Receiver::start().await);
+    let made = program.subscribe(&one, json!({"events": ["order.created"]})).await;
+    program.subscribe(&two, json!({})).await;
+    let sent = program.post_json(format!("/api/webhooks/{}/test", made["id"]), json!({})).await;
+    let event = sent.assert_status(202).json();
+    assert_eq!(event["deliveries"], 1);
+    let received = one.wait_for(1).await;
+    assert_eq!(received[0].header("x-webhook-event"), "webhook.test");
+    assert_eq!(program.delivery_once(&event, "delivered", 1).await["attempts_max"], 1);
+    assert!(two.received().is_empty());
+}

@@ -1,0 +1,54 @@
+//! A team's program at work: it registers webhooks, publishes, and looks at what became of it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Person, Receiver, TestApp};
+
+impl TestApp {
+    /// A program with all rights in the tenant `acme`.
+    pub async fn program(&self) -> Person {
+        let owner = self.owner("olga").await;
+        self.token_of(&owner, &["*"])
+    }
+}
+
+impl Person {
+    /// Registers this receiver for everything, with these settings besides.
+    pub async fn subscribe(&self, receiver: &Receiver, besides: Value) -> Value {
+        let mut body = json!({"url": receiver.url, "events": ["*"]});
+        body.as_object_mut().unwrap().extend(besides.as_object().unwrap().clone());
+        let answer = self.post_json("/api/webhooks", body).await;
+        answer.assert_status(201);
+        answer.json()
+    }
+
+    pub async fn publish(&self, kind: &str, data: Value) -> Value {
+        let answer = self.post_json("/api/events", json!({"type": kind, "data": data})).await;
+        answer.assert_status(202);
+        answer.json()
+    }
+
+    /// The one delivery of an event, with its attempts.
+    pub async fn delivery_of(&self, event: &Value) -> Value {
+        let list = self.get(format!("/api/deliveries?event_id={}", event["id"].as_str().unwrap())).await;
+        let list = list.assert_ok().json();
+        assert_eq!(list["data"].as_array().unwrap().len(), 1, "{list}");
+        let found = self.get(format!("/api/deliveries/{}", list["data"][0]["id"].as_str().unwrap())).await;
+        found.assert_ok().json()
+    }
+
+    /// The same, once it is in this state and has had so many attempts, the last one finished.
+    pub async fn delivery_once(&self, event: &Value, state: &str, attempts: i64) -> Value {
+        for _ in 0..1_000 {
+            let delivery = self.delivery_of(event).await;
+            let is_finished = delivery["attempts"].as_array().unwrap().last().is_some_and(|last| !last["duration_ms"].is_null());
+            if delivery["state"] == state && delivery["attempts_made"] == attempts && is_finished {
+                return delivery;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{state} after {attempts} was expected: {}", self.delivery_of(event).await);
+    }
+}

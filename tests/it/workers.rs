@@ -1,0 +1,6 @@
+//! What happens behind the doors.
+
+mod claims;
+mod delivering;
+mod retries;
+mod signatures;

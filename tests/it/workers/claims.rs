@@ -1,0 +1,151 @@
+//! Leases: who holds a delivery, and what becomes of those who come too late.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use gatepost::domain::delivery::Outcome;
+use gatepost::domain::retry::Jitter;
+use gatepost::domain::{Clock, TenantId, UserId};
+use gatepost::schema::{attempts, deliveries};
+use gatepost::services::dispatch::{self, Claim};
+use serde_json::json;
+
+use crate::support::{Receiver, TestApp};
+
+const LEASE: Duration = Duration::from_secs(75);
+
+fn claim(conn: &mut PgConnection, slots: i64) -> Vec<Claim> {
+    let now = Clock::default().now();
+    conn.transaction::<_, gatepost::domain::Error, _>(|conn| dispatch::claim(conn, slots, LEASE, TimeDelta::zero(), now)).unwrap()
+}
+
+fn answered(status: u16) -> Outcome {
+    Outcome { status: Some(status), ..Outcome::default() }
+}
+
+/// A stopped server, so that nobody but the test claims.
+async fn quiet(events: usize, max_in_flight: i64) -> TestApp {
+    let mut app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let webhook = program.subscribe(&receiver, json!({"max_in_flight": max_in_flight})).await;
+    program.post_json(format!("/api/webhooks/{}/deactivation", webhook["id"]), json!({})).await.assert_ok();
+    app.stop().await;
+    diesel::sql_query("UPDATE webhooks SET is_active = TRUE").execute(&mut app.conn()).unwrap();
+    for _ in 0..events {
+        publish(&app, app.tenant);
+    }
+    app
+}
+
+fn publish(app: &TestApp, tenant: TenantId) {
+    use gatepost::services::events::{NewEvent, publish};
+    let actor = gatepost::domain::Actor { user: None::<UserId>, ..gatepost::domain::Actor::system(tenant) };
+    let ask = NewEvent::parse(Some("a"), Some("1"), None).unwrap();
+    publish(&mut app.conn(), &actor, &ask, app.clock.now()).unwrap();
+}
+
+#[actix_web::test]
+async fn two_workers_share_without_overlap() {
+    let app = quiet(40, 100).await;
+    let claimed: Vec<usize> = std::thread::scope(|scope| {
+        let work = || {
+            let mut conn = app.conn();
+            let mut count = 0;
+            loop {
+                let claims = claim(&mut conn, 3);
+                if claims.is_empty() {
+                    return count;
+                }
+                count += claims.len();
+            }
+        };
+        let workers: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    assert_eq!(claimed.iter().sum::<usize>(), 40);
+    let made: Vec<i64> = deliveries::table.select(deliveries::attempts_made).load(&mut app.conn()).unwrap();
+    assert!(made.iter().all(|made| *made == 1), "{made:?}");
+    assert_eq!(attempts::table.count().get_result(&mut app.conn()), Ok(40_i64));
+}
+
+#[actix_web::test]
+async fn a_webhook_gets_no_more_than_its_cap_however_many_claim() {
+    let app = quiet(20, 3).await;
+    let mut conn = app.conn();
+    assert_eq!(claim(&mut conn, 10).len(), 3);
+    assert_eq!(claim(&mut app.conn(), 10).len(), 0);
+}
+
+#[actix_web::test]
+async fn a_backlog_does_not_keep_another_tenant_waiting() {
+    let app = quiet(50, 100).await;
+    let other = app.make_tenant("other");
+    diesel::sql_query(format!(
+        "INSERT INTO webhooks (tenant_id, name, url, events, is_active, payload_format, signature_style, timeout_seconds,
+             max_in_flight, headers, created_at, updated_at)
+         SELECT {other}, name, url, events, TRUE, payload_format, signature_style, timeout_seconds, max_in_flight, headers,
+             created_at, updated_at FROM webhooks LIMIT 1"
+    ))
+    .execute(&mut app.conn())
+    .unwrap();
+    publish(&app, other);
+    claim(&mut app.conn(), 2);
+    let leased: Vec<i64> = deliveries::table
+        .filter(deliveries::lease_token.is_not_null())
+        .select(deliveries::tenant_id)
+        .load(&mut app.conn())
+        .unwrap();
+    assert!(leased.contains(&other.0), "{leased:?}");
+}
+
+#[actix_web::test]
+async fn a_lease_that_ran_out_is_taken_over_and_the_late_worker_changes_nothing() {
+    let app = quiet(1, 10).await;
+    let mut conn = app.conn();
+    let late = claim(&mut conn, 1).remove(0);
+    let now = app.clock.now();
+    assert_eq!(dispatch::reap(&mut conn, 10, now).unwrap(), 0);
+    diesel::sql_query("UPDATE deliveries SET lease_until = clock_timestamp() - INTERVAL '1 second'").execute(&mut conn).unwrap();
+    assert_eq!(dispatch::reap(&mut conn, 10, now).unwrap(), 1);
+
+    let second = claim(&mut conn, 1).remove(0);
+    let settlement = late.settle(&[], answered(500), Jitter::NONE);
+    assert_eq!(dispatch::settle(&mut conn, &[settlement], TimeDelta::zero(), now).unwrap(), 0);
+    let settlement = second.settle(&[], answered(200), Jitter::NONE);
+    assert_eq!(dispatch::settle(&mut conn, &[settlement], TimeDelta::zero(), now).unwrap(), 1);
+
+    let (state, made): (String, i64) = deliveries::table.select((deliveries::state, deliveries::attempts_made)).first(&mut conn).unwrap();
+    assert_eq!((state.as_str(), made), ("delivered", 2));
+    let log: Vec<(bool, Option<String>)> =
+        attempts::table.order(attempts::number).select((attempts::success, attempts::error)).load(&mut conn).unwrap();
+    assert!(!log[0].0 && log[0].1.as_deref().unwrap().contains("stopped before"), "{log:?}");
+    assert!(log[1].0, "{log:?}");
+}
+
+#[actix_web::test]
+async fn what_keeps_dying_ends_as_failed() {
+    let app = quiet(1, 10).await;
+    let mut conn = app.conn();
+    for _ in 0..10 {
+        assert_eq!(claim(&mut conn, 1).len(), 1);
+        diesel::sql_query("UPDATE deliveries SET lease_until = clock_timestamp() - INTERVAL '1 second'").execute(&mut conn).unwrap();
+        dispatch::reap(&mut conn, 10, app.clock.now()).unwrap();
+    }
+    assert!(claim(&mut conn, 1).is_empty());
+    assert_eq!(deliveries::table.select(deliveries::state).first(&mut conn), Ok("failed".to_owned()));
+}
+
+#[actix_web::test]
+async fn suspended_tenants_and_paused_webhooks_wait() {
+    let app = quiet(1, 10).await;
+    let mut conn = app.conn();
+    diesel::sql_query("UPDATE tenants SET is_active = FALSE").execute(&mut conn).unwrap();
+    assert!(claim(&mut conn, 1).is_empty());
+    diesel::sql_query("UPDATE tenants SET is_active = TRUE").execute(&mut conn).unwrap();
+    diesel::sql_query("UPDATE webhooks SET is_active = FALSE").execute(&mut conn).unwrap();
+    assert!(claim(&mut conn, 1).is_empty());
+    diesel::sql_query("UPDATE webhooks SET is_active = TRUE").execute(&mut conn).unwrap();
+    assert_eq!(claim(&mut conn, 1).len(), 1);
+}

@@ -1,0 +1,114 @@
+//! Delivering through the real worker: caps, poison, restarts and news from other processes.
+
+use diesel::prelude::*;
+use gatepost::schema::{deliveries, events};
+use serde_json::json;
+
+use crate::support::receiver::Reply;
+use crate::support::{Receiver, TestApp};
+
+#[actix_web::test]
+async fn a_webhook_never_has_more_requests_open_than_its_cap() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer_always(Reply::new(200).held());
+    program.subscribe(&receiver, json!({"max_in_flight": 2})).await;
+    let batch: Vec<_> = (0..9).map(|n| json!({"type": "a", "data": n})).collect();
+    program.post_json("/api/events/batch", json!({"events": batch})).await.assert_status(202);
+    for done in [2, 4, 6, 8, 9] {
+        receiver.wait_for(done).await;
+        receiver.release();
+    }
+    assert_eq!(receiver.most_busy(), 2);
+}
+
+#[actix_web::test]
+async fn one_webhook_that_hangs_does_not_keep_another_waiting() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let (stuck, healthy) = (Receiver::start().await, Receiver::start().await);
+    stuck.answer_always(Reply::new(200).held());
+    program.subscribe(&stuck, json!({"events": ["stuck"]})).await;
+    program.subscribe(&healthy, json!({"events": ["healthy"]})).await;
+    let batch: Vec<_> = (0..60).map(|n| json!({"type": "stuck", "data": n})).collect();
+    program.post_json("/api/events/batch", json!({"events": batch})).await.assert_status(202);
+    stuck.wait_for(10).await;
+    program.publish("healthy", json!(1)).await;
+    healthy.wait_for(1).await;
+    stuck.answer_always(Reply::new(200));
+    stuck.release();
+}
+
+#[actix_web::test]
+async fn a_payload_that_went_bad_ends_in_plain_sight() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let webhook = program.subscribe(&receiver, json!({})).await;
+    let path = format!("/api/webhooks/{}", webhook["id"]);
+    diesel::sql_query("UPDATE tenants SET is_active = FALSE").execute(&mut app.conn()).unwrap();
+    let event = {
+        use gatepost::domain::Actor;
+        use gatepost::services::events::{NewEvent, publish};
+        let ask = NewEvent::parse(Some("a"), Some("1"), None).unwrap();
+        publish(&mut app.conn(), &Actor::system(app.tenant), &ask, app.clock.now()).unwrap()
+    };
+    diesel::update(events::table).set(events::payload.eq("{not json")).execute(&mut app.conn()).unwrap();
+    diesel::sql_query("UPDATE tenants SET is_active = TRUE").execute(&mut app.conn()).unwrap();
+    let find = || deliveries::table.select((deliveries::state, deliveries::last_error)).first(&mut app.conn());
+    for _ in 0..500 {
+        let (state, error): (String, Option<String>) = find().unwrap();
+        if state == "failed" {
+            assert_eq!(error.as_deref(), Some("the request of this delivery could not be prepared"));
+            assert!(receiver.received().is_empty());
+            program.get(&path).await.assert_ok();
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{} never ended", event.id);
+}
+
+#[actix_web::test]
+async fn what_another_process_publishes_is_heard() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    program.subscribe(&receiver, json!({})).await;
+    use gatepost::domain::Actor;
+    use gatepost::services::events::{NewEvent, publish};
+    let ask = NewEvent::parse(Some("a"), Some("1"), None).unwrap();
+    publish(&mut app.conn(), &Actor::system(app.tenant), &ask, app.clock.now()).unwrap();
+    receiver.wait_for(1).await;
+}
+
+#[actix_web::test]
+async fn a_stop_waits_for_what_is_in_flight() {
+    let mut app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer([Reply::new(200).held()]);
+    program.subscribe(&receiver, json!({})).await;
+    program.publish("a", json!(1)).await;
+    receiver.wait_for(1).await;
+    let release = async {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        receiver.release();
+    };
+    futures_util::future::join(app.stop(), release).await;
+    let state: String = deliveries::table.select(deliveries::state).first(&mut app.conn()).unwrap();
+    assert_eq!(state, "delivered");
+}
+
+#[actix_web::test]
+async fn an_odd_answer_is_kept_as_text_that_postgres_can_hold() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer([Reply { body: "a\0b\u{202e}c".to_owned(), ..Reply::new(200) }.header("X-Odd", "\u{e9}t\u{e9}")]);
+    program.subscribe(&receiver, json!({})).await;
+    let event = program.publish("a", json!(1)).await;
+    let delivery = program.delivery_once(&event, "delivered", 1).await;
+    assert_eq!(delivery["attempts"][0]["response_body"], "a\u{fffd}b\u{202e}c");
+}

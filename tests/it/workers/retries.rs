@@ -1,0 +1,128 @@
+//! Failed attempts: when they are tried again, and when not.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use crate::support::receiver::Reply;
+use crate::support::{Receiver, TestApp};
+
+/// Seconds until the next attempt, as the app's clock sees it.
+fn wait(app: &TestApp, delivery: &Value) -> i64 {
+    let next: DateTime<Utc> = delivery["next_attempt_at"].as_str().unwrap().parse().unwrap();
+    (next - app.clock.now()).num_seconds()
+}
+
+#[actix_web::test]
+async fn a_failing_delivery_follows_the_schedule_to_its_end() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer_always(Reply::new(500));
+    program.subscribe(&receiver, json!({})).await;
+    let event = program.publish("a", json!(1)).await;
+    for (attempt, gap) in (1..).zip([5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400]) {
+        let delivery = program.delivery_once(&event, "retrying", attempt).await;
+        let seconds = wait(&app, &delivery);
+        assert!((gap * 8 / 10 - 3..=gap * 12 / 10 + 1).contains(&seconds), "after {attempt}: {seconds} s, {gap} s expected");
+        assert_eq!(receiver.received().len(), usize::try_from(attempt).unwrap());
+        app.advance(TimeDelta::seconds(seconds + 2));
+    }
+    let delivery = program.delivery_once(&event, "failed", 10).await;
+    assert_eq!((&delivery["next_attempt_at"], &delivery["last_error"]), (&json!(null), &json!("answered 500")));
+    assert_eq!(delivery["attempts"].as_array().unwrap().len(), 10);
+}
+
+#[actix_web::test]
+async fn a_receiver_that_recovers_gets_its_event() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer([Reply::new(503), Reply::new(204)]);
+    let webhook = program.subscribe(&receiver, json!({})).await;
+    let event = program.publish("a", json!(1)).await;
+    program.delivery_once(&event, "retrying", 1).await;
+    let path = format!("/api/webhooks/{}", webhook["id"]);
+    assert_eq!(program.get(&path).await.json()["state"], "failing");
+    app.advance(TimeDelta::seconds(7));
+    let delivery = program.delivery_once(&event, "delivered", 2).await;
+    assert_eq!((&delivery["attempts"][0]["success"], &delivery["attempts"][1]["success"]), (&json!(false), &json!(true)));
+    assert_eq!(program.get(&path).await.json()["state"], "active");
+}
+
+#[actix_web::test]
+async fn a_receiver_may_ask_to_be_left_alone() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer([Reply::new(429).header("Retry-After", "120")]);
+    program.subscribe(&receiver, json!({})).await;
+    let event = program.publish("a", json!(1)).await;
+    let delivery = program.delivery_once(&event, "retrying", 1).await;
+    assert!((115..=120).contains(&wait(&app, &delivery)), "{delivery}");
+}
+
+#[actix_web::test]
+async fn a_redirect_is_a_failure_and_is_not_followed() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let (receiver, elsewhere) = (Receiver::start().await, Receiver::start().await);
+    receiver.answer([Reply::new(307).header("Location", &elsewhere.url)]);
+    program.subscribe(&receiver, json!({})).await;
+    let event = program.publish("a", json!(1)).await;
+    let delivery = program.delivery_once(&event, "retrying", 1).await;
+    assert_eq!((&delivery["last_status"], &delivery["attempts"][0]["success"]), (&json!(307), &json!(false)));
+    assert_eq!(delivery["last_error"], "answered 307: redirects are not followed");
+    assert!(elsewhere.received().is_empty());
+}
+
+#[actix_web::test]
+async fn gone_disables_the_webhook() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer([Reply::new(410)]);
+    let webhook = program.subscribe(&receiver, json!({})).await;
+    let event = program.publish("a", json!(1)).await;
+    program.delivery_once(&event, "failed", 1).await;
+    let shown = program.get(format!("/api/webhooks/{}", webhook["id"])).await.json();
+    assert_eq!((&shown["state"], &shown["disabled_reason"]), (&json!("disabled"), &json!("the endpoint answered 410 Gone")));
+}
+
+#[actix_web::test]
+async fn five_days_of_nothing_but_failures_disable_the_webhook() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer_always(Reply::new(500));
+    let webhook = program.subscribe(&receiver, json!({})).await;
+    let event = program.publish("a", json!(1)).await;
+    program.delivery_once(&event, "retrying", 1).await;
+    app.advance(TimeDelta::days(5) + TimeDelta::minutes(1));
+    program.delivery_once(&event, "retrying", 2).await;
+    let shown = program.get(format!("/api/webhooks/{}", webhook["id"])).await.json();
+    assert_eq!((&shown["state"], &shown["is_active"]), (&json!("disabled"), &json!(false)));
+    assert_eq!(shown["disabled_reason"], "nothing but failures for 5 days");
+    let active = program.post_json(format!("/api/webhooks/{}/activation", webhook["id"]), json!({})).await.assert_ok().json();
+    assert_eq!((&active["state"], &active["disabled_reason"]), (&json!("active"), &json!(null)));
+}
+
+#[actix_web::test]
+async fn a_private_address_is_refused_by_default_and_says_so() {
+    let app = TestApp::start_with(&[("GATEPOST_ALLOW_PRIVATE_NETWORKS", "10.0.0.0/8")]).await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let ask = json!({"url": "http://10.0.0.5/hook", "events": ["*"]});
+    let webhook = program.post_json("/api/webhooks", ask).await.assert_status(201).json();
+    // As if the network had been allowed when the webhook was made, and is not any more.
+    use diesel::prelude::*;
+    use gatepost::schema::webhooks;
+    let id = webhook["id"].as_i64().unwrap();
+    diesel::update(webhooks::table.find(id)).set(webhooks::url.eq(&receiver.url)).execute(&mut app.conn()).unwrap();
+    let event = program.publish("a", json!(1)).await;
+    let delivery = program.delivery_once(&event, "retrying", 1).await;
+    let attempt = &delivery["attempts"][0];
+    assert_eq!(attempt["error_kind"], "blocked_address");
+    let says = attempt["error"].as_str().unwrap();
+    assert!(says.contains("127.0.0.1, a loopback address; an operator can allow it with GATEPOST_ALLOW_PRIVATE_NETWORKS"), "{says}");
+    assert!(receiver.received().is_empty());
+}

@@ -1,0 +1,88 @@
+//! What a receiver gets, in every format and style, with signatures verified over the received bytes.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::support::receiver::Received;
+use crate::support::{Receiver, TestApp};
+
+fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
+    Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes().to_vec()
+}
+
+/// As a Standard Webhooks library does it.
+fn standard(secret: &str, received: &Received) -> String {
+    let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
+    let head = format!("{}.{}.", received.header("webhook-id"), received.header("webhook-timestamp"));
+    format!("v1,{}", STANDARD.encode(hmac(&key, &[head.as_bytes(), &received.body].concat())))
+}
+
+#[actix_web::test]
+async fn every_format_and_style_is_signed_over_the_bytes_that_arrive() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let payload = r#"{ "b": 1.0,  "a":12345678901234567890123, "é":"\u00e9" }"#;
+    for format in ["standard", "event", "raw", "cloudevents"] {
+        for style in ["prefixed", "hex"] {
+            let receiver = Receiver::start().await;
+            let kind = format!("{format}.{style}");
+            let settings = json!({"payload_format": format, "signature_style": style, "events": [kind]});
+            let webhook = program.subscribe(&receiver, settings).await;
+            let secret = webhook["secret"].as_str().unwrap();
+            let body = format!(r#"{{"type": "{kind}", "data": {payload}}}"#);
+            let answer = program.send(reqwest::Method::POST, "/api/events", Some(("application/json", body))).await;
+            let event = answer.assert_status(202).json();
+            let received = receiver.wait_for(1).await.remove(0);
+
+            assert_eq!(received.line, "POST /hook HTTP/1.1");
+            assert_eq!(received.header("webhook-signature"), standard(secret, &received), "{kind}");
+            let hex = hex::encode(hmac(secret.as_bytes(), &received.body));
+            let expected = if style == "hex" { hex } else { format!("sha256={hex}") };
+            assert_eq!(received.header("x-webhook-signature"), expected, "{kind}");
+            assert_eq!(received.header("webhook-id"), event["id"]);
+            assert_eq!((received.header("x-webhook-event"), received.header("x-webhook-attempt")), (kind.as_str(), "1"));
+            assert!(received.header("user-agent").starts_with("Gatepost/"));
+            let content_type = if format == "cloudevents" { "application/cloudevents+json" } else { "application/json" };
+            assert_eq!(received.header("content-type"), content_type);
+            let at = &event["created_at"];
+            let expected = match format {
+                "standard" => format!(r#"{{"type":"{kind}","timestamp":{at},"data":{payload}}}"#),
+                "event" => format!(r#"{{"event":"{kind}","timestamp":{at},"data":{payload}}}"#),
+                "raw" => payload.to_owned(),
+                _ => received.text(),
+            };
+            assert_eq!(received.text(), expected);
+            if format == "cloudevents" {
+                let body: Value = serde_json::from_slice(&received.body).unwrap();
+                assert_eq!((&body["specversion"], &body["source"]), (&json!("1.0"), &json!("urn:gatepost:tenant:acme")));
+                assert!(received.text().contains(payload));
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn while_secrets_overlap_each_signs_newest_first() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let webhook = program.subscribe(&receiver, json!({})).await;
+    let rotate = format!("/api/webhooks/{}/secret-rotation", webhook["id"]);
+    let rotated = program.post_json(&rotate, json!({"overlap_seconds": 3600})).await.assert_ok().json();
+    let (old, new) = (webhook["secret"].as_str().unwrap(), rotated["secret"].as_str().unwrap());
+    assert_ne!(old, new);
+    program.publish("a", json!(1)).await;
+    let received = receiver.wait_for(1).await.remove(0);
+    let both = format!("{} {}", standard(new, &received), standard(old, &received));
+    assert_eq!(received.header("webhook-signature"), both);
+    assert_eq!(received.header("x-webhook-signature"), format!("sha256={}", hex::encode(hmac(new.as_bytes(), &received.body))));
+
+    app.advance(chrono::TimeDelta::minutes(61));
+    program.publish("a", json!(2)).await;
+    let received = receiver.wait_for(2).await.remove(1);
+    assert_eq!(received.header("webhook-signature"), standard(new, &received));
+    program.post_json(&rotate, json!({"overlap_seconds": 604_801})).await.assert_invalid("overlap_seconds");
+}
