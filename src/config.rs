@@ -13,7 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use crate::domain::digest::{HashAlgorithm, Peppers};
+use crate::domain::digest::{HashAlgorithm, Pepper, Peppers};
 pub use secrets::MasterKey;
 pub use sources::{Environment, Origin, Refusal, Sources};
 pub use table::{SETTINGS, Setting};
@@ -124,10 +124,13 @@ impl Reader<'_> {
         let cookie_secure = self.or_else(&t::COOKIE_SECURE, parse::truth, || is_https);
         let is_embedded = matches!(database_url, Some(None));
         let folder = data_dir.as_ref().filter(|_| is_embedded).map(|dir| dir.join("secrets"));
-        let pepper =
-            self.kept(&t::PEPPER, missing, folder.as_ref().map(|dir| dir.join("api_key_pepper")), secrets::pepper);
+        let pepper_file = folder.as_ref().map(|dir| dir.join("api_key_pepper"));
+        // The name is what API_KEY_PEPPERS_OLD has to call it one day.
+        let named = |pepper: &Pepper| format!("set, named {}", pepper.id);
+        let pepper = self.kept(&t::PEPPER, missing, pepper_file, secrets::pepper, named);
         let peppers_old = self.optional(&t::PEPPERS_OLD, secrets::old_peppers, |_| "set".to_owned());
-        let master_key = self.kept(&t::MASTER_KEY, missing, folder.map(|dir| dir.join("master_key")), MasterKey::parse);
+        let key_file = folder.map(|dir| dir.join("master_key"));
+        let master_key = self.kept(&t::MASTER_KEY, missing, key_file, MasterKey::parse, |_| "set".to_owned());
         let key_hash = self.or(&t::KEY_HASH, parse::key_hash);
         let allow_query_key = self.or(&t::ALLOW_QUERY_KEY, parse::truth);
         let private = self.or_else(&t::ALLOW_PRIVATE_NETWORKS, parse::networks, Networks::default);
@@ -267,11 +270,12 @@ impl Reader<'_> {
         missing: Missing,
         file: Option<PathBuf>,
         parse: impl Fn(&str) -> Result<T, String>,
+        show: impl Fn(&T) -> String,
     ) -> Option<T> {
         if let Some((text, origin)) = self.find(setting)? {
-            let parsed = parse(&text).map_err(|detail| self.refuse(setting, &origin, detail)).ok();
-            self.note(setting, "set", origin);
-            return parsed;
+            let parsed = parse(&text).map_err(|detail| self.refuse(setting, &origin, detail)).ok()?;
+            self.note(setting, show(&parsed), origin);
+            return Some(parsed);
         }
         let Some(file) = file else {
             let detail =
@@ -291,7 +295,7 @@ impl Reader<'_> {
         };
         let origin = Origin::Generated(file);
         let parsed = parse(&text).map_err(|detail| self.refuse(setting, &origin, detail)).ok()?;
-        self.note(setting, "set", origin);
+        self.note(setting, show(&parsed), origin);
         Some(parsed)
     }
 }

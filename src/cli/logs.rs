@@ -8,7 +8,9 @@ use crate::config::LogFormat;
 
 /// Once a process; a second call changes nothing.
 pub fn start(directives: &str, format: LogFormat) {
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(directives)).with_writer(io::stderr);
+    // The server's own tidings of its threads tell an operator nothing; a directive that is given wins.
+    let filter = EnvFilter::new(format!("actix_server=warn,{directives}"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // Fails only where a test has installed its own already.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).with_target(false).try_init(),

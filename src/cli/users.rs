@@ -10,9 +10,9 @@ use super::house::House;
 use super::tell;
 use crate::app::Failure;
 use crate::config::Settings;
-use crate::services::Operator;
 use crate::services::accounts::{self, NewUser};
 use crate::services::tenants;
+use crate::services::{Operator, tenants};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -38,40 +38,46 @@ pub enum Command {
         #[arg(long, required = true)]
         password_stdin: bool,
     },
+    /// Give a user who has lost it a new password; they are signed out everywhere.
+    Password {
+        #[arg(long)]
+        email: String,
+        /// Read the password, at least 15 characters, from the first line of stdin.
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
 }
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
     match command {
         Command::Create { email, name, operator, password_stdin: _ } => {
-            create(&settings, &email, name.as_deref(), operator, json)
+            let ask = NewUser::parse(&email, name.as_deref(), &password()?, operator)?;
+            create(&settings, &ask, json)
         }
-        Command::Password { email, password_stdin: _ } => set_password(&settings, &email, json),
+        Command::Password { email, password_stdin: _ } => {
+            let hash = accounts::new_password(&password()?)?;
+            set_password(&settings, &email, &hash, json)
+        }
     }
 }
 
-fn create(settings: &Settings, email: &str, name: Option<&str>, operator: bool, json: bool) -> Result<(), Failure> {
-    let ask = NewUser::parse(email, name, &password()?, operator)?;
+fn create(settings: &Settings, ask: &NewUser, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
     let now = house.clock.now();
-    let user = house.tx(|conn, _| accounts::create(conn, &Operator::at_the_console(), &ask, now))?;
+    let user = house.tx(|conn, _| accounts::create(conn, &Operator::at_the_console(), ask, now))?;
     let value = json!({"id": user.id, "email": user.email, "name": user.name, "is_operator": user.is_operator});
     tell(json, &value, &format!("Made user {} ({})", user.id, user.email))
 }
 
-fn set_password(settings: &Settings, email: &str, json: bool) -> Result<(), Failure> {
-    let hash = accounts::new_password(&password()?)?;
+fn set_password(settings: &Settings, email: &str, hash: &str, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
     let now = house.clock.now();
     let user = house.tx(|conn, _| {
         let user = tenants::user_named(conn, None, Some(email))?;
-        accounts::set_password(conn, &Operator::at_the_console(), user.id, &hash, now)?;
+        accounts::set_password(conn, &Operator::at_the_console(), user.id, hash, now)?;
         Ok(user)
     })?;
-    tell(
-        json,
-        &json!({"id": user.id, "email": user.email}),
-        &format!("{} has a new password and is signed out everywhere", user.email),
-    )
+    tell(json, &json!({"id": user.id, "email": user.email}), &format!("{} has a new password", user.email))
 }
 
 /// The first line of stdin, without its end.

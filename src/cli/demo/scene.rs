@@ -126,9 +126,14 @@ impl Stage<'_> {
         let cast = Cast {
             tenant: acme,
             token: token.secret.reveal_once(),
-            storefront: self
-                .key(conn, &actor, "Storefront", |key| key.scopes = words(&["orders:read", "orders:write"]))?,
-            scanner: self.key(conn, &actor, "Warehouse scanner", |key| key.scopes = words(&["inventory:write"]))?,
+            storefront: self.key(conn, &actor, "Storefront", |key| {
+                key.scopes = words(&["orders:read", "orders:write"]);
+                key.rate_limit = Some(20_000);
+            })?,
+            scanner: self.key(conn, &actor, "Warehouse scanner", |key| {
+                key.scopes = words(&["inventory:write"]);
+                key.rate_limit = Some(5000);
+            })?,
             report: self.key(conn, &actor, "Nightly report", |key| key.rate_limit = Some(60))?,
             revoked: self.revoked(conn, &actor)?,
             leaver: self

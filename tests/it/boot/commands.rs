@@ -14,6 +14,12 @@ fn a_house_is_furnished_from_the_command_line() {
     assert_eq!((tenant["id"].clone(), tenant["slug"].clone()), (1.into(), "acme-corp".into()));
     let user = ["users", "create", "--email", "Ada@Example.com", "--operator", "--password-stdin", "--json"];
     assert_eq!(gatepost.run_with(&user, PASSWORD).ok().json()["email"], "ada@example.com");
+    gatepost
+        .run_with(
+            &["users", "password", "--email", "ada@example.com", "--password-stdin"],
+            "another horse, another staple\n",
+        )
+        .ok();
     gatepost.run(&["members", "add", "--user", "ada@example.com", "--tenant", "acme-corp", "--role", "owner"]).ok();
 
     let token =
