@@ -11,6 +11,7 @@ use super::flash::{self, Flash};
 use super::problem::Answer;
 use super::routes::{Door, Entry, get, post};
 use super::state::State;
+use super::view::text;
 use crate::domain::Error;
 
 pub mod access_tokens;
@@ -109,6 +110,14 @@ pub fn rendered(status: StatusCode, view: &impl Template) -> Answer {
 pub fn see_other(session: &Session, url: impl AsRef<str>, said: Flash) -> Answer {
     flash::set(session, &said);
     go(url)
+}
+
+/// Back to where the button was, with the reason why it could not be; other errors are pages of their own.
+pub fn back(session: &Session, url: impl AsRef<str>, error: Error) -> Answer {
+    match error {
+        Error::Conflict(says) | Error::LimitReached(says) => see_other(session, url, Flash::bad(text::sentence(&says))),
+        error => Err(error.into()),
+    }
 }
 
 pub fn go(url: impl AsRef<str>) -> Answer {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::api_keys::acts::Confirmed;
 use super::paging::Place;
-use super::{confirmations, page, see_other};
+use super::{back, confirmations, page, see_other};
 use crate::domain::delivery::DeliveryState;
 use crate::domain::page::Paging;
 use crate::domain::{DeliveryId, Permission, Result, TenantId, WebhookId};
@@ -112,7 +112,9 @@ pub async fn show(state: Data<State>, who: SignedIn, id: Path<DeliveryId>) -> An
 pub async fn redeliver(state: Data<State>, who: SignedIn, id: Path<DeliveryId>, _: CheckedForm<Nothing>) -> Answer {
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let act = move |conn: &mut _| deliveries::redeliver(conn, &actor, id, now);
-    state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        return back(&who.session, urls::delivery(id), error);
+    }
     see_other(
         &who.session,
         urls::delivery(id),
@@ -130,6 +132,8 @@ pub async fn ask_cancel(state: Data<State>, who: SignedIn, id: Path<DeliveryId>)
 pub async fn cancel(state: Data<State>, who: SignedIn, id: Path<DeliveryId>, _: CheckedForm<Confirmed>) -> Answer {
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let act = move |conn: &mut _| deliveries::cancel(conn, &actor, id, now);
-    state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        return back(&who.session, urls::delivery(id), error);
+    }
     see_other(&who.session, urls::delivery(id), Flash::good("The delivery is cancelled."))
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::paging::Place;
 use super::spans::Stretch;
-use super::{page, see_other, unprocessable};
+use super::{back, page, see_other, unprocessable};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{PageSize, Paging};
 use crate::domain::{Actor, Error, FieldErrors, Permission, Result, WebhookId};
@@ -125,7 +125,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
         Err(Error::Invalid(errors)) => {
             unprocessable(&new_view(who.shell, WebhookForm { secret: String::new(), ..form }, errors))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => back(&who.session, urls::WEBHOOKS, error),
     }
 }
 

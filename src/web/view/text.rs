@@ -100,10 +100,60 @@ pub fn capitalized(word: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// JSON indented for reading; anything else as it stands.
+/// JSON indented for reading, its fields in their order and its numbers as they were written; anything else as it stands.
 pub fn pretty(text: &str) -> String {
-    let value: Result<serde_json::Value, _> = serde_json::from_str(text);
-    value.ok().and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or_else(|| text.to_owned())
+    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
+        return text.to_owned();
+    }
+    let mut printer = Printer::default();
+    text.chars().for_each(|c| printer.take(c));
+    printer.out
+}
+
+#[derive(Default)]
+struct Printer {
+    out: String,
+    depth: usize,
+    is_in_text: bool,
+    is_escaped: bool,
+    /// An object or array that was just opened: empty ones stay on their line.
+    is_fresh: bool,
+}
+
+impl Printer {
+    fn take(&mut self, c: char) {
+        if self.is_in_text {
+            self.out.push(c);
+            self.is_in_text = self.is_escaped || c != '"';
+            self.is_escaped = !self.is_escaped && c == '\\';
+            return;
+        }
+        if c.is_whitespace() {
+            return;
+        }
+        if matches!(c, '}' | ']') {
+            self.depth = self.depth.saturating_sub(1);
+            if !self.is_fresh {
+                self.line();
+            }
+        } else if self.is_fresh {
+            self.line();
+        }
+        self.is_fresh = matches!(c, '{' | '[');
+        self.out.push(c);
+        match c {
+            '{' | '[' => self.depth += 1,
+            ',' => self.line(),
+            ':' => self.out.push(' '),
+            '"' => self.is_in_text = true,
+            _ => {}
+        }
+    }
+
+    fn line(&mut self) {
+        self.out.push('\n');
+        self.out.push_str(&"  ".repeat(self.depth));
+    }
 }
 
 /// The items of a field in which people write one a line, or with commas.
@@ -132,6 +182,14 @@ mod tests {
     #[test]
     fn nouns_are_counted() {
         assert_eq!([counted(1, "key"), counted(0, "key"), counted(2_000, "delivery")], ["1 key", "0 keys", "2,000 deliveries"]);
+    }
+
+    #[test]
+    fn json_is_indented_and_nothing_else() {
+        let text = r#"{"b": 1.50, "a":[{},[1,"x, \"y\": {"],[]],"c":{"d":null}}"#;
+        let expected = "{\n  \"b\": 1.50,\n  \"a\": [\n    {},\n    [\n      1,\n      \"x, \\\"y\\\": {\"\n    ],\n    []\n  ],\n  \"c\": {\n    \"d\": null\n  }\n}";
+        assert_eq!(pretty(text), expected);
+        assert_eq!(pretty("not json"), "not json");
     }
 
     #[test]

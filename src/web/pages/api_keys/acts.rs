@@ -11,7 +11,7 @@ use crate::store::Scope;
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
-use crate::web::pages::{confirmations, page, see_other, unprocessable};
+use crate::web::pages::{back, confirmations, page, see_other, unprocessable};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
@@ -50,9 +50,13 @@ async fn find(state: &State, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
 pub async fn enable(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: CheckedForm<Nothing>) -> Answer {
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let act = move |conn: &mut _| api_keys::activate(conn, &actor, id, now);
-    let key = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
-    state.gate.forget(&key.public_id);
-    see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is enabled again.", key.name)))
+    match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        Ok(key) => {
+            state.gate.forget(&key.public_id);
+            see_other(&who.session, urls::key(id), Flash::good(format!("{} is enabled again.", key.name)))
+        }
+        Err(error) => back(&who.session, urls::key(id), error),
+    }
 }
 
 pub async fn disable(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: CheckedForm<Confirmed>) -> Answer {

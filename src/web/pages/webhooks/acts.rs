@@ -15,7 +15,7 @@ use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::pages::api_keys::acts::Confirmed;
 use crate::web::pages::api_keys::secretive;
-use crate::web::pages::{confirmations, page, see_other, unprocessable};
+use crate::web::pages::{back, confirmations, page, see_other, unprocessable};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
@@ -101,7 +101,9 @@ pub async fn rotate(
     let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
     let overlap = TimeDelta::try_seconds(form.overlap_seconds).unwrap_or(TimeDelta::MAX);
     let act = move |conn: &mut _| webhooks::rotate_secret(conn, &vault, &actor, id, overlap, None, now);
-    state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        return back(&who.session, urls::webhook(id), error);
+    }
     see_other(
         &who.session,
         urls::webhook(id),
@@ -136,9 +138,6 @@ pub async fn test(
             let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
             unprocessable(&detail(who.shell, found, now, None, form.kind, errors))
         }
-        Err(Error::Conflict(says)) => {
-            see_other(&who.session, urls::webhook(id), Flash::bad(crate::web::view::text::sentence(&says)))
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => back(&who.session, urls::webhook(id), error),
     }
 }

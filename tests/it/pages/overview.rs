@@ -1,0 +1,49 @@
+//! The overview and the usage page.
+
+use crate::support::TestApp;
+
+#[actix_web::test]
+async fn a_new_tenant_is_told_what_to_do_first_until_it_is_done() {
+    let app = TestApp::start().await;
+    let ada = app.developer("ada").await;
+    assert_eq!(ada.visit("/").await.html().texts(".step-title").len(), 3);
+    let token = app.token_of(&ada, &["*"]);
+
+    token.post_json("/api/keys", serde_json::json!({"name": "ci"})).await.assert_status(201);
+    assert_eq!(ada.visit("/").await.html().texts(".step-done .step-title"), ["Make a key"]);
+    let hook = serde_json::json!({"url": "http://127.0.0.1:9/hook", "events": ["never.happens"]});
+    token.post_json("/api/webhooks", hook).await.assert_status(201);
+    token.post_json("/api/events", serde_json::json!({"type": "order.created", "data": {}})).await.assert_status(202);
+
+    assert!(!ada.visit("/").await.html().has(".steps"));
+}
+
+#[actix_web::test]
+async fn every_range_draws_at_most_sixty_bars_with_their_numbers_as_a_table() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+
+    for range in ["1h", "24h", "7d", "30d", "nonsense"] {
+        let page = ada.visit(format!("/usage?range={range}")).await;
+        let page = page.assert_ok().html();
+        let (bars, rows) = (page.select(".bar").len(), page.select(".numbers tbody tr").len());
+        assert!((30..=60).contains(&bars), "{range}: {bars}");
+        assert_eq!(bars, rows, "{range}");
+    }
+    assert_eq!(ada.visit("/?range=7d").await.html().texts(".segments [aria-current]"), ["7 d"]);
+}
+
+#[actix_web::test]
+async fn the_style_sheet_is_one_and_is_asked_for_again_only_when_it_changed() {
+    let app = TestApp::start().await;
+    let anyone = app.stranger();
+
+    let sheet = anyone.get("/static/gatepost.css").await;
+
+    sheet.assert_ok();
+    assert!(sheet.header("content-type").starts_with("text/css") && sheet.body.contains(".timeline"));
+    anyone.with("if-none-match", sheet.header("etag")).get("/static/gatepost.css").await.assert_status(304);
+    for file in ["js/gatepost.js", "img/logo.svg", "img/favicon.svg", "img/chevron.svg"] {
+        anyone.get(format!("/static/{file}")).await.assert_ok();
+    }
+}
