@@ -182,7 +182,8 @@ fn set_active(
     now: DateTime<Utc>,
 ) -> Result<ApiKey> {
     let before = to_change(conn, actor, id)?;
-    if before.is_active == is_active {
+    // A revoked key goes on to `update`, which says that it stays so.
+    if before.is_active == is_active && !(is_active && before.revoked_at.is_some()) {
         return Ok(before);
     }
     update(conn, actor, id, &KeyChange { is_active: Some(is_active), ..KeyChange::default() }, now)

@@ -73,8 +73,8 @@ pub fn label(field: &str) -> String {
 /// The whole sentence for a field's refusal: `Name is required.`
 pub fn refusal(field: &str, detail: &str) -> String {
     let stop = if detail.ends_with(['.', '!', '?']) { "" } else { "." };
-    if detail.starts_with(char::is_uppercase) {
-        return format!("{detail}{stop}");
+    if detail.starts_with(char::is_uppercase) || detail.starts_with("its ") {
+        return format!("{}{stop}", capitalized(detail));
     }
     format!("{} {detail}{stop}", label(field))
 }

@@ -22,7 +22,7 @@ async fn a_token_is_shown_once_works_and_is_revoked() {
     assert_eq!(created.header("referrer-policy"), "no-referrer");
     let program = Person::with_token(&app.base, &secret);
     program.get("/api/keys").await.assert_ok();
-    program.get("/api/webhooks").await.assert_problem(403, "missing_scopes");
+    program.get("/api/webhooks").await.assert_problem(403, "forbidden");
     let list = ada.visit("/tokens").await;
     assert!(!list.body.contains(&secret) && list.html().all_text().contains("Backend"));
     ada.visit("/tokens/1/revocation").await.assert_ok();
