@@ -42,6 +42,8 @@ pub enum Body {
 /// Somebody at one door.
 pub struct Caller {
     pub person: Person,
+    /// `None` for visitors, who take it from the sign-in page.
+    form: Option<String>,
     /// Whose rows count as their own.
     pub user: Option<UserId>,
 }
@@ -54,8 +56,13 @@ impl Caller {
             Body::Nothing => self.person.send(method, path, None).await,
             Body::Json(value) => self.person.send(method, path, Some(("application/json", value.to_string()))).await,
             Body::Form(fields) => {
-                let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                self.person.submit(path, &fields).await
+                let token = match &self.form {
+                    Some(token) => token.clone(),
+                    None => self.person.visit("/sign-in").await.html().value("_csrf"),
+                };
+                let fields = fields.iter().map(|(name, value)| (*name, value.as_str()));
+                let all: Vec<_> = std::iter::once(("_csrf", token.as_str())).chain(fields).collect();
+                self.person.submit_exactly(path, &all).await
             }
         }
     }
@@ -63,6 +70,8 @@ impl Caller {
 
 pub struct Callers {
     people: HashMap<&'static str, Person>,
+    /// The tokens of their sessions' forms, which stay the same from sign-in to sign-out.
+    forms: HashMap<&'static str, String>,
     /// Without a session; programs are this one with a header, since making a client takes long.
     visitor: Person,
     closed: TenantId,
@@ -81,7 +90,11 @@ impl Callers {
             ("owner", app.owner("otto").await),
             ("operator", app.operator("oscar").await),
         ]);
-        let callers = Self { people, visitor: app.stranger(), closed, made: Mutex::default() };
+        let mut forms = HashMap::new();
+        for (name, person) in &people {
+            forms.insert(*name, person.form_token().await);
+        }
+        let callers = Self { people, forms, visitor: app.stranger(), closed, made: Mutex::default() };
         // Keys of a tenant are made while it may still have some.
         for scope in SCOPES {
             callers.key(app, "suspended", scope);
@@ -111,7 +124,7 @@ impl Callers {
             "instance" => Some(self.user("operator")),
             _ => self.people.get(name).map(|person| UserId(person.user_id)),
         };
-        Caller { person, user }
+        Caller { person, form: self.forms.get(name).cloned(), user }
     }
 
     fn token(&self, app: &TestApp, name: &str, scope: &str) -> String {

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use super::callers::{Body, Caller, Callers};
 use super::pattern;
 use crate::support::TestApp;
+use crate::support::people::PASSWORD;
 
 /// In the names and payloads of all rows of `acme`: nobody elsewhere may ever see it.
 pub const MARK: &str = "for-acme-only";
@@ -183,7 +184,7 @@ impl<'a> Rows<'a> {
                 json!({"user_id": self.app.make_user(&unique("member"), false).0, "role": "viewer"})
             }
             (_, "/api/users") => {
-                json!({"email": format!("{}@example.com", unique("new")), "password": crate::support::people::PASSWORD})
+                json!({"email": format!("{}@example.com", unique("new")), "password": PASSWORD})
             }
             _ => return None,
         })
@@ -192,7 +193,16 @@ impl<'a> Rows<'a> {
     fn form(&self, path: &str) -> Vec<(&'static str, String)> {
         let text = |text: &str| text.to_owned();
         match path {
-            "/sign-in" => vec![("email", text("nobody@example.com")), ("password", text("no password of anybody's"))],
+            "/setup" => vec![
+                ("token", text("a guess")),
+                ("email", format!("{}@example.com", unique("new"))),
+                ("password", text(PASSWORD)),
+                ("tenant", text("New")),
+            ],
+            // Each time somebody else, or guessing would be slowed down.
+            "/sign-in" => {
+                vec![("email", format!("{}@example.com", unique("nobody"))), ("password", text("no password of anybody's"))]
+            }
             "/tenant" => vec![("tenant", self.app.tenant.to_string())],
             // What can't be undone asks for the name again.
             "/keys/{}/deletion" | "/webhooks/{}/deletion" => vec![("confirmation", text(MARK))],
