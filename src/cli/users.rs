@@ -11,7 +11,6 @@ use super::tell;
 use crate::app::Failure;
 use crate::config::Settings;
 use crate::services::accounts::{self, NewUser};
-use crate::services::tenants;
 use crate::services::{Operator, tenants};
 
 #[derive(Debug, Subcommand)]
@@ -26,14 +25,6 @@ pub enum Command {
         /// May do everything, in every tenant.
         #[arg(long)]
         operator: bool,
-        /// Read the password, at least 15 characters, from the first line of stdin.
-        #[arg(long, required = true)]
-        password_stdin: bool,
-    },
-    /// Give a user a new password, and sign them out everywhere.
-    Password {
-        #[arg(long)]
-        email: String,
         /// Read the password, at least 15 characters, from the first line of stdin.
         #[arg(long, required = true)]
         password_stdin: bool,

@@ -42,5 +42,9 @@ pub fn set(session: &Session, flash: &Flash) {
 
 /// The sentence for this page, which is then forgotten.
 pub fn take(session: &Session) -> Option<Flash> {
+    // Removing counts as a change of the session, and so costs a write, even where there is nothing to remove.
+    if !session.contains_key(KEY) {
+        return None;
+    }
     session.remove_as(KEY)?.ok()
 }

@@ -45,8 +45,11 @@ impl SessionStore for PostgresSessions {
     }
 
     async fn update(&self, key: SessionKey, state: State, ttl: &Duration) -> Result<SessionKey, UpdateError> {
-        let (digest, user, value) = (digest(key.as_ref()), user_of(&state), json!(state));
-        let update = move |conn: &mut _| sessions::update_state(conn, &digest, user, &value);
+        let (digest, now, user, value) = (digest(key.as_ref()), self.clock.now(), user_of(&state), json!(state));
+        let update = move |conn: &mut _| {
+            sessions::touch(conn, &digest, now, IDLE, ABSOLUTE)?;
+            sessions::update_state(conn, &digest, user, &value)
+        };
         let is_there = self.db.tx(Scope::Instance, update).await.map_err(|error| UpdateError::Other(opaque(error)))?;
         if is_there {
             return Ok(key);

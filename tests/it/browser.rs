@@ -9,8 +9,7 @@ use gatepost::services::accounts;
 use thirtyfour::prelude::*;
 
 use crate::support::people::PASSWORD;
-use crate::support::receiver::Receiver;
-use crate::support::{Answer, TestApp};
+use crate::support::{Answer, Receiver, TestApp};
 
 /// A Chromium with a profile of its own, driven by a chromedriver of its own.
 struct Browser {
@@ -118,9 +117,9 @@ async fn somebody_new_gets_from_the_setup_link_to_a_seen_delivery() {
     let answer = app.key(&secret).get("/protected/").await;
     assert_eq!(answer.assert_ok().json()["apiKey"]["name"], "Billing worker");
 
-    subscribe(&browser, &app, &receiver.url()).await;
+    subscribe(&browser, &app, &receiver.url).await;
     publish(&browser, &app).await;
-    let request = receiver.next().await;
+    let request = receiver.wait_for(1).await.remove(0);
     assert_eq!(request.header("x-webhook-event"), "order.created");
     assert!(request.header("webhook-signature").starts_with("v1,"), "{request:?}");
 

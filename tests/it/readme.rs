@@ -65,7 +65,7 @@ async fn the_tour_runs_as_it_stands() {
     let ada = app.owner("ada").await;
     let token = app.mint_token(UserId(ada.user_id), Some(app.tenant), &["*"]);
     // Whatever the tour leaves running ends with it.
-    let script = format!("trap 'kill $(jobs -p) 2>/dev/null' EXIT\n{}", blocks(&readme, "sh").concat());
+    let script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}", blocks(&readme, "sh").concat());
 
     let mut command = Command::new("bash");
     command.args(["-euo", "pipefail", "-c", &script]).env("GATEPOST", &app.base).env("TOKEN", &token);
