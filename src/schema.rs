@@ -284,4 +284,22 @@ diesel::joinable!(attempts -> deliveries (delivery_id));
 diesel::joinable!(attempts -> events (event_id));
 diesel::joinable!(attempts -> webhooks (webhook_id));
 diesel::joinable!(sessions -> users (user_id));
-diesel::allow_tables_to_appear_in_same_query!(access_tokens, api_keys, attempts, audit_entries, deliveries, events, idempotency_keys, instance_facts, memberships, one_time_links, sessions, signing_secrets, tenants, usage_logs, usage_minutes, users, webhooks);
+diesel::allow_tables_to_appear_in_same_query!(
+    access_tokens,
+    api_keys,
+    attempts,
+    audit_entries,
+    deliveries,
+    events,
+    idempotency_keys,
+    instance_facts,
+    memberships,
+    one_time_links,
+    sessions,
+    signing_secrets,
+    tenants,
+    usage_logs,
+    usage_minutes,
+    users,
+    webhooks
+);

@@ -75,10 +75,15 @@ impl Permission {
     pub const fn role(self) -> Role {
         match self {
             Self::ReadKeys | Self::ReadWebhooks | Self::ReadEvents | Self::ReadUsage | Self::ReadTenant => Role::Viewer,
-            Self::WriteKeys | Self::VerifyKeys | Self::WriteWebhooks | Self::RevealSecrets | Self::WriteEvents | Self::WriteUsage => {
-                Role::Developer
+            Self::WriteKeys
+            | Self::VerifyKeys
+            | Self::WriteWebhooks
+            | Self::RevealSecrets
+            | Self::WriteEvents
+            | Self::WriteUsage => Role::Developer,
+            Self::DeleteWebhooks | Self::ReadMembers | Self::WriteMembers | Self::WriteTenant | Self::ReadAudit => {
+                Role::Admin
             }
-            Self::DeleteWebhooks | Self::ReadMembers | Self::WriteMembers | Self::WriteTenant | Self::ReadAudit => Role::Admin,
         }
     }
 }

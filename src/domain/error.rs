@@ -132,7 +132,8 @@ impl FieldErrors {
 
     /// The message for a field, for the form that shows it; `events` also finds `events[2]`.
     pub fn of(&self, field: &str) -> Option<&str> {
-        let is_same = |name: &str| name.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('['));
+        let is_same =
+            |name: &str| name.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('['));
         self.0.iter().find(|error| is_same(&error.field)).map(|error| error.detail.as_str())
     }
 }

@@ -81,7 +81,12 @@ impl<T, K: Copy> Page<T, K> {
     }
 
     pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U, K> {
-        Page { rows: self.rows.into_iter().map(convert).collect(), older: self.older, newer: self.newer, total: self.total }
+        Page {
+            rows: self.rows.into_iter().map(convert).collect(),
+            older: self.older,
+            newer: self.newer,
+            total: self.total,
+        }
     }
 }
 

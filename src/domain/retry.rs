@@ -79,7 +79,9 @@ impl Jitter {
 pub enum Verdict {
     Delivered,
     /// To be tried again after this wait.
-    Retry { after: TimeDelta },
+    Retry {
+        after: TimeDelta,
+    },
     /// No attempt is left.
     Failed,
     /// 410: the endpoint wants nothing any more, so its webhook is disabled.
@@ -94,7 +96,8 @@ pub fn verdict(attempt: Attempt, outcome: &Outcome, schedule: &Schedule, jitter:
     if outcome.status == Some(410) {
         return Verdict::Gone;
     }
-    let Some(gap) = Some(attempt.max - attempt.number).filter(|left| 0 < *left).and_then(|left| schedule.gap(left)) else {
+    let Some(gap) = Some(attempt.max - attempt.number).filter(|left| 0 < *left).and_then(|left| schedule.gap(left))
+    else {
         return Verdict::Failed;
     };
     let asked = outcome.retry_after.filter(|_| matches!(outcome.status, Some(429 | 502 | 503 | 504)));

@@ -4,7 +4,8 @@ use super::error::Rejection;
 
 /// Checks one scope: `^[A-Za-z0-9_.:*/-]{1,64}$`.
 pub fn parse(text: &str) -> Result<String, Rejection> {
-    let fits = (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.:*/-".contains(c));
+    let fits =
+        (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.:*/-".contains(c));
     if fits {
         Ok(text.to_owned())
     } else {

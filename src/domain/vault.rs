@@ -61,7 +61,8 @@ fn aad(tenant: TenantId, what: &str) -> Vec<u8> {
 }
 
 fn fingerprint_of(master: &[u8; 32]) -> String {
-    let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(master).map(|mac| mac.chain_update(b"gatepost master key fingerprint"));
+    let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(master)
+        .map(|mac| mac.chain_update(b"gatepost master key fingerprint"));
     let digest = mac.map(|mac| mac.finalize().into_bytes().to_vec()).unwrap_or_default();
     hex::encode(digest.get(..8).unwrap_or_default())
 }

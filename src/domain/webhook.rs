@@ -25,7 +25,8 @@ impl EndpointUrl {
         if Self::MAX_LENGTH < text.len() {
             return Err(Rejection::new("too_long", "must be at most 2048 characters"));
         }
-        let mut url = Url::parse(text).map_err(|_| Rejection::new("url", "must be an absolute URL, like https://example.com/webhooks"))?;
+        let mut url = Url::parse(text)
+            .map_err(|_| Rejection::new("url", "must be an absolute URL, like https://example.com/webhooks"))?;
         match url.scheme() {
             "https" => {}
             "http" if policy.allow_http => {}
@@ -134,7 +135,10 @@ impl EventPattern {
             "" => Err(Rejection::required()),
             "*" => Ok(Self(text.to_owned())),
             _ if text.len() <= 128 && is_type(stem) => Ok(Self(text.to_owned())),
-            _ => Err(Rejection::new("event_pattern", "must be an event type like order.created, a group like order.*, or *")),
+            _ => Err(Rejection::new(
+                "event_pattern",
+                "must be an event type like order.created, a group like order.*, or *",
+            )),
         }
     }
 
@@ -217,7 +221,15 @@ pub fn max_in_flight(count: i64) -> Result<i64, Rejection> {
 /// Headers of a webhook's own: at most 20, none that Gatepost or HTTP itself sets, names in lower case.
 pub fn custom_headers(headers: &BTreeMap<String, String>) -> Result<BTreeMap<String, Value>, Rejection> {
     const RESERVED: [&str; 9] = [
-        "host", "connection", "content-length", "content-type", "content-encoding", "transfer-encoding", "te", "upgrade", "user-agent",
+        "host",
+        "connection",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "transfer-encoding",
+        "te",
+        "upgrade",
+        "user-agent",
     ];
     if 20 < headers.len() {
         return Err(Rejection::new("too_many", "must be at most 20"));
@@ -225,12 +237,20 @@ pub fn custom_headers(headers: &BTreeMap<String, String>) -> Result<BTreeMap<Str
     let mut kept = BTreeMap::new();
     for (name, value) in headers {
         let name = name.to_ascii_lowercase();
-        let is_token = (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let is_token = (1..=100).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
         let is_text = value.len() <= 1000 && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
         if !is_token || !is_text {
-            return Err(Rejection::new("header", "must have names of letters, digits and -, and values of visible ASCII characters"));
+            return Err(Rejection::new(
+                "header",
+                "must have names of letters, digits and -, and values of visible ASCII characters",
+            ));
         }
-        if RESERVED.contains(&name.as_str()) || name.starts_with("webhook-") || name.starts_with("x-webhook-") || name.starts_with("proxy-") {
+        if RESERVED.contains(&name.as_str())
+            || name.starts_with("webhook-")
+            || name.starts_with("x-webhook-")
+            || name.starts_with("proxy-")
+        {
             return Err(Rejection::new("header", format!("must not set {name}: it is set by Gatepost")));
         }
         kept.insert(name, Value::from(value.trim()));
@@ -300,7 +320,20 @@ mod tests {
         for text in ["order.created", "a", "Order.Created", "a.b.c.d.e.f.g.h", "x_1.y_2"] {
             assert!(EventType::parse(text).is_ok() && EventPattern::parse(text).is_ok(), "{text}");
         }
-        for text in ["", ".", "a.", ".a", "a..b", "order created", "order-created", "a.b.c.d.e.f.g.h.i", "*", "a.*", "é", &"a".repeat(129)] {
+        for text in [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "order created",
+            "order-created",
+            "a.b.c.d.e.f.g.h.i",
+            "*",
+            "a.*",
+            "é",
+            &"a".repeat(129),
+        ] {
             assert!(EventType::parse(text).is_err(), "{text}");
         }
         for text in ["", "**", "*.created", "a.*.b", "a*", ".*", "a.*.*"] {
@@ -321,7 +354,15 @@ mod tests {
     fn custom_headers_leave_the_protocol_s_own_alone() {
         let check = |name: &str, value: &str| custom_headers(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
         assert_eq!(check("X-Team", "a b").unwrap(), BTreeMap::from([("x-team".to_owned(), Value::from("a b"))]));
-        for (name, value) in [("Host", "x"), ("webhook-id", "x"), ("X-Webhook-Signature", "x"), ("a b", "x"), ("", "x"), ("x", "a\r\nb"), ("x", "é")] {
+        for (name, value) in [
+            ("Host", "x"),
+            ("webhook-id", "x"),
+            ("X-Webhook-Signature", "x"),
+            ("a b", "x"),
+            ("", "x"),
+            ("x", "a\r\nb"),
+            ("x", "é"),
+        ] {
             assert!(check(name, value).is_err(), "{name}: {value}");
         }
     }

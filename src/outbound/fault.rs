@@ -29,7 +29,10 @@ pub fn explain(error: &reqwest::Error) -> Failure {
     if says("message head is too large") {
         return failure(ErrorKind::ResponseTooLarge, "answered with more headers than are read");
     }
-    if ["closed before message completed", "end of file before message length", "unexpected EOF"].iter().any(|text| says(text)) {
+    if ["closed before message completed", "end of file before message length", "unexpected EOF"]
+        .iter()
+        .any(|text| says(text))
+    {
         return failure(ErrorKind::Protocol, "the connection was closed before the answer was complete");
     }
     if let Some(broken) = chain.iter().find_map(|cause| cause.downcast_ref::<io::Error>()) {

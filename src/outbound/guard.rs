@@ -75,7 +75,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_leads_to_loopback_is_refused() {
-        let Err(refused) = guard(&[]).resolve("localhost".parse().unwrap()).await else { panic!("localhost was let through") };
+        let Err(refused) = guard(&[]).resolve("localhost".parse().unwrap()).await else {
+            panic!("localhost was let through")
+        };
         assert!(refused.is::<Blocked>(), "{refused}");
         assert!(guard(&["127.0.0.0/8", "::1/128"]).resolve("localhost".parse().unwrap()).await.is_ok());
     }

@@ -38,7 +38,9 @@ impl Outbound {
         let deadline = request.deadline;
         let mut outcome = match tokio::time::timeout(deadline, self.exchange(request)).await {
             Ok(outcome) => outcome,
-            Err(_) => Outcome::failed(ErrorKind::Timeout, format!("no complete answer within {} seconds", deadline.as_secs())),
+            Err(_) => {
+                Outcome::failed(ErrorKind::Timeout, format!("no complete answer within {} seconds", deadline.as_secs()))
+            }
         };
         outcome.duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
         outcome
@@ -64,7 +66,10 @@ impl Outbound {
 }
 
 fn header_map(headers: &[(String, String)]) -> Option<HeaderMap> {
-    headers.iter().map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_str(value).ok()?))).collect()
+    headers
+        .iter()
+        .map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_str(value).ok()?)))
+        .collect()
 }
 
 /// Reads an answer up to the limits. One that goes past them counts as a failure, whatever its status.
@@ -75,7 +80,8 @@ async fn read(mut response: Response, now: DateTime<Utc>) -> Outcome {
         remote_address: response.remote_addr().map(|address| address.ip()),
         ..Outcome::default()
     };
-    let header_bytes: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let header_bytes: usize =
+        response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if MAX_HEADER_BYTES < header_bytes {
         return too_large(outcome, "answered with more than 32 KiB of headers");
     }
@@ -185,7 +191,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_redirect_is_an_answer_and_is_not_followed() {
-        let outcome = against(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".to_vec(), 1, true).await;
+        let outcome = against(
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            1,
+            true,
+        )
+        .await;
         assert_eq!((outcome.status, kind(&outcome)), (Some(302), None));
     }
 
@@ -260,7 +271,9 @@ mod tests {
     #[test]
     fn a_retry_after_may_be_a_date() {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let wait = |value: &'static str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]), now);
+        let wait = |value: &'static str| {
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]), now)
+        };
         assert_eq!(wait("Thu, 01 Jan 2026 00:01:00 GMT"), Some(TimeDelta::seconds(60)));
         assert_eq!(wait("Wed, 31 Dec 2025 00:01:00 GMT"), Some(TimeDelta::zero()));
         assert_eq!((wait("soon"), wait("-1"), wait("120")), (None, None, Some(TimeDelta::seconds(120))));

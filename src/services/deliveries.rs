@@ -60,7 +60,9 @@ pub fn redeliver(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: Da
     let webhook = store::webhooks::find(conn, actor.tenant, before.webhook_id)?;
     match webhook {
         None => return Err(Error::conflict("its webhook has been deleted")),
-        Some(webhook) if !webhook.is_active => return Err(Error::conflict("its webhook is switched off: activate it first")),
+        Some(webhook) if !webhook.is_active => {
+            return Err(Error::conflict("its webhook is switched off: activate it first"));
+        }
         Some(_) => {}
     }
     let attempts_max = match before.state.is_final() {

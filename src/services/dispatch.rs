@@ -110,7 +110,8 @@ impl Claim {
         let secrets = self.secrets.iter().map(open).collect::<Result<Vec<_>>>()?;
         let newest = secrets.first().ok_or_else(|| Error::bug("a webhook without a signing secret"))?;
         let (id, at) = (row.event_id.to_string(), now.timestamp());
-        let each = secrets.iter().map(|secret| signature::standard(secret, &id, at, body)).collect::<Result<Vec<_>>>()?;
+        let each =
+            secrets.iter().map(|secret| signature::standard(secret, &id, at, body)).collect::<Result<Vec<_>>>()?;
         let over_body = signature::over_body(newest, row.signature_style, body)?;
         Ok(vec![
             ("webhook-id".to_owned(), id),
@@ -249,7 +250,13 @@ fn judge_webhooks(conn: &mut PgConnection, kept: &[&Settlement], now: DateTime<U
     Ok(())
 }
 
-fn disable(conn: &mut PgConnection, ids: &[WebhookId], failing_before: Option<DateTime<Utc>>, reason: &str, now: DateTime<Utc>) -> Result<()> {
+fn disable(
+    conn: &mut PgConnection,
+    ids: &[WebhookId],
+    failing_before: Option<DateTime<Utc>>,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
     for webhook in store::webhooks::update_disabled(conn, ids, failing_before, reason, now)? {
         let deed = Deed::new("webhook.disabled", target(webhook.id)).with("name", webhook.name).with("reason", reason);
         audit::record(conn, &Actor::system(webhook.tenant_id), deed, now)?;

@@ -76,7 +76,9 @@ pub struct Published {
 pub fn publish(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: DateTime<Utc>) -> Result<Published> {
     actor.must(Permission::WriteEvents)?;
     let Some(key) = &ask.idempotency_key else { return write(conn, actor, ask, None, now) };
-    let once = idempotency::once(conn, actor.tenant, "events", key, &ask.hash(), now, |conn| write(conn, actor, ask, None, now))?;
+    let once = idempotency::once(conn, actor.tenant, "events", key, &ask.hash(), now, |conn| {
+        write(conn, actor, ask, None, now)
+    })?;
     Ok(match once {
         Once::First(published) => published,
         Once::Again(published) => Published { is_replay: true, ..published },
@@ -149,7 +151,12 @@ pub fn tenant_of(conn: &mut PgConnection, id: EventId) -> Result<Option<TenantId
 }
 
 /// One page of events, newest first. Whoever calls has made sure that the scope may be read.
-pub fn list(conn: &mut PgConnection, scope: Scope, filter: &EventFilter, paging: &Paging<EventId>) -> Result<Page<Event, EventId>> {
+pub fn list(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &EventFilter,
+    paging: &Paging<EventId>,
+) -> Result<Page<Event, EventId>> {
     let rows = store::events::list(conn, scope, filter, paging)?;
     Ok(Page::cut(rows, paging, |event| event.id))
 }
@@ -161,7 +168,9 @@ mod tests {
     fn fields(kind: Option<&str>, payload: Option<&str>) -> Vec<String> {
         match NewEvent::parse(kind, payload, None) {
             Ok(_) => Vec::new(),
-            Err(Error::Invalid(errors)) => errors.iter().map(|error| format!("{} {}", error.field, error.code)).collect(),
+            Err(Error::Invalid(errors)) => {
+                errors.iter().map(|error| format!("{} {}", error.field, error.code)).collect()
+            }
             Err(other) => panic!("{other}"),
         }
     }

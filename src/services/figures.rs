@@ -20,7 +20,12 @@ pub fn hours_of_keys(conn: &mut PgConnection, actor: &Actor, keys: &[ApiKeyId], 
     Ok(lines(&figures::hours_of_keys(conn, actor.tenant, keys, now)?))
 }
 
-pub fn hours_of_webhooks(conn: &mut PgConnection, actor: &Actor, webhooks: &[WebhookId], now: DateTime<Utc>) -> Result<Hours> {
+pub fn hours_of_webhooks(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    webhooks: &[WebhookId],
+    now: DateTime<Utc>,
+) -> Result<Hours> {
     actor.must(Permission::ReadWebhooks)?;
     Ok(lines(&figures::hours_of_webhooks(conn, actor.tenant, webhooks, now)?))
 }

@@ -73,6 +73,8 @@ mod tests {
     fn a_key_may_be_quoted_or_bare() {
         let parse = |text: &str| IdempotencyKey::parse(text).ok();
         assert_eq!(parse("\"8e03978e\""), parse("8e03978e"));
-        assert!(parse("").is_none() && parse("\"\"").is_none() && parse("é").is_none() && parse(&"x".repeat(256)).is_none());
+        assert!(
+            parse("").is_none() && parse("\"\"").is_none() && parse("é").is_none() && parse(&"x".repeat(256)).is_none()
+        );
     }
 }

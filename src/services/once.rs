@@ -27,7 +27,10 @@ pub fn once<T>(
 ) -> Result<Once<T>> {
     let (route, nonce) = form;
     if !(16..=64).contains(&nonce.len()) || !nonce.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
-        return Err(Error::field("form", Rejection::new("nonce", "Open this form again: it was not sent by its page.")));
+        return Err(Error::field(
+            "form",
+            Rejection::new("nonce", "Open this form again: it was not sent by its page."),
+        ));
     }
     if store::idempotency_keys::insert(conn, tenant, route, nonce, &[], now)? {
         let made = work(conn)?;

@@ -8,8 +8,8 @@ use super::audit::{self, Deed};
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, TenantId, UserId, text};
 use crate::model::{Membership, Tenant, User};
-use crate::store::{self, Scope};
 use crate::store::notify::{self, Change};
+use crate::store::{self, Scope};
 
 pub const PLANS: [&str; 3] = ["free", "pro", "unlimited"];
 

@@ -85,9 +85,16 @@ fn parse_new(ask: &WebhookFields, policy: &AddressPolicy) -> Result<(WebhookSett
 }
 
 /// The settings after what was asked: over those of `before`, or over the defaults.
-fn parse(ask: &WebhookFields, before: Option<&Webhook>, policy: &AddressPolicy, errors: &mut FieldErrors) -> Option<WebhookSettings> {
+fn parse(
+    ask: &WebhookFields,
+    before: Option<&Webhook>,
+    policy: &AddressPolicy,
+    errors: &mut FieldErrors,
+) -> Option<WebhookSettings> {
     let url = match (&ask.url, before) {
-        (Some(url), _) => errors.take("url", EndpointUrl::parse(url, policy)).map(|url| (url.to_string(), url.host().to_owned())),
+        (Some(url), _) => {
+            errors.take("url", EndpointUrl::parse(url, policy)).map(|url| (url.to_string(), url.host().to_owned()))
+        }
         (None, Some(before)) => Some((before.url.clone(), String::new())),
         (None, None) => errors.take("url", Err(Rejection::required())),
     };
@@ -118,7 +125,9 @@ fn parse(ask: &WebhookFields, before: Option<&Webhook>, policy: &AddressPolicy, 
     let timeout_seconds = errors.take("timeout_seconds", webhook::timeout_seconds(timeout));
     let max_in_flight = errors.take("max_in_flight", webhook::max_in_flight(in_flight));
     let headers = match &ask.headers {
-        Some(headers) => errors.take("headers", webhook::custom_headers(headers)).map(|headers| headers.into_iter().collect()),
+        Some(headers) => {
+            errors.take("headers", webhook::custom_headers(headers)).map(|headers| headers.into_iter().collect())
+        }
         None => Some(before.map_or_else(|| Value::Object(serde_json::Map::new()), |row| row.headers.clone())),
     };
     Some(WebhookSettings {
@@ -135,7 +144,13 @@ fn parse(ask: &WebhookFields, before: Option<&Webhook>, policy: &AddressPolicy, 
     .filter(|_| errors.is_empty())
 }
 
-fn keep_secret(conn: &mut PgConnection, vault: &Vault, webhook: &Webhook, secret: &SigningSecret, now: DateTime<Utc>) -> Result<()> {
+fn keep_secret(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    webhook: &Webhook,
+    secret: &SigningSecret,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let sealed = vault.seal(webhook.tenant_id, &Webhook::vault_name(webhook.id), secret.reveal().as_bytes())?;
     store::signing_secrets::insert(conn, webhook.tenant_id, webhook.id, &sealed, now)
 }
@@ -170,7 +185,12 @@ pub fn count(conn: &mut PgConnection, scope: Scope, filter: &WebhookFilter) -> R
 }
 
 /// How these webhooks have been doing lately, in no order. Whoever calls has made sure that the scope may be read.
-pub fn stats(conn: &mut PgConnection, scope: Scope, ids: &[WebhookId], now: DateTime<Utc>) -> Result<Vec<WebhookStats>> {
+pub fn stats(
+    conn: &mut PgConnection,
+    scope: Scope,
+    ids: &[WebhookId],
+    now: DateTime<Utc>,
+) -> Result<Vec<WebhookStats>> {
     store::webhooks::stats(conn, scope, ids, now)
 }
 
@@ -187,7 +207,8 @@ pub fn update(
     let mut errors = FieldErrors::default();
     let Some(settings) = parse(ask, Some(&before), policy, &mut errors) else { return Err(errors.into()) };
     let is_switched = settings.is_active != before.is_active;
-    let mut after = store::webhooks::update(conn, actor.tenant, id, &settings, now)?.ok_or(Error::NotFound(Noun::Webhook))?;
+    let mut after =
+        store::webhooks::update(conn, actor.tenant, id, &settings, now)?.ok_or(Error::NotFound(Noun::Webhook))?;
     if is_switched {
         after = switch(conn, actor, id, settings.is_active, now)?;
     }
@@ -216,7 +237,13 @@ pub fn deactivate(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: Da
     set_active(conn, actor, id, false, now)
 }
 
-fn set_active(conn: &mut PgConnection, actor: &Actor, id: WebhookId, is_active: bool, now: DateTime<Utc>) -> Result<Webhook> {
+fn set_active(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: WebhookId,
+    is_active: bool,
+    now: DateTime<Utc>,
+) -> Result<Webhook> {
     let before = to_change(conn, actor, id)?;
     if before.is_active == is_active {
         return Ok(before);
@@ -227,7 +254,13 @@ fn set_active(conn: &mut PgConnection, actor: &Actor, id: WebhookId, is_active: 
     Ok(after)
 }
 
-fn switch(conn: &mut PgConnection, actor: &Actor, id: WebhookId, is_active: bool, now: DateTime<Utc>) -> Result<Webhook> {
+fn switch(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: WebhookId,
+    is_active: bool,
+    now: DateTime<Utc>,
+) -> Result<Webhook> {
     let after = store::webhooks::update_active(conn, actor.tenant, id, is_active, now)?;
     if is_active {
         notify::send(conn, &Change::Delivery)?;
@@ -241,19 +274,31 @@ pub fn delete(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTi
     let webhook = store::webhooks::lock(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
     store::webhooks::delete(conn, actor.tenant, id, now)?;
     let cancelled = store::deliveries::cancel_all_of(conn, actor.tenant, id, now)?;
-    let deed = Deed::new("webhook.deleted", target(id)).with("name", webhook.name.as_str()).with("cancelled", cancelled);
+    let deed =
+        Deed::new("webhook.deleted", target(id)).with("name", webhook.name.as_str()).with("cancelled", cancelled);
     audit::record(conn, actor, deed, now)?;
     Ok(webhook)
 }
 
 /// The newest signing secret. Looking at it is an act of its own in the audit log.
-pub fn reveal_secret(conn: &mut PgConnection, vault: &Vault, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<SigningSecret> {
+pub fn reveal_secret(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    actor: &Actor,
+    id: WebhookId,
+    now: DateTime<Utc>,
+) -> Result<SigningSecret> {
     let webhook = find(conn, actor, id)?;
     actor.must_own(Permission::RevealSecrets, webhook.user_id)?;
     let live = store::signing_secrets::list_live(conn, actor.tenant, id, now)?;
     let newest = live.first().ok_or_else(|| Error::bug("a webhook without a signing secret"))?;
     let secret = SigningSecret::from_bytes(vault.open(actor.tenant, &Webhook::vault_name(id), &newest.sealed)?)?;
-    audit::record(conn, actor, Deed::new("webhook.secret_revealed", target(id)).with("name", webhook.name.as_str()), now)?;
+    audit::record(
+        conn,
+        actor,
+        Deed::new("webhook.secret_revealed", target(id)).with("name", webhook.name.as_str()),
+        now,
+    )?;
     Ok(secret)
 }
 
@@ -277,8 +322,12 @@ pub fn rotate_secret(
         Some(text) => SigningSecret::parse(text).map_err(|rejection| Error::field("secret", rejection))?,
         None => SigningSecret::generate()?,
     };
-    if MAX_LIVE_SECRETS <= store::signing_secrets::list_live(conn, actor.tenant, id, now)?.len() && overlap > TimeDelta::zero() {
-        let says = format!("{MAX_LIVE_SECRETS} secrets sign for this webhook already: wait until one has run out, or rotate without overlap");
+    if MAX_LIVE_SECRETS <= store::signing_secrets::list_live(conn, actor.tenant, id, now)?.len()
+        && overlap > TimeDelta::zero()
+    {
+        let says = format!(
+            "{MAX_LIVE_SECRETS} secrets sign for this webhook already: wait until one has run out, or rotate without overlap"
+        );
         return Err(Error::LimitReached(says));
     }
     store::signing_secrets::update_expiry(conn, actor.tenant, id, now + overlap)?;

@@ -25,7 +25,8 @@ pub fn insert(conn: &mut PgConnection, new: &[NewAttempt]) -> Result<()> {
 }
 
 pub fn find(conn: &mut PgConnection, tenant: TenantId, id: AttemptId) -> Result<Option<Logged>> {
-    let found = attempts::table.inner_join(events::table).filter(attempts::tenant_id.eq(tenant)).filter(attempts::id.eq(id));
+    let found =
+        attempts::table.inner_join(events::table).filter(attempts::tenant_id.eq(tenant)).filter(attempts::id.eq(id));
     Ok(found.select((Attempt::as_select(), events::payload)).first(conn).optional()?)
 }
 
@@ -41,7 +42,12 @@ pub fn list_of(conn: &mut PgConnection, tenant: TenantId, delivery: DeliveryId) 
 }
 
 /// Newest first; oldest first where `paging.after` is given.
-pub fn list(conn: &mut PgConnection, scope: Scope, filter: &AttemptFilter, paging: &Paging<AttemptId>) -> Result<Vec<Logged>> {
+pub fn list(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &AttemptFilter,
+    paging: &Paging<AttemptId>,
+) -> Result<Vec<Logged>> {
     let query = attempts::table.inner_join(events::table).select((Attempt::as_select(), events::payload));
     let mut query = query.limit(paging.size.plus_one()).into_boxed();
     if let Scope::Tenant(tenant) = scope {

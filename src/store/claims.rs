@@ -75,7 +75,8 @@ pub fn lease(conn: &mut PgConnection, slots: i64, lease: Duration, offset: TimeD
          JOIN webhooks w ON w.id = d.webhook_id
          JOIN tenants t ON t.id = d.tenant_id",
     );
-    let bound = query.bind::<BigInt, _>(slots).bind::<Double, _>(seconds(offset)).bind::<Double, _>(lease.as_secs_f64());
+    let bound =
+        query.bind::<BigInt, _>(slots).bind::<Double, _>(seconds(offset)).bind::<Double, _>(lease.as_secs_f64());
     Ok(bound.load(conn)?)
 }
 
@@ -111,7 +112,12 @@ struct Taken {
 }
 
 /// Moves those deliveries on whose lease is still held, and tells which: the others belong to somebody else by now.
-pub fn settle_deliveries(conn: &mut PgConnection, batch: &[&Settled], offset: TimeDelta, now: DateTime<Utc>) -> Result<Vec<DeliveryId>> {
+pub fn settle_deliveries(
+    conn: &mut PgConnection,
+    batch: &[&Settled],
+    offset: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Vec<DeliveryId>> {
     let query = diesel::sql_query(
         "UPDATE deliveries d SET state = s.state, lease_token = NULL, lease_until = NULL, last_status = s.status,
              last_error = s.error,

@@ -28,9 +28,11 @@ pub enum Scope {
 impl Scope {
     fn enter(self, conn: &mut PgConnection) -> Result<()> {
         if let Self::Tenant(tenant) = self {
-            diesel::sql_query("SELECT set_config('role', 'gatepost_app', TRUE), set_config('gatepost.tenant_id', $1, TRUE)")
-                .bind::<Text, _>(tenant.to_string())
-                .execute(conn)?;
+            diesel::sql_query(
+                "SELECT set_config('role', 'gatepost_app', TRUE), set_config('gatepost.tenant_id', $1, TRUE)",
+            )
+            .bind::<Text, _>(tenant.to_string())
+            .execute(conn)?;
         }
         Ok(())
     }

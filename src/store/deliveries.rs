@@ -81,8 +81,14 @@ pub fn list(
 }
 
 /// Makes a delivery due at once, by the database's clock, with this many attempts allowed in all.
-pub fn update_due(conn: &mut PgConnection, tenant: TenantId, id: DeliveryId, attempts_max: i64) -> Result<Option<Delivery>> {
-    let row = deliveries::table.filter(deliveries::tenant_id.eq(tenant)).filter(deliveries::lease_token.is_null()).find(id);
+pub fn update_due(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    id: DeliveryId,
+    attempts_max: i64,
+) -> Result<Option<Delivery>> {
+    let row =
+        deliveries::table.filter(deliveries::tenant_id.eq(tenant)).filter(deliveries::lease_token.is_null()).find(id);
     let state = sql::<Text>("CASE WHEN attempts_made = 0 THEN 'pending' ELSE 'retrying' END");
     let set = (
         deliveries::state.eq(state),
@@ -93,7 +99,12 @@ pub fn update_due(conn: &mut PgConnection, tenant: TenantId, id: DeliveryId, att
     Ok(diesel::update(row).set(set).returning(Delivery::as_returning()).get_result(conn).optional()?)
 }
 
-pub fn update_cancelled(conn: &mut PgConnection, tenant: TenantId, id: DeliveryId, now: DateTime<Utc>) -> Result<Option<Delivery>> {
+pub fn update_cancelled(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    id: DeliveryId,
+    now: DateTime<Utc>,
+) -> Result<Option<Delivery>> {
     let waiting = [DeliveryState::Pending, DeliveryState::Retrying];
     let row = deliveries::table.filter(deliveries::tenant_id.eq(tenant)).filter(deliveries::lease_token.is_null());
     let row = row.filter(deliveries::state.eq_any(waiting)).find(id);
@@ -106,7 +117,12 @@ pub fn update_cancelled(conn: &mut PgConnection, tenant: TenantId, id: DeliveryI
 }
 
 /// Cancels all that still waits for a webhook, in flight or not: a late answer then finds its lease gone.
-pub fn cancel_all_of(conn: &mut PgConnection, tenant: TenantId, webhook: WebhookId, now: DateTime<Utc>) -> Result<usize> {
+pub fn cancel_all_of(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    webhook: WebhookId,
+    now: DateTime<Utc>,
+) -> Result<usize> {
     let waiting = [DeliveryState::Pending, DeliveryState::Retrying];
     let rows = deliveries::table.filter(deliveries::tenant_id.eq(tenant)).filter(deliveries::webhook_id.eq(webhook));
     let set = (

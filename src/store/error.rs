@@ -42,7 +42,9 @@ fn collision(constraint: Option<&str>) -> String {
         Some("tenants_slug_key") => "a tenant with this slug exists already",
         Some("users_email_key") => "a user with this e-mail address exists already",
         Some("memberships_tenant_id_user_id_key") => "this user is a member already",
-        Some("idempotency_keys_tenant_id_route_key_key") => "a request with this idempotency key is still being answered",
+        Some("idempotency_keys_tenant_id_route_key_key") => {
+            "a request with this idempotency key is still being answered"
+        }
         _ => "something with the same unique value exists already",
     }
     .to_owned()

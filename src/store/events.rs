@@ -75,7 +75,12 @@ pub fn tenant_of(conn: &mut PgConnection, id: EventId) -> Result<Option<TenantId
 }
 
 /// Newest first; oldest first where `paging.after` is given.
-pub fn list(conn: &mut PgConnection, scope: Scope, filter: &EventFilter, paging: &Paging<EventId>) -> Result<Vec<Event>> {
+pub fn list(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &EventFilter,
+    paging: &Paging<EventId>,
+) -> Result<Vec<Event>> {
     let mut query = events::table.select(Event::as_select()).limit(paging.size.plus_one()).into_boxed();
     if let Scope::Tenant(tenant) = scope {
         query = query.filter(events::tenant_id.eq(tenant));

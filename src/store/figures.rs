@@ -19,7 +19,12 @@ pub struct HourRow {
 }
 
 /// Verifications of these keys in the last 24 hours, by the hour.
-pub fn hours_of_keys(conn: &mut PgConnection, tenant: TenantId, keys: &[ApiKeyId], now: DateTime<Utc>) -> Result<Vec<HourRow>> {
+pub fn hours_of_keys(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    keys: &[ApiKeyId],
+    now: DateTime<Utc>,
+) -> Result<Vec<HourRow>> {
     let rows = diesel::sql_query(
         "SELECT api_key_id AS id, floor(extract(epoch FROM $3 - minute) / 3600)::bigint AS hours_ago,
                 sum(total)::bigint AS total

@@ -18,7 +18,14 @@ pub struct Kept {
 }
 
 /// Takes the key, if nobody has it. Waits for a request with the same key that is being answered just now.
-pub fn insert(conn: &mut PgConnection, tenant: TenantId, route: &str, key: &str, hash: &[u8], now: DateTime<Utc>) -> Result<bool> {
+pub fn insert(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    route: &str,
+    key: &str,
+    hash: &[u8],
+    now: DateTime<Utc>,
+) -> Result<bool> {
     let row = (
         idempotency_keys::tenant_id.eq(tenant),
         idempotency_keys::route.eq(route),

@@ -48,4 +48,3 @@ pub fn list(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<(Membership
         .select((Membership::as_select(), users::email, users::name));
     Ok(found.load(conn)?)
 }
-

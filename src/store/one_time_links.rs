@@ -44,7 +44,8 @@ pub fn redeem(conn: &mut PgConnection, purpose: &str, digest: &[u8], now: DateTi
 
 /// Forgets the links for a purpose that nobody used.
 pub fn delete_unused(conn: &mut PgConnection, purpose: &str) -> Result<()> {
-    let unused = one_time_links::table.filter(one_time_links::purpose.eq(purpose)).filter(one_time_links::used_at.is_null());
+    let unused =
+        one_time_links::table.filter(one_time_links::purpose.eq(purpose)).filter(one_time_links::used_at.is_null());
     diesel::delete(unused).execute(conn)?;
     Ok(())
 }

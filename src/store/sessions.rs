@@ -78,9 +78,7 @@ pub fn delete_of_user(conn: &mut PgConnection, user: UserId) -> Result<usize> {
 /// Removes sessions that have ended, `limit` at a time; returns how many.
 pub fn delete_ended(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<usize> {
     let others = diesel::alias!(sessions as others);
-    let ended = others
-        .filter(others.field(sessions::expires_at).le(now))
-        .select(others.field(sessions::id))
-        .limit(limit);
+    let ended =
+        others.filter(others.field(sessions::expires_at).le(now)).select(others.field(sessions::id)).limit(limit);
     Ok(diesel::delete(sessions::table).filter(sessions::id.eq_any(ended)).execute(conn)?)
 }

@@ -7,7 +7,13 @@ use crate::domain::{Result, TenantId, WebhookId};
 use crate::model::SealedSecret;
 use crate::schema::signing_secrets;
 
-pub fn insert(conn: &mut PgConnection, tenant: TenantId, webhook: WebhookId, sealed: &[u8], now: DateTime<Utc>) -> Result<()> {
+pub fn insert(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    webhook: WebhookId,
+    sealed: &[u8],
+    now: DateTime<Utc>,
+) -> Result<()> {
     let row = (
         signing_secrets::tenant_id.eq(tenant),
         signing_secrets::webhook_id.eq(webhook),

@@ -43,7 +43,8 @@ pub fn update(
     is_active: bool,
     now: DateTime<Utc>,
 ) -> Result<Option<Tenant>> {
-    let set = (tenants::name.eq(name), tenants::plan.eq(plan), tenants::is_active.eq(is_active), tenants::updated_at.eq(now));
+    let set =
+        (tenants::name.eq(name), tenants::plan.eq(plan), tenants::is_active.eq(is_active), tenants::updated_at.eq(now));
     let changed = diesel::update(tenants::table.filter(tenants::id.eq(tenant))).set(set);
     Ok(changed.returning(Tenant::as_returning()).get_result(conn).optional()?)
 }

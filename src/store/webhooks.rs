@@ -96,7 +96,9 @@ fn filtered<'a>(scope: Scope, filter: &WebhookFilter) -> webhooks::BoxedQuery<'a
         Some(WebhookState::Disabled) => {
             query.filter(webhooks::is_active.eq(false)).filter(webhooks::disabled_reason.is_not_null())
         }
-        Some(WebhookState::Paused) => query.filter(webhooks::is_active.eq(false)).filter(webhooks::disabled_reason.is_null()),
+        Some(WebhookState::Paused) => {
+            query.filter(webhooks::is_active.eq(false)).filter(webhooks::disabled_reason.is_null())
+        }
     }
 }
 
@@ -139,9 +141,10 @@ pub fn delete(conn: &mut PgConnection, tenant: TenantId, id: WebhookId, now: Dat
 /// Notes that these webhooks have taken a delivery. Rows that say so already are left alone, so that a busy
 /// webhook's row is written once a minute at most.
 pub fn update_succeeding(conn: &mut PgConnection, ids: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
-    let is_stale = sql::<diesel::sql_types::Bool>("(failing_since IS NOT NULL OR last_success_at IS NULL OR last_success_at < ")
-        .bind::<Timestamptz, _>(now)
-        .sql(" - INTERVAL '1 minute')");
+    let is_stale =
+        sql::<diesel::sql_types::Bool>("(failing_since IS NOT NULL OR last_success_at IS NULL OR last_success_at < ")
+            .bind::<Timestamptz, _>(now)
+            .sql(" - INTERVAL '1 minute')");
     let rows = webhooks::table.filter(webhooks::id.eq_any(ids)).filter(is_stale);
     let set = (webhooks::failing_since.eq(None::<DateTime<Utc>>), webhooks::last_success_at.eq(now));
     diesel::update(rows).set(set).execute(conn)?;

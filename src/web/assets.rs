@@ -1,8 +1,8 @@
 //! Styles, scripts and images, embedded in the binary.
 
+use actix_web::http::header::{CACHE_CONTROL, ETag, EntityTag, HeaderValue, IF_NONE_MATCH};
 use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use actix_web::http::header::{CACHE_CONTROL, ETag, EntityTag, HeaderValue, IF_NONE_MATCH};
 use actix_web_rust_embed_responder::{EmbedResponse, IntoResponse};
 use rust_embed_for_web::{EmbedableFile, RustEmbed};
 

@@ -94,12 +94,7 @@ fn actor(request: &HttpRequest, state: &State, user: &User, tenant: TenantId, ro
 }
 
 fn choice(tenant: &Tenant) -> TenantChoice {
-    TenantChoice {
-        id: tenant.id,
-        name: tenant.name.clone(),
-        slug: tenant.slug.clone(),
-        is_active: tenant.is_active,
-    }
+    TenantChoice { id: tenant.id, name: tenant.name.clone(), slug: tenant.slug.clone(), is_active: tenant.is_active }
 }
 
 /// Sends a stranger to the sign-in page, which leads back to where they wanted to go.

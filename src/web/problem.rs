@@ -60,7 +60,9 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this address does not answer to that method"),
             StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is too large"),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", "send JSON"),
-            StatusCode::SERVICE_UNAVAILABLE => ("unavailable", "the service is not available just now: try again in a moment"),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                ("unavailable", "the service is not available just now: try again in a moment")
+            }
             _ if status.is_server_error() => ("internal", "something went wrong on our side"),
             _ => ("bad_request", "the request could not be answered"),
         };

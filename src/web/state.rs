@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use hmac::{Hmac, KeyInit, Mac};
+use metrics_exporter_prometheus::PrometheusHandle;
 use sha2::Sha256;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use crate::config::Settings;
 use super::throttle::Throttle;
+use crate::config::Settings;
 use crate::domain::address::AddressPolicy;
 use crate::domain::digest::Hasher;
 use crate::domain::vault::Vault;
@@ -69,8 +69,10 @@ impl State {
     /// The key that signs session cookies, made from the master key.
     pub fn cookie_key(&self) -> Result<Zeroizing<[u8; 64]>> {
         let mut key = Zeroizing::new([0; 64]);
-        for (half, label) in key.chunks_exact_mut(32).zip(["session cookie, first half", "session cookie, second half"]) {
-            let mut mac = Hmac::<Sha256>::new_from_slice(&self.settings.master_key.bytes()).map_err(|error| Error::bug(error.to_string()))?;
+        for (half, label) in key.chunks_exact_mut(32).zip(["session cookie, first half", "session cookie, second half"])
+        {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&self.settings.master_key.bytes())
+                .map_err(|error| Error::bug(error.to_string()))?;
             mac.update(label.as_bytes());
             half.copy_from_slice(&mac.finalize().into_bytes());
         }
@@ -78,7 +80,10 @@ impl State {
     }
 
     /// Runs something that takes a core for long, such as hashing a password, off the async threads and few at a time.
-    pub async fn off_the_loop<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    pub async fn off_the_loop<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let permit = Arc::clone(&self.hashing).acquire_owned().await.map_err(Error::bug)?;
         spawn_blocking(move || {
             let _permit = permit;

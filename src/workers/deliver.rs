@@ -23,7 +23,13 @@ pub struct Done {
 }
 
 /// Claims and sends until told to stop. Returns at once then: what is in flight goes on by itself.
-pub async fn run(context: Context, slots: Arc<Semaphore>, has_more: Arc<AtomicBool>, done: UnboundedSender<Done>, mut stop: Stop) {
+pub async fn run(
+    context: Context,
+    slots: Arc<Semaphore>,
+    has_more: Arc<AtomicBool>,
+    done: UnboundedSender<Done>,
+    mut stop: Stop,
+) {
     while !is_over(&stop) {
         let has_failed = match round(&context, &slots, &has_more, &done).await {
             Ok(()) => false,
@@ -42,7 +48,12 @@ pub async fn run(context: Context, slots: Arc<Semaphore>, has_more: Arc<AtomicBo
 }
 
 /// One claim, as large as there are free slots, and its requests sent off.
-async fn round(context: &Context, slots: &Arc<Semaphore>, has_more: &AtomicBool, done: &UnboundedSender<Done>) -> Result<()> {
+async fn round(
+    context: &Context,
+    slots: &Arc<Semaphore>,
+    has_more: &AtomicBool,
+    done: &UnboundedSender<Done>,
+) -> Result<()> {
     let free = slots.available_permits();
     if free == 0 {
         // The next settlement rings.

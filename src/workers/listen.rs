@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use diesel::pg::PgConnection;
 
 use crate::domain::{Error, Result};
-use crate::store::notify::{self, Change};
 use crate::store::Db;
+use crate::store::notify::{self, Change};
 
 /// How often the connection is asked whether anything came in. This costs no SQL.
 const POLL: Duration = Duration::from_millis(25);

@@ -18,7 +18,9 @@ pub async fn run(context: Context, mut stop: Stop) {
                 tracing::warn!(count, "leases ran out: their deliveries are due again");
                 context.wake.notify_one();
             }
-            Err(error) => tracing::debug!(cause = ?std::error::Error::source(&error), "leases can't be looked at just now"),
+            Err(error) => {
+                tracing::debug!(cause = ?std::error::Error::source(&error), "leases can't be looked at just now")
+            }
         }
     }
 }

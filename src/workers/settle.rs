@@ -80,7 +80,8 @@ async fn persist(context: &Context, batch: &Arc<[Settlement]>, stop: &Stop) -> R
 
 fn count(batch: &[Settlement], counted: usize) {
     for one in batch {
-        metrics::counter!("gatepost_attempts_total", "success" => if one.is_success() { "true" } else { "false" }).increment(1);
+        metrics::counter!("gatepost_attempts_total", "success" => if one.is_success() { "true" } else { "false" })
+            .increment(1);
         if one.state().is_final() {
             metrics::counter!("gatepost_deliveries_total", "state" => one.state().as_str()).increment(1);
         }

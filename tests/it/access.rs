@@ -81,7 +81,8 @@ fn pattern(path: &str) -> String {
 #[test]
 fn every_route_stands_in_the_table() {
     let named: BTreeSet<_> = lines().iter().map(|line| format!("{} {}", line.method, pattern(&line.path))).collect();
-    let routes: BTreeSet<_> = routes::all().iter().map(|entry| format!("{} {}", entry.method, pattern(&entry.path))).collect();
+    let routes: BTreeSet<_> =
+        routes::all().iter().map(|entry| format!("{} {}", entry.method, pattern(&entry.path))).collect();
     let missing: Vec<_> = routes.difference(&named).collect();
     let gone: Vec<_> = named.difference(&routes).collect();
     assert!(missing.is_empty() && gone.is_empty(), "missing: {missing:#?}\nno such route: {gone:#?}");
@@ -89,7 +90,8 @@ fn every_route_stands_in_the_table() {
 
 /// `None` for a line without a route, which the test above reports.
 fn door(line: &Line) -> Option<Door> {
-    let is_it = |entry: &routes::Entry| entry.method.as_str() == line.method && pattern(&entry.path) == pattern(&line.path);
+    let is_it =
+        |entry: &routes::Entry| entry.method.as_str() == line.method && pattern(&entry.path) == pattern(&line.path);
     routes::all().into_iter().find(is_it).map(|entry| entry.door)
 }
 
@@ -126,7 +128,8 @@ async fn walk(is_wanted: impl Fn(Door) -> bool) {
 }
 
 fn print(line: &Line, answers: &[String]) -> String {
-    let cells: String = answers.iter().zip(CALLERS).map(|(answer, name)| format!(" {answer:<w$}", w = name.len())).collect();
+    let cells: String =
+        answers.iter().zip(CALLERS).map(|(answer, name)| format!(" {answer:<w$}", w = name.len())).collect();
     format!("{:<6} {:<47} {:<28}{}", line.method, line.path, line.scope, cells).trim_end().to_owned()
 }
 

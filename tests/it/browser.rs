@@ -172,7 +172,8 @@ async fn publish(browser: &Browser, app: &TestApp) {
 /// The receiver has the request a moment before its answer is written down.
 async fn wait_until_delivered(app: &TestApp, browser: &Browser) {
     let cookies = browser.driver.get_all_cookies().await.unwrap();
-    let cookie = cookies.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect::<Vec<_>>().join("; ");
+    let cookie =
+        cookies.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect::<Vec<_>>().join("; ");
     let ada = app.stranger().with("cookie", &cookie);
     for _ in 0..100 {
         let page: Answer = ada.visit("/deliveries?state=delivered").await;

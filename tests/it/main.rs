@@ -1,5 +1,11 @@
 //! The product through its front door: a real server, a real Postgres.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::disallowed_methods, clippy::as_conversions)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::as_conversions
+)]
 
 mod support;
 

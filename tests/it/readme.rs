@@ -50,7 +50,10 @@ fn blocks(text: &str, tag: &str) -> Vec<String> {
 
 /// The `NAME=value` words before `make run` where the tour says how to start.
 fn tour_settings(readme: &str) -> Vec<(String, String)> {
-    let start = blocks(readme, "console").into_iter().find(|block| block.contains("make run")).expect("the tour says how to start");
+    let start = blocks(readme, "console")
+        .into_iter()
+        .find(|block| block.contains("make run"))
+        .expect("the tour says how to start");
     let words = start.split_whitespace().filter_map(|word| word.split_once('='));
     words.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
@@ -164,7 +167,9 @@ fn every_relative_link_leads_to_a_file() {
 fn is_place(word: &str) -> bool {
     const FOLDERS: [&str; 9] =
         ["src/", "tests/", "templates/", "static/", "migrations/", "docs/", "benches/", "scripts/", ".ci/"];
-    FOLDERS.iter().any(|folder| word.starts_with(folder)) && !word.contains(['<', '*', '…', ' ', '{']) && !word.contains("::")
+    FOLDERS.iter().any(|folder| word.starts_with(folder))
+        && !word.contains(['<', '*', '…', ' ', '{'])
+        && !word.contains("::")
 }
 
 #[test]
@@ -192,9 +197,9 @@ fn every_function_that_the_architecture_names_exists() {
         let source = read(&format!("{file}.rs"));
         let last = name.rsplit("::").next().unwrap();
         let is_said = ["fn ", "struct ", "enum ", "const ", "trait ", "mod "].iter().any(|kind| {
-            source.match_indices(&format!("{kind}{last}")).any(|(at, found)| {
-                !source[at + found.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
-            })
+            source
+                .match_indices(&format!("{kind}{last}"))
+                .any(|(at, found)| !source[at + found.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_'))
         });
         if !is_said {
             missing.push(format!("{file}.rs::{name}"));
@@ -211,12 +216,17 @@ fn is_for_programs(entry: &Entry) -> bool {
 #[test]
 fn the_documented_routes_are_those_of_the_program() {
     let text = read("docs/api.md");
-    let documented: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(route, _)| route.to_owned()).collect();
+    let documented: BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(route, _)| route.to_owned())
+        .collect();
     let documented: BTreeSet<_> = documented.into_iter().filter(|route| route.contains(" /")).collect();
     // The document tells of these names once, for all.
     let is_alias = |path: &str| path.starts_with("/api/api-keys") || path.starts_with("/api-keys");
     let routes = routes::all().into_iter().filter(|entry| is_for_programs(entry) && !is_alias(&entry.path));
     let routes: BTreeSet<_> = routes.map(|entry| format!("{} {}", entry.method, entry.path)).collect();
-    let (missing, gone): (Vec<_>, Vec<_>) = (routes.difference(&documented).collect(), documented.difference(&routes).collect());
+    let (missing, gone): (Vec<_>, Vec<_>) =
+        (routes.difference(&documented).collect(), documented.difference(&routes).collect());
     assert!(missing.is_empty() && gone.is_empty(), "not documented: {missing:#?}\nno such route: {gone:#?}");
 }

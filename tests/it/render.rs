@@ -27,7 +27,10 @@ fn what_people_type_stays_text() {
         let page = Html::parse_document(&html);
         let scripts: Vec<_> = select(&page, "script").iter().map(|script| script.value().attr("src")).collect();
         assert_eq!(scripts, [Some("/static/js/gatepost.js")], "{name}");
-        assert!(select(&page, "[style], style, iframe, object, embed, [onload], [onclick], [onerror]").is_empty(), "{name}");
+        assert!(
+            select(&page, "[style], style, iframe, object, embed, [onload], [onclick], [onerror]").is_empty(),
+            "{name}"
+        );
         for link in select(&page, "a[href], form[action]") {
             let target = link.value().attr("href").or_else(|| link.value().attr("action")).unwrap();
             assert!(target.is_empty() || target.starts_with('/') || target.starts_with('#'), "{name}: {target}");
@@ -80,7 +83,11 @@ fn posts_carry_the_form_token() {
         let page = Html::parse_document(&html);
         for form in select(&page, "form[method=post]") {
             let token = form.select(&Selector::parse("input[name=_csrf]").unwrap()).next();
-            assert!(token.is_some_and(|token| token.value().attr("value") == Some("csrf-token")), "{name}: {}", form.html());
+            assert!(
+                token.is_some_and(|token| token.value().attr("value") == Some("csrf-token")),
+                "{name}: {}",
+                form.html()
+            );
         }
     }
 }

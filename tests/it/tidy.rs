@@ -177,7 +177,9 @@ fn templates_escape_everything_and_hold_no_scripts_or_styles() {
 
 #[test]
 fn nothing_of_this_project_calls_another_origin() {
-    for (path, source) in files("templates", "html").into_iter().chain(files("static", "css")).chain(files("static", "js")) {
+    for (path, source) in
+        files("templates", "html").into_iter().chain(files("static", "css")).chain(files("static", "js"))
+    {
         for sign in ["src=\"http", "href=\"http", "url(http", "@import", "src=\"//"] {
             assert!(!source.contains(sign), "{} reaches out: {sign}", path.display());
         }

@@ -90,7 +90,12 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
 }
 
 /// `/api/webhooks/{id}/deliveries`
-pub async fn index_of_webhook(state: Data<State>, bearer: Bearer, id: Path<String>, Query(query): Query<IndexQuery>) -> Answer {
+pub async fn index_of_webhook(
+    state: Data<State>,
+    bearer: Bearer,
+    id: Path<String>,
+    Query(query): Query<IndexQuery>,
+) -> Answer {
     let id = webhooks::parse_id(&id)?;
     let actor = webhooks::actor(&bearer, id).await?;
     actor.must(Permission::ReadEvents)?;
@@ -124,7 +129,8 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answe
 /// Sends it again, at once.
 pub async fn redeliver(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
-    let delivery = directed(&state, &bearer, id, move |conn, actor| deliveries::redeliver(conn, actor, id, now)).await?;
+    let delivery =
+        directed(&state, &bearer, id, move |conn, actor| deliveries::redeliver(conn, actor, id, now)).await?;
     Ok(HttpResponse::Accepted().json(DeliveryBody::from(delivery)))
 }
 

@@ -153,7 +153,11 @@ pub struct BatchBody {
 }
 
 /// Takes up to a hundred events: all of them or none.
-pub async fn create_batch(state: Data<State>, who: TokenOrKey<EventsWrite>, Json(body): Json<BatchBody, LARGE_BODY_LIMIT>) -> Answer {
+pub async fn create_batch(
+    state: Data<State>,
+    who: TokenOrKey<EventsWrite>,
+    Json(body): Json<BatchBody, LARGE_BODY_LIMIT>,
+) -> Answer {
     let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant)).await?;
     let asks = parse_batch(&body.events)?;
     let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());

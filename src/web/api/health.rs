@@ -6,9 +6,9 @@ use serde_json::json;
 
 use crate::domain::{Error, Noun};
 use crate::store::Scope;
+use crate::web::client;
 use crate::web::problem::Answer;
 use crate::web::state::State;
-use crate::web::client;
 
 /// The process answers.
 pub async fn alive() -> HttpResponse {

@@ -115,10 +115,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
     };
     let place = format!("/api/tokens/{}", minted.token.id);
     let body = TokenBody { token: Some(minted.secret.reveal_once()), ..TokenBody::from(minted.token) };
-    Ok(HttpResponse::Created()
-        .insert_header((LOCATION, place))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(body))
+    Ok(HttpResponse::Created().insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(body))
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {

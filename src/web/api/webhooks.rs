@@ -236,9 +236,15 @@ pub struct RotationBody {
     secret: Option<String>,
 }
 
-pub async fn rotate_secret(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<RotationBody>) -> Answer {
+pub async fn rotate_secret(
+    state: Data<State>,
+    bearer: Bearer,
+    id: Path<String>,
+    Json(body): Json<RotationBody>,
+) -> Answer {
     let (id, now, vault) = (parse_id(&id)?, state.clock.now(), state.vault.clone());
-    let out_of_range = || Error::field("overlap_seconds", Rejection::new("range", "must be from 0 to 604800 seconds (7 days)"));
+    let out_of_range =
+        || Error::field("overlap_seconds", Rejection::new("range", "must be from 0 to 604800 seconds (7 days)"));
     let overlap = match body.overlap_seconds {
         Some(seconds) => TimeDelta::try_seconds(seconds).ok_or_else(out_of_range)?,
         None => webhooks::DEFAULT_OVERLAP,

@@ -80,7 +80,9 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listin
     let set = asked.parameters();
     page(&Index {
         pager: Pager::new(urls::KEYS, &set, &found),
-        chips: filter::chips(urls::KEYS, &set, |name, value| (text::label(if name == "q" { "search" } else { name }), value.to_owned())),
+        chips: filter::chips(urls::KEYS, &set, |name, value| {
+            (text::label(if name == "q" { "search" } else { name }), value.to_owned())
+        }),
         rows: found.rows.into_iter().map(|key| show::row(key, &hours, now)).collect(),
         states: Choice::list(&STATES, &asked.state),
         environments: Choice::list(&ENVIRONMENTS, &asked.environment),

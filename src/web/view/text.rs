@@ -181,7 +181,10 @@ mod tests {
 
     #[test]
     fn nouns_are_counted() {
-        assert_eq!([counted(1, "key"), counted(0, "key"), counted(2_000, "delivery")], ["1 key", "0 keys", "2,000 deliveries"]);
+        assert_eq!(
+            [counted(1, "key"), counted(0, "key"), counted(2_000, "delivery")],
+            ["1 key", "0 keys", "2,000 deliveries"]
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use gatepost::domain::api_key::{KeyDraft, NewKey};
 use gatepost::domain::access_token::SCOPES;
+use gatepost::domain::api_key::{KeyDraft, NewKey};
 use gatepost::domain::scope::ScopeSet;
 use gatepost::domain::{Role, TenantId, UserId};
 use gatepost::services::tenants::{self, TenantChange};
@@ -52,7 +52,9 @@ impl Caller {
     pub async fn ask(&self, method: &str, path: &str, body: Body) -> Answer {
         let method: Method = method.parse().unwrap();
         match body {
-            Body::Nothing if method == Method::GET => self.person.with("accept", "text/html, application/json").get(path).await,
+            Body::Nothing if method == Method::GET => {
+                self.person.with("accept", "text/html, application/json").get(path).await
+            }
             Body::Nothing => self.person.send(method, path, None).await,
             Body::Json(value) => self.person.send(method, path, Some(("application/json", value.to_string()))).await,
             Body::Form(fields) => {

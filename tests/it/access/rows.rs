@@ -113,7 +113,10 @@ impl<'a> Rows<'a> {
 
     /// In one transaction, so that the worker sees only how it ends: nothing of it is due.
     fn sent(&self, actor: &Actor, is_active: bool) -> Sent {
-        self.conn.borrow_mut().transaction::<_, diesel::result::Error, _>(|conn| Ok(self.send(conn, actor, is_active))).unwrap()
+        self.conn
+            .borrow_mut()
+            .transaction::<_, diesel::result::Error, _>(|conn| Ok(self.send(conn, actor, is_active)))
+            .unwrap()
     }
 
     fn send(&self, conn: &mut PgConnection, actor: &Actor, is_active: bool) -> Sent {
@@ -125,10 +128,12 @@ impl<'a> Rows<'a> {
             events: Some(vec![kind.clone()]),
             ..WebhookFields::default()
         };
-        let policy = AddressPolicy { private_networks: state.settings.allow_private_networks.clone(), allow_http: true };
+        let policy =
+            AddressPolicy { private_networks: state.settings.allow_private_networks.clone(), allow_http: true };
         let webhook = webhooks::subscribe(conn, &state.vault, &policy, actor, &fields, now).unwrap().webhook;
         let data = json!({"mark": MARK}).to_string();
-        let event = events::publish(conn, actor, &NewEvent::parse(Some(&kind), Some(&data), None).unwrap(), now).unwrap();
+        let event =
+            events::publish(conn, actor, &NewEvent::parse(Some(&kind), Some(&data), None).unwrap(), now).unwrap();
         let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
         let found = deliveries::list(conn, Scope::Tenant(actor.tenant), &filter, &Paging::default()).unwrap();
         let delivery = found.rows.first().unwrap().id;
@@ -176,7 +181,9 @@ impl<'a> Rows<'a> {
             (_, "/api/keys" | "/api/tokens") => json!({"name": "new", "tenant_id": tenant}),
             (_, "/api/keys/search") => json!({"q": "x", "tenant_id": tenant}),
             (_, "/api/keys/verification" | "/api/keys/verify") => json!({"key": "sk_nonsense", "tenant_id": tenant}),
-            (_, "/api/webhooks") => json!({"url": "http://127.0.0.1:9/hook", "events": ["never.happens"], "tenant_id": tenant}),
+            (_, "/api/webhooks") => {
+                json!({"url": "http://127.0.0.1:9/hook", "events": ["never.happens"], "tenant_id": tenant})
+            }
             (_, "/api/events") => json!({"type": "never.wanted", "data": {}, "tenant_id": tenant}),
             (_, "/api/events/batch") => json!({"events": [{"type": "never.wanted", "data": {}}], "tenant_id": tenant}),
             (_, "/api/tenants") => json!({"name": unique("tenant")}),
@@ -201,7 +208,10 @@ impl<'a> Rows<'a> {
             ],
             // Each time somebody else, or guessing would be slowed down.
             "/sign-in" => {
-                vec![("email", format!("{}@example.com", unique("nobody"))), ("password", text("no password of anybody's"))]
+                vec![
+                    ("email", format!("{}@example.com", unique("nobody"))),
+                    ("password", text("no password of anybody's")),
+                ]
             }
             "/tenant" => vec![("tenant", self.app.tenant.to_string())],
             // What can't be undone asks for the name again.
@@ -224,7 +234,9 @@ impl<'a> Rows<'a> {
                 ("max_in_flight", text("10")),
             ],
             "/webhooks/{}/test" => vec![("type", text("webhook.test"))],
-            "/events" => vec![("nonce", unique("nonce-of-this-test")), ("type", text("never.wanted")), ("data", text("{}"))],
+            "/events" => {
+                vec![("nonce", unique("nonce-of-this-test")), ("type", text("never.wanted")), ("data", text("{}"))]
+            }
             "/tokens" => vec![
                 ("nonce", unique("nonce-of-this-test")),
                 ("name", text("new")),

@@ -10,22 +10,36 @@ async fn a_delivery_shows_its_attempts_and_the_log_shows_them_too() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
-    let webhook = program.subscribe(&receiver, json!({"headers": {"X-Team": "blue", "Authorization": "Bearer hush"}})).await;
+    let webhook =
+        program.subscribe(&receiver, json!({"headers": {"X-Team": "blue", "Authorization": "Bearer hush"}})).await;
     receiver.answer([Reply { body: "x".repeat(20_000), ..Reply::new(200) }]);
     let event = program.publish("order.created", json!({"id": 7})).await;
     let delivery = program.delivery_once(&event, "delivered", 1).await;
     let attempt = &delivery["attempts"][0];
-    assert_eq!((&attempt["attempt"], &attempt["success"], &attempt["response_status"]), (&json!(1), &json!(true), &json!(200)));
+    assert_eq!(
+        (&attempt["attempt"], &attempt["success"], &attempt["response_status"]),
+        (&json!(1), &json!(true), &json!(200))
+    );
     assert_eq!(attempt["response_body"].as_str().unwrap().len(), 16 * 1024);
     assert_eq!(attempt["payload"], json!({"id": 7}));
-    assert_eq!((&attempt["request_headers"]["x-team"], &attempt["request_headers"]["authorization"]), (&json!("blue"), &json!("••••")));
+    assert_eq!(
+        (&attempt["request_headers"]["x-team"], &attempt["request_headers"]["authorization"]),
+        (&json!("blue"), &json!("••••"))
+    );
     assert_eq!(receiver.received()[0].header("authorization"), "Bearer hush");
 
-    let list = program.get(format!("/api/webhook-logs?webhook_id={}&success=true", webhook["id"])).await.assert_ok().json();
-    assert_eq!((list["data"].as_array().unwrap().len(), list["data"][0]["response_body"].as_str().unwrap().len()), (1, 1_000));
+    let list =
+        program.get(format!("/api/webhook-logs?webhook_id={}&success=true", webhook["id"])).await.assert_ok().json();
+    assert_eq!(
+        (list["data"].as_array().unwrap().len(), list["data"][0]["response_body"].as_str().unwrap().len()),
+        (1, 1_000)
+    );
     let found = program.get(format!("/api/webhook-logs/{}", attempt["id"].as_str().unwrap())).await;
     assert_eq!(found.assert_ok().json()["id"], attempt["id"]);
-    program.delete(format!("/api/webhook-logs/{}", attempt["id"].as_str().unwrap())).await.assert_problem(405, "method_not_allowed");
+    program
+        .delete(format!("/api/webhook-logs/{}", attempt["id"].as_str().unwrap()))
+        .await
+        .assert_problem(405, "method_not_allowed");
 }
 
 #[actix_web::test]

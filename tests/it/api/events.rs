@@ -58,7 +58,10 @@ async fn a_repeated_request_publishes_once() {
     assert_eq!((first.assert_status(202).json(), first.header("idempotent-replayed")), (again.json(), ""));
     assert_eq!((again.status, again.header("idempotent-replayed")), (202, "true"));
     let header = program.with("idempotency-key", "\"once\"");
-    assert_eq!(header.post_json("/api/events", json!({"type": "order.created", "data": {"a": 1}})).await.json(), first.json());
+    assert_eq!(
+        header.post_json("/api/events", json!({"type": "order.created", "data": {"a": 1}})).await.json(),
+        first.json()
+    );
     let other = header.post_json("/api/events", json!({"type": "order.created", "data": {"a": 2}})).await;
     other.assert_problem(422, "idempotency_mismatch");
     assert_eq!(events::table.count().get_result(&mut app.conn()), Ok(1_i64));
@@ -86,7 +89,9 @@ async fn publishing_fails_as_a_whole() {
     let receiver = Receiver::start().await;
     program.subscribe(&receiver, json!({})).await;
     // The fan-out can't be written, so the event must not be either.
-    diesel::sql_query("ALTER TABLE deliveries ADD CONSTRAINT none_today CHECK (FALSE) NOT VALID").execute(&mut app.conn()).unwrap();
+    diesel::sql_query("ALTER TABLE deliveries ADD CONSTRAINT none_today CHECK (FALSE) NOT VALID")
+        .execute(&mut app.conn())
+        .unwrap();
     program.post_json("/api/events", json!({"type": "a", "data": 1})).await.assert_problem(500, "internal");
     assert_eq!(events::table.count().get_result(&mut app.conn()), Ok(0_i64));
     diesel::sql_query("ALTER TABLE deliveries DROP CONSTRAINT none_today").execute(&mut app.conn()).unwrap();
@@ -104,6 +109,7 @@ async fn a_batch_is_published_in_one_go() {
     assert_eq!(published["data"].as_array().unwrap().len(), 2);
     let list = program.get("/api/events?limit=1").await.assert_ok().json();
     assert_eq!(list["data"][0]["type"], "b");
-    let older = program.get(format!("/api/events?limit=1&cursor={}", list["next_cursor"].as_str().unwrap())).await.json();
+    let older =
+        program.get(format!("/api/events?limit=1&cursor={}", list["next_cursor"].as_str().unwrap())).await.json();
     assert_eq!((&older["data"][0]["type"], &older["next_cursor"]), (&json!("a"), &json!(null)));
 }

@@ -9,8 +9,11 @@ async fn the_call_of_the_first_seed_is_answered_with_id_and_secret() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let answer = program
-        .post_json("/api/webhooks", json!({"name": "Order Notifications", "url": "https://myapp.com/webhooks/orders",
-            "events": ["order.created", "order.shipped"], "is_active": true}))
+        .post_json(
+            "/api/webhooks",
+            json!({"name": "Order Notifications", "url": "https://myapp.com/webhooks/orders",
+            "events": ["order.created", "order.shipped"], "is_active": true}),
+        )
         .await;
     answer.assert_status(201);
     let made = answer.json();
@@ -36,7 +39,9 @@ async fn the_name_defaults_to_the_host_and_a_secret_can_be_brought() {
 
 #[actix_web::test]
 async fn what_does_not_fit_is_named_and_nothing_is_written() {
-    let app = TestApp::start_with(&[("GATEPOST_ALLOW_PRIVATE_NETWORKS", ""), ("GATEPOST_ALLOW_HTTP_WEBHOOKS", "false")]).await;
+    let app =
+        TestApp::start_with(&[("GATEPOST_ALLOW_PRIVATE_NETWORKS", ""), ("GATEPOST_ALLOW_HTTP_WEBHOOKS", "false")])
+            .await;
     let program = app.program().await;
     let table = [
         (json!({"events": ["*"]}), "url"),
@@ -68,7 +73,10 @@ async fn a_webhook_is_changed_paused_and_deleted() {
     let made = program.subscribe(&receiver, json!({})).await;
     let path = format!("/api/webhooks/{}", made["id"]);
     let changed = program.patch_json(&path, json!({"name": "Renamed", "events": ["order.*"]})).await.assert_ok().json();
-    assert_eq!((&changed["name"], &changed["events"], &changed["url"]), (&json!("Renamed"), &json!(["order.*"]), &made["url"]));
+    assert_eq!(
+        (&changed["name"], &changed["events"], &changed["url"]),
+        (&json!("Renamed"), &json!(["order.*"]), &made["url"])
+    );
     let paused = program.post_json(format!("{path}/deactivation"), json!({})).await.assert_ok().json();
     assert_eq!((&paused["state"], &paused["is_active"]), (&json!("paused"), &json!(false)));
     let published = program.publish("order.created", json!({})).await;
@@ -110,7 +118,10 @@ async fn looking_at_a_secret_is_noted() {
     let receiver = Receiver::start().await;
     let made = program.subscribe(&receiver, json!({})).await;
     let answer = program.get(format!("/api/webhooks/{}/secret", made["id"])).await;
-    assert_eq!((answer.assert_ok().json()["secret"].clone(), answer.header("cache-control")), (made["secret"].clone(), "no-store"));
+    assert_eq!(
+        (answer.assert_ok().json()["secret"].clone(), answer.header("cache-control")),
+        (made["secret"].clone(), "no-store")
+    );
     use diesel::prelude::*;
     use gatepost::schema::audit_entries;
     let noted: Vec<String> = audit_entries::table

@@ -8,7 +8,8 @@ use crate::support::{Answer, Person, TestApp};
 async fn mint(person: &Person, fields: &[(&str, &str)]) -> (Vec<(String, String)>, Answer) {
     let page = person.visit("/keys/new").await;
     let form = page.assert_ok().html();
-    let mut all: Vec<(String, String)> = ["_csrf", "nonce", "rate_limit"].map(|name| (name.to_owned(), form.value(name))).into();
+    let mut all: Vec<(String, String)> =
+        ["_csrf", "nonce", "rate_limit"].map(|name| (name.to_owned(), form.value(name))).into();
     for (name, usual) in [("environment", "live"), ("expiry", "90"), ("rate_window_seconds", "3600")] {
         all.push((name.to_owned(), usual.to_owned()));
     }
@@ -34,7 +35,8 @@ async fn a_key_s_secret_is_shown_once_and_works() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
 
-    let (form, created) = mint(&ada, &[("name", "Billing worker"), ("scopes", "orders:read\norders:write"), ("tags", "eu, night")]).await;
+    let (form, created) =
+        mint(&ada, &[("name", "Billing worker"), ("scopes", "orders:read\norders:write"), ("tags", "eu, night")]).await;
 
     created.assert_ok();
     assert_eq!(created.header("cache-control"), "no-store");
@@ -48,7 +50,11 @@ async fn a_key_s_secret_is_shown_once_and_works() {
     for path in ["/keys", "/keys/1", "/keys/1/edit", "/"] {
         assert!(!ada.visit(path).await.body.contains(&secret), "{path}");
     }
-    assert_eq!(ada.visit("/keys").await.html().texts(".cell-title a"), ["Billing worker"], "the second sending made no second key");
+    assert_eq!(
+        ada.visit("/keys").await.html().texts(".cell-title a"),
+        ["Billing worker"],
+        "the second sending made no second key"
+    );
     assert_eq!(ada.visit("/keys/1").await.html().texts(".facts .tag")[..2], ["orders:read", "orders:write"]);
 }
 
@@ -57,7 +63,18 @@ async fn a_refused_form_comes_back_with_its_values_and_the_reasons_at_their_fiel
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
 
-    let (_, answer) = mint(&ada, &[("name", " "), ("owner", "cus_1"), ("scopes", "or ders!"), ("rate_limit", "many"), ("metadata", "[1]"), ("expiry", "custom")]).await;
+    let (_, answer) = mint(
+        &ada,
+        &[
+            ("name", " "),
+            ("owner", "cus_1"),
+            ("scopes", "or ders!"),
+            ("rate_limit", "many"),
+            ("metadata", "[1]"),
+            ("expiry", "custom"),
+        ],
+    )
+    .await;
 
     let page = answer.assert_status(422).html();
     assert_eq!(page.error_at("name"), "Name is required.");
@@ -66,7 +83,8 @@ async fn a_refused_form_comes_back_with_its_values_and_the_reasons_at_their_fiel
     assert!(page.error_at("expires_on").contains("Choose the day"));
     assert!(page.error_at("scopes").contains("must be 1 to 64"));
     assert_eq!((page.value("owner"), page.value("rate_limit")), ("cus_1".into(), "many".into()));
-    let linked: Vec<_> = page.select(".error-summary a").iter().map(|a| a.value().attr("href").unwrap().to_owned()).collect();
+    let linked: Vec<_> =
+        page.select(".error-summary a").iter().map(|a| a.value().attr("href").unwrap().to_owned()).collect();
     assert!(linked.len() == 5 && linked.iter().all(|href| page.has(&format!("[id='{}']", &href[1..]))), "{linked:?}");
     assert!(ada.visit("/keys").await.html().has(".empty"), "nothing was made");
 }
@@ -123,9 +141,20 @@ async fn deleting_asks_for_the_name_and_works_without_scripts() {
 async fn an_edit_keeps_what_it_does_not_change() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    mint(&ada, &[("name", "ci"), ("owner", "cus_7"), ("expiry", "30"), ("metadata", "{\"plan\":\"gold\"}"), ("own_scopes", "events:write")]).await;
+    mint(
+        &ada,
+        &[
+            ("name", "ci"),
+            ("owner", "cus_7"),
+            ("expiry", "30"),
+            ("metadata", "{\"plan\":\"gold\"}"),
+            ("own_scopes", "events:write"),
+        ],
+    )
+    .await;
     let form = ada.visit("/keys/1/edit").await.html();
-    let kept: Vec<_> = ["owner", "expires_on", "rate_limit", "scopes", "metadata"].map(|name| (name, form.value(name))).into();
+    let kept: Vec<_> =
+        ["owner", "expires_on", "rate_limit", "scopes", "metadata"].map(|name| (name, form.value(name))).into();
     let mut fields: Vec<_> = kept.iter().map(|(name, value)| (*name, value.as_str())).collect();
     fields.extend([("name", "CI runner"), ("rate_window_seconds", "3600"), ("own_scopes", "events:write")]);
 

@@ -16,8 +16,7 @@ async fn a_stranger_is_sent_to_sign_in_and_led_back() {
     let ada = app.stranger();
     ada.visit("/keys?state=active").await.assert_see_other("/sign-in?back=%2Fkeys%3Fstate%3Dactive");
     let page = ada.visit("/sign-in?back=%2Fkeys%3Fstate%3Dactive").await.html();
-    let fields =
-        [("email", "ADA@example.com "), ("password", PASSWORD), ("back", &page.value("back"))];
+    let fields = [("email", "ADA@example.com "), ("password", PASSWORD), ("back", &page.value("back"))];
     ada.submit("/sign-in", &fields).await.assert_see_other("/keys?state=active");
 }
 

@@ -12,13 +12,7 @@ async fn first_start() -> (TestApp, String) {
 }
 
 fn form(token: &str) -> [(&str, &str); 5] {
-    [
-        ("token", token),
-        ("email", "Ada@Example.com"),
-        ("name", "Ada"),
-        ("password", PASSWORD),
-        ("tenant", "Acme Corp."),
-    ]
+    [("token", token), ("email", "Ada@Example.com"), ("name", "Ada"), ("password", PASSWORD), ("tenant", "Acme Corp.")]
 }
 
 #[actix_web::test]
@@ -57,12 +51,16 @@ async fn of_several_who_use_the_setup_link_at_once_one_succeeds() {
 async fn a_setup_form_that_does_not_fit_comes_back_with_messages_and_values_but_no_password() {
     let (app, token) = first_start().await;
     let ada = app.stranger();
-    let fields = [("token", token.as_str()), ("email", "nonsense"), ("name", "Ada"), ("password", "short"), ("tenant", "")];
+    let fields =
+        [("token", token.as_str()), ("email", "nonsense"), ("name", "Ada"), ("password", "short"), ("tenant", "")];
 
     let answer = ada.submit("/setup", &fields).await;
 
     let page = answer.assert_status(422).html();
-    assert_eq!((page.value("email"), page.value("name"), page.value("password")), ("nonsense".into(), "Ada".into(), "".into()));
+    assert_eq!(
+        (page.value("email"), page.value("name"), page.value("password")),
+        ("nonsense".into(), "Ada".into(), "".into())
+    );
     for field in ["email", "password", "tenant"] {
         assert!(!page.error_at(field).is_empty(), "{field}");
     }

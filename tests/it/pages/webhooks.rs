@@ -43,11 +43,18 @@ async fn a_refused_form_comes_back_with_its_values_but_without_the_secret() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
 
-    let answer = subscribe(&ada, &[("url", "http://10.0.0.1/x"), ("events", "order created!"), ("secret", "short"), ("name", "ERP")]).await;
+    let answer = subscribe(
+        &ada,
+        &[("url", "http://10.0.0.1/x"), ("events", "order created!"), ("secret", "short"), ("name", "ERP")],
+    )
+    .await;
 
     let page = answer.assert_status(422).html();
     assert!(!page.error_at("url").is_empty() && !page.error_at("events").is_empty());
-    assert_eq!((page.value("url"), page.value("name"), page.value("secret")), ("http://10.0.0.1/x".into(), "ERP".into(), String::new()));
+    assert_eq!(
+        (page.value("url"), page.value("name"), page.value("secret")),
+        ("http://10.0.0.1/x".into(), "ERP".into(), String::new())
+    );
     assert!(ada.visit("/webhooks").await.html().has(".empty"));
 }
 
@@ -56,7 +63,8 @@ async fn a_webhook_is_changed_paused_resumed_and_deleted() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     subscribe(&ada, &GOOD).await;
-    let mut fields = vec![("payload_format", "raw"), ("signature_style", "hex"), ("timeout_seconds", "7"), ("max_in_flight", "1")];
+    let mut fields =
+        vec![("payload_format", "raw"), ("signature_style", "hex"), ("timeout_seconds", "7"), ("max_in_flight", "1")];
     fields.extend(GOOD);
     fields.push(("name", "ERP"));
 

@@ -8,7 +8,9 @@ use gatepost::domain::{Actor, FieldErrors, Rejection, Role, TenantId, UserId, Vi
 use gatepost::web::error_pages::ErrorPage;
 use gatepost::web::flash::Flash;
 use gatepost::web::pages::api_keys::view::{Range, Share};
-use gatepost::web::pages::{access_tokens, api_keys, confirmations, deliveries, events, overview, sessions, setup, usage, webhooks};
+use gatepost::web::pages::{
+    access_tokens, api_keys, confirmations, deliveries, events, overview, sessions, setup, usage, webhooks,
+};
 use gatepost::web::shell::{Shell, TenantChoice};
 use gatepost::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Series, Snippet, Spark, When, text};
 
@@ -57,7 +59,8 @@ fn t(kind: Kind, usual: &str) -> String {
     match kind {
         Kind::Empty | Kind::Full => usual.to_owned(),
         Kind::Hostile => {
-            let mut text = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> שלום עולם مرحبا \u{202e}".to_owned();
+            let mut text =
+                "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> שלום עולם مرحبا \u{202e}".to_owned();
             text.push_str(&"x".repeat(200_usize.saturating_sub(text.chars().count())));
             text
         }
@@ -73,7 +76,8 @@ fn ago(minutes: i64) -> When {
 }
 
 fn shell(kind: Kind, path: &str) -> Shell {
-    let tenant = |id, name: &str| TenantChoice { id: TenantId(id), name: t(kind, name), slug: "acme".into(), is_active: true };
+    let tenant =
+        |id, name: &str| TenantChoice { id: TenantId(id), name: t(kind, name), slug: "acme".into(), is_active: true };
     let mut tenants = vec![tenant(1, "Acme Shipping")];
     if kind != Kind::Empty {
         tenants.extend([tenant(2, "Borealis Labs"), tenant(3, "Globex")]);
@@ -89,7 +93,9 @@ fn shell(kind: Kind, path: &str) -> Shell {
         flash: match kind {
             Kind::Empty => None,
             Kind::Full if path != "/keys" => None,
-            Kind::Full => Some(Flash::good("Billing worker was disabled. Programs that use it are refused from now on.")),
+            Kind::Full => {
+                Some(Flash::good("Billing worker was disabled. Programs that use it are refused from now on."))
+            }
             Kind::Hostile => Some(Flash::bad(t(kind, ""))),
         },
         path: path.into(),
@@ -148,9 +154,14 @@ fn chart(kind: Kind, id: &'static str, title: &str, noun: &str) -> Chart {
     let at: Vec<_> = (0..count).map(|index| now() - TimeDelta::minutes(30) * (count - index)).collect();
     let size = usize::try_from(count).unwrap();
     let values = |scale, lag| if kind == Kind::Empty { vec![0; size] } else { wave(size, scale, lag) };
-    let spiky = |values: Vec<i64>| values.into_iter().enumerate().map(|(index, value)| if index % 11 < 2 { value } else { 0 }).collect();
+    let spiky = |values: Vec<i64>| {
+        values.into_iter().enumerate().map(|(index, value)| if index % 11 < 2 { value } else { 0 }).collect()
+    };
     let series = if noun == "delivery" {
-        vec![Series::new("Delivered", "series-good", values(40, 4)), Series::new("Failed", "series-bad", spiky(values(9, 2)))]
+        vec![
+            Series::new("Delivered", "series-good", values(40, 4)),
+            Series::new("Failed", "series-bad", spiky(values(9, 2))),
+        ]
     } else {
         vec![
             Series::new("Valid", "series-good", values(160, 0)),
@@ -169,7 +180,11 @@ fn spark(kind: Kind, noun: &str, lag: usize) -> Spark {
 fn ranges(path: &str) -> Vec<Range> {
     ["1 h", "24 h", "7 d", "30 d"]
         .into_iter()
-        .map(|label| Range { label, href: format!("{path}?range={}", label.replace(' ', "")), is_current: label == "24 h" })
+        .map(|label| Range {
+            label,
+            href: format!("{path}?range={}", label.replace(' ', "")),
+            is_current: label == "24 h",
+        })
         .collect()
 }
 
@@ -181,17 +196,30 @@ fn shares(kind: Kind, names: &[&str]) -> Vec<Share> {
 }
 
 fn ask(kind: Kind, id: &str, action: &str) -> Ask {
-    let mut ask = Ask::new(id, format!("Delete {}?", t(kind, "Billing worker")), "It is refused at once and leaves the list. Its usage stays in the charts.")
-        .posts("Delete key", action, "csrf-token", "/keys/7")
-        .typed(t(kind, "Billing worker"));
+    let mut ask = Ask::new(
+        id,
+        format!("Delete {}?", t(kind, "Billing worker")),
+        "It is refused at once and leaves the list. Its usage stays in the charts.",
+    )
+    .posts("Delete key", action, "csrf-token", "/keys/7")
+    .typed(t(kind, "Billing worker"));
     ask.error = (kind == Kind::Hostile).then(|| "Type the name exactly as it stands above.".into());
     ask
 }
 
 fn snippets(kind: Kind) -> Vec<Snippet> {
     vec![
-        Snippet::new("curl", format!("curl https://gate.example.com/api/data \\\n  -H \"X-API-Key: {}\"", t(kind, "$GATEPOST_API_SECRET"))),
-        Snippet::new("JavaScript", "const answer = await fetch(\"https://gate.example.com/api/data\", {\n  headers: { \"X-API-Key\": process.env.GATEPOST_API_SECRET },\n});"),
+        Snippet::new(
+            "curl",
+            format!(
+                "curl https://gate.example.com/api/data \\\n  -H \"X-API-Key: {}\"",
+                t(kind, "$GATEPOST_API_SECRET")
+            ),
+        ),
+        Snippet::new(
+            "JavaScript",
+            "const answer = await fetch(\"https://gate.example.com/api/data\", {\n  headers: { \"X-API-Key\": process.env.GATEPOST_API_SECRET },\n});",
+        ),
         Snippet::new("Python", "import os, urllib.request"),
     ]
 }
@@ -199,7 +227,12 @@ fn snippets(kind: Kind) -> Vec<Snippet> {
 fn overview(kind: Kind) -> String {
     let is_done = kind != Kind::Empty;
     let step = |title, text, href, verb, is_done| overview::view::Step { title, text, href, verb, is_done };
-    let stat = |label, value: &str, note: &str, href| overview::view::Stat { label, value: value.into(), note: note.into(), href };
+    let stat = |label, value: &str, note: &str, href| overview::view::Stat {
+        label,
+        value: value.into(),
+        note: note.into(),
+        href,
+    };
     print(overview::view::Index {
         shell: shell(kind, "/"),
         ranges: ranges("/"),
@@ -207,7 +240,12 @@ fn overview(kind: Kind) -> String {
             stat("Verifications, 24 h", if is_done { "48,210" } else { "0" }, "", "/usage"),
             stat("Valid", if is_done { "98.3 %" } else { "–" }, if is_done { "812 refused" } else { "" }, "/usage"),
             stat("Deliveries, 24 h", if is_done { "9,402" } else { "0" }, "", "/deliveries"),
-            stat("Failed", if is_done { "17" } else { "0" }, if is_done { "3 waiting" } else { "" }, "/deliveries?state=failed"),
+            stat(
+                "Failed",
+                if is_done { "17" } else { "0" },
+                if is_done { "3 waiting" } else { "" },
+                "/deliveries?state=failed",
+            ),
             stat("Active keys", if is_done { "41" } else { "0" }, "", "/keys?state=active"),
             stat("Failing webhooks", if is_done { "1" } else { "0" }, if is_done { "of 6" } else { "" }, "/webhooks"),
         ],
@@ -215,7 +253,14 @@ fn overview(kind: Kind) -> String {
         deliveries: chart(kind, "deliveries", "Deliveries", "delivery"),
         attention: many(kind, 3, |index| overview::view::Attention {
             state: Badge::state(["failing", "expired", "disabled"][index % 3]),
-            text: t(kind, ["Order notifications has failed for 6 hours", "The key of cus_1042 expires in 3 days", "Partner sync was disabled by its receiver (410 Gone)"][index % 3]),
+            text: t(
+                kind,
+                [
+                    "Order notifications has failed for 6 hours",
+                    "The key of cus_1042 expires in 3 days",
+                    "Partner sync was disabled by its receiver (410 Gone)",
+                ][index % 3],
+            ),
             href: "/webhooks/3".into(),
         }),
         failures: many(kind, 4, |index| delivery_row(kind, index + 2)),
@@ -232,7 +277,14 @@ fn overview(kind: Kind) -> String {
 }
 
 fn keys(kind: Kind) -> String {
-    let names = ["Billing worker", "Mobile app, production", "Warehouse sync", "Partner: Borealis", "Nightly export", "Ada's laptop"];
+    let names = [
+        "Billing worker",
+        "Mobile app, production",
+        "Warehouse sync",
+        "Partner: Borealis",
+        "Nightly export",
+        "Ada's laptop",
+    ];
     let states = ["active", "active", "disabled", "active", "expired", "revoked"];
     print(api_keys::view::Index {
         shell: shell(kind, "/keys"),
@@ -243,7 +295,11 @@ fn keys(kind: Kind) -> String {
             is_test: index == 5,
             environment: Badge::environment(if index == 5 { "test" } else { "live" }),
             state: Badge::state(states[index]),
-            owner: if index == 4 { String::new() } else { t(kind, ["cus_1042", "cus_2210", "warehouse@acme.example", "borealis", "", "ada"][index]) },
+            owner: if index == 4 {
+                String::new()
+            } else {
+                t(kind, ["cus_1042", "cus_2210", "warehouse@acme.example", "borealis", "", "ada"][index])
+            },
             tags: vec![t(kind, "eu")],
             scopes: text::counted(i64::try_from(index).unwrap(), "scope"),
             spark: spark(kind, "call", index * 3),
@@ -251,7 +307,16 @@ fn keys(kind: Kind) -> String {
             expires: (index == 1 || index == 4).then(|| ago(if index == 4 { 3_000 } else { -43_000 })),
         }),
         search: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
-        states: Choice::list(&[("", "Any"), ("active", "Active"), ("disabled", "Disabled"), ("expired", "Expired"), ("revoked", "Revoked")], ""),
+        states: Choice::list(
+            &[
+                ("", "Any"),
+                ("active", "Active"),
+                ("disabled", "Disabled"),
+                ("expired", "Expired"),
+                ("revoked", "Revoked"),
+            ],
+            "",
+        ),
         environments: Choice::list(&[("", "Any"), ("live", "Live"), ("test", "Test")], ""),
         chips: chips(kind, "/keys"),
         pager: pager(kind),
@@ -264,9 +329,21 @@ fn key_fields(form: &api_keys::form::KeyForm) -> api_keys::view::Fields {
             Choice::new("live", "Live", "live").help("For real traffic."),
             Choice::new("test", "Test", "live").help("Its secret says test; your API can tell them apart."),
         ],
-        expiries: Choice::list(&[("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year"), ("custom", "On a day of your own"), ("never", "Never")], "90"),
+        expiries: Choice::list(
+            &[
+                ("30", "In 30 days"),
+                ("90", "In 90 days"),
+                ("365", "In a year"),
+                ("custom", "On a day of your own"),
+                ("never", "Never"),
+            ],
+            "90",
+        ),
         windows: Choice::list(&[("60", "minute"), ("3600", "hour"), ("86400", "day")], &form.rate_window_seconds),
-        own_scopes: vec![Choice::new("events:read", "read events and deliveries", ""), Choice::new("events:write", "publish events", "")],
+        own_scopes: vec![
+            Choice::new("events:read", "read events and deliveries", ""),
+            Choice::new("events:write", "publish events", ""),
+        ],
     }
 }
 
@@ -286,8 +363,17 @@ fn key_form(kind: Kind) -> api_keys::form::KeyForm {
 fn new_key(kind: Kind) -> String {
     let form = key_form(kind);
     let fields = key_fields(&form);
-    let errors = errors(kind, &["name", "environment", "owner", "scopes[0]", "expiry", "rate_limit", "allowed_ips[1]", "tags", "metadata"]);
-    print(api_keys::view::New { shell: shell(kind, "/keys/new"), form, fields, errors, is_detailed: kind != Kind::Empty })
+    let errors = errors(
+        kind,
+        &["name", "environment", "owner", "scopes[0]", "expiry", "rate_limit", "allowed_ips[1]", "tags", "metadata"],
+    );
+    print(api_keys::view::New {
+        shell: shell(kind, "/keys/new"),
+        form,
+        fields,
+        errors,
+        is_detailed: kind != Kind::Empty,
+    })
 }
 
 fn edit_key(kind: Kind) -> String {
@@ -345,7 +431,10 @@ fn show_key(kind: Kind) -> String {
         chart: chart(kind, "usage", "Verifications", "verification"),
         endpoints: shares(kind, &["/api/data", "/v1/orders", "/v1/stock"]),
         snippets: snippets(kind),
-        proxies: vec![Snippet::new("nginx", "auth_request /gatepost;"), Snippet::new("Caddy", "forward_auth 127.0.0.1:8000 {\n  uri /auth\n}")],
+        proxies: vec![
+            Snippet::new("nginx", "auth_request /gatepost;"),
+            Snippet::new("Caddy", "forward_auth 127.0.0.1:8000 {\n  uri /auth\n}"),
+        ],
         disable: ask(kind, "disable-key", "/keys/7/deactivation"),
         revoke: ask(kind, "revoke-key", "/keys/7/revocation"),
         delete: ask(kind, "delete-key", "/keys/7/deletion"),
@@ -385,7 +474,8 @@ fn webhook_fields() -> webhooks::view::Fields {
             Choice::new("raw", "Raw", "standard").help("The payload alone, byte for byte"),
         ],
         styles: vec![Choice::new("prefixed", "sha256=…", "prefixed"), Choice::new("hex", "Bare hex", "prefixed")],
-        schedule: "A failed request is tried again after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h.".into(),
+        schedule: "A failed request is tried again after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h."
+            .into(),
     }
 }
 
@@ -402,7 +492,13 @@ fn webhook_form(kind: Kind) -> webhooks::view::WebhookForm {
 
 fn new_webhook(kind: Kind) -> String {
     let errors = errors(kind, &["url", "name", "events[1]", "payload_format", "secret", "timeout_seconds"]);
-    let view = webhooks::view::New { shell: shell(kind, "/webhooks/new"), form: webhook_form(kind), fields: webhook_fields(), errors, is_detailed: kind != Kind::Empty };
+    let view = webhooks::view::New {
+        shell: shell(kind, "/webhooks/new"),
+        form: webhook_form(kind),
+        fields: webhook_fields(),
+        errors,
+        is_detailed: kind != Kind::Empty,
+    };
     print(view)
 }
 
@@ -449,7 +545,11 @@ fn show_webhook(kind: Kind) -> String {
         rotate: Ask::new("rotate-secret", "Rotate the signing secret?", "A new secret signs at once.")
             .posts("Rotate secret", "/webhooks/3/secret-rotation", "csrf-token", "/webhooks/3")
             .gentle()
-            .choosing("overlap", "The old one signs along for", Choice::list(&[("0", "not at all"), ("86400", "24 hours")], "86400")),
+            .choosing(
+                "overlap",
+                "The old one signs along for",
+                Choice::list(&[("0", "not at all"), ("86400", "24 hours")], "86400"),
+            ),
         delete: ask(kind, "delete-webhook", "/webhooks/3/deletion"),
     })
 }
@@ -498,7 +598,10 @@ fn show_delivery(kind: Kind) -> String {
         duration: "41 ms".into(),
         address: "203.0.113.9".into(),
         url: t(kind, "https://hooks.example.com/webhooks/orders"),
-        request_headers: vec![("content-type".into(), "application/json".into()), ("webhook-signature".into(), t(kind, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="))],
+        request_headers: vec![
+            ("content-type".into(), "application/json".into()),
+            ("webhook-signature".into(), t(kind, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")),
+        ],
         response_headers: many(kind, 2, |index| (t(kind, "server"), format!("nginx {index}"))),
         response_body: if status.is_none() { String::new() } else { t(kind, "upstream timed out") },
         response_size: "18 B".into(),
@@ -517,7 +620,13 @@ fn show_delivery(kind: Kind) -> String {
         created: ago(40),
         finished: None,
         attempts: "2 of 10".into(),
-        moments: many(kind, 2, |index| if index == 0 { moment(2, Some(503), "answered 503") } else { moment(1, None, "timeout: no answer within 30 s") }),
+        moments: many(kind, 2, |index| {
+            if index == 0 {
+                moment(2, Some(503), "answered 503")
+            } else {
+                moment(1, None, "timeout: no answer within 30 s")
+            }
+        }),
         next: Some(ago(-5)),
         payload: t(kind, "{\n  \"id\": 1042,\n  \"total\": \"99.50\",\n  \"currency\": \"EUR\"\n}"),
         curl: snippets(kind),
@@ -545,7 +654,11 @@ fn events(kind: Kind) -> String {
 fn new_event(kind: Kind) -> String {
     print(events::view::New {
         shell: shell(kind, "/events/new"),
-        form: events::view::EventForm { nonce: "nonce".into(), kind: t(kind, ""), data: t(kind, "{\n  \"id\": 1042\n}") },
+        form: events::view::EventForm {
+            nonce: "nonce".into(),
+            kind: t(kind, ""),
+            data: t(kind, "{\n  \"id\": 1042\n}"),
+        },
         errors: errors(kind, &["type", "data"]),
         snippets: snippets(kind),
     })
@@ -602,8 +715,14 @@ fn new_token(kind: Kind) -> String {
     print(access_tokens::view::New {
         shell: shell(kind, "/tokens/new"),
         form: access_tokens::view::TokenForm { nonce: "nonce".into(), name: t(kind, ""), ..Default::default() },
-        scopes: ["keys:read", "keys:write", "keys:verify", "webhooks:read", "webhooks:write", "events:write"].map(|scope| Choice::new(scope, "", "")).into(),
-        reaches: if kind == Kind::Empty { Vec::new() } else { Choice::list(&[("tenant", "This tenant"), ("instance", "The whole instance")], "tenant") },
+        scopes: ["keys:read", "keys:write", "keys:verify", "webhooks:read", "webhooks:write", "events:write"]
+            .map(|scope| Choice::new(scope, "", ""))
+            .into(),
+        reaches: if kind == Kind::Empty {
+            Vec::new()
+        } else {
+            Choice::list(&[("tenant", "This tenant"), ("instance", "The whole instance")], "tenant")
+        },
         expiries: Choice::list(&[("90", "In 90 days"), ("never", "Never")], "90"),
         errors: errors(kind, &["name", "reach", "scopes[2]", "expiry"]),
     })

@@ -115,7 +115,11 @@ impl Page {
     pub fn error_at(&self, name: &str) -> String {
         let found = self.select(&format!("[name='{name}']"));
         let described = found.first().and_then(|field| field.value().attr("aria-describedby")).unwrap_or_default();
-        described.split_whitespace().filter(|id| id.contains("error")).map(|id| self.text(&format!("[id='{id}']"))).collect()
+        described
+            .split_whitespace()
+            .filter(|id| id.contains("error"))
+            .map(|id| self.text(&format!("[id='{id}']")))
+            .collect()
     }
 }
 

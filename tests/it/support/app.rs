@@ -7,10 +7,10 @@ use diesel::prelude::*;
 use gatepost::app::{App, Running};
 use gatepost::domain::access_token::{NewToken, TokenDraft};
 use gatepost::domain::{Clock, Role, TenantId, UserId, password};
+use gatepost::services::Operator;
 use gatepost::services::access_tokens;
 use gatepost::services::accounts::{self, NewUser};
 use gatepost::services::tenants::{self, NewTenant};
-use gatepost::services::Operator;
 
 use super::Person;
 use super::database::Database;
@@ -83,7 +83,8 @@ impl TestApp {
     }
 
     pub fn make_member(&self, tenant: TenantId, user: UserId, role: Role) {
-        tenants::add_member(&mut self.conn(), &Operator::at_the_console(), tenant, user, role, self.clock.now()).unwrap();
+        tenants::add_member(&mut self.conn(), &Operator::at_the_console(), tenant, user, role, self.clock.now())
+            .unwrap();
     }
 
     pub fn stranger(&self) -> Person {

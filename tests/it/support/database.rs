@@ -66,10 +66,11 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let dropped = PgConnection::establish(&url_of("postgres")).map_err(|error| error.to_string()).and_then(|mut conn| {
-            let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-            diesel::sql_query(sql).execute(&mut conn).map_err(|error| error.to_string())
-        });
+        let dropped =
+            PgConnection::establish(&url_of("postgres")).map_err(|error| error.to_string()).and_then(|mut conn| {
+                let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+                diesel::sql_query(sql).execute(&mut conn).map_err(|error| error.to_string())
+            });
         if let Err(error) = dropped {
             eprintln!("{} stays behind: {error}", self.name);
         }

@@ -43,7 +43,8 @@ impl Person {
     pub async fn delivery_once(&self, event: &Value, state: &str, attempts: i64) -> Value {
         for _ in 0..1_000 {
             let delivery = self.delivery_of(event).await;
-            let is_finished = delivery["attempts"].as_array().unwrap().last().is_some_and(|last| !last["duration_ms"].is_null());
+            let is_finished =
+                delivery["attempts"].as_array().unwrap().last().is_some_and(|last| !last["duration_ms"].is_null());
             if delivery["state"] == state && delivery["attempts_made"] == attempts && is_finished {
                 return delivery;
             }

@@ -17,7 +17,10 @@ const LEASE: Duration = Duration::from_secs(75);
 
 fn claim(conn: &mut PgConnection, slots: i64) -> Vec<Claim> {
     let now = Clock::default().now();
-    conn.transaction::<_, gatepost::domain::Error, _>(|conn| dispatch::claim(conn, slots, LEASE, TimeDelta::zero(), now)).unwrap()
+    conn.transaction::<_, gatepost::domain::Error, _>(|conn| {
+        dispatch::claim(conn, slots, LEASE, TimeDelta::zero(), now)
+    })
+    .unwrap()
 }
 
 fn answered(status: u16) -> Outcome {
@@ -107,7 +110,9 @@ async fn a_lease_that_ran_out_is_taken_over_and_the_late_worker_changes_nothing(
     let late = claim(&mut conn, 1).remove(0);
     let now = app.clock.now();
     assert_eq!(dispatch::reap(&mut conn, 10, now).unwrap(), 0);
-    diesel::sql_query("UPDATE deliveries SET lease_until = clock_timestamp() - INTERVAL '1 second'").execute(&mut conn).unwrap();
+    diesel::sql_query("UPDATE deliveries SET lease_until = clock_timestamp() - INTERVAL '1 second'")
+        .execute(&mut conn)
+        .unwrap();
     assert_eq!(dispatch::reap(&mut conn, 10, now).unwrap(), 1);
 
     let second = claim(&mut conn, 1).remove(0);
@@ -116,7 +121,8 @@ async fn a_lease_that_ran_out_is_taken_over_and_the_late_worker_changes_nothing(
     let settlement = second.settle(&[], answered(200), Jitter::NONE);
     assert_eq!(dispatch::settle(&mut conn, &[settlement], TimeDelta::zero(), now).unwrap(), 1);
 
-    let (state, made): (String, i64) = deliveries::table.select((deliveries::state, deliveries::attempts_made)).first(&mut conn).unwrap();
+    let (state, made): (String, i64) =
+        deliveries::table.select((deliveries::state, deliveries::attempts_made)).first(&mut conn).unwrap();
     assert_eq!((state.as_str(), made), ("delivered", 2));
     let log: Vec<(bool, Option<String>)> =
         attempts::table.order(attempts::number).select((attempts::success, attempts::error)).load(&mut conn).unwrap();
@@ -130,7 +136,9 @@ async fn what_keeps_dying_ends_as_failed() {
     let mut conn = app.conn();
     for _ in 0..10 {
         assert_eq!(claim(&mut conn, 1).len(), 1);
-        diesel::sql_query("UPDATE deliveries SET lease_until = clock_timestamp() - INTERVAL '1 second'").execute(&mut conn).unwrap();
+        diesel::sql_query("UPDATE deliveries SET lease_until = clock_timestamp() - INTERVAL '1 second'")
+            .execute(&mut conn)
+            .unwrap();
         dispatch::reap(&mut conn, 10, app.clock.now()).unwrap();
     }
     assert!(claim(&mut conn, 1).is_empty());

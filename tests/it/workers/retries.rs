@@ -23,7 +23,10 @@ async fn a_failing_delivery_follows_the_schedule_to_its_end() {
     for (attempt, gap) in (1..).zip([5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400]) {
         let delivery = program.delivery_once(&event, "retrying", attempt).await;
         let seconds = wait(&app, &delivery);
-        assert!((gap * 8 / 10 - 3..=gap * 12 / 10 + 1).contains(&seconds), "after {attempt}: {seconds} s, {gap} s expected");
+        assert!(
+            (gap * 8 / 10 - 3..=gap * 12 / 10 + 1).contains(&seconds),
+            "after {attempt}: {seconds} s, {gap} s expected"
+        );
         assert_eq!(receiver.received().len(), usize::try_from(attempt).unwrap());
         app.advance(TimeDelta::seconds(seconds + 2));
     }
@@ -45,7 +48,10 @@ async fn a_receiver_that_recovers_gets_its_event() {
     assert_eq!(program.get(&path).await.json()["state"], "failing");
     app.advance(TimeDelta::seconds(7));
     let delivery = program.delivery_once(&event, "delivered", 2).await;
-    assert_eq!((&delivery["attempts"][0]["success"], &delivery["attempts"][1]["success"]), (&json!(false), &json!(true)));
+    assert_eq!(
+        (&delivery["attempts"][0]["success"], &delivery["attempts"][1]["success"]),
+        (&json!(false), &json!(true))
+    );
     assert_eq!(program.get(&path).await.json()["state"], "active");
 }
 
@@ -85,7 +91,10 @@ async fn gone_disables_the_webhook() {
     let event = program.publish("a", json!(1)).await;
     program.delivery_once(&event, "failed", 1).await;
     let shown = program.get(format!("/api/webhooks/{}", webhook["id"])).await.json();
-    assert_eq!((&shown["state"], &shown["disabled_reason"]), (&json!("disabled"), &json!("the endpoint answered 410 Gone")));
+    assert_eq!(
+        (&shown["state"], &shown["disabled_reason"]),
+        (&json!("disabled"), &json!("the endpoint answered 410 Gone"))
+    );
 }
 
 #[actix_web::test]
@@ -102,7 +111,8 @@ async fn five_days_of_nothing_but_failures_disable_the_webhook() {
     let shown = program.get(format!("/api/webhooks/{}", webhook["id"])).await.json();
     assert_eq!((&shown["state"], &shown["is_active"]), (&json!("disabled"), &json!(false)));
     assert_eq!(shown["disabled_reason"], "nothing but failures for 5 days");
-    let active = program.post_json(format!("/api/webhooks/{}/activation", webhook["id"]), json!({})).await.assert_ok().json();
+    let active =
+        program.post_json(format!("/api/webhooks/{}/activation", webhook["id"]), json!({})).await.assert_ok().json();
     assert_eq!((&active["state"], &active["disabled_reason"]), (&json!("active"), &json!(null)));
 }
 
@@ -123,6 +133,9 @@ async fn a_private_address_is_refused_by_default_and_says_so() {
     let attempt = &delivery["attempts"][0];
     assert_eq!(attempt["error_kind"], "blocked_address");
     let says = attempt["error"].as_str().unwrap();
-    assert!(says.contains("127.0.0.1, a loopback address; an operator can allow it with GATEPOST_ALLOW_PRIVATE_NETWORKS"), "{says}");
+    assert!(
+        says.contains("127.0.0.1, a loopback address; an operator can allow it with GATEPOST_ALLOW_PRIVATE_NETWORKS"),
+        "{says}"
+    );
     assert!(receiver.received().is_empty());
 }

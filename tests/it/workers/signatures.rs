@@ -43,9 +43,13 @@ async fn every_format_and_style_is_signed_over_the_bytes_that_arrive() {
             let expected = if style == "hex" { hex } else { format!("sha256={hex}") };
             assert_eq!(received.header("x-webhook-signature"), expected, "{kind}");
             assert_eq!(received.header("webhook-id"), event["id"]);
-            assert_eq!((received.header("x-webhook-event"), received.header("x-webhook-attempt")), (kind.as_str(), "1"));
+            assert_eq!(
+                (received.header("x-webhook-event"), received.header("x-webhook-attempt")),
+                (kind.as_str(), "1")
+            );
             assert!(received.header("user-agent").starts_with("Gatepost/"));
-            let content_type = if format == "cloudevents" { "application/cloudevents+json" } else { "application/json" };
+            let content_type =
+                if format == "cloudevents" { "application/cloudevents+json" } else { "application/json" };
             assert_eq!(received.header("content-type"), content_type);
             let at = &event["created_at"];
             let expected = match format {
@@ -57,7 +61,10 @@ async fn every_format_and_style_is_signed_over_the_bytes_that_arrive() {
             assert_eq!(received.text(), expected);
             if format == "cloudevents" {
                 let body: Value = serde_json::from_slice(&received.body).unwrap();
-                assert_eq!((&body["specversion"], &body["source"]), (&json!("1.0"), &json!("urn:gatepost:tenant:acme")));
+                assert_eq!(
+                    (&body["specversion"], &body["source"]),
+                    (&json!("1.0"), &json!("urn:gatepost:tenant:acme"))
+                );
                 assert!(received.text().contains(payload));
             }
         }
@@ -78,7 +85,10 @@ async fn while_secrets_overlap_each_signs_newest_first() {
     let received = receiver.wait_for(1).await.remove(0);
     let both = format!("{} {}", standard(new, &received), standard(old, &received));
     assert_eq!(received.header("webhook-signature"), both);
-    assert_eq!(received.header("x-webhook-signature"), format!("sha256={}", hex::encode(hmac(new.as_bytes(), &received.body))));
+    assert_eq!(
+        received.header("x-webhook-signature"),
+        format!("sha256={}", hex::encode(hmac(new.as_bytes(), &received.body)))
+    );
 
     app.advance(chrono::TimeDelta::minutes(61));
     program.publish("a", json!(2)).await;

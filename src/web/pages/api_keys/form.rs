@@ -36,16 +36,13 @@ pub struct KeyForm {
     pub metadata: String,
 }
 
-const OWN_SCOPES: [(&str, &str); 3] =
-    [("events:write", "publish events"), ("events:read", "read events and deliveries"), ("usage:write", "report usage")];
-const WINDOWS: [(&str, &str); 6] = [
-    ("1", "second"),
-    ("60", "minute"),
-    ("3600", "hour"),
-    ("86400", "day"),
-    ("604800", "week"),
-    ("2592000", "30 days"),
+const OWN_SCOPES: [(&str, &str); 3] = [
+    ("events:write", "publish events"),
+    ("events:read", "read events and deliveries"),
+    ("usage:write", "report usage"),
 ];
+const WINDOWS: [(&str, &str); 6] =
+    [("1", "second"), ("60", "minute"), ("3600", "hour"), ("86400", "day"), ("604800", "week"), ("2592000", "30 days")];
 const EXPIRIES: [(&str, &str); 6] = [
     ("30", "In 30 days"),
     ("60", "In 60 days"),
@@ -70,7 +67,11 @@ impl KeyForm {
     pub fn of(key: &ApiKey) -> Self {
         let is_own = |scope: &&String| OWN_SCOPES.iter().any(|(own, _)| own == scope);
         let (own, free): (Vec<_>, Vec<_>) = key.scopes.iter().partition(|scope| is_own(scope));
-        let metadata = if key.metadata == Value::Object(Map::new()) { String::new() } else { text::pretty(&key.metadata.to_string()) };
+        let metadata = if key.metadata == Value::Object(Map::new()) {
+            String::new()
+        } else {
+            text::pretty(&key.metadata.to_string())
+        };
         Self {
             name: key.name.clone(),
             description: key.description.clone().unwrap_or_default(),
@@ -92,7 +93,8 @@ impl KeyForm {
     pub fn fields(&self) -> Fields {
         let mut windows = Choice::list(&WINDOWS, &self.rate_window_seconds);
         if !windows.iter().any(|window| window.is_chosen) {
-            let label = self.rate_window_seconds.parse().map_or_else(|_| self.rate_window_seconds.clone(), text::seconds);
+            let label =
+                self.rate_window_seconds.parse().map_or_else(|_| self.rate_window_seconds.clone(), text::seconds);
             windows.push(Choice::new(self.rate_window_seconds.clone(), label, &self.rate_window_seconds));
         }
         let own = OWN_SCOPES.iter().map(|(scope, label)| Choice {
@@ -102,7 +104,8 @@ impl KeyForm {
         Fields {
             environments: vec![
                 Choice::new("live", "Live", &self.environment).help("For real traffic."),
-                Choice::new("test", "Test", &self.environment).help("Its secret says so; your API can tell them apart."),
+                Choice::new("test", "Test", &self.environment)
+                    .help("Its secret says so; your API can tell them apart."),
             ],
             expiries: Choice::list(&EXPIRIES, &self.expiry),
             windows,
@@ -169,7 +172,9 @@ impl KeyForm {
     fn expiry(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Rejection> {
         match self.expiry.as_str() {
             "never" => Ok(None),
-            "custom" if self.expires_on.is_empty() => Err(Rejection::new("required", "Choose the day on which it expires.")),
+            "custom" if self.expires_on.is_empty() => {
+                Err(Rejection::new("required", "Choose the day on which it expires."))
+            }
             "custom" => end_of_day(&self.expires_on),
             days => {
                 let days: i64 = days.parse().map_err(|_| Rejection::new("choice", "Choose when it expires."))?;
@@ -209,7 +214,8 @@ fn metadata(text: &str) -> Result<Map<String, Value>, Rejection> {
     if text.trim().is_empty() {
         return Ok(Map::new());
     }
-    serde_json::from_str(text).map_err(|_| Rejection::new("json", "must be a JSON object, such as {\"plan\": \"gold\"}"))
+    serde_json::from_str(text)
+        .map_err(|_| Rejection::new("json", "must be a JSON object, such as {\"plan\": \"gold\"}"))
 }
 
 /// The first moment after that day, in UTC.
@@ -251,7 +257,12 @@ mod tests {
 
     #[test]
     fn a_day_of_ones_own_lasts_until_its_end() {
-        let form = KeyForm { name: "CI".into(), expiry: "custom".into(), expires_on: "2026-11-30".into(), ..KeyForm::fresh().unwrap() };
+        let form = KeyForm {
+            name: "CI".into(),
+            expiry: "custom".into(),
+            expires_on: "2026-11-30".into(),
+            ..KeyForm::fresh().unwrap()
+        };
         let at = form.new_key(now()).unwrap().expires_at.unwrap();
         assert_eq!(at.to_rfc3339(), "2026-12-01T00:00:00+00:00");
         assert_eq!(last_day(at), "2026-11-30");

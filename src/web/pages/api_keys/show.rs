@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 
 use super::snippets;
 use super::view::{Row, Share, Show};
+use crate::domain::actor::Authority;
 use crate::domain::api_key::KeyState;
 use crate::domain::{Permission, Role};
-use crate::domain::actor::Authority;
 use crate::model::ApiKey;
 use crate::services::figures::Hours;
 use crate::services::usage::UsageReport;
@@ -56,8 +56,16 @@ pub fn show(key: ApiKey, context: Context<'_>) -> Show {
         may_edit,
         may_disable: may_edit && key.is_active && state != KeyState::Revoked,
         may_revoke: may_edit && state != KeyState::Revoked,
-        limit: format!("{} in any {}", text::grouped(key.rate_limit), text::seconds(key.rate_window_seconds).trim_start_matches("1 ")),
-        metadata: if key.metadata == Value::Object(Map::new()) { String::new() } else { text::pretty(&key.metadata.to_string()) },
+        limit: format!(
+            "{} in any {}",
+            text::grouped(key.rate_limit),
+            text::seconds(key.rate_window_seconds).trim_start_matches("1 ")
+        ),
+        metadata: if key.metadata == Value::Object(Map::new()) {
+            String::new()
+        } else {
+            text::pretty(&key.metadata.to_string())
+        },
         created: When::new(key.created_at, now),
         last_used: When::maybe(key.last_used_at, now),
         expires: When::maybe(key.expires_at, now),
@@ -87,14 +95,21 @@ pub fn show(key: ApiKey, context: Context<'_>) -> Show {
 pub fn shares(totals: impl Iterator<Item = (String, String, i64)>) -> Vec<Share> {
     let totals: Vec<_> = totals.collect();
     let most = totals.iter().map(|(_, _, total)| *total).max().unwrap_or(1).max(1);
-    let share = |(name, href, total): (String, String, i64)| Share { name, href, total: text::grouped(total), part: total * 100 / most };
+    let share = |(name, href, total): (String, String, i64)| Share {
+        name,
+        href,
+        total: text::grouped(total),
+        part: total * 100 / most,
+    };
     totals.into_iter().map(share).collect()
 }
 
 /// A developer may change what is theirs, admins and owners everything.
 pub fn may_edit(shell: &Shell, key: &ApiKey) -> bool {
     let is_own = match &shell.rights.authority {
-        Authority::Person { role, .. } => Role::Admin <= *role || (key.user_id.is_some() && key.user_id == shell.rights.user),
+        Authority::Person { role, .. } => {
+            Role::Admin <= *role || (key.user_id.is_some() && key.user_id == shell.rights.user)
+        }
         Authority::Key { .. } => false,
     };
     is_own && shell.rights.may(Permission::WriteKeys)
@@ -106,7 +121,9 @@ fn notice(key: &ApiKey, state: KeyState) -> Option<String> {
             Some(reason) => format!("Revoked for good: {reason}"),
             None => "Revoked for good: every request with it is refused.".to_owned(),
         }),
-        KeyState::Expired => Some("Expired: every request with it is refused. Give it another day to let it in again.".to_owned()),
+        KeyState::Expired => {
+            Some("Expired: every request with it is refused. Give it another day to let it in again.".to_owned())
+        }
         KeyState::Disabled => Some("Disabled: every request with it is refused until you enable it.".to_owned()),
         _ => None,
     }
@@ -124,14 +141,19 @@ impl Asks {
         let (name, back) = (&key.name, urls::key(key.id));
         let act = |act: &str| urls::key_act(key.id, act);
         let disabled = "Every request with it is refused from now on, within a second. You can enable it again.";
-        let revoked = "Every request with it is refused from now on, within a second, for good. Its history and usage stay.";
+        let revoked =
+            "Every request with it is refused from now on, within a second, for good. Its history and usage stay.";
         let deleted = "Every request with it is refused from now on, for good, and it leaves the list. Its usage stays in the charts.";
         Self {
             disable: Ask::new("disable-key", format!("Disable {name}?"), disabled)
                 .posts("Disable key", act("deactivation"), csrf, back.clone())
                 .gentle(),
-            revoke: Ask::new("revoke-key", format!("Revoke {name}?"), revoked)
-                .posts("Revoke key", act("revocation"), csrf, back.clone()),
+            revoke: Ask::new("revoke-key", format!("Revoke {name}?"), revoked).posts(
+                "Revoke key",
+                act("revocation"),
+                csrf,
+                back.clone(),
+            ),
             delete: Ask::new("delete-key", format!("Delete {name}?"), deleted)
                 .posts("Delete key", act("deletion"), csrf, back)
                 .typed(name.clone()),
