@@ -40,8 +40,8 @@ async fn receive(name: Path<String>) -> HttpResponse {
     let number = RECEIVED.fetch_add(1, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(5 + number % 9 * 12)).await;
     match name.as_str() {
-        "warehouse" if number % 5 == 0 => HttpResponse::ServiceUnavailable().body("busy, come back later"),
-        "analytics" if number % 13 == 0 => HttpResponse::InternalServerError().body("something broke"),
+        "warehouse" if number.is_multiple_of(5) => HttpResponse::ServiceUnavailable().body("busy, come back later"),
+        "analytics" if number.is_multiple_of(13) => HttpResponse::InternalServerError().body("something broke"),
         _ => HttpResponse::Ok().body("thank you"),
     }
 }

@@ -187,7 +187,7 @@ pub async fn ask_revoke(state: Data<State>, who: SignedIn, id: Path<AccessTokenI
     let find = move |conn: &mut _| access_tokens::find(conn, &actor, id);
     let token = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
     let ask = ask(&token, &who.shell.csrf);
-    page(&confirmations::New::new(who.shell, ask))
+    page(&confirmations::New::of(who.shell, ask))
 }
 
 pub async fn revoke(state: Data<State>, who: SignedIn, id: Path<AccessTokenId>, _: CheckedForm<Confirmed>) -> Answer {

@@ -13,7 +13,7 @@ pub struct New {
 }
 
 impl New {
-    pub fn new(shell: Shell, ask: Ask) -> Self {
+    pub fn of(shell: Shell, ask: Ask) -> Self {
         Self { shell, ask: Ask { is_page: true, ..ask } }
     }
 }

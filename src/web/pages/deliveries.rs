@@ -126,7 +126,7 @@ pub async fn ask_cancel(state: Data<State>, who: SignedIn, id: Path<DeliveryId>)
     let (actor, id) = (who.actor, *id);
     let detail = state.pages.read(Scope::Tenant(actor.tenant), move |conn| deliveries::find(conn, &actor, id)).await?;
     let ask = show::ask_cancel(&detail.delivery, &who.shell.csrf);
-    page(&confirmations::New::new(who.shell, ask))
+    page(&confirmations::New::of(who.shell, ask))
 }
 
 pub async fn cancel(state: Data<State>, who: SignedIn, id: Path<DeliveryId>, _: CheckedForm<Confirmed>) -> Answer {

@@ -442,7 +442,7 @@ fn show_key(kind: Kind) -> String {
 }
 
 fn confirm(kind: Kind) -> String {
-    print(confirmations::New::new(shell(kind, "/keys/7/deletion"), ask(kind, "delete-key", "/keys/7/deletion")))
+    print(confirmations::New::of(shell(kind, "/keys/7/deletion"), ask(kind, "delete-key", "/keys/7/deletion")))
 }
 
 fn webhooks(kind: Kind) -> String {

@@ -39,7 +39,7 @@ pub async fn ask_delete(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -
 async fn ask(state: Data<State>, who: SignedIn, id: ApiKeyId, pick: fn(Asks) -> Ask) -> Answer {
     let key = find(&state, &who.actor, id).await?;
     let ask = pick(Asks::new(&key, &who.shell.csrf));
-    page(&confirmations::New::new(who.shell, ask))
+    page(&confirmations::New::of(who.shell, ask))
 }
 
 async fn find(state: &State, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
@@ -85,7 +85,7 @@ pub async fn delete(
     let key = find(&state, &who.actor, *id).await?;
     if form.confirmation.trim() != key.name.trim() {
         let asks = Asks::new(&key, &who.shell.csrf);
-        return unprocessable(&confirmations::New::new(who.shell, asks.delete.refused()));
+        return unprocessable(&confirmations::New::of(who.shell, asks.delete.refused()));
     }
     let (actor, now) = (who.actor, state.clock.now());
     let act = move |conn: &mut _| api_keys::delete(conn, &actor, key.id, now);

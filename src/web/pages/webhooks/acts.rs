@@ -36,7 +36,7 @@ pub async fn ask_delete(state: Data<State>, who: SignedIn, id: Path<WebhookId>) 
 async fn ask(state: Data<State>, who: SignedIn, id: WebhookId, pick: fn(Asks) -> Ask) -> Answer {
     let webhook = find(&state, &who.actor, id).await?;
     let ask = pick(Asks::new(&webhook, &who.shell.csrf));
-    page(&confirmations::New::new(who.shell, ask))
+    page(&confirmations::New::of(who.shell, ask))
 }
 
 async fn find(state: &State, actor: &Actor, id: WebhookId) -> Result<Webhook> {
@@ -67,7 +67,7 @@ pub async fn delete(
     let webhook = find(&state, &who.actor, *id).await?;
     if form.confirmation.trim() != webhook.name.trim() {
         let asks = Asks::new(&webhook, &who.shell.csrf);
-        return unprocessable(&confirmations::New::new(who.shell, asks.delete.refused()));
+        return unprocessable(&confirmations::New::of(who.shell, asks.delete.refused()));
     }
     let (actor, now) = (who.actor, state.clock.now());
     let act = move |conn: &mut _| webhooks::delete(conn, &actor, webhook.id, now);
