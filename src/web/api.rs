@@ -22,19 +22,11 @@ pub mod webhooks;
 
 /// The routes for programs. A literal segment comes before a parameter in its place.
 pub fn routes() -> Vec<Entry> {
-    vec![
+    let mut routes = vec![
         get(Door::Open, "/healthz", || to(health::alive)),
         get(Door::Open, "/readyz", || to(health::ready)),
         get(Door::Open, "/metrics", || to(health::metrics)),
         get(Door::Key, "/api/data", || to(data::index)),
-        get(Door::Api, "/api/deliveries", || to(deliveries::index)),
-        get(Door::Api, "/api/deliveries/{id}", || to(deliveries::show)),
-        post(Door::Api, "/api/deliveries/{id}/cancellation", || to(deliveries::cancel)),
-        post(Door::Api, "/api/deliveries/{id}/redelivery", || to(deliveries::redeliver)),
-        get(Door::ApiOrKey, "/api/events", || to(events::index)),
-        post(Door::ApiOrKey, "/api/events", || to(events::create)),
-        post(Door::ApiOrKey, "/api/events/batch", || to(events::create_batch)),
-        get(Door::ApiOrKey, "/api/events/{id}", || to(events::show)),
         get(Door::Api, "/api/keys", || to(api_keys::index)),
         post(Door::Api, "/api/keys", || to(api_keys::create)),
         get(Door::Api, "/api/keys/count", || to(api_keys::count)),
@@ -66,6 +58,25 @@ pub fn routes() -> Vec<Entry> {
         post(Door::Api, "/api/users", || to(users::create)),
         get(Door::Api, "/api/users/{id}", || to(users::show)),
         patch(Door::Api, "/api/users/{id}", || to(users::update)),
+        get(Door::Key, "/protected/", || to(protected::show)),
+        get(Door::Key, "/protected", || to(protected::show)),
+        get(Door::Open, "/static/{path:.*}", || to(super::assets::show)),
+    ];
+    routes.extend(of_delivery());
+    routes
+}
+
+/// Events and where they go.
+fn of_delivery() -> Vec<Entry> {
+    vec![
+        get(Door::Api, "/api/deliveries", || to(deliveries::index)),
+        get(Door::Api, "/api/deliveries/{id}", || to(deliveries::show)),
+        post(Door::Api, "/api/deliveries/{id}/cancellation", || to(deliveries::cancel)),
+        post(Door::Api, "/api/deliveries/{id}/redelivery", || to(deliveries::redeliver)),
+        get(Door::ApiOrKey, "/api/events", || to(events::index)),
+        post(Door::ApiOrKey, "/api/events", || to(events::create)),
+        post(Door::ApiOrKey, "/api/events/batch", || to(events::create_batch)),
+        get(Door::ApiOrKey, "/api/events/{id}", || to(events::show)),
         get(Door::Api, "/api/webhook-logs", || to(webhook_logs::index)),
         get(Door::Api, "/api/webhook-logs/{id}", || to(webhook_logs::show)),
         get(Door::Api, "/api/webhooks", || to(webhooks::index)),
@@ -79,8 +90,5 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Api, "/api/webhooks/{id}/secret", || to(webhooks::reveal_secret)),
         post(Door::Api, "/api/webhooks/{id}/secret-rotation", || to(webhooks::rotate_secret)),
         post(Door::Api, "/api/webhooks/{id}/test", || to(webhooks::test)),
-        get(Door::Key, "/protected/", || to(protected::show)),
-        get(Door::Key, "/protected", || to(protected::show)),
-        get(Door::Open, "/static/{path:.*}", || to(super::assets::show)),
     ]
 }
