@@ -431,10 +431,6 @@ fn show_key(kind: Kind) -> String {
         chart: chart(kind, "usage", "Verifications", "verification"),
         endpoints: shares(kind, &["/api/data", "/v1/orders", "/v1/stock"]),
         snippets: snippets(kind),
-        proxies: vec![
-            Snippet::new("nginx", "auth_request /gatepost;"),
-            Snippet::new("Caddy", "forward_auth 127.0.0.1:8000 {\n  uri /auth\n}"),
-        ],
         disable: ask(kind, "disable-key", "/keys/7/deactivation"),
         revoke: ask(kind, "revoke-key", "/keys/7/revocation"),
         delete: ask(kind, "delete-key", "/keys/7/deletion"),

@@ -73,7 +73,6 @@ pub fn show(key: ApiKey, context: Context<'_>) -> Show {
         chart: stretch.usage_chart("usage", report, now),
         endpoints: shares(report.by_endpoint.iter().take(8).map(|(name, total)| (name.clone(), String::new(), *total))),
         snippets: snippets::calls(base, snippets::PLACEHOLDER),
-        proxies: snippets::proxies(base, &shell.tenant.slug),
         disable: asks.disable,
         revoke: asks.revoke,
         delete: asks.delete,

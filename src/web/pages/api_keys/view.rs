@@ -109,7 +109,6 @@ pub struct Show {
     pub chart: Chart,
     pub endpoints: Vec<Share>,
     pub snippets: Vec<Snippet>,
-    pub proxies: Vec<Snippet>,
     pub disable: Ask,
     pub revoke: Ask,
     pub delete: Ask,
