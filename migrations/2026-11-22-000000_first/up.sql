@@ -220,6 +220,8 @@ CREATE INDEX deliveries_leased ON deliveries (lease_until) WHERE lease_token IS 
 CREATE INDEX deliveries_by_tenant ON deliveries (tenant_id, id DESC);
 CREATE INDEX deliveries_by_webhook ON deliveries (tenant_id, webhook_id, id DESC);
 CREATE INDEX deliveries_by_event ON deliveries (tenant_id, event_id);
+-- For charts, which then need no row.
+CREATE INDEX deliveries_by_time ON deliveries (tenant_id, created_at) INCLUDE (state, webhook_id);
 CREATE INDEX deliveries_by_state ON deliveries (tenant_id, state, id DESC);
 
 CREATE TABLE attempts (

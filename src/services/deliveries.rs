@@ -9,7 +9,7 @@ use crate::domain::retry::Schedule;
 use crate::domain::{Actor, AttemptId, DeliveryId, Error, Noun, Permission, Result, TenantId};
 use crate::model::{Attempt, Delivery, Event, Webhook};
 pub use crate::store::attempts::{AttemptFilter, Logged};
-pub use crate::store::deliveries::{DeliveryFilter, Tally};
+pub use crate::store::deliveries::DeliveryFilter;
 use crate::store::notify::{self, Change};
 use crate::store::{self, Scope};
 
@@ -47,11 +47,6 @@ pub fn list(
 ) -> Result<Page<Delivery, DeliveryId>> {
     let rows = store::deliveries::list(conn, scope, filter, paging)?;
     Ok(Page::cut(rows, paging, |delivery| delivery.id))
-}
-
-/// Deliveries since then by state and stretch of time, for charts. Whoever calls has checked the scope.
-pub fn tally(conn: &mut PgConnection, scope: Scope, since: DateTime<Utc>, step_seconds: i64) -> Result<Vec<Tally>> {
-    store::deliveries::tally(conn, scope, since, step_seconds)
 }
 
 /// Sends it again, at once: what has come to an end begins another round of attempts, what waits need not wait.

@@ -135,32 +135,6 @@ pub fn cancel_all_of(
     Ok(diesel::update(rows.filter(deliveries::state.eq_any(waiting))).set(set).execute(conn)?)
 }
 
-/// How many deliveries of a stretch of time stand where.
-#[derive(Debug, Clone, QueryableByName)]
-pub struct Tally {
-    #[diesel(sql_type = Timestamptz)]
-    pub at: DateTime<Utc>,
-    #[diesel(sql_type = Text)]
-    pub state: DeliveryState,
-    #[diesel(sql_type = BigInt)]
-    pub total: i64,
-}
-
-/// Deliveries made since then, by state and stretch of `step_seconds`; only stretches and states that have any.
-pub fn tally(conn: &mut PgConnection, scope: Scope, since: DateTime<Utc>, step_seconds: i64) -> Result<Vec<Tally>> {
-    let tenant = match scope {
-        Scope::Tenant(tenant) => Some(tenant),
-        Scope::Instance => None,
-    };
-    let query = diesel::sql_query(
-        "SELECT date_bin(make_interval(secs => $3), created_at, TIMESTAMPTZ '2000-01-01Z') AS at, state, count(*) AS total
-         FROM deliveries WHERE ($1 IS NULL OR tenant_id = $1) AND created_at >= $2
-         GROUP BY 1, 2 ORDER BY 1, 2",
-    );
-    let bound = query.bind::<Nullable<BigInt>, _>(tenant).bind::<Timestamptz, _>(since).bind::<BigInt, _>(step_seconds);
-    Ok(bound.load(conn)?)
-}
-
 /// Deletes up to `limit` finished deliveries older than `before`, with their attempts, and tells how many.
 pub fn delete_old(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
     let query = diesel::sql_query(
