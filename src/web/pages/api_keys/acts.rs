@@ -4,7 +4,7 @@ use actix_web::web::{Data, Path};
 use serde::Deserialize;
 
 use super::show::Asks;
-use crate::domain::{Actor, ApiKeyId, Result};
+use crate::domain::{Actor, ApiKeyId, Permission, Result};
 use crate::model::ApiKey;
 use crate::services::api_keys;
 use crate::store::Scope;
@@ -38,6 +38,7 @@ pub async fn ask_delete(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -
 
 async fn ask(state: Data<State>, who: SignedIn, id: ApiKeyId, pick: fn(Asks) -> Ask) -> Answer {
     let key = find(&state, &who.actor, id).await?;
+    who.actor.must_own(Permission::WriteKeys, key.user_id)?;
     let ask = pick(Asks::new(&key, &who.shell.csrf));
     page(&confirmations::New::of(who.shell, ask))
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::show::Asks;
 use super::{detail, found};
-use crate::domain::{Actor, Error, FieldErrors, Result, WebhookId};
+use crate::domain::{Actor, Error, FieldErrors, Permission, Result, WebhookId};
 use crate::model::Webhook;
 use crate::services::webhooks;
 use crate::store::Scope;
@@ -22,19 +22,24 @@ use crate::web::urls;
 use crate::web::view::Ask;
 
 pub async fn ask_pause(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
-    ask(state, who, *id, |asks| asks.pause).await
+    ask(state, who, *id, |actor, _| actor.must(Permission::WriteWebhooks), |asks| asks.pause).await
 }
 
 pub async fn ask_rotate(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
-    ask(state, who, *id, |asks| asks.rotate).await
+    let may = |actor: &Actor, webhook: &Webhook| actor.must_own(Permission::RevealSecrets, webhook.user_id);
+    ask(state, who, *id, may, |asks| asks.rotate).await
 }
 
 pub async fn ask_delete(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
-    ask(state, who, *id, |asks| asks.delete).await
+    ask(state, who, *id, |actor, _| actor.must(Permission::DeleteWebhooks), |asks| asks.delete).await
 }
 
-async fn ask(state: Data<State>, who: SignedIn, id: WebhookId, pick: fn(Asks) -> Ask) -> Answer {
+/// Whether somebody may do what a question asks about.
+type May = fn(&Actor, &Webhook) -> Result<()>;
+
+async fn ask(state: Data<State>, who: SignedIn, id: WebhookId, may: May, pick: fn(Asks) -> Ask) -> Answer {
     let webhook = find(&state, &who.actor, id).await?;
+    may(&who.actor, &webhook)?;
     let ask = pick(Asks::new(&webhook, &who.shell.csrf));
     page(&confirmations::New::of(who.shell, ask))
 }
