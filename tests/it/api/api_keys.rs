@@ -247,7 +247,7 @@ async fn a_key_is_switched_off_and_on_and_revoked_for_good() {
         (&json!("revoked"), &Value::Null),
         "the first revocation stands"
     );
-    token.post_json(path(&key, "/activation"), json!({})).await.assert_ok();
+    token.post_json(path(&key, "/activation"), json!({})).await.assert_problem(409, "conflict");
     token.patch_json(path(&key, ""), json!({"is_active": true})).await.assert_problem(409, "conflict");
     assert_eq!(token.get(path(&key, "")).await.json()["state"], "revoked");
 }
