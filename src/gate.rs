@@ -99,8 +99,10 @@ impl Gate {
         };
         let outcome = if standing.is_allowed { outcome } else { Outcome::RateLimited };
         let is_taken = outcome == Outcome::Valid && !ask.is_dry_run;
+        let reason = decision::reason(outcome, &entry.value, ask, &missing_scopes, &standing);
         Ok(Decision {
             outcome,
+            reason,
             key: Some(entry),
             standing: Some(standing),
             missing_scopes,
@@ -116,6 +118,11 @@ impl Gate {
     /// Keeps a record of usage; never waits.
     pub fn record(&self, record: UsageRecord) {
         self.meter.record(record);
+    }
+
+    /// Until these records, which somebody else has made, are in the database.
+    pub async fn report(&self, records: Vec<UsageRecord>) -> Result<()> {
+        self.meter.report(records).await
     }
 
     /// Until everything recorded so far is in the database.

@@ -207,16 +207,66 @@ diesel::table! {
     usage_logs (id) {
         id -> Int8,
         tenant_id -> Int8,
-        api_key_id -> Int8,
+        api_key_id -> Nullable<Int8>,
         request_id -> Text,
         endpoint -> Text,
         method -> Text,
         status -> Int2,
         outcome -> Text,
+        reason -> Nullable<Text>,
         duration_us -> Int8,
         cost -> Int8,
         ip -> Nullable<Text>,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    usage_hours (tenant_id, api_key_id, hour, endpoint, outcome, status) {
+        tenant_id -> Int8,
+        api_key_id -> Int8,
+        hour -> Timestamptz,
+        endpoint -> Text,
+        outcome -> Text,
+        status -> Int2,
+        total -> Int8,
+        cost -> Int8,
+    }
+}
+
+diesel::table! {
+    usage_latencies (tenant_id, api_key_id, hour, step) {
+        tenant_id -> Int8,
+        api_key_id -> Int8,
+        hour -> Timestamptz,
+        step -> Int2,
+        total -> Int8,
+    }
+}
+
+diesel::table! {
+    delivery_minutes (tenant_id, webhook_id, minute) {
+        tenant_id -> Int8,
+        webhook_id -> Int8,
+        minute -> Timestamptz,
+        delivered -> Int8,
+        failed -> Int8,
+        cancelled -> Int8,
+        attempts -> Int8,
+        successes -> Int8,
+    }
+}
+
+diesel::table! {
+    delivery_hours (tenant_id, webhook_id, hour) {
+        tenant_id -> Int8,
+        webhook_id -> Int8,
+        hour -> Timestamptz,
+        delivered -> Int8,
+        failed -> Int8,
+        cancelled -> Int8,
+        attempts -> Int8,
+        successes -> Int8,
     }
 }
 
@@ -298,6 +348,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     sessions,
     signing_secrets,
     tenants,
+    delivery_hours,
+    delivery_minutes,
+    usage_hours,
+    usage_latencies,
     usage_logs,
     usage_minutes,
     users,

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod bearer;
 pub mod client;
 pub mod csrf;
+pub mod csv;
 pub mod error_pages;
 pub mod flash;
 pub mod forms;

@@ -1,6 +1,10 @@
 //! What a verification comes to, and the record that is kept of it.
 
+pub mod report;
+
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -31,17 +35,44 @@ crate::text_enum! {
 #[derive(Debug, Clone)]
 pub struct UsageRecord {
     pub tenant: TenantId,
-    pub api_key: ApiKeyId,
+    /// `None` where no key of the tenant was presented.
+    pub api_key: Option<ApiKeyId>,
     pub request_id: String,
     pub endpoint: String,
     pub method: String,
     pub status: i16,
     pub outcome: Outcome,
+    /// Why it was refused, in a sentence.
+    pub reason: Option<String>,
     pub duration_us: i64,
     /// What it took from the limit: 0 for a refused one.
     pub cost: i64,
     pub ip: Option<IpAddr>,
     pub at: DateTime<Utc>,
+}
+
+/// Where a record stands in the log: by its time, and by its id among those of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordPlace {
+    pub at: DateTime<Utc>,
+    pub id: i64,
+}
+
+impl fmt::Display for RecordPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.at.timestamp_micros(), self.id)
+    }
+}
+
+impl FromStr for RecordPlace {
+    type Err = Rejection;
+
+    fn from_str(text: &str) -> Result<Self, Rejection> {
+        let parsed = text.split_once('-').and_then(|(micros, id)| {
+            Some(Self { at: DateTime::from_timestamp_micros(micros.parse().ok()?)?, id: id.parse().ok()? })
+        });
+        parsed.ok_or_else(|| Rejection::new("cursor", "is not a cursor of this list"))
+    }
 }
 
 /// The longest endpoint that is kept, in characters.
@@ -50,6 +81,32 @@ pub const LONGEST_ENDPOINT: usize = 200;
 /// Cuts an endpoint to what is kept; control characters go.
 pub fn endpoint(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(LONGEST_ENDPOINT).collect()
+}
+
+/// The step of the latency histogram that a duration falls into: step n begins at 2^(n/2) µs.
+pub fn latency_step(duration_us: i64) -> i16 {
+    let micros = duration_us.max(1).unsigned_abs();
+    let octave = micros.ilog2();
+    let is_upper = u128::from(micros).pow(2) >> (2 * octave + 1) != 0;
+    i16::try_from(2 * octave).unwrap_or(i16::MAX - 1) + i16::from(is_upper)
+}
+
+/// The hour or minute that a moment lies in, and other stretches of so many seconds.
+pub fn floor_to(at: DateTime<Utc>, seconds: i64) -> DateTime<Utc> {
+    let since_epoch = at.timestamp();
+    DateTime::from_timestamp(since_epoch - since_epoch.rem_euclid(seconds), 0).unwrap_or(at)
+}
+
+crate::text_enum! {
+    /// What usage is broken down by.
+    pub enum GroupBy {
+        Key = "key",
+        Owner = "owner",
+        Endpoint = "endpoint",
+        Outcome = "outcome",
+        Status = "status",
+        StatusClass = "status_class",
+    }
 }
 
 crate::text_enum! {
@@ -79,7 +136,29 @@ pub struct Span {
     pub bucket: Bucket,
 }
 
+/// The parts of a span: whole hours, which are summed up, and what is left before and after them, in minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    pub since: DateTime<Utc>,
+    /// From here to `hours_to` whole hours; the same where there are none.
+    pub hours_from: DateTime<Utc>,
+    pub hours_to: DateTime<Utc>,
+    pub until: DateTime<Utc>,
+}
+
 impl Span {
+    /// With `is_fine`, all in minutes.
+    pub fn parts(&self, is_fine: bool) -> Parts {
+        let since = floor_to(self.since, 60);
+        let to = floor_to(self.until, 3600);
+        let from = match floor_to(since, 3600) {
+            hour if hour == since => hour,
+            hour => hour + TimeDelta::hours(1),
+        };
+        let (hours_from, hours_to) = if is_fine || to <= from { (since, since) } else { (from, to) };
+        Parts { since, hours_from, hours_to, until: self.until }
+    }
+
     /// The last 24 hours by the hour unless said otherwise; at most 1,500 buckets.
     pub fn parse(
         since: Option<DateTime<Utc>>,
@@ -105,5 +184,34 @@ impl Span {
             ));
         }
         Ok(Self { since, until, bucket })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        format!("2026-11-22T{text}Z").parse().unwrap()
+    }
+
+    #[test]
+    fn each_duration_has_its_step_of_half_an_octave() {
+        let steps = [0, 1, 2, 3, 4, 5, 6, 1000, 1024, 1448, 1449, i64::MAX].map(latency_step);
+        assert_eq!(steps, [0, 0, 2, 3, 4, 4, 5, 19, 20, 20, 21, 125]);
+    }
+
+    #[test]
+    fn a_span_is_whole_hours_between_minutes() {
+        let span = |since, until| Span { since: at(since), until: at(until), bucket: Bucket::Hour };
+        let parts = |since, until| {
+            let parts = span(since, until).parts(false);
+            (parts.since, parts.hours_from, parts.hours_to, parts.until)
+        };
+        assert_eq!(parts("10:20:30", "13:05:00"), (at("10:20:00"), at("11:00:00"), at("13:00:00"), at("13:05:00")));
+        assert_eq!(parts("10:00:00", "13:00:00"), (at("10:00:00"), at("10:00:00"), at("13:00:00"), at("13:00:00")));
+        assert_eq!(parts("10:20:00", "10:50:00"), (at("10:20:00"), at("10:20:00"), at("10:20:00"), at("10:50:00")));
+        let fine = span("10:00:00", "13:00:00").parts(true);
+        assert_eq!((fine.hours_from, fine.hours_to), (at("10:00:00"), at("10:00:00")));
     }
 }

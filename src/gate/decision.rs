@@ -82,11 +82,13 @@ pub struct Decision {
     pub missing_scopes: Vec<String>,
     /// What it took from the limit.
     pub cost: u64,
+    /// Why it was refused, in a sentence for those whose key it is; nothing that the caller is told.
+    pub reason: Option<String>,
 }
 
 impl Decision {
     pub fn refused(outcome: Outcome) -> Self {
-        Self { outcome, key: None, standing: None, missing_scopes: Vec::new(), cost: 0 }
+        Self { outcome, key: None, standing: None, missing_scopes: Vec::new(), cost: 0, reason: None }
     }
 
     pub fn is_valid(&self) -> bool {
@@ -95,6 +97,54 @@ impl Decision {
 
     pub fn known(&self) -> Option<&KnownKey> {
         self.key.as_ref().map(|entry| &entry.value)
+    }
+}
+
+/// Why a key was refused, for the log.
+pub fn reason(
+    outcome: Outcome,
+    known: &KnownKey,
+    ask: &Ask,
+    missing: &[String],
+    standing: &Standing,
+) -> Option<String> {
+    let key = &known.key;
+    let at = |at: Option<DateTime<Utc>>| {
+        at.map_or_else(String::new, |at| at.format(" on %Y-%m-%d at %H:%M UTC").to_string())
+    };
+    Some(match outcome {
+        Outcome::Valid => return None,
+        Outcome::NotFound => "no key of this tenant has this id and secret".to_owned(),
+        Outcome::Malformed => "the checksum does not fit: mistyped, or made up".to_owned(),
+        Outcome::Disabled => "the key is disabled".to_owned(),
+        Outcome::Revoked => match &key.revoked_reason {
+            Some(reason) => format!("the key was revoked{}: {reason}", at(key.revoked_at)),
+            None => format!("the key was revoked{}", at(key.revoked_at)),
+        },
+        Outcome::Expired => format!("the key expired{}", at(key.expires_at)),
+        Outcome::RotatedOut => "the key was replaced by a newer one, and its time to overlap is over".to_owned(),
+        Outcome::OwnerInactive => "the key's user is missing, inactive, or no longer a member".to_owned(),
+        Outcome::TenantSuspended => "the tenant is suspended".to_owned(),
+        Outcome::WrongEnvironment => {
+            format!("it is a {} key, and {} was asked for", key.environment, other(key.environment))
+        }
+        Outcome::IpNotAllowed => match ask.ip {
+            Some(ip) => format!("{} is not among the key's addresses", ip.to_canonical()),
+            None => "no address was given, and the key is held to a list of them".to_owned(),
+        },
+        Outcome::InsufficientScope => format!("missing scopes: {}", missing.join(", ")),
+        Outcome::RateLimited => {
+            let used = standing.limit.quota.saturating_sub(standing.remaining).saturating_add(ask.cost);
+            format!("limit at {used}/{} in {} s", standing.limit.quota, standing.limit.window_seconds)
+        }
+        Outcome::QuotaExceeded => "the quota is used up".to_owned(),
+    })
+}
+
+const fn other(environment: Environment) -> Environment {
+    match environment {
+        Environment::Live => Environment::Test,
+        Environment::Test => Environment::Live,
     }
 }
 

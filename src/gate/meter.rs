@@ -1,20 +1,19 @@
 //! Usage on its way to the database: a bounded channel, written in batches off the request path.
 
-use std::collections::{BTreeMap, HashMap};
+mod batch;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::domain::usage::{Outcome, UsageRecord};
-use crate::domain::{AccessTokenId, ApiKeyId, Error, Result};
-use crate::store::api_keys::Use;
-use crate::store::usage::{MinuteKey, MinuteSum};
-use crate::store::{self, Db, Scope};
+use crate::domain::usage::UsageRecord;
+use crate::domain::{AccessTokenId, Error, Result};
+use crate::store::{Db, Scope};
+use batch::{Batch, Endpoints};
 
 /// Records that wait; when more come, the newest are dropped and counted.
 const MOST_WAITING: usize = 65_536;
@@ -23,9 +22,13 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// How often a stop tries a database that does not answer.
 const LAST_TRIES: u32 = 3;
 const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
+/// How long somebody who reports usage waits for room, and then for its COMMIT.
+const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
 enum Reading {
     Usage(UsageRecord),
+    /// Told of once they are in the database.
+    Report(Vec<UsageRecord>, oneshot::Sender<bool>),
     TokenUsed(AccessTokenId, DateTime<Utc>),
     Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
@@ -53,6 +56,8 @@ impl Meter {
             interval,
             receiver,
             batch: Batch::default(),
+            reports: Vec::new(),
+            endpoints: Endpoints::default(),
             is_stopping: Arc::clone(&is_stopping),
             ending: None,
         };
@@ -64,6 +69,22 @@ impl Meter {
     pub fn record(&self, record: UsageRecord) {
         if self.readings.try_send(Reading::Usage(record)).is_err() {
             dropped(1);
+        }
+    }
+
+    /// Until these records are in the database.
+    ///
+    /// # Errors
+    /// `Unavailable` where the database is away, or does not keep up.
+    pub async fn report(&self, records: Vec<UsageRecord>) -> Result<()> {
+        let (done, is_done) = oneshot::channel();
+        let sent = timeout(REPORT_PATIENCE, self.readings.send(Reading::Report(records, done))).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            return Err(Error::unavailable("too much usage waits to be written"));
+        }
+        match timeout(REPORT_PATIENCE, is_done).await {
+            Ok(Ok(true)) => Ok(()),
+            _ => Err(Error::unavailable("the usage could not be written in time")),
         }
     }
 
@@ -95,69 +116,6 @@ fn dropped(count: usize) {
     metrics::counter!("gatepost_usage_dropped_total").increment(u64::try_from(count).unwrap_or(0));
 }
 
-/// What is written in one transaction.
-#[derive(Default, Clone)]
-struct Batch {
-    records: Vec<UsageRecord>,
-    tokens: HashMap<AccessTokenId, DateTime<Utc>>,
-}
-
-impl Batch {
-    fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.tokens.is_empty()
-    }
-
-    fn minutes(&self) -> Vec<(MinuteKey, MinuteSum)> {
-        let mut sums: BTreeMap<MinuteKey, MinuteSum> = BTreeMap::new();
-        for record in &self.records {
-            let key = MinuteKey {
-                tenant: record.tenant,
-                api_key: record.api_key,
-                minute: minute_of(record.at),
-                endpoint: record.endpoint.clone(),
-                outcome: record.outcome,
-                status: record.status,
-            };
-            let sum = sums.entry(key).or_default();
-            sum.total += 1;
-            sum.cost += record.cost;
-        }
-        sums.into_iter().collect()
-    }
-
-    fn uses(&self) -> Vec<Use> {
-        let mut newest: BTreeMap<ApiKeyId, &UsageRecord> = BTreeMap::new();
-        for record in self.records.iter().filter(|record| record.outcome == Outcome::Valid) {
-            let known = newest.entry(record.api_key).or_insert(record);
-            if known.at < record.at {
-                *known = record;
-            }
-        }
-        let used =
-            |(id, record): (ApiKeyId, &UsageRecord)| Use { id, at: record.at, ip: record.ip.map(|ip| ip.to_string()) };
-        newest.into_iter().map(used).collect()
-    }
-
-    fn write(&self, conn: &mut PgConnection) -> Result<()> {
-        if !self.records.is_empty() {
-            store::usage::insert_logs(conn, &self.records)?;
-            store::usage::add_to_minutes(conn, &self.minutes())?;
-            store::api_keys::update_last_used(conn, &self.uses())?;
-        }
-        if !self.tokens.is_empty() {
-            let mut tokens: Vec<_> = self.tokens.iter().map(|(id, at)| (*id, *at)).collect();
-            tokens.sort_unstable();
-            store::access_tokens::update_last_used(conn, &tokens)?;
-        }
-        Ok(())
-    }
-}
-
-fn minute_of(at: DateTime<Utc>) -> DateTime<Utc> {
-    let seconds = at.timestamp();
-    DateTime::from_timestamp(seconds - seconds.rem_euclid(60), 0).unwrap_or(at)
-}
-
 /// What ends a wait for more.
 enum Until {
     Full,
@@ -170,6 +128,10 @@ struct Worker {
     interval: Duration,
     receiver: mpsc::Receiver<Reading>,
     batch: Batch,
+    /// What was reported, and who waits for it to be written.
+    reports: Vec<(Vec<UsageRecord>, oneshot::Sender<bool>)>,
+    /// Those that have totals of their own today.
+    endpoints: Endpoints,
     is_stopping: Arc<AtomicBool>,
     /// Who waits for the end.
     ending: Option<oneshot::Sender<()>>,
@@ -188,7 +150,7 @@ impl Worker {
         }
         self.drain();
         if !self.write_until_done().await {
-            dropped(self.batch.records.len());
+            dropped(self.batch.len());
         }
         self.ending.map(|done| done.send(()));
     }
@@ -196,7 +158,7 @@ impl Worker {
     /// Waits for the first reading, then for more until the interval is over or the batch is full.
     async fn collect(&mut self) -> Until {
         let mut deadline = None;
-        while self.batch.records.len() < BATCH {
+        while self.batch.len() < BATCH {
             let next = match deadline {
                 None => Ok(self.receiver.recv().await),
                 Some(at) => timeout_at(at, self.receiver.recv()).await,
@@ -208,6 +170,10 @@ impl Worker {
                 Ok(Some(Reading::Stop(done))) => {
                     self.ending = Some(done);
                     return Until::Stopped;
+                }
+                Ok(Some(reading @ Reading::Report(..))) => {
+                    self.keep(reading);
+                    return Until::Full;
                 }
                 Ok(Some(reading)) => self.keep(reading),
             }
@@ -226,11 +192,9 @@ impl Worker {
 
     fn keep(&mut self, reading: Reading) {
         match reading {
-            Reading::Usage(record) => self.batch.records.push(record),
-            Reading::TokenUsed(id, at) => {
-                let newest = self.batch.tokens.entry(id).or_insert(at);
-                *newest = at.max(*newest);
-            }
+            Reading::Usage(record) => self.batch.push(record, &mut self.endpoints),
+            Reading::Report(records, done) => self.reports.push((records, done)),
+            Reading::TokenUsed(id, at) => self.batch.token_used(id, at),
             Reading::Flush(done) => drop(done),
             Reading::Stop(done) => self.ending = Some(done),
         }
@@ -240,21 +204,9 @@ impl Worker {
     /// dropped. False only where the end came first.
     async fn write_until_done(&mut self) -> bool {
         let mut tried = 0;
-        while !self.batch.is_empty() {
-            let batch = Arc::new(std::mem::take(&mut self.batch));
-            let (copy, count) = (Arc::clone(&batch), batch.records.len());
-            match self.db.tx(Scope::Instance, move |conn| copy.write(conn)).await {
-                Ok(()) => {
-                    metrics::counter!("gatepost_usage_written_total").increment(u64::try_from(count).unwrap_or(0));
-                    return true;
-                }
-                Err(Error::Unavailable(_)) => self.batch = Arc::unwrap_or_clone(batch),
-                Err(error) => {
-                    // It would fail again and again and hold up all that come after it.
-                    dropped(count);
-                    tracing::error!(cause = ?error, count, "usage records were refused by the database");
-                    return true;
-                }
+        while !self.batch.is_empty() || !self.reports.is_empty() {
+            if self.write().await {
+                return true;
             }
             tried += 1;
             if LAST_TRIES <= tried && self.is_stopping.load(Ordering::Acquire) {
@@ -264,45 +216,41 @@ impl Worker {
         }
         true
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::TenantId;
-
-    fn record(second: i64, outcome: Outcome, status: i16) -> UsageRecord {
-        UsageRecord {
-            tenant: TenantId(1),
-            api_key: ApiKeyId(7),
-            request_id: "r".into(),
-            endpoint: "/api/data".into(),
-            method: "GET".into(),
-            status,
-            outcome,
-            duration_us: 10,
-            cost: i64::from(outcome == Outcome::Valid),
-            ip: None,
-            at: DateTime::from_timestamp(1_764_000_000 + second, 0).unwrap(),
+    /// False where it is to be tried again. Reports are not: whoever sent them is told, and sends them again.
+    async fn write(&mut self) -> bool {
+        let own = self.batch.len();
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut told = Vec::new();
+        for (records, done) in self.reports.drain(..) {
+            records.into_iter().for_each(|record| batch.push(record, &mut self.endpoints));
+            told.push(done);
         }
-    }
-
-    #[test]
-    fn records_of_a_minute_are_summed_and_only_good_ones_count_as_use() {
-        let records = vec![
-            record(0, Outcome::Valid, 200),
-            record(59, Outcome::Valid, 200),
-            record(30, Outcome::RateLimited, 429),
-            record(60, Outcome::RateLimited, 429),
-        ];
-        let batch = Batch { records, tokens: HashMap::new() };
-        let sums: Vec<_> = batch
-            .minutes()
-            .into_iter()
-            .map(|(key, sum)| (key.minute.timestamp() % 3600, sum.total, sum.cost))
-            .collect();
-        assert_eq!(sums, [(0, 2, 2), (0, 1, 0), (60, 1, 0)]);
-        let uses = batch.uses();
-        assert_eq!((uses.len(), uses[0].at.timestamp()), (1, 1_764_000_059));
+        let count = batch.len();
+        let batch = Arc::new(batch);
+        let copy = Arc::clone(&batch);
+        let written = self.db.tx(Scope::Instance, move |conn| copy.write(conn)).await;
+        let is_done = match &written {
+            Ok(()) => {
+                metrics::counter!("gatepost_usage_written_total").increment(u64::try_from(count).unwrap_or(0));
+                true
+            }
+            Err(Error::Unavailable(_)) => {
+                self.batch = Arc::unwrap_or_clone(batch);
+                self.batch.truncate(own);
+                false
+            }
+            Err(error) => {
+                // It would fail again and again and hold up all that come after it.
+                dropped(own);
+                tracing::error!(cause = ?error, count, "usage records were refused by the database");
+                true
+            }
+        };
+        for done in told {
+            // Whoever waited may have gone.
+            let _ = done.send(written.is_ok());
+        }
+        is_done
     }
 }

@@ -6,10 +6,13 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use crate::domain::{Actor, ApiKeyId, Permission, Result, WebhookId};
-use crate::store::figures::{self, HourRow, KeySum, Named, OutcomeSum, Standing, StateRow, Troubled};
+use crate::store::delivery_totals::{self, Finished};
+use crate::store::figures::{self, Named, Standing, Troubled};
 
 const HOURS: usize = 24;
-const MOST_SHARES: i64 = 10;
+const HOURS_OF_A_WEEK: i64 = 168;
+/// Waiting deliveries are counted up to this.
+pub const MOST_WAITING: i64 = 10_000;
 const MOST_WORRIES: i64 = 5;
 
 /// 24 numbers, the oldest hour first, by id; none for those to whom nothing happened.
@@ -17,44 +20,67 @@ pub type Hours = BTreeMap<i64, Vec<i64>>;
 
 pub fn hours_of_keys(conn: &mut PgConnection, actor: &Actor, keys: &[ApiKeyId], now: DateTime<Utc>) -> Result<Hours> {
     actor.must(Permission::ReadUsage)?;
-    Ok(lines(&figures::hours_of_keys(conn, actor.tenant, keys, now)?))
+    let rows = figures::hours_of_keys(conn, actor.tenant, keys, now)?;
+    let mut hours = Hours::new();
+    rows.iter().for_each(|row| add(&mut hours, row.id, row.hours_ago, row.total));
+    Ok(hours)
 }
 
-pub fn hours_of_webhooks(
+fn add(hours: &mut Hours, id: i64, hours_ago: i64, total: i64) {
+    let line = hours.entry(id).or_insert_with(|| vec![0; HOURS]);
+    let ago = usize::try_from(hours_ago).unwrap_or(HOURS);
+    if let Some(hour) = HOURS.checked_sub(ago.saturating_add(1)).and_then(|index| line.get_mut(index)) {
+        *hour += total;
+    }
+}
+
+/// How attempts went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attempts {
+    pub made: i64,
+    pub succeeded: i64,
+}
+
+/// How webhooks have been doing: attempts by the hour of the last day, and how they went in a week.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookFigures {
+    pub hours: Hours,
+    pub week: BTreeMap<WebhookId, Attempts>,
+}
+
+pub fn of_webhooks(
     conn: &mut PgConnection,
     actor: &Actor,
     webhooks: &[WebhookId],
     now: DateTime<Utc>,
-) -> Result<Hours> {
+) -> Result<WebhookFigures> {
     actor.must(Permission::ReadWebhooks)?;
-    Ok(lines(&figures::hours_of_webhooks(conn, actor.tenant, webhooks, now)?))
-}
-
-fn lines(rows: &[HourRow]) -> Hours {
-    let mut hours = Hours::new();
-    for row in rows {
-        let line = hours.entry(row.id).or_insert_with(|| vec![0; HOURS]);
-        let ago = usize::try_from(row.hours_ago).unwrap_or(HOURS);
-        if let Some(hour) = HOURS.checked_sub(ago + 1).and_then(|index| line.get_mut(index)) {
-            *hour += row.total;
-        }
+    let mut figures = WebhookFigures::default();
+    for row in delivery_totals::hours(conn, actor.tenant, webhooks, HOURS_OF_A_WEEK, now)? {
+        add(&mut figures.hours, row.id.0, row.hours_ago, row.attempts);
+        let week = figures.week.entry(row.id).or_default();
+        week.made += row.attempts;
+        week.succeeded += row.successes;
     }
-    hours
+    Ok(figures)
 }
 
-/// Who and what made the traffic of a stretch of time.
-#[derive(Debug, Clone)]
-pub struct Shares {
-    pub keys: Vec<KeySum>,
-    pub outcomes: Vec<OutcomeSum>,
+/// What became of deliveries in a stretch of time, and how many are still to be made.
+#[derive(Debug, Clone, Default)]
+pub struct Deliveries {
+    pub finished: Vec<Finished>,
+    /// Counted up to [`MOST_WAITING`].
+    pub waiting: i64,
 }
 
-pub fn shares(conn: &mut PgConnection, actor: &Actor, since: DateTime<Utc>) -> Result<Shares> {
-    actor.must(Permission::ReadUsage)?;
-    Ok(Shares {
-        keys: figures::busiest_keys(conn, actor.tenant, since, MOST_SHARES)?,
-        outcomes: figures::by_outcome(conn, actor.tenant, since)?,
-    })
+impl Deliveries {
+    pub fn delivered(&self) -> i64 {
+        self.finished.iter().map(|row| row.delivered).sum()
+    }
+
+    pub fn failed(&self) -> i64 {
+        self.finished.iter().map(|row| row.failed).sum()
+    }
 }
 
 pub fn deliveries(
@@ -63,9 +89,12 @@ pub fn deliveries(
     webhook: Option<WebhookId>,
     since: DateTime<Utc>,
     step_seconds: i64,
-) -> Result<Vec<StateRow>> {
+) -> Result<Deliveries> {
     actor.must(Permission::ReadEvents)?;
-    figures::deliveries_by_state(conn, actor.tenant, webhook, since, step_seconds)
+    Ok(Deliveries {
+        finished: delivery_totals::finished(conn, actor.tenant, webhook, since, step_seconds)?,
+        waiting: delivery_totals::waiting(conn, actor.tenant, webhook, MOST_WAITING)?,
+    })
 }
 
 /// Where a tenant stands, and what somebody should look at.

@@ -1,19 +1,22 @@
-//! What keys were used for: totals, buckets and latency.
+//! What keys were used for: totals, buckets, groups, latency, and single records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
-use super::api_keys;
-use crate::domain::usage::{Outcome, Span};
-use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result};
+use crate::domain::page::{Page, Paging};
+use crate::domain::usage::report::{KeyName, Reported};
+use crate::domain::usage::{GroupBy, Outcome, RecordPlace, Span, UsageRecord};
+use crate::domain::{Actor, ApiKeyId, Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
 use crate::model::{ApiKey, UsageLog};
-use crate::store::usage::Of;
+use crate::store::usage::{GroupRow, Of};
+pub use crate::store::usage_logs::LogFilter;
 use crate::store::{self, Scope};
 
 const MOST_ENDPOINTS: i64 = 50;
-const LATENCY_SAMPLE: i64 = 20_000;
+const MOST_STATUSES: i64 = 100;
+const LATENCY_SAMPLE: i64 = 10_000;
 
 /// Usage within a span of time.
 #[derive(Debug, Clone)]
@@ -24,7 +27,7 @@ pub struct UsageReport {
     pub buckets: Vec<UsageBucket>,
     /// The busiest first.
     pub by_endpoint: Vec<(String, i64)>,
-    pub by_status: Vec<(i16, i64)>,
+    pub by_status: Vec<(String, i64)>,
     pub latency: Option<Latency>,
 }
 
@@ -35,31 +38,12 @@ pub struct UsageBucket {
     pub by_outcome: BTreeMap<Outcome, i64>,
 }
 
-/// Milliseconds, of the newest requests of the span.
+/// Milliseconds: of the newest requests of a short span, estimated for a longer one.
 #[derive(Debug, Clone, Copy)]
 pub struct Latency {
     pub p50: f64,
     pub p95: f64,
     pub p99: f64,
-}
-
-impl UsageReport {
-    /// With a bucket for every step of the span, for charts.
-    pub fn filled(&self) -> Vec<UsageBucket> {
-        let step = self.span.bucket.seconds();
-        let mut known = self.buckets.iter().peekable();
-        let mut second = self.span.since.timestamp().div_euclid(step) * step;
-        let mut filled = Vec::new();
-        while second < self.span.until.timestamp() {
-            let Some(at) = DateTime::from_timestamp(second, 0) else { break };
-            match known.next_if(|bucket| bucket.at <= at) {
-                Some(bucket) => filled.push(bucket.clone()),
-                None => filled.push(UsageBucket { at, total: 0, by_outcome: BTreeMap::new() }),
-            }
-            second += step;
-        }
-        filled
-    }
 }
 
 pub fn of_key(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, span: Span) -> Result<(ApiKey, UsageReport)> {
@@ -74,16 +58,87 @@ pub fn of_tenant(conn: &mut PgConnection, scope: Scope, span: Span) -> Result<Us
     report(conn, Of { scope, key: None }, span)
 }
 
-/// The newest verifications of a key.
-pub fn log_of_key(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, limit: i64) -> Result<Vec<UsageLog>> {
-    actor.must(Permission::ReadUsage)?;
-    let key = api_keys::find(conn, actor, id)?;
-    store::usage::list_logs(conn, actor.tenant, key.id, limit)
+/// How much happened when, and nothing else.
+pub fn buckets(conn: &mut PgConnection, scope: Scope, span: &Span) -> Result<Vec<UsageBucket>> {
+    bucketed(conn, Of { scope, key: None }, span)
+}
+
+/// Who or what made the usage: the busiest first.
+pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: i64) -> Result<Vec<GroupRow>> {
+    store::usage::groups(conn, of, span, by, limit)
+}
+
+pub fn latency(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Option<Latency>> {
+    // What happens in this very moment belongs to the span's end.
+    let to_now = Span { until: span.until + TimeDelta::seconds(1), ..*span };
+    let row = store::usage::latency(conn, of, &to_now, LATENCY_SAMPLE)?;
+    Ok(match (row.p50, row.p95, row.p99) {
+        (Some(p50), Some(p95), Some(p99)) => Some(Latency { p50, p95, p99 }),
+        _ => None,
+    })
+}
+
+/// One page of single records, newest first. Whoever calls has made sure that the scope may be read.
+pub fn records(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &LogFilter,
+    paging: &Paging<RecordPlace>,
+) -> Result<Page<UsageLog, RecordPlace>> {
+    let rows = store::usage_logs::list(conn, scope, filter, paging)?;
+    Ok(Page::cut(rows, paging, |row| RecordPlace { at: row.created_at, id: row.id }))
+}
+
+/// What was reported, with the ids of its keys.
+///
+/// # Errors
+/// `Invalid` naming the records whose key is none of the tenant's.
+pub fn named(conn: &mut PgConnection, tenant: TenantId, reported: Vec<Reported>) -> Result<Vec<UsageRecord>> {
+    let names: HashSet<&KeyName> = reported.iter().map(|one| &one.key).collect();
+    let (mut ids, mut publics) = (Vec::new(), Vec::new());
+    for name in names {
+        match name {
+            KeyName::Id(id) => ids.push(*id),
+            KeyName::Public(public) => publics.push(public.clone()),
+        }
+    }
+    let mut known = HashMap::new();
+    for (id, public) in store::api_keys::list_ids(conn, tenant, &ids, &publics)? {
+        known.insert(KeyName::Id(id), id);
+        known.insert(KeyName::Public(public), id);
+    }
+    let mut errors = FieldErrors::default();
+    for (index, one) in reported.iter().enumerate().filter(|(_, one)| !known.contains_key(&one.key)).take(20) {
+        let field = if matches!(one.key, KeyName::Id(_)) { "key_id" } else { "key" };
+        errors.add(format!("records[{index}].{field}"), Rejection::new("not_found", "is no key of this tenant"));
+    }
+    if !errors.is_empty() {
+        return Err(errors.into());
+    }
+    Ok(reported
+        .into_iter()
+        .filter_map(|one| known.get(&one.key).map(|id| (*id, one)))
+        .map(|(id, one)| one.by(id))
+        .collect())
 }
 
 fn report(conn: &mut PgConnection, of: Of, span: Span) -> Result<UsageReport> {
+    let buckets = bucketed(conn, of, &span)?;
+    let endpoints = store::usage::groups(conn, of, &span, GroupBy::Endpoint, MOST_ENDPOINTS)?;
+    let statuses = store::usage::groups(conn, of, &span, GroupBy::Status, MOST_STATUSES)?;
+    Ok(UsageReport {
+        span,
+        total: buckets.iter().map(|bucket| bucket.total).sum(),
+        buckets,
+        by_endpoint: endpoints.into_iter().map(|row| (row.group, row.total)).collect(),
+        by_status: statuses.into_iter().map(|row| (row.group, row.total)).collect(),
+        latency: latency(conn, of, &span)?,
+    })
+}
+
+fn bucketed(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Vec<UsageBucket>> {
     let mut buckets: Vec<UsageBucket> = Vec::new();
-    for row in store::usage::buckets(conn, of, &span)? {
+    for row in store::usage::buckets(conn, of, span)? {
         if buckets.last().is_none_or(|bucket| bucket.at != row.at) {
             buckets.push(UsageBucket { at: row.at, total: 0, by_outcome: BTreeMap::new() });
         }
@@ -92,20 +147,5 @@ fn report(conn: &mut PgConnection, of: Of, span: Span) -> Result<UsageReport> {
             bucket.by_outcome.insert(row.outcome, row.total);
         }
     }
-    let endpoints = store::usage::by_endpoint(conn, of, &span, MOST_ENDPOINTS)?;
-    let statuses = store::usage::by_status(conn, of, &span)?;
-    // What happens in this very moment belongs to the span's end.
-    let span_to_now = Span { until: span.until + TimeDelta::seconds(1), ..span };
-    let latency = store::usage::latency(conn, of, &span_to_now, LATENCY_SAMPLE)?;
-    Ok(UsageReport {
-        span,
-        total: buckets.iter().map(|bucket| bucket.total).sum(),
-        buckets,
-        by_endpoint: endpoints.into_iter().map(|row| (row.endpoint, row.total)).collect(),
-        by_status: statuses.into_iter().map(|row| (row.status, row.total)).collect(),
-        latency: match (latency.p50, latency.p95, latency.p99) {
-            (Some(p50), Some(p95), Some(p99)) => Some(Latency { p50, p95, p99 }),
-            _ => None,
-        },
-    })
+    Ok(buckets)
 }

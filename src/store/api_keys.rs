@@ -14,10 +14,13 @@ use crate::domain::{ApiKeyId, Result, TenantId, UserId};
 use crate::model::{ApiKey, NewApiKey};
 use crate::schema::{api_keys, memberships, tenants, users};
 
+/// Words of a search that count.
+const MOST_WORDS: usize = 10;
+
 /// Which keys of a list are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct KeyFilter {
-    /// Part of a name, hint, public id, owner or tag, in either case.
+    /// Beginnings of words of a name, hint, public id, owner, tag or scope, in either case.
     pub text: Option<String>,
     pub state: Option<KeyState>,
     pub environment: Option<Environment>,
@@ -53,6 +56,18 @@ pub fn lock(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<O
 pub fn tenant_of(conn: &mut PgConnection, id: ApiKeyId) -> Result<Option<TenantId>> {
     let found = api_keys::table.find(id).filter(api_keys::deleted_at.is_null()).select(api_keys::tenant_id);
     Ok(found.first(conn).optional()?)
+}
+
+/// Those of these keys that are the tenant's, deleted ones too: what they were used for may be told late.
+pub fn list_ids(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    ids: &[ApiKeyId],
+    publics: &[String],
+) -> Result<Vec<(ApiKeyId, String)>> {
+    let named = api_keys::id.eq_any(ids).or(api_keys::public_id.eq_any(publics));
+    let found = api_keys::table.filter(api_keys::tenant_id.eq(tenant)).filter(named);
+    Ok(found.select((api_keys::id, api_keys::public_id)).load(conn)?)
 }
 
 /// For the gate: by public id, in any tenant.
@@ -120,8 +135,8 @@ fn filtered<'a>(scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> api_
     if let Some(user) = filter.user {
         query = query.filter(api_keys::user_id.eq(user));
     }
-    if let Some(text) = &filter.text {
-        query = query.filter(matching(text));
+    if let Some(words) = filter.text.as_deref().map(words).filter(|words| !words.is_empty()) {
+        query = query.filter(matching(scope, &words));
     }
     match filter.state {
         Some(state) => in_state(query, state, now),
@@ -129,21 +144,33 @@ fn filtered<'a>(scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> api_
     }
 }
 
-type Condition<'a> = Box<dyn BoxableExpression<api_keys::table, Pg, SqlType = Nullable<Bool>> + 'a>;
+/// The words of a search, as `key_words` in the database cuts them.
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).take(MOST_WORDS).collect()
+}
 
-fn matching<'a>(text: &str) -> Condition<'a> {
-    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-    let pattern = format!("%{escaped}%");
-    let in_tags = sql::<Bool>("array_to_string(api_keys.tags, ' ') ILIKE ").bind::<Text, _>(pattern.clone());
-    Box::new(
-        api_keys::name
-            .ilike(pattern.clone())
-            .or(api_keys::hint.ilike(pattern.clone()))
-            .or(api_keys::public_id.ilike(pattern.clone()))
-            .or(in_tags)
-            .nullable()
-            .or(api_keys::owner.ilike(pattern)),
-    )
+type Condition = Box<dyn BoxableExpression<api_keys::table, Pg, SqlType = Bool>>;
+
+/// Every one of the words begins a word of the key.
+fn matching(scope: Scope, words: &[String]) -> Condition {
+    match scope {
+        Scope::Tenant(tenant) => {
+            // Letters and digits alone: nothing in them could end the quotes.
+            let terms: Vec<_> = words.iter().map(|word| format!("'{tenant}:{word}':*")).collect();
+            let found = sql::<Bool>("api_keys.id IN (SELECT id FROM tenant_key_words WHERE words @@ ")
+                .bind::<Text, _>(terms.join(" & "))
+                .sql("::tsquery)");
+            Box::new(found)
+        }
+        Scope::Instance => {
+            // Across tenants each word stands behind one that is not known: slower, for operators alone.
+            let patterns: Vec<_> = words.iter().map(|word| format!("(^|[^[:alnum:]]){word}")).collect();
+            let text = "lower(concat_ws(' ', api_keys.name, api_keys.hint, api_keys.public_id, api_keys.owner, \
+                        array_to_string(api_keys.tags, ' '), array_to_string(api_keys.scopes, ' '))) ~ ALL(";
+            Box::new(sql::<Bool>(text).bind::<Array<Text>, _>(patterns).sql(")"))
+        }
+    }
 }
 
 fn in_state(query: api_keys::BoxedQuery<'_, Pg>, state: KeyState, now: DateTime<Utc>) -> api_keys::BoxedQuery<'_, Pg> {

@@ -1,10 +1,10 @@
 //! Figures for pages: sums over several rows of a tenant, never more than a screen of them.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 
-use crate::domain::usage::Outcome;
+use crate::domain::usage::floor_to;
 use crate::domain::{ApiKeyId, Result, TenantId, WebhookId};
 
 /// How often something happened so many whole hours ago.
@@ -18,93 +18,24 @@ pub struct HourRow {
     pub total: i64,
 }
 
-/// Verifications of these keys in the last 24 hours, by the hour.
+/// Verifications of these keys in this hour and the 23 before it.
 pub fn hours_of_keys(
     conn: &mut PgConnection,
     tenant: TenantId,
     keys: &[ApiKeyId],
     now: DateTime<Utc>,
 ) -> Result<Vec<HourRow>> {
+    let this_hour = floor_to(now, 3600);
     let rows = diesel::sql_query(
-        "SELECT api_key_id AS id, floor(extract(epoch FROM $3 - minute) / 3600)::bigint AS hours_ago,
-                sum(total)::bigint AS total
-         FROM usage_minutes
-         WHERE tenant_id = $1 AND api_key_id = ANY($2) AND minute > $3 - INTERVAL '24 hours' AND minute <= $3
+        "SELECT api_key_id AS id, (extract(epoch FROM $4 - hour) / 3600)::bigint AS hours_ago, sum(total)::bigint AS total
+         FROM usage_hours
+         WHERE tenant_id = $1 AND api_key_id = ANY($2) AND hour > $3 AND hour <= $4
          GROUP BY 1, 2",
     )
     .bind::<BigInt, _>(tenant)
     .bind::<Array<BigInt>, _>(keys.iter().map(|key| key.0).collect::<Vec<_>>())
-    .bind::<Timestamptz, _>(now);
-    Ok(rows.load(conn)?)
-}
-
-/// Deliveries to these webhooks in the last 24 hours, by the hour.
-pub fn hours_of_webhooks(
-    conn: &mut PgConnection,
-    tenant: TenantId,
-    webhooks: &[WebhookId],
-    now: DateTime<Utc>,
-) -> Result<Vec<HourRow>> {
-    let rows = diesel::sql_query(
-        "SELECT webhook_id AS id, floor(extract(epoch FROM $3 - created_at) / 3600)::bigint AS hours_ago,
-                count(*) AS total
-         FROM deliveries
-         WHERE tenant_id = $1 AND webhook_id = ANY($2)
-           AND created_at > $3 - INTERVAL '24 hours' AND created_at <= $3
-         GROUP BY 1, 2",
-    )
-    .bind::<BigInt, _>(tenant)
-    .bind::<Array<BigInt>, _>(webhooks.iter().map(|webhook| webhook.0).collect::<Vec<_>>())
-    .bind::<Timestamptz, _>(now);
-    Ok(rows.load(conn)?)
-}
-
-#[derive(Debug, Clone, QueryableByName)]
-pub struct KeySum {
-    #[diesel(sql_type = BigInt)]
-    pub id: ApiKeyId,
-    #[diesel(sql_type = Text)]
-    pub name: String,
-    #[diesel(sql_type = BigInt)]
-    pub total: i64,
-}
-
-/// The busiest keys of a stretch of time, deleted ones too.
-pub fn busiest_keys(
-    conn: &mut PgConnection,
-    tenant: TenantId,
-    since: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<KeySum>> {
-    let rows = diesel::sql_query(
-        "SELECT api_keys.id, api_keys.name, sums.total
-         FROM (SELECT api_key_id, sum(total)::bigint AS total FROM usage_minutes
-               WHERE tenant_id = $1 AND minute >= $2 GROUP BY 1 ORDER BY 2 DESC LIMIT $3) AS sums
-         JOIN api_keys ON api_keys.id = sums.api_key_id AND api_keys.tenant_id = $1
-         ORDER BY sums.total DESC, api_keys.id",
-    )
-    .bind::<BigInt, _>(tenant)
-    .bind::<Timestamptz, _>(since)
-    .bind::<BigInt, _>(limit);
-    Ok(rows.load(conn)?)
-}
-
-#[derive(Debug, Clone, QueryableByName)]
-pub struct OutcomeSum {
-    #[diesel(sql_type = Text)]
-    pub outcome: Outcome,
-    #[diesel(sql_type = BigInt)]
-    pub total: i64,
-}
-
-/// What verifications came to, the most frequent first.
-pub fn by_outcome(conn: &mut PgConnection, tenant: TenantId, since: DateTime<Utc>) -> Result<Vec<OutcomeSum>> {
-    let rows = diesel::sql_query(
-        "SELECT outcome, sum(total)::bigint AS total FROM usage_minutes
-         WHERE tenant_id = $1 AND minute >= $2 GROUP BY 1 ORDER BY 2 DESC, 1",
-    )
-    .bind::<BigInt, _>(tenant)
-    .bind::<Timestamptz, _>(since);
+    .bind::<Timestamptz, _>(this_hour - TimeDelta::hours(24))
+    .bind::<Timestamptz, _>(this_hour);
     Ok(rows.load(conn)?)
 }
 
@@ -155,7 +86,7 @@ pub struct Named {
 pub fn expiring_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>, limit: i64) -> Result<Vec<Named>> {
     let rows = diesel::sql_query(
         "SELECT id, name, expires_at AS at FROM api_keys
-         WHERE tenant_id = $1 AND deleted_at IS NULL AND revoked_at IS NULL AND is_active
+         WHERE tenant_id = $1 AND expires_at IS NOT NULL AND deleted_at IS NULL AND revoked_at IS NULL AND is_active
            AND expires_at > $2 AND expires_at < $2 + INTERVAL '7 days'
          ORDER BY expires_at LIMIT $3",
     )
@@ -203,36 +134,5 @@ pub fn troubled_webhooks(conn: &mut PgConnection, tenant: TenantId, limit: i64) 
     )
     .bind::<BigInt, _>(tenant)
     .bind::<BigInt, _>(limit);
-    Ok(rows.load(conn)?)
-}
-
-#[derive(Debug, Clone, QueryableByName)]
-pub struct StateRow {
-    #[diesel(sql_type = Timestamptz)]
-    pub at: DateTime<Utc>,
-    #[diesel(sql_type = Text)]
-    pub state: String,
-    #[diesel(sql_type = BigInt)]
-    pub total: i64,
-}
-
-/// Deliveries made since then, by state and stretch of `step_seconds`, of one webhook or of all.
-pub fn deliveries_by_state(
-    conn: &mut PgConnection,
-    tenant: TenantId,
-    webhook: Option<WebhookId>,
-    since: DateTime<Utc>,
-    step_seconds: i64,
-) -> Result<Vec<StateRow>> {
-    let rows = diesel::sql_query(
-        "SELECT date_bin(make_interval(secs => $4), created_at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS at, state,
-                count(*) AS total
-         FROM deliveries WHERE tenant_id = $1 AND ($2 IS NULL OR webhook_id = $2) AND created_at >= $3
-         GROUP BY 1, 2 ORDER BY 1, 2",
-    )
-    .bind::<BigInt, _>(tenant)
-    .bind::<diesel::sql_types::Nullable<BigInt>, _>(webhook)
-    .bind::<Timestamptz, _>(since)
-    .bind::<BigInt, _>(step_seconds);
     Ok(rows.load(conn)?)
 }

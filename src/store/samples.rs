@@ -1,10 +1,11 @@
 //! A made-up past for the demonstration, so that its charts and lists have something to show.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Timestamptz};
 
+use super::partitions;
 use crate::domain::{Result, TenantId};
 
 /// Five days of verifications: more by day than by night, with a few refusals among them.
@@ -20,6 +21,36 @@ CROSS JOIN LATERAL (SELECT greatest(1, round(ask.weight * (1.3 + sin((extract(ho
     * (0.5 + random())))::bigint AS total WHERE key.id IS NOT NULL) made
 WHERE random() < 0.75
 ON CONFLICT DO NOTHING";
+
+/// What the minutes come to: for the tenant, by the hour, and a latency that fits.
+const TOTALS: [&str; 3] = [
+    "INSERT INTO usage_minutes
+     SELECT $1, 0, minute, endpoint, outcome, status, sum(total), sum(cost) FROM usage_minutes
+     WHERE tenant_id = $1 AND api_key_id <> 0 AND minute < $2 GROUP BY minute, endpoint, outcome, status
+     ON CONFLICT DO NOTHING",
+    "INSERT INTO usage_hours
+     SELECT $1, api_key_id, date_trunc('hour', minute, 'UTC'), endpoint, outcome, status, sum(total), sum(cost)
+     FROM usage_minutes WHERE tenant_id = $1 AND minute < $2 GROUP BY 2, 3, 4, 5, 6
+     ON CONFLICT (tenant_id, api_key_id, hour, endpoint, outcome, status)
+     DO UPDATE SET total = excluded.total, cost = excluded.cost",
+    "INSERT INTO usage_latencies
+     SELECT $1, api_key_id, hour, step, greatest(1, sum(total) / (1 + (step - 11) ^ 2))::bigint
+     FROM usage_hours CROSS JOIN generate_series(9, 16) AS step WHERE tenant_id = $1 AND hour < $2 GROUP BY 2, 3, 4
+     ON CONFLICT DO NOTHING",
+];
+
+/// What the deliveries come to.
+const DELIVERY_TOTALS: [&str; 2] = [
+    "INSERT INTO delivery_minutes
+     SELECT $1, coalesce(webhook_id, 0), minute, count(*) FILTER (WHERE state = 'delivered'),
+         count(*) FILTER (WHERE state = 'failed'), 0, sum(attempts_made), count(*) FILTER (WHERE state = 'delivered')
+     FROM (SELECT *, date_trunc('minute', finished_at) AS minute FROM deliveries
+           WHERE tenant_id = $1 AND finished_at < $2) made
+     GROUP BY GROUPING SETS ((webhook_id, minute), (minute)) ON CONFLICT DO NOTHING",
+    "INSERT INTO delivery_hours
+     SELECT $1, webhook_id, date_trunc('hour', minute, 'UTC'), sum(delivered), sum(failed), 0, sum(attempts), sum(successes)
+     FROM delivery_minutes WHERE tenant_id = $1 AND minute < $2 GROUP BY 2, 3 ON CONFLICT DO NOTHING",
+];
 
 /// Three days of events up to two hours ago, with deliveries and attempts as the webhooks of today would have had them.
 const DELIVERIES: &str = "
@@ -60,7 +91,10 @@ CROSS JOIN LATERAL (SELECT number = attempts_made AND delivered.state = 'deliver
 
 /// Gives a tenant with keys and webhooks a past that ends now.
 pub fn insert_past(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<()> {
-    for statement in [USAGE, DELIVERIES] {
+    let days: Vec<_> = (0..=5).map(|day| now - TimeDelta::days(day)).collect();
+    partitions::make(conn, &partitions::USAGE, &days)?;
+    let statements = [USAGE].into_iter().chain(TOTALS).chain([DELIVERIES]).chain(DELIVERY_TOTALS);
+    for statement in statements {
         sql_query(statement).bind::<BigInt, _>(tenant).bind::<Timestamptz, _>(now).execute(conn)?;
     }
     Ok(())

@@ -1,59 +1,23 @@
-//! Queries on `usage_logs` and `usage_minutes`: written in batches, read in buckets.
+//! Reads usage: totals in buckets and groups, and percentiles of latency.
+//!
+//! A span is summed up from whole hours, and from minutes where it does not begin or end with one.
 
-use chrono::{DateTime, Utc};
+pub mod write;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Double, Nullable, SmallInt, Text, Timestamptz};
+use diesel::query_builder::BoxedSqlQuery;
+use diesel::sql_types::{BigInt, Double, Nullable, Text, Timestamptz};
 
+use self::write::{ALL_KEYS, Width};
 use super::Scope;
-use crate::domain::usage::{Outcome, Span, UsageRecord};
+use crate::domain::usage::{Bucket, GroupBy, Outcome, Span, floor_to};
 use crate::domain::{ApiKeyId, Result, TenantId};
-use crate::model::UsageLog;
-use crate::model::usage_log::NewUsageLog;
-use crate::schema::{usage_logs, usage_minutes};
+use crate::schema::usage_minutes;
 
-/// One row to add to `usage_minutes`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MinuteKey {
-    pub tenant: TenantId,
-    pub api_key: ApiKeyId,
-    pub minute: DateTime<Utc>,
-    pub endpoint: String,
-    pub outcome: Outcome,
-    pub status: i16,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MinuteSum {
-    pub total: i64,
-    pub cost: i64,
-}
-
-/// By COPY, which only the owner of the tables may do: in `Scope::Instance`.
-pub fn insert_logs(conn: &mut PgConnection, records: &[UsageRecord]) -> Result<()> {
-    let rows: Vec<NewUsageLog<'_>> = records.iter().map(NewUsageLog::from).collect();
-    diesel::copy_from(usage_logs::table).from_insertable(&rows).execute(conn)?;
-    Ok(())
-}
-
-/// Adds to the minutes; `sums` in the order of their keys, so that replicas never wait for each other in a ring.
-pub fn add_to_minutes(conn: &mut PgConnection, sums: &[(MinuteKey, MinuteSum)]) -> Result<()> {
-    diesel::sql_query(
-        "INSERT INTO usage_minutes (tenant_id, api_key_id, minute, endpoint, outcome, status, total, cost)
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
-         ON CONFLICT (tenant_id, api_key_id, minute, endpoint, outcome, status)
-         DO UPDATE SET total = usage_minutes.total + excluded.total, cost = usage_minutes.cost + excluded.cost",
-    )
-    .bind::<Array<BigInt>, _>(sums.iter().map(|(key, _)| key.tenant.0).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(sums.iter().map(|(key, _)| key.api_key.0).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(sums.iter().map(|(key, _)| key.minute).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(sums.iter().map(|(key, _)| key.endpoint.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(sums.iter().map(|(key, _)| key.outcome.as_str()).collect::<Vec<_>>())
-    .bind::<Array<SmallInt>, _>(sums.iter().map(|(key, _)| key.status).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(sums.iter().map(|(_, sum)| sum.total).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(sums.iter().map(|(_, sum)| sum.cost).collect::<Vec<_>>())
-    .execute(conn)?;
-    Ok(())
-}
+/// Spans up to this are measured in records, longer ones in the histogram of whole hours.
+const FEW_HOURS: TimeDelta = TimeDelta::hours(3);
 
 /// What a key has taken from its limit since then, by the minute.
 pub fn cost_by_minute(
@@ -80,12 +44,42 @@ pub struct Of {
 }
 
 impl Of {
-    fn tenant(self) -> Option<i64> {
+    fn tenant(self) -> Option<TenantId> {
         match self.scope {
-            Scope::Tenant(tenant) => Some(tenant.0),
+            Scope::Tenant(tenant) => Some(tenant),
             Scope::Instance => None,
         }
     }
+}
+
+type Query = BoxedSqlQuery<'static, Pg, diesel::query_builder::SqlQuery>;
+
+/// `SELECT` … `FROM totals` … over the totals of a span, which take the first six parameters.
+fn totals(select: &str, rest: &str, of: Of, span: &Span, is_each_key: bool) -> Query {
+    let parts = span.parts(span.bucket == Bucket::Minute);
+    let keys = if is_each_key { "api_key_id <> 0" } else { "api_key_id = $2" };
+    let part = |width: Width, range: &str| {
+        let (table, at) = (width.table(), width.column());
+        let range = range.replace("at", at);
+        format!(
+            "SELECT tenant_id, api_key_id, {at} AS at, endpoint, outcome, status, total FROM {table}
+             WHERE ($1 IS NULL OR tenant_id = $1) AND {keys} AND {range}"
+        )
+    };
+    let query = diesel::sql_query(format!(
+        "WITH totals AS (({}) UNION ALL ({}) UNION ALL ({})) {select} FROM totals {rest}",
+        part(Width::Minute, "at >= $3 AND at < $4"),
+        part(Width::Hour, "at >= $4 AND at < $5"),
+        part(Width::Minute, "at >= $5 AND at < $6"),
+    ));
+    query
+        .into_boxed()
+        .bind::<Nullable<BigInt>, _>(of.tenant())
+        .bind::<BigInt, _>(of.key.unwrap_or(ALL_KEYS))
+        .bind::<Timestamptz, _>(parts.since)
+        .bind::<Timestamptz, _>(parts.hours_from)
+        .bind::<Timestamptz, _>(parts.hours_to)
+        .bind::<Timestamptz, _>(parts.until)
 }
 
 #[derive(Debug, QueryableByName)]
@@ -100,66 +94,55 @@ pub struct BucketRow {
 
 /// Totals by bucket and outcome, in the order of time.
 pub fn buckets(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Vec<BucketRow>> {
-    let rows = diesel::sql_query(
-        "SELECT date_bin(make_interval(secs => $1), minute, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS at, outcome,
-                sum(total)::bigint AS total
-         FROM usage_minutes
-         WHERE ($2 IS NULL OR tenant_id = $2) AND ($3 IS NULL OR api_key_id = $3)
-           AND minute >= date_trunc('minute', $4) AND minute < $5
-         GROUP BY 1, 2 ORDER BY 1, 2",
-    )
-    .bind::<BigInt, _>(span.bucket.seconds())
-    .bind::<Nullable<BigInt>, _>(of.tenant())
-    .bind::<Nullable<BigInt>, _>(of.key.map(|key| key.0))
-    .bind::<Timestamptz, _>(span.since)
-    .bind::<Timestamptz, _>(span.until);
-    Ok(rows.load(conn)?)
+    let select = "SELECT date_bin(make_interval(secs => $7), at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS at, outcome,
+                         sum(total)::bigint AS total";
+    let query = totals(select, "GROUP BY 1, 2 ORDER BY 1, 2", of, span, false);
+    Ok(query.bind::<BigInt, _>(span.bucket.seconds()).load(conn)?)
 }
 
-#[derive(Debug, QueryableByName)]
-pub struct EndpointRow {
+/// A share of the usage: that of a key, an owner, an endpoint …
+#[derive(Debug, Clone, QueryableByName)]
+pub struct GroupRow {
+    /// A key's id as text, an outcome, a class such as `4xx`; empty for keys without an owner.
     #[diesel(sql_type = Text)]
-    pub endpoint: String,
+    pub group: String,
+    /// What people call it: a key's name. The same as `group` elsewhere.
+    #[diesel(sql_type = Text)]
+    pub label: String,
     #[diesel(sql_type = BigInt)]
     pub total: i64,
-}
-
-/// The busiest endpoints, at most `limit`.
-pub fn by_endpoint(conn: &mut PgConnection, of: Of, span: &Span, limit: i64) -> Result<Vec<EndpointRow>> {
-    let rows = diesel::sql_query(
-        "SELECT endpoint, sum(total)::bigint AS total FROM usage_minutes
-         WHERE ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR api_key_id = $2)
-           AND minute >= date_trunc('minute', $3) AND minute < $4
-         GROUP BY endpoint ORDER BY 2 DESC, 1 LIMIT $5",
-    )
-    .bind::<Nullable<BigInt>, _>(of.tenant())
-    .bind::<Nullable<BigInt>, _>(of.key.map(|key| key.0))
-    .bind::<Timestamptz, _>(span.since)
-    .bind::<Timestamptz, _>(span.until)
-    .bind::<BigInt, _>(limit);
-    Ok(rows.load(conn)?)
-}
-
-#[derive(Debug, QueryableByName)]
-pub struct StatusRow {
-    #[diesel(sql_type = SmallInt)]
-    pub status: i16,
     #[diesel(sql_type = BigInt)]
-    pub total: i64,
+    pub valid: i64,
 }
 
-pub fn by_status(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Vec<StatusRow>> {
-    let rows = diesel::sql_query(
-        "SELECT status, sum(total)::bigint AS total FROM usage_minutes
-         WHERE ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR api_key_id = $2)
-           AND minute >= date_trunc('minute', $3) AND minute < $4
-         GROUP BY status ORDER BY status",
-    )
-    .bind::<Nullable<BigInt>, _>(of.tenant())
-    .bind::<Nullable<BigInt>, _>(of.key.map(|key| key.0))
-    .bind::<Timestamptz, _>(span.since)
-    .bind::<Timestamptz, _>(span.until);
-    Ok(rows.load(conn)?)
+/// The busiest groups, at most `limit`. Keys that were deleted count too.
+pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: i64) -> Result<Vec<GroupRow>> {
+    let plain = |expression: &str| {
+        let select = format!(
+            "SELECT {expression} AS \"group\", {expression} AS label, sum(total)::bigint AS total,
+                    (coalesce(sum(total) FILTER (WHERE outcome = 'VALID'), 0))::bigint AS valid"
+        );
+        totals(&select, "GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT $7", of, span, false)
+    };
+    let query = match by {
+        GroupBy::Endpoint => plain("endpoint"),
+        GroupBy::Outcome => plain("outcome"),
+        GroupBy::Status => plain("status::text"),
+        GroupBy::StatusClass => plain("(status / 100)::text || 'xx'"),
+        GroupBy::Key => by_key("k.id::text", "k.name", of, span),
+        GroupBy::Owner => by_key("coalesce(k.owner, '')", "coalesce(k.owner, '')", of, span),
+    };
+    Ok(query.bind::<BigInt, _>(limit).load(conn)?)
+}
+
+/// Sums up keys first, and looks them up then.
+fn by_key(group: &str, label: &str, of: Of, span: &Span) -> Query {
+    let select = format!(
+        "SELECT {group} AS \"group\", {label} AS label, sum(s.total)::bigint AS total, sum(s.valid)::bigint AS valid
+         FROM (SELECT api_key_id, sum(total) AS total, coalesce(sum(total) FILTER (WHERE outcome = 'VALID'), 0) AS valid"
+    );
+    let rest = "GROUP BY 1) AS s JOIN api_keys k ON k.id = s.api_key_id GROUP BY 1, 2 ORDER BY 3 DESC, 1 LIMIT $7";
+    totals(&select, rest, of, span, of.key.is_none())
 }
 
 /// Milliseconds.
@@ -173,8 +156,13 @@ pub struct LatencyRow {
     pub p99: Option<f64>,
 }
 
-/// Over at most the newest `limit` records, so that a busy tenant's page stays fast.
-pub fn latency(conn: &mut PgConnection, of: Of, span: &Span, limit: i64) -> Result<LatencyRow> {
+/// Of a short span over its newest `sample` records; of a longer one over the whole hours that it touches, within
+/// about a tenth.
+pub fn latency(conn: &mut PgConnection, of: Of, span: &Span, sample: i64) -> Result<LatencyRow> {
+    if span.until - span.since <= FEW_HOURS { sampled(conn, of, span, sample) } else { estimated(conn, of, span) }
+}
+
+fn sampled(conn: &mut PgConnection, of: Of, span: &Span, sample: i64) -> Result<LatencyRow> {
     let row = diesel::sql_query(
         "SELECT percentile_cont(0.50) WITHIN GROUP (ORDER BY duration_us) / 1000.0 AS p50,
                 percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_us) / 1000.0 AS p95,
@@ -185,36 +173,33 @@ pub fn latency(conn: &mut PgConnection, of: Of, span: &Span, limit: i64) -> Resu
                ORDER BY created_at DESC LIMIT $5) AS newest",
     )
     .bind::<Nullable<BigInt>, _>(of.tenant())
-    .bind::<Nullable<BigInt>, _>(of.key.map(|key| key.0))
+    .bind::<Nullable<BigInt>, _>(of.key)
     .bind::<Timestamptz, _>(span.since)
     .bind::<Timestamptz, _>(span.until)
-    .bind::<BigInt, _>(limit);
+    .bind::<BigInt, _>(sample);
     Ok(row.get_result(conn)?)
 }
 
-/// The newest records of a key.
-pub fn list_logs(conn: &mut PgConnection, tenant: TenantId, key: ApiKeyId, limit: i64) -> Result<Vec<UsageLog>> {
-    let newest = UsageLog::query()
-        .filter(usage_logs::tenant_id.eq(tenant))
-        .filter(usage_logs::api_key_id.eq(key))
-        .order((usage_logs::created_at.desc(), usage_logs::id.desc()))
-        .limit(limit);
-    Ok(newest.load(conn)?)
-}
-
-/// Deletes up to `limit` usage records older than `before`, and tells how many.
-pub fn delete_old_logs(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
-    // Ids rise with time, so the oldest rows are found without an index on time.
-    let old = usage_logs::table.order(usage_logs::id).limit(limit).select((usage_logs::id, usage_logs::created_at));
-    let old: Vec<(i64, DateTime<Utc>)> = old.load(conn)?;
-    let old: Vec<i64> = old.into_iter().filter(|(_, at)| *at < before).map(|(id, _)| id).collect();
-    Ok(diesel::delete(usage_logs::table.filter(usage_logs::id.eq_any(old))).execute(conn)?)
-}
-
-/// Deletes up to `limit` minute buckets older than `before`, and tells how many.
-pub fn delete_old_minutes(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
-    let query = diesel::sql_query(
-        "DELETE FROM usage_minutes WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage_minutes WHERE minute < $1 LIMIT $2))",
-    );
-    Ok(query.bind::<Timestamptz, _>(before).bind::<BigInt, _>(limit).execute(conn)?)
+fn estimated(conn: &mut PgConnection, of: Of, span: &Span) -> Result<LatencyRow> {
+    let at = |share: &str| {
+        format!(
+            "(SELECT power(2, (step + ({share} * whole - (upto - n)) / n) / 2) / 1000 FROM steps
+              WHERE upto >= {share} * whole ORDER BY step LIMIT 1)::float8"
+        )
+    };
+    let row = diesel::sql_query(format!(
+        "WITH sums AS (
+             SELECT step, sum(total) AS n FROM usage_latencies
+             WHERE ($1 IS NULL OR tenant_id = $1) AND api_key_id = $2 AND hour >= $3 AND hour < $4 GROUP BY step
+         ), steps AS (SELECT step, n, sum(n) OVER (ORDER BY step) AS upto, sum(n) OVER () AS whole FROM sums)
+         SELECT {} AS p50, {} AS p95, {} AS p99",
+        at("0.50"),
+        at("0.95"),
+        at("0.99"),
+    ))
+    .bind::<Nullable<BigInt>, _>(of.tenant())
+    .bind::<BigInt, _>(of.key.unwrap_or(ALL_KEYS))
+    .bind::<Timestamptz, _>(floor_to(span.since, 3600))
+    .bind::<Timestamptz, _>(span.until);
+    Ok(row.get_result(conn)?)
 }

@@ -213,22 +213,18 @@ pub fn stats(
         Scope::Instance => None,
     };
     let query = diesel::sql_query(
-        "SELECT w.id AS webhook_id, lately.*, failure.*, backlog.waiting
+        "SELECT w.id AS webhook_id, lately.*, backlog.waiting
          FROM webhooks w
          CROSS JOIN LATERAL (
              SELECT count(*) AS attempts, count(*) FILTER (WHERE success) AS successes,
                  percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) AS p50_ms,
-                 percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_ms) AS p95_ms
-             FROM (SELECT success, duration_ms, created_at FROM attempts a
+                 percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_ms) AS p95_ms,
+                 max(created_at) FILTER (WHERE NOT success) AS last_failure_at,
+                 (array_agg(error ORDER BY created_at DESC) FILTER (WHERE NOT success))[1] AS last_failure
+             FROM (SELECT success, duration_ms, error, created_at FROM attempts a
                    WHERE a.tenant_id = w.tenant_id AND a.webhook_id = w.id AND a.finished_at IS NOT NULL
                    ORDER BY a.id DESC LIMIT 1000) latest
              WHERE latest.created_at > $3 - INTERVAL '7 days') lately
-         CROSS JOIN LATERAL (
-             SELECT max(created_at) AS last_failure_at, (array_agg(error ORDER BY created_at DESC))[1] AS last_failure
-             FROM (SELECT success, error, created_at FROM attempts a
-                   WHERE a.tenant_id = w.tenant_id AND a.webhook_id = w.id AND a.finished_at IS NOT NULL
-                   ORDER BY a.id DESC LIMIT 1000) latest
-             WHERE NOT success) failure
          CROSS JOIN LATERAL (
              SELECT count(*) AS waiting
              FROM (SELECT FROM deliveries d WHERE d.webhook_id = w.id AND d.state IN ('pending', 'retrying')

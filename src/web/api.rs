@@ -15,6 +15,7 @@ pub mod protected;
 pub mod tenants;
 pub mod tokens;
 pub mod usage;
+pub mod usage_records;
 pub mod users;
 pub mod verification;
 pub mod webhook_logs;
@@ -54,6 +55,8 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Api, "/api/tokens/{id}", || to(tokens::show)),
         delete(Door::Api, "/api/tokens/{id}", || to(tokens::destroy)),
         get(Door::Api, "/api/usage", || to(usage::index)),
+        post(Door::ApiOrKey, "/api/usage", || to(usage_records::create)),
+        get(Door::Api, "/api/usage/records", || to(usage_records::index)),
         get(Door::Api, "/api/users", || to(users::index)),
         post(Door::Api, "/api/users", || to(users::create)),
         get(Door::Api, "/api/users/{id}", || to(users::show)),

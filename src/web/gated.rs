@@ -55,6 +55,13 @@ impl Needs for EventsWrite {
     const SCOPES: &'static [&'static str] = &["events:write"];
 }
 
+/// A key that reports usage.
+pub struct UsageWrite;
+
+impl Needs for UsageWrite {
+    const SCOPES: &'static [&'static str] = &["usage:write"];
+}
+
 /// A valid key with the scopes that the route needs. It has been counted against its limit.
 pub struct Keyed<N: Needs = AnyKey> {
     decision: Decision,
@@ -187,12 +194,13 @@ fn record(
     let endpoint = request.match_pattern().unwrap_or_else(|| request.path().to_owned());
     Some(UsageRecord {
         tenant: known.key.tenant_id,
-        api_key: known.key.id,
+        api_key: Some(known.key.id),
         request_id: request_id(request),
         endpoint: usage::endpoint(&endpoint),
         method: request.method().to_string().chars().take(20).collect(),
         status: i16::try_from(status).unwrap_or(0),
         outcome: decision.outcome,
+        reason: decision.reason.clone(),
         duration_us: i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX),
         cost: i64::try_from(decision.cost).unwrap_or(i64::MAX),
         ip: client::address(request, &state.settings.trusted_proxies),

@@ -75,6 +75,8 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Page, "/events/new", || to(events::new)),
         get(Door::Page, "/events/{id}", || to(events::show)),
         get(Door::Page, "/usage", || to(usage::index)),
+        get(Door::Page, "/usage.csv", || to(usage::export)),
+        get(Door::Page, "/usage/records", || to(usage::records::index)),
         get(Door::Page, "/tokens", || to(access_tokens::index)),
         post(Door::Page, "/tokens", || to(access_tokens::create)),
         get(Door::Page, "/tokens/new", || to(access_tokens::new)),

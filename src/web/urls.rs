@@ -17,6 +17,8 @@ pub const DELIVERIES: &str = "/deliveries";
 pub const EVENTS: &str = "/events";
 pub const NEW_EVENT: &str = "/events/new";
 pub const USAGE: &str = "/usage";
+pub const USAGE_CSV: &str = "/usage.csv";
+pub const USAGE_RECORDS: &str = "/usage/records";
 pub const TOKENS: &str = "/tokens";
 pub const NEW_TOKEN: &str = "/tokens/new";
 

@@ -1,4 +1,5 @@
-//! Deletes what is no longer kept, in bounded batches.
+//! Makes the partitions of the days to come, and ends what is no longer kept: by dropping partitions, or in bounded
+//! batches.
 
 use std::time::Duration;
 
@@ -8,12 +9,15 @@ use diesel::pg::PgConnection;
 use super::{Context, Stop, pause};
 use crate::domain::Result;
 use crate::services::idempotency;
+use crate::store::partitions::{self, Parted};
 use crate::store::{self, Scope};
 
 const FIRST_AFTER: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(600);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 const BATCH: i64 = 1_000;
+/// Days for which partitions are made ahead.
+const DAYS_AHEAD: i64 = 7;
 
 /// Deletes up to so many rows older than a time, and tells how many they were.
 type Delete = fn(&mut PgConnection, DateTime<Utc>, i64) -> Result<usize>;
@@ -21,6 +25,7 @@ type Delete = fn(&mut PgConnection, DateTime<Utc>, i64) -> Result<usize>;
 pub async fn run(context: Context, mut stop: Stop) {
     let mut wait = FIRST_AFTER;
     while pause(&mut stop, wait).await {
+        part(&context).await;
         for (what, delete, kept) in rules(&context) {
             if let Err(error) = all(&context, delete, kept, &mut stop).await {
                 tracing::warn!(what, cause = ?std::error::Error::source(&error), "old rows can't be deleted just now");
@@ -32,16 +37,50 @@ pub async fn run(context: Context, mut stop: Stop) {
 
 /// What is deleted, and how long it is kept. Deliveries go before the events that they belong to.
 fn rules(context: &Context) -> [(&'static str, Delete, TimeDelta); 7] {
-    let days = |days: u32| TimeDelta::days(i64::from(days));
     let retention = context.retention;
     [
         ("sessions", store::sessions::delete_ended, TimeDelta::zero()),
         ("idempotency keys", store::idempotency_keys::delete_old, idempotency::KEPT),
-        ("usage records", store::usage::delete_old_logs, days(retention.usage_days)),
-        ("usage minutes", store::usage::delete_old_minutes, days(retention.buckets_days)),
+        ("minutes of deliveries", store::delivery_totals::delete_old_minutes, days(retention.deliveries_days)),
+        ("hours of deliveries", store::delivery_totals::delete_old_hours, days(retention.buckets_days)),
         ("deliveries", store::deliveries::delete_old, days(retention.deliveries_days)),
         ("events", store::events::delete_old, days(retention.deliveries_days)),
         ("audit entries", store::audit_entries::delete_old, days(retention.audit_days)),
+    ]
+}
+
+fn days(days: u32) -> TimeDelta {
+    TimeDelta::days(i64::from(days))
+}
+
+/// Without this they are made when the first row of a day is written.
+async fn part(context: &Context) {
+    let now = context.clock.now();
+    let ahead: Vec<_> = (0..=DAYS_AHEAD).map(|day| now + TimeDelta::days(day)).collect();
+    let make = move |conn: &mut _| partitions::make(conn, &partitions::USAGE, &ahead);
+    if let Err(error) = context.db.tx(Scope::Instance, make).await {
+        tracing::warn!(cause = ?std::error::Error::source(&error), "partitions can't be made ahead just now");
+    }
+    for (parted, kept) in kept(context) {
+        let drop = move |conn: &mut _| partitions::drop_before(conn, parted, now - kept);
+        match context.db.tx(Scope::Instance, drop).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(table = parted.table, count, "old partitions are dropped"),
+            Err(error) => {
+                let cause = std::error::Error::source(&error);
+                tracing::warn!(table = parted.table, ?cause, "old partitions can't be dropped just now");
+            }
+        }
+    }
+}
+
+fn kept(context: &Context) -> [(Parted, TimeDelta); 4] {
+    let retention = context.retention;
+    [
+        (partitions::USAGE_LOGS, days(retention.usage_days)),
+        (partitions::USAGE_MINUTES, days(retention.usage_days)),
+        (partitions::USAGE_HOURS, days(retention.buckets_days)),
+        (partitions::USAGE_LATENCIES, days(retention.buckets_days)),
     ]
 }
 

@@ -4,18 +4,32 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
+use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 
 use super::api_keys::{actor, parse_id};
-use crate::domain::usage::{Bucket, Outcome, Span};
+use crate::domain::usage::{Bucket, GroupBy, Outcome, Span};
 use crate::domain::{ApiKeyId, Error, Permission, Result, TenantId};
 use crate::services::usage::{self, UsageReport};
 use crate::store::Scope;
+use crate::store::usage::{GroupRow, Of};
 use crate::web::bearer::{Bearer, TenantAsk};
+use crate::web::csv::{self, Csv};
 use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
+
+/// Groups in one answer, the busiest.
+const MOST_GROUPS: i64 = 1_000;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    #[default]
+    Json,
+    Csv,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +37,9 @@ pub struct UsageQuery {
     since: Option<DateTime<Utc>>,
     until: Option<DateTime<Utc>>,
     bucket: Option<Bucket>,
+    group_by: Option<GroupBy>,
+    #[serde(default)]
+    format: Format,
     tenant_id: Option<TenantId>,
     tenant: Option<String>,
 }
@@ -32,6 +49,26 @@ impl UsageQuery {
         let span = Span::parse(self.since, self.until, self.bucket, now);
         span.map_err(|(field, rejection)| Error::field(field, rejection))
     }
+
+    /// Where CSV was asked for: the groups, or else the buckets by outcome.
+    fn table(&self, report: &UsageReport, groups: Option<&[GroupRow]>) -> Option<Csv> {
+        match (self.format, self.group_by, groups) {
+            (Format::Json, _, _) => None,
+            (Format::Csv, Some(by), Some(groups)) => Some(csv::groups(groups, by)),
+            (Format::Csv, _, _) => Some(buckets_csv(report)),
+        }
+    }
+}
+
+fn buckets_csv(report: &UsageReport) -> Csv {
+    let mut csv = Csv::new(&["at", "outcome", "total"]);
+    for bucket in &report.buckets {
+        for (outcome, total) in &bucket.by_outcome {
+            let at = bucket.at.to_rfc3339_opts(SecondsFormat::Secs, true);
+            csv.row(&[at.as_str(), outcome.as_str(), &total.to_string()]);
+        }
+    }
+    csv
 }
 
 #[derive(Debug, Serialize)]
@@ -67,12 +104,34 @@ struct UsageBody {
     remaining: Option<u64>,
     buckets: Vec<BucketBody>,
     by_endpoint: Vec<EndpointBody>,
-    by_status: BTreeMap<i16, i64>,
+    by_status: BTreeMap<String, i64>,
     latency_ms: LatencyBody,
+    /// Where a breakdown was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<GroupBody>>,
 }
 
-impl From<UsageReport> for UsageBody {
-    fn from(report: UsageReport) -> Self {
+#[derive(Debug, Serialize)]
+struct GroupBody {
+    group: String,
+    label: String,
+    total: i64,
+    valid: i64,
+    refused: i64,
+}
+
+impl From<GroupRow> for GroupBody {
+    fn from(row: GroupRow) -> Self {
+        Self { group: row.group, label: row.label, total: row.total, valid: row.valid, refused: row.total - row.valid }
+    }
+}
+
+impl UsageBody {
+    fn of(self, key: ApiKeyId, remaining: u64) -> Self {
+        Self { key_id: Some(key), remaining: Some(remaining), ..self }
+    }
+
+    fn new(report: UsageReport, groups: Option<Vec<GroupRow>>) -> Self {
         let buckets = report.buckets.into_iter();
         let endpoints = report.by_endpoint.into_iter();
         let latency = report.latency.map(|it| LatencyBody { p50: Some(it.p50), p95: Some(it.p95), p99: Some(it.p99) });
@@ -87,6 +146,7 @@ impl From<UsageReport> for UsageBody {
             by_endpoint: endpoints.map(|(endpoint, total)| EndpointBody { endpoint, total }).collect(),
             by_status: report.by_status.into_iter().collect(),
             latency_ms: latency.unwrap_or_default(),
+            groups: groups.map(|rows| rows.into_iter().map(GroupBody::from).collect()),
         }
     }
 }
@@ -98,16 +158,31 @@ pub async fn of_key(state: Data<State>, bearer: Bearer, id: Path<String>, Query(
     actor.must(Permission::ReadUsage)?;
     state.gate.flush().await;
     let scope = Scope::Tenant(actor.tenant);
-    let (key, report) = state.api.read(scope, move |conn| usage::of_key(conn, &actor, id, span)).await?;
+    let of = Of { scope, key: Some(id) };
+    let by = query.group_by;
+    let read = move |conn: &mut _| Ok((usage::of_key(conn, &actor, id, span)?, grouped(conn, of, &span, by)?));
+    let ((key, report), groups) = state.api.read(scope, read).await?;
+    if let Some(table) = query.table(&report, groups.as_deref()) {
+        return Ok(table.download(&format!("usage-of-key-{id}.csv")));
+    }
     let remaining = state.gate.standing(&key).remaining;
-    Ok(HttpResponse::Ok().json(UsageBody { key_id: Some(id), remaining: Some(remaining), ..report.into() }))
+    Ok(HttpResponse::Ok().json(UsageBody::new(report, groups).of(id, remaining)))
 }
 
 /// Of a tenant, or of the whole instance for its token.
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<UsageQuery>) -> Answer {
     let span = query.span(state.clock.now())?;
-    let scope = bearer.reach(&TenantAsk::new(query.tenant_id, query.tenant), Permission::ReadUsage).await?;
+    let scope = bearer.reach(&TenantAsk::new(query.tenant_id, query.tenant.clone()), Permission::ReadUsage).await?;
     state.gate.flush().await;
-    let report = state.api.read(scope, move |conn| usage::of_tenant(conn, scope, span)).await?;
-    Ok(HttpResponse::Ok().json(UsageBody::from(report)))
+    let (of, by) = (Of { scope, key: None }, query.group_by);
+    let read = move |conn: &mut _| Ok((usage::of_tenant(conn, scope, span)?, grouped(conn, of, &span, by)?));
+    let (report, groups) = state.api.read(scope, read).await?;
+    if let Some(table) = query.table(&report, groups.as_deref()) {
+        return Ok(table.download("usage.csv"));
+    }
+    Ok(HttpResponse::Ok().json(UsageBody::new(report, groups)))
+}
+
+fn grouped(conn: &mut PgConnection, of: Of, span: &Span, by: Option<GroupBy>) -> Result<Option<Vec<GroupRow>>> {
+    by.map(|by| usage::groups(conn, of, span, by, MOST_GROUPS)).transpose()
 }

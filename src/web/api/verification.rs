@@ -124,12 +124,13 @@ fn record(
     let method = body.method.as_deref().unwrap_or("POST").to_ascii_uppercase();
     Some(UsageRecord {
         tenant: known.key.tenant_id,
-        api_key: known.key.id,
+        api_key: Some(known.key.id),
         request_id: bearer.request_id.clone(),
         endpoint: usage::endpoint(body.endpoint.as_deref().unwrap_or(ENDPOINT)),
         method: method.chars().filter(char::is_ascii_alphabetic).take(20).collect(),
         status: i16::try_from(refusal::status(decision.outcome)).unwrap_or(0),
         outcome: decision.outcome,
+        reason: decision.reason.clone(),
         duration_us: i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX),
         cost: i64::try_from(decision.cost).unwrap_or(i64::MAX),
         ip: body.ip.map(|ip| ip.to_canonical()),

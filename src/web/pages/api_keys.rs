@@ -12,7 +12,7 @@ use actix_web::web::{Data, Path};
 use serde::Deserialize;
 
 use super::paging::Place;
-use super::spans::Stretch;
+use super::spans::Asked;
 use super::{page, see_other, unprocessable};
 use crate::domain::api_key::KeySecret;
 use crate::domain::{ApiKeyId, Error, FieldErrors, Permission, Result};
@@ -153,16 +153,10 @@ pub fn secretive(mut answer: HttpResponse) -> HttpResponse {
     answer
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Asked {
-    pub range: String,
-}
-
 pub async fn show(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, Query(asked): Query<Asked>) -> Answer {
     let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let stretch = Stretch::named(&asked.range);
-    let find = move |conn: &mut _| usage::of_key(conn, &actor, id, stretch.span(now));
+    let stretch = asked.stretch(now);
+    let find = move |conn: &mut _| usage::of_key(conn, &actor, id, stretch.span());
     let (key, report) = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
     let base = super::base(&state);
     page(&show::show(key, show::Context { shell: who.shell, report: &report, stretch, base: &base, now }))

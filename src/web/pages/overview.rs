@@ -5,19 +5,18 @@ pub mod view;
 use actix_web::web::Data;
 use chrono::{DateTime, Utc};
 
-use super::api_keys::Asked;
 use super::deliveries::{names, show::row};
 use super::page;
-use super::spans::Stretch;
+use super::spans::Asked;
 use crate::domain::delivery::DeliveryState;
 use crate::domain::page::{PageSize, Paging};
 use crate::domain::usage::Outcome;
 use crate::services::deliveries::DeliveryFilter;
-use crate::services::figures::Overview;
-use crate::services::usage::UsageReport;
+use crate::services::figures::{Deliveries, MOST_WAITING, Overview};
+use crate::services::usage::UsageBucket;
 use crate::services::{deliveries, figures, usage};
 use crate::store::Scope;
-use crate::store::figures::{Standing, StateRow};
+use crate::store::figures::Standing;
 use crate::web::auth::SignedIn;
 use crate::web::json::Query;
 use crate::web::problem::Answer;
@@ -29,7 +28,8 @@ use view::{Attention, Index, Stat, Step};
 const FAILURES: i64 = 5;
 
 pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>) -> Answer {
-    let (actor, now, stretch) = (who.actor, state.clock.now(), Stretch::named(&asked.range));
+    let (actor, now) = (who.actor, state.clock.now());
+    let stretch = asked.stretch(now);
     let tenant = actor.tenant;
     let read = move |conn: &mut _| {
         let scope = Scope::Tenant(tenant);
@@ -37,18 +37,18 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>
         let few = Paging { size: PageSize::new(FAILURES).unwrap_or_default(), ..Paging::default() };
         Ok((
             figures::overview(conn, &actor, now)?,
-            usage::of_tenant(conn, scope, stretch.span(now))?,
-            figures::deliveries(conn, &actor, None, stretch.since(now), stretch.step_seconds())?,
+            usage::buckets(conn, scope, &stretch.span())?,
+            figures::deliveries(conn, &actor, None, stretch.since(), stretch.step_seconds())?,
             deliveries::list(conn, scope, &failed, &few)?.rows,
             names(conn, tenant)?,
         ))
     };
-    let (overview, report, tally, failures, names) = state.pages.read(Scope::Tenant(tenant), read).await?;
+    let (overview, buckets, tally, failures, names) = state.pages.read(Scope::Tenant(tenant), read).await?;
     page(&Index {
         ranges: stretch.choices(urls::OVERVIEW),
-        stats: stats(&overview.standing, &report, &tally),
-        verifications: stretch.usage_chart("verifications", &report, now),
-        deliveries: stretch.deliveries_chart("deliveries", &tally, now),
+        stats: stats(&overview.standing, &buckets, &tally),
+        verifications: stretch.usage_chart("verifications", &buckets),
+        deliveries: stretch.deliveries_chart("deliveries", &tally.finished),
         attention: attention(&overview, now),
         failures: failures.into_iter().map(|delivery| row(delivery, &names, now)).collect(),
         steps: steps(&overview.standing),
@@ -57,28 +57,17 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>
 }
 
 /// Of the stretch of time that is shown.
-fn stats(standing: &Standing, report: &UsageReport, tally: &[StateRow]) -> Vec<Stat> {
-    let valid: i64 = report.buckets.iter().filter_map(|bucket| bucket.by_outcome.get(&Outcome::Valid)).sum();
-    let of = |wanted: &[&str]| {
-        tally.iter().filter(|row| wanted.contains(&row.state.as_str())).map(|row| row.total).sum::<i64>()
-    };
-    let (waiting, failed) = (of(&["pending", "retrying"]), of(&["failed"]));
+fn stats(standing: &Standing, buckets: &[UsageBucket], tally: &Deliveries) -> Vec<Stat> {
+    let total: i64 = buckets.iter().map(|bucket| bucket.total).sum();
+    let valid: i64 = buckets.iter().filter_map(|bucket| bucket.by_outcome.get(&Outcome::Valid)).sum();
+    let or_more = if tally.waiting < MOST_WAITING { "" } else { " or more" };
+    let waiting = format!("{}{or_more} waiting", text::grouped(tally.waiting));
     let stat = |label, value: String, note: String, href| Stat { label, value, note, href };
     vec![
-        stat("Verifications", text::grouped(report.total), String::new(), "/usage"),
-        stat(
-            "Valid",
-            text::share(valid, report.total),
-            format!("{} refused", text::grouped(report.total - valid)),
-            "/usage",
-        ),
-        stat(
-            "Delivered",
-            text::grouped(of(&["delivered"])),
-            format!("{} waiting", text::grouped(waiting)),
-            "/deliveries",
-        ),
-        stat("Failed", text::grouped(failed), String::new(), "/deliveries?state=failed"),
+        stat("Verifications", text::grouped(total), String::new(), "/usage"),
+        stat("Valid", text::share(valid, total), format!("{} refused", text::grouped(total - valid)), "/usage"),
+        stat("Delivered", text::grouped(tally.delivered()), waiting, "/deliveries"),
+        stat("Failed", text::grouped(tally.failed()), String::new(), "/deliveries?state=failed"),
         stat("Active keys", text::grouped(standing.active_keys), String::new(), "/keys?state=active"),
         stat(
             "Failing webhooks",

@@ -2,72 +2,150 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use serde::Deserialize;
 
 use super::api_keys::view::Range;
-use crate::domain::usage::{Bucket, Outcome, Span};
-use crate::services::usage::UsageReport;
-use crate::store::figures::StateRow;
+use crate::domain::usage::{Bucket, Outcome, Span, floor_to};
+use crate::services::usage::UsageBucket;
+use crate::store::delivery_totals::Finished;
 use crate::web::view::{Chart, Series, filter};
 
-/// One choice: its name in the URL, its label, and at most 60 bars.
+/// A stretch of time and the bars that show it: one of the choices, or from one day to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
+    /// Its name in the URL; empty for days that were chosen.
+    name: &'static str,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    step_seconds: i64,
+}
+
+/// A choice: its name in the URL, its label, its bars and their width in seconds.
+struct Known {
     name: &'static str,
     label: &'static str,
     bars: i64,
-    bucket: Bucket,
-    /// Buckets in one bar.
-    group: i64,
+    step: i64,
 }
 
-const ALL: [Stretch; 4] = [
-    Stretch { name: "1h", label: "1 h", bars: 60, bucket: Bucket::Minute, group: 1 },
-    Stretch { name: "24h", label: "24 h", bars: 48, bucket: Bucket::Minute, group: 30 },
-    Stretch { name: "7d", label: "7 d", bars: 56, bucket: Bucket::Hour, group: 3 },
-    Stretch { name: "30d", label: "30 d", bars: 30, bucket: Bucket::Day, group: 1 },
+const ALL: [Known; 4] = [
+    Known { name: "1h", label: "1 h", bars: 60, step: 60 },
+    Known { name: "24h", label: "24 h", bars: 48, step: 1_800 },
+    Known { name: "7d", label: "7 d", bars: 56, step: 10_800 },
+    Known { name: "30d", label: "30 d", bars: 30, step: DAY },
 ];
+const DAY: i64 = 86_400;
+const MOST_BARS: i64 = 60;
+/// Widths of bars for chosen days.
+const STEPS: [i64; 5] = [1_800, 7_200, 21_600, DAY, 7 * DAY];
+/// The longest time that can be chosen, in days: as long as totals are kept unless said otherwise.
+const MOST_DAYS: i64 = 400;
+
+/// What a URL says about time.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    pub range: String,
+    /// The first and the last day, in UTC.
+    pub from: String,
+    pub to: String,
+}
+
+impl Asked {
+    /// The days that were chosen, or the choice that was made, or the last 24 hours.
+    pub fn stretch(&self, now: DateTime<Utc>) -> Stretch {
+        let day = |text: &str| text.parse::<NaiveDate>().ok();
+        match (day(&self.from), day(&self.to)) {
+            (None, None) => Stretch::named(&self.range, now),
+            (from, to) => Stretch::between(from, to, now),
+        }
+    }
+}
 
 impl Stretch {
-    /// The one that was asked for, or the last 24 hours.
-    pub fn named(name: &str) -> Self {
-        let [_, day, ..] = ALL;
-        ALL.into_iter().find(|stretch| stretch.name == name).unwrap_or(day)
+    /// The one that was asked for, or the last 24 hours. Up to now, and as many whole bars back as it has.
+    pub fn named(name: &str, now: DateTime<Utc>) -> Self {
+        let [_, day, ..] = &ALL;
+        let known = ALL.iter().find(|known| known.name == name).unwrap_or(day);
+        let last = floor_to(now, known.step);
+        let since = last - TimeDelta::seconds((known.bars - 1) * known.step);
+        Self { name: known.name, since, until: now, step_seconds: known.step }
+    }
+
+    /// Whole days, the last one included, none of them in the future. Of two in the wrong order the earlier is first.
+    fn between(from: Option<NaiveDate>, to: Option<NaiveDate>, now: DateTime<Utc>) -> Self {
+        let today = now.date_naive();
+        let (from, to) = (from.or(to).unwrap_or(today), to.unwrap_or(today));
+        let (first, last) = (from.min(to), from.max(to).min(today));
+        let first = first.min(last).max(last - TimeDelta::days(MOST_DAYS));
+        let since = first.and_time(NaiveTime::MIN).and_utc();
+        let until = (last + TimeDelta::days(1)).and_time(NaiveTime::MIN).and_utc().min(now);
+        let seconds = (until - since).num_seconds();
+        let fits = |step: &&i64| seconds <= **step * MOST_BARS;
+        let step_seconds = STEPS.iter().find(fits).copied().unwrap_or(7 * DAY);
+        Self { name: "", since, until, step_seconds }
     }
 
     pub const fn step_seconds(self) -> i64 {
-        self.bucket.seconds() * self.group
+        self.step_seconds
     }
 
-    /// Up to now, beginning where a bar begins.
-    pub fn span(self, now: DateTime<Utc>) -> Span {
-        Span { since: self.since(now), until: now, bucket: self.bucket }
+    pub const fn since(self) -> DateTime<Utc> {
+        self.since
     }
 
-    pub fn since(self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let step = self.step_seconds();
-        let last = now.timestamp().div_euclid(step) * step;
-        DateTime::from_timestamp(last - (self.bars - 1) * step, 0).unwrap_or(now)
+    /// In buckets that the bars can be made of.
+    pub const fn span(self) -> Span {
+        let bucket = if self.step_seconds < 3600 { Bucket::Minute } else { Bucket::Hour };
+        Span { since: self.since, until: self.until, bucket }
+    }
+
+    /// The first and the last day, as a form has them.
+    pub fn days(self) -> (String, String) {
+        let day = |at: DateTime<Utc>| at.format("%Y-%m-%d").to_string();
+        (day(self.since), day(self.until - TimeDelta::seconds(1)))
+    }
+
+    /// As the parameters of a URL.
+    pub fn parameters(self) -> Vec<(&'static str, String)> {
+        if self.name.is_empty() {
+            let (from, to) = self.days();
+            return vec![("from", from), ("to", to)];
+        }
+        vec![("range", self.name.to_owned())]
     }
 
     /// Where each bar begins.
-    fn marks(self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        let since = self.since(now);
-        (0..self.bars).map(|index| since + TimeDelta::seconds(index * self.step_seconds())).collect()
+    fn marks(self) -> Vec<DateTime<Utc>> {
+        let mut marks = vec![self.since];
+        while let Some(last) = marks.last() {
+            let next = *last + TimeDelta::seconds(self.step_seconds);
+            if self.until <= next {
+                break;
+            }
+            marks.push(next);
+        }
+        marks
     }
 
     pub fn choices(self, path: &str) -> Vec<Range> {
-        let choice = |one: Self| Range {
-            label: one.label,
-            href: filter::href(path, &[("range", one.name)]),
-            is_current: one == self,
-        };
-        ALL.into_iter().map(choice).collect()
+        self.choices_with(path, &[])
     }
 
-    pub fn usage_chart(self, id: &'static str, report: &UsageReport, now: DateTime<Utc>) -> Chart {
-        let mut sums = Sums::new(self, now);
-        for bucket in &report.buckets {
+    /// With other parameters that stay.
+    pub fn choices_with(self, path: &str, others: &[(&str, &str)]) -> Vec<Range> {
+        let choice = |known: &Known| {
+            let mut parameters = vec![("range", known.name)];
+            parameters.extend_from_slice(others);
+            Range { label: known.label, href: filter::href(path, &parameters), is_current: known.name == self.name }
+        };
+        ALL.iter().map(choice).collect()
+    }
+
+    pub fn usage_chart(self, id: &'static str, buckets: &[UsageBucket]) -> Chart {
+        let mut sums = Sums::new(self);
+        for bucket in buckets {
             for (outcome, total) in &bucket.by_outcome {
                 sums.add(bucket.at, kind(*outcome), *total);
             }
@@ -77,25 +155,22 @@ impl Stretch {
             Series::new("Limited", "series-warn", sums.line(1)),
             Series::new("Refused", "series-bad", sums.line(2)),
         ];
-        Chart::new(id, "Verifications", "verification", &self.marks(now), series)
+        Chart::new(id, "Verifications", "verification", &sums.marks, series)
     }
 
-    pub fn deliveries_chart(self, id: &'static str, rows: &[StateRow], now: DateTime<Utc>) -> Chart {
-        let mut sums = Sums::new(self, now);
-        for row in rows {
-            let line = match row.state.as_str() {
-                "delivered" => 0,
-                "failed" | "cancelled" => 2,
-                _ => 1,
-            };
-            sums.add(row.at, line, row.total);
+    pub fn deliveries_chart(self, id: &'static str, finished: &[Finished]) -> Chart {
+        let mut sums = Sums::new(self);
+        for row in finished {
+            sums.add(row.at, 0, row.delivered);
+            sums.add(row.at, 1, row.failed);
+            sums.add(row.at, 2, row.cancelled);
         }
         let series = vec![
             Series::new("Delivered", "series-good", sums.line(0)),
-            Series::new("Waiting", "series-info", sums.line(1)),
-            Series::new("Failed", "series-bad", sums.line(2)),
+            Series::new("Failed", "series-bad", sums.line(1)),
+            Series::new("Cancelled", "series-info", sums.line(2)),
         ];
-        Chart::new(id, "Deliveries", "delivery", &self.marks(now), series)
+        Chart::new(id, "Deliveries that ended", "delivery", &sums.marks, series)
     }
 }
 
@@ -112,23 +187,29 @@ const fn kind(outcome: Outcome) -> u8 {
 struct Sums {
     since: i64,
     step: i64,
-    bars: i64,
-    totals: BTreeMap<(u8, i64), i64>,
+    marks: Vec<DateTime<Utc>>,
+    totals: BTreeMap<(u8, usize), i64>,
 }
 
 impl Sums {
-    fn new(stretch: Stretch, now: DateTime<Utc>) -> Self {
-        let since = stretch.since(now).timestamp();
-        Self { since, step: stretch.step_seconds(), bars: stretch.bars, totals: BTreeMap::new() }
+    fn new(stretch: Stretch) -> Self {
+        Self {
+            since: stretch.since.timestamp(),
+            step: stretch.step_seconds,
+            marks: stretch.marks(),
+            totals: BTreeMap::new(),
+        }
     }
 
     fn add(&mut self, at: DateTime<Utc>, line: u8, total: i64) {
         let bar = (at.timestamp() - self.since).div_euclid(self.step);
-        *self.totals.entry((line, bar)).or_default() += total;
+        if let Ok(bar) = usize::try_from(bar) {
+            *self.totals.entry((line, bar)).or_default() += total;
+        }
     }
 
     fn line(&self, line: u8) -> Vec<i64> {
-        (0..self.bars).map(|bar| self.totals.get(&(line, bar)).copied().unwrap_or(0)).collect()
+        (0..self.marks.len()).map(|bar| self.totals.get(&(line, bar)).copied().unwrap_or(0)).collect()
     }
 }
 
@@ -136,16 +217,36 @@ impl Sums {
 mod tests {
     use super::*;
 
+    fn now() -> DateTime<Utc> {
+        "2026-11-22T12:34:56Z".parse().unwrap()
+    }
+
     #[test]
     fn a_chart_ends_with_the_bar_of_this_moment_and_has_at_most_sixty() {
-        let now = DateTime::parse_from_rfc3339("2026-11-22T12:34:56Z").unwrap().to_utc();
-        for stretch in ALL {
-            let marks = stretch.marks(now);
-            assert!(marks.len() <= 60, "{}", stretch.name);
+        for known in &ALL {
+            let stretch = Stretch::named(known.name, now());
+            let marks = stretch.marks();
+            assert_eq!(marks.len(), usize::try_from(known.bars).unwrap(), "{}", known.name);
             let last = *marks.last().unwrap();
-            assert!(last <= now && now < last + TimeDelta::seconds(stretch.step_seconds()), "{}", stretch.name);
-            assert_eq!(marks[0], stretch.span(now).since);
+            assert!(last <= now() && now() < last + TimeDelta::seconds(known.step), "{}", known.name);
         }
-        assert_eq!(Stretch::named("no such").name, "24h");
+        assert_eq!(Stretch::named("no such", now()).name, "24h");
+    }
+
+    #[test]
+    fn days_can_be_chosen() {
+        let asked = |from: &str, to: &str| {
+            let asked = Asked { from: from.into(), to: to.into(), ..Asked::default() };
+            let stretch = asked.stretch(now());
+            let (first, last) = stretch.days();
+            (first, last, stretch.step_seconds, stretch.marks().len())
+        };
+        let day = |first: &str, last: &str, step, bars| (first.to_owned(), last.to_owned(), step, bars);
+        assert_eq!(asked("2026-11-20", "2026-11-20"), day("2026-11-20", "2026-11-20", 1_800, 48));
+        assert_eq!(asked("2026-11-01", "2026-11-10"), day("2026-11-01", "2026-11-10", 21_600, 40));
+        assert_eq!(asked("2026-11-10", "2026-11-01"), day("2026-11-01", "2026-11-10", 21_600, 40));
+        assert_eq!(asked("2026-11-22", "2027-01-01"), day("2026-11-22", "2026-11-22", 1_800, 26));
+        assert_eq!(asked("1999-01-01", "2026-11-21"), day("2025-10-17", "2026-11-21", 7 * DAY, 58));
+        assert_eq!(asked("2026-11-21", "soon"), day("2026-11-21", "2026-11-22", 7_200, 19));
     }
 }

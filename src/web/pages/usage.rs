@@ -1,52 +1,172 @@
 //! The page about usage: a range, a chart, and who and what made it.
 
+pub mod records;
 pub mod view;
 
 use actix_web::web::Data;
+use diesel::pg::PgConnection;
+use serde::Deserialize;
 
-use super::api_keys::{Asked, show::shares};
 use super::page;
-use super::spans::Stretch;
-use crate::domain::Permission;
-use crate::domain::usage::Outcome;
-use crate::services::{figures, usage};
+use super::spans::{self, Stretch};
+use crate::domain::page::{PageSize, Paging};
+use crate::domain::usage::{GroupBy, Outcome};
+use crate::domain::{Permission, Result};
+use crate::model::UsageLog;
+use crate::services::usage::{self, Latency, LogFilter, UsageBucket};
 use crate::store::Scope;
-use crate::store::figures::OutcomeSum;
+use crate::store::usage::{GroupRow, Of};
 use crate::web::auth::SignedIn;
+use crate::web::csv;
 use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::text;
-use view::Index;
+use crate::web::view::{filter, text};
+use view::{Choice, Group, Index};
+
+const MOST_GROUPS: i64 = 50;
+const MOST_IN_CSV: i64 = 100_000;
+const LATEST: i64 = 5;
+
+/// What the page's URL may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    group: String,
+    #[serde(flatten)]
+    when: spans::Asked,
+}
+
+impl Asked {
+    fn group(&self) -> GroupBy {
+        self.group.parse().unwrap_or(GroupBy::Key)
+    }
+}
+
+/// What the page tells.
+struct Found {
+    buckets: Vec<UsageBucket>,
+    groups: Vec<GroupRow>,
+    latency: Option<Latency>,
+    refused: Vec<UsageLog>,
+}
+
+fn found(conn: &mut PgConnection, scope: Scope, stretch: Stretch, by: GroupBy) -> Result<Found> {
+    let (of, span) = (Of { scope, key: None }, stretch.span());
+    let filter =
+        LogFilter { is_refused: true, since: Some(span.since), until: Some(span.until), ..LogFilter::default() };
+    let few = Paging { size: PageSize::new(LATEST).unwrap_or_default(), ..Paging::default() };
+    Ok(Found {
+        buckets: usage::buckets(conn, scope, &span)?,
+        groups: usage::groups(conn, of, &span, by, MOST_GROUPS)?,
+        latency: usage::latency(conn, of, &span)?,
+        refused: usage::records(conn, scope, &filter, &few)?.rows,
+    })
+}
 
 pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>) -> Answer {
     who.actor.must(Permission::ReadUsage)?;
-    let (actor, now) = (who.actor, state.clock.now());
-    let (stretch, scope) = (Stretch::named(&asked.range), Scope::Tenant(who.shell.tenant.id));
-    let read = move |conn: &mut _| {
-        let report = usage::of_tenant(conn, scope, stretch.span(now))?;
-        Ok((report, figures::shares(conn, &actor, stretch.since(now))?))
-    };
-    let (report, found) = state.pages.read(scope, read).await?;
-    let valid = found.outcomes.iter().filter(|sum| sum.outcome == Outcome::Valid).map(|sum| sum.total).sum::<i64>();
+    let now = state.clock.now();
+    let (stretch, by, scope) = (asked.when.stretch(now), asked.group(), Scope::Tenant(who.shell.tenant.id));
+    let found = state.pages.read(scope, move |conn| found(conn, scope, stretch, by)).await?;
+    let total: i64 = found.buckets.iter().map(|bucket| bucket.total).sum();
+    let valid: i64 = found.buckets.iter().filter_map(|bucket| bucket.by_outcome.get(&Outcome::Valid)).sum();
+    let (from, to) = stretch.days();
     page(&Index {
-        ranges: stretch.choices(urls::USAGE),
-        total: text::grouped(report.total),
-        valid: text::grouped(valid),
-        refused: text::grouped((report.total - valid).max(0)),
-        success_rate: text::share(valid, report.total),
-        chart: stretch.usage_chart("usage", &report, now),
-        keys: shares(found.keys.into_iter().map(|sum| (sum.name, urls::key(sum.id), sum.total))),
-        endpoints: shares(
-            report.by_endpoint.iter().take(10).map(|(name, total)| (name.clone(), String::new(), *total)),
-        ),
-        outcomes: shares(found.outcomes.into_iter().map(|sum| (words(&sum), String::new(), sum.total))),
+        ranges: stretch.choices_with(urls::USAGE, &[("group", by.as_str())]),
+        from,
+        to,
+        total: text::grouped(total),
+        refused: text::grouped((total - valid).max(0)),
+        success_rate: text::share(valid, total),
+        latency: found.latency.map(|it| [it.p50, it.p95, it.p99].map(millis)),
+        chart: stretch.usage_chart("usage", &found.buckets),
+        groupings: groupings(stretch, by),
+        group_noun: noun(by),
+        csv: csv_link(stretch, by),
+        is_cut: i64::try_from(found.groups.len()).is_ok_and(|count| count == MOST_GROUPS),
+        groups: shown(found.groups, by),
+        refusals: found.refused.into_iter().map(|record| records::row(record, now)).collect(),
         shell: who.shell,
     })
 }
 
+/// The same numbers for spreadsheets: the breakdown that is shown.
+pub async fn export(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>) -> Answer {
+    who.actor.must(Permission::ReadUsage)?;
+    let (stretch, by) = (asked.when.stretch(state.clock.now()), asked.group());
+    let scope = Scope::Tenant(who.shell.tenant.id);
+    let find = move |conn: &mut _| usage::groups(conn, Of { scope, key: None }, &stretch.span(), by, MOST_IN_CSV);
+    let groups = state.pages.read(scope, find).await?;
+    Ok(csv::groups(&groups, by).download(&format!("usage-by-{}.csv", by.as_str().replace('_', "-"))))
+}
+
+fn csv_link(stretch: Stretch, by: GroupBy) -> String {
+    let when = stretch.parameters();
+    let mut parameters: Vec<_> = when.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    parameters.push(("group", by.as_str()));
+    filter::href(urls::USAGE_CSV, &parameters)
+}
+
+fn groupings(stretch: Stretch, chosen: GroupBy) -> Vec<Choice> {
+    let when = stretch.parameters();
+    let choice = |by: &GroupBy| {
+        let mut parameters: Vec<_> = when.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        parameters.push(("group", by.as_str()));
+        Choice { label: noun(*by), href: filter::href(urls::USAGE, &parameters), is_current: *by == chosen }
+    };
+    GroupBy::ALL.iter().map(choice).collect()
+}
+
+const fn noun(by: GroupBy) -> &'static str {
+    match by {
+        GroupBy::Key => "Key",
+        GroupBy::Owner => "Owner",
+        GroupBy::Endpoint => "Endpoint",
+        GroupBy::Outcome => "Outcome",
+        GroupBy::Status => "Status",
+        GroupBy::StatusClass => "Class",
+    }
+}
+
+fn shown(groups: Vec<GroupRow>, by: GroupBy) -> Vec<Group> {
+    let most = groups.iter().map(|row| row.total).max().unwrap_or(1).max(1);
+    let group = |row: GroupRow| Group {
+        href: if by == GroupBy::Key { format!("{}/{}", urls::KEYS, row.group) } else { String::new() },
+        name: match by {
+            GroupBy::Outcome => words(&row.label),
+            GroupBy::Owner if row.label.is_empty() => "No owner".to_owned(),
+            _ => row.label,
+        },
+        total: text::grouped(row.total),
+        valid: text::grouped(row.valid),
+        refused: text::grouped(row.total - row.valid),
+        part: row.total * 100 / most,
+    };
+    groups.into_iter().map(group).collect()
+}
+
 /// `RATE_LIMITED` as `Rate limited`.
-fn words(sum: &OutcomeSum) -> String {
-    text::capitalized(&sum.outcome.as_str().to_lowercase().replace('_', " "))
+pub fn words(outcome: &str) -> String {
+    text::capitalized(&outcome.to_lowercase().replace('_', " "))
+}
+
+fn millis(number: f64) -> String {
+    match number {
+        _ if number < 0.1 => format!("{:.0} µs", number * 1000.0),
+        _ if number < 10.0 => format!("{number:.1} ms"),
+        _ if number < 1000.0 => format!("{number:.0} ms"),
+        _ => format!("{:.1} s", number / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_reads_as_people_say_it() {
+        assert_eq!([0.034, 0.91, 12.4, 2_345.0].map(millis), ["34 µs", "0.9 ms", "12 ms", "2.3 s"]);
+    }
 }

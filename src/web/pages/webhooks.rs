@@ -23,7 +23,6 @@ use crate::services::once::{Once, once};
 use crate::services::webhooks::{self, WebhookFilter, WebhookStats};
 use crate::services::{deliveries, figures};
 use crate::store::Scope;
-use crate::store::figures::StateRow;
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -56,23 +55,15 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listin
     let list = move |conn: &mut _| {
         let page = webhooks::list(conn, scope, &wanted, &paging)?;
         let ids: Vec<_> = page.rows.iter().map(|webhook| webhook.id).collect();
-        let hours = figures::hours_of_webhooks(conn, &actor, &ids, now)?;
-        Ok((page, hours, webhooks::stats(conn, scope, &ids, now)?))
+        let figures = figures::of_webhooks(conn, &actor, &ids, now)?;
+        Ok((page, figures))
     };
-    let (found, hours, stats) = state.pages.read(scope, list).await?;
+    let (found, figures) = state.pages.read(scope, list).await?;
     let set = [("q", text.as_str())];
-    let of = |id: WebhookId| stats.iter().find(|stats| stats.webhook_id == id);
     page(&Index {
         pager: Pager::new(urls::WEBHOOKS, &set, &found),
         chips: filter::chips(urls::WEBHOOKS, &set, |_, value| ("Search".to_owned(), value.to_owned())),
-        rows: found
-            .rows
-            .into_iter()
-            .map(|hook| {
-                let id = hook.id;
-                show::row(hook, &hours, of(id), now)
-            })
-            .collect(),
+        rows: found.rows.into_iter().map(|webhook| show::row(webhook, &figures, now)).collect(),
         search: text,
         shell: who.shell,
     })
@@ -133,18 +124,18 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
 pub struct Found {
     webhook: Webhook,
     stats: Option<WebhookStats>,
-    tally: Vec<StateRow>,
+    tally: figures::Deliveries,
     deliveries: Vec<Delivery>,
 }
 
 pub fn found(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Found> {
-    let (scope, day) = (Scope::Tenant(actor.tenant), Stretch::named("24h"));
+    let (scope, day) = (Scope::Tenant(actor.tenant), Stretch::named("24h", now));
     let filter = DeliveryFilter { webhook: Some(id), ..DeliveryFilter::default() };
     let latest = Paging { size: PageSize::new(LATEST).unwrap_or_default(), ..Paging::default() };
     Ok(Found {
         webhook: webhooks::find(conn, actor, id)?,
         stats: webhooks::stats(conn, scope, &[id], now)?.pop(),
-        tally: figures::deliveries(conn, actor, Some(id), day.since(now), day.step_seconds())?,
+        tally: figures::deliveries(conn, actor, Some(id), day.since(), day.step_seconds())?,
         deliveries: deliveries::list(conn, scope, &filter, &latest)?.rows,
     })
 }

@@ -186,6 +186,10 @@ impl<'a> Rows<'a> {
             }
             (_, "/api/events") => json!({"type": "never.wanted", "data": {}, "tenant_id": tenant}),
             (_, "/api/events/batch") => json!({"events": [{"type": "never.wanted", "data": {}}], "tenant_id": tenant}),
+            (_, "/api/usage") => {
+                let key: i64 = self.key(&owner_of(tenant, Some(self.ada))).parse().unwrap();
+                json!({"records": [{"key_id": key}], "tenant_id": tenant})
+            }
             (_, "/api/tenants") => json!({"name": unique("tenant")}),
             (_, "/api/tenants/{}/members") => {
                 json!({"user_id": self.app.make_user(&unique("member"), false).0, "role": "viewer"})

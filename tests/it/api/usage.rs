@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
+use gatepost::domain::Role;
 use gatepost::schema::usage_logs;
 use serde_json::{Value, json};
 
 use super::{admin, mint, path, text};
 use crate::support::TestApp;
+use crate::support::people::Person;
 
 #[actix_web::test]
 async fn every_request_with_a_key_is_counted() {
@@ -128,4 +130,130 @@ async fn a_graceful_stop_loses_no_record() {
     app.stop().await;
     let count: i64 = usage_logs::table.count().get_result(&mut app.conn()).unwrap();
     assert_eq!(count, 10);
+}
+
+/// Sums of the answer's groups by name: total and valid.
+fn groups(answer: &Value) -> Vec<(String, i64, i64)> {
+    let groups = answer["groups"].as_array().unwrap().iter();
+    groups
+        .map(|one| (text(one, "label").into(), one["total"].as_i64().unwrap(), one["valid"].as_i64().unwrap()))
+        .collect()
+}
+
+#[actix_web::test]
+async fn what_an_application_served_can_be_reported() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"name": "Reporter", "owner": "cust_1", "scopes": ["usage:write"]})).await;
+    let hour_ago = (app.clock.now() - TimeDelta::hours(1)).to_rfc3339();
+    let records = json!([
+        {"key_id": key["id"], "endpoint": "/orders", "method": "get", "status": 200, "duration_ms": 12.5},
+        {"key": key["key"], "endpoint": "/orders", "status": 503, "duration_ms": 900, "at": hour_ago, "request_id": "r-1"},
+    ]);
+
+    let answer = token.post_json("/api/usage", json!({"records": records})).await.assert_status(202).json();
+    assert_eq!(answer, json!({"recorded": 2}));
+    let holder = app.key(text(&key, "secret"));
+    holder.post_json("/api/usage", json!({"records": [{"endpoint": "/stock"}]})).await.assert_status(202);
+
+    let usage = token.get("/api/usage?group_by=endpoint").await.assert_ok().json();
+    let named = |name: &str, total, valid| (name.to_owned(), total, valid);
+    // The report with the key was itself a call with a key.
+    assert_eq!(groups(&usage), [named("/orders", 2, 2), named("/api/usage", 1, 1), named("/stock", 1, 1)]);
+    let by = |by: &str| token.get(format!("/api/usage?group_by={by}"));
+    assert_eq!(groups(&by("key").await.json()), [named("Reporter", 4, 4)]);
+    assert_eq!(groups(&by("owner").await.json()), [named("cust_1", 4, 4)]);
+    assert_eq!(groups(&by("status_class").await.json()), [named("2xx", 3, 3), named("5xx", 1, 1)]);
+    assert_eq!(token.get(path(&key, "")).await.json()["last_used_at"].is_string(), true);
+    let found = token.get("/api/usage/records?request_id=r-1").await.assert_ok().json();
+    assert_eq!((found["data"].as_array().unwrap().len(), &found["data"][0]["duration_ms"]), (1, &json!(900.0)));
+}
+
+#[actix_web::test]
+async fn a_bad_report_is_refused_whole_and_names_what_is_wrong() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let beta = app.make_tenant("beta");
+    let bert = app.make_user("bert", false);
+    app.make_member(beta, bert, Role::Admin);
+    let theirs = Person::with_token(&app.base, &app.mint_token(bert, Some(beta), &["*"]));
+    let others = mint(&theirs, json!({})).await;
+    let report = |records: Value| token.post_json("/api/usage", json!({"records": records}));
+
+    report(json!([])).await.assert_invalid("records");
+    report(json!([{"key_id": key["id"]}, {"key_id": key["id"], "status": 99}]))
+        .await
+        .assert_invalid("records[1].status");
+    report(json!([{"key_id": key["id"]}, {"key_id": others["id"]}])).await.assert_invalid("records[1].key_id");
+    report(json!([{"key": others["key"]}])).await.assert_invalid("records[0].key");
+    report(json!([{}])).await.assert_invalid("records[0].key_id");
+    let old = (app.clock.now() - TimeDelta::days(9)).to_rfc3339();
+    report(json!([{"key_id": key["id"], "at": old}])).await.assert_invalid("records[0].at");
+    let many: Vec<_> = (0..10_001).map(|_| json!({"key_id": key["id"]})).collect();
+    report(json!(many)).await.assert_invalid("records");
+
+    assert_eq!(token.get("/api/usage").await.json()["total"], 0);
+    report(json!(many[..10_000])).await.assert_status(202);
+    assert_eq!(token.get("/api/usage").await.json()["total"], 10_000);
+}
+
+#[actix_web::test]
+async fn each_refusal_can_be_found_by_its_request_and_says_why() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"rate_limit": 1, "rate_window_seconds": 60})).await;
+    let holder = app.key(text(&key, "secret"));
+    holder.get("/protected/").await.assert_ok();
+    let refused = holder.get("/protected/").await.assert_problem(429, "rate_limited");
+    let verified =
+        token.post_json("/api/keys/verification", json!({"key": key["secret"], "scopes": ["a:b"]})).await.json();
+
+    let why = |request: &str| token.get(format!("/api/usage/records?request_id={request}"));
+    let limited = why(text(&refused, "request_id")).await.assert_ok().json();
+    assert_eq!(limited["data"][0]["reason"], "limit at 2/1 in 60 s");
+    let scoped = why(text(&verified, "request_id")).await.json();
+    assert_eq!(
+        (&scoped["data"][0]["outcome"], &scoped["data"][0]["reason"]),
+        (&json!("INSUFFICIENT_SCOPE"), &json!("missing scopes: a:b"))
+    );
+    let both = token.get("/api/usage/records?refused=true").await.json();
+    assert_eq!(both["data"].as_array().unwrap().len(), 2);
+    let one = token.get("/api/usage/records?refused=true&limit=1").await.json();
+    let next =
+        token.get(format!("/api/usage/records?refused=true&limit=1&cursor={}", text(&one, "next_cursor"))).await.json();
+    assert_eq!((&next["data"][0]["outcome"], &next["next_cursor"]), (&json!("RATE_LIMITED"), &Value::Null));
+}
+
+#[actix_web::test]
+async fn usage_comes_as_a_table_for_spreadsheets() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"name": "=1+1", "scopes": []})).await;
+    app.key(text(&key, "secret")).get("/protected/").await.assert_ok();
+    let by_key = token.get("/api/usage?group_by=key&format=csv").await;
+    assert_eq!(by_key.body, format!("key,label,total,valid,refused\r\n{},'=1+1,1,1,0\r\n", key["id"]));
+    let buckets = token.get("/api/usage?format=csv").await;
+    assert!(buckets.header("content-type").starts_with("text/csv"));
+    assert_eq!(buckets.body.lines().count(), 2);
+    token.get("/api/usage?format=xml").await.assert_invalid("format");
+}
+
+#[actix_web::test]
+async fn a_long_span_is_summed_from_hours_and_its_latency_from_the_histogram() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let at = |hours| (app.clock.now() - TimeDelta::hours(hours)).to_rfc3339();
+    let record = |hours, millis| json!({"key_id": key["id"], "duration_ms": millis, "at": at(hours)});
+    let records: Vec<_> = (0..100).map(|n| record(5 + n % 90, if n < 90 { 10.0 } else { 1000.0 })).collect();
+    token.post_json("/api/usage", json!({"records": records})).await.assert_status(202);
+
+    let since = (app.clock.now() - TimeDelta::days(6)).to_rfc3339().replace("+00:00", "Z");
+    let week = token.get(format!("/api/usage?bucket=day&since={since}")).await.assert_ok().json();
+
+    assert_eq!(week["total"], 100);
+    let millis = |name: &str| week["latency_ms"][name].as_f64().unwrap();
+    assert!((8.0..12.5).contains(&millis("p50")), "{}", millis("p50"));
+    assert!((800.0..1200.0).contains(&millis("p99")), "{}", millis("p99"));
 }

@@ -12,7 +12,7 @@ use gatepost::web::pages::{
     access_tokens, api_keys, confirmations, deliveries, events, overview, sessions, setup, usage, webhooks,
 };
 use gatepost::web::shell::{Shell, TenantChoice};
-use gatepost::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Series, Snippet, Spark, When, text};
+use gatepost::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Series, Snippet, Spark, Tone, When, text};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -40,6 +40,7 @@ pub fn all(kind: Kind) -> Vec<(String, String)> {
         ("events-new", new_event(kind)),
         ("events-show", show_event(kind)),
         ("usage", usage(kind)),
+        ("usage-records", usage_records(kind)),
         ("tokens", tokens(kind)),
         ("tokens-new", new_token(kind)),
         ("tokens-created", created_token(kind)),
@@ -674,17 +675,63 @@ fn show_event(kind: Kind) -> String {
 }
 
 fn usage(kind: Kind) -> String {
+    let choice =
+        |label, is_current| usage::view::Choice { label, href: "/usage?range=24h&group=key".into(), is_current };
     print(usage::view::Index {
         shell: shell(kind, "/usage"),
         ranges: ranges("/usage"),
+        from: "2026-11-21".into(),
+        to: "2026-11-22".into(),
         total: "48,210".into(),
-        valid: "47,398".into(),
         refused: "812".into(),
         success_rate: "98.3 %".into(),
+        latency: (kind != Kind::Empty).then(|| ["34 µs", "0.9 ms", "12 ms"].map(str::to_owned)),
         chart: chart(kind, "usage", "Verifications", "verification"),
-        keys: shares(kind, &["Billing worker", "Mobile app, production", "Warehouse sync"]),
-        endpoints: shares(kind, &["/api/data", "/v1/orders", "/v1/stock"]),
-        outcomes: shares(kind, &["Valid", "Rate limited", "Expired"]),
+        groupings: vec![choice("Key", true), choice("Owner", false), choice("Endpoint", false)],
+        group_noun: "Key",
+        groups: many(kind, 3, |index| usage::view::Group {
+            name: t(kind, ["Billing worker", "Mobile app, production", "Warehouse sync"][index]),
+            href: "/keys/7".into(),
+            total: "20,413".into(),
+            valid: "20,001".into(),
+            refused: "412".into(),
+            part: 100 - 30 * i64::try_from(index).unwrap(),
+        }),
+        is_cut: kind == Kind::Full,
+        csv: "/usage.csv?range=24h&group=key".into(),
+        refusals: records(kind),
+    })
+}
+
+fn records(kind: Kind) -> Vec<usage::view::Row> {
+    many(kind, 3, |index| usage::view::Row {
+        at: ago(3),
+        outcome: Badge::new(
+            [Tone::Bad, Tone::Warn, Tone::Good][index],
+            "stop",
+            ["Insufficient scope", "Rate limited", "Valid"][index],
+        ),
+        reason: t(kind, ["Missing scopes: orders:write.", "Limit at 101/100 in 60 s.", ""][index]),
+        key_id: (index != 1).then_some(7),
+        method: "GET".into(),
+        endpoint: t(kind, "/v1/orders"),
+        status: 403,
+        address: if index == 0 { "203.0.113.7".into() } else { String::new() },
+        duration: "34 µs".into(),
+        request_id: t(kind, "01935f3e-8d2c-7c1a-9b1e-3f1c2d4e5a6b"),
+        href: "/usage/records?request=01935f3e".into(),
+    })
+}
+
+fn usage_records(kind: Kind) -> String {
+    print(usage::view::Records {
+        shell: shell(kind, "/usage"),
+        rows: records(kind),
+        request: if kind == Kind::Empty { String::new() } else { t(kind, "") },
+        key: String::new(),
+        outcomes: vec![Choice::new("", "Any", ""), Choice::new("refused", "Refused", "")],
+        chips: chips(kind, "/usage/records"),
+        pager: pager(kind),
     })
 }
 

@@ -70,7 +70,7 @@ pub fn show(key: ApiKey, context: Context<'_>) -> Show {
         last_used: When::maybe(key.last_used_at, now),
         expires: When::maybe(key.expires_at, now),
         ranges: stretch.choices(&urls::key(key.id)),
-        chart: stretch.usage_chart("usage", report, now),
+        chart: stretch.usage_chart("usage", &report.buckets),
         endpoints: shares(report.by_endpoint.iter().take(8).map(|(name, total)| (name.clone(), String::new(), *total))),
         snippets: snippets::calls(base, snippets::PLACEHOLDER),
         disable: asks.disable,

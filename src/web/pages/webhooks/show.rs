@@ -8,9 +8,8 @@ use crate::domain::actor::Authority;
 use crate::domain::webhook::{PayloadFormat, SignatureStyle, WebhookState};
 use crate::domain::{FieldErrors, Permission, Role};
 use crate::model::{Delivery, Webhook};
-use crate::services::figures::Hours;
+use crate::services::figures::{Deliveries, WebhookFigures};
 use crate::services::webhooks::WebhookStats;
-use crate::store::figures::StateRow;
 use crate::web::pages::deliveries::show::{Names, row as delivery_row};
 use crate::web::pages::spans::Stretch;
 use crate::web::shell::Shell;
@@ -20,15 +19,15 @@ use crate::web::view::{Ask, Badge, Choice, Spark, When, text};
 /// Event types that fit into a row of the list.
 const SHOWN_TYPES: usize = 2;
 
-pub fn row(webhook: Webhook, hours: &Hours, stats: Option<&WebhookStats>, now: DateTime<Utc>) -> Row {
+pub fn row(webhook: Webhook, figures: &WebhookFigures, now: DateTime<Utc>) -> Row {
     let none = vec![0; 24];
+    let week = figures.week.get(&webhook.id).copied().unwrap_or_default();
     Row {
         state: Badge::state(webhook.state().as_str()),
         more_events: webhook.events.len().saturating_sub(SHOWN_TYPES),
         events: webhook.events.into_iter().take(SHOWN_TYPES).collect(),
-        spark: Spark::new(hours.get(&webhook.id.0).unwrap_or(&none), "delivery", "24 hours"),
-        failures: stats
-            .map_or_else(|| "–".to_owned(), |stats| text::share(stats.attempts - stats.successes, stats.attempts)),
+        spark: Spark::new(figures.hours.get(&webhook.id.0).unwrap_or(&none), "attempt", "24 hours"),
+        failures: text::share(week.made - week.succeeded, week.made),
         last_success: When::maybe(webhook.last_success_at, now),
         id: webhook.id.0,
         name: webhook.name,
@@ -40,7 +39,7 @@ pub fn row(webhook: Webhook, hours: &Hours, stats: Option<&WebhookStats>, now: D
 pub struct Context {
     pub shell: Shell,
     pub stats: Option<WebhookStats>,
-    pub tally: Vec<StateRow>,
+    pub tally: Deliveries,
     pub deliveries: Vec<Delivery>,
     pub now: DateTime<Utc>,
     /// In clear, on the one answer that was asked for it.
@@ -51,11 +50,7 @@ pub struct Context {
 
 pub fn show(webhook: Webhook, context: Context) -> Show {
     let Context { shell, stats, tally, deliveries, now, secret, test_type, errors } = context;
-    let day = Stretch::named("24h");
-    let sum = |states: &[&str]| {
-        let rows = tally.iter().filter(|row| states.contains(&row.state.as_str()));
-        text::grouped(rows.map(|row| row.total).sum())
-    };
+    let day = Stretch::named("24h", now);
     let names = Names::from([(webhook.id, webhook.name.clone())]);
     let asks = Asks::new(&webhook, &shell.csrf);
     Show {
@@ -71,11 +66,11 @@ pub fn show(webhook: Webhook, context: Context) -> Show {
         secrets_note: note(secret.is_some()).to_owned(),
         secret,
         may_reveal: may_reveal(&shell, &webhook),
-        delivered: sum(&["delivered"]),
-        failed: sum(&["failed"]),
+        delivered: text::grouped(tally.delivered()),
+        failed: text::grouped(tally.failed()),
         pending: stats.as_ref().map_or_else(|| "0".to_owned(), |stats| text::grouped(stats.waiting)),
         success_rate: stats.map_or_else(|| "–".to_owned(), |stats| text::share(stats.successes, stats.attempts)),
-        chart: day.deliveries_chart("deliveries", &tally, now),
+        chart: day.deliveries_chart("deliveries", &tally.finished),
         deliveries: deliveries.into_iter().map(|delivery| delivery_row(delivery, &names, now)).collect(),
         test_type,
         errors,

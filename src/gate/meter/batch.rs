@@ -1,0 +1,235 @@
+//! What is written in one transaction: records, what they add to the totals, and last uses.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::pg::PgConnection;
+
+use crate::domain::usage::{Outcome, UsageRecord, floor_to, latency_step};
+use crate::domain::{AccessTokenId, ApiKeyId, Result, TenantId};
+use crate::store;
+use crate::store::api_keys::Use;
+use crate::store::partitions::{self, USAGE};
+use crate::store::usage::write::{self, ALL_KEYS, LatencyKey, Total, TotalKey, Width};
+
+/// Endpoints of a tenant that have totals of their own, per day. The others share one: paths with ids in them would
+/// make the totals as many as the records.
+const MOST_ENDPOINTS: usize = 200;
+/// The name under which they do.
+const OTHER: &str = "(other)";
+
+/// The endpoints that were seen today.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    day: NaiveDate,
+    known: HashMap<TenantId, HashSet<String>>,
+}
+
+impl Endpoints {
+    /// Whether this one has totals of its own.
+    fn admit(&mut self, record: &UsageRecord) -> bool {
+        let day = record.at.date_naive();
+        if self.day < day {
+            (self.day, self.known) = (day, HashMap::new());
+        }
+        let known = self.known.entry(record.tenant).or_default();
+        known.contains(&record.endpoint) || (known.len() < MOST_ENDPOINTS && known.insert(record.endpoint.clone()))
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    record: UsageRecord,
+    has_totals: bool,
+}
+
+impl Kept {
+    fn endpoint(&self) -> &str {
+        if self.has_totals { &self.record.endpoint } else { OTHER }
+    }
+
+    /// The subjects that it adds to: its key, and all keys of the tenant together.
+    fn subjects(&self) -> impl Iterator<Item = ApiKeyId> {
+        self.record.api_key.into_iter().chain([ALL_KEYS])
+    }
+}
+
+#[derive(Default, Clone)]
+pub struct Batch {
+    records: Vec<Kept>,
+    tokens: HashMap<AccessTokenId, DateTime<Utc>>,
+}
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.tokens.is_empty()
+    }
+
+    /// In records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub fn push(&mut self, record: UsageRecord, endpoints: &mut Endpoints) {
+        let has_totals = endpoints.admit(&record);
+        self.records.push(Kept { record, has_totals });
+    }
+
+    pub fn truncate(&mut self, length: usize) {
+        self.records.truncate(length);
+    }
+
+    pub fn token_used(&mut self, id: AccessTokenId, at: DateTime<Utc>) {
+        let newest = self.tokens.entry(id).or_insert(at);
+        *newest = at.max(*newest);
+    }
+
+    /// In `Scope::Instance`.
+    pub fn write(&self, conn: &mut PgConnection) -> Result<()> {
+        if !self.records.is_empty() {
+            partitions::make(conn, &USAGE, &self.days())?;
+            write::insert_logs(conn, self.records.iter().map(|kept| &kept.record))?;
+            for width in [Width::Minute, Width::Hour] {
+                write::add_totals(conn, width, &self.totals(width))?;
+            }
+            write::add_latencies(conn, &self.latencies())?;
+            store::api_keys::update_last_used(conn, &self.uses())?;
+        }
+        if !self.tokens.is_empty() {
+            let mut tokens: Vec<_> = self.tokens.iter().map(|(id, at)| (*id, *at)).collect();
+            tokens.sort_unstable();
+            store::access_tokens::update_last_used(conn, &tokens)?;
+        }
+        Ok(())
+    }
+
+    fn days(&self) -> Vec<DateTime<Utc>> {
+        let days: HashSet<_> = self.records.iter().map(|kept| floor_to(kept.record.at, 86_400)).collect();
+        days.into_iter().collect()
+    }
+
+    fn totals(&self, width: Width) -> Vec<(TotalKey<'_>, Total)> {
+        let mut sums: HashMap<TotalKey<'_>, Total> = HashMap::new();
+        for kept in &self.records {
+            let record = &kept.record;
+            for api_key in kept.subjects() {
+                let key = TotalKey {
+                    tenant: record.tenant,
+                    api_key,
+                    at: floor_to(record.at, width.seconds()),
+                    endpoint: kept.endpoint(),
+                    outcome: record.outcome,
+                    status: record.status,
+                };
+                let sum = sums.entry(key).or_default();
+                sum.total += 1;
+                sum.cost += record.cost;
+            }
+        }
+        sorted(sums)
+    }
+
+    fn latencies(&self) -> Vec<(LatencyKey, i64)> {
+        let mut counts: HashMap<LatencyKey, i64> = HashMap::new();
+        for kept in &self.records {
+            let record = &kept.record;
+            for api_key in kept.subjects() {
+                let (hour, step) = (floor_to(record.at, 3600), latency_step(record.duration_us));
+                *counts.entry(LatencyKey { tenant: record.tenant, api_key, hour, step }).or_default() += 1;
+            }
+        }
+        sorted(counts)
+    }
+
+    fn uses(&self) -> Vec<Use> {
+        let mut newest: BTreeMap<ApiKeyId, &UsageRecord> = BTreeMap::new();
+        let valid = self.records.iter().map(|kept| &kept.record).filter(|record| record.outcome == Outcome::Valid);
+        for (id, record) in valid.filter_map(|record| Some((record.api_key?, record))) {
+            let known = newest.entry(id).or_insert(record);
+            if known.at < record.at {
+                *known = record;
+            }
+        }
+        let used =
+            |(id, record): (ApiKeyId, &UsageRecord)| Use { id, at: record.at, ip: record.ip.map(|ip| ip.to_string()) };
+        newest.into_iter().map(used).collect()
+    }
+}
+
+fn sorted<K: Ord + Hash, V>(map: HashMap<K, V>) -> Vec<(K, V)> {
+    let mut rows: Vec<_> = map.into_iter().collect();
+    rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(second: i64, outcome: Outcome, status: i16) -> UsageRecord {
+        UsageRecord {
+            tenant: TenantId(1),
+            api_key: Some(ApiKeyId(7)),
+            request_id: "r".into(),
+            endpoint: "/api/data".into(),
+            method: "GET".into(),
+            status,
+            outcome,
+            reason: None,
+            duration_us: 10,
+            cost: i64::from(outcome == Outcome::Valid),
+            ip: None,
+            at: DateTime::from_timestamp(1_764_000_000 + second, 0).unwrap(),
+        }
+    }
+
+    fn batch(records: impl IntoIterator<Item = UsageRecord>) -> Batch {
+        let (mut batch, mut endpoints) = (Batch::default(), Endpoints::default());
+        records.into_iter().for_each(|record| batch.push(record, &mut endpoints));
+        batch
+    }
+
+    #[test]
+    fn records_of_a_minute_are_summed_for_the_key_and_for_the_tenant() {
+        let batch = batch([
+            record(0, Outcome::Valid, 200),
+            record(59, Outcome::Valid, 200),
+            record(30, Outcome::RateLimited, 429),
+            record(60, Outcome::RateLimited, 429),
+            UsageRecord { api_key: None, ..record(0, Outcome::NotFound, 401) },
+        ]);
+        let sums = |width, id| -> Vec<_> {
+            let rows = batch.totals(width).into_iter().filter(|(key, _)| key.api_key == ApiKeyId(id));
+            rows.map(|(key, sum)| (key.at.timestamp() % 3600, key.outcome, sum.total, sum.cost)).collect()
+        };
+        let limited = Outcome::RateLimited;
+        assert_eq!(sums(Width::Minute, 7), [(0, Outcome::Valid, 2, 2), (0, limited, 1, 0), (60, limited, 1, 0)]);
+        assert_eq!(sums(Width::Hour, 7), [(0, Outcome::Valid, 2, 2), (0, limited, 2, 0)]);
+        let of_tenant = [(0, Outcome::Valid, 2, 2), (0, Outcome::NotFound, 1, 0), (0, limited, 2, 0)];
+        assert_eq!(sums(Width::Hour, 0), of_tenant);
+        let latencies: Vec<_> = batch.latencies().iter().map(|(key, n)| (key.api_key.0, key.step, *n)).collect();
+        assert_eq!(latencies, [(0, 6, 5), (7, 6, 4)]);
+    }
+
+    #[test]
+    fn only_good_ones_count_as_use() {
+        let batch =
+            batch([record(0, Outcome::Valid, 200), record(9, Outcome::Valid, 200), record(60, Outcome::Revoked, 401)]);
+        let uses = batch.uses();
+        assert_eq!((uses.len(), uses[0].at.timestamp()), (1, 1_764_000_009));
+    }
+
+    #[test]
+    fn past_the_first_two_hundred_endpoints_share_their_totals() {
+        let paths = |count: i64| {
+            (0..count).map(|n| UsageRecord { endpoint: format!("/{n}"), ..record(n, Outcome::Valid, 200) })
+        };
+        let batch = batch(paths(250).chain(paths(1)));
+        let hours = batch.totals(Width::Hour);
+        let of_key: Vec<_> = hours.iter().filter(|(key, _)| key.api_key == ApiKeyId(7)).collect();
+        assert_eq!(of_key.len(), 201);
+        let total = |name: &str| of_key.iter().find(|(key, _)| key.endpoint == name).map(|(_, sum)| sum.total);
+        assert_eq!((total(OTHER), total("/0"), total("/249")), (Some(50), Some(2), None));
+    }
+}

@@ -1,0 +1,156 @@
+//! `/api/usage/records` and `POST /api/usage`: single records, and those that applications report.
+
+use std::net::IpAddr;
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::list::{List, paging};
+use crate::domain::usage::report::{self, RecordDraft};
+use crate::domain::usage::{Outcome, RecordPlace};
+use crate::domain::{ApiKeyId, Permission, TenantId};
+use crate::model::UsageLog;
+use crate::services::usage::{self, LogFilter};
+use crate::store::Scope;
+use crate::web::bearer::{Bearer, TenantAsk};
+use crate::web::gated::{TokenOrKey, UsageWrite};
+use crate::web::json::{Json, Query};
+use crate::web::problem::Answer;
+use crate::web::state::State;
+
+/// Bytes: 10,000 records with room for long paths.
+const REPORT_LIMIT: usize = 4 * 1024 * 1024;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    offset: Option<i64>,
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    key_id: Option<ApiKeyId>,
+    outcome: Option<Outcome>,
+    /// All but valid ones.
+    #[serde(default)]
+    refused: bool,
+    request_id: Option<String>,
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Serialize)]
+struct RecordBody {
+    request_id: String,
+    key_id: Option<ApiKeyId>,
+    outcome: Outcome,
+    /// Why it was refused.
+    reason: Option<String>,
+    endpoint: String,
+    method: String,
+    status: i16,
+    duration_ms: f64,
+    ip: Option<String>,
+    at: DateTime<Utc>,
+}
+
+impl From<UsageLog> for RecordBody {
+    fn from(row: UsageLog) -> Self {
+        let micros = u32::try_from(row.duration_us).unwrap_or(u32::MAX);
+        Self {
+            request_id: row.request_id,
+            key_id: row.api_key_id,
+            outcome: row.outcome,
+            reason: row.reason,
+            endpoint: row.endpoint,
+            method: row.method,
+            status: row.status,
+            duration_ms: f64::from(micros) / 1000.0,
+            ip: row.ip,
+            at: row.created_at,
+        }
+    }
+}
+
+/// Newest first, with the reason of each refusal.
+pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
+    let scope = bearer.reach(&TenantAsk::new(query.tenant_id, query.tenant), Permission::ReadUsage).await?;
+    let paging = paging::<RecordPlace>(query.limit, query.cursor.as_deref(), query.offset)?;
+    let filter = LogFilter {
+        key: query.key_id,
+        outcome: query.outcome,
+        is_refused: query.refused,
+        request: query.request_id.map(|request| request.replace('\0', "")),
+        since: query.since,
+        until: query.until,
+    };
+    state.gate.flush().await;
+    let page = state.api.read(scope, move |conn| usage::records(conn, scope, &filter, &paging)).await?;
+    Ok(HttpResponse::Ok().json(List::new(page.map(RecordBody::from))))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportBody {
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    #[serde(default)]
+    records: Vec<ReportedBody>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReportedBody {
+    key_id: Option<ApiKeyId>,
+    key: Option<String>,
+    endpoint: Option<String>,
+    method: Option<String>,
+    status: Option<i64>,
+    outcome: Option<String>,
+    duration_ms: Option<f64>,
+    ip: Option<IpAddr>,
+    request_id: Option<String>,
+    at: Option<DateTime<Utc>>,
+}
+
+impl From<ReportedBody> for RecordDraft {
+    fn from(body: ReportedBody) -> Self {
+        Self {
+            key_id: body.key_id,
+            key: body.key,
+            endpoint: body.endpoint,
+            method: body.method,
+            status: body.status,
+            outcome: body.outcome,
+            duration_ms: body.duration_ms,
+            ip: body.ip,
+            request_id: body.request_id,
+            at: body.at,
+        }
+    }
+}
+
+/// Takes all records of a report, or none: once this is answered, they are in the database.
+pub async fn create(
+    state: Data<State>,
+    who: TokenOrKey<UsageWrite>,
+    Json(body): Json<ReportBody, REPORT_LIMIT>,
+) -> Answer {
+    let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant)).await?;
+    actor.must(Permission::WriteUsage)?;
+    let own = match &who {
+        TokenOrKey::Token(_) => None,
+        TokenOrKey::Key(keyed) => Some(keyed.key()?.key.id),
+    };
+    let request_id = actor.request_id.clone().unwrap_or_default();
+    let drafts = body.records.into_iter().map(RecordDraft::from).collect();
+    let reported = report::parse(actor.tenant, own, &request_id, drafts, state.clock.now())?;
+    let scope = Scope::Tenant(actor.tenant);
+    let records = state.api.read(scope, move |conn| usage::named(conn, actor.tenant, reported)).await?;
+    let count = records.len();
+    state.gate.report(records).await?;
+    Ok(HttpResponse::Accepted().json(json!({ "recorded": count })))
+}

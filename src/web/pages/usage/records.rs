@@ -1,0 +1,99 @@
+//! The log of verifications: why a call was refused.
+
+use actix_web::web::Data;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::super::page;
+use super::super::paging::Place;
+use super::view::{Records, Row};
+use super::{millis, words};
+use crate::domain::Permission;
+use crate::domain::usage::{Outcome, RecordPlace};
+use crate::model::UsageLog;
+use crate::services::usage::{self, LogFilter};
+use crate::store::Scope;
+use crate::web::auth::SignedIn;
+use crate::web::json::Query;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Badge, Choice, Pager, Tone, When, filter, text};
+
+const ROWS: i64 = 50;
+/// The choice of everything that is not valid.
+const REFUSED: &str = "refused";
+
+/// What the list's URL may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    request: String,
+    key: String,
+    outcome: String,
+    #[serde(flatten)]
+    place: Place,
+}
+
+impl Listing {
+    fn filter(&self) -> LogFilter {
+        LogFilter {
+            key: self.key.trim().parse().ok(),
+            outcome: self.outcome.parse().ok(),
+            is_refused: self.outcome == REFUSED,
+            request: Some(self.request.trim().replace('\0', "")).filter(|request| !request.is_empty()),
+            ..LogFilter::default()
+        }
+    }
+
+    fn parameters(&self) -> [(&'static str, &str); 3] {
+        [("request", self.request.trim()), ("key", self.key.trim()), ("outcome", &self.outcome)]
+    }
+}
+
+pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+    who.actor.must(Permission::ReadUsage)?;
+    let (filter, paging, now) = (asked.filter(), asked.place.paging::<RecordPlace>(ROWS), state.clock.now());
+    let scope = Scope::Tenant(who.shell.tenant.id);
+    // Somebody who looks for a call has just made it.
+    state.gate.flush().await;
+    let found = state.pages.read(scope, move |conn| usage::records(conn, scope, &filter, &paging)).await?;
+    let set = asked.parameters();
+    page(&Records {
+        pager: Pager::new(urls::USAGE_RECORDS, &set, &found),
+        chips: filter::chips(urls::USAGE_RECORDS, &set, |name, value| (text::label(name), value.to_owned())),
+        outcomes: outcomes(&asked.outcome),
+        rows: found.rows.into_iter().map(|record| row(record, now)).collect(),
+        request: asked.request,
+        key: asked.key,
+        shell: who.shell,
+    })
+}
+
+fn outcomes(chosen: &str) -> Vec<Choice> {
+    let any = [Choice::new("", "Any", chosen), Choice::new(REFUSED, "Refused", chosen)];
+    let each = Outcome::ALL.iter().map(|outcome| Choice::new(outcome.as_str(), words(outcome.as_str()), chosen));
+    any.into_iter().chain(each).collect()
+}
+
+pub fn row(record: UsageLog, now: DateTime<Utc>) -> Row {
+    let (tone, icon) = match record.outcome {
+        Outcome::Valid => (Tone::Good, "check"),
+        Outcome::RateLimited | Outcome::QuotaExceeded => (Tone::Warn, "clock"),
+        _ => (Tone::Bad, "stop"),
+    };
+    let micros = u32::try_from(record.duration_us).unwrap_or(u32::MAX);
+    Row {
+        at: When::new(record.created_at, now),
+        outcome: Badge::new(tone, icon, &words(record.outcome.as_str())),
+        reason: record.reason.as_deref().map(text::sentence).unwrap_or_default(),
+        key_id: record.api_key_id.map(|key| key.0),
+        method: record.method,
+        endpoint: record.endpoint,
+        status: record.status,
+        address: record.ip.unwrap_or_default(),
+        duration: millis(f64::from(micros) / 1000.0),
+        href: filter::href(urls::USAGE_RECORDS, &[("request", &record.request_id)]),
+        request_id: record.request_id,
+    }
+}
