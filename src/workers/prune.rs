@@ -7,10 +7,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
 use super::{Context, Stop, pause};
-use crate::domain::Result;
+use crate::config::Retention;
+use crate::domain::{Clock, Result};
 use crate::services::idempotency;
 use crate::store::partitions::{self, Parted};
-use crate::store::{self, Scope};
+use crate::store::{self, Db, Scope};
 
 const FIRST_AFTER: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(600);
@@ -23,21 +24,73 @@ const DAYS_AHEAD: i64 = 7;
 type Delete = fn(&mut PgConnection, DateTime<Utc>, i64) -> Result<usize>;
 
 pub async fn run(context: Context, mut stop: Stop) {
+    let keeper = Keeper { db: context.db, clock: context.clock, retention: context.retention };
     let mut wait = FIRST_AFTER;
     while pause(&mut stop, wait).await {
-        part(&context).await;
-        for (what, delete, kept) in rules(&context) {
-            if let Err(error) = all(&context, delete, kept, &mut stop).await {
-                tracing::warn!(what, cause = ?std::error::Error::source(&error), "old rows can't be deleted just now");
-            }
-        }
+        keeper.round(&mut stop).await;
         wait = EVERY;
     }
 }
 
+/// Who looks after what is kept.
+pub struct Keeper {
+    pub db: Db,
+    pub clock: Clock,
+    pub retention: Retention,
+}
+
+impl Keeper {
+    /// Makes what will be needed, and ends what is old.
+    pub async fn round(&self, stop: &mut Stop) {
+        self.make_ahead().await;
+        self.drop_old().await;
+        for (what, delete, kept) in rules(self.retention) {
+            if let Err(error) = self.delete_all(delete, kept, stop).await {
+                tracing::warn!(what, cause = ?std::error::Error::source(&error), "old rows can't be deleted just now");
+            }
+        }
+    }
+
+    /// Without this they are made when the first row of a day is written.
+    async fn make_ahead(&self) {
+        let now = self.clock.now();
+        let ahead: Vec<_> = (0..=DAYS_AHEAD).map(|day| now + TimeDelta::days(day)).collect();
+        let make = move |conn: &mut _| partitions::make(conn, &partitions::USAGE, &ahead);
+        if let Err(error) = self.db.tx(Scope::Instance, make).await {
+            tracing::warn!(cause = ?std::error::Error::source(&error), "partitions can't be made ahead just now");
+        }
+    }
+
+    async fn drop_old(&self) {
+        let now = self.clock.now();
+        for (parted, kept) in kept(self.retention) {
+            let drop = move |conn: &mut _| partitions::drop_before(conn, parted, now - kept);
+            match self.db.tx(Scope::Instance, drop).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(table = parted.table, count, "old partitions are dropped"),
+                Err(error) => {
+                    let cause = std::error::Error::source(&error);
+                    tracing::warn!(table = parted.table, ?cause, "old partitions can't be dropped just now");
+                }
+            }
+        }
+    }
+
+    /// Batch after batch, until nothing old is left.
+    async fn delete_all(&self, delete: Delete, kept: TimeDelta, stop: &mut Stop) -> Result<()> {
+        loop {
+            let before = self.clock.now() - kept;
+            let deleted = self.db.tx(Scope::Instance, move |conn| delete(conn, before, BATCH)).await?;
+            let is_last = i64::try_from(deleted).is_ok_and(|deleted| deleted < BATCH);
+            if is_last || !pause(stop, BETWEEN_BATCHES).await {
+                return Ok(());
+            }
+        }
+    }
+}
+
 /// What is deleted, and how long it is kept. Deliveries go before the events that they belong to.
-fn rules(context: &Context) -> [(&'static str, Delete, TimeDelta); 7] {
-    let retention = context.retention;
+fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 7] {
     [
         ("sessions", store::sessions::delete_ended, TimeDelta::zero()),
         ("idempotency keys", store::idempotency_keys::delete_old, idempotency::KEPT),
@@ -53,45 +106,11 @@ fn days(days: u32) -> TimeDelta {
     TimeDelta::days(i64::from(days))
 }
 
-/// Without this they are made when the first row of a day is written.
-async fn part(context: &Context) {
-    let now = context.clock.now();
-    let ahead: Vec<_> = (0..=DAYS_AHEAD).map(|day| now + TimeDelta::days(day)).collect();
-    let make = move |conn: &mut _| partitions::make(conn, &partitions::USAGE, &ahead);
-    if let Err(error) = context.db.tx(Scope::Instance, make).await {
-        tracing::warn!(cause = ?std::error::Error::source(&error), "partitions can't be made ahead just now");
-    }
-    for (parted, kept) in kept(context) {
-        let drop = move |conn: &mut _| partitions::drop_before(conn, parted, now - kept);
-        match context.db.tx(Scope::Instance, drop).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(table = parted.table, count, "old partitions are dropped"),
-            Err(error) => {
-                let cause = std::error::Error::source(&error);
-                tracing::warn!(table = parted.table, ?cause, "old partitions can't be dropped just now");
-            }
-        }
-    }
-}
-
-fn kept(context: &Context) -> [(Parted, TimeDelta); 4] {
-    let retention = context.retention;
+fn kept(retention: Retention) -> [(Parted, TimeDelta); 4] {
     [
         (partitions::USAGE_LOGS, days(retention.usage_days)),
         (partitions::USAGE_MINUTES, days(retention.usage_days)),
         (partitions::USAGE_HOURS, days(retention.buckets_days)),
         (partitions::USAGE_LATENCIES, days(retention.buckets_days)),
     ]
-}
-
-/// Batch after batch, until nothing old is left.
-async fn all(context: &Context, delete: Delete, kept: TimeDelta, stop: &mut Stop) -> Result<()> {
-    loop {
-        let before = context.clock.now() - kept;
-        let deleted = context.db.tx(Scope::Instance, move |conn| delete(conn, before, BATCH)).await?;
-        let is_last = i64::try_from(deleted).is_ok_and(|deleted| deleted < BATCH);
-        if is_last || !pause(stop, BETWEEN_BATCHES).await {
-            return Ok(());
-        }
-    }
 }

@@ -2,5 +2,6 @@
 
 mod claims;
 mod delivering;
+mod keeping;
 mod retries;
 mod signatures;
