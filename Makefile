@@ -27,9 +27,9 @@ check: ## Everything that must be green: format, lints, documentation, dependenc
 	@scripts/need check
 	@scripts/check
 
-bench: ## Measure verification and delivery against a bare route and the receiver alone
+bench: ## Measure against a bare route and the receiver alone; SECTIONS="usage memory" picks some
 	@scripts/need bench
-	@scripts/with-postgres durable cargo bench --locked --bench load
+	@scripts/with-postgres durable cargo bench --locked --bench load -- $(SECTIONS)
 
 audit: ## Look the dependencies up in the RustSec advisories (needs network)
 	@scripts/need check

@@ -1,6 +1,6 @@
-DROP INDEX api_keys_expiring;
+DROP INDEX api_keys_alive;
 DROP VIEW tenant_key_words;
-DROP INDEX api_keys_by_word;
+ALTER TABLE api_keys DROP COLUMN words;
 DROP FUNCTION key_words;
 
 DROP TRIGGER count_attempts ON attempts;

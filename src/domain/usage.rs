@@ -100,9 +100,9 @@ pub fn floor_to(at: DateTime<Utc>, seconds: i64) -> DateTime<Utc> {
 crate::text_enum! {
     /// What usage is broken down by.
     pub enum GroupBy {
+        Endpoint = "endpoint",
         Key = "key",
         Owner = "owner",
-        Endpoint = "endpoint",
         Outcome = "outcome",
         Status = "status",
         StatusClass = "status_class",

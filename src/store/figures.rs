@@ -86,7 +86,7 @@ pub struct Named {
 pub fn expiring_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>, limit: i64) -> Result<Vec<Named>> {
     let rows = diesel::sql_query(
         "SELECT id, name, expires_at AS at FROM api_keys
-         WHERE tenant_id = $1 AND expires_at IS NOT NULL AND deleted_at IS NULL AND revoked_at IS NULL AND is_active
+         WHERE tenant_id = $1 AND deleted_at IS NULL AND revoked_at IS NULL AND is_active
            AND expires_at > $2 AND expires_at < $2 + INTERVAL '7 days'
          ORDER BY expires_at LIMIT $3",
     )
@@ -96,13 +96,14 @@ pub fn expiring_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Ut
     Ok(rows.load(conn)?)
 }
 
-/// Active keys that nobody has used for 30 days, the oldest first.
+/// Active keys that nobody has used for 30 days, the first made first: in that order an index finds them.
 pub fn idle_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>, limit: i64) -> Result<Vec<Named>> {
     let rows = diesel::sql_query(
         "SELECT id, name, coalesce(last_used_at, created_at) AS at FROM api_keys
          WHERE tenant_id = $1 AND deleted_at IS NULL AND revoked_at IS NULL AND is_active
-           AND (expires_at IS NULL OR expires_at > $2) AND coalesce(last_used_at, created_at) < $2 - INTERVAL '30 days'
-         ORDER BY 3 LIMIT $3",
+           AND (expires_at IS NULL OR expires_at > $2) AND created_at < $2 - INTERVAL '30 days'
+           AND (last_used_at IS NULL OR last_used_at < $2 - INTERVAL '30 days')
+         ORDER BY id LIMIT $3",
     )
     .bind::<BigInt, _>(tenant)
     .bind::<Timestamptz, _>(now)

@@ -55,8 +55,8 @@ impl Of {
 type Query = BoxedSqlQuery<'static, Pg, diesel::query_builder::SqlQuery>;
 
 /// `SELECT` … `FROM totals` … over the totals of a span, which take the first six parameters.
-fn totals(select: &str, rest: &str, of: Of, span: &Span, is_each_key: bool) -> Query {
-    let parts = span.parts(span.bucket == Bucket::Minute);
+fn totals(select: &str, rest: &str, of: Of, span: &Span, (is_each_key, is_fine): (bool, bool)) -> Query {
+    let parts = span.parts(is_fine);
     let keys = if is_each_key { "api_key_id <> 0" } else { "api_key_id = $2" };
     let part = |width: Width, range: &str| {
         let (table, at) = (width.table(), width.column());
@@ -96,7 +96,7 @@ pub struct BucketRow {
 pub fn buckets(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Vec<BucketRow>> {
     let select = "SELECT date_bin(make_interval(secs => $7), at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS at, outcome,
                          sum(total)::bigint AS total";
-    let query = totals(select, "GROUP BY 1, 2 ORDER BY 1, 2", of, span, false);
+    let query = totals(select, "GROUP BY 1, 2 ORDER BY 1, 2", of, span, (false, span.bucket == Bucket::Minute));
     Ok(query.bind::<BigInt, _>(span.bucket.seconds()).load(conn)?)
 }
 
@@ -122,7 +122,7 @@ pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: 
             "SELECT {expression} AS \"group\", {expression} AS label, sum(total)::bigint AS total,
                     (coalesce(sum(total) FILTER (WHERE outcome = 'VALID'), 0))::bigint AS valid"
         );
-        totals(&select, "GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT $7", of, span, false)
+        totals(&select, "GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT $7", of, span, (false, false))
     };
     let query = match by {
         GroupBy::Endpoint => plain("endpoint"),
@@ -142,7 +142,7 @@ fn by_key(group: &str, label: &str, of: Of, span: &Span) -> Query {
          FROM (SELECT api_key_id, sum(total) AS total, coalesce(sum(total) FILTER (WHERE outcome = 'VALID'), 0) AS valid"
     );
     let rest = "GROUP BY 1) AS s JOIN api_keys k ON k.id = s.api_key_id GROUP BY 1, 2 ORDER BY 3 DESC, 1 LIMIT $7";
-    totals(&select, rest, of, span, of.key.is_none())
+    totals(&select, rest, of, span, (of.key.is_none(), false))
 }
 
 /// Milliseconds.

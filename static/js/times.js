@@ -21,5 +21,18 @@ function refresh() {
   }
 }
 
+// Charts say the moments of their bars in UTC; the reader gets them in their own zone.
+const bar = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const hour = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+for (const place of document.querySelectorAll("[data-moment]")) {
+  const at = Date.parse(place.dataset.moment);
+  if (Number.isNaN(at)) continue;
+  const format = { hour, day }[place.dataset.as] ?? bar;
+  place.textContent = place.textContent.replace(place.dataset.utc, format.format(at));
+}
+for (const head of document.querySelectorAll("[data-zone]")) head.textContent = "From";
+
 refresh();
 setInterval(refresh, 15_000);

@@ -13,7 +13,7 @@ struct Count {
 }
 
 /// Every table of a tenant, asked without a filter.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 18] = [
     "access_tokens",
     "api_keys",
     "attempts",
@@ -25,6 +25,7 @@ const TABLES: [&str; 17] = [
     "idempotency_keys",
     "memberships",
     "signing_secrets",
+    "tenant_key_words",
     "tenants",
     "usage_hours",
     "usage_latencies",

@@ -20,9 +20,9 @@ fn columns(conn: &mut PgConnection) -> BTreeMap<String, String> {
     let sql = "SELECT table_name || '.' || column_name AS place,
                       udt_name || CASE is_nullable WHEN 'YES' THEN '?' ELSE '' END AS kind
                FROM information_schema.columns
-               -- Neither views nor partitions: nothing of ours names them.
+               -- No views, partitions and generated columns: nothing of Diesel's names them.
                JOIN pg_class ON relname = table_name AND relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-               WHERE NOT relispartition AND table_schema = 'public' AND table_name NOT LIKE '\\_\\_%'";
+               WHERE NOT relispartition AND is_generated = 'NEVER' AND table_schema = 'public' AND table_name NOT LIKE '\\_\\_%'";
     let rows: Vec<Column> = diesel::sql_query(sql).load(conn).unwrap();
     rows.into_iter().map(|row| (row.place, row.kind)).collect()
 }

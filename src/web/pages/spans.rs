@@ -31,14 +31,14 @@ struct Known {
 
 const ALL: [Known; 4] = [
     Known { name: "1h", label: "1 h", bars: 60, step: 60 },
-    Known { name: "24h", label: "24 h", bars: 48, step: 1_800 },
+    Known { name: "24h", label: "24 h", bars: 24, step: 3_600 },
     Known { name: "7d", label: "7 d", bars: 56, step: 10_800 },
     Known { name: "30d", label: "30 d", bars: 30, step: DAY },
 ];
 const DAY: i64 = 86_400;
 const MOST_BARS: i64 = 60;
 /// Widths of bars for chosen days.
-const STEPS: [i64; 5] = [1_800, 7_200, 21_600, DAY, 7 * DAY];
+const STEPS: [i64; 5] = [3_600, 7_200, 21_600, DAY, 7 * DAY];
 /// The longest time that can be chosen, in days: as long as totals are kept unless said otherwise.
 const MOST_DAYS: i64 = 400;
 
@@ -242,11 +242,11 @@ mod tests {
             (first, last, stretch.step_seconds, stretch.marks().len())
         };
         let day = |first: &str, last: &str, step, bars| (first.to_owned(), last.to_owned(), step, bars);
-        assert_eq!(asked("2026-11-20", "2026-11-20"), day("2026-11-20", "2026-11-20", 1_800, 48));
+        assert_eq!(asked("2026-11-20", "2026-11-20"), day("2026-11-20", "2026-11-20", 3_600, 24));
         assert_eq!(asked("2026-11-01", "2026-11-10"), day("2026-11-01", "2026-11-10", 21_600, 40));
         assert_eq!(asked("2026-11-10", "2026-11-01"), day("2026-11-01", "2026-11-10", 21_600, 40));
-        assert_eq!(asked("2026-11-22", "2027-01-01"), day("2026-11-22", "2026-11-22", 1_800, 26));
+        assert_eq!(asked("2026-11-22", "2027-01-01"), day("2026-11-22", "2026-11-22", 3_600, 13));
         assert_eq!(asked("1999-01-01", "2026-11-21"), day("2025-10-17", "2026-11-21", 7 * DAY, 58));
-        assert_eq!(asked("2026-11-21", "soon"), day("2026-11-21", "2026-11-22", 7_200, 19));
+        assert_eq!(asked("2026-11-21", "soon"), day("2026-11-21", "2026-11-22", 3_600, 37));
     }
 }

@@ -40,7 +40,7 @@ pub struct Asked {
 
 impl Asked {
     fn group(&self) -> GroupBy {
-        self.group.parse().unwrap_or(GroupBy::Key)
+        self.group.parse().unwrap_or(GroupBy::Endpoint)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A stacked bar chart drawn on the server: at most 60 bars, titles as tooltips, the same numbers as a table.
 
 use askama::Template;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::text::{counted, grouped};
 
@@ -34,6 +34,8 @@ pub struct Bar {
     pub x: usize,
     pub title: String,
     pub label: String,
+    /// RFC 3339, for scripts that put it into the reader's zone.
+    pub iso: String,
     pub segments: Vec<Segment>,
     /// The numbers of the table, in the order of the series.
     pub cells: Vec<String>,
@@ -53,6 +55,11 @@ pub struct Chart {
     pub top: String,
     pub first: String,
     pub last: String,
+    /// RFC 3339, for scripts that put them into the reader's zone.
+    pub first_iso: String,
+    pub last_iso: String,
+    /// `hour` or `day`: what the ends of the axis say.
+    pub axis: &'static str,
     pub is_empty: bool,
 }
 
@@ -67,7 +74,10 @@ impl Chart {
         let sums: Vec<i64> = (0..at.len()).map(|index| column(&series, index).sum()).collect();
         let top = ceiling(sums.iter().copied().max().unwrap_or(0));
         let days = at.first().zip(at.last()).map_or(0, |(first, last)| (*last - *first).num_days());
-        let format = if days < 2 { "%H:%M" } else { "%-d %b" };
+        let (axis, format) = if days < 2 { ("hour", "%H:%M") } else { ("day", "%-d %b") };
+        let end =
+            |at: Option<&DateTime<Utc>>| at.map(|at| (at.format(format).to_string(), iso(*at))).unwrap_or_default();
+        let ((first, first_iso), (last, last_iso)) = (end(at.first()), end(at.last()));
         let bars = at.iter().enumerate().map(|(index, at)| bar(&series, index, *at, top)).collect();
         let total: i64 = sums.iter().sum();
         Self {
@@ -76,8 +86,11 @@ impl Chart {
             summary: counted(total, noun),
             width: (at.len() * STEP).max(STEP),
             top: grouped(top),
-            first: at.first().map(|at| at.format(format).to_string()).unwrap_or_default(),
-            last: at.last().map(|at| at.format(format).to_string()).unwrap_or_default(),
+            first,
+            last,
+            first_iso,
+            last_iso,
+            axis,
             is_empty: total == 0,
             bars,
             series,
@@ -104,9 +117,14 @@ fn bar(series: &[Series], index: usize, at: DateTime<Utc>, top: i64) -> Bar {
         x: index * STEP,
         title: format!("{label}: {}", shown.join(", ")),
         segments,
+        iso: iso(at),
         cells: parts.iter().map(|(_, value)| grouped(*value)).collect(),
         label,
     }
+}
+
+fn iso(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// The next round number: 1, 2, 5, 10, 20, 50 …

@@ -85,7 +85,7 @@ pub fn row(record: UsageLog, now: DateTime<Utc>) -> Row {
     let micros = u32::try_from(record.duration_us).unwrap_or(u32::MAX);
     Row {
         at: When::new(record.created_at, now),
-        outcome: Badge::new(tone, icon, &words(record.outcome.as_str())),
+        outcome: Badge::new(tone, icon, words(record.outcome.as_str())),
         reason: record.reason.as_deref().map(text::sentence).unwrap_or_default(),
         key_id: record.api_key_id.map(|key| key.0),
         method: record.method,

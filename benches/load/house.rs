@@ -1,0 +1,112 @@
+//! What runs in the children: a bare actix server, and Gatepost with a tenant, keys and a token.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix_web::{App as Actix, HttpResponse, HttpServer, web};
+use diesel::prelude::*;
+use gatepost::app::{App, Running};
+use gatepost::config::{Environment, Settings, Sources};
+use gatepost::domain::access_token::{NewToken, TokenDraft};
+use gatepost::domain::actor::Authority;
+use gatepost::domain::api_key::{KeyDraft, KeyPrefix, KeySecret, NewKey};
+use gatepost::domain::scope::ScopeSet;
+use gatepost::domain::{Actor, Clock, Role, Via};
+use gatepost::services::accounts::{self, NewUser};
+use gatepost::services::tenants::{self, NewTenant};
+use gatepost::services::{Operator, access_tokens, api_keys};
+use gatepost::store::Scope;
+use serde_json::{Value, json};
+
+static RECEIVED: AtomicU64 = AtomicU64::new(0);
+
+/// A bare route, and a receiver of webhooks that counts, with as many workers as Gatepost has by default.
+pub fn bare() -> Value {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let app = || {
+        let bare = web::resource("/bare").route(web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "ok"})) }));
+        let hook = web::resource("/hook").route(web::post().to(|_: web::Bytes| async {
+            RECEIVED.fetch_add(1, Ordering::Relaxed);
+            HttpResponse::Ok().finish()
+        }));
+        let count = web::resource("/count")
+            .route(web::get().to(|| async { HttpResponse::Ok().body(RECEIVED.load(Ordering::Relaxed).to_string()) }));
+        Actix::new().service(bare).service(hook).service(count)
+    };
+    tokio::spawn(HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run());
+    json!({"addr": addr.to_string()})
+}
+
+pub async fn gatepost() -> Value {
+    let url = database();
+    let running = App::start(settings(&url), Clock::default()).await.expect("the server starts");
+    let mut told = furnish(&running).await;
+    told["addr"] = json!(running.addr.to_string());
+    told["database"] = json!(url);
+    // As long as the process lives.
+    std::mem::forget(running);
+    told
+}
+
+/// A database of its own in the cluster that `scripts/with-postgres` has started.
+fn database() -> String {
+    let base = std::env::var("GATEPOST_TEST_DATABASE_URL").expect("run `make bench`, which starts a Postgres");
+    let mut conn = PgConnection::establish(&base).expect("the cluster answers");
+    diesel::sql_query("DROP DATABASE IF EXISTS gatepost_bench").execute(&mut conn).unwrap();
+    diesel::sql_query("CREATE DATABASE gatepost_bench").execute(&mut conn).unwrap();
+    let mut url = url::Url::parse(&base).unwrap();
+    url.set_path("gatepost_bench");
+    url.to_string()
+}
+
+fn settings(url: &str) -> Settings {
+    let environment: Environment = [
+        ("DATABASE_URL", url),
+        ("API_KEY_PEPPER", "q8Zr1vW0xJ5mT7nB3kD9hF2sL6pC4yGaXuEiOoRtYw"),
+        ("GATEPOST_MASTER_KEY", "3q2+796tvu8BI0VniavN7wAREiNEVVZnd4iZqrvM3e8="),
+        ("GATEPOST_DATA_DIR", "/nonexistent"),
+        ("GATEPOST_BIND", "127.0.0.1:0"),
+        ("GATEPOST_ALLOW_PRIVATE_NETWORKS", "127.0.0.0/8"),
+        ("GATEPOST_ALLOW_HTTP_WEBHOOKS", "true"),
+    ]
+    .into_iter()
+    .collect();
+    Settings::load(&Sources::gather(BTreeMap::new(), environment, None).unwrap()).unwrap()
+}
+
+/// A tenant with a key that is never limited, and a token.
+async fn furnish(running: &Running) -> Value {
+    let (hasher, now) = (running.state.hasher.clone(), running.state.clock.now());
+    let unknown = KeySecret::generate(&KeyPrefix::parse("sk").unwrap(), gatepost::domain::api_key::Environment::Live);
+    let unknown = unknown.unwrap().reveal_once();
+    let make = move |conn: &mut PgConnection| {
+        let who = Operator::at_the_console();
+        let tenant = tenants::create(conn, &who, &NewTenant::parse("Bench", None, None)?, now)?.id;
+        let person = NewUser::parse("bench@example.com", None, "measure twice, cut once", true)?;
+        let user = accounts::create(conn, &who, &person, now)?.id;
+        let actor = Actor {
+            tenant,
+            user: Some(user),
+            is_operator: true,
+            authority: Authority::Person { role: Role::Owner, scopes: ScopeSet::all() },
+            via: Via::Cli,
+            label: "bench".to_owned(),
+            ip: None,
+            request_id: None,
+        };
+        let draft = KeyDraft { name: Some("bench".to_owned()), rate_limit: Some(1_000_000_000), ..KeyDraft::default() };
+        let minted = api_keys::mint(conn, &actor, &hasher, NewKey::parse(draft, now)?, now)?;
+        let draft = TokenDraft {
+            name: Some("bench".to_owned()),
+            tenant: Some(tenant),
+            scopes: Some(vec!["*".to_owned()]),
+            expires_at: None,
+        };
+        let token = access_tokens::mint_for(conn, &who, &hasher, user, NewToken::parse(draft, now)?, now)?;
+        let (id, key, token) = (minted.key.id.0, minted.secret.reveal_once(), token.secret.reveal_once());
+        Ok(json!({"key_id": id, "key": key, "token": token, "unknown": unknown}))
+    };
+    running.state.pages.tx(Scope::Instance, make).await.expect("the house can be furnished")
+}

@@ -1,0 +1,55 @@
+//! `make bench`: the real server in a process of its own, beside a bare route of the same build.
+//! Ratios tell more than figures: both sides of each run on the same machine, turn by turn.
+//!
+//! `make bench SECTIONS="verification usage"` runs some of: verification, latency, usage, memory, delivery, and
+//! million, which is not run unless it is named.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::as_conversions,
+    reason = "a program for developers"
+)]
+
+mod child;
+mod client;
+mod delivery;
+mod gate;
+mod house;
+mod million;
+mod usage;
+
+use child::Child;
+
+const SECTIONS: [&str; 5] = ["verification", "latency", "usage", "memory", "delivery"];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo test --benches` and nextest ask for a list: there is nothing to list here.
+    if arguments.iter().any(|argument| argument == "--list" || argument == "--test") {
+        return;
+    }
+    if let Ok(role) = std::env::var(child::ROLE) {
+        child::play(&role);
+        return;
+    }
+    let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| !word.starts_with("--")).collect();
+    let wanted = if named.is_empty() { SECTIONS.to_vec() } else { named };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(measure(&wanted));
+}
+
+async fn measure(wanted: &[&str]) {
+    let (bare, gatepost) = (Child::start("bare"), Child::start("gatepost"));
+    for section in wanted {
+        match *section {
+            "verification" => gate::throughput(&bare, &gatepost).await,
+            "latency" => gate::latency(&bare, &gatepost).await,
+            "usage" => usage::stored(&gatepost).await,
+            "memory" => gate::memory(&gatepost).await,
+            "delivery" => delivery::delivered(&bare, &gatepost).await,
+            "million" => million::keys(&gatepost).await,
+            other => eprintln!("there is no section {other}"),
+        }
+    }
+}
