@@ -20,7 +20,8 @@ impl Request {
     pub fn new(method: &str, path: &str, addr: SocketAddr, headers: &[&str], body: &str) -> Self {
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let length = body.len();
-        let text = format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\n{headers}content-length: {length}\r\n\r\n{body}");
+        let text =
+            format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\n{headers}content-length: {length}\r\n\r\n{body}");
         Self { addr, bytes: text.into_bytes().into(), status: 200 }
     }
 

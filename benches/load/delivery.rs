@@ -34,7 +34,10 @@ pub async fn delivered(bare: &Child, gatepost: &Child) {
     }
     let (posted, delivered, cost) = (median(posted), median(delivered), median(costs));
     println!("  posted directly                {posted:>8.0}/s");
-    println!("  published and delivered        {delivered:>8.0}/s  {:>5.2} of posting   {cost:.2} ms CPU of the server", delivered / posted);
+    println!(
+        "  published and delivered        {delivered:>8.0}/s  {:>5.2} of posting   {cost:.2} ms CPU of the server",
+        delivered / posted
+    );
 }
 
 async fn send(request: &Request) -> Duration {

@@ -53,7 +53,9 @@ pub async fn throughput(bare: &Child, gatepost: &Child) {
     let (bare_rate, bare_cost) = (rates.first().unwrap(), costs.first().unwrap());
     for (((name, _, _), rate), cost) in sides.iter().zip(&rates).zip(&costs) {
         let (rate_ratio, cost_ratio) = (rate / bare_rate, cost / bare_cost);
-        println!("  {name:<30} {rate:>8.0}/s  {rate_ratio:>5.2} of bare   {cost:>6.1} µs CPU  {cost_ratio:>5.2} of bare");
+        println!(
+            "  {name:<30} {rate:>8.0}/s  {rate_ratio:>5.2} of bare   {cost:>6.1} µs CPU  {cost_ratio:>5.2} of bare"
+        );
     }
 }
 

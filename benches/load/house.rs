@@ -26,7 +26,8 @@ pub fn bare() -> Value {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let app = || {
-        let bare = web::resource("/bare").route(web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "ok"})) }));
+        let bare =
+            web::resource("/bare").route(web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "ok"})) }));
         let hook = web::resource("/hook").route(web::post().to(|_: web::Bytes| async {
             RECEIVED.fetch_add(1, Ordering::Relaxed);
             HttpResponse::Ok().finish()

@@ -8,6 +8,7 @@
     clippy::expect_used,
     clippy::disallowed_methods,
     clippy::as_conversions,
+    clippy::indexing_slicing,
     reason = "a program for developers"
 )]
 

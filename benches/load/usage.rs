@@ -30,7 +30,7 @@ pub async fn stored(gatepost: &Child) {
 /// Records per second that were committed. Twelve endpoints, three outcomes of the application, a spread of latency.
 async fn report(gatepost: &Child) -> f64 {
     let record = |n: usize| {
-        let (status, millis) = (if n % 50 == 0 { 500 } else { 200 }, n % 97);
+        let (status, millis) = (if n.is_multiple_of(50) { 500 } else { 200 }, n % 97);
         format!(
             "{{\"key_id\":{},\"endpoint\":\"/orders/{}\",\"method\":\"GET\",\"status\":{status},\"duration_ms\":{millis}}}",
             gatepost.told["key_id"],
