@@ -80,14 +80,15 @@ impl Db {
         .await
     }
 
-    /// Like [`Db::tx`], in a transaction that can write nothing.
+    /// Like [`Db::tx`], in a transaction that can write nothing and sees one moment: what is read in several
+    /// statements fits together.
     pub async fn read<T, F>(&self, scope: Scope, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
     {
         self.run(move |db| {
-            let mut conn = db.begun("BEGIN READ ONLY")?;
+            let mut conn = db.begun("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
             finish(&mut conn, |conn| {
                 scope.enter(conn)?;
                 work(conn)

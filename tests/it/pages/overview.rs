@@ -27,7 +27,7 @@ async fn every_range_draws_at_most_sixty_bars_with_their_numbers_as_a_table() {
         let page = ada.visit(format!("/usage?range={range}")).await;
         let page = page.assert_ok().html();
         let (bars, rows) = (page.select(".bar").len(), page.select(".numbers tbody tr").len());
-        assert!((30..=60).contains(&bars), "{range}: {bars}");
+        assert!((24..=60).contains(&bars), "{range}: {bars}");
         assert_eq!(bars, rows, "{range}");
     }
     assert_eq!(ada.visit("/?range=7d").await.html().texts(".segments [aria-current]"), ["7 d"]);
