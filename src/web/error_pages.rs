@@ -85,7 +85,8 @@ fn refusal_of_middleware(asker: &Asker, error: actix_web::Error) -> actix_web::E
 fn log(response: &ServiceResponse<BoxBody>, asker: &Asker) {
     let Some(fail) = response.response().error().and_then(|error| error.as_error::<Fail>()) else { return };
     let Some(cause) = &fail.cause else { return };
-    if fail.problem.status.is_server_error() {
+    // By the cause: nginx is told a 403 whatever it is.
+    if matches!(cause, Error::Bug(_) | Error::Unavailable(_)) {
         tracing::error!(request_id = asker.request_id, cause = chain(cause), "the request failed");
     } else {
         tracing::debug!(request_id = asker.request_id, cause = chain(cause), "the request was refused");
