@@ -64,13 +64,13 @@ pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Result<Requirements, Fail
 }
 
 /// Anybody can write a header: those of strangers are neither followed nor passed over.
-fn believe(request: &HttpRequest, trusted: &[IpNet], has_any: bool) -> Result<(), Problem> {
+fn believe(request: &HttpRequest, trusted: &[IpNet], has_any: bool) -> Result<(), Fail> {
     if !has_any || client::is_behind_trusted_proxy(request, trusted) {
         return Ok(());
     }
     let peer = client::peer(request).map_or_else(|| "this one".to_owned(), |ip| ip.to_string());
     let says = format!("X-Gatepost-Require-… headers are taken from trusted proxies only, and {peer} is none of them");
-    Err(Problem::new(StatusCode::FORBIDDEN, "untrusted_proxy", says))
+    Err(Problem::new(StatusCode::FORBIDDEN, "untrusted_proxy", says).into())
 }
 
 fn pairs(request: &HttpRequest) -> form_urlencoded::Parse<'_> {
