@@ -17,6 +17,13 @@ use crate::gate::Decision;
 
 /// Exactly here, requirements stand in the query.
 pub const PATH: &str = "/auth";
+/// Below it stands the original request's path.
+const BELOW: &str = "/auth/";
+
+/// Whether a path is one of a gateway's questions.
+pub fn is_asked(path: &str) -> bool {
+    path == PATH || path.starts_with(BELOW)
+}
 
 /// In any method, since gateways pass on that of the original request.
 pub fn routes() -> Vec<Entry> {

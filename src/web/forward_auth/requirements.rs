@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use ipnet::IpNet;
 use url::form_urlencoded;
 
+use super::BELOW;
 use crate::domain::{Error, FieldErrors, Rejection, Result, text, verification};
 use crate::web::client;
 use crate::web::gated::Requirements;
@@ -18,7 +19,6 @@ const NAMES: [(&str, &str); 4] = [
     ("environment", "X-Gatepost-Require-Environment"),
     ("cost", "X-Gatepost-Require-Cost"),
 ];
-const BELOW: &str = "/auth/";
 const HEADER_PREFIX: &str = "x-gatepost-require-";
 
 /// One requirement as it was written.

@@ -203,6 +203,17 @@ async fn any_method_is_answered_and_a_body_is_none_of_its_business() {
 }
 
 #[actix_web::test]
+async fn nothing_speaks_for_the_host_of_the_api_behind() {
+    let app = TestApp::start_with(&[("GATEPOST_PUBLIC_URL", "https://keys.example.com")]).await;
+    for (path, is_page) in [("/auth", false), ("/auth/orders", false), ("/protected/", true), ("/authors", true)] {
+        let answer = app.stranger().get(path).await;
+        for header in ["strict-transport-security", "content-security-policy", "cross-origin-resource-policy"] {
+            assert_eq!(answer.headers.contains_key(header), is_page, "{path}: {header}");
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_browser_is_told_the_same_as_a_program() {
     let app = TestApp::start().await;
     let refused = app.stranger().visit("/auth/orders").await;
