@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::config::{Origin, Refusal, Settings, table};
+use crate::config::{Refusal, Settings};
 use crate::domain::address::AddressPolicy;
 use crate::domain::digest::Hasher;
 use crate::domain::vault::Vault;
@@ -222,9 +222,8 @@ fn listen(settings: &mut Settings) -> Result<TcpListener, Failure> {
             _ => format!("{bind} can't be listened on: {error}"),
         })
     })?;
-    let is_derived = |it: &crate::config::InForce| it.setting == table::PUBLIC_URL && it.origin == Origin::Default;
     if bind.port() == 0
-        && settings.in_force.iter().any(is_derived)
+        && !settings.has_public_url()
         && let Ok(addr) = listener.local_addr()
     {
         // A URL with a host always takes a port.

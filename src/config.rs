@@ -106,6 +106,13 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether somebody said under which address this instance is reached; else it is a guess.
+    pub fn has_public_url(&self) -> bool {
+        !self.in_force.iter().any(|one| one.setting == t::PUBLIC_URL && one.origin == Origin::Default)
+    }
+}
+
 /// Reads one setting after the other and remembers what was found, and what was wrong.
 struct Reader<'a> {
     sources: &'a Sources,

@@ -19,6 +19,7 @@ pub mod text;
 pub mod token;
 pub mod usage;
 pub mod vault;
+pub mod verification;
 pub mod webhook;
 
 pub use actor::{Actor, Permission, Role, Via};

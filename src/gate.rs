@@ -18,7 +18,7 @@ use diesel::pg::PgConnection;
 use crate::domain::digest::Hasher;
 use crate::domain::limit::Standing;
 use crate::domain::usage::{Outcome, UsageRecord};
-use crate::domain::{ApiKeyId, Clock, Result};
+use crate::domain::{ApiKeyId, Clock, Result, TenantId};
 use crate::model::ApiKey;
 use crate::store::notify::Change;
 use crate::store::{self, Db, Scope};
@@ -34,10 +34,16 @@ use meter::Meter;
 
 /// Keys that are kept in memory.
 const MOST_KEYS: u64 = 100_000;
+/// Tenants whose names are kept.
+const MOST_TENANTS: u64 = 10_000;
+/// Before an id, in place of a slug: no slug has it.
+const ID_MARK: char = '#';
 
 /// One for the whole process.
 pub struct Gate {
     keys: Arc<Cache<KnownKey>>,
+    /// Ids of tenants by what a request calls them.
+    tenants: Arc<Cache<TenantId>>,
     limiter: Arc<Limiter>,
     memory: Memory,
     meter: Meter,
@@ -56,6 +62,7 @@ impl Gate {
         let load = move |conn: &mut PgConnection, id: &str| load(conn, id, &counts, time.now());
         Ok(Self {
             keys: Arc::new(Cache::new(db.clone(), Link::default(), MOST_KEYS, load)),
+            tenants: Arc::new(Cache::new(db.clone(), Link::default(), MOST_TENANTS, find_tenant)),
             limiter,
             memory: Memory::new()?,
             meter,
@@ -83,7 +90,7 @@ impl Gate {
         let Some(entry) = found.filter(|_| is_right) else {
             return Ok(Decision::refused(Outcome::NotFound));
         };
-        if ask.tenant.is_some_and(|tenant| tenant != entry.value.key.tenant_id) {
+        if !ask.is_about(&entry.value) {
             return Ok(Decision::refused(Outcome::NotFound));
         }
         if stored.is_some_and(|stored| self.hasher.is_outdated(&stored)) {
@@ -108,6 +115,25 @@ impl Gate {
             missing_scopes,
             cost: if is_taken { cost } else { 0 },
         })
+    }
+
+    /// Brings a key into memory, so that the decisions of a batch fail before the first of them or not at all.
+    pub async fn prepare(&self, credential: &Credential) -> Result<()> {
+        if let Credential::Pair { public_id, .. } = credential {
+            self.keys.find(public_id).await?;
+        }
+        Ok(())
+    }
+
+    /// The tenant of this slug. That there is one is known for good, since slugs never change; that there is none
+    /// may be old news.
+    pub async fn tenant_by_slug(&self, slug: &str) -> Result<Option<TenantId>> {
+        Ok(self.tenants.find(slug).await?.map(|entry| entry.value))
+    }
+
+    /// The same, by id: is there one?
+    pub async fn tenant_by_id(&self, id: TenantId) -> Result<Option<TenantId>> {
+        Ok(self.tenants.find(&format!("{ID_MARK}{id}")).await?.map(|entry| entry.value))
     }
 
     /// Where a key stands with its limit just now, taking nothing.
@@ -152,6 +178,7 @@ impl Gate {
     /// While nobody listens for changes, each verification looks into the database, where that answers.
     pub fn set_listening(&self, is_listening: bool) {
         self.keys.link().set_listening(is_listening);
+        self.tenants.link().set_listening(is_listening);
     }
 
     fn redigest_later(&self, key: &ApiKey, secret: String) {
@@ -190,6 +217,14 @@ fn load(conn: &mut PgConnection, public_id: &str, limiter: &Limiter, now: DateTi
         limiter.warm(id, limit, now, &used);
     }
     Ok(Some(known))
+}
+
+fn find_tenant(conn: &mut PgConnection, name: &str) -> Result<Option<TenantId>> {
+    let found = match name.strip_prefix(ID_MARK).and_then(|id| id.parse().ok()) {
+        Some(id) => store::tenants::find(conn, id)?,
+        None => store::tenants::find_by_slug(conn, name)?,
+    };
+    Ok(found.map(|tenant| tenant.id))
 }
 
 /// No invariant spans these locks, so what a panicking thread left behind is good.

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod assets;
 pub mod auth;
+pub mod base;
 pub mod bearer;
 pub mod client;
 pub mod csrf;
@@ -10,6 +11,7 @@ pub mod csv;
 pub mod error_pages;
 pub mod flash;
 pub mod forms;
+pub mod forward_auth;
 pub mod gated;
 pub mod headers;
 pub mod json;

@@ -1,6 +1,7 @@
 //! `gatepost keys`.
 
 use std::io::Read;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,11 +13,13 @@ use super::house::{House, actor_in};
 use super::{say, tell};
 use crate::app::Failure;
 use crate::config::Settings;
-use crate::domain::api_key::{KeyDraft, NewKey};
+use crate::domain::api_key::{Environment, KeyDraft, NewKey};
 use crate::domain::digest::Hasher;
+use crate::domain::{Error, FieldErrors, verification};
 use crate::gate::meter::Meter;
 use crate::gate::{Ask, Credential, Gate};
 use crate::services::api_keys;
+use crate::services::tenants::{self, TenantRef};
 use crate::store::Db;
 
 #[derive(Debug, Subcommand)]
@@ -25,14 +28,29 @@ pub enum Command {
     Create(Box<Create>),
     /// Check a key as a request with it would be checked, taking nothing from its limit.
     /// Exit code 1 where it is not valid.
-    Verify {
-        /// The secret; `-` or nothing reads it from stdin, where no other user of this machine sees it.
-        #[arg(default_value = "-")]
-        key: String,
-        /// Scopes that it must have, separated by commas.
-        #[arg(long, value_delimiter = ',')]
-        scopes: Vec<String>,
-    },
+    Verify(Box<Verify>),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    /// The secret; `-` or nothing reads it from stdin, where no other user of this machine sees it.
+    #[arg(default_value = "-")]
+    key: String,
+    /// The slug of the tenant that it must be of.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Scopes that it must have, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    scopes: Vec<String>,
+    /// live or test.
+    #[arg(long)]
+    environment: Option<Environment>,
+    /// The address that it would be used from.
+    #[arg(long)]
+    ip: Option<IpAddr>,
+    /// What it would take from its limit.
+    #[arg(long, default_value_t = 1)]
+    cost: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,7 +93,7 @@ pub struct Create {
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode, Failure> {
     match command {
         Command::Create(ask) => create(&settings, *ask, json).map(|()| ExitCode::SUCCESS),
-        Command::Verify { key, scopes } => verify(&settings, key, scopes, json),
+        Command::Verify(asked) => verify(&settings, *asked, json),
     }
 }
 
@@ -108,14 +126,35 @@ fn create(settings: &Settings, ask: Create, json: bool) -> Result<(), Failure> {
     say(&secret)
 }
 
-fn verify(settings: &Settings, key: String, scopes: Vec<String>, json: bool) -> Result<ExitCode, Failure> {
-    let secret = if key == "-" { from_stdin()? } else { Zeroizing::new(key) };
-    let house = House::open(settings)?;
+impl Verify {
+    fn parse(self, secret: &str) -> Result<Ask, Error> {
+        let mut errors = FieldErrors::default();
+        let scopes = verification::scopes(&mut errors, "scopes", &self.scopes);
+        let cost = errors.take("cost", verification::cost(self.cost)).unwrap_or(1);
+        let ask = Ask {
+            tenant_slug: self.tenant,
+            scopes,
+            environment: self.environment,
+            cost,
+            is_dry_run: true,
+            ..Ask::new(Credential::secret(secret), self.ip.map(|ip| ip.to_canonical()))
+        };
+        if errors.is_empty() { Ok(ask) } else { Err(errors.into()) }
+    }
+}
+
+fn verify(settings: &Settings, mut asked: Verify, json: bool) -> Result<ExitCode, Failure> {
+    let key = Zeroizing::new(std::mem::take(&mut asked.key));
+    let secret = if *key == "-" { from_stdin()? } else { key };
+    let mut house = House::open(settings)?;
+    if let Some(slug) = asked.tenant.clone() {
+        house.tx(|conn, _| tenants::find(conn, &TenantRef::Slug(slug)))?;
+    }
+    let ask = asked.parse(&secret)?;
     let decision = actix_web::rt::System::new().block_on(async {
         let (db, hasher) = (Db::new(house.url(), 1), Hasher::new(settings.peppers.clone(), settings.key_hash));
         let meter = Meter::start(db.clone(), settings.usage_flush);
         let gate = Gate::new(db, Arc::new(hasher), house.clock.clone(), meter)?;
-        let ask = Ask { scopes, is_dry_run: true, ..Ask::new(Credential::secret(&secret), None) };
         gate.decide(&ask).await
     })?;
     let known = decision.known().map(|known| &known.key);

@@ -1,7 +1,7 @@
 //! From the text of a setting to its value; the error says what would fit.
 
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -11,6 +11,7 @@ use url::Url;
 use super::sources::Environment;
 use super::{LogFormat, Networks};
 use crate::domain::Rejection;
+use crate::domain::address::network;
 use crate::domain::digest::HashAlgorithm;
 
 pub fn path(text: &str) -> Result<PathBuf, String> {
@@ -50,10 +51,7 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 pub fn networks(text: &str) -> Result<Networks, String> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty() && *item != "none");
     let parsed: Result<Vec<IpNet>, String> = items
-        .map(|item| {
-            let network = item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
-            network.map_err(|_| format!("\"{item}\" is not a network, as in 10.0.0.0/8"))
-        })
+        .map(|item| network(item).ok_or_else(|| format!("\"{item}\" is not a network, as in 10.0.0.0/8")))
         .collect();
     parsed.map(Networks)
 }

@@ -79,7 +79,7 @@ pub const TRUSTED_PROXIES: Setting = open(
     "GATEPOST_TRUSTED_PROXIES",
     "trusted_proxies",
     "none",
-    "proxies whose X-Forwarded-For is believed: CIDRs, separated by commas",
+    "proxies whose X-Forwarded-For and X-Gatepost-Require-… are believed: CIDRs, separated by commas",
 );
 pub const WORKERS: Setting = open("GATEPOST_WORKERS", "workers", "2", "threads that serve HTTP, 1 to 64");
 pub const DELIVERIES_IN_FLIGHT: Setting = open(

@@ -61,6 +61,20 @@ const TABLE_V6: &[(Ipv6Net, Reach)] = &[
     (v6([0x2000, 0, 0, 0], 3), Reach::Public),
 ];
 
+/// A network, or an address as a network of one. An IPv4-mapped one is the IPv4 network that it means, since
+/// addresses are compared in that form.
+pub fn network(text: &str) -> Option<IpNet> {
+    let text = text.trim();
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    let mapped = match network {
+        IpNet::V6(wide) if 96 <= wide.prefix_len() => {
+            wide.addr().to_ipv4_mapped().map(|ip| (ip, wide.prefix_len() - 96))
+        }
+        _ => None,
+    };
+    mapped.and_then(|(ip, length)| Ipv4Net::new(ip, length).ok()).map_or(Some(network), |net| Some(IpNet::V4(net)))
+}
+
 /// The addresses that a connection to `ip` may end at: itself, or what it carries inside
 /// (IPv4-mapped, -compatible, -translated, NAT64, 6to4, Teredo, ISATAP).
 fn destinations(ip: IpAddr) -> Vec<IpAddr> {
@@ -254,6 +268,17 @@ mod tests {
         let policy = AddressPolicy { private_networks: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
         assert!(vet(&policy, "127.0.0.1").is_ok() && vet(&policy, "::ffff:127.0.0.1").is_ok());
         assert!(vet(&policy, "10.0.0.1").is_err() && vet(&policy, "::1").is_err());
+    }
+
+    #[test]
+    fn a_network_has_one_spelling() {
+        let read = |text| network(text).map(|network| network.to_string());
+        assert_eq!(read("10.0.0.0/8").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(read(" 203.0.113.7 ").as_deref(), Some("203.0.113.7/32"));
+        assert_eq!(read("::ffff:203.0.113.7").as_deref(), Some("203.0.113.7/32"));
+        assert_eq!(read("::ffff:10.0.0.0/104").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(read("2001:db8::/32").as_deref(), Some("2001:db8::/32"));
+        assert_eq!((read("::/0").as_deref(), read("here")), (Some("::/0"), None));
     }
 
     #[test]

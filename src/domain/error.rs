@@ -117,6 +117,12 @@ impl FieldErrors {
         parsed.filter_map(|(index, item)| self.take(format!("{field}[{index}]"), parse(item.as_ref()))).collect()
     }
 
+    /// Adds an item's refusals to these: its `name` becomes `items[3].name`.
+    pub fn extend_inside(&mut self, item: &str, more: Self) {
+        let inside = |error: FieldError| FieldError { field: format!("{item}.{}", error.field), ..error };
+        self.0.extend(more.0.into_iter().map(inside));
+    }
+
     /// Adds another request's refusals to these.
     pub fn extend(&mut self, more: Self) {
         self.0.extend(more.0);

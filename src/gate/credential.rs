@@ -4,8 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::domain::api_key;
 use crate::domain::usage::Outcome;
+use crate::domain::{Rejection, api_key};
 
 /// A presented key. The texts come from outside and prove nothing yet.
 #[derive(Clone)]
@@ -36,6 +36,19 @@ impl Credential {
         match Self::secret(secret) {
             Self::Pair { public_id, .. } if public_id != id => Self::Mismatched,
             parsed => parsed,
+        }
+    }
+
+    /// From the two fields of a verification: a secret alone, or an id and a secret.
+    pub fn of_fields(key: &str, secret: Option<&str>) -> Result<Self, Rejection> {
+        let (key, secret) = (key.trim(), secret.map(str::trim).filter(|secret| !secret.is_empty()));
+        match secret {
+            Some(secret) if key == secret => Ok(Self::secret(secret)),
+            Some(secret) => Ok(Self::pair(key, secret)),
+            None if key.starts_with("pk_") => {
+                Err(Rejection::new("required", "is required where key is only a public id"))
+            }
+            None => Ok(Self::secret(key)),
         }
     }
 

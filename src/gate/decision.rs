@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::Credential;
 use super::cache::Entry;
 use crate::domain::TenantId;
+use crate::domain::address::network;
 use crate::domain::api_key::{Environment, KeyState};
 use crate::domain::limit::Standing;
 use crate::domain::scope::ScopeSet;
@@ -29,10 +30,9 @@ pub struct KnownKey {
 
 impl KnownKey {
     pub fn new(row: GateRow) -> Self {
-        let network = |text: &String| text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
         Self {
             scopes: ScopeSet::new(row.key.scopes.clone()),
-            allowed: row.key.allowed_ips.iter().filter_map(network).collect(),
+            allowed: row.key.allowed_ips.iter().filter_map(|text| network(text)).collect(),
             tenant_slug: row.tenant_slug,
             is_tenant_active: row.is_tenant_active,
             is_owner_active: row.is_owner_active,
@@ -57,6 +57,8 @@ pub struct Ask {
     pub credential: Credential,
     /// Only keys of this tenant count; others are unknown.
     pub tenant: Option<TenantId>,
+    /// The same, by the tenant's slug: the key knows it, so nobody needs to look it up.
+    pub tenant_slug: Option<String>,
     pub scopes: Vec<String>,
     pub environment: Option<Environment>,
     pub ip: Option<IpAddr>,
@@ -68,7 +70,22 @@ pub struct Ask {
 impl Ask {
     /// For one ordinary request.
     pub fn new(credential: Credential, ip: Option<IpAddr>) -> Self {
-        Self { credential, tenant: None, scopes: Vec::new(), environment: None, ip, cost: 1, is_dry_run: false }
+        Self {
+            credential,
+            tenant: None,
+            tenant_slug: None,
+            scopes: Vec::new(),
+            environment: None,
+            ip,
+            cost: 1,
+            is_dry_run: false,
+        }
+    }
+
+    /// Whether a key is of the tenant that was named, if one was.
+    pub fn is_about(&self, known: &KnownKey) -> bool {
+        self.tenant.is_none_or(|tenant| tenant == known.key.tenant_id)
+            && self.tenant_slug.as_ref().is_none_or(|slug| *slug == known.tenant_slug)
     }
 }
 
@@ -271,10 +288,11 @@ mod tests {
                 ask.ip = ip.and_then(|ip| ip.parse().ok());
             })
         };
-        let list = ["203.0.113.0/24", "2001:db8::1"];
+        let list = ["203.0.113.0/24", "2001:db8::1", "::ffff:192.0.2.7"];
         assert_eq!(from(Some("203.0.113.9"), &list), Outcome::Valid);
         assert_eq!(from(Some("::ffff:203.0.113.9"), &list), Outcome::Valid);
         assert_eq!(from(Some("2001:db8::1"), &list), Outcome::Valid);
+        assert_eq!(from(Some("192.0.2.7"), &list), Outcome::Valid);
         assert_eq!(from(Some("198.51.100.1"), &list), Outcome::IpNotAllowed);
         assert_eq!(from(None, &list), Outcome::IpNotAllowed);
         assert_eq!(from(None, &[]), Outcome::Valid);

@@ -33,6 +33,7 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Api, "/api/keys/count", || to(api_keys::count)),
         post(Door::Api, "/api/keys/search", || to(api_keys::search)),
         post(Door::Api, "/api/keys/verification", || to(verification::create)),
+        post(Door::Api, "/api/keys/verifications", || to(verification::create_batch)),
         post(Door::Api, "/api/keys/verify", || to(verification::create)),
         get(Door::Api, "/api/keys/{id}", || to(api_keys::show)),
         patch(Door::Api, "/api/keys/{id}", || to(api_keys::update)),

@@ -9,12 +9,13 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
+use url::Url;
 
 use super::problem::{Fail, Problem};
 use super::request_id::request_id;
 use super::shell::{Shell, TenantChoice};
 use super::state::State;
-use super::{client, csrf, flash, urls};
+use super::{base, client, csrf, flash, urls};
 use crate::domain::actor::Authority;
 use crate::domain::scope::ScopeSet;
 use crate::domain::{Actor, Error, Result, Role, TenantId, UserId, Via};
@@ -32,6 +33,8 @@ pub struct SignedIn {
     pub actor: Actor,
     pub shell: Shell,
     pub session: Session,
+    /// Where this instance is reached, for examples to copy.
+    pub base: Url,
 }
 
 impl FromRequest for SignedIn {
@@ -76,7 +79,7 @@ impl SignedIn {
             path: request.path().to_owned(),
             rights: actor.clone(),
         };
-        Ok(Self { actor, shell, session })
+        Ok(Self { actor, shell, session, base: base::of(request, state) })
     }
 }
 

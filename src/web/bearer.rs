@@ -17,7 +17,7 @@ use super::problem::Fail;
 use super::request_id::request_id;
 use super::state::State;
 use crate::domain::actor::Authority;
-use crate::domain::{Actor, Error, Noun, Permission, Rejection, Result, Role, TenantId, Via};
+use crate::domain::{Actor, Error, Noun, Permission, Rejection, Result, Role, TenantId, Via, text};
 use crate::gate::tokens::Caller;
 use crate::services::Operator;
 use crate::services::tenants::{self, TenantRef};
@@ -144,10 +144,21 @@ impl Bearer {
             None => Ok(None),
             // Its own tenant needs no looking up.
             Some(TenantRef::Id(id)) if self.caller.tenant == Some(id) => Ok(Some(id)),
-            Some(named) => {
-                let found = self.state.api.read(Scope::Instance, move |conn| tenants::find(conn, &named)).await?;
-                Ok(Some(found.id))
-            }
+            Some(named) => self.find(named).await.map(Some),
+        }
+    }
+
+    /// From memory where it was named before, so that a verification needs no SQL. What memory doesn't know may have
+    /// been made since.
+    async fn find(&self, named: TenantRef) -> Result<TenantId> {
+        let known = match &named {
+            TenantRef::Id(id) => self.state.gate.tenant_by_id(*id).await,
+            TenantRef::Slug(slug) if text::slug(slug).is_ok() => self.state.gate.tenant_by_slug(slug).await,
+            TenantRef::Slug(_) => return Err(Error::NotFound(Noun::Tenant)),
+        };
+        match known {
+            Ok(Some(id)) => Ok(id),
+            _ => Ok(self.state.api.read(Scope::Instance, move |conn| tenants::find(conn, &named)).await?.id),
         }
     }
 

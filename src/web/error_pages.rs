@@ -9,6 +9,7 @@ use actix_web::middleware::Next;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
+use super::forward_auth;
 use super::problem::{Fail, Problem, chain};
 use super::request_id::request_id;
 use crate::domain::Error;
@@ -85,7 +86,8 @@ fn refusal_of_middleware(asker: &Asker, error: actix_web::Error) -> actix_web::E
 fn log(response: &ServiceResponse<BoxBody>, asker: &Asker) {
     let Some(fail) = response.response().error().and_then(|error| error.as_error::<Fail>()) else { return };
     let Some(cause) = &fail.cause else { return };
-    if fail.problem.status.is_server_error() {
+    // By the cause: nginx is told a 403 whatever it is.
+    if matches!(cause, Error::Bug(_) | Error::Unavailable(_)) {
         tracing::error!(request_id = asker.request_id, cause = chain(cause), "the request failed");
     } else {
         tracing::debug!(request_id = asker.request_id, cause = chain(cause), "the request was refused");
@@ -120,10 +122,14 @@ fn printed(asker: &Asker, problem: &Problem, present: &HeaderMap) -> HttpRespons
 
 /// Whether a person is asking: not one of the programs' addresses, and a browser's `Accept`.
 fn wants_page(request: &HttpRequest) -> bool {
-    const PROGRAMS: [&str; 7] = ["/api/", "/api-keys", "/protected", "/auth", "/metrics", "/healthz", "/readyz"];
+    const PROGRAMS: [&str; 6] = ["/api/", "/api-keys", "/protected", "/metrics", "/healthz", "/readyz"];
     let accepts_html = || {
         let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
         accept.is_some_and(|accept| accept.contains("text/html"))
     };
-    request.path() != "/api" && !PROGRAMS.iter().any(|prefix| request.path().starts_with(prefix)) && accepts_html()
+    let is_asked = forward_auth::is_asked(request.path());
+    !is_asked
+        && request.path() != "/api"
+        && !PROGRAMS.iter().any(|prefix| request.path().starts_with(prefix))
+        && accepts_html()
 }

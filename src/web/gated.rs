@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
@@ -22,6 +23,7 @@ use super::problem::Fail;
 use super::request_id::request_id;
 use super::state::State;
 use crate::domain::actor::Authority;
+use crate::domain::api_key::Environment;
 use crate::domain::usage::{self, UsageRecord};
 use crate::domain::{Actor, Error, Noun, Result, TenantId, Via, access_token};
 use crate::gate::{Ask, Decision, KnownKey};
@@ -132,20 +134,67 @@ impl<N: Needs> FromRequest for TokenOrKey<N> {
 /// Left in a request by a key that was recognized, for [`account`].
 struct Passage {
     decision: Decision,
+    original: Option<Original>,
+    /// What was decided, where the answer says it in other words.
+    status: u16,
+}
+
+/// What a key must be good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirements {
+    /// The slug of the tenant whose keys count.
+    pub tenant: Option<String>,
+    pub scopes: Vec<String>,
+    pub environment: Option<Environment>,
+    pub cost: u64,
+}
+
+impl Default for Requirements {
+    /// Any key, as one request.
+    fn default() -> Self {
+        Self { tenant: None, scopes: Vec::new(), environment: None, cost: 1 }
+    }
+}
+
+/// The request that a gateway asks about: what is recorded in place of the question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Original {
+    pub method: String,
+    pub path: String,
+    /// Read for a key where that is allowed, and never kept: it may hold secrets.
+    pub query: String,
 }
 
 /// Lets a key in, or tells why not.
 pub async fn admit(request: &HttpRequest, state: &State, scopes: &[&str]) -> Result<Decision, Fail> {
-    let credential = match presented::find(request, state.settings.allow_query_key) {
+    let scopes = scopes.iter().map(ToString::to_string).collect();
+    admit_for(request, state, Requirements { scopes, ..Requirements::default() }, None).await
+}
+
+/// The same for whatever is required, and for another request than this one.
+pub async fn admit_for(
+    request: &HttpRequest,
+    state: &State,
+    required: Requirements,
+    original: Option<Original>,
+) -> Result<Decision, Fail> {
+    let query = original.as_ref().map_or("", |original| &original.query);
+    let credential = match presented::find(request, query, state.settings.allow_query_key) {
         Presented::Credential(credential) => credential,
         Presented::Nothing => return Err(refusal::required().into()),
         Presented::Conflict => return Err(refusal::conflict().into()),
     };
-    let ip = client::address(request, &state.settings.trusted_proxies);
-    let ask = Ask { scopes: scopes.iter().map(ToString::to_string).collect(), ..Ask::new(credential, ip) };
+    let ask = Ask {
+        tenant_slug: required.tenant,
+        scopes: required.scopes,
+        environment: required.environment,
+        cost: required.cost,
+        ..Ask::new(credential, client::address(request, &state.settings.trusted_proxies))
+    };
     let decision = state.gate.decide(&ask).await?;
     let refused = refusal::of(&decision);
-    request.extensions_mut().insert(Passage { decision: decision.clone() });
+    let status = refused.as_ref().map_or(StatusCode::OK, |problem| problem.status).as_u16();
+    request.extensions_mut().insert(Passage { decision: decision.clone(), original, status });
     refused.map_or(Ok(decision), |problem| Err(problem.into()))
 }
 
@@ -177,27 +226,29 @@ pub async fn account(
             response.headers_mut().insert(name, value);
         }
     }
-    if let Some(record) = record(&state, response.request(), response.status().as_u16(), &passage.decision, start) {
+    let status = response.status().as_u16();
+    if let Some(record) = record(&state, response.request(), status, passage, start) {
         state.gate.record(record);
     }
     Ok(response)
 }
 
-fn record(
-    state: &State,
-    request: &HttpRequest,
-    status: u16,
-    decision: &Decision,
-    start: Instant,
-) -> Option<UsageRecord> {
+fn record(state: &State, request: &HttpRequest, status: u16, passage: Passage, start: Instant) -> Option<UsageRecord> {
+    let decision = passage.decision;
     let known = decision.known()?;
-    let endpoint = request.match_pattern().unwrap_or_else(|| request.path().to_owned());
+    let (endpoint, method, status) = match passage.original {
+        Some(original) => (original.path, original.method, passage.status),
+        None => {
+            let endpoint = request.match_pattern().unwrap_or_else(|| request.path().to_owned());
+            (endpoint, request.method().to_string(), status)
+        }
+    };
     Some(UsageRecord {
         tenant: known.key.tenant_id,
         api_key: Some(known.key.id),
         request_id: request_id(request),
         endpoint: usage::endpoint(&endpoint),
-        method: request.method().to_string().chars().take(20).collect(),
+        method: method.chars().take(20).collect(),
         status: i16::try_from(status).unwrap_or(0),
         outcome: decision.outcome,
         reason: decision.reason.clone(),

@@ -6,6 +6,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 
+use super::forward_auth;
 use super::state::State;
 
 const FIXED: [(&str, &str); 8] = [
@@ -23,13 +24,17 @@ const FIXED: [(&str, &str); 8] = [
     ("x-robots-tag", "noindex"),
 ];
 
-/// Adds what a handler has not set itself.
+/// Adds what a handler has not set itself. Not to what gateways pass on: there it would speak for another host.
 pub async fn add(
     state: Data<State>,
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let is_for_others = forward_auth::is_asked(request.path());
     let mut response = next.call(request).await?;
+    if is_for_others {
+        return Ok(response);
+    }
     let headers = response.headers_mut();
     for (name, value) in FIXED {
         let name = HeaderName::from_static(name);

@@ -6,11 +6,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use actix_web::web::to;
 use askama::Template;
+use url::Url;
 
 use super::flash::{self, Flash};
 use super::problem::Answer;
 use super::routes::{Door, Entry, get, post};
-use super::state::State;
 use super::view::text;
 use crate::domain::Error;
 
@@ -85,9 +85,9 @@ pub fn routes() -> Vec<Entry> {
     ]
 }
 
-/// The address under which this instance is reached, without a slash at its end.
-pub fn base(state: &State) -> String {
-    state.settings.public_url.as_str().trim_end_matches('/').to_owned()
+/// An address as the beginning of others: without a slash at its end.
+pub fn stem(base: &Url) -> &str {
+    base.as_str().trim_end_matches('/')
 }
 
 /// A page; never kept by caches, since all of them are somebody's own.

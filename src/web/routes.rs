@@ -8,7 +8,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource, Route};
 
 use super::problem::{Fail, Problem};
-use super::{api, pages};
+use super::{api, forward_auth, pages};
 
 /// Which kind of caller a route is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +29,14 @@ pub enum Door {
 #[derive(Clone)]
 pub struct Entry {
     pub door: Door,
+    /// [`ANY`] for all of them.
     pub method: Method,
     pub path: String,
     pub route: fn() -> Route,
 }
+
+/// What stands for all methods, those that nobody has thought of included.
+pub const ANY: &str = "ANY";
 
 /// Shorthands for the tables in `pages` and `api`.
 pub fn get(door: Door, path: &str, route: fn() -> Route) -> Entry {
@@ -51,9 +55,16 @@ pub fn delete(door: Door, path: &str, route: fn() -> Route) -> Entry {
     Entry { door, method: Method::DELETE, path: path.to_owned(), route }
 }
 
+pub fn any(door: Door, path: &str, route: fn() -> Route) -> Entry {
+    // Any token is a method.
+    let method = Method::from_bytes(ANY.as_bytes()).unwrap_or(Method::GET);
+    Entry { door, method, path: path.to_owned(), route }
+}
+
 /// All routes, aliases included.
 pub fn all() -> Vec<Entry> {
     let mut all = with_aliases(api::routes());
+    all.extend(forward_auth::routes());
     all.extend(pages::routes());
     all
 }
@@ -95,7 +106,7 @@ fn resource(path: &str, entries: Vec<Entry>) -> Resource {
         let method = entry.method;
         let answers = fn_guard(move |context| {
             let asked = &context.head().method;
-            *asked == method || (*asked == Method::HEAD && method == Method::GET)
+            *asked == method || method.as_str() == ANY || (*asked == Method::HEAD && method == Method::GET)
         });
         resource = resource.route((entry.route)().guard(answers));
     }

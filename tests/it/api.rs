@@ -7,6 +7,7 @@ mod events;
 mod gate;
 mod usage;
 mod verification;
+mod verifications;
 mod webhooks;
 
 use serde_json::{Value, json};

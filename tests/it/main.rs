@@ -13,6 +13,7 @@ mod access;
 mod api;
 mod boot;
 mod browser;
+mod forward_auth;
 mod isolation;
 mod migrations;
 mod outage;

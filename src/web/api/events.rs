@@ -180,10 +180,7 @@ fn parse_batch(items: &[BatchItem]) -> Result<Vec<NewEvent>> {
         let data = item.data.as_deref().map(RawValue::get);
         match NewEvent::parse(item.kind.as_deref(), data, item.idempotency_key.as_deref()) {
             Ok(ask) => asks.push(ask),
-            Err(Error::Invalid(inner)) => {
-                let named = inner.iter().map(|error| (format!("events[{index}].{}", error.field), error));
-                named.for_each(|(field, error)| errors.add(field, Rejection::new(error.code, error.detail.clone())));
-            }
+            Err(Error::Invalid(inner)) => errors.extend_inside(&format!("events[{index}]"), inner),
             Err(other) => return Err(other),
         }
     }

@@ -1,4 +1,4 @@
-//! `/api/keys/verification`: a backend or gateway asks what to make of a key.
+//! `/api/keys/verification`: a backend or gateway asks what to make of a key, or of up to a hundred at once.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -7,13 +7,13 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::api_keys::KeyBody;
 use crate::domain::api_key::Environment;
 use crate::domain::limit::Standing;
 use crate::domain::usage::{self, Outcome, UsageRecord};
-use crate::domain::{Error, FieldErrors, Permission, Rejection, Result, TenantId, scope};
+use crate::domain::{Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId, verification};
 use crate::gate::{Ask, Credential, Decision};
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -22,7 +22,7 @@ use crate::web::json::Json;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
-const MOST_COST: u64 = 1_000_000;
+const MOST_AT_ONCE: usize = 100;
 const ENDPOINT: &str = "/api/keys/verification";
 
 #[derive(Deserialize)]
@@ -42,6 +42,19 @@ pub struct VerifyBody {
     dry_run: bool,
     tenant_id: Option<TenantId>,
     tenant: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchBody {
+    verifications: Vec<VerifyBody>,
+}
+
+/// What to decide, and what to record it as.
+struct Verification {
+    ask: Ask,
+    endpoint: String,
+    method: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,74 +79,115 @@ struct Verified {
 
 /// Answers 200 whatever the decision. A tenant's token knows its own keys only.
 pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<VerifyBody>) -> Answer {
+    let reach = bearer.reach(&body.tenant_ask(), Permission::VerifyKeys).await?;
+    let asked = Verification::parse(body, reach)?;
+    Ok(HttpResponse::Ok().json(verify(&state, &bearer, asked).await?))
+}
+
+/// Each of them as if it had come alone, in their order. Nothing is counted unless all of them can be decided.
+pub async fn create_batch(state: Data<State>, bearer: Bearer, Json(body): Json<BatchBody>) -> Answer {
+    let all = parse_batch(&bearer, body.verifications).await?;
+    for asked in &all {
+        state.gate.prepare(&asked.ask.credential).await?;
+    }
+    let mut verified = Vec::with_capacity(all.len());
+    for asked in all {
+        verified.push(verify(&state, &bearer, asked).await?);
+    }
+    Ok(HttpResponse::Ok().json(json!({"data": verified})))
+}
+
+/// Every item that does not fit is named: `verifications[3].cost`.
+async fn parse_batch(bearer: &Bearer, items: Vec<VerifyBody>) -> Result<Vec<Verification>> {
+    if !(1..=MOST_AT_ONCE).contains(&items.len()) {
+        let says = format!("must be 1 to {MOST_AT_ONCE} verifications");
+        return Err(Error::field("verifications", Rejection::new("range", says)));
+    }
+    let (mut errors, mut all) = (FieldErrors::default(), Vec::with_capacity(items.len()));
+    for (index, item) in items.into_iter().enumerate() {
+        let field = if item.tenant_id.is_some() { "tenant_id" } else { "tenant" };
+        let parsed = match bearer.reach(&item.tenant_ask(), Permission::VerifyKeys).await {
+            Ok(reach) => Verification::parse(item, reach),
+            Err(Error::NotFound(Noun::Tenant)) => Err(Error::field(field, Rejection::new("unknown", "is no tenant"))),
+            Err(error) => return Err(error),
+        };
+        match parsed {
+            Ok(asked) => all.push(asked),
+            Err(Error::Invalid(inner)) => errors.extend_inside(&format!("verifications[{index}]"), inner),
+            Err(error) => return Err(error),
+        }
+    }
+    if errors.is_empty() { Ok(all) } else { Err(errors.into()) }
+}
+
+impl VerifyBody {
+    fn tenant_ask(&self) -> TenantAsk {
+        TenantAsk::new(self.tenant_id, self.tenant.clone())
+    }
+}
+
+impl Verification {
+    fn parse(body: VerifyBody, reach: Scope) -> Result<Self> {
+        let mut errors = FieldErrors::default();
+        let credential = errors.take("secret", Credential::of_fields(&body.key, body.secret.as_deref()));
+        let scopes = verification::scopes(&mut errors, "scopes", &body.scopes);
+        let cost = errors.take("cost", verification::cost(body.cost.unwrap_or(1)));
+        let method = errors.take("method", verification::method(body.method.as_deref().unwrap_or("POST")));
+        // A query may hold secrets, and would make every call an endpoint of its own.
+        let named = usage::endpoint(body.endpoint.as_deref().map_or("", |uri| verification::split_uri(uri).0.trim()));
+        match (credential, cost, method) {
+            (Some(credential), Some(cost), Some(method)) if errors.is_empty() => {
+                let tenant = match reach {
+                    Scope::Tenant(tenant) => Some(tenant),
+                    Scope::Instance => None,
+                };
+                let ask = Ask {
+                    tenant,
+                    scopes,
+                    environment: body.environment,
+                    cost,
+                    is_dry_run: body.dry_run,
+                    ..Ask::new(credential, body.ip.map(|ip| ip.to_canonical()))
+                };
+                let endpoint = if named.is_empty() { ENDPOINT.to_owned() } else { named };
+                Ok(Self { ask, endpoint, method })
+            }
+            _ => Err(Error::from(errors)),
+        }
+    }
+}
+
+async fn verify(state: &State, bearer: &Bearer, asked: Verification) -> Result<Verified> {
     let start = Instant::now();
-    let scope = bearer.reach(&TenantAsk::new(body.tenant_id, body.tenant.clone()), Permission::VerifyKeys).await?;
-    let ask = parse(&body, scope)?;
-    let decision = state.gate.decide(&ask).await?;
-    if !ask.is_dry_run
-        && let Some(record) = record(&state, &bearer, &body, &decision, start)
+    let decision = state.gate.decide(&asked.ask).await?;
+    if !asked.ask.is_dry_run
+        && let Some(record) = record(state, bearer, asked, &decision, start)
     {
         state.gate.record(record);
     }
-    Ok(HttpResponse::Ok().json(verified(decision, bearer.request_id, state.clock.now())))
-}
-
-fn parse(body: &VerifyBody, reach: Scope) -> Result<Ask> {
-    let mut errors = FieldErrors::default();
-    let credential = errors.take("secret", credential(&body.key, body.secret.as_deref()));
-    let scopes = errors.take_each("scopes", &body.scopes, scope::parse);
-    let cost = body.cost.unwrap_or(1);
-    if !(1..=MOST_COST).contains(&cost) {
-        errors.add("cost", Rejection::new("range", format!("must be from 1 to {MOST_COST}")));
-    }
-    match credential {
-        Some(credential) if errors.is_empty() => Ok(Ask {
-            credential,
-            tenant: match reach {
-                Scope::Tenant(tenant) => Some(tenant),
-                Scope::Instance => None,
-            },
-            scopes,
-            environment: body.environment,
-            ip: body.ip.map(|ip| ip.to_canonical()),
-            cost,
-            is_dry_run: body.dry_run,
-        }),
-        _ => Err(Error::from(errors)),
-    }
-}
-
-fn credential(key: &str, secret: Option<&str>) -> Result<Credential, Rejection> {
-    let (key, secret) = (key.trim(), secret.map(str::trim).filter(|secret| !secret.is_empty()));
-    match secret {
-        Some(secret) if key == secret => Ok(Credential::secret(secret)),
-        Some(secret) => Ok(Credential::pair(key, secret)),
-        None if key.starts_with("pk_") => Err(Rejection::new("required", "is required where key is only a public id")),
-        None => Ok(Credential::secret(key)),
-    }
+    Ok(verified(decision, bearer.request_id.clone(), state.clock.now()))
 }
 
 fn record(
     state: &State,
     bearer: &Bearer,
-    body: &VerifyBody,
+    asked: Verification,
     decision: &Decision,
     start: Instant,
 ) -> Option<UsageRecord> {
     let known = decision.known()?;
-    let method = body.method.as_deref().unwrap_or("POST").to_ascii_uppercase();
     Some(UsageRecord {
         tenant: known.key.tenant_id,
         api_key: Some(known.key.id),
         request_id: bearer.request_id.clone(),
-        endpoint: usage::endpoint(body.endpoint.as_deref().unwrap_or(ENDPOINT)),
-        method: method.chars().filter(char::is_ascii_alphabetic).take(20).collect(),
+        endpoint: asked.endpoint,
+        method: asked.method,
         status: i16::try_from(refusal::status(decision.outcome)).unwrap_or(0),
         outcome: decision.outcome,
         reason: decision.reason.clone(),
         duration_us: i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX),
         cost: i64::try_from(decision.cost).unwrap_or(i64::MAX),
-        ip: body.ip.map(|ip| ip.to_canonical()),
+        ip: asked.ask.ip,
         at: state.clock.now(),
     })
 }

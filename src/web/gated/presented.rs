@@ -17,16 +17,20 @@ pub enum Presented {
     Conflict,
 }
 
-/// Looks in `X-API-Key` and `X-API-Secret`, in `Authorization`, and where it is allowed in the query.
-pub fn find(request: &HttpRequest, allow_query_key: bool) -> Presented {
+/// Looks in `X-API-Key` and `X-API-Secret`, in `Authorization`, and where it is allowed in the query: in the
+/// request's own, and in that of the request which it asks about.
+pub fn find(request: &HttpRequest, original_query: &str, allow_query_key: bool) -> Presented {
     let (Ok(mut keys), Ok(mut secrets)) =
         (values(request.headers(), "x-api-key"), values(request.headers(), "x-api-secret"))
     else {
         return Presented::Credential(Credential::Malformed);
     };
     if allow_query_key {
-        let pairs = form_urlencoded::parse(request.query_string().as_bytes());
-        keys.extend(pairs.filter(|(name, _)| name == "api_key").map(|(_, value)| value.into_owned()));
+        for query in [request.query_string(), original_query] {
+            let pairs = form_urlencoded::parse(query.as_bytes());
+            let given = pairs.filter(|(name, value)| name == "api_key" && !value.is_empty());
+            keys.extend(given.map(|(_, value)| value.into_owned()));
+        }
     }
     if let Some(bearer) = bearer::presented(request).filter(|text| !text.is_empty()) {
         let is_ours = api_key::has_secret_form(&bearer) || access_token::has_form(&bearer);
@@ -82,7 +86,7 @@ mod tests {
         for (name, value) in headers {
             request = request.append_header((*name, *value));
         }
-        match find(&request.to_http_request(), allow) {
+        match find(&request.to_http_request(), "", allow) {
             Presented::Nothing => "nothing".into(),
             Presented::Conflict => "conflict".into(),
             Presented::Credential(Credential::Pair { public_id, .. }) => public_id,

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::api_keys::acts::Confirmed;
 use super::api_keys::secretive;
 use super::paging::Place;
-use super::{base, confirmations, page, see_other, unprocessable};
+use super::{confirmations, page, see_other, stem, unprocessable};
 use crate::domain::access_token::{NewToken, SCOPES, TokenDraft};
 use crate::domain::{AccessTokenId, Actor, Error, FieldErrors, Rejection, Result};
 use crate::model::AccessToken;
@@ -127,7 +127,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
         Err(error) => Err(error),
     };
     match minted {
-        Ok(Once::First(minted)) => page(&created(who.shell, minted, &base(&state))).map(secretive),
+        Ok(Once::First(minted)) => page(&created(who.shell, minted, stem(&who.base))).map(secretive),
         Ok(Once::Again(_)) => {
             let said = "This form made its token already, and it was shown then: once. If it got lost, revoke it and make another.";
             see_other(&who.session, urls::TOKENS, Flash::good(said))

@@ -10,6 +10,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::HeaderValue;
 use actix_web::web::{Data, Path};
 use serde::Deserialize;
+use url::Url;
 
 use super::paging::Place;
 use super::spans::Asked;
@@ -119,7 +120,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
         Err(error) => Err(error),
     };
     match minted {
-        Ok(Once::First(minted)) => created(&state, who.shell, minted),
+        Ok(Once::First(minted)) => created(&state, who.shell, minted, &who.base),
         Ok(Once::Again(id)) => {
             let said = "This form made this key already, and its secret was shown then: once. If it got lost, revoke this key and make another.";
             see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
@@ -129,15 +130,17 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     }
 }
 
-fn created(state: &State, shell: Shell, minted: MintedKey) -> Answer {
+fn created(state: &State, shell: Shell, minted: MintedKey, base: &Url) -> Answer {
     let MintedKey { key, secret } = minted;
     state.gate.forget(&key.public_id);
     let secret = KeySecret::reveal_once(secret);
+    let mut snippets = snippets::calls(super::stem(base), &secret);
+    snippets.extend(snippets::gateways(base, &shell, &key)?.into_iter().take(1));
     let view = Created {
         shell,
         id: key.id.0,
         dotenv: format!("GATEPOST_API_KEY={}\nGATEPOST_API_SECRET={secret}\n", key.public_id),
-        snippets: snippets::calls(&super::base(state), &secret),
+        snippets,
         name: key.name,
         public_id: key.public_id,
         secret,
@@ -158,8 +161,9 @@ pub async fn show(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, Query(a
     let stretch = asked.stretch(now);
     let find = move |conn: &mut _| usage::of_key(conn, &actor, id, stretch.span());
     let (key, report) = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
-    let base = super::base(&state);
-    page(&show::show(key, show::Context { shell: who.shell, report: &report, stretch, base: &base, now }))
+    let gateways = snippets::gateways(&who.base, &who.shell, &key)?;
+    let base = super::stem(&who.base);
+    page(&show::show(key, show::Context { shell: who.shell, report: &report, stretch, base, gateways, now }))
 }
 
 pub async fn edit(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -> Answer {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::deliveries;
 use super::paging::Place;
-use super::{base, page, see_other, unprocessable};
+use super::{page, see_other, stem, unprocessable};
 use crate::domain::{Error, EventId, FieldErrors, Permission, Result};
 use crate::model::Event;
 use crate::services::events::{self, EventFilter, NewEvent, Published};
@@ -59,10 +59,10 @@ fn row(event: Event, now: DateTime<Utc>) -> Row {
     Row { id: event.id.to_string(), kind: event.kind, payload, created: When::new(event.created_at, now) }
 }
 
-pub async fn new(state: Data<State>, who: SignedIn) -> Answer {
+pub async fn new(who: SignedIn) -> Answer {
     who.actor.must(Permission::WriteEvents)?;
     let form = EventForm { nonce: random_token()?, kind: String::new(), data: "{\n  \"id\": 1042\n}".to_owned() };
-    page(&new_view(who.shell, form, FieldErrors::default(), &base(&state)))
+    page(&new_view(who.shell, form, FieldErrors::default(), stem(&who.base)))
 }
 
 fn new_view(shell: Shell, form: EventForm, errors: FieldErrors, base: &str) -> New {
@@ -90,7 +90,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     };
     match published {
         Ok(published) => see_other(&who.session, urls::event(published.id), Flash::good(said(&published))),
-        Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, form, errors, &base(&state))),
+        Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, form, errors, stem(&who.base))),
         Err(error) => Err(error.into()),
     }
 }

@@ -87,6 +87,7 @@ impl<'a> Rows<'a> {
             "delivery" => self.sent(actor, true).delivery.to_string(),
             "attempt" => self.sent(actor, true).attempt.to_string(),
             "file" => "css/base.css".to_owned(),
+            "original" => "orders/7".to_owned(),
             _ => panic!("nobody knows how to make a {kind}"),
         }
     }
@@ -181,6 +182,7 @@ impl<'a> Rows<'a> {
             (_, "/api/keys" | "/api/tokens") => json!({"name": "new", "tenant_id": tenant}),
             (_, "/api/keys/search") => json!({"q": "x", "tenant_id": tenant}),
             (_, "/api/keys/verification" | "/api/keys/verify") => json!({"key": "sk_nonsense", "tenant_id": tenant}),
+            (_, "/api/keys/verifications") => json!({"verifications": [{"key": "sk_nonsense", "tenant_id": tenant}]}),
             (_, "/api/webhooks") => {
                 json!({"url": "http://127.0.0.1:9/hook", "events": ["never.happens"], "tenant_id": tenant})
             }

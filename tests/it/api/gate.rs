@@ -263,14 +263,21 @@ async fn a_warm_verification_does_no_sql() {
     let key = mint(&token, json!({})).await;
     let holder = app.key(text(&key, "secret"));
     let verify = json!({"key": key["secret"]});
+    let named = json!({"key": key["secret"], "tenant": "acme"});
+    let olga = app.operator("olga").await;
+    let instance = app.instance_token_of(&olga, &["keys:verify"]);
     holder.get("/protected/").await.assert_ok();
     token.post_json("/api/keys/verification", verify.clone()).await.assert_ok();
+    instance.post_json("/api/keys/verification", named.clone()).await.assert_ok();
     let before = statements();
     assert!(before.iter().any(|sql| sql.contains("api_keys")), "statements are recorded");
 
     for _ in 0..20 {
         holder.get("/protected/").await.assert_ok();
         token.post_json("/api/keys/verification", verify.clone()).await.assert_ok();
+        holder.get("/auth?tenant=acme").await.assert_ok();
+        instance.post_json("/api/keys/verification", named.clone()).await.assert_ok();
+        token.post_json("/api/keys/verifications", json!({"verifications": [verify, verify]})).await.assert_ok();
         app.key(&unknown_secret()[..70]).get("/protected/").await.assert_problem(401, "invalid_api_key");
     }
 

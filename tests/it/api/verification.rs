@@ -92,6 +92,23 @@ async fn what_does_not_fit_is_named() {
         (json!({"key": "pk_0000000000000000000000"}), "secret"),
         (json!({"key": "x", "cost": 0}), "cost"),
         (json!({"key": "x", "cost": -1}), "cost"),
+        (json!({"key": "x", "cost": 1_000_001}), "cost"),
+        (json!({"key": "x", "cost": u64::MAX}), "cost"),
+        (json!({"key": "x", "cost": 1e300}), "cost"),
+        (json!({"key": "x", "cost": 1.5}), "cost"),
+        (json!({"key": "x", "cost": "1"}), "cost"),
+        (json!({"key": "x", "ip": ""}), "ip"),
+        (json!({"key": "x", "ip": "203.0.113.7:443"}), "ip"),
+        (json!({"key": "x", "ip": "203.0.113.0/24"}), "ip"),
+        (json!({"key": "x", "ip": "203.0.113.07"}), "ip"),
+        (json!({"key": "x", "dry_run": 1}), "dry_run"),
+        (json!({"key": "x", "dry_run": null}), "dry_run"),
+        (json!({"key": "x", "endpoint": 7}), "endpoint"),
+        (json!({"key": "x", "method": ""}), "method"),
+        (json!({"key": "x", "method": "GET /orders"}), "method"),
+        (json!({"key": "x", "method": "x".repeat(21)}), "method"),
+        (json!({"key": "x", "scopes": "a"}), "scopes"),
+        (json!({"key": "x", "scopes": vec!["a"; 101]}), "scopes"),
         (json!({"key": "x", "ip": "here"}), "ip"),
         (json!({"key": "x", "environment": "moon"}), "environment"),
         (json!({"key": "x", "scopes": ["a b"]}), "scopes[0]"),
@@ -101,6 +118,43 @@ async fn what_does_not_fit_is_named() {
         token.post_json(VERIFICATION, body).await.assert_invalid(field);
     }
     app.stranger().post_json(VERIFICATION, json!({"key": "x"})).await.assert_problem(401, "unauthenticated");
+}
+
+#[actix_web::test]
+async fn an_address_counts_however_it_is_spelled() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let listed = ["203.0.113.0/24", "::ffff:192.0.2.7", "2001:db8::/32"];
+    let key = mint(&token, json!({"allowed_ips": listed})).await;
+    for ip in ["203.0.113.7", "::ffff:203.0.113.7", "::FFFF:cb00:7107", "192.0.2.7", "2001:db8::1", "2001:0DB8:0:0::1"]
+    {
+        assert_eq!(code(&token, json!({"key": key["secret"], "ip": ip})).await, "VALID", "{ip}");
+    }
+    for ip in ["198.51.100.1", "::ffff:198.51.100.1", "::203.0.113.7", "2001:db9::1"] {
+        assert_eq!(code(&token, json!({"key": key["secret"], "ip": ip})).await, "IP_NOT_ALLOWED", "{ip}");
+    }
+    for nobody in [json!({"key": key["secret"]}), json!({"key": key["secret"], "ip": null})] {
+        assert_eq!(code(&token, nobody).await, "IP_NOT_ALLOWED");
+    }
+}
+
+#[actix_web::test]
+async fn an_endpoint_is_kept_without_its_query() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    for endpoint in ["/orders?api_key=sk_1", "https://api.example.com/orders#x", " /orders ", "/ord\u{7}ers"] {
+        assert_eq!(
+            code(&token, json!({"key": key["secret"], "endpoint": endpoint, "method": "m-search"})).await,
+            "VALID"
+        );
+    }
+    for endpoint in [json!(""), json!("?a=b"), json!(null)] {
+        assert_eq!(code(&token, json!({"key": key["secret"], "endpoint": endpoint})).await, "VALID");
+    }
+    let usage = token.get(path(&key, "/usage")).await.assert_ok().json();
+    let expected = json!([{"endpoint": "/orders", "total": 4}, {"endpoint": "/api/keys/verification", "total": 3}]);
+    assert_eq!(usage["by_endpoint"], expected);
 }
 
 #[actix_web::test]

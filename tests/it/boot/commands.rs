@@ -37,6 +37,18 @@ fn a_house_is_furnished_from_the_command_line() {
     let lacking = gatepost.run_with(&["keys", "verify", "--scopes", "orders:write"], &secret);
     assert_eq!((lacking.code, lacking.stdout.contains("INSUFFICIENT_SCOPE")), (1, true), "{lacking:?}");
     assert_eq!(gatepost.run(&["keys", "verify", "sk_nonsense"]).code, 1);
+    for (asked, code, outcome) in [
+        (&["--tenant", "acme-corp", "--environment", "live", "--ip", "::ffff:203.0.113.7"][..], 0, "VALID"),
+        (&["--environment", "test"], 1, "WRONG_ENVIRONMENT"),
+        (&["--cost", "1000"], 0, "VALID"),
+        (&["--cost", "1001"], 1, "RATE_LIMITED"),
+    ] {
+        let ran = gatepost.run_with(&[&["keys", "verify"], asked].concat(), &secret);
+        assert_eq!((ran.code, ran.stdout.starts_with(outcome)), (code, true), "{asked:?}: {ran:?}");
+    }
+    gatepost.run(&["tenants", "create", "--name", "Other"]).ok();
+    let elsewhere = gatepost.run_with(&["keys", "verify", "--tenant", "other"], &secret);
+    assert_eq!((elsewhere.code, elsewhere.line()), (1, "NOT_FOUND"), "{elsewhere:?}");
 
     let event =
         ["events", "publish", "--tenant", "acme-corp", "--type", "order.created", "--data", "{\"id\": 1}", "--json"];
@@ -56,6 +68,9 @@ fn what_can_t_be_done_is_said_in_one_line() {
     gatepost.run_with(&user, PASSWORD).ok();
     let token = ["tokens", "create", "--user", "ada@example.com", "--name", "x", "--scopes", "*"];
     gatepost.run(&token).assert_failed(1, &["operator"]);
+    gatepost.run(&["keys", "verify", "sk_x", "--cost", "0"]).assert_failed(1, &["cost", "1 to 1000000"]);
+    gatepost.run(&["keys", "verify", "sk_x", "--scopes", "a b"]).assert_failed(1, &["scopes[0]"]);
+    gatepost.run(&["keys", "verify", "sk_x", "--tenant", "nobody"]).assert_failed(1, &["no such tenant"]);
     let event = ["events", "publish", "--tenant", "acme", "--type", "order.created", "--data", "{oops"];
     gatepost.run(&event).assert_failed(1, &["data", "JSON"]);
 }
@@ -63,7 +78,9 @@ fn what_can_t_be_done_is_said_in_one_line() {
 #[test]
 fn a_wrong_command_ends_with_2_and_says_how_it_goes() {
     let gatepost = Gatepost::new(&[]);
-    let wrong: [&[&str]; 5] = [
+    let wrong: [&[&str]; 7] = [
+        &["keys", "verify", "sk_x", "--ip", "here"],
+        &["keys", "verify", "sk_x", "--environment", "moon"],
         &[],
         &["frobnicate"],
         &["users", "create", "--email", "a@b.c"],

@@ -432,6 +432,7 @@ fn show_key(kind: Kind) -> String {
         chart: chart(kind, "usage", "Verifications", "verification"),
         endpoints: shares(kind, &["/api/data", "/v1/orders", "/v1/stock"]),
         snippets: snippets(kind),
+        gateways: snippets(kind),
         disable: ask(kind, "disable-key", "/keys/7/deactivation"),
         revoke: ask(kind, "revoke-key", "/keys/7/revocation"),
         delete: ask(kind, "delete-key", "/keys/7/deletion"),

@@ -14,7 +14,7 @@ use crate::services::usage::UsageReport;
 use crate::web::pages::spans::Stretch;
 use crate::web::shell::Shell;
 use crate::web::urls;
-use crate::web::view::{Ask, Badge, Spark, When, text};
+use crate::web::view::{Ask, Badge, Snippet, Spark, When, text};
 
 pub fn row(key: ApiKey, hours: &Hours, now: DateTime<Utc>) -> Row {
     let none = vec![0; 24];
@@ -40,11 +40,12 @@ pub struct Context<'a> {
     pub report: &'a UsageReport,
     pub stretch: Stretch,
     pub base: &'a str,
+    pub gateways: Vec<Snippet>,
     pub now: DateTime<Utc>,
 }
 
 pub fn show(key: ApiKey, context: Context<'_>) -> Show {
-    let Context { shell, report, stretch, base, now } = context;
+    let Context { shell, report, stretch, base, gateways, now } = context;
     let state = key.state(now);
     let may_edit = may_edit(&shell, &key);
     let asks = Asks::new(&key, &shell.csrf);
@@ -73,6 +74,7 @@ pub fn show(key: ApiKey, context: Context<'_>) -> Show {
         chart: stretch.usage_chart("usage", &report.buckets),
         endpoints: shares(report.by_endpoint.iter().take(8).map(|(name, total)| (name.clone(), String::new(), *total))),
         snippets: snippets::calls(base, snippets::PLACEHOLDER),
+        gateways,
         disable: asks.disable,
         revoke: asks.revoke,
         delete: asks.delete,

@@ -1,5 +1,11 @@
-//! Examples for a key: calls in three languages, and its verification by a backend.
+//! Examples for a key: calls in three languages, its verification by a backend, and gateways that ask about it.
 
+use url::Url;
+
+use crate::domain::Result;
+use crate::model::ApiKey;
+use crate::web::forward_auth::recipes::Site;
+use crate::web::shell::Shell;
 use crate::web::view::Snippet;
 
 /// What the secret is called where it isn't shown.
@@ -27,6 +33,13 @@ pub fn calls(base: &str, secret: &str) -> Vec<Snippet> {
         ),
         Snippet::new("Verify", verify(base, secret)),
     ]
+}
+
+/// Configurations that let this key through: they ask for its tenant, and as an example for one scope that it has.
+pub fn gateways(base: &Url, shell: &Shell, key: &ApiKey) -> Result<Vec<Snippet>> {
+    let scope = key.scopes.iter().find(|scope| !scope.ends_with('*'));
+    let site = Site::example(base.clone(), &shell.tenant.slug, scope.cloned().into_iter().collect());
+    Ok(site.all()?.into_iter().map(|(name, text)| Snippet::new(name, text)).collect())
 }
 
 fn verify(base: &str, secret: &str) -> String {

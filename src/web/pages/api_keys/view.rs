@@ -109,6 +109,8 @@ pub struct Show {
     pub chart: Chart,
     pub endpoints: Vec<Share>,
     pub snippets: Vec<Snippet>,
+    /// Configurations of what stands before an API and asks about its keys.
+    pub gateways: Vec<Snippet>,
     pub disable: Ask,
     pub revoke: Ask,
     pub delete: Ask,

@@ -1,0 +1,91 @@
+//! The request that a gateway asks about, as each gateway tells it.
+
+use actix_web::HttpRequest;
+
+use super::PATH;
+use super::requirements::is_exact;
+use crate::domain::verification;
+use crate::web::gated::Original;
+
+/// What nginx is told to send, and what Traefik and Caddy send: URI, method. Each passes its clients' headers on, so
+/// its own are looked at first.
+const NGINX: (&str, &str) = ("x-original-uri", "x-original-method");
+const FORWARDED: (&str, &str) = ("x-forwarded-uri", "x-forwarded-method");
+
+/// Under `/auth/…` the rest of the path (Envoy); at `/auth` what headers say; without them, this request itself.
+pub fn of(request: &HttpRequest, is_for_nginx: bool) -> Original {
+    if !is_exact(request) {
+        let path = request.uri().path().strip_prefix(PATH).unwrap_or_default();
+        return Original {
+            method: request.method().to_string(),
+            path: path.to_owned(),
+            query: request.query_string().to_owned(),
+        };
+    }
+    let order = if is_for_nginx { [NGINX, FORWARDED] } else { [FORWARDED, NGINX] };
+    let said = |pick: fn(&(&'static str, &'static str)) -> &'static str| {
+        order.iter().find_map(|names| header(request, pick(names)))
+    };
+    let uri = said(|names| names.0);
+    let (path, query) = verification::split_uri(uri.as_deref().unwrap_or(PATH));
+    let method = said(|names| names.1).and_then(|text| verification::method(&text).ok());
+    Original {
+        method: method.unwrap_or_else(|| request.method().to_string()),
+        path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+        query: query.to_owned(),
+    }
+}
+
+/// The last line is the one that the nearest proxy wrote.
+fn header(request: &HttpRequest, name: &str) -> Option<String> {
+    let value = request.headers().get_all(name).last()?;
+    Some(String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::Method;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn told(uri: &str, headers: &[(&str, &str)], is_for_nginx: bool) -> (String, String, String) {
+        let mut request = TestRequest::with_uri(uri).method(Method::PUT);
+        for (name, value) in headers {
+            request = request.append_header((*name, *value));
+        }
+        let original = of(&request.to_http_request(), is_for_nginx);
+        (original.method, original.path, original.query)
+    }
+
+    fn expected(method: &str, path: &str, query: &str) -> (String, String, String) {
+        (method.to_owned(), path.to_owned(), query.to_owned())
+    }
+
+    #[test]
+    fn each_gateway_is_understood() {
+        let forwarded = [("x-forwarded-uri", "/orders?page=2"), ("x-forwarded-method", "delete")];
+        assert_eq!(told("/auth?tenant=acme", &forwarded, false), expected("DELETE", "/orders", "page=2"));
+        let nginx = [("x-original-uri", "/orders?page=2"), ("x-original-method", "POST")];
+        assert_eq!(told("/auth?nginx=1", &nginx, true), expected("POST", "/orders", "page=2"));
+        assert_eq!(told("/auth/orders/a%2Fb?page=2", &forwarded, false), expected("PUT", "/orders/a%2Fb", "page=2"));
+        assert_eq!(told("/auth/", &[], false), expected("PUT", "/", ""));
+        assert_eq!(told("/auth?tenant=acme", &[], false), expected("PUT", "/auth", ""));
+    }
+
+    #[test]
+    fn what_a_client_adds_does_not_count_beside_what_its_gateway_says() {
+        let both = [
+            ("x-original-uri", "/n"),
+            ("x-original-method", "GET"),
+            ("x-forwarded-uri", "/f"),
+            ("x-forwarded-method", "POST"),
+        ];
+        assert_eq!(told("/auth", &both, true), expected("GET", "/n", ""));
+        assert_eq!(told("/auth", &both, false), expected("POST", "/f", ""));
+        let twice =
+            [("x-forwarded-uri", "/clients"), ("x-forwarded-uri", "/ours"), ("x-forwarded-method", "no method")];
+        assert_eq!(told("/auth", &twice, false), expected("PUT", "/ours", ""));
+        assert_eq!(told("/auth", &[("x-forwarded-uri", "?api_key=x")], false), expected("PUT", "/", "api_key=x"));
+    }
+}

@@ -1,0 +1,236 @@
+//! What a gateway requires of the key: in the query of `/auth`, in headers under `/auth/…`. What can't be read or
+//! can't be believed is refused: a requirement that is passed over would let too many through.
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use ipnet::IpNet;
+use url::form_urlencoded;
+
+use super::BELOW;
+use crate::domain::{Error, FieldErrors, Rejection, Result, text, verification};
+use crate::web::client;
+use crate::web::gated::Requirements;
+use crate::web::problem::{Fail, Problem};
+
+/// What a requirement is called in the query, and in a header.
+const NAMES: [(&str, &str); 4] = [
+    ("tenant", "X-Gatepost-Require-Tenant"),
+    ("scopes", "X-Gatepost-Require-Scopes"),
+    ("environment", "X-Gatepost-Require-Environment"),
+    ("cost", "X-Gatepost-Require-Cost"),
+];
+const HEADER_PREFIX: &str = "x-gatepost-require-";
+
+/// One requirement as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Written {
+    name: &'static str,
+    /// What its writer calls it.
+    field: String,
+    value: String,
+}
+
+/// Whether the answer must keep to what nginx's `auth_request` understands.
+pub fn is_for_nginx(request: &HttpRequest) -> bool {
+    is_exact(request) && pairs(request).any(|(name, _)| name == "nginx")
+}
+
+/// Whether the question stands at `/auth` itself; a path below it is the original request's.
+pub fn is_exact(request: &HttpRequest) -> bool {
+    !request.uri().path().starts_with(BELOW)
+}
+
+/// What the writer of this request calls a requirement.
+pub fn name_of(name: &str, request: &HttpRequest) -> String {
+    let header = NAMES.iter().find(|(own, _)| *own == name).map_or(name, |(_, header)| *header);
+    if is_exact(request) { name.to_owned() } else { header.to_owned() }
+}
+
+pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Result<Requirements, Fail> {
+    let mut errors = FieldErrors::default();
+    let headers = headers(request, &mut errors);
+    let written = if is_exact(request) {
+        for one in &headers {
+            let says = "counts under /auth/… only: at /auth itself, requirements stand in the query";
+            errors.add(&one.field, Rejection::new("misplaced", says));
+        }
+        query(request, &mut errors)
+    } else {
+        believe(request, trusted, !headers.is_empty() || !errors.is_empty())?;
+        headers
+    };
+    let required = parse(&written, &mut errors);
+    if errors.is_empty() { Ok(required) } else { Err(Error::from(errors).into()) }
+}
+
+/// Anybody can write a header: those of strangers are neither followed nor passed over.
+fn believe(request: &HttpRequest, trusted: &[IpNet], has_any: bool) -> Result<(), Fail> {
+    if !has_any || client::is_behind_trusted_proxy(request, trusted) {
+        return Ok(());
+    }
+    let peer = client::peer(request).map_or_else(|| "this one".to_owned(), |ip| ip.to_string());
+    let says = format!("X-Gatepost-Require-… headers are taken from trusted proxies only, and {peer} is none of them");
+    Err(Problem::new(StatusCode::FORBIDDEN, "untrusted_proxy", says).into())
+}
+
+fn pairs(request: &HttpRequest) -> form_urlencoded::Parse<'_> {
+    form_urlencoded::parse(request.query_string().as_bytes())
+}
+
+/// A name that is none of ours may be a misspelled requirement, or the client's own query.
+fn query(request: &HttpRequest, errors: &mut FieldErrors) -> Vec<Written> {
+    let mut written = Vec::new();
+    for (name, value) in pairs(request) {
+        let known = NAMES.iter().find(|(own, _)| *own == name);
+        match (known, name.as_ref()) {
+            (Some((name, _)), _) => {
+                written.push(Written { name, field: (*name).to_owned(), value: value.into_owned() });
+            }
+            (None, "nginx") if value == "1" => {}
+            (None, "nginx") => errors.add("nginx", Rejection::new("choice", "must be 1, or left out")),
+            // Read with the key's other places, and passed over where keys in queries are not allowed.
+            (None, "api_key") => {}
+            (None, _) => {
+                let field: String = name.chars().take(64).collect();
+                let says = "is no parameter of /auth; those are tenant, scopes, environment, cost and nginx";
+                errors.add(field, Rejection::new("unknown", says));
+            }
+        }
+    }
+    written
+}
+
+fn headers(request: &HttpRequest, errors: &mut FieldErrors) -> Vec<Written> {
+    let mut written = Vec::new();
+    for (name, value) in request.headers() {
+        let Some(rest) = name.as_str().strip_prefix(HEADER_PREFIX) else { continue };
+        match NAMES.iter().find(|(own, _)| *own == rest) {
+            Some((name, header)) => {
+                let value = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
+                written.push(Written { name, field: (*header).to_owned(), value });
+            }
+            None => errors.add(name.as_str(), Rejection::new("unknown", "is no requirement that can be made")),
+        }
+    }
+    written
+}
+
+fn parse(written: &[Written], errors: &mut FieldErrors) -> Requirements {
+    let mut required = Requirements::default();
+    if let Some(one) = single(written, "tenant", errors) {
+        required.tenant = errors.take(&one.field, text::slug(&one.value));
+    }
+    if let Some(one) = single(written, "environment", errors) {
+        required.environment = errors.take(&one.field, one.value.parse());
+    }
+    if let Some(one) = single(written, "cost", errors) {
+        let number = one.value.parse().unwrap_or(0);
+        required.cost = errors.take(&one.field, verification::cost(number)).unwrap_or(1);
+    }
+    required.scopes = scopes(written, errors);
+    required
+}
+
+/// The one value of a requirement: two that differ would be a guess.
+fn single<'a>(written: &'a [Written], name: &str, errors: &mut FieldErrors) -> Option<&'a Written> {
+    let mut all = written.iter().filter(|one| one.name == name);
+    let first = all.next()?;
+    if all.any(|other| other.value != first.value) {
+        errors.add(&first.field, Rejection::new("ambiguous", "is given more than once, with different values"));
+        return None;
+    }
+    Some(first)
+}
+
+/// All scopes that are named anywhere, with commas or spaces between them.
+fn scopes(written: &[Written], errors: &mut FieldErrors) -> Vec<String> {
+    let mut named: Vec<String> = Vec::new();
+    let mut field = None;
+    for one in written.iter().filter(|one| one.name == "scopes") {
+        let words = one.value.split([',', ' ', '\t']).map(str::trim).filter(|word| !word.is_empty());
+        let before = named.len();
+        named.extend(words.map(str::to_owned));
+        if named.len() == before {
+            errors.add(&one.field, Rejection::new("required", "must name a scope, or be left out"));
+        }
+        field = Some(&one.field);
+    }
+    field.map(|field| verification::scopes(errors, field, &named)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+    use crate::domain::api_key::Environment;
+
+    fn read(uri: &str, headers: &[(&str, &str)]) -> Result<Requirements, (u16, String)> {
+        let mut request = TestRequest::with_uri(uri).peer_addr("10.0.0.1:1".parse().unwrap());
+        for (name, value) in headers {
+            request = request.append_header((*name, *value));
+        }
+        of(&request.to_http_request(), &["10.0.0.0/8".parse().unwrap()]).map_err(|fail| {
+            let fields: Vec<_> = fail.problem.errors.iter().map(|error| error.field.clone()).collect();
+            (fail.problem.status.as_u16(), fields.join(" "))
+        })
+    }
+
+    #[test]
+    fn a_query_and_headers_say_the_same() {
+        let all = Requirements {
+            tenant: Some("acme".into()),
+            scopes: vec!["orders:read".into(), "stock:*".into(), "a".into()],
+            environment: Some(Environment::Test),
+            cost: 5,
+        };
+        let query = "/auth?tenant=acme&scopes=orders:read,stock:*+a&environment=test&cost=5&nginx=1&api_key=x";
+        assert_eq!(read(query, &[]).unwrap(), all);
+        let headers = [
+            ("x-gatepost-require-tenant", "acme"),
+            ("x-gatepost-require-scopes", "orders:read, stock:*"),
+            ("X-Gatepost-Require-Scopes", "a"),
+            ("x-gatepost-require-environment", "test"),
+            ("x-gatepost-require-cost", "5"),
+        ];
+        assert_eq!(read("/auth/orders?tenant=other&cost=0&nginx=1", &headers).unwrap(), all);
+        assert_eq!(read("/auth", &[]).unwrap(), Requirements::default());
+        assert_eq!(read("/auth/", &[]).unwrap(), Requirements::default());
+        assert_eq!(read("/auth?scopes=a%20b%2Cc&scopes=d", &[]).unwrap().scopes, ["a", "b", "c", "d"]);
+        assert_eq!(read("/auth?tenant=acme&tenant=acme", &[]).unwrap().tenant.as_deref(), Some("acme"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_its_name() {
+        for (query, field) in [
+            ("tenant=", "tenant"),
+            ("tenant=Acme", "tenant"),
+            ("tenant=a&tenant=b", "tenant"),
+            ("scopes=", "scopes"),
+            ("scopes=,%20,", "scopes"),
+            ("scopes=a,b%3Bc", "scopes[1]"),
+            ("scopes=%FF", "scopes[0]"),
+            ("scope=a", "scope"),
+            ("environment=moon", "environment"),
+            ("environment=", "environment"),
+            ("cost=0", "cost"),
+            ("cost=-1", "cost"),
+            ("cost=1.5", "cost"),
+            ("cost=99999999999999999999999", "cost"),
+            ("cost=1000001", "cost"),
+            ("cost=", "cost"),
+            ("nginx=yes", "nginx"),
+            ("page=2", "page"),
+            ("scope=a&cost=0", "scope cost"),
+        ] {
+            assert_eq!(read(&format!("/auth?{query}"), &[]), Err((422, field.to_owned())), "{query}");
+        }
+        let header = |name: &str, value: &str| read("/auth/x", &[(name, value)]);
+        let named = |field: &str| Err((422, field.to_owned()));
+        assert_eq!(header("x-gatepost-require-cost", "0"), named("X-Gatepost-Require-Cost"));
+        assert_eq!(header("x-gatepost-require-scopes", ""), named("X-Gatepost-Require-Scopes"));
+        assert_eq!(header("x-gatepost-require-scope", "a"), named("x-gatepost-require-scope"));
+        let at_auth = read("/auth", &[("x-gatepost-require-scopes", "a")]);
+        assert_eq!(at_auth, named("X-Gatepost-Require-Scopes"), "nobody reads it there");
+    }
+}

@@ -1,0 +1,221 @@
+//! Every answer to the byte, for gateways that pass refusals on and for nginx, which cannot.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use gatepost::schema::api_keys;
+use gatepost::services::Operator;
+use gatepost::services::tenants::{self, TenantChange};
+use gatepost::store::notify::Change;
+use reqwest::Method;
+use serde_json::json;
+
+use super::{mint, mint_as, plain, recorded, said, text};
+use crate::support::TestApp;
+
+/// The rate headers of a key with the default limit that was used so often.
+fn rates(used: u64) -> String {
+    let left = 1000 - used;
+    format!("ratelimit-policy: \"key\";q=1000;w=3600\nratelimit: \"key\";r={left};t=<t>\n")
+}
+
+fn more_rates(used: u64) -> String {
+    format!("x-ratelimit-limit: 1000\nx-ratelimit-remaining: {}\nx-ratelimit-reset: <reset>", 1000 - used)
+}
+
+#[actix_web::test]
+async fn a_good_key_is_let_through_with_what_the_api_behind_needs() {
+    let app = TestApp::start().await;
+    let key = mint(&app, json!({"scopes": ["orders:read", "stock:*"]})).await;
+    let answer =
+        app.key(text(&key, "secret")).get("/auth?tenant=acme&scopes=orders:read&environment=live&cost=3").await;
+    let identity = format!(
+        "x-gatepost-environment: live\nx-gatepost-key-id: {}\nx-gatepost-scopes: orders:read stock:*\n\
+         x-gatepost-tenant: acme\nx-gatepost-user: {}\n",
+        text(&key, "key"),
+        key["user_id"],
+    );
+    let expected = format!("200\ncache-control: no-store\n{}{identity}{}", rates(3), more_rates(3));
+    assert_eq!(said(&app, &answer), expected);
+    assert_eq!(answer.body, "");
+    let again = app.key(text(&key, "secret")).get("/auth?nginx=1").await;
+    let expected = format!("200\ncache-control: no-store\n{}x-auth-status: 200\n{identity}{}", rates(4), more_rates(4));
+    assert_eq!(said(&app, &again), expected);
+}
+
+#[actix_web::test]
+async fn what_a_key_does_not_have_is_said_empty() {
+    let app = TestApp::start().await;
+    let key = mint(&app, json!({"environment": "test"})).await;
+    diesel::update(api_keys::table).set(api_keys::user_id.eq(None::<i64>)).execute(&mut app.conn()).unwrap();
+    let answer = app.key(text(&key, "secret")).get("/auth").await;
+    answer.assert_ok();
+    // There, if only empty: each overwrites what a client may have put in its place.
+    assert!(answer.headers.contains_key("x-gatepost-user") && answer.headers.contains_key("x-gatepost-scopes"));
+    assert_eq!((answer.header("x-gatepost-user"), answer.header("x-gatepost-scopes")), ("", ""));
+    assert_eq!(answer.header("x-gatepost-environment"), "test");
+}
+
+#[actix_web::test]
+async fn no_key_and_a_bad_one_are_401() {
+    let app = TestApp::start().await;
+    let challenge = "www-authenticate: Bearer realm=\"gatepost\"";
+    let missing = format!(
+        r#"
+        401
+        cache-control: no-store
+        content-type: application/problem+json
+        {challenge}
+
+        {{"code":"api_key_required","detail":"API key required","instance":"/auth","request_id":"<id>","status":401,"title":"Unauthorized","type":"urn:gatepost:problem:api_key_required"}}
+        "#
+    );
+    assert_eq!(said(&app, &app.stranger().get("/auth?tenant=acme").await), plain(&missing));
+    let told_nginx = plain(&missing).replace(challenge, &format!("{challenge}\nx-auth-status: 401"));
+    assert_eq!(said(&app, &app.stranger().get("/auth?nginx=1").await), told_nginx);
+    let invalid = r#"
+        401
+        cache-control: no-store
+        content-type: application/problem+json
+        www-authenticate: Bearer realm="gatepost", error="invalid_token", error_description="Invalid API key"
+
+        {"code":"invalid_api_key","detail":"Invalid API key","instance":"/auth/orders","request_id":"<id>","status":401,"title":"Unauthorized","type":"urn:gatepost:problem:invalid_api_key"}
+    "#;
+    assert_eq!(said(&app, &app.key("sk_made_up").get("/auth/orders?page=2").await), plain(invalid));
+    let conflict = app.key("sk_one").with("x-api-secret", "sk_two").get("/auth").await;
+    conflict.assert_problem(400, "conflicting_credentials");
+    let conflict = app.key("sk_one").with("x-api-secret", "sk_two").get("/auth?nginx=1").await;
+    conflict.assert_problem(403, "conflicting_credentials");
+    assert_eq!(conflict.header("x-auth-status"), "400");
+}
+
+#[actix_web::test]
+async fn a_key_that_is_not_good_any_more_is_401_and_one_in_the_wrong_place_403() {
+    let app = TestApp::start().await;
+    let token = app.program().await;
+    let soon = (app.clock.now() + TimeDelta::minutes(5)).to_rfc3339();
+    let key = mint_as(&token, json!({"expires_at": soon, "scopes": ["orders:read"]})).await;
+    let far = mint_as(&token, json!({"allowed_ips": ["203.0.113.7"]})).await;
+    let bare = mint_as(&token, json!({})).await;
+    let holder = app.key(text(&key, "secret"));
+    let path = format!("/api/keys/{}", key["id"]);
+
+    holder.get("/auth?environment=test").await.assert_problem(403, "wrong_environment");
+    app.key(text(&far, "secret")).get("/auth").await.assert_problem(403, "address_not_allowed");
+    let none = app.key(text(&bare, "secret")).get("/auth?scopes=a").await;
+    assert_eq!(none.assert_problem(403, "missing_scopes")["detail"], "API key has no scopes");
+    let suspend = |is_active| {
+        let change = TenantChange { is_active: Some(is_active), ..TenantChange::default() };
+        tenants::update(&mut app.conn(), &Operator::at_the_console(), app.tenant, change, app.clock.now()).unwrap();
+        app.running().state.forget(&Change::Tenant(app.tenant));
+    };
+    suspend(false);
+    holder.get("/auth?tenant=acme").await.assert_problem(403, "tenant_suspended");
+    suspend(true);
+    token.post_json(format!("{path}/deactivation"), json!({})).await.assert_ok();
+    holder.get("/auth").await.assert_problem(401, "api_key_disabled");
+    token.post_json(format!("{path}/activation"), json!({})).await.assert_ok();
+    app.advance(TimeDelta::minutes(5));
+    let expired = holder.get("/auth?nginx=1").await;
+    expired.assert_problem(401, "api_key_expired");
+    assert_eq!(expired.header("x-auth-status"), "401");
+}
+
+#[actix_web::test]
+async fn a_missing_scope_is_403_to_the_byte() {
+    let app = TestApp::start().await;
+    let key = mint(&app, json!({"scopes": ["orders:read"]})).await;
+    let holder = app.key(text(&key, "secret"));
+    let body = r#"{"code":"missing_scopes","detail":"Missing required scopes: orders:write, stock:read","instance":"/auth","request_id":"<id>","status":403,"title":"Forbidden","type":"urn:gatepost:problem:missing_scopes"}"#;
+    let head = "403\ncache-control: no-store\ncontent-type: application/problem+json";
+    let challenge =
+        r#"www-authenticate: Bearer realm="gatepost", error="insufficient_scope", scope="orders:write stock:read""#;
+    let query = "scopes=orders:read,orders:write,stock:read";
+
+    let expected = format!("{head}\n{}{challenge}\n{}\n\n{body}", rates(0), more_rates(0));
+    assert_eq!(said(&app, &holder.get(format!("/auth?{query}")).await), expected);
+    let expected = format!("{head}\n{}{challenge}\nx-auth-status: 403\n{}\n\n{body}", rates(0), more_rates(0));
+    assert_eq!(said(&app, &holder.get(format!("/auth?nginx=1&{query}")).await), expected);
+}
+
+#[actix_web::test]
+async fn over_its_limit_is_429_and_for_nginx_a_403_that_says_so() {
+    let app = TestApp::start().await;
+    let key = mint(&app, json!({"rate_limit": 1, "rate_window_seconds": 60})).await;
+    let holder = app.key(text(&key, "secret"));
+    holder.get("/auth").await.assert_ok();
+    let body = |status: u16| {
+        format!(
+            r#"{{"code":"rate_limited","detail":"Rate limit exceeded: try again in <t> seconds","instance":"/auth","request_id":"<id>","status":{status},"title":"Too Many Requests","type":"https://iana.org/assignments/http-problem-types#quota-exceeded","violated-policies":["key"]}}"#
+        )
+    };
+    let rates = "ratelimit-policy: \"key\";q=1;w=60\nratelimit: \"key\";r=0;t=<t>\nretry-after: <t>";
+    let more = "x-ratelimit-limit: 1\nx-ratelimit-remaining: 0\nx-ratelimit-reset: <reset>";
+    let head = "cache-control: no-store\ncontent-type: application/problem+json";
+
+    let expected = format!("429\n{head}\n{rates}\n{more}\n\n{}", body(429));
+    assert_eq!(said(&app, &holder.get("/auth").await), expected);
+    let expected = format!("403\n{head}\n{rates}\nx-auth-status: 429\n{more}\n\n{}", body(403));
+    assert_eq!(said(&app, &holder.get("/auth?nginx=1").await), expected);
+    let statuses: Vec<_> = recorded(&app).await.into_iter().map(|(_, _, status, outcome)| (status, outcome)).collect();
+    let limited = || (429, "RATE_LIMITED".to_owned());
+    assert_eq!(statuses, [(200, "VALID".to_owned()), limited(), limited()], "nginx's 403 is recorded as what it is");
+}
+
+#[actix_web::test]
+async fn a_key_that_cannot_be_looked_up_is_503_and_a_known_one_still_passes() {
+    let app = TestApp::start().await;
+    let token = app.program().await;
+    let (known, unknown) = (mint_as(&token, json!({})).await, mint_as(&token, json!({})).await);
+    let (known, unknown) = (app.key(text(&known, "secret")), app.key(text(&unknown, "secret")));
+    known.get("/auth?tenant=acme").await.assert_ok();
+    app.database.cut();
+
+    known.get("/auth?tenant=acme").await.assert_ok();
+    // Of another tenant than the named one, of which nobody can say whether it exists: refused all the same.
+    known.get("/auth?tenant=other").await.assert_problem(401, "invalid_api_key");
+    let body = |status: u16| {
+        format!(
+            r#"{{"code":"unavailable","detail":"the service is not available just now: try again in a moment","instance":"/auth","request_id":"<id>","status":{status},"title":"Service Unavailable","type":"urn:gatepost:problem:unavailable"}}"#
+        )
+    };
+    let head = "cache-control: no-store\ncontent-type: application/problem+json\nretry-after: 2";
+    assert_eq!(said(&app, &unknown.get("/auth?tenant=acme").await), format!("503\n{head}\n\n{}", body(503)));
+    let expected = format!("403\n{head}\nx-auth-status: 503\n\n{}", body(403));
+    assert_eq!(said(&app, &unknown.get("/auth?nginx=1").await), expected);
+}
+
+#[actix_web::test]
+async fn any_method_is_answered_and_a_body_is_none_of_its_business() {
+    let app = TestApp::start().await;
+    let key = mint(&app, json!({})).await;
+    let holder = app.key(text(&key, "secret"));
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE", "M-SEARCH"] {
+        for path in ["/auth", "/auth/", "/auth/orders/7?page=2"] {
+            let body = (method == "POST").then(|| ("text/csv", "x".repeat(300_000)));
+            let answer = holder.send(Method::from_bytes(method.as_bytes()).unwrap(), path, body).await;
+            answer.assert_ok();
+            assert_eq!((answer.body.as_str(), answer.header("cache-control")), ("", "no-store"), "{method} {path}");
+            let refused = app.stranger().send(Method::from_bytes(method.as_bytes()).unwrap(), path, None).await;
+            assert_eq!((refused.status, refused.header("cache-control")), (401, "no-store"), "{method} {path}");
+        }
+    }
+    app.stranger().get("/authors").await.assert_status(404);
+}
+
+#[actix_web::test]
+async fn nothing_speaks_for_the_host_of_the_api_behind() {
+    let app = TestApp::start_with(&[("GATEPOST_PUBLIC_URL", "https://keys.example.com")]).await;
+    for (path, is_page) in [("/auth", false), ("/auth/orders", false), ("/protected/", true), ("/authors", true)] {
+        let answer = app.stranger().get(path).await;
+        for header in ["strict-transport-security", "content-security-policy", "cross-origin-resource-policy"] {
+            assert_eq!(answer.headers.contains_key(header), is_page, "{path}: {header}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_browser_is_told_the_same_as_a_program() {
+    let app = TestApp::start().await;
+    let refused = app.stranger().visit("/auth/orders").await;
+    refused.assert_problem(401, "api_key_required");
+}

@@ -1,0 +1,162 @@
+//! What a gateway requires: in the query of `/auth`, in headers under it, and what becomes of requirements that can't be met.
+
+use gatepost::domain::{Role, UserId};
+use serde_json::json;
+
+use super::{mint, mint_as, text};
+use crate::support::{Person, TestApp};
+
+const BEHIND_LOOPBACK: [(&str, &str); 1] = [("GATEPOST_TRUSTED_PROXIES", "127.0.0.1, ::1")];
+
+/// A program with all rights in another tenant, `other`.
+async fn elsewhere(app: &TestApp) -> Person {
+    let other = app.make_tenant("other");
+    let eve = app.person("eve", other, Role::Owner).await;
+    Person::with_token(&app.base, &app.mint_token(UserId(eve.user_id), Some(other), &["*"]))
+}
+
+#[actix_web::test]
+async fn only_keys_of_the_named_tenant_pass() {
+    let app = TestApp::start().await;
+    let ours = app.key(text(&mint(&app, json!({})).await, "secret"));
+    let theirs = app.key(text(&mint_as(&elsewhere(&app).await, json!({})).await, "secret"));
+    ours.get("/auth?tenant=acme").await.assert_ok();
+    let refused = theirs.get("/auth?tenant=acme").await;
+    // Nobody learns whether such a key exists elsewhere.
+    assert_eq!(refused.assert_problem(401, "invalid_api_key")["detail"], "Invalid API key");
+    assert_eq!(refused.header("x-ratelimit-limit"), "", "nor where it stands");
+    let any = theirs.get("/auth").await;
+    assert_eq!(any.assert_ok().header("x-gatepost-tenant"), "other");
+}
+
+#[actix_web::test]
+async fn a_tenant_that_does_not_exist_is_named_and_nobody_passes() {
+    let app = TestApp::start().await;
+    let key = app.key(text(&mint(&app, json!({})).await, "secret"));
+    let refused = key.get("/auth?tenant=acne").await;
+    assert_eq!(refused.assert_invalid("tenant")["errors"][0]["detail"], "is the slug of no tenant");
+    let told_nginx = key.get("/auth?tenant=acne&nginx=1").await;
+    told_nginx.assert_problem(403, "invalid");
+    assert_eq!(told_nginx.header("x-auth-status"), "422");
+    app.stranger().get("/auth?tenant=acne").await.assert_problem(401, "api_key_required");
+    // As soon as there is one, its keys pass.
+    let acne = app.make_tenant("acne");
+    let eve = app.person("eve", acne, Role::Owner).await;
+    let eve = Person::with_token(&app.base, &app.mint_token(UserId(eve.user_id), Some(acne), &["*"]));
+    let theirs = mint_as(&eve, json!({})).await;
+    app.key(text(&theirs, "secret")).get("/auth?tenant=acne").await.assert_ok();
+}
+
+#[actix_web::test]
+async fn a_requirement_that_does_not_fit_lets_nobody_through() {
+    let app = TestApp::start().await;
+    let key = app.key(text(&mint(&app, json!({"scopes": ["*"]})).await, "secret"));
+    for (query, field) in [
+        ("tenant=", "tenant"),
+        ("tenant=Not%20a%20slug", "tenant"),
+        ("tenant=acme&tenant=other", "tenant"),
+        ("scopes=", "scopes"),
+        ("scopes=a;b", "scopes[0]"),
+        ("scope=a", "scope"),
+        ("environment=production", "environment"),
+        ("cost=0", "cost"),
+        ("cost=-1", "cost"),
+        ("cost=1e3", "cost"),
+        ("cost=1000001", "cost"),
+        ("nginx=true", "nginx"),
+        ("page=2", "page"),
+    ] {
+        let answer = key.get(format!("/auth?{query}")).await;
+        let is_for_nginx = query.starts_with("nginx");
+        let problem = if is_for_nginx { answer.assert_problem(403, "invalid") } else { answer.assert_invalid(field) };
+        assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+        // Before the key is looked at: nothing was counted.
+        assert_eq!(answer.header("x-ratelimit-limit"), "", "{query}");
+    }
+    assert_eq!(key.get("/auth").await.assert_ok().header("x-ratelimit-remaining"), "999");
+}
+
+#[actix_web::test]
+async fn a_cost_is_taken_whole_or_not_at_all() {
+    let app = TestApp::start().await;
+    let key = app.key(text(&mint(&app, json!({"rate_limit": 10})).await, "secret"));
+    assert_eq!(key.get("/auth?cost=8").await.assert_ok().header("x-ratelimit-remaining"), "2");
+    let refused = key.get("/auth?cost=3").await;
+    refused.assert_problem(429, "rate_limited");
+    assert_eq!(refused.header("x-ratelimit-remaining"), "2");
+    assert_eq!(key.get("/auth?cost=2").await.assert_ok().header("x-ratelimit-remaining"), "0");
+}
+
+#[actix_web::test]
+async fn under_auth_the_query_is_the_client_s_and_headers_of_a_trusted_proxy_require() {
+    let app = TestApp::start_with(&BEHIND_LOOPBACK).await;
+    let key = app.key(text(&mint(&app, json!({"scopes": ["orders:read"]})).await, "secret"));
+    key.get("/auth/orders?tenant=other&cost=0&scopes=admin&nginx=1").await.assert_ok();
+    let with = |name, value| key.with(name, value);
+    with("x-gatepost-require-tenant", "acme").get("/auth/orders").await.assert_ok();
+    with("x-gatepost-require-scopes", "orders:read").get("/auth/").await.assert_ok();
+    let refused = with("x-gatepost-require-scopes", "orders:read, orders:write").get("/auth/orders").await;
+    refused.assert_problem(403, "missing_scopes");
+    with("x-gatepost-require-environment", "test").get("/auth/x").await.assert_problem(403, "wrong_environment");
+    with("x-gatepost-require-cost", "1001").get("/auth/x").await.assert_problem(429, "rate_limited");
+    for (name, value, field) in [
+        ("x-gatepost-require-tenant", "nobody", "X-Gatepost-Require-Tenant"),
+        ("x-gatepost-require-tenant", "", "X-Gatepost-Require-Tenant"),
+        ("x-gatepost-require-scopes", " ", "X-Gatepost-Require-Scopes"),
+        ("x-gatepost-require-environment", "moon", "X-Gatepost-Require-Environment"),
+        ("x-gatepost-require-cost", "0", "X-Gatepost-Require-Cost"),
+        ("x-gatepost-require-scope", "orders:read", "x-gatepost-require-scope"),
+    ] {
+        with(name, value).get("/auth/orders").await.assert_invalid(field);
+    }
+}
+
+#[actix_web::test]
+async fn requirements_of_a_stranger_are_not_believed() {
+    let app = TestApp::start().await;
+    let key = app.key(text(&mint(&app, json!({"scopes": ["orders:read"]})).await, "secret"));
+    for (name, value) in [
+        ("x-gatepost-require-tenant", "acme"),
+        ("x-gatepost-require-scopes", "orders:read"),
+        ("x-gatepost-require-cost", "1"),
+        ("x-gatepost-require-environment", "live"),
+        ("x-gatepost-require-anything", "x"),
+    ] {
+        // Nor passed over: an Envoy that nobody named as trusted would let everybody through.
+        let answer = key.with(name, value).get("/auth/orders").await;
+        let detail = answer.assert_problem(403, "untrusted_proxy")["detail"].clone();
+        assert!(detail.as_str().unwrap().contains("127.0.0.1"), "{detail}");
+        assert_eq!(answer.header("x-ratelimit-limit"), "", "the key was not looked at");
+        // That it came by way of somebody trusted is easily said.
+        let forged = key.with(name, value).with("x-forwarded-for", "127.0.0.1");
+        forged.get("/auth/orders").await.assert_problem(403, "untrusted_proxy");
+    }
+    key.get("/auth/orders").await.assert_ok();
+}
+
+#[actix_web::test]
+async fn requirements_in_headers_of_auth_itself_are_refused_whoever_sends_them() {
+    for settings in [&[][..], &BEHIND_LOOPBACK[..]] {
+        let app = TestApp::start_with(settings).await;
+        let key = app.key(text(&mint(&app, json!({})).await, "secret"));
+        let answer = key.with("x-gatepost-require-scopes", "admin").get("/auth?tenant=acme").await;
+        answer.assert_invalid("X-Gatepost-Require-Scopes");
+        key.get("/auth?tenant=acme").await.assert_ok();
+    }
+}
+
+#[actix_web::test]
+async fn a_key_in_the_original_s_query_counts_only_where_it_is_allowed() {
+    for (is_allowed, status) in [("true", 200), ("false", 401)] {
+        let app = TestApp::start_with(&[("GATEPOST_ALLOW_QUERY_KEY", is_allowed)]).await;
+        let secret = text(&mint(&app, json!({})).await, "secret").to_owned();
+        let uri = format!("/orders?page=2&api_key={secret}");
+        let nobody = app.stranger();
+        nobody.with("x-forwarded-uri", &uri).get("/auth?tenant=acme").await.assert_status(status);
+        nobody.with("x-original-uri", &uri).get("/auth?tenant=acme&nginx=1").await.assert_status(status);
+        nobody.get(format!("/auth{uri}")).await.assert_status(status);
+        nobody.get(format!("/auth?api_key={secret}")).await.assert_status(status);
+        let elsewhere = nobody.with("x-forwarded-uri", "/orders?key=sk_1&api_key=").get("/auth").await;
+        elsewhere.assert_problem(401, "api_key_required");
+    }
+}
