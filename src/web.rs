@@ -12,6 +12,7 @@ pub mod forms;
 pub mod gated;
 pub mod headers;
 pub mod json;
+pub mod lookup;
 pub mod pages;
 pub mod problem;
 pub mod request_id;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::domain::api_key::{Environment, KeyState};
 use crate::domain::digest::{HashAlgorithm, StoredDigest};
 use crate::domain::limit::Limit;
-use crate::domain::{ApiKeyId, TenantId, UserId};
+use crate::domain::{ApiKeyId, LineageId, TenantId, UserId};
 use crate::schema::api_keys;
 
 #[derive(Debug, Clone, HasQuery)]
@@ -43,6 +43,14 @@ pub struct ApiKey {
     pub version: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// The first key of those that were rotated into each other: they share a limit.
+    pub lineage_id: LineageId,
+    pub rotated_from: Option<ApiKeyId>,
+    pub rotated_to: Option<ApiKeyId>,
+    /// When its successor was made.
+    pub replaced_at: Option<DateTime<Utc>>,
+    /// Until when it is let in beside its successor.
+    pub rotates_out_at: Option<DateTime<Utc>>,
 }
 
 impl ApiKey {
@@ -51,13 +59,25 @@ impl ApiKey {
             KeyState::Deleted
         } else if self.revoked_at.is_some() {
             KeyState::Revoked
-        } else if self.expires_at.is_some_and(|at| at <= now) {
+        } else if self.ends_at().is_some_and(|at| at <= now) {
             KeyState::Expired
-        } else if self.is_active {
-            KeyState::Active
-        } else {
+        } else if !self.is_active {
             KeyState::Disabled
+        } else if self.rotates_out_at.is_some() {
+            KeyState::Rotating
+        } else {
+            KeyState::Active
         }
+    }
+
+    /// Whether it was replaced and its overlap is over.
+    pub fn is_rotated_out(&self, now: DateTime<Utc>) -> bool {
+        self.rotates_out_at.is_some_and(|at| at <= now)
+    }
+
+    /// When it stops by itself: at its expiry or the end of its overlap, whichever comes first.
+    pub fn ends_at(&self) -> Option<DateTime<Utc>> {
+        self.expires_at.into_iter().chain(self.rotates_out_at).min()
     }
 
     pub fn stored_digest(&self) -> StoredDigest {
@@ -98,4 +118,7 @@ pub struct NewApiKey {
     pub expires_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// A lineage of its own where absent.
+    pub lineage_id: Option<LineageId>,
+    pub rotated_from: Option<ApiKeyId>,
 }

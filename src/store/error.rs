@@ -22,9 +22,11 @@ impl From<DieselError> for Error {
     }
 }
 
-/// libpq reports a server that goes away, starts up or shuts down as text only.
+/// libpq reports a server that goes away, starts up or shuts down as text only. Trying again helps.
 fn is_outage(message: &str) -> bool {
-    const SIGNS: [&str; 8] = [
+    const SIGNS: [&str; 9] = [
+        // Not an outage, but gone at the next try all the same.
+        "deadlock detected",
         "server closed the connection",
         "terminating connection",
         "the database system is",

@@ -6,10 +6,10 @@ use diesel::sql_types::{Array, BigInt, Double, Nullable, SmallInt, Text, Timesta
 
 use super::Scope;
 use crate::domain::usage::{Outcome, Span, UsageRecord};
-use crate::domain::{ApiKeyId, Result, TenantId};
+use crate::domain::{ApiKeyId, LineageId, Result, TenantId};
 use crate::model::UsageLog;
 use crate::model::usage_log::NewUsageLog;
-use crate::schema::{usage_logs, usage_minutes};
+use crate::schema::{api_keys, usage_logs, usage_minutes};
 
 /// One row to add to `usage_minutes`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,16 +55,17 @@ pub fn add_to_minutes(conn: &mut PgConnection, sums: &[(MinuteKey, MinuteSum)]) 
     Ok(())
 }
 
-/// What a key has taken from its limit since then, by the minute.
+/// What a key and those that it was rotated into have taken from their limit since then, by the minute.
 pub fn cost_by_minute(
     conn: &mut PgConnection,
     tenant: TenantId,
-    key: ApiKeyId,
+    lineage: LineageId,
     since: DateTime<Utc>,
 ) -> Result<Vec<(DateTime<Utc>, i64)>> {
+    let keys = api_keys::table.filter(api_keys::tenant_id.eq(tenant)).filter(api_keys::lineage_id.eq(lineage));
     let used = usage_minutes::table
         .filter(usage_minutes::tenant_id.eq(tenant))
-        .filter(usage_minutes::api_key_id.eq(key))
+        .filter(usage_minutes::api_key_id.eq_any(keys.select(api_keys::id)))
         .filter(usage_minutes::minute.ge(since))
         .filter(usage_minutes::cost.gt(0))
         .order(usage_minutes::minute)

@@ -7,6 +7,7 @@ use diesel::pg::PgConnection;
 
 use super::{Context, Stop, pause};
 use crate::domain::Result;
+use crate::domain::api_key::RESTORABLE_FOR;
 use crate::services::idempotency;
 use crate::store::{self, Scope};
 
@@ -31,11 +32,12 @@ pub async fn run(context: Context, mut stop: Stop) {
 }
 
 /// What is deleted, and how long it is kept. Deliveries go before the events that they belong to.
-fn rules(context: &Context) -> [(&'static str, Delete, TimeDelta); 7] {
+fn rules(context: &Context) -> [(&'static str, Delete, TimeDelta); 8] {
     let days = |days: u32| TimeDelta::days(i64::from(days));
     let retention = context.retention;
     [
         ("sessions", store::sessions::delete_ended, TimeDelta::zero()),
+        ("deleted keys", store::api_keys::delete_old, RESTORABLE_FOR),
         ("idempotency keys", store::idempotency_keys::delete_old, idempotency::KEPT),
         ("usage records", store::usage::delete_old_logs, days(retention.usage_days)),
         ("usage minutes", store::usage::delete_old_minutes, days(retention.buckets_days)),
