@@ -51,9 +51,6 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         lineage_id -> Int8,
-        rotated_from -> Nullable<Int8>,
-        rotated_to -> Nullable<Int8>,
-        replaced_at -> Nullable<Timestamptz>,
         rotates_out_at -> Nullable<Timestamptz>,
     }
 }

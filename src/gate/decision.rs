@@ -137,6 +137,7 @@ mod tests {
     use super::*;
     use crate::domain::digest::HashAlgorithm;
     use crate::domain::{ApiKeyId, LineageId, UserId};
+    use crate::model::Rotation;
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_764_000_000, 0).unwrap()
@@ -175,10 +176,7 @@ mod tests {
             created_at: now(),
             updated_at: now(),
             lineage_id: LineageId(7),
-            rotated_from: None,
-            rotated_to: None,
-            replaced_at: None,
-            rotates_out_at: None,
+            rotation: Rotation::default(),
         };
         GateRow { key, tenant_slug: "acme".into(), is_tenant_active: true, is_owner_active: true }
     }
@@ -198,8 +196,11 @@ mod tests {
         assert_eq!(outcome(|row, _| row.key.deleted_at = Some(now())), Outcome::NotFound);
         assert_eq!(outcome(|row, _| row.key.expires_at = Some(now())), Outcome::Expired);
         assert_eq!(outcome(|row, _| row.key.expires_at = Some(now() + TimeDelta::seconds(1))), Outcome::Valid);
-        assert_eq!(outcome(|row, _| row.key.rotates_out_at = Some(now())), Outcome::RotatedOut);
-        assert_eq!(outcome(|row, _| row.key.rotates_out_at = Some(now() + TimeDelta::seconds(1))), Outcome::Valid);
+        assert_eq!(outcome(|row, _| row.key.rotation.rotates_out_at = Some(now())), Outcome::RotatedOut);
+        assert_eq!(
+            outcome(|row, _| row.key.rotation.rotates_out_at = Some(now() + TimeDelta::seconds(1))),
+            Outcome::Valid
+        );
         assert_eq!(outcome(|row, _| row.is_tenant_active = false), Outcome::TenantSuspended);
         assert_eq!(outcome(|row, _| row.is_owner_active = false), Outcome::Valid);
         assert_eq!(outcome(|_, ask| ask.environment = Some(Environment::Test)), Outcome::WrongEnvironment);

@@ -129,7 +129,6 @@ fn row(actor: &Actor, hasher: &Hasher, ask: NewKey, secret: &KeySecret, now: Dat
         created_at: now,
         updated_at: now,
         lineage_id: None,
-        rotated_from: None,
     })
 }
 

@@ -42,6 +42,7 @@ fn is_outage(message: &str) -> bool {
 fn collision(constraint: Option<&str>) -> String {
     match constraint {
         Some("tenants_slug_key") => "a tenant with this slug exists already",
+        Some("api_keys_newest_of_lineage_key") => "this key was rotated already: rotate its successor",
         Some("users_email_key") => "a user with this e-mail address exists already",
         Some("memberships_tenant_id_user_id_key") => "this user is a member already",
         Some("idempotency_keys_tenant_id_route_key_key") => {

@@ -59,7 +59,7 @@ impl State {
     /// The same for a key; where it has kin, their common limit may have changed with it.
     pub fn forget_key(&self, key: &ApiKey) {
         self.forget(&Change::Key(key.public_id.clone()));
-        if key.rotated_from.is_some() || key.rotated_to.is_some() {
+        if key.rotation.rotated_from.is_some() || key.rotation.rotated_to.is_some() {
             self.gate.forget_lineage(key.lineage_id);
         }
     }

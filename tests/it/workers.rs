@@ -2,5 +2,6 @@
 
 mod claims;
 mod delivering;
+mod pruning;
 mod retries;
 mod signatures;

@@ -21,7 +21,7 @@ pub fn kin(conn: &mut PgConnection, actor: &Actor, key: &ApiKey) -> Result<Kin> 
         Some(id) => store::api_keys::find(conn, actor.tenant, id),
         None => Ok(None),
     };
-    Ok(Kin { before: find(key.rotated_from)?, after: find(key.rotated_to)? })
+    Ok(Kin { before: find(key.rotation.rotated_from)?, after: find(key.rotation.rotated_to)? })
 }
 
 /// Keys that a clue may mean, deleted ones included that can be restored. Whether a secret is right is not asked

@@ -49,9 +49,12 @@ pub fn rotate(
         None => prefix_of_tenant(conn, actor.tenant)?,
     };
     let secret = KeySecret::generate(&prefix, old.environment)?;
+    // The old one first: a lineage has one newest key.
+    if !store::api_keys::replace(conn, actor.tenant, id, overlap.end(now), now)? {
+        return Err(Error::conflict("this key was rotated already: rotate its successor"));
+    }
     let key = store::api_keys::insert(conn, &successor(&old, hasher, &secret, now)?)?;
-    let replaced = store::api_keys::replace(conn, actor.tenant, id, key.id, overlap.end(now), now)?;
-    let replaced = replaced.ok_or_else(|| Error::bug("a locked key was replaced by somebody else"))?;
+    let replaced = store::api_keys::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     audit::record_all(conn, actor, deeds(&replaced, &key, overlap), now)?;
     notify::send_all(conn, [&replaced, &key].map(|key| Change::Key(key.public_id.clone())))?;
     Ok(Rotated { minted: MintedKey { key, secret }, replaced })
@@ -68,9 +71,13 @@ fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime
     if key.revoked_at.is_some() {
         return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
     }
-    if let Some(successor) = key.rotated_to {
-        let says = format!("this key was rotated already: its successor is key {successor}, rotate that one");
-        return Err(Error::conflict(says));
+    if key.rotation.rotates_out_at.is_some() {
+        return Err(Error::conflict(match key.rotation.rotated_to {
+            Some(successor) => {
+                format!("this key was rotated already: its successor is key {successor}, rotate that one")
+            }
+            None => "this key was rotated already, and its successor is gone: make a new one".to_owned(),
+        }));
     }
     if key.expires_at.is_some_and(|at| at <= now) {
         return Err(Error::conflict("this key has expired: give it a later expiry, or none, then rotate it"));
@@ -106,7 +113,6 @@ fn successor(old: &ApiKey, hasher: &Hasher, secret: &KeySecret, now: DateTime<Ut
         created_at: now,
         updated_at: now,
         lineage_id: Some(old.lineage_id),
-        rotated_from: Some(old.id),
     })
 }
 
@@ -116,7 +122,7 @@ fn deeds(old: &ApiKey, new: &ApiKey, overlap: Overlap) -> Vec<Deed> {
         .with("name", old.name.as_str())
         .with("rotated_to", new.id.0)
         .with("overlap_seconds", overlap.seconds())
-        .with("rotates_out_at", old.rotates_out_at.map(|at| at.to_rfc3339()));
+        .with("rotates_out_at", old.rotation.rotates_out_at.map(|at| at.to_rfc3339()));
     let minted = Deed::new("api_key.minted", target(new.id))
         .with("name", new.name.as_str())
         .with("hint", new.hint.as_str())

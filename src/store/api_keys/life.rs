@@ -87,28 +87,25 @@ pub fn lock_many(conn: &mut PgConnection, tenant: TenantId, ids: &[ApiKeyId]) ->
     Ok(found.for_update().load(conn)?)
 }
 
-/// Names its successor, and until when it is let in beside it. None where it has one already.
+/// Lets it be replaced, and says until when it is let in beside its successor. False where it was replaced already.
 pub fn replace(
     conn: &mut PgConnection,
     tenant: TenantId,
     id: ApiKeyId,
-    successor: ApiKeyId,
     until: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<Option<ApiKey>> {
+) -> Result<bool> {
     let changed = diesel::update(api_keys::table)
         .filter(api_keys::id.eq(id))
         .filter(api_keys::tenant_id.eq(tenant))
         .filter(api_keys::deleted_at.is_null())
-        .filter(api_keys::rotated_to.is_null())
+        .filter(api_keys::rotates_out_at.is_null())
         .set((
-            api_keys::rotated_to.eq(successor),
-            api_keys::replaced_at.eq(now),
             api_keys::rotates_out_at.eq(until),
             api_keys::updated_at.eq(now),
             api_keys::version.eq(api_keys::version + 1),
         ));
-    Ok(changed.returning(ApiKey::as_returning()).get_result(conn).optional()?)
+    Ok(changed.execute(conn)? == 1)
 }
 
 /// Gives all of a key's lineage the limit that it has, and tells which have changed.

@@ -78,7 +78,7 @@ pub async fn create(
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), rotate).await {
         Ok(Once::First(Rotated { minted, replaced })) => {
             state.forget_key(&replaced);
-            let until = replaced.rotates_out_at.filter(|at| now < *at).map(|at| When::new(at, now));
+            let until = replaced.rotation.rotates_out_at.filter(|at| now < *at).map(|at| When::new(at, now));
             created(&state, who.shell, minted, Some(Replaced { id: replaced.id.0, hint: replaced.hint, until }))
         }
         Ok(Once::Again(id)) => {

@@ -142,25 +142,25 @@ pub fn may_edit(shell: &Shell, key: &ApiKey) -> bool {
 
 /// What a rotation would not refuse.
 pub fn may_rotate(key: &ApiKey, now: DateTime<Utc>) -> bool {
-    key.rotated_to.is_none() && matches!(key.state(now), KeyState::Active | KeyState::Disabled)
+    key.rotation.rotates_out_at.is_none() && matches!(key.state(now), KeyState::Active | KeyState::Disabled)
 }
 
 /// What took over from the key, if it was replaced.
 fn successor(key: &ApiKey, after: Option<ApiKey>, now: DateTime<Utc>) -> Option<Successor> {
-    let (since, until) = (key.replaced_at?, key.rotates_out_at?);
+    let (since, until) = (key.rotation.replaced_at, key.rotation.rotates_out_at?);
     Some(Successor {
         link: after.map(|after| named(after, now)),
-        since: When::new(since, now),
+        since: When::maybe(since, now),
         until: When::new(until, now),
         is_over: until <= now || key.revoked_at.is_some(),
-        still_used: When::maybe(key.last_used_at.filter(|at| since < *at), now),
+        still_used: When::maybe(key.last_used_at.filter(|at| since.is_some_and(|since| since < *at)), now),
     })
 }
 
 fn predecessor(before: ApiKey, since: DateTime<Utc>, now: DateTime<Utc>) -> Predecessor {
     let is_over = before.state(now) != KeyState::Rotating;
     Predecessor {
-        until: When::maybe(before.rotates_out_at.filter(|_| !is_over), now),
+        until: When::maybe(before.rotation.rotates_out_at.filter(|_| !is_over), now),
         still_used: When::maybe(before.last_used_at.filter(|at| since < *at), now),
         link: named(before, now),
     }

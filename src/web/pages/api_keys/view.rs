@@ -165,7 +165,7 @@ pub struct Show {
 pub struct Successor {
     /// `None` where it was deleted.
     pub link: Option<Named>,
-    pub since: When,
+    pub since: Option<When>,
     pub until: When,
     pub is_over: bool,
     /// Its last use after its successor was made.
