@@ -1,3 +1,5 @@
+DROP INDEX api_keys_by_owner;
+DROP INDEX api_keys_rotating;
 DROP INDEX api_keys_by_expiry;
 DROP INDEX api_keys_by_name;
 DROP INDEX api_keys_deleted;

@@ -21,6 +21,10 @@ CREATE UNIQUE INDEX api_keys_newest_of_lineage_key ON api_keys (tenant_id, linea
 -- Deleted keys: what can be restored, and what is to go for good.
 CREATE INDEX api_keys_deleted ON api_keys (tenant_id, id DESC) WHERE deleted_at IS NOT NULL;
 
+-- Few keys are being rotated at a time; and a customer's keys are found by the customer.
+CREATE INDEX api_keys_rotating ON api_keys (tenant_id, id DESC) WHERE rotates_out_at IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX api_keys_by_owner ON api_keys (tenant_id, owner, id DESC) WHERE deleted_at IS NULL AND owner IS NOT NULL;
+
 -- The orders of the list. There is none by last use: an index on it would cost every flush of the meter.
 CREATE INDEX api_keys_by_name ON api_keys (tenant_id, lower(name), id) WHERE deleted_at IS NULL;
 CREATE INDEX api_keys_by_expiry ON api_keys (tenant_id, expires_at, id) WHERE deleted_at IS NULL;

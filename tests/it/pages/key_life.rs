@@ -74,6 +74,7 @@ async fn a_key_is_rotated_from_its_page_and_the_secret_shown_once() {
     for secret in [&secret, &old.secret] {
         app.key(secret).get("/api/data").await.assert_ok();
     }
+    app.running().state.gate.flush().await;
     send(&ada, old.id, &form).await.assert_see_other("/keys/2");
     let new = ada.visit("/keys/2").await;
     assert!(new.html().text("[role=status]").contains("its secret was shown then: once"));
