@@ -25,4 +25,6 @@ pub mod webhook;
 pub use actor::{Actor, Permission, Role, Via};
 pub use clock::Clock;
 pub use error::{Error, FieldErrors, Noun, Rejection, Result};
-pub use ids::{AccessTokenId, ApiKeyId, AttemptId, DeliveryId, EventId, MembershipId, TenantId, UserId, WebhookId};
+pub use ids::{
+    AccessTokenId, ApiKeyId, AttemptId, DeliveryId, EventId, LineageId, MembershipId, TenantId, UserId, WebhookId,
+};

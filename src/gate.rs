@@ -18,7 +18,7 @@ use diesel::pg::PgConnection;
 use crate::domain::digest::Hasher;
 use crate::domain::limit::Standing;
 use crate::domain::usage::{Outcome, UsageRecord};
-use crate::domain::{ApiKeyId, Clock, Result, TenantId};
+use crate::domain::{ApiKeyId, Clock, LineageId, Result, TenantId};
 use crate::model::ApiKey;
 use crate::store::notify::Change;
 use crate::store::{self, Db, Scope};
@@ -101,8 +101,8 @@ impl Gate {
         let cost = if outcome == Outcome::Valid { ask.cost } else { 0 };
         let key = &entry.value.key;
         let standing = match ask.is_dry_run {
-            true => self.limiter.look(key.id, key.limit(), now, cost),
-            false => self.limiter.take(key.id, key.limit(), now, cost)?,
+            true => self.limiter.look(key.lineage_id, key.limit(), now, cost),
+            false => self.limiter.take(key.lineage_id, key.limit(), now, cost)?,
         };
         let outcome = if standing.is_allowed { outcome } else { Outcome::RateLimited };
         let is_taken = outcome == Outcome::Valid && !ask.is_dry_run;
@@ -138,7 +138,7 @@ impl Gate {
 
     /// Where a key stands with its limit just now, taking nothing.
     pub fn standing(&self, key: &ApiKey) -> Standing {
-        self.limiter.look(key.id, key.limit(), self.clock.now(), 0)
+        self.limiter.look(key.lineage_id, key.limit(), self.clock.now(), 0)
     }
 
     /// Keeps a record of usage; never waits.
@@ -163,6 +163,16 @@ impl Gate {
     /// Forgets one key: call it after the COMMIT that changed it, before answering.
     pub fn forget(&self, public_id: &str) {
         self.keys.forget(public_id);
+    }
+
+    /// Forgets a key and all that were rotated into it or out of it.
+    pub fn forget_lineage(&self, lineage: LineageId) {
+        self.keys.forget_where(|known| known.key.lineage_id == lineage);
+    }
+
+    /// Whether the secret is that key's own. Counts nothing and takes nothing.
+    pub async fn fits(&self, key: &ApiKey, secret: &str) -> Result<bool> {
+        self.memory.verify(&self.hasher, Some(&key.stored_digest()), secret).await
     }
 
     /// Forgets what a change has made stale.
@@ -208,13 +218,13 @@ impl Gate {
 fn load(conn: &mut PgConnection, public_id: &str, limiter: &Limiter, now: DateTime<Utc>) -> Result<Option<KnownKey>> {
     let Some(row) = store::api_keys::find_for_gate(conn, public_id)? else { return Ok(None) };
     let known = KnownKey::new(row);
-    let (id, tenant, limit) = (known.key.id, known.key.tenant_id, known.key.limit());
-    if !limiter.knows(id) {
+    let (lineage, tenant, limit) = (known.key.lineage_id, known.key.tenant_id, known.key.limit());
+    if !limiter.knows(lineage) {
         let length = i64::try_from(limit.window_seconds).unwrap_or(i64::MAX / 1000);
         // One sub-window more than the window, and the minute that it began in.
         let since = now - TimeDelta::seconds(length + length / 60 + 61);
-        let used = store::usage::cost_by_minute(conn, tenant, id, since)?;
-        limiter.warm(id, limit, now, &used);
+        let used = store::usage::cost_by_minute(conn, tenant, lineage, since)?;
+        limiter.warm(lineage, limit, now, &used);
     }
     Ok(Some(known))
 }

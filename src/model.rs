@@ -16,7 +16,7 @@ pub mod user;
 pub mod webhook;
 
 pub use access_token::{AccessToken, NewAccessToken};
-pub use api_key::{ApiKey, NewApiKey};
+pub use api_key::{ApiKey, NewApiKey, Rotation};
 pub use attempt::{Attempt, NewAttempt};
 pub use audit_entry::{AuditEntry, NewAuditEntry};
 pub use claimed::Claimed;

@@ -50,6 +50,8 @@ diesel::table! {
         version -> Int8,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        lineage_id -> Int8,
+        rotates_out_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod forward_auth;
 pub mod gated;
 pub mod headers;
 pub mod json;
+pub mod lookup;
 pub mod pages;
 pub mod problem;
 pub mod request_id;

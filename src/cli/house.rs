@@ -50,7 +50,8 @@ pub fn actor_in(conn: &mut PgConnection, slug: &str) -> Result<Actor> {
     Ok(console(tenant.id))
 }
 
-fn console(tenant: TenantId) -> Actor {
+/// The console in a tenant that is known already.
+pub fn console(tenant: TenantId) -> Actor {
     Actor {
         tenant,
         user: None,

@@ -1,5 +1,8 @@
 //! `gatepost keys`.
 
+mod act;
+mod listing;
+
 use std::io::Read;
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -29,6 +32,35 @@ pub enum Command {
     /// Check a key as a request with it would be checked, taking nothing from its limit.
     /// Exit code 1 where it is not valid.
     Verify(Box<Verify>),
+    /// List keys, a page at a time.
+    List(Box<listing::List>),
+    /// Print everything about a key but its secret, which nobody has.
+    Show(act::Which),
+    /// Make a key's successor, with the same settings and a new secret; prints that secret alone, once (the rest goes
+    /// to stderr).
+    Rotate {
+        #[command(flatten)]
+        which: act::Which,
+        /// How long the old secret is let in beside the new one, at most 30 days [default: 86400]
+        #[arg(long, value_name = "SECONDS")]
+        overlap_seconds: Option<i64>,
+    },
+    /// Refuse a key for good.
+    Revoke {
+        #[command(flatten)]
+        which: act::Which,
+        /// Shown with the key.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Refuse a key until it is enabled again.
+    Disable(act::Which),
+    /// Let a disabled key in again.
+    Enable(act::Which),
+    /// Refuse a key and take it off the list; for 30 days it can be restored.
+    Delete(act::Which),
+    /// Bring a deleted key back as it was.
+    Restore(act::Which),
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,9 +124,22 @@ pub struct Create {
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode, Failure> {
     match command {
-        Command::Create(ask) => create(&settings, *ask, json).map(|()| ExitCode::SUCCESS),
-        Command::Verify(asked) => verify(&settings, *asked, json),
+        Command::Create(ask) => create(&settings, *ask, json),
+        Command::Verify(asked) => return verify(&settings, *asked, json),
+        Command::List(ask) => listing::run(&settings, *ask, json),
+        Command::Show(which) => act::show(&settings, &which, json),
+        Command::Rotate { which, overlap_seconds } => act::rotate(&settings, &which, overlap_seconds, json),
+        Command::Revoke { which, reason } => {
+            act::run(&settings, &which, json, "revoked for good", |conn, actor, id, now| {
+                api_keys::revoke(conn, actor, id, reason.as_deref(), now)
+            })
+        }
+        Command::Disable(which) => act::run(&settings, &which, json, "disabled", api_keys::deactivate),
+        Command::Enable(which) => act::run(&settings, &which, json, "enabled", api_keys::activate),
+        Command::Delete(which) => act::run(&settings, &which, json, "deleted", api_keys::delete),
+        Command::Restore(which) => act::run(&settings, &which, json, "restored", api_keys::restore),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 fn create(settings: &Settings, ask: Create, json: bool) -> Result<(), Failure> {

@@ -32,6 +32,8 @@ pub enum Permission {
     ReadKeys,
     /// Create, edit and revoke keys; a developer only their own (see [`Actor::must_own`]).
     WriteKeys,
+    /// Revoke, tag and delete many keys at once.
+    WriteManyKeys,
     VerifyKeys,
     ReadWebhooks,
     WriteWebhooks,
@@ -55,7 +57,7 @@ impl Permission {
     pub const fn scope(self) -> &'static str {
         match self {
             Self::ReadKeys => "keys:read",
-            Self::WriteKeys => "keys:write",
+            Self::WriteKeys | Self::WriteManyKeys => "keys:write",
             Self::VerifyKeys => "keys:verify",
             Self::ReadWebhooks => "webhooks:read",
             Self::WriteWebhooks | Self::DeleteWebhooks | Self::RevealSecrets => "webhooks:write",
@@ -81,9 +83,12 @@ impl Permission {
             | Self::RevealSecrets
             | Self::WriteEvents
             | Self::WriteUsage => Role::Developer,
-            Self::DeleteWebhooks | Self::ReadMembers | Self::WriteMembers | Self::WriteTenant | Self::ReadAudit => {
-                Role::Admin
-            }
+            Self::WriteManyKeys
+            | Self::DeleteWebhooks
+            | Self::ReadMembers
+            | Self::WriteMembers
+            | Self::WriteTenant
+            | Self::ReadAudit => Role::Admin,
         }
     }
 }

@@ -1,11 +1,17 @@
 //! API keys as values: prefix, environment, state and the secret that is shown once.
 
 mod ask;
+mod clue;
+mod life;
+mod order;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use ask::{KeyChange, KeyDraft, KeyPatch, NewKey};
+pub use clue::Clue;
+pub use life::{Overlap, RESTORABLE_FOR, Selection, TagChange, prefix_of};
+pub use order::{KeyMark, KeySort, Place};
 
 use super::error::{Rejection, Result};
 use super::token::{self, Malformed, Presented, Token};

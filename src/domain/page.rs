@@ -62,7 +62,7 @@ pub struct Page<T, K> {
     pub total: Option<i64>,
 }
 
-impl<T, K: Copy> Page<T, K> {
+impl<T, K: Clone> Page<T, K> {
     /// From rows fetched with `size.plus_one()`: newest first, or oldest first where `paging.after` was given.
     pub fn cut(mut rows: Vec<T>, paging: &Paging<K>, key: impl Fn(&T) -> K) -> Self {
         let size = usize::try_from(paging.size.get()).unwrap_or(usize::MAX);
@@ -72,7 +72,7 @@ impl<T, K: Copy> Page<T, K> {
             rows.reverse();
         }
         let (first, last) = (rows.first().map(&key), rows.last().map(&key));
-        let (older, newer) = match (paging.after, paging.before) {
+        let (older, newer) = match (&paging.after, &paging.before) {
             (Some(_), _) => (last, first.filter(|_| has_more)),
             (None, Some(_)) => (last.filter(|_| has_more), first),
             (None, None) => (last.filter(|_| has_more), None),

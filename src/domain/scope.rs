@@ -13,6 +13,15 @@ pub fn parse(text: &str) -> Result<String, Rejection> {
     }
 }
 
+/// The scope itself and the wildcards that cover it: whoever holds one of them may it.
+pub fn allowing(scope: &str) -> Vec<String> {
+    let stems = scope.match_indices(':').map(|(at, _)| format!("{}:*", scope.get(..at).unwrap_or_default()));
+    let mut all = vec![scope.to_owned(), "*".to_owned()];
+    all.extend(stems);
+    all.dedup();
+    all
+}
+
 /// The scopes that somebody holds. `*` allows everything, `orders:*` everything that begins with `orders:`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScopeSet(Vec<String>);
@@ -51,6 +60,16 @@ impl ScopeSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_allows_a_scope_is_what_is_asked_for() {
+        for scope in ["orders", "orders:read", "a:b:c", "orders:*", "*"] {
+            for held in allowing(scope) {
+                assert!(ScopeSet::new(vec![held.clone()]).allows(scope), "{held} {scope}");
+            }
+        }
+        assert_eq!(allowing("a:b:c"), ["a:b:c", "*", "a:*", "a:b:*"]);
+    }
 
     #[test]
     fn a_scope_is_held_exactly_or_by_a_wildcard_at_a_colon() {

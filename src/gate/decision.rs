@@ -171,6 +171,7 @@ pub fn judge(known: &KnownKey, ask: &Ask, now: DateTime<Utc>) -> (Outcome, Vec<S
     let refused = match known.key.state(now) {
         KeyState::Deleted => Some(Outcome::NotFound),
         KeyState::Revoked => Some(Outcome::Revoked),
+        KeyState::Expired if known.key.is_rotated_out(now) => Some(Outcome::RotatedOut),
         KeyState::Expired => Some(Outcome::Expired),
         KeyState::Disabled => Some(Outcome::Disabled),
         KeyState::Active | KeyState::Rotating => None,
@@ -202,7 +203,8 @@ mod tests {
 
     use super::*;
     use crate::domain::digest::HashAlgorithm;
-    use crate::domain::{ApiKeyId, UserId};
+    use crate::domain::{ApiKeyId, LineageId, UserId};
+    use crate::model::Rotation;
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_764_000_000, 0).unwrap()
@@ -240,6 +242,8 @@ mod tests {
             version: 1,
             created_at: now(),
             updated_at: now(),
+            lineage_id: LineageId(7),
+            rotation: Rotation::default(),
         };
         GateRow { key, tenant_slug: "acme".into(), is_tenant_active: true, is_owner_active: true }
     }
@@ -259,6 +263,11 @@ mod tests {
         assert_eq!(outcome(|row, _| row.key.deleted_at = Some(now())), Outcome::NotFound);
         assert_eq!(outcome(|row, _| row.key.expires_at = Some(now())), Outcome::Expired);
         assert_eq!(outcome(|row, _| row.key.expires_at = Some(now() + TimeDelta::seconds(1))), Outcome::Valid);
+        assert_eq!(outcome(|row, _| row.key.rotation.rotates_out_at = Some(now())), Outcome::RotatedOut);
+        assert_eq!(
+            outcome(|row, _| row.key.rotation.rotates_out_at = Some(now() + TimeDelta::seconds(1))),
+            Outcome::Valid
+        );
         assert_eq!(outcome(|row, _| row.is_tenant_active = false), Outcome::TenantSuspended);
         assert_eq!(outcome(|row, _| row.is_owner_active = false), Outcome::Valid);
         assert_eq!(outcome(|_, ask| ask.environment = Some(Environment::Test)), Outcome::WrongEnvironment);

@@ -7,15 +7,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::lock;
 use crate::domain::limit::{Limit, Standing, Window};
-use crate::domain::{ApiKeyId, Error, Result};
+use crate::domain::{Error, LineageId, Result};
 
 const SHARDS: usize = 64;
 /// Keys with counts that still matter; when there are more, new ones have to wait.
 const MOST_SUBJECTS: usize = 256 * 1024;
 
-type Shard = Mutex<HashMap<ApiKeyId, Window>>;
+type Shard = Mutex<HashMap<LineageId, Window>>;
 
-/// A window per key, in shards so that keys don't wait for each other.
+/// A window per lineage: a key and the ones that it was rotated into share their limit. In shards, so that they don't
+/// wait for each other.
 #[derive(Debug)]
 pub struct Limiter {
     shards: Vec<Shard>,
@@ -37,7 +38,7 @@ impl Limiter {
     ///
     /// # Errors
     /// `Unavailable` where too many keys are counted already and this is a new one.
-    pub fn take(&self, id: ApiKeyId, limit: Limit, now: DateTime<Utc>, cost: u64) -> Result<Standing> {
+    pub fn take(&self, id: LineageId, limit: Limit, now: DateTime<Utc>, cost: u64) -> Result<Standing> {
         if cost == 0 {
             return Ok(self.look(id, limit, now, 0));
         }
@@ -56,7 +57,7 @@ impl Limiter {
     }
 
     /// Whether `cost` would fit, taking nothing.
-    pub fn look(&self, id: ApiKeyId, limit: Limit, now: DateTime<Utc>, cost: u64) -> Standing {
+    pub fn look(&self, id: LineageId, limit: Limit, now: DateTime<Utc>, cost: u64) -> Standing {
         let fresh = || Window::new(limit).look(now, cost);
         let Ok(shard) = self.shard(id) else { return fresh() };
         let mut shard = lock(shard);
@@ -67,12 +68,12 @@ impl Limiter {
         window.look(now, cost)
     }
 
-    pub fn knows(&self, id: ApiKeyId) -> bool {
+    pub fn knows(&self, id: LineageId) -> bool {
         self.shard(id).is_ok_and(|shard| lock(shard).contains_key(&id))
     }
 
     /// Counts what was used before this process knew the key: each minute wholly at its end, or now if that is sooner.
-    pub fn warm(&self, id: ApiKeyId, limit: Limit, now: DateTime<Utc>, used: &[(DateTime<Utc>, i64)]) {
+    pub fn warm(&self, id: LineageId, limit: Limit, now: DateTime<Utc>, used: &[(DateTime<Utc>, i64)]) {
         let Ok(shard) = self.shard(id) else { return };
         let mut shard = lock(shard);
         // Whoever was faster has counted since: what the database knows is in there already.
@@ -87,7 +88,7 @@ impl Limiter {
         shard.insert(id, window);
     }
 
-    fn shard(&self, id: ApiKeyId) -> Result<&Shard> {
+    fn shard(&self, id: LineageId) -> Result<&Shard> {
         let number = usize::try_from(id.0.unsigned_abs()).unwrap_or(0) % SHARDS;
         self.shards.get(number).ok_or_else(|| Error::bug("no such shard"))
     }
@@ -106,30 +107,30 @@ mod tests {
     #[test]
     fn keys_are_counted_apart_and_a_new_limit_counts_at_once() {
         let limiter = Limiter::default();
-        limiter.take(ApiKeyId(1), LIMIT, at(0), 9).unwrap();
-        assert_eq!(limiter.look(ApiKeyId(1), LIMIT, at(0), 0).remaining, 1);
-        assert_eq!(limiter.look(ApiKeyId(65), LIMIT, at(0), 0).remaining, 10);
+        limiter.take(LineageId(1), LIMIT, at(0), 9).unwrap();
+        assert_eq!(limiter.look(LineageId(1), LIMIT, at(0), 0).remaining, 1);
+        assert_eq!(limiter.look(LineageId(65), LIMIT, at(0), 0).remaining, 10);
         let tighter = Limit { quota: 9, ..LIMIT };
-        assert!(!limiter.take(ApiKeyId(1), tighter, at(1), 1).unwrap().is_allowed);
+        assert!(!limiter.take(LineageId(1), tighter, at(1), 1).unwrap().is_allowed);
     }
 
     #[test]
     fn when_there_are_too_many_keys_new_ones_wait_until_others_are_idle() {
         let limiter = Limiter::new(SHARDS);
-        assert!(limiter.take(ApiKeyId(64), LIMIT, at(0), 1).is_ok());
-        assert!(matches!(limiter.take(ApiKeyId(128), LIMIT, at(1), 1), Err(Error::Unavailable(_))));
-        assert!(limiter.take(ApiKeyId(64), LIMIT, at(1), 1).is_ok());
-        assert!(limiter.take(ApiKeyId(128), LIMIT, at(100), 1).is_ok());
+        assert!(limiter.take(LineageId(64), LIMIT, at(0), 1).is_ok());
+        assert!(matches!(limiter.take(LineageId(128), LIMIT, at(1), 1), Err(Error::Unavailable(_))));
+        assert!(limiter.take(LineageId(64), LIMIT, at(1), 1).is_ok());
+        assert!(limiter.take(LineageId(128), LIMIT, at(100), 1).is_ok());
     }
 
     #[test]
     fn a_restart_does_not_reset_a_limit() {
         let limiter = Limiter::default();
-        limiter.warm(ApiKeyId(1), LIMIT, at(90), &[(at(0), 3), (at(60), 4)]);
+        limiter.warm(LineageId(1), LIMIT, at(90), &[(at(0), 3), (at(60), 4)]);
         // The first minute ended 30 s ago, the second has not ended yet.
-        assert_eq!(limiter.look(ApiKeyId(1), LIMIT, at(90), 0).remaining, 3);
-        limiter.warm(ApiKeyId(1), LIMIT, at(90), &[(at(0), 3)]);
-        assert_eq!(limiter.look(ApiKeyId(1), LIMIT, at(121), 0).remaining, 6);
-        assert_eq!(limiter.look(ApiKeyId(1), LIMIT, at(152), 0).remaining, 10);
+        assert_eq!(limiter.look(LineageId(1), LIMIT, at(90), 0).remaining, 3);
+        limiter.warm(LineageId(1), LIMIT, at(90), &[(at(0), 3)]);
+        assert_eq!(limiter.look(LineageId(1), LIMIT, at(121), 0).remaining, 6);
+        assert_eq!(limiter.look(LineageId(1), LIMIT, at(152), 0).remaining, 10);
     }
 }

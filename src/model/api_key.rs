@@ -1,13 +1,16 @@
 //! A row of `api_keys`: what is kept of a key, its secret's digest included.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Timestamptz};
 use serde_json::Value;
 
 use crate::domain::api_key::{Environment, KeyState};
 use crate::domain::digest::{HashAlgorithm, StoredDigest};
 use crate::domain::limit::Limit;
-use crate::domain::{ApiKeyId, TenantId, UserId};
+use crate::domain::{ApiKeyId, LineageId, TenantId, UserId};
 use crate::schema::api_keys;
 
 #[derive(Debug, Clone, HasQuery)]
@@ -43,7 +46,36 @@ pub struct ApiKey {
     pub version: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// The first key of those that were rotated into each other: they share a limit.
+    pub lineage_id: LineageId,
+    #[diesel(embed)]
+    pub rotation: Rotation,
 }
+
+/// A key's place in its lineage. The rows before and after it say most of it.
+#[derive(Debug, Clone, Default, Queryable, Selectable)]
+#[diesel(table_name = api_keys)]
+pub struct Rotation {
+    /// The key that this one replaced.
+    #[diesel(select_expression = sql(BEFORE), select_expression_type = SqlLiteral<Nullable<BigInt>>)]
+    pub rotated_from: Option<ApiKeyId>,
+    /// The key that replaced this one.
+    #[diesel(select_expression = sql(AFTER), select_expression_type = SqlLiteral<Nullable<BigInt>>)]
+    pub rotated_to: Option<ApiKeyId>,
+    /// When that was.
+    #[diesel(select_expression = sql(REPLACED), select_expression_type = SqlLiteral<Nullable<Timestamptz>>)]
+    pub replaced_at: Option<DateTime<Utc>>,
+    /// Until when a replaced key is let in beside its successor.
+    pub rotates_out_at: Option<DateTime<Utc>>,
+}
+
+// Ids rise within a lineage; each is one look into `api_keys_by_lineage`.
+const BEFORE: &str = "(SELECT max(kin.id) FROM api_keys AS kin WHERE kin.tenant_id = api_keys.tenant_id \
+     AND kin.lineage_id = api_keys.lineage_id AND kin.id < api_keys.id)";
+const AFTER: &str = "(SELECT min(kin.id) FROM api_keys AS kin WHERE kin.tenant_id = api_keys.tenant_id \
+     AND kin.lineage_id = api_keys.lineage_id AND kin.id > api_keys.id)";
+const REPLACED: &str = "(SELECT kin.created_at FROM api_keys AS kin WHERE kin.tenant_id = api_keys.tenant_id \
+     AND kin.lineage_id = api_keys.lineage_id AND kin.id > api_keys.id ORDER BY kin.id LIMIT 1)";
 
 impl ApiKey {
     pub fn state(&self, now: DateTime<Utc>) -> KeyState {
@@ -51,13 +83,25 @@ impl ApiKey {
             KeyState::Deleted
         } else if self.revoked_at.is_some() {
             KeyState::Revoked
-        } else if self.expires_at.is_some_and(|at| at <= now) {
+        } else if self.ends_at().is_some_and(|at| at <= now) {
             KeyState::Expired
-        } else if self.is_active {
-            KeyState::Active
-        } else {
+        } else if !self.is_active {
             KeyState::Disabled
+        } else if self.rotation.rotates_out_at.is_some() {
+            KeyState::Rotating
+        } else {
+            KeyState::Active
         }
+    }
+
+    /// Whether it was replaced and its overlap is over.
+    pub fn is_rotated_out(&self, now: DateTime<Utc>) -> bool {
+        self.rotation.rotates_out_at.is_some_and(|at| at <= now)
+    }
+
+    /// When it stops by itself: at its expiry or the end of its overlap, whichever comes first.
+    pub fn ends_at(&self) -> Option<DateTime<Utc>> {
+        self.expires_at.into_iter().chain(self.rotation.rotates_out_at).min()
     }
 
     pub fn stored_digest(&self) -> StoredDigest {
@@ -98,4 +142,6 @@ pub struct NewApiKey {
     pub expires_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// A lineage of its own where absent.
+    pub lineage_id: Option<LineageId>,
 }

@@ -1,18 +1,27 @@
-//! API keys: minting, changing, revoking, and finding them again.
+//! API keys: minting, changing, and finding them again. How they are replaced and end: the files beside.
+
+mod bulk;
+mod end;
+mod kin;
+mod rotation;
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use super::audit::{self, Deed};
-use super::idempotency::{self, IdempotencyKey, Once};
-use crate::domain::api_key::{KeyChange, KeyPrefix, KeySecret, NewKey};
+use super::idempotency::{self, IdempotencyKey};
+use crate::domain::api_key::{KeyChange, KeyMark, KeyPrefix, KeySecret, KeySort, NewKey, Place};
 use crate::domain::digest::Hasher;
 use crate::domain::page::{Page, Paging};
-use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Rejection, Result, TenantId, text};
+use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result, TenantId};
 use crate::model::{ApiKey, NewApiKey};
 pub use crate::store::api_keys::KeyFilter;
 use crate::store::notify::{self, Change};
 use crate::store::{self, Scope};
+pub use bulk::{Bulk, chosen, delete_many, revoke_many, tag_many};
+pub use end::{delete, restore, revoke};
+pub use kin::{Kin, kin, matching};
+pub use rotation::{Rotated, rotate, rotate_once};
 
 /// A new key, with the secret that exists nowhere else.
 #[derive(Debug)]
@@ -23,35 +32,47 @@ pub struct MintedKey {
 
 /// What a request that may have come before has made.
 #[derive(Debug)]
-pub enum Minted {
-    First(MintedKey),
+pub enum Once<T> {
+    First(T),
     /// Made by an earlier request with the same idempotency key: its secret was shown then, and is gone.
-    Again(ApiKey),
+    Again(Box<ApiKey>),
 }
 
-/// Like [`mint`], once for all requests with this idempotency key; `request_hash` tells whether they ask the same.
+/// Like [`mint`], once for all requests with this idempotency key; its hash tells whether they ask the same.
 pub fn mint_once(
     conn: &mut PgConnection,
     actor: &Actor,
     hasher: &Hasher,
     ask: NewKey,
-    (key, request_hash): (&IdempotencyKey, &[u8]),
+    request: (&IdempotencyKey, &[u8]),
     now: DateTime<Utc>,
-) -> Result<Minted> {
+) -> Result<Once<MintedKey>> {
     actor.must(Permission::WriteKeys)?;
-    let mut minted = None;
-    // Only the id is kept with the idempotency key: a secret is stored nowhere.
-    let once = idempotency::once(conn, actor.tenant, "api_keys", key, request_hash, now, |conn| {
-        let made = mint(conn, actor, hasher, ask, now)?;
-        let id = made.key.id;
-        minted = Some(made);
+    let work = |conn: &mut PgConnection| mint(conn, actor, hasher, ask, now);
+    once(conn, actor, ("api_keys", request), now, work, |minted| minted.key.id)
+}
+
+/// Only the id is kept with the idempotency key: a secret is stored nowhere.
+fn once<T>(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    (route, (key, hash)): (&str, (&IdempotencyKey, &[u8])),
+    now: DateTime<Utc>,
+    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+    id_of: impl FnOnce(&T) -> ApiKeyId,
+) -> Result<Once<T>> {
+    let mut made = None;
+    let done = idempotency::once(conn, actor.tenant, route, key, hash, now, |conn| {
+        let fresh = work(conn)?;
+        let id = id_of(&fresh);
+        made = Some(fresh);
         Ok(id)
     })?;
-    match (once, minted) {
-        (Once::First(_), Some(minted)) => Ok(Minted::First(minted)),
-        (Once::First(id) | Once::Again(id), _) => {
+    match (done, made) {
+        (idempotency::Once::First(_), Some(made)) => Ok(Once::First(made)),
+        (idempotency::Once::First(id) | idempotency::Once::Again(id), _) => {
             let key = store::api_keys::find(conn, actor.tenant, id)?;
-            key.map(Minted::Again).ok_or(Error::NotFound(Noun::ApiKey))
+            key.map(|key| Once::Again(Box::new(key))).ok_or(Error::NotFound(Noun::ApiKey))
         }
     }
 }
@@ -107,6 +128,7 @@ fn row(actor: &Actor, hasher: &Hasher, ask: NewKey, secret: &KeySecret, now: Dat
         expires_at: ask.expires_at,
         created_at: now,
         updated_at: now,
+        lineage_id: None,
     })
 }
 
@@ -120,25 +142,52 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId) -> Result<ApiK
     store::api_keys::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))
 }
 
-/// Whose key it is: for callers who are of no tenant. `None` where there is no such key.
+/// Whose key it is, deleted or not: for callers who are of no tenant. `None` where there is no such key.
 pub fn tenant_of(conn: &mut PgConnection, id: ApiKeyId) -> Result<Option<TenantId>> {
     store::api_keys::tenant_of(conn, id)
 }
 
-/// One page of keys, newest first. Whoever calls has made sure that the scope may be read.
+/// One page of keys in this order. Whoever calls has made sure that the scope may be read.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
     filter: &KeyFilter,
-    paging: &Paging<ApiKeyId>,
+    sort: KeySort,
+    paging: &Paging<KeyMark>,
     now: DateTime<Utc>,
-) -> Result<Page<ApiKey, ApiKeyId>> {
-    let rows = store::api_keys::list(conn, scope, filter, paging, now)?;
-    let mut page = Page::cut(rows, paging, |key| key.id);
+) -> Result<Page<ApiKey, KeyMark>> {
+    let rows = store::api_keys::list(conn, scope, filter, sort, paging, now)?;
+    let mut page = Page::cut(rows, paging, |key| mark(key, sort));
     if paging.offset.is_some() {
         page.total = Some(store::api_keys::count(conn, scope, filter, now)?);
     }
     Ok(page)
+}
+
+/// The next rows of an export, and where to go on. Whoever calls has made sure that the scope may be read.
+pub fn export(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &KeyFilter,
+    sort: KeySort,
+    after: Option<&KeyMark>,
+    now: DateTime<Utc>,
+) -> Result<(Vec<ApiKey>, Option<KeyMark>)> {
+    const BATCH: i64 = 1_000;
+    let rows = store::api_keys::list_after(conn, scope, filter, sort, after, BATCH, now)?;
+    let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == BATCH);
+    let next = rows.last().filter(|_| is_full).map(|key| mark(key, sort));
+    Ok((rows, next))
+}
+
+fn mark(key: &ApiKey, sort: KeySort) -> KeyMark {
+    let place = match sort {
+        KeySort::Newest => Place::Newest,
+        KeySort::Name => Place::Name(key.name.clone()),
+        KeySort::LastUsed => Place::LastUsed(key.last_used_at),
+        KeySort::Expires => Place::Expires(key.expires_at),
+    };
+    KeyMark { place, id: key.id }
 }
 
 pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: DateTime<Utc>) -> Result<i64> {
@@ -161,6 +210,11 @@ pub fn update(
         return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
     }
     let after = store::api_keys::update(conn, actor.tenant, id, change, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+    if change.is_of_limit() {
+        // It is counted for the whole lineage, so it must be one limit.
+        let others = store::api_keys::share_limit(conn, &after, now)?;
+        notify::send_all(conn, others.into_iter().map(Change::Key))?;
+    }
     let deed =
         Deed::new("api_key.updated", target(id)).with("name", after.name.as_str()).with("changed", change.fields());
     changed(conn, actor, after, deed, now)
@@ -187,35 +241,6 @@ fn set_active(
         return Ok(before);
     }
     update(conn, actor, id, &KeyChange { is_active: Some(is_active), ..KeyChange::default() }, now)
-}
-
-/// Refuses the key for good. A key that is revoked already stays as it is.
-pub fn revoke(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    id: ApiKeyId,
-    reason: Option<&str>,
-    now: DateTime<Utc>,
-) -> Result<ApiKey> {
-    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
-    let parsed = reason.map(|reason| text::line(reason, 200)).transpose();
-    let reason = parsed.map_err(|rejection: Rejection| Error::field("reason", rejection))?;
-    let before = to_change(conn, actor, id)?;
-    let Some(after) = store::api_keys::revoke(conn, actor.tenant, id, reason.as_deref(), now)? else {
-        return Ok(before);
-    };
-    let deed = Deed::new("api_key.revoked", target(id)).with("name", after.name.as_str()).with("reason", reason);
-    changed(conn, actor, after, deed, now)
-}
-
-/// Takes the key out of sight; its usage stays. Returns what was deleted.
-pub fn delete(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime<Utc>) -> Result<ApiKey> {
-    let key = to_change(conn, actor, id)?;
-    if !store::api_keys::delete(conn, actor.tenant, id, now)? {
-        return Err(Error::NotFound(Noun::ApiKey));
-    }
-    let deed = Deed::new("api_key.deleted", target(id)).with("name", key.name.as_str());
-    changed(conn, actor, key, deed, now)
 }
 
 /// The key, locked, if this actor may change it.

@@ -30,7 +30,17 @@ impl Deed {
 
 /// Notes what an actor did in their tenant.
 pub fn record(conn: &mut PgConnection, actor: &Actor, deed: Deed, now: DateTime<Utc>) -> Result<()> {
-    let entry = NewAuditEntry {
+    store::audit_entries::insert(conn, &entry(actor, deed, now))
+}
+
+/// Notes several deeds of one act, an entry each.
+pub fn record_all(conn: &mut PgConnection, actor: &Actor, deeds: Vec<Deed>, now: DateTime<Utc>) -> Result<()> {
+    let entries: Vec<_> = deeds.into_iter().map(|deed| entry(actor, deed, now)).collect();
+    store::audit_entries::insert_all(conn, &entries)
+}
+
+fn entry(actor: &Actor, deed: Deed, now: DateTime<Utc>) -> NewAuditEntry {
+    NewAuditEntry {
         tenant_id: Some(actor.tenant),
         user_id: actor.user,
         actor: actor.label.clone(),
@@ -41,8 +51,7 @@ pub fn record(conn: &mut PgConnection, actor: &Actor, deed: Deed, now: DateTime<
         ip: actor.ip.map(|ip| ip.to_string()),
         request_id: actor.request_id.clone(),
         created_at: now,
-    };
-    store::audit_entries::insert(conn, &entry)
+    }
 }
 
 /// Notes what somebody did to the instance itself, or to a tenant as its operator.

@@ -1,31 +1,23 @@
-//! Queries on `api_keys`. A deleted key is found by nothing here.
+//! Queries on `api_keys`. A deleted key is found only by what says so.
+
+mod filter;
+mod life;
+mod search;
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::sql;
-use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
 
-use super::Scope;
-use crate::domain::api_key::{Environment, KeyChange, KeyState};
+use crate::domain::api_key::KeyChange;
 use crate::domain::digest::StoredDigest;
-use crate::domain::page::Paging;
-use crate::domain::{ApiKeyId, Result, TenantId, UserId};
+use crate::domain::{ApiKeyId, Result, TenantId};
 use crate::model::{ApiKey, NewApiKey};
 use crate::schema::{api_keys, memberships, tenants, users};
-
-/// Words of a search that count.
-const MOST_WORDS: usize = 10;
-
-/// Which keys of a list are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct KeyFilter {
-    /// Beginnings of words of a name, hint, public id, owner, tag or scope, in either case.
-    pub text: Option<String>,
-    pub state: Option<KeyState>,
-    pub environment: Option<Environment>,
-    pub user: Option<UserId>,
-}
+pub use filter::{KeyFilter, count, list, list_after};
+pub use life::{
+    delete, delete_old, find_by_hint, find_by_public_id, find_kept, find_many, lock_kept, lock_many, replace, restore,
+    revoke, share_limit, tenant_of, update_tags,
+};
 
 /// A key with what its verification depends on besides.
 #[derive(Debug, Clone)]
@@ -50,12 +42,6 @@ pub fn find(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<O
 pub fn lock(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<Option<ApiKey>> {
     let found = ApiKey::query().filter(api_keys::tenant_id.eq(tenant)).filter(api_keys::deleted_at.is_null()).find(id);
     Ok(found.for_update().first(conn).optional()?)
-}
-
-/// Whose key it is: for callers who are of no tenant.
-pub fn tenant_of(conn: &mut PgConnection, id: ApiKeyId) -> Result<Option<TenantId>> {
-    let found = api_keys::table.find(id).filter(api_keys::deleted_at.is_null()).select(api_keys::tenant_id);
-    Ok(found.first(conn).optional()?)
 }
 
 /// Those of these keys that are the tenant's, deleted ones too: what they were used for may be told late.
@@ -96,94 +82,6 @@ pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<
         is_owner_active: user
             .is_some_and(|(is_active, is_operator)| is_active && (is_operator || membership.is_some())),
     }))
-}
-
-/// Newest first; oldest first where `paging.after` is given.
-pub fn list(
-    conn: &mut PgConnection,
-    scope: Scope,
-    filter: &KeyFilter,
-    paging: &Paging<ApiKeyId>,
-    now: DateTime<Utc>,
-) -> Result<Vec<ApiKey>> {
-    let mut query = filtered(scope, filter, now).select(ApiKey::as_select()).limit(paging.size.plus_one());
-    if let Some(before) = paging.before {
-        query = query.filter(api_keys::id.lt(before));
-    }
-    query = match paging.after {
-        Some(after) => query.filter(api_keys::id.gt(after)).order(api_keys::id.asc()),
-        None => query.order(api_keys::id.desc()),
-    };
-    if let Some(offset) = paging.offset {
-        query = query.offset(offset);
-    }
-    Ok(query.load(conn)?)
-}
-
-pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: DateTime<Utc>) -> Result<i64> {
-    Ok(filtered(scope, filter, now).count().get_result(conn)?)
-}
-
-fn filtered<'a>(scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> api_keys::BoxedQuery<'a, Pg> {
-    let mut query = api_keys::table.filter(api_keys::deleted_at.is_null()).into_boxed();
-    if let Scope::Tenant(tenant) = scope {
-        query = query.filter(api_keys::tenant_id.eq(tenant));
-    }
-    if let Some(environment) = filter.environment {
-        query = query.filter(api_keys::environment.eq(environment));
-    }
-    if let Some(user) = filter.user {
-        query = query.filter(api_keys::user_id.eq(user));
-    }
-    if let Some(text) = &filter.text {
-        query = query.filter(matching(scope, &words(text)));
-    }
-    match filter.state {
-        Some(state) => in_state(query, state, now),
-        None => query,
-    }
-}
-
-/// The words of a search, as `key_words` in the database cuts them.
-fn words(text: &str) -> Vec<String> {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(str::to_lowercase).take(MOST_WORDS).collect()
-}
-
-type Condition = Box<dyn BoxableExpression<api_keys::table, Pg, SqlType = Bool>>;
-
-/// Every one of the words begins a word of the key. A text without any finds nothing.
-fn matching(scope: Scope, words: &[String]) -> Condition {
-    match scope {
-        _ if words.is_empty() => Box::new(sql::<Bool>("FALSE")),
-        Scope::Tenant(tenant) => {
-            // Letters and digits alone: nothing in them could end the quotes.
-            let terms: Vec<_> = words.iter().map(|word| format!("'{tenant}:{word}':*")).collect();
-            let found = sql::<Bool>("api_keys.id IN (SELECT id FROM tenant_key_words WHERE words @@ ")
-                .bind::<Text, _>(terms.join(" & "))
-                .sql("::tsquery)");
-            Box::new(found)
-        }
-        Scope::Instance => {
-            // Across tenants each word stands behind one that is not known: slower, for operators alone.
-            let patterns: Vec<_> = words.iter().map(|word| format!("(^|[^[:alnum:]]){word}")).collect();
-            let text = "lower(concat_ws(' ', api_keys.name, api_keys.hint, api_keys.public_id, api_keys.owner, \
-                        array_to_string(api_keys.tags, ' '), array_to_string(api_keys.scopes, ' '))) ~ ALL(";
-            Box::new(sql::<Bool>(text).bind::<Array<Text>, _>(patterns).sql(")"))
-        }
-    }
-}
-
-fn in_state(query: api_keys::BoxedQuery<'_, Pg>, state: KeyState, now: DateTime<Utc>) -> api_keys::BoxedQuery<'_, Pg> {
-    let alive = || api_keys::revoked_at.is_null();
-    let in_time = || api_keys::expires_at.is_null().nullable().or(api_keys::expires_at.gt(now));
-    match state {
-        KeyState::Active => query.filter(alive()).filter(in_time()).filter(api_keys::is_active),
-        KeyState::Disabled => query.filter(alive()).filter(in_time()).filter(diesel::dsl::not(api_keys::is_active)),
-        KeyState::Expired => query.filter(alive()).filter(api_keys::expires_at.le(now)),
-        KeyState::Revoked => query.filter(api_keys::revoked_at.is_not_null()),
-        KeyState::Rotating | KeyState::Deleted => query.filter(sql::<Bool>("FALSE")),
-    }
 }
 
 #[derive(AsChangeset)]
@@ -232,38 +130,6 @@ pub fn update(
         .filter(api_keys::deleted_at.is_null())
         .set((set, api_keys::version.eq(api_keys::version + 1)));
     Ok(changed.returning(ApiKey::as_returning()).get_result(conn).optional()?)
-}
-
-/// For good; a key that is revoked already keeps its time and reason.
-pub fn revoke(
-    conn: &mut PgConnection,
-    tenant: TenantId,
-    id: ApiKeyId,
-    reason: Option<&str>,
-    now: DateTime<Utc>,
-) -> Result<Option<ApiKey>> {
-    let changed = diesel::update(api_keys::table)
-        .filter(api_keys::id.eq(id))
-        .filter(api_keys::tenant_id.eq(tenant))
-        .filter(api_keys::deleted_at.is_null())
-        .filter(api_keys::revoked_at.is_null())
-        .set((
-            api_keys::revoked_at.eq(now),
-            api_keys::revoked_reason.eq(reason),
-            api_keys::updated_at.eq(now),
-            api_keys::version.eq(api_keys::version + 1),
-        ));
-    Ok(changed.returning(ApiKey::as_returning()).get_result(conn).optional()?)
-}
-
-/// The row stays, for usage and audit that name it.
-pub fn delete(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId, now: DateTime<Utc>) -> Result<bool> {
-    let deleted = diesel::update(api_keys::table)
-        .filter(api_keys::id.eq(id))
-        .filter(api_keys::tenant_id.eq(tenant))
-        .filter(api_keys::deleted_at.is_null())
-        .set((api_keys::deleted_at.eq(now), api_keys::updated_at.eq(now), api_keys::version.eq(api_keys::version + 1)));
-    Ok(deleted.execute(conn)? != 0)
 }
 
 /// Replaces a digest by one of the same secret, unless somebody else was faster.

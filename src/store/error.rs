@@ -22,9 +22,11 @@ impl From<DieselError> for Error {
     }
 }
 
-/// libpq reports a server that goes away, starts up or shuts down as text only.
+/// libpq reports a server that goes away, starts up or shuts down as text only. Trying again helps.
 fn is_outage(message: &str) -> bool {
-    const SIGNS: [&str; 8] = [
+    const SIGNS: [&str; 9] = [
+        // Not an outage, but gone at the next try all the same.
+        "deadlock detected",
         "server closed the connection",
         "terminating connection",
         "the database system is",
@@ -40,6 +42,7 @@ fn is_outage(message: &str) -> bool {
 fn collision(constraint: Option<&str>) -> String {
     match constraint {
         Some("tenants_slug_key") => "a tenant with this slug exists already",
+        Some("api_keys_newest_of_lineage_key") => "this key was rotated already: rotate its successor",
         Some("users_email_key") => "a user with this e-mail address exists already",
         Some("memberships_tenant_id_user_id_key") => "this user is a member already",
         Some("idempotency_keys_tenant_id_route_key_key") => {

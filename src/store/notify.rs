@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use diesel::prelude::*;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Array, Text};
 
 use crate::domain::{Error, Rejection, Result, TenantId};
 
@@ -52,6 +52,19 @@ pub fn send(conn: &mut PgConnection, change: &Change) -> Result<()> {
     diesel::sql_query("SELECT pg_notify($1, $2)")
         .bind::<Text, _>(CHANNEL)
         .bind::<Text, _>(change.to_string())
+        .execute(conn)?;
+    Ok(())
+}
+
+/// Tells everybody of several changes, in one statement.
+pub fn send_all(conn: &mut PgConnection, changes: impl IntoIterator<Item = Change>) -> Result<()> {
+    let changes: Vec<String> = changes.into_iter().map(|change| change.to_string()).collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    diesel::sql_query("SELECT count(pg_notify($1, change)) FROM unnest($2) AS news (change)")
+        .bind::<Text, _>(CHANNEL)
+        .bind::<Array<Text>, _>(changes)
         .execute(conn)?;
     Ok(())
 }

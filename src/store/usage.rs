@@ -13,22 +13,23 @@ use diesel::sql_types::{BigInt, Double, Nullable, Text, Timestamptz};
 use self::write::{ALL_KEYS, Width};
 use super::Scope;
 use crate::domain::usage::{Bucket, GroupBy, Outcome, Span, floor_to};
-use crate::domain::{ApiKeyId, Result, TenantId};
-use crate::schema::usage_minutes;
+use crate::domain::{ApiKeyId, LineageId, Result, TenantId};
+use crate::schema::{api_keys, usage_minutes};
 
 /// Spans up to this are measured in records, longer ones in the histogram of whole hours.
 const FEW_HOURS: TimeDelta = TimeDelta::hours(3);
 
-/// What a key has taken from its limit since then, by the minute.
+/// What a key and those that it was rotated into have taken from their limit since then, by the minute.
 pub fn cost_by_minute(
     conn: &mut PgConnection,
     tenant: TenantId,
-    key: ApiKeyId,
+    lineage: LineageId,
     since: DateTime<Utc>,
 ) -> Result<Vec<(DateTime<Utc>, i64)>> {
+    let keys = api_keys::table.filter(api_keys::tenant_id.eq(tenant)).filter(api_keys::lineage_id.eq(lineage));
     let used = usage_minutes::table
         .filter(usage_minutes::tenant_id.eq(tenant))
-        .filter(usage_minutes::api_key_id.eq(key))
+        .filter(usage_minutes::api_key_id.eq_any(keys.select(api_keys::id)))
         .filter(usage_minutes::minute.ge(since))
         .filter(usage_minutes::cost.gt(0))
         .order(usage_minutes::minute)

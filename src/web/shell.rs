@@ -42,6 +42,10 @@ impl Shell {
         self.rights.may(Permission::WriteKeys)
     }
 
+    pub fn may_write_many_keys(&self) -> bool {
+        self.rights.may(Permission::WriteManyKeys)
+    }
+
     pub fn may_write_webhooks(&self) -> bool {
         self.rights.may(Permission::WriteWebhooks)
     }

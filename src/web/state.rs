@@ -17,6 +17,7 @@ use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error, Result};
 use crate::gate::Gate;
 use crate::gate::tokens::TokenGate;
+use crate::model::ApiKey;
 use crate::store::Db;
 use crate::store::notify::Change;
 
@@ -52,6 +53,14 @@ impl State {
         self.tokens.invalidate(change);
         if *change == Change::Delivery {
             self.wake.notify_one();
+        }
+    }
+
+    /// The same for a key; where it has kin, their common limit may have changed with it.
+    pub fn forget_key(&self, key: &ApiKey) {
+        self.forget(&Change::Key(key.public_id.clone()));
+        if key.rotation.rotated_from.is_some() || key.rotation.rotated_to.is_some() {
+            self.gate.forget_lineage(key.lineage_id);
         }
     }
 

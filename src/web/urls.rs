@@ -11,6 +11,9 @@ pub const SIGN_OUT: &str = "/sign-out";
 pub const TENANT: &str = "/tenant";
 pub const KEYS: &str = "/keys";
 pub const NEW_KEY: &str = "/keys/new";
+pub const KEYS_CSV: &str = "/keys.csv";
+pub const KEY_LOOKUP: &str = "/keys/lookup";
+pub const DELETED_KEYS: &str = "/keys?state=deleted";
 pub const WEBHOOKS: &str = "/webhooks";
 pub const NEW_WEBHOOK: &str = "/webhooks/new";
 pub const DELIVERIES: &str = "/deliveries";
@@ -38,7 +41,7 @@ pub fn key(id: ApiKeyId) -> String {
     format!("/keys/{id}")
 }
 
-/// `act`: `edit`, `revocation`, `activation`, `deactivation`, `deletion`.
+/// `act`: `edit`, `rotation`, `revocation`, `activation`, `deactivation`, `deletion`, `restoration`.
 pub fn key_act(id: ApiKeyId, act: &str) -> String {
     format!("/keys/{id}/{act}")
 }

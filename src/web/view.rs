@@ -4,6 +4,7 @@ pub mod ask;
 pub mod badge;
 pub mod chart;
 pub mod choice;
+pub mod csv;
 pub mod filter;
 pub mod pager;
 pub mod sample;

@@ -8,6 +8,7 @@ use diesel::pg::PgConnection;
 
 use super::{Context, Stop, pause};
 use crate::config::Retention;
+use crate::domain::api_key::RESTORABLE_FOR;
 use crate::domain::{Clock, Result};
 use crate::services::idempotency;
 use crate::store::partitions::{self, Parted};
@@ -90,9 +91,10 @@ impl Keeper {
 }
 
 /// What is deleted, and how long it is kept. Deliveries go before the events that they belong to.
-fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 7] {
+fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 8] {
     [
         ("sessions", store::sessions::delete_ended, TimeDelta::zero()),
+        ("deleted keys", store::api_keys::delete_old, RESTORABLE_FOR),
         ("idempotency keys", store::idempotency_keys::delete_old, idempotency::KEPT),
         ("minutes of deliveries", store::delivery_totals::delete_old_minutes, days(retention.deliveries_days)),
         ("hours of deliveries", store::delivery_totals::delete_old_hours, days(retention.buckets_days)),

@@ -1,7 +1,9 @@
 // Improves pages that work without it. Each module finds its own elements.
+import "./bulk.js";
 import "./copy.js";
 import "./dialogs.js";
 import "./focus.js";
+import "./forgets.js";
 import "./hints.js";
 import "./reveal.js";
 import "./times.js";

@@ -2,9 +2,13 @@
 
 mod access_tokens;
 mod api_keys;
+mod bulk;
 mod deliveries;
 mod events;
 mod gate;
+mod key_life;
+mod key_lists;
+mod lookup;
 mod usage;
 mod verification;
 mod verifications;

@@ -4,5 +4,6 @@ mod command;
 mod commands;
 mod embedded;
 mod flags;
+mod keys;
 mod refusals;
 mod serving;

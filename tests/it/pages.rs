@@ -3,6 +3,7 @@
 mod access_tokens;
 mod api_keys;
 mod events;
+mod key_life;
 mod overview;
 mod sessions;
 mod setup;

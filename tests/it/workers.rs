@@ -3,5 +3,6 @@
 mod claims;
 mod delivering;
 mod keeping;
+mod pruning;
 mod retries;
 mod signatures;

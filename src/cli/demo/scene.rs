@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::Failure;
 use crate::domain::access_token::{NewToken, TokenDraft};
 use crate::domain::actor::Authority;
-use crate::domain::api_key::{KeyDraft, NewKey};
+use crate::domain::api_key::{KeyDraft, NewKey, Overlap};
 use crate::domain::page::Paging;
 use crate::domain::scope::ScopeSet;
 use crate::domain::{Actor, Result, Role, TenantId, UserId, Via};
@@ -134,7 +134,7 @@ impl Stage<'_> {
                 key.scopes = words(&["inventory:write"]);
                 key.rate_limit = Some(5000);
             })?,
-            report: self.key(conn, &actor, "Nightly report", |key| key.rate_limit = Some(60))?,
+            report: self.rotating(conn, &actor, "Nightly report")?,
             revoked: self.revoked(conn, &actor)?,
             leaver: self
                 .key(conn, &console(acme, Some(leaver)), "Linus' script", |key| key.requires_owner = Some(true))?,
@@ -174,6 +174,15 @@ impl Stage<'_> {
         let mut draft = KeyDraft { name: Some(name.to_owned()), ..KeyDraft::default() };
         more(&mut draft);
         let minted = api_keys::mint(conn, actor, self.hasher, NewKey::parse(draft, self.now)?, self.now)?;
+        Ok(minted.secret.reveal_once())
+    }
+
+    /// The old secret of a key that was rotated: it goes on being used, as its page says.
+    fn rotating(&self, conn: &mut PgConnection, actor: &Actor, name: &str) -> Result<String> {
+        let draft = KeyDraft { name: Some(name.to_owned()), rate_limit: Some(60), ..KeyDraft::default() };
+        let minted = api_keys::mint(conn, actor, self.hasher, NewKey::parse(draft, self.now)?, self.now)?;
+        let overlap = Overlap::parse(Some(Overlap::LONGEST_SECONDS))?;
+        api_keys::rotate(conn, actor, self.hasher, minted.key.id, overlap, self.now)?;
         Ok(minted.secret.reveal_once())
     }
 

@@ -12,7 +12,7 @@ use super::{Environment, KeyPrefix};
 
 const MOST_SCOPES: usize = 100;
 const MOST_ADDRESSES: usize = 100;
-const MOST_TAGS: usize = 20;
+pub(super) const MOST_TAGS: usize = 20;
 const LONGEST_METADATA: usize = 16 * 1024;
 
 /// A request for a new key as it was written; what is absent takes its default.
@@ -149,6 +149,11 @@ impl KeyChange {
         *self == Self::default()
     }
 
+    /// Whether the limit changes, which a key shares with its lineage.
+    pub fn is_of_limit(&self) -> bool {
+        self.rate_limit.is_some() || self.rate_window_seconds.is_some()
+    }
+
     /// The names of the fields that change, for the audit log.
     pub fn fields(&self) -> Vec<&'static str> {
         [
@@ -182,7 +187,7 @@ fn checked<T>(
     errors.take(field, parse(text.trim()))
 }
 
-fn list<T: PartialEq>(
+pub(super) fn list<T: PartialEq>(
     errors: &mut FieldErrors,
     field: &str,
     items: &[String],
@@ -220,7 +225,7 @@ fn owner(text: &str) -> Result<String, Rejection> {
     text::line(text, 200)
 }
 
-fn tag(text: &str) -> Result<String, Rejection> {
+pub(super) fn tag(text: &str) -> Result<String, Rejection> {
     let text = text.trim();
     if text.is_empty() { Err(Rejection::required()) } else { text::line(text, 50) }
 }

@@ -18,7 +18,7 @@ pub struct List<T> {
 }
 
 impl<T> List<T> {
-    pub fn new<K: Display + Copy>(page: Page<T, K>) -> Self {
+    pub fn new<K: Display + Clone>(page: Page<T, K>) -> Self {
         Self { next_cursor: page.older.map(cursor), total: page.total, data: page.rows }
     }
 }

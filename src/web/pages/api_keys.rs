@@ -1,7 +1,12 @@
-//! The pages about keys: the list, the form, the one page that shows a secret, and a key's own.
+//! The pages about keys: the form, the one page that shows a secret, and a key's own. The rest: the files beside.
 
 pub mod acts;
+pub mod bulk;
+pub mod export;
 pub mod form;
+pub mod listing;
+pub mod lookup;
+pub mod rotation;
 pub mod show;
 pub mod snippets;
 pub mod view;
@@ -9,19 +14,16 @@ pub mod view;
 use actix_web::HttpResponse;
 use actix_web::http::header::HeaderValue;
 use actix_web::web::{Data, Path};
-use serde::Deserialize;
 use url::Url;
 
-use super::paging::Place;
 use super::spans::Asked;
 use super::{page, see_other, unprocessable};
 use crate::domain::api_key::KeySecret;
 use crate::domain::{ApiKeyId, Error, FieldErrors, Permission, Result};
 use crate::model::ApiKey;
-use crate::services::api_keys::{self, KeyFilter, MintedKey};
-use crate::services::figures;
+use crate::services::api_keys::{self, MintedKey};
 use crate::services::once::{Once, once};
-use crate::services::usage;
+use crate::services::{random_token, usage};
 use crate::store::Scope;
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
@@ -31,66 +33,8 @@ use crate::web::problem::{Answer, Fail};
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Choice, Pager, filter, text};
 use form::KeyForm;
-use view::{Created, Edit, Index, New};
-
-const ROWS: i64 = 25;
-const STATES: [(&str, &str); 5] =
-    [("", "Any"), ("active", "Active"), ("disabled", "Disabled"), ("expired", "Expired"), ("revoked", "Revoked")];
-const ENVIRONMENTS: [(&str, &str); 3] = [("", "Any"), ("live", "Live"), ("test", "Test")];
-
-/// What the list's URL may say.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Listing {
-    q: String,
-    state: String,
-    environment: String,
-    #[serde(flatten)]
-    place: Place,
-}
-
-impl Listing {
-    /// A word that is none of ours filters nothing.
-    fn filter(&self) -> KeyFilter {
-        KeyFilter {
-            text: Some(self.q.trim().to_owned()).filter(|text| !text.is_empty()),
-            state: self.state.parse().ok(),
-            environment: self.environment.parse().ok(),
-            user: None,
-        }
-    }
-
-    fn parameters(&self) -> [(&'static str, &str); 3] {
-        [("q", self.q.trim()), ("state", &self.state), ("environment", &self.environment)]
-    }
-}
-
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
-    who.actor.must(Permission::ReadKeys)?;
-    let (filter, paging, now) = (asked.filter(), asked.place.paging::<ApiKeyId>(ROWS), state.clock.now());
-    let (actor, scope) = (who.actor, Scope::Tenant(who.shell.tenant.id));
-    let list = move |conn: &mut _| {
-        let page = api_keys::list(conn, scope, &filter, &paging, now)?;
-        let ids: Vec<_> = page.rows.iter().map(|key| key.id).collect();
-        let hours = figures::hours_of_keys(conn, &actor, &ids, now)?;
-        Ok((page, hours))
-    };
-    let (found, hours) = state.pages.read(scope, list).await?;
-    let set = asked.parameters();
-    page(&Index {
-        pager: Pager::new(urls::KEYS, &set, &found),
-        chips: filter::chips(urls::KEYS, &set, |name, value| {
-            (text::label(if name == "q" { "search" } else { name }), value.to_owned())
-        }),
-        rows: found.rows.into_iter().map(|key| show::row(key, &hours, now)).collect(),
-        states: Choice::list(&STATES, &asked.state),
-        environments: Choice::list(&ENVIRONMENTS, &asked.environment),
-        search: asked.q,
-        shell: who.shell,
-    })
-}
+use view::{Created, Edit, New, Replaced};
 
 pub async fn new(who: SignedIn) -> Answer {
     who.actor.must(Permission::WriteKeys)?;
@@ -120,9 +64,9 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
         Err(error) => Err(error),
     };
     match minted {
-        Ok(Once::First(minted)) => created(&state, who.shell, minted, &who.base),
+        Ok(Once::First(minted)) => created(&state, who.shell, minted, &who.base, None),
         Ok(Once::Again(id)) => {
-            let said = "This form made this key already, and its secret was shown then: once. If it got lost, revoke this key and make another.";
+            let said = "This form made this key already, and its secret was shown then: once. If it got lost, rotate this key.";
             see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
         }
         Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, form, errors)),
@@ -130,9 +74,9 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     }
 }
 
-fn created(state: &State, shell: Shell, minted: MintedKey, base: &Url) -> Answer {
+fn created(state: &State, shell: Shell, minted: MintedKey, base: &Url, replaces: Option<Replaced>) -> Answer {
     let MintedKey { key, secret } = minted;
-    state.gate.forget(&key.public_id);
+    state.forget_key(&key);
     let secret = KeySecret::reveal_once(secret);
     let mut snippets = snippets::calls(super::stem(base), &secret);
     snippets.extend(snippets::gateways(base, &shell, &key)?.into_iter().take(1));
@@ -144,6 +88,7 @@ fn created(state: &State, shell: Shell, minted: MintedKey, base: &Url) -> Answer
         name: key.name,
         public_id: key.public_id,
         secret,
+        replaces,
     };
     page(&view).map(secretive)
 }
@@ -159,11 +104,16 @@ pub fn secretive(mut answer: HttpResponse) -> HttpResponse {
 pub async fn show(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, Query(asked): Query<Asked>) -> Answer {
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let stretch = asked.stretch(now);
-    let find = move |conn: &mut _| usage::of_key(conn, &actor, id, stretch.span());
-    let (key, report) = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
+    let find = move |conn: &mut _| {
+        let (key, report) = usage::of_key(conn, &actor, id, stretch.span())?;
+        let kin = api_keys::kin(conn, &actor, &key)?;
+        Ok((key, report, kin))
+    };
+    let (key, report, kin) = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
     let gateways = snippets::gateways(&who.base, &who.shell, &key)?;
-    let base = super::stem(&who.base);
-    page(&show::show(key, show::Context { shell: who.shell, report: &report, stretch, base, gateways, now }))
+    let (base, nonce) = (super::stem(&who.base), random_token()?);
+    let context = show::Context { shell: who.shell, report: &report, kin, stretch, base, gateways, nonce, now };
+    page(&show::show(key, context))
 }
 
 pub async fn edit(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -> Answer {
@@ -188,7 +138,7 @@ pub async fn update(
     };
     match changed {
         Ok(key) => {
-            state.gate.forget(&key.public_id);
+            state.forget_key(&key);
             see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is saved.", key.name)))
         }
         Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form, errors)),

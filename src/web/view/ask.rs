@@ -27,6 +27,20 @@ pub struct Ask {
     pub choices: Vec<super::Choice>,
     pub choices_name: &'static str,
     pub choices_label: &'static str,
+    /// Makes a second sending of the same form do nothing; none where it is empty.
+    pub nonce: String,
+    /// A line that may be written with the act.
+    pub note: Option<Note>,
+}
+
+/// An optional line of text: the reason of a revocation.
+#[derive(Debug, Clone)]
+pub struct Note {
+    pub name: &'static str,
+    pub label: &'static str,
+    pub help: &'static str,
+    pub value: String,
+    pub error: Option<String>,
 }
 
 impl askama::filters::HtmlSafe for Ask {}
@@ -48,6 +62,8 @@ impl Ask {
             choices: Vec::new(),
             choices_name: "",
             choices_label: "",
+            nonce: String::new(),
+            note: None,
         }
     }
 
@@ -76,6 +92,28 @@ impl Ask {
     #[must_use]
     pub fn gentle(mut self) -> Self {
         self.is_danger = false;
+        self
+    }
+
+    #[must_use]
+    pub fn once(mut self, nonce: impl Into<String>) -> Self {
+        self.nonce = nonce.into();
+        self
+    }
+
+    #[must_use]
+    pub fn noting(mut self, name: &'static str, label: &'static str, help: &'static str) -> Self {
+        self.note = Some(Note { name, label, help, value: String::new(), error: None });
+        self
+    }
+
+    /// The question again, with what was written and why it does not fit.
+    #[must_use]
+    pub fn note_refused(mut self, value: impl Into<String>, error: impl Into<String>) -> Self {
+        if let Some(note) = &mut self.note {
+            note.value = value.into();
+            note.error = Some(error.into());
+        }
         self
     }
 

@@ -16,13 +16,16 @@ impl askama::filters::HtmlSafe for Pager {}
 
 impl Pager {
     /// Links to the neighboring pages of `page`, with the filters of this one.
-    pub fn new<T, K: Copy + ToString>(path: &str, filters: &[(&str, &str)], page: &Page<T, K>) -> Self {
-        let link = |direction: &'static str, key: K| {
-            let key = cursor(key);
+    pub fn new<T, K: ToString>(path: &str, filters: &[(&str, &str)], page: &Page<T, K>) -> Self {
+        let link = |direction: &'static str, key: &K| {
+            let key = cursor(key.to_string());
             let mut parameters = filters.to_vec();
             parameters.push((direction, &key));
             href(path, &parameters)
         };
-        Self { newer: page.newer.map(|key| link("after", key)), older: page.older.map(|key| link("before", key)) }
+        Self {
+            newer: page.newer.as_ref().map(|key| link("after", key)),
+            older: page.older.as_ref().map(|key| link("before", key)),
+        }
     }
 }

@@ -5,6 +5,7 @@ pub const JOINED: &str = concat!(
     include_str!("../../../static/css/tokens.css"),
     include_str!("../../../static/css/base.css"),
     include_str!("../../../static/css/layout.css"),
+    include_str!("../../../static/css/components/bulk.css"),
     include_str!("../../../static/css/components/button.css"),
     include_str!("../../../static/css/components/badge.css"),
     include_str!("../../../static/css/components/card.css"),

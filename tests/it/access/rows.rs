@@ -79,6 +79,7 @@ impl<'a> Rows<'a> {
             "tenant" => self.app.tenant.to_string(),
             "user" => self.app.make_user(&unique("user"), false).to_string(),
             "key" => self.key(actor),
+            "deleted-key" => self.deleted_key(actor),
             "token" => self.token(actor),
             "webhook" => self.sent(actor, true).webhook.to_string(),
             "event" => self.sent(actor, true).event,
@@ -96,6 +97,17 @@ impl<'a> Rows<'a> {
         let (hasher, now) = (&self.app.running().state.hasher, self.app.clock.now());
         let ask = NewKey::parse(KeyDraft { name: Some(MARK.to_owned()), ..KeyDraft::default() }, now).unwrap();
         api_keys::mint(&mut self.conn.borrow_mut(), actor, hasher, ask, now).unwrap().key.id.to_string()
+    }
+
+    fn deleted_key(&self, actor: &Actor) -> String {
+        let id = self.key(actor);
+        api_keys::delete(&mut self.conn.borrow_mut(), actor, id.parse().unwrap(), self.app.clock.now()).unwrap();
+        id
+    }
+
+    /// Of somebody else's in `acme`: what bulk acts name.
+    fn some_key(&self) -> i64 {
+        self.key(&owner_of(self.app.tenant, Some(self.ada))).parse().unwrap()
     }
 
     fn token(&self, actor: &Actor) -> String {
@@ -180,6 +192,11 @@ impl<'a> Rows<'a> {
             ("PATCH", "/api/tenants/{}") => json!({"name": "acme"}),
             ("PATCH", _) => json!({"name": "another name"}),
             (_, "/api/keys" | "/api/tokens") => json!({"name": "new", "tenant_id": tenant}),
+            (_, "/api/keys/bulk-revocation" | "/api/keys/bulk-deletion") => {
+                json!({"ids": [self.some_key()], "tenant_id": tenant})
+            }
+            (_, "/api/keys/bulk-tagging") => json!({"ids": [self.some_key()], "add": ["new"], "tenant_id": tenant}),
+            (_, "/api/keys/lookup") => json!({"key": self.some_key().to_string(), "tenant_id": tenant}),
             (_, "/api/keys/search") => json!({"q": "x", "tenant_id": tenant}),
             (_, "/api/keys/verification" | "/api/keys/verify") => json!({"key": "sk_nonsense", "tenant_id": tenant}),
             (_, "/api/keys/verifications") => json!({"verifications": [{"key": "sk_nonsense", "tenant_id": tenant}]}),
@@ -220,6 +237,10 @@ impl<'a> Rows<'a> {
                 ]
             }
             "/tenant" => vec![("tenant", self.app.tenant.to_string())],
+            "/keys/lookup" => vec![("clue", self.some_key().to_string())],
+            "/keys/bulk-revocation" | "/keys/bulk-deletion" => vec![("ids", self.some_key().to_string())],
+            "/keys/bulk-tagging" => vec![("ids", self.some_key().to_string()), ("add", text("new"))],
+            "/keys/{}/rotation" => vec![("nonce", unique("nonce-of-this-test")), ("overlap_seconds", text("86400"))],
             // What can't be undone asks for the name again.
             "/keys/{}/deletion" | "/webhooks/{}/deletion" => vec![("confirmation", text(MARK))],
             "/keys" | "/keys/{}" => vec![

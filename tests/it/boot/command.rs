@@ -1,5 +1,6 @@
 //! Runs the real binary, with nothing of this machine's environment.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -51,6 +52,11 @@ impl Gatepost {
 
     pub fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// With everything that it logs in this file.
+    pub fn start_logging(&self, arguments: &[&str], log: File) -> Child {
+        self.command(arguments).env("GATEPOST_LOG", "trace").stderr(log).spawn().unwrap()
     }
 }
 

@@ -8,7 +8,11 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::command::Gatepost;
+use crate::support::Person;
 use crate::support::database::Database;
+use crate::support::people::PASSWORD;
+
+const SERVE: [&str; 3] = ["serve", "--bind", "127.0.0.1:0"];
 
 /// A started server, and what it has printed until it listened.
 struct Served {
@@ -19,7 +23,10 @@ struct Served {
 
 impl Served {
     fn start(gatepost: &Gatepost) -> Self {
-        let mut child = gatepost.start(&["serve", "--bind", "127.0.0.1:0"]);
+        Self::listening(gatepost.start(&SERVE))
+    }
+
+    fn listening(mut child: Child) -> Self {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut printed = String::new();
         // The last line of the greeting is the link, or the address to open.
@@ -99,4 +106,39 @@ async fn a_private_postgres_starts_with_the_server_ends_with_it_and_survives_a_k
     assert_eq!(status(&format!("{}/readyz", second.base)).await, 200);
     assert_eq!(second.stop(), 0);
     assert!(!is_running(&data_dir), "the last user has stopped it");
+}
+
+#[actix_web::test]
+async fn a_secret_that_is_looked_up_gets_into_no_log() {
+    let (database, folder) = (Database::clone_template(), tempfile::tempdir().unwrap());
+    let gatepost = Gatepost::on(&database);
+    gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
+    let user = ["users", "create", "--email", "ada@example.com", "--operator", "--password-stdin"];
+    gatepost.run_with(&user, PASSWORD).ok();
+    gatepost.run(&["members", "add", "--user", "ada@example.com", "--tenant", "acme", "--role", "owner"]).ok();
+    let token = ["tokens", "create", "--user", "ada@example.com", "--tenant", "acme", "--name", "ci", "--scopes", "*"];
+    let token = gatepost.run(&token).ok().line().to_owned();
+    let secret = |name| gatepost.run(&["keys", "create", "--tenant", "acme", "--name", name]).ok().line().to_owned();
+    let (secret, deleted) = (secret("one"), secret("two"));
+    gatepost.run(&["keys", "delete", "2"]).ok();
+    let log = folder.path().join("log");
+    let served = Served::listening(gatepost.start_logging(&SERVE, std::fs::File::create(&log).unwrap()));
+
+    let program = Person::with_token(&served.base, &token);
+    let browser = Person::stranger(&served.base);
+    let signed_in = browser.submit("/sign-in", &[("email", "ada@example.com"), ("password", PASSWORD)]).await;
+    signed_in.assert_see_other("/");
+    for clue in [&secret, &deleted, &secret[..secret.len() - 1]] {
+        program.post_json("/api/keys/lookup", serde_json::json!({"key": clue})).await.assert_ok();
+        browser.submit("/keys/lookup", &[("clue", clue)]).await;
+        program.post_json("/api/keys/lookup", serde_json::json!({"key": clue, (clue): 1})).await.assert_status(422);
+    }
+    assert_eq!(served.stop(), 0);
+
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.contains("/api/keys/lookup") && log.contains("TRACE"), "everything is logged");
+    for part in [&secret[25..60], &deleted[25..60]] {
+        let line = log.lines().find(|line| line.contains(part));
+        assert_eq!(line, None);
+    }
 }

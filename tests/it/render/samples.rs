@@ -7,7 +7,8 @@ use gatepost::domain::scope::ScopeSet;
 use gatepost::domain::{Actor, FieldErrors, Rejection, Role, TenantId, UserId, Via};
 use gatepost::web::error_pages::ErrorPage;
 use gatepost::web::flash::Flash;
-use gatepost::web::pages::api_keys::view::{Range, Share};
+use gatepost::web::pages::api_keys::bulk::BulkForm;
+use gatepost::web::pages::api_keys::view::{BulkAct, Range, Share};
 use gatepost::web::pages::{
     access_tokens, api_keys, confirmations, deliveries, events, overview, sessions, setup, usage, webhooks,
 };
@@ -25,6 +26,11 @@ pub fn all(kind: Kind) -> Vec<(String, String)> {
     let pages = [
         ("overview", overview(kind)),
         ("keys", keys(kind)),
+        ("keys-deleted", deleted_keys(kind)),
+        ("keys-bulk-revocation", bulk(kind, BulkAct::Revoke)),
+        ("keys-bulk-tagging", bulk(kind, BulkAct::Tag)),
+        ("keys-bulk-deletion", bulk(kind, BulkAct::Delete)),
+        ("keys-lookup", lookup(kind)),
         ("keys-new", new_key(kind)),
         ("keys-edit", edit_key(kind)),
         ("keys-created", created_key(kind)),
@@ -278,6 +284,14 @@ fn overview(kind: Kind) -> String {
 }
 
 fn keys(kind: Kind) -> String {
+    print(key_list(kind, false))
+}
+
+fn deleted_keys(kind: Kind) -> String {
+    print(key_list(kind, true))
+}
+
+fn key_list(kind: Kind, is_of_deleted: bool) -> api_keys::view::Index {
     let names = [
         "Billing worker",
         "Mobile app, production",
@@ -286,8 +300,8 @@ fn keys(kind: Kind) -> String {
         "Nightly export",
         "Ada's laptop",
     ];
-    let states = ["active", "active", "disabled", "active", "expired", "revoked"];
-    print(api_keys::view::Index {
+    let states = ["active", "rotating", "disabled", "active", "expired", "revoked"];
+    api_keys::view::Index {
         shell: shell(kind, "/keys"),
         rows: many(kind, 6, |index| api_keys::view::Row {
             id: i64::try_from(index).unwrap() + 7,
@@ -306,6 +320,11 @@ fn keys(kind: Kind) -> String {
             spark: spark(kind, "call", index * 3),
             last_used: (index != 5).then(|| ago(i64::try_from(index * index * 40).unwrap())),
             expires: (index == 1 || index == 4).then(|| ago(if index == 4 { 3_000 } else { -43_000 })),
+            deleted: is_of_deleted.then(|| api_keys::view::Deleted {
+                at: ago(3_000),
+                gone: ago(-40_000),
+                may_restore: index != 2,
+            }),
         }),
         search: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
         states: Choice::list(
@@ -319,8 +338,53 @@ fn keys(kind: Kind) -> String {
             "",
         ),
         environments: Choice::list(&[("", "Any"), ("live", "Live"), ("test", "Test")], ""),
+        owner: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        scope: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        tag: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        unused: Choice::list(&[("", "Any time"), ("30", "Not for 30 days")], ""),
+        expiring: Choice::list(&[("", "Any time"), ("14", "Within 14 days")], ""),
+        sorts: Choice::list(&[("", "Newest"), ("name", "Name")], ""),
+        has_more: kind == Kind::Hostile,
+        csv: "/keys.csv?state=active".into(),
+        here: "/keys?state=active".into(),
+        is_of_deleted,
+        may_choose: !is_of_deleted,
         chips: chips(kind, "/keys"),
         pager: pager(kind),
+    }
+}
+
+fn named_key(kind: Kind, index: usize) -> api_keys::view::Named {
+    api_keys::view::Named {
+        id: i64::try_from(index).unwrap() + 7,
+        name: t(kind, "Billing worker"),
+        hint: "sk_3kTq…9xZ2".into(),
+        state: Badge::state("active"),
+        is_deleted: kind == Kind::Hostile && index == 0,
+    }
+}
+
+fn bulk(kind: Kind, act: BulkAct) -> String {
+    let rows = many(kind, 12, |index| named_key(kind, index));
+    let count = text::counted(i64::try_from(rows.len()).unwrap(), "key");
+    print(api_keys::view::BulkPage {
+        shell: shell(kind, "/keys"),
+        title: format!("{} {count}?", act.verb()),
+        count,
+        act,
+        back: "/keys?state=active".into(),
+        rows,
+        form: BulkForm { reason: t(kind, ""), add: t(kind, "eu, new"), ..BulkForm::default() },
+        errors: errors(kind, &["add", "remove[1]", "reason"]),
+    })
+}
+
+fn lookup(kind: Kind) -> String {
+    print(api_keys::view::Lookup {
+        shell: shell(kind, "/keys/lookup"),
+        said: if kind == Kind::Full { "2 keys look like this.".into() } else { String::new() },
+        rows: many(kind, 2, |index| named_key(kind, index)),
+        errors: errors(kind, &["clue"]),
     })
 }
 
@@ -400,6 +464,11 @@ fn created_key(kind: Kind) -> String {
         secret: secret.into(),
         dotenv: format!("GATEPOST_API_KEY=pk_3kTqbW8bZc1LtPqfXr0NgY\nGATEPOST_API_SECRET={secret}\n"),
         snippets: snippets(kind),
+        replaces: (kind != Kind::Empty).then(|| api_keys::view::Replaced {
+            id: 6,
+            hint: t(kind, "sk_1abc…8yZ1"),
+            until: (kind == Kind::Full).then(|| ago(-1_440)),
+        }),
     })
 }
 
@@ -417,7 +486,30 @@ fn show_key(kind: Kind) -> String {
         is_active: true,
         may_edit: true,
         may_disable: kind != Kind::Hostile,
+        may_enable: kind == Kind::Hostile,
         may_revoke: true,
+        may_rotate: kind != Kind::Hostile,
+        successor: (kind != Kind::Empty).then(|| api_keys::view::Successor {
+            link: (kind == Kind::Hostile).then(|| named_key(kind, 1)),
+            since: Some(ago(300)),
+            until: ago(-1_140),
+            is_over: false,
+            still_used: (kind == Kind::Full).then(|| ago(3)),
+        }),
+        predecessor: (kind != Kind::Empty).then(|| api_keys::view::Predecessor {
+            link: named_key(kind, 2),
+            until: Some(ago(-60)),
+            still_used: (kind == Kind::Full).then(|| ago(3)),
+        }),
+        rotate: {
+            let mut rotate = ask(kind, "rotate-key", "/keys/7/rotation").once("nonce").choosing(
+                "overlap_seconds",
+                "The old secret",
+                Choice::list(&[("0", "Stops now")], "0"),
+            );
+            rotate.typed = None;
+            rotate
+        },
         owner: if kind == Kind::Empty { String::new() } else { t(kind, "cus_1042") },
         tags: many(kind, 2, |index| t(kind, ["billing", "eu"][index])),
         scopes: many(kind, 3, |index| t(kind, ["orders:read", "orders:write", "stock:*"][index])),
@@ -434,7 +526,9 @@ fn show_key(kind: Kind) -> String {
         snippets: snippets(kind),
         gateways: snippets(kind),
         disable: ask(kind, "disable-key", "/keys/7/deactivation"),
-        revoke: ask(kind, "revoke-key", "/keys/7/revocation"),
+        revoke: ask(kind, "revoke-key", "/keys/7/revocation")
+            .noting("reason", "Reason", "Shown on the key's page.")
+            .note_refused(t(kind, "leaked"), t(kind, "Reason must be at most 200 characters.")),
         delete: ask(kind, "delete-key", "/keys/7/deletion"),
     })
 }

@@ -4,7 +4,7 @@ use actix_web::web::{Data, Path};
 use serde::Deserialize;
 
 use super::show::Asks;
-use crate::domain::{Actor, ApiKeyId, Permission, Result};
+use crate::domain::{Actor, ApiKeyId, Error, Permission, Result};
 use crate::model::ApiKey;
 use crate::services::api_keys;
 use crate::store::Scope;
@@ -15,7 +15,7 @@ use crate::web::pages::{back, confirmations, page, see_other, unprocessable};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::Ask;
+use crate::web::view::{Ask, text};
 
 /// The form of a question: what was typed to confirm it.
 #[derive(Debug, Default, Deserialize)]
@@ -53,7 +53,7 @@ pub async fn enable(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: Ch
     let act = move |conn: &mut _| api_keys::activate(conn, &actor, id, now);
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         Ok(key) => {
-            state.gate.forget(&key.public_id);
+            state.forget_key(&key);
             see_other(&who.session, urls::key(id), Flash::good(format!("{} is enabled again.", key.name)))
         }
         Err(error) => back(&who.session, urls::key(id), error),
@@ -64,17 +64,51 @@ pub async fn disable(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: C
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let act = move |conn: &mut _| api_keys::deactivate(conn, &actor, id, now);
     let key = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
-    state.gate.forget(&key.public_id);
+    state.forget_key(&key);
     let said = format!("{} is disabled. Programs that use it are refused from now on.", key.name);
     see_other(&who.session, urls::key(key.id), Flash::good(said))
 }
 
-pub async fn revoke(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: CheckedForm<Confirmed>) -> Answer {
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Revocation {
+    reason: String,
+}
+
+pub async fn revoke(
+    state: Data<State>,
+    who: SignedIn,
+    id: Path<ApiKeyId>,
+    CheckedForm(form): CheckedForm<Revocation>,
+) -> Answer {
+    let (actor, id, now, reason) = (who.actor.clone(), *id, state.clock.now(), form.reason.clone());
+    let act = move |conn: &mut _| api_keys::revoke(conn, &actor, id, Some(&reason), now);
+    match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        Ok(key) => {
+            state.forget_key(&key);
+            see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is revoked for good.", key.name)))
+        }
+        Err(Error::Invalid(errors)) => {
+            let key = find(&state, &who.actor, id).await?;
+            let says = text::refusal("reason", errors.of("reason").unwrap_or("does not fit"));
+            let ask = Asks::new(&key, &who.shell.csrf).revoke.note_refused(form.reason, says);
+            unprocessable(&confirmations::New::of(who.shell, ask))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub async fn restore(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: CheckedForm<Nothing>) -> Answer {
     let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let act = move |conn: &mut _| api_keys::revoke(conn, &actor, id, None, now);
-    let key = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
-    state.gate.forget(&key.public_id);
-    see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is revoked for good.", key.name)))
+    let act = move |conn: &mut _| api_keys::restore(conn, &actor, id, now);
+    match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        Ok(key) => {
+            state.forget_key(&key);
+            let said = format!("{} is restored. It is {}, as it was.", key.name, key.state(now));
+            see_other(&who.session, urls::key(id), Flash::good(said))
+        }
+        Err(error) => back(&who.session, urls::key(id), error),
+    }
 }
 
 pub async fn delete(
@@ -91,6 +125,10 @@ pub async fn delete(
     let (actor, now) = (who.actor, state.clock.now());
     let act = move |conn: &mut _| api_keys::delete(conn, &actor, key.id, now);
     let key = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
-    state.gate.forget(&key.public_id);
-    see_other(&who.session, urls::KEYS, Flash::good(format!("{} is deleted.", key.name)))
+    state.forget_key(&key);
+    see_other(
+        &who.session,
+        urls::KEYS,
+        Flash::good(format!("{} is deleted. For 30 days it can be restored: filter by the state Deleted.", key.name)),
+    )
 }

@@ -206,7 +206,7 @@ pub fn number(text: &str) -> Result<i64, Rejection> {
     text.trim().parse().map_err(|_| Rejection::new("number", "must be a whole number"))
 }
 
-fn tags(text: &str) -> Vec<String> {
+pub fn tags(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
 }
 

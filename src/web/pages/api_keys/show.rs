@@ -3,12 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::snippets;
-use super::view::{Row, Share, Show};
+use super::view::{Deleted, Named, Predecessor, Row, Share, Show, Successor};
+use super::{rotation, snippets};
 use crate::domain::actor::Authority;
-use crate::domain::api_key::KeyState;
+use crate::domain::api_key::{Environment, KeyState, RESTORABLE_FOR};
 use crate::domain::{Permission, Role};
 use crate::model::ApiKey;
+use crate::services::api_keys::Kin;
 use crate::services::figures::Hours;
 use crate::services::usage::UsageReport;
 use crate::web::pages::spans::Stretch;
@@ -16,16 +17,22 @@ use crate::web::shell::Shell;
 use crate::web::urls;
 use crate::web::view::{Ask, Badge, Snippet, Spark, When, text};
 
-pub fn row(key: ApiKey, hours: &Hours, now: DateTime<Utc>) -> Row {
+pub fn row(shell: &Shell, key: ApiKey, hours: &Hours, now: DateTime<Utc>) -> Row {
     let none = vec![0; 24];
+    let deleted = key.deleted_at.map(|at| Deleted {
+        at: When::new(at, now),
+        gone: When::new(at + RESTORABLE_FOR, now),
+        may_restore: may_edit(shell, &key),
+    });
     Row {
+        deleted,
         state: Badge::state(key.state(now).as_str()),
         environment: Badge::environment(key.environment.as_str()),
-        is_test: key.environment == crate::domain::api_key::Environment::Test,
+        is_test: key.environment == Environment::Test,
         scopes: text::counted(i64::try_from(key.scopes.len()).unwrap_or(i64::MAX), "scope"),
         spark: Spark::new(hours.get(&key.id.0).unwrap_or(&none), "verification", "24 hours"),
         last_used: When::maybe(key.last_used_at, now),
-        expires: When::maybe(key.expires_at, now),
+        expires: When::maybe(key.ends_at(), now),
         id: key.id.0,
         name: key.name,
         hint: key.hint,
@@ -34,29 +41,48 @@ pub fn row(key: ApiKey, hours: &Hours, now: DateTime<Utc>) -> Row {
     }
 }
 
+/// A key in a short list.
+pub fn named(key: ApiKey, now: DateTime<Utc>) -> Named {
+    Named {
+        state: Badge::state(key.state(now).as_str()),
+        is_deleted: key.deleted_at.is_some(),
+        id: key.id.0,
+        name: key.name,
+        hint: key.hint,
+    }
+}
+
 /// What the page of a key needs besides the key.
 pub struct Context<'a> {
     pub shell: Shell,
     pub report: &'a UsageReport,
+    pub kin: Kin,
     pub stretch: Stretch,
     pub base: &'a str,
     pub gateways: Vec<Snippet>,
+    /// For the form that rotates.
+    pub nonce: String,
     pub now: DateTime<Utc>,
 }
 
 pub fn show(key: ApiKey, context: Context<'_>) -> Show {
-    let Context { shell, report, stretch, base, gateways, now } = context;
+    let Context { shell, report, kin, stretch, base, gateways, nonce, now } = context;
     let state = key.state(now);
     let may_edit = may_edit(&shell, &key);
     let asks = Asks::new(&key, &shell.csrf);
     Show {
         environment: Badge::environment(key.environment.as_str()),
         state: Badge::state(state.as_str()),
-        notice: notice(&key, state),
+        notice: notice(&key, state, now),
         is_active: key.is_active,
         may_edit,
-        may_disable: may_edit && key.is_active && state != KeyState::Revoked,
+        may_disable: may_edit && key.is_active && state != KeyState::Revoked && !key.is_rotated_out(now),
+        may_enable: may_edit && state == KeyState::Disabled,
         may_revoke: may_edit && state != KeyState::Revoked,
+        may_rotate: may_edit && may_rotate(&key, now),
+        successor: successor(&key, kin.after, now),
+        predecessor: kin.before.map(|before| predecessor(before, key.created_at, now)),
+        rotate: rotation::ask(&key, &shell.csrf, nonce),
         limit: format!(
             "{} in any {}",
             text::grouped(key.rate_limit),
@@ -116,12 +142,41 @@ pub fn may_edit(shell: &Shell, key: &ApiKey) -> bool {
     is_own && shell.rights.may(Permission::WriteKeys)
 }
 
-fn notice(key: &ApiKey, state: KeyState) -> Option<String> {
+/// What a rotation would not refuse.
+pub fn may_rotate(key: &ApiKey, now: DateTime<Utc>) -> bool {
+    key.rotation.rotates_out_at.is_none() && matches!(key.state(now), KeyState::Active | KeyState::Disabled)
+}
+
+/// What took over from the key, if it was replaced.
+fn successor(key: &ApiKey, after: Option<ApiKey>, now: DateTime<Utc>) -> Option<Successor> {
+    let (since, until) = (key.rotation.replaced_at, key.rotation.rotates_out_at?);
+    Some(Successor {
+        link: after.map(|after| named(after, now)),
+        since: When::maybe(since, now),
+        until: When::new(until, now),
+        is_over: until <= now || key.revoked_at.is_some(),
+        still_used: When::maybe(key.last_used_at.filter(|at| since.is_some_and(|since| since < *at)), now),
+    })
+}
+
+fn predecessor(before: ApiKey, since: DateTime<Utc>, now: DateTime<Utc>) -> Predecessor {
+    let is_over = before.state(now) != KeyState::Rotating;
+    Predecessor {
+        until: When::maybe(before.rotation.rotates_out_at.filter(|_| !is_over), now),
+        still_used: When::maybe(before.last_used_at.filter(|at| since < *at), now),
+        link: named(before, now),
+    }
+}
+
+fn notice(key: &ApiKey, state: KeyState, now: DateTime<Utc>) -> Option<String> {
     match state {
         KeyState::Revoked => Some(match &key.revoked_reason {
             Some(reason) => format!("Revoked for good: {reason}"),
             None => "Revoked for good: every request with it is refused.".to_owned(),
         }),
+        KeyState::Expired if key.is_rotated_out(now) => {
+            Some("Replaced by another key: every request with this one is refused.".to_owned())
+        }
         KeyState::Expired => {
             Some("Expired: every request with it is refused. Give it another day to let it in again.".to_owned())
         }
@@ -144,17 +199,14 @@ impl Asks {
         let disabled = "Every request with it is refused from now on, within a second. You can enable it again.";
         let revoked =
             "Every request with it is refused from now on, within a second, for good. Its history and usage stay.";
-        let deleted = "Every request with it is refused from now on, for good, and it leaves the list. Its usage stays in the charts.";
+        let deleted = "Every request with it is refused from now on, and it leaves the list. For 30 days it can be restored; then it is gone for good. Its usage stays in the charts.";
         Self {
             disable: Ask::new("disable-key", format!("Disable {name}?"), disabled)
                 .posts("Disable key", act("deactivation"), csrf, back.clone())
                 .gentle(),
-            revoke: Ask::new("revoke-key", format!("Revoke {name}?"), revoked).posts(
-                "Revoke key",
-                act("revocation"),
-                csrf,
-                back.clone(),
-            ),
+            revoke: Ask::new("revoke-key", format!("Revoke {name}?"), revoked)
+                .posts("Revoke key", act("revocation"), csrf, back.clone())
+                .noting("reason", "Reason", "Shown on the key's page and in the API: \"leaked\", \"customer left\"."),
             delete: Ask::new("delete-key", format!("Delete {name}?"), deleted)
                 .posts("Delete key", act("deletion"), csrf, back)
                 .typed(name.clone()),

@@ -1,0 +1,105 @@
+//! What `gatepost keys` does to one key.
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use diesel::pg::PgConnection;
+use serde_json::Value;
+
+use crate::app::Failure;
+use crate::cli::house::{House, console};
+use crate::cli::{say, tell};
+use crate::config::Settings;
+use crate::domain::api_key::{Clue, Overlap};
+use crate::domain::{Actor, ApiKeyId, Error, Noun, Result as Done};
+use crate::model::ApiKey;
+use crate::services::api_keys;
+use crate::store::Scope;
+use crate::web::api::api_keys::KeyBody;
+
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The key: its id (7), its public id (pk_…), or its hint (sk_3kTq…9xZ2). Never its secret.
+    key: String,
+}
+
+impl Which {
+    fn clue(&self) -> Result<Clue, Failure> {
+        match Clue::read(&self.key) {
+            clue @ (Clue::Id(_) | Clue::PublicId(_) | Clue::Hint(_)) => Ok(clue),
+            Clue::Secret { .. } | Clue::Mistyped => Err(Failure::new(
+                "that is a secret, and every user of this machine can see it on a command line: name the key by its id or hint",
+            )),
+            _ => Err(Failure::new("a key is named by its id (7), its public id (pk_…) or its hint (sk_3kTq…9xZ2)")),
+        }
+    }
+}
+
+/// The key that is meant, deleted or not.
+fn find(conn: &mut PgConnection, clue: &Clue, now: DateTime<Utc>) -> Done<ApiKey> {
+    let mut found = api_keys::matching(conn, Scope::Instance, clue, now)?;
+    match (found.pop(), found.len()) {
+        (Some(key), 0) => Ok(key),
+        (Some(_), _) => Err(Error::conflict("several keys look like this: name one by its id")),
+        (None, _) => Err(Error::NotFound(Noun::ApiKey)),
+    }
+}
+
+/// Does one thing to a key, and says so.
+pub fn run(
+    settings: &Settings,
+    which: &Which,
+    json: bool,
+    done: &str,
+    act: impl FnOnce(&mut PgConnection, &Actor, ApiKeyId, DateTime<Utc>) -> Done<ApiKey>,
+) -> Result<(), Failure> {
+    let clue = which.clue()?;
+    let mut house = House::open(settings)?;
+    let now = house.clock.now();
+    let key = house.tx(|conn, _| {
+        let key = find(conn, &clue, now)?;
+        act(conn, &console(key.tenant_id), key.id, now)
+    })?;
+    let says = format!("Key {} ({}) is {done}", key.id, key.name);
+    tell(json, &value(KeyBody::new(key, now))?, &says)
+}
+
+pub fn show(settings: &Settings, which: &Which, json: bool) -> Result<(), Failure> {
+    let clue = which.clue()?;
+    let mut house = House::open(settings)?;
+    let now = house.clock.now();
+    let key = house.tx(|conn, _| find(conn, &clue, now))?;
+    let body = value(KeyBody::new(key, now))?;
+    if json {
+        return say(&body.to_string());
+    }
+    for (name, value) in body.as_object().into_iter().flatten() {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        say(&format!("{name:<20} {text}"))?;
+    }
+    Ok(())
+}
+
+pub fn rotate(settings: &Settings, which: &Which, overlap: Option<i64>, json: bool) -> Result<(), Failure> {
+    let (clue, overlap) = (which.clue()?, Overlap::parse(overlap)?);
+    let mut house = House::open(settings)?;
+    let now = house.clock.now();
+    let rotated = house.tx(|conn, hasher| {
+        let key = find(conn, &clue, now)?;
+        api_keys::rotate(conn, &console(key.tenant_id), hasher, key.id, overlap, now)
+    })?;
+    let (key, secret, old) = (rotated.minted.key, rotated.minted.secret.reveal_once(), rotated.replaced);
+    if json {
+        return say(&value(KeyBody::revealed(key, Some(secret), now))?.to_string());
+    }
+    let until = match old.is_rotated_out(now) {
+        true => "is refused from now on".to_owned(),
+        false => format!("is let in for another {} seconds", overlap.seconds()),
+    };
+    eprintln!("Key {} ({}) takes over from key {}, which {until}.", key.id, key.name, old.id);
+    eprintln!("Save its secret: it is not shown again.");
+    say(&secret)
+}
+
+fn value(body: KeyBody) -> Result<Value, Failure> {
+    serde_json::to_value(body).map_err(|error| Failure::new(error.to_string()))
+}

@@ -1,0 +1,141 @@
+//! `gatepost keys list`.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use clap::Args;
+
+use crate::app::Failure;
+use crate::cli::house::{House, actor_in};
+use crate::cli::say;
+use crate::config::Settings;
+use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState};
+use crate::domain::page::{Page, PageSize, Paging, cursor, parse_cursor};
+use crate::domain::{Rejection, scope};
+use crate::model::ApiKey;
+use crate::services::api_keys::{self, KeyFilter};
+use crate::store::Scope;
+use crate::web::api::api_keys::KeyBody;
+use crate::web::api::list;
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// The tenant's slug; without it, of all tenants.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Part of a name, hint, id, owner or tag.
+    #[arg(long, short)]
+    q: Option<String>,
+    /// active, rotating, disabled, expired, revoked or deleted.
+    #[arg(long, value_parser = word::<KeyState>)]
+    state: Option<KeyState>,
+    /// live or test.
+    #[arg(long, value_parser = word::<Environment>)]
+    environment: Option<Environment>,
+    /// Exactly this owner.
+    #[arg(long)]
+    owner: Option<String>,
+    /// Keys that may this, by the scope itself or by a wildcard.
+    #[arg(long, value_parser = wanted)]
+    scope: Option<String>,
+    #[arg(long)]
+    tag: Option<String>,
+    /// Not used for so long.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    unused_days: Option<u16>,
+    /// Expiring within so long.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    expiring_days: Option<u16>,
+    /// newest, name, last_used or expires.
+    #[arg(long, value_parser = word::<KeySort>, default_value = "newest")]
+    sort: KeySort,
+    /// Rows of a page.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=PageSize::MAX), default_value = "50")]
+    limit: i64,
+    /// Where the page before has ended, as it said.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+fn word<T: std::str::FromStr<Err = Rejection>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|rejection: Rejection| rejection.detail)
+}
+
+fn wanted(text: &str) -> Result<String, String> {
+    scope::parse(text).map_err(|rejection| rejection.detail)
+}
+
+impl List {
+    fn filter(&self, now: DateTime<Utc>) -> KeyFilter {
+        let days = |days: u16| TimeDelta::days(days.into());
+        KeyFilter {
+            text: self.q.clone(),
+            state: self.state,
+            environment: self.environment,
+            user: None,
+            owner: self.owner.clone(),
+            scopes: self.scope.as_deref().map(scope::allowing).unwrap_or_default(),
+            tag: self.tag.clone(),
+            unused_since: self.unused_days.map(|length| now - days(length)),
+            expiring_until: self.expiring_days.map(|length| now + days(length)),
+        }
+    }
+
+    fn paging(&self) -> Result<Paging<KeyMark>, Failure> {
+        let refused = |rejection: Rejection| Failure::new(format!("cursor {}", rejection.detail));
+        let before: Option<KeyMark> = self.cursor.as_deref().map(parse_cursor).transpose().map_err(refused)?;
+        if before.as_ref().is_some_and(|mark| mark.sort() != self.sort) {
+            return Err(Failure::new("cursor is one of a list that is sorted otherwise: give the same --sort"));
+        }
+        let size = PageSize::new(self.limit).map_err(refused)?;
+        Ok(Paging { size, before, after: None, offset: None })
+    }
+}
+
+pub fn run(settings: &Settings, ask: List, json: bool) -> Result<(), Failure> {
+    let paging = ask.paging()?;
+    let mut house = House::open(settings)?;
+    let now = house.clock.now();
+    let page = house.tx(|conn, _| {
+        let scope = match &ask.tenant {
+            Some(slug) => Scope::Tenant(actor_in(conn, slug)?.tenant),
+            None => Scope::Instance,
+        };
+        api_keys::list(conn, scope, &ask.filter(now), ask.sort, &paging, now)
+    })?;
+    if json {
+        let list = list::List::new(page.map(|key| KeyBody::new(key, now)));
+        return say(&serde_json::to_string(&list).map_err(|error| Failure::new(error.to_string()))?);
+    }
+    print(page, now)
+}
+
+/// A line a key, and how to see more.
+fn print(page: Page<ApiKey, KeyMark>, now: DateTime<Utc>) -> Result<(), Failure> {
+    if page.rows.is_empty() {
+        eprintln!("No key matches.");
+        return Ok(());
+    }
+    let time = |at: Option<DateTime<Utc>>| {
+        at.map_or_else(|| "never".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+    };
+    say(&format!(
+        "{:<8} {:<6} {:<8} {:<4} {:<24} {:<20} {:<20} {}",
+        "ID", "TENANT", "STATE", "ENV", "HINT", "LAST USED", "EXPIRES", "NAME"
+    ))?;
+    for key in &page.rows {
+        say(&format!(
+            "{:<8} {:<6} {:<8} {:<4} {:<24} {:<20} {:<20} {}",
+            key.id.0,
+            key.tenant_id.0,
+            key.state(now),
+            key.environment,
+            key.hint,
+            time(key.last_used_at),
+            time(key.ends_at()),
+            key.name
+        ))?;
+    }
+    if let Some(next) = page.older {
+        eprintln!("There are more: --cursor {}", cursor(next));
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! The orders in which keys are listed, and a key's place in each of them: what a cursor says.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike, Utc};
+
+use super::super::ApiKeyId;
+use super::super::error::Rejection;
+
+crate::text_enum! {
+    /// How a list of keys is sorted.
+    pub enum KeySort {
+        Newest = "newest",
+        Name = "name",
+        /// The one used last comes first, those never used at the end.
+        LastUsed = "last_used",
+        /// The next one to expire comes first, those that never do at the end.
+        Expires = "expires",
+    }
+}
+
+/// A key's place in a sorted list. Values, not the key alone: they may change while somebody turns the pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyMark {
+    pub place: Place,
+    pub id: ApiKeyId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Newest,
+    Name(String),
+    LastUsed(Option<DateTime<Utc>>),
+    Expires(Option<DateTime<Utc>>),
+}
+
+impl KeyMark {
+    /// The order in which it is a place.
+    pub fn sort(&self) -> KeySort {
+        match self.place {
+            Place::Newest => KeySort::Newest,
+            Place::Name(_) => KeySort::Name,
+            Place::LastUsed(_) => KeySort::LastUsed,
+            Place::Expires(_) => KeySort::Expires,
+        }
+    }
+}
+
+impl fmt::Display for KeyMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.id;
+        match &self.place {
+            Place::Newest => write!(f, "{id}"),
+            Place::Name(name) => write!(f, "{}:{id}:{name}", self.sort()),
+            Place::LastUsed(at) | Place::Expires(at) => {
+                write!(
+                    f,
+                    "{}:{id}:{}",
+                    self.sort(),
+                    at.map_or_else(String::new, |at| at.timestamp_micros().to_string())
+                )
+            }
+        }
+    }
+}
+
+impl FromStr for KeyMark {
+    type Err = Rejection;
+
+    /// Whoever asks may have written it: nothing that Postgres would stumble over gets through.
+    fn from_str(text: &str) -> Result<Self, Rejection> {
+        let refused = || Rejection::new("cursor", "is not a cursor of this list");
+        let Some((sort, rest)) = text.split_once(':') else {
+            return Ok(Self { place: Place::Newest, id: text.parse()? });
+        };
+        let (id, value) = rest.split_once(':').ok_or_else(refused)?;
+        let place = match sort.parse()? {
+            KeySort::Newest => return Err(refused()),
+            KeySort::Name if value.contains('\0') || 100 < value.chars().count() => return Err(refused()),
+            KeySort::Name => Place::Name(value.to_owned()),
+            KeySort::LastUsed => Place::LastUsed(moment(value).ok_or_else(refused)?),
+            KeySort::Expires => Place::Expires(moment(value).ok_or_else(refused)?),
+        };
+        Ok(Self { place, id: id.parse()? })
+    }
+}
+
+fn moment(micros: &str) -> Option<Option<DateTime<Utc>>> {
+    if micros.is_empty() {
+        return Some(None);
+    }
+    let at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+    (1970..=10_000).contains(&at.year()).then_some(Some(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_survives_being_written_and_read() {
+        let at = DateTime::from_timestamp_micros(1_764_000_000_123_456);
+        for place in [
+            Place::Newest,
+            Place::Name("a:b: ü".into()),
+            Place::Name(String::new()),
+            Place::LastUsed(at),
+            Place::LastUsed(None),
+            Place::Expires(at),
+            Place::Expires(None),
+        ] {
+            let mark = KeyMark { place, id: ApiKeyId(7) };
+            assert_eq!(mark.to_string().parse::<KeyMark>(), Ok(mark));
+        }
+    }
+
+    #[test]
+    fn what_nobody_got_from_us_is_refused() {
+        for junk in ["", "x", "name:7", "newest:7:", "name:x:a", "name:7:\0", "expires:7:x", "color:7:red"] {
+            assert!(junk.parse::<KeyMark>().is_err(), "{junk:?}");
+        }
+        assert!(format!("last_used:7:{}", i64::MAX).parse::<KeyMark>().is_err());
+        assert!(format!("last_used:7:{}", -1_000_000_000_000_000_000_i64).parse::<KeyMark>().is_err());
+        assert!(format!("name:7:{}", "x".repeat(101)).parse::<KeyMark>().is_err());
+    }
+}

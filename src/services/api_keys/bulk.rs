@@ -1,0 +1,93 @@
+//! One act on many keys: for admins, in one transaction, with an audit entry for each key.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use serde_json::Value;
+
+use super::end::{deed_of_deletion, deed_of_revocation, parse_reason};
+use super::target;
+use crate::domain::api_key::{Selection, TagChange};
+use crate::domain::{Actor, ApiKeyId, Permission, Result};
+use crate::model::ApiKey;
+use crate::services::audit::{self, Deed};
+use crate::store;
+use crate::store::notify::{self, Change};
+
+/// What it came to.
+#[derive(Debug)]
+pub struct Bulk {
+    /// As they are now.
+    pub affected: Vec<ApiKey>,
+    /// Those that do not exist here, or in which there was nothing to change.
+    pub skipped: Vec<ApiKeyId>,
+}
+
+/// Those of the chosen that exist, for the question before the act.
+pub fn chosen(conn: &mut PgConnection, actor: &Actor, chosen: &Selection) -> Result<Vec<ApiKey>> {
+    actor.must(Permission::WriteManyKeys)?;
+    store::api_keys::find_many(conn, actor.tenant, chosen.ids())
+}
+
+/// Refuses all of them for good; those that are revoked already are skipped.
+pub fn revoke_many(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    chosen: &Selection,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Bulk> {
+    let reason = parse_reason(reason)?;
+    let ids = locked(conn, actor, chosen)?.into_iter().map(|key| key.id).collect::<Vec<_>>();
+    let affected = store::api_keys::revoke(conn, actor.tenant, &ids, reason.as_deref(), now)?;
+    done(conn, actor, chosen, affected, deed_of_revocation, now)
+}
+
+/// Takes all of them out of sight; they can be restored one by one.
+pub fn delete_many(conn: &mut PgConnection, actor: &Actor, chosen: &Selection, now: DateTime<Utc>) -> Result<Bulk> {
+    let ids = locked(conn, actor, chosen)?.into_iter().map(|key| key.id).collect::<Vec<_>>();
+    let affected = store::api_keys::delete(conn, actor.tenant, &ids, now)?;
+    done(conn, actor, chosen, affected, deed_of_deletion, now)
+}
+
+/// Puts tags on and takes tags off. Skipped are keys that have them so already, or would have more than 20.
+pub fn tag_many(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    chosen: &Selection,
+    change: &TagChange,
+    now: DateTime<Utc>,
+) -> Result<Bulk> {
+    let keys = locked(conn, actor, chosen)?;
+    let tagged = keys.into_iter().filter_map(|key| change.apply(&key.tags).map(|tags| ApiKey { tags, ..key }));
+    let affected: Vec<ApiKey> = tagged.collect();
+    let tags: Vec<_> = affected.iter().map(|key| (key.id, Value::from(key.tags.clone()))).collect();
+    store::api_keys::update_tags(conn, actor.tenant, &tags, now)?;
+    let deed = |key: &ApiKey| {
+        Deed::new("api_key.updated", target(key.id))
+            .with("name", key.name.as_str())
+            .with("changed", vec!["tags"])
+            .with("tags", key.tags.clone())
+    };
+    done(conn, actor, chosen, affected, deed, now)
+}
+
+fn locked(conn: &mut PgConnection, actor: &Actor, chosen: &Selection) -> Result<Vec<ApiKey>> {
+    actor.must(Permission::WriteManyKeys)?;
+    store::api_keys::lock_many(conn, actor.tenant, chosen.ids())
+}
+
+fn done(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    chosen: &Selection,
+    mut affected: Vec<ApiKey>,
+    deed: impl Fn(&ApiKey) -> Deed,
+    now: DateTime<Utc>,
+) -> Result<Bulk> {
+    affected.sort_unstable_by_key(|key| key.id);
+    let is_affected = |id: &ApiKeyId| affected.binary_search_by_key(id, |key| key.id).is_ok();
+    let skipped = chosen.ids().iter().copied().filter(|id| !is_affected(id)).collect();
+    audit::record_all(conn, actor, affected.iter().map(deed).collect(), now)?;
+    notify::send_all(conn, affected.iter().map(|key| Change::Key(key.public_id.clone())))?;
+    Ok(Bulk { affected, skipped })
+}

@@ -1,0 +1,67 @@
+//! How a key ends, for good or until it is restored.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+
+use super::{changed, target, to_change};
+use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Rejection, Result, text};
+use crate::model::ApiKey;
+use crate::services::audit::Deed;
+use crate::store;
+
+/// Refuses the key for good. A key that is revoked already stays as it is.
+pub fn revoke(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: ApiKeyId,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<ApiKey> {
+    let reason = parse_reason(reason)?;
+    let before = to_change(conn, actor, id)?;
+    let revoked = store::api_keys::revoke(conn, actor.tenant, &[id], reason.as_deref(), now)?;
+    let Some(after) = revoked.into_iter().next() else { return Ok(before) };
+    let deed = deed_of_revocation(&after);
+    changed(conn, actor, after, deed, now)
+}
+
+/// At most 200 characters of one line; an empty one is none.
+pub(super) fn parse_reason(reason: Option<&str>) -> Result<Option<String>> {
+    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
+    let parsed = reason.map(|reason| text::line(reason, 200)).transpose();
+    parsed.map_err(|rejection: Rejection| Error::field("reason", rejection))
+}
+
+pub(super) fn deed_of_revocation(key: &ApiKey) -> Deed {
+    Deed::new("api_key.revoked", target(key.id))
+        .with("name", key.name.as_str())
+        .with("reason", key.revoked_reason.clone())
+}
+
+/// Takes the key out of sight; its usage stays. Returns what was deleted.
+pub fn delete(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime<Utc>) -> Result<ApiKey> {
+    to_change(conn, actor, id)?;
+    let deleted = store::api_keys::delete(conn, actor.tenant, &[id], now)?;
+    let key = deleted.into_iter().next().ok_or(Error::NotFound(Noun::ApiKey))?;
+    let deed = deed_of_deletion(&key);
+    changed(conn, actor, key, deed, now)
+}
+
+pub(super) fn deed_of_deletion(key: &ApiKey) -> Deed {
+    Deed::new("api_key.deleted", target(key.id)).with("name", key.name.as_str())
+}
+
+/// Brings a key back that was deleted in the last 30 days, in the state that it had: a revoked one stays revoked.
+pub fn restore(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime<Utc>) -> Result<ApiKey> {
+    actor.must(Permission::WriteKeys)?;
+    let kept = store::api_keys::lock_kept(conn, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+    actor.must_own(Permission::WriteKeys, kept.user_id)?;
+    if kept.deleted_at.is_none() {
+        return Err(Error::conflict("this key is not deleted: there is nothing to restore"));
+    }
+    let key = store::api_keys::restore(conn, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+    let deed = Deed::new("api_key.restored", target(id))
+        .with("name", key.name.as_str())
+        .with("state", key.state(now).as_str());
+    changed(conn, actor, key, deed, now)
+}

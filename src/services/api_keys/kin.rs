@@ -1,0 +1,40 @@
+//! Keys found by what leads to them: by those that they replaced, or by what somebody holds in their hand.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+
+use crate::domain::api_key::Clue;
+use crate::domain::{Actor, ApiKeyId, Permission, Result};
+use crate::model::ApiKey;
+use crate::store::{self, Scope};
+
+/// The keys before and after a key; `None` where there is none, or it was deleted.
+#[derive(Debug, Clone, Default)]
+pub struct Kin {
+    pub before: Option<ApiKey>,
+    pub after: Option<ApiKey>,
+}
+
+pub fn kin(conn: &mut PgConnection, actor: &Actor, key: &ApiKey) -> Result<Kin> {
+    actor.must(Permission::ReadKeys)?;
+    let mut find = |id: Option<ApiKeyId>| match id {
+        Some(id) => store::api_keys::find(conn, actor.tenant, id),
+        None => Ok(None),
+    };
+    Ok(Kin { before: find(key.rotation.rotated_from)?, after: find(key.rotation.rotated_to)? })
+}
+
+/// Keys that a clue may mean, deleted ones included that can be restored. Whether a secret is right is not asked
+/// here. Whoever calls has made sure that the scope may be read.
+pub fn matching(conn: &mut PgConnection, scope: Scope, clue: &Clue, now: DateTime<Utc>) -> Result<Vec<ApiKey>> {
+    const MOST: i64 = 11;
+    let found = match clue {
+        Clue::Secret { public_id, .. } | Clue::PublicId(public_id) => {
+            store::api_keys::find_by_public_id(conn, scope, public_id, now)?
+        }
+        Clue::Id(id) => store::api_keys::find_kept(conn, scope, *id, now)?,
+        Clue::Hint(hint) => return store::api_keys::find_by_hint(conn, scope, hint, MOST, now),
+        Clue::Empty | Clue::Mistyped | Clue::Foreign(_) | Clue::Unreadable => None,
+    };
+    Ok(found.into_iter().collect())
+}

@@ -1,0 +1,133 @@
+//! Rotation: a successor with a new secret and the same settings, beside which the old key is let in for a while.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+
+use super::{MintedKey, Once, once, prefix_of_tenant, target};
+use crate::domain::api_key::{KeySecret, Overlap, prefix_of};
+use crate::domain::digest::Hasher;
+use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result};
+use crate::model::{ApiKey, NewApiKey};
+use crate::services::audit::{self, Deed};
+use crate::services::idempotency::IdempotencyKey;
+use crate::store;
+use crate::store::notify::{self, Change};
+
+/// The successor with its secret, and the key that it replaces.
+#[derive(Debug)]
+pub struct Rotated {
+    pub minted: MintedKey,
+    pub replaced: ApiKey,
+}
+
+/// Like [`rotate`], once for all requests with this idempotency key; its hash tells whether they ask the same.
+pub fn rotate_once(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    hasher: &Hasher,
+    (id, overlap): (ApiKeyId, Overlap),
+    request: (&IdempotencyKey, &[u8]),
+    now: DateTime<Utc>,
+) -> Result<Once<Rotated>> {
+    actor.must(Permission::WriteKeys)?;
+    let work = |conn: &mut PgConnection| rotate(conn, actor, hasher, id, overlap, now);
+    once(conn, actor, ("api_keys/rotation", request), now, work, |rotated| rotated.minted.key.id)
+}
+
+/// Makes the key's successor. Of two that come at once, the second finds it made.
+pub fn rotate(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    hasher: &Hasher,
+    id: ApiKeyId,
+    overlap: Overlap,
+    now: DateTime<Utc>,
+) -> Result<Rotated> {
+    let old = to_rotate(conn, actor, id, now)?;
+    let prefix = match prefix_of(&old.key_prefix) {
+        Some(prefix) => prefix,
+        None => prefix_of_tenant(conn, actor.tenant)?,
+    };
+    let secret = KeySecret::generate(&prefix, old.environment)?;
+    // The old one first: a lineage has one newest key.
+    if !store::api_keys::replace(conn, actor.tenant, id, overlap.end(now), now)? {
+        return Err(Error::conflict("this key was rotated already: rotate its successor"));
+    }
+    let key = store::api_keys::insert(conn, &successor(&old, hasher, &secret, now)?)?;
+    let replaced = store::api_keys::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+    audit::record_all(conn, actor, deeds(&replaced, &key, overlap), now)?;
+    notify::send_all(conn, [&replaced, &key].map(|key| Change::Key(key.public_id.clone())))?;
+    Ok(Rotated { minted: MintedKey { key, secret }, replaced })
+}
+
+/// The key, locked, if it can be rotated by this actor.
+fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime<Utc>) -> Result<ApiKey> {
+    actor.must(Permission::WriteKeys)?;
+    let key = store::api_keys::lock_kept(conn, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+    actor.must_own(Permission::WriteKeys, key.user_id)?;
+    if key.deleted_at.is_some() {
+        return Err(Error::conflict("this key is deleted: restore it, then rotate it"));
+    }
+    if key.revoked_at.is_some() {
+        return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
+    }
+    if key.rotation.rotates_out_at.is_some() {
+        return Err(Error::conflict(match key.rotation.rotated_to {
+            Some(successor) => {
+                format!("this key was rotated already: its successor is key {successor}, rotate that one")
+            }
+            None => "this key was rotated already, and its successor is gone: make a new one".to_owned(),
+        }));
+    }
+    if key.expires_at.is_some_and(|at| at <= now) {
+        return Err(Error::conflict("this key has expired: give it a later expiry, or none, then rotate it"));
+    }
+    Ok(key)
+}
+
+/// Everything as it is, but the secret.
+fn successor(old: &ApiKey, hasher: &Hasher, secret: &KeySecret, now: DateTime<Utc>) -> Result<NewApiKey> {
+    let stored = hasher.digest(secret.expose())?;
+    Ok(NewApiKey {
+        tenant_id: old.tenant_id,
+        user_id: old.user_id,
+        name: old.name.clone(),
+        description: old.description.clone(),
+        environment: old.environment,
+        public_id: secret.public_id(),
+        key_prefix: secret.key_prefix(),
+        hint: secret.hint(),
+        hash_algorithm: stored.algorithm,
+        pepper_id: stored.pepper_id,
+        digest: stored.digest,
+        scopes: old.scopes.clone(),
+        rate_limit: old.rate_limit,
+        rate_window_seconds: old.rate_window_seconds,
+        allowed_ips: old.allowed_ips.clone(),
+        owner: old.owner.clone(),
+        requires_owner: old.requires_owner,
+        metadata: old.metadata.clone(),
+        tags: old.tags.clone(),
+        is_active: old.is_active,
+        expires_at: old.expires_at,
+        created_at: now,
+        updated_at: now,
+        lineage_id: Some(old.lineage_id),
+    })
+}
+
+/// What is noted of each of the two.
+fn deeds(old: &ApiKey, new: &ApiKey, overlap: Overlap) -> Vec<Deed> {
+    let rotated = Deed::new("api_key.rotated", target(old.id))
+        .with("name", old.name.as_str())
+        .with("rotated_to", new.id.0)
+        .with("overlap_seconds", overlap.seconds())
+        .with("rotates_out_at", old.rotation.rotates_out_at.map(|at| at.to_rfc3339()));
+    let minted = Deed::new("api_key.minted", target(new.id))
+        .with("name", new.name.as_str())
+        .with("hint", new.hint.as_str())
+        .with("environment", new.environment.as_str())
+        .with("scopes", new.scopes.clone())
+        .with("rotated_from", old.id.0);
+    vec![rotated, minted]
+}

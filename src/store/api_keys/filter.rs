@@ -1,0 +1,204 @@
+//! Lists of keys: which ones, in which order, and a page of them.
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::{not, sql};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
+
+use super::search::matching;
+use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState, Place, RESTORABLE_FOR};
+use crate::domain::page::Paging;
+use crate::domain::{Result, UserId};
+use crate::model::ApiKey;
+use crate::schema::api_keys;
+use crate::store::Scope;
+
+/// Which keys of a list are wanted. Deleted ones only where the state says so.
+#[derive(Debug, Clone, Default)]
+pub struct KeyFilter {
+    /// Beginnings of words of a name, hint, public id, owner, tag or scope, in either case.
+    pub text: Option<String>,
+    pub state: Option<KeyState>,
+    pub environment: Option<Environment>,
+    pub user: Option<UserId>,
+    /// Exactly this one.
+    pub owner: Option<String>,
+    /// Any of these: a scope, and those that allow it too.
+    pub scopes: Vec<String>,
+    pub tag: Option<String>,
+    /// Not used since, and not made since.
+    pub unused_since: Option<DateTime<Utc>>,
+    /// Not expired yet, but then.
+    pub expiring_until: Option<DateTime<Utc>>,
+}
+
+type Query<'a> = api_keys::BoxedQuery<'a, Pg>;
+
+/// One page in the order of `sort`, and one row more; backwards where `paging.after` is given.
+pub fn list(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &KeyFilter,
+    sort: KeySort,
+    paging: &Paging<KeyMark>,
+    now: DateTime<Utc>,
+) -> Result<Vec<ApiKey>> {
+    let mut query = filtered(scope, filter, now).limit(paging.size.plus_one());
+    if let Some(mark) = &paging.before {
+        query = query.filter(beyond(mark, false));
+    }
+    query = match &paging.after {
+        Some(mark) => sorted(query.filter(beyond(mark, true)), sort, true),
+        None => sorted(query, sort, false),
+    };
+    if let Some(offset) = paging.offset {
+        query = query.offset(offset);
+    }
+    Ok(query.select(ApiKey::as_select()).load(conn)?)
+}
+
+/// The next `limit` rows after this one, however many that are: for exports.
+pub fn list_after(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &KeyFilter,
+    sort: KeySort,
+    mark: Option<&KeyMark>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> Result<Vec<ApiKey>> {
+    let mut query = filtered(scope, filter, now).limit(limit);
+    if let Some(mark) = mark {
+        query = query.filter(beyond(mark, false));
+    }
+    Ok(sorted(query, sort, false).select(ApiKey::as_select()).load(conn)?)
+}
+
+pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: DateTime<Utc>) -> Result<i64> {
+    Ok(filtered(scope, filter, now).count().get_result(conn)?)
+}
+
+fn filtered<'a>(scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> Query<'a> {
+    let mut query = api_keys::table.into_boxed();
+    query = match filter.state {
+        Some(state) => in_state(query, state, now),
+        None => query.filter(api_keys::deleted_at.is_null()),
+    };
+    if let Scope::Tenant(tenant) = scope {
+        query = query.filter(api_keys::tenant_id.eq(tenant));
+    }
+    if let Some(environment) = filter.environment {
+        query = query.filter(api_keys::environment.eq(environment));
+    }
+    if let Some(user) = filter.user {
+        query = query.filter(api_keys::user_id.eq(user));
+    }
+    if let Some(text) = &filter.text {
+        query = query.filter(matching(scope, text));
+    }
+    narrowed(query, filter, now)
+}
+
+/// By what stands on a key, and by what has become of it.
+fn narrowed<'a>(mut query: Query<'a>, filter: &'a KeyFilter, now: DateTime<Utc>) -> Query<'a> {
+    if let Some(owner) = &filter.owner {
+        query = query.filter(api_keys::owner.eq(owner));
+    }
+    if !filter.scopes.is_empty() {
+        query = query.filter(sql::<Bool>("api_keys.scopes && ").bind::<Array<Text>, _>(&filter.scopes));
+    }
+    if let Some(tag) = &filter.tag {
+        query = query.filter(sql::<Bool>("").bind::<Text, _>(tag).sql(" = ANY(api_keys.tags)"));
+    }
+    if let Some(since) = filter.unused_since {
+        let unused = sql::<Bool>("coalesce(api_keys.last_used_at, api_keys.created_at) <= ");
+        query = query.filter(unused.bind::<Timestamptz, _>(since));
+    }
+    if let Some(until) = filter.expiring_until {
+        query = query.filter(api_keys::revoked_at.is_null());
+        query = query.filter(api_keys::expires_at.gt(now)).filter(api_keys::expires_at.le(until));
+    }
+    query
+}
+
+/// What [`ApiKey::state`] says, as SQL.
+fn in_state(query: Query<'_>, state: KeyState, now: DateTime<Utc>) -> Query<'_> {
+    if state == KeyState::Deleted {
+        return query.filter(api_keys::deleted_at.gt(now - RESTORABLE_FOR));
+    }
+    let query = query.filter(api_keys::deleted_at.is_null());
+    if state == KeyState::Revoked {
+        return query.filter(api_keys::revoked_at.is_not_null());
+    }
+    let query = query.filter(api_keys::revoked_at.is_null());
+    if state == KeyState::Expired {
+        return query.filter(api_keys::expires_at.le(now).or(api_keys::rotates_out_at.le(now)));
+    }
+    let in_time = api_keys::expires_at.is_null().nullable().or(api_keys::expires_at.gt(now));
+    let in_overlap = api_keys::rotates_out_at.is_null().nullable().or(api_keys::rotates_out_at.gt(now));
+    let query = query.filter(in_time).filter(in_overlap);
+    match state {
+        KeyState::Disabled => query.filter(not(api_keys::is_active)),
+        KeyState::Rotating => query.filter(api_keys::is_active).filter(api_keys::rotates_out_at.is_not_null()),
+        _ => query.filter(api_keys::is_active).filter(api_keys::rotates_out_at.is_null()),
+    }
+}
+
+fn sorted(query: Query<'_>, sort: KeySort, is_backwards: bool) -> Query<'_> {
+    let order = match (sort, is_backwards) {
+        (KeySort::Newest, false) => "api_keys.id DESC",
+        (KeySort::Newest, true) => "api_keys.id",
+        (KeySort::Name, false) => "lower(api_keys.name), api_keys.id",
+        (KeySort::Name, true) => "lower(api_keys.name) DESC, api_keys.id DESC",
+        (KeySort::LastUsed, false) => "api_keys.last_used_at DESC NULLS LAST, api_keys.id DESC",
+        (KeySort::LastUsed, true) => "api_keys.last_used_at NULLS FIRST, api_keys.id",
+        (KeySort::Expires, false) => "api_keys.expires_at, api_keys.id",
+        (KeySort::Expires, true) => "api_keys.expires_at DESC, api_keys.id DESC",
+    };
+    query.order(sql::<Bool>(order))
+}
+
+type Beyond = Box<dyn BoxableExpression<api_keys::table, Pg, SqlType = Nullable<Bool>>>;
+
+/// The rows after this place in the list, or before it.
+fn beyond(mark: &KeyMark, is_before: bool) -> Beyond {
+    let id = mark.id;
+    match (&mark.place, is_before) {
+        (Place::Newest, false) => Box::new(api_keys::id.lt(id).nullable()),
+        (Place::Newest, true) => Box::new(api_keys::id.gt(id).nullable()),
+        (Place::Name(name), _) => {
+            let than = if is_before { ") < (lower(" } else { ") > (lower(" };
+            let row = sql::<Nullable<Bool>>("(lower(api_keys.name), api_keys.id").sql(than);
+            Box::new(row.bind::<Text, _>(name.clone()).sql("), ").bind::<BigInt, _>(id).sql(")"))
+        }
+        // Those never used stand at the end.
+        (Place::LastUsed(Some(at)), false) => Box::new(
+            api_keys::last_used_at
+                .lt(*at)
+                .or(api_keys::last_used_at.eq(*at).and(api_keys::id.lt(id)))
+                .or(api_keys::last_used_at.is_null().nullable()),
+        ),
+        (Place::LastUsed(None), false) => {
+            Box::new(api_keys::last_used_at.is_null().and(api_keys::id.lt(id)).nullable())
+        }
+        (Place::LastUsed(Some(at)), true) => {
+            Box::new(api_keys::last_used_at.gt(*at).or(api_keys::last_used_at.eq(*at).and(api_keys::id.gt(id))))
+        }
+        (Place::LastUsed(None), true) => {
+            Box::new(api_keys::last_used_at.is_not_null().or(api_keys::id.gt(id)).nullable())
+        }
+        // And so do those that never expire.
+        (Place::Expires(Some(at)), false) => Box::new(
+            api_keys::expires_at
+                .gt(*at)
+                .or(api_keys::expires_at.eq(*at).and(api_keys::id.gt(id)))
+                .or(api_keys::expires_at.is_null().nullable()),
+        ),
+        (Place::Expires(None), false) => Box::new(api_keys::expires_at.is_null().and(api_keys::id.gt(id)).nullable()),
+        (Place::Expires(Some(at)), true) => {
+            Box::new(api_keys::expires_at.lt(*at).or(api_keys::expires_at.eq(*at).and(api_keys::id.lt(id))))
+        }
+        (Place::Expires(None), true) => Box::new(api_keys::expires_at.is_not_null().or(api_keys::id.lt(id)).nullable()),
+    }
+}

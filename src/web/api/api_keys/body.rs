@@ -1,0 +1,92 @@
+//! A key as the API shows it.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::domain::api_key::{Environment, KeyState};
+use crate::domain::{ApiKeyId, TenantId, UserId};
+use crate::model::ApiKey;
+
+/// The secret stands in the answer to its creation alone.
+#[derive(Debug, Serialize)]
+pub struct KeyBody {
+    pub id: ApiKeyId,
+    tenant_id: TenantId,
+    user_id: Option<UserId>,
+    name: String,
+    description: Option<String>,
+    environment: Environment,
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
+    key_prefix: String,
+    hint: String,
+    scopes: Vec<String>,
+    rate_limit: i64,
+    rate_window_seconds: i64,
+    quota: Option<i64>,
+    allowed_ips: Vec<String>,
+    owner: Option<String>,
+    requires_owner: bool,
+    metadata: Value,
+    tags: Vec<String>,
+    state: KeyState,
+    is_active: bool,
+    expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+    revoked_reason: Option<String>,
+    rotated_from: Option<ApiKeyId>,
+    rotated_to: Option<ApiKeyId>,
+    /// Until when it is let in beside its successor.
+    rotates_out_at: Option<DateTime<Utc>>,
+    deleted_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl KeyBody {
+    pub fn new(key: ApiKey, now: DateTime<Utc>) -> Self {
+        Self {
+            state: key.state(now),
+            id: key.id,
+            tenant_id: key.tenant_id,
+            user_id: key.user_id,
+            name: key.name,
+            description: key.description,
+            environment: key.environment,
+            key: key.public_id,
+            secret: None,
+            api_key: None,
+            key_prefix: key.key_prefix,
+            hint: key.hint,
+            scopes: key.scopes,
+            rate_limit: key.rate_limit,
+            rate_window_seconds: key.rate_window_seconds,
+            quota: None,
+            allowed_ips: key.allowed_ips,
+            owner: key.owner,
+            requires_owner: key.requires_owner,
+            metadata: key.metadata,
+            tags: key.tags,
+            is_active: key.is_active,
+            expires_at: key.expires_at,
+            last_used_at: key.last_used_at,
+            revoked_at: key.revoked_at,
+            revoked_reason: key.revoked_reason,
+            rotated_from: key.rotation.rotated_from,
+            rotated_to: key.rotation.rotated_to,
+            rotates_out_at: key.rotation.rotates_out_at,
+            deleted_at: key.deleted_at,
+            created_at: key.created_at,
+            updated_at: key.updated_at,
+        }
+    }
+    /// With the secret, for the one answer that shows it.
+    pub fn revealed(key: ApiKey, secret: Option<String>, now: DateTime<Utc>) -> Self {
+        Self { secret: secret.clone(), api_key: secret, ..Self::new(key, now) }
+    }
+}

@@ -1,0 +1,89 @@
+//! One act on many keys, for admins: all of it or nothing.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use diesel::pg::PgConnection;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::api_key::{Selection, TagChange};
+use crate::domain::{Actor, ApiKeyId, Permission, Result, TenantId};
+use crate::services::api_keys::{self, Bulk};
+use crate::store::Scope;
+use crate::web::bearer::{Bearer, TenantAsk};
+use crate::web::json::Json;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+
+/// Which keys, and what to do with them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeBody {
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    ids: Vec<i64>,
+    reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TagBody {
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    ids: Vec<i64>,
+    #[serde(default)]
+    add: Vec<String>,
+    #[serde(default)]
+    remove: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteBody {
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    ids: Vec<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct BulkBody {
+    affected: usize,
+    ids: Vec<ApiKeyId>,
+    skipped: Vec<ApiKeyId>,
+}
+
+pub async fn revoke(state: Data<State>, bearer: Bearer, Json(body): Json<RevokeBody>) -> Answer {
+    let actor = actor(&bearer, TenantAsk::new(body.tenant_id, body.tenant)).await?;
+    let (chosen, now) = (Selection::parse(&body.ids)?, state.clock.now());
+    done(&state, actor, move |conn, actor| api_keys::revoke_many(conn, actor, &chosen, body.reason.as_deref(), now))
+        .await
+}
+
+pub async fn tag(state: Data<State>, bearer: Bearer, Json(body): Json<TagBody>) -> Answer {
+    let actor = actor(&bearer, TenantAsk::new(body.tenant_id, body.tenant)).await?;
+    let (chosen, now) = (Selection::parse(&body.ids)?, state.clock.now());
+    let change = TagChange::parse(&body.add, &body.remove)?;
+    done(&state, actor, move |conn, actor| api_keys::tag_many(conn, actor, &chosen, &change, now)).await
+}
+
+pub async fn delete(state: Data<State>, bearer: Bearer, Json(body): Json<DeleteBody>) -> Answer {
+    let actor = actor(&bearer, TenantAsk::new(body.tenant_id, body.tenant)).await?;
+    let (chosen, now) = (Selection::parse(&body.ids)?, state.clock.now());
+    done(&state, actor, move |conn, actor| api_keys::delete_many(conn, actor, &chosen, now)).await
+}
+
+async fn actor(bearer: &Bearer, tenant: TenantAsk) -> Result<Actor> {
+    let actor = bearer.actor(&tenant).await?;
+    actor.must(Permission::WriteManyKeys)?;
+    Ok(actor)
+}
+
+/// Does it, and makes this process forget what it knew of those keys before the answer goes out.
+async fn done<F>(state: &State, actor: Actor, act: F) -> Answer
+where
+    F: FnOnce(&mut PgConnection, &Actor) -> Result<Bulk> + Send + 'static,
+{
+    let bulk = state.api.tx(Scope::Tenant(actor.tenant), move |conn| act(conn, &actor)).await?;
+    bulk.affected.iter().for_each(|key| state.forget_key(key));
+    let ids: Vec<_> = bulk.affected.iter().map(|key| key.id).collect();
+    Ok(HttpResponse::Ok().json(BulkBody { affected: ids.len(), ids, skipped: bulk.skipped }))
+}

@@ -1,0 +1,126 @@
+//! Lists of keys: narrowed, sorted, searched, counted.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::body::KeyBody;
+use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState};
+use crate::domain::page::Paging;
+use crate::domain::{Error, FieldErrors, Permission, Rejection, Result, TenantId, UserId, scope};
+use crate::services::api_keys::{self, KeyFilter};
+use crate::store::Scope;
+use crate::web::api::list::{List, paging};
+use crate::web::bearer::{Bearer, TenantAsk};
+use crate::web::json::{Json, Query};
+use crate::web::problem::Answer;
+use crate::web::state::State;
+
+/// Ten years: further back or ahead nobody looks.
+const MOST_DAYS: i64 = 3_650;
+const LONGEST_TEXT: usize = 200;
+
+/// Which keys are asked for, in a query or, for a search, in a body.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListAsk {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    offset: Option<i64>,
+    sort: Option<KeySort>,
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+    #[serde(alias = "search", alias = "query", alias = "name")]
+    q: Option<String>,
+    state: Option<KeyState>,
+    environment: Option<Environment>,
+    user_id: Option<UserId>,
+    owner: Option<String>,
+    scope: Option<String>,
+    tag: Option<String>,
+    unused_days: Option<i64>,
+    expiring_days: Option<i64>,
+}
+
+impl ListAsk {
+    fn filter(&self, now: DateTime<Utc>) -> Result<KeyFilter> {
+        let mut errors = FieldErrors::default();
+        let unused = errors.take("unused_days", days(self.unused_days)).flatten();
+        let expiring = errors.take("expiring_days", days(self.expiring_days)).flatten();
+        let asked = self.scope.as_deref().map(|text| errors.take("scope", scope::parse(text)));
+        let filter = KeyFilter {
+            text: errors.take("q", text(self.q.as_deref())).flatten(),
+            state: self.state,
+            environment: self.environment,
+            user: self.user_id,
+            owner: errors.take("owner", text(self.owner.as_deref())).flatten(),
+            scopes: asked.flatten().map(|asked| scope::allowing(&asked)).unwrap_or_default(),
+            tag: errors.take("tag", text(self.tag.as_deref())).flatten(),
+            unused_since: unused.map(|length| now - length),
+            expiring_until: expiring.map(|length| now + length),
+        };
+        if errors.is_empty() { Ok(filter) } else { Err(errors.into()) }
+    }
+
+    fn sort(&self) -> KeySort {
+        self.sort.unwrap_or(KeySort::Newest)
+    }
+
+    /// A cursor belongs to the order that it was made in.
+    fn paging(&self) -> Result<Paging<KeyMark>> {
+        let paging: Paging<KeyMark> = paging(self.limit, self.cursor.as_deref(), self.offset)?;
+        match &paging.before {
+            Some(mark) if mark.sort() != self.sort() => {
+                let says = format!("is a cursor of the list sorted by {}", mark.sort());
+                Err(Error::field("cursor", Rejection::new("cursor", says)))
+            }
+            _ => Ok(paging),
+        }
+    }
+
+    async fn scope(&self, bearer: &Bearer) -> Result<Scope> {
+        bearer.reach(&TenantAsk::new(self.tenant_id, self.tenant.clone()), Permission::ReadKeys).await
+    }
+}
+
+fn days(days: Option<i64>) -> Result<Option<TimeDelta>, Rejection> {
+    match days {
+        Some(days) if !(1..=MOST_DAYS).contains(&days) => {
+            Err(Rejection::new("range", format!("must be from 1 to {MOST_DAYS}")))
+        }
+        days => Ok(days.map(TimeDelta::days)),
+    }
+}
+
+/// Postgres knows no text with a NUL in it, so nothing can match one.
+fn text(text: Option<&str>) -> Result<Option<String>, Rejection> {
+    let text = text.map(str::trim).filter(|text| !text.is_empty());
+    if text.is_some_and(|text| LONGEST_TEXT < text.chars().count()) {
+        return Err(Rejection::new("too_long", format!("must be at most {LONGEST_TEXT} characters")));
+    }
+    Ok(text.map(|text| text.replace('\0', "\u{fffd}")))
+}
+
+pub async fn index(state: Data<State>, bearer: Bearer, Query(ask): Query<ListAsk>) -> Answer {
+    listed(&state, &bearer, ask).await
+}
+
+pub async fn search(state: Data<State>, bearer: Bearer, Json(ask): Json<ListAsk>) -> Answer {
+    listed(&state, &bearer, ask).await
+}
+
+async fn listed(state: &State, bearer: &Bearer, ask: ListAsk) -> Answer {
+    let (scope, now) = (ask.scope(bearer).await?, state.clock.now());
+    let (filter, sort, paging) = (ask.filter(now)?, ask.sort(), ask.paging()?);
+    let page = state.api.read(scope, move |conn| api_keys::list(conn, scope, &filter, sort, &paging, now)).await?;
+    Ok(HttpResponse::Ok().json(List::new(page.map(|key| KeyBody::new(key, now)))))
+}
+
+pub async fn count(state: Data<State>, bearer: Bearer, Query(ask): Query<ListAsk>) -> Answer {
+    let (scope, now) = (ask.scope(&bearer).await?, state.clock.now());
+    let filter = ask.filter(now)?;
+    let count = state.api.read(scope, move |conn| api_keys::count(conn, scope, &filter, now)).await?;
+    Ok(HttpResponse::Ok().json(json!({"count": count})))
+}

@@ -1,0 +1,55 @@
+//! `/api/keys/{id}/rotation`: a successor with a new secret, shown once.
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Path};
+use serde::{Deserialize, Serialize};
+
+use super::{actor, idempotency, minted, parse_id};
+use crate::domain::api_key::Overlap;
+use crate::domain::{ApiKeyId, Permission};
+use crate::services::api_keys::{self, Once};
+use crate::store::Scope;
+use crate::web::bearer::Bearer;
+use crate::web::json::Json;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateBody {
+    overlap_seconds: Option<i64>,
+}
+
+/// What an idempotency key stands for.
+#[derive(Serialize)]
+struct Asked<'a> {
+    id: ApiKeyId,
+    #[serde(flatten)]
+    body: &'a RotateBody,
+}
+
+/// With an `Idempotency-Key`, a repeated request makes no second successor: it is shown the first, without its secret.
+pub async fn create(
+    state: Data<State>,
+    bearer: Bearer,
+    request: HttpRequest,
+    id: Path<String>,
+    Json(body): Json<RotateBody>,
+) -> Answer {
+    let (id, now, hasher) = (parse_id(&id)?, state.clock.now(), state.hasher.clone());
+    let actor = actor(&bearer, id).await?;
+    actor.must(Permission::WriteKeys)?;
+    let (overlap, once) = (Overlap::parse(body.overlap_seconds)?, idempotency(&request, &Asked { id, body: &body })?);
+    let scope = Scope::Tenant(actor.tenant);
+    let rotate = move |conn: &mut _| match &once {
+        Some((key, hash)) => api_keys::rotate_once(conn, &actor, &hasher, (id, overlap), (key, hash), now),
+        None => api_keys::rotate(conn, &actor, &hasher, id, overlap, now).map(Once::First),
+    };
+    match state.api.tx(scope, rotate).await? {
+        Once::First(rotated) => {
+            state.forget_key(&rotated.replaced);
+            minted(&state, rotated.minted.key, Some(rotated.minted.secret.reveal_once()), now)
+        }
+        Once::Again(key) => minted(&state, *key, None, now),
+    }
+}

@@ -1,0 +1,190 @@
+//! The list of keys: what its address may say, the page, and the same as CSV.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::web::{Bytes, Data};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream;
+use serde::Deserialize;
+
+use super::view::Index;
+use super::{export, show};
+use crate::domain::api_key::{KeyMark, KeySort, KeyState};
+use crate::domain::page::Paging;
+use crate::domain::{Error, Permission, scope};
+use crate::services::api_keys::{self, KeyFilter};
+use crate::services::figures;
+use crate::store::Scope;
+use crate::web::auth::SignedIn;
+use crate::web::json::Query;
+use crate::web::pages::page;
+use crate::web::pages::paging::Place;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Chip, Choice, Pager, filter, text};
+
+const ROWS: i64 = 25;
+const STATES: [(&str, &str); 7] = [
+    ("", "Any"),
+    ("active", "Active"),
+    ("rotating", "Rotating"),
+    ("disabled", "Disabled"),
+    ("expired", "Expired"),
+    ("revoked", "Revoked"),
+    ("deleted", "Deleted"),
+];
+const ENVIRONMENTS: [(&str, &str); 3] = [("", "Any"), ("live", "Live"), ("test", "Test")];
+const UNUSED: [(&str, &str); 3] = [("", "Any time"), ("30", "Not for 30 days"), ("90", "Not for 90 days")];
+const EXPIRING: [(&str, &str); 3] = [("", "Any time"), ("14", "Within 14 days"), ("30", "Within 30 days")];
+const SORTS: [(&str, &str); 4] =
+    [("", "Newest"), ("name", "Name"), ("last_used", "Last used"), ("expires", "Expires next")];
+
+/// What the list's URL may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    q: String,
+    state: String,
+    environment: String,
+    owner: String,
+    scope: String,
+    tag: String,
+    unused_days: String,
+    expiring_days: String,
+    sort: String,
+    #[serde(flatten)]
+    place: Place,
+}
+
+impl Listing {
+    /// A word that is none of ours filters nothing.
+    fn filter(&self, now: DateTime<Utc>) -> KeyFilter {
+        // Postgres knows no text with a NUL in it, so nothing can match one.
+        let text = |text: &str| Some(text.trim().replace('\0', "\u{fffd}")).filter(|text| !text.is_empty());
+        let days = |text: &str| text.parse().ok().filter(|days| (1..=3_650).contains(days)).map(TimeDelta::days);
+        KeyFilter {
+            text: text(&self.q),
+            state: self.state.parse().ok(),
+            environment: self.environment.parse().ok(),
+            user: None,
+            owner: text(&self.owner),
+            scopes: text(&self.scope).map(|asked| scope::allowing(&asked)).unwrap_or_default(),
+            tag: text(&self.tag),
+            unused_since: days(&self.unused_days).map(|length| now - length),
+            expiring_until: days(&self.expiring_days).map(|length| now + length),
+        }
+    }
+
+    fn sort(&self) -> KeySort {
+        self.sort.parse().unwrap_or(KeySort::Newest)
+    }
+
+    /// A cursor of another order leads to the first page.
+    fn paging(&self) -> Paging<KeyMark> {
+        let paging = self.place.paging::<KeyMark>(ROWS);
+        let fits = |mark: &KeyMark| mark.sort() == self.sort();
+        Paging { before: paging.before.filter(fits), after: paging.after.filter(fits), ..paging }
+    }
+
+    fn parameters(&self) -> [(&'static str, &str); 9] {
+        [
+            ("q", self.q.trim()),
+            ("state", &self.state),
+            ("environment", &self.environment),
+            ("owner", self.owner.trim()),
+            ("scope", self.scope.trim()),
+            ("tag", self.tag.trim()),
+            ("unused_days", &self.unused_days),
+            ("expiring_days", &self.expiring_days),
+            ("sort", &self.sort),
+        ]
+    }
+
+    /// The order is kept, but it is nothing to take away.
+    fn chips(&self) -> Vec<Chip> {
+        let shown = |name: &str, value: &str| match name {
+            "q" => ("Search".to_owned(), value.to_owned()),
+            "unused_days" => ("Not used for".to_owned(), format!("{value} days")),
+            "expiring_days" => ("Expires within".to_owned(), format!("{value} days")),
+            _ => (text::label(name), value.to_owned()),
+        };
+        let mut chips = filter::chips(urls::KEYS, &self.parameters(), shown);
+        chips.retain(|chip| chip.name != "Sort");
+        chips
+    }
+
+    /// Whether something is set that stands in the folded part of the bar.
+    fn has_more(&self) -> bool {
+        [&self.owner, &self.scope, &self.tag, &self.unused_days, &self.expiring_days].iter().any(|set| !set.is_empty())
+    }
+}
+
+pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+    who.actor.must(Permission::ReadKeys)?;
+    let now = state.clock.now();
+    let (filter, sort, paging) = (asked.filter(now), asked.sort(), asked.paging());
+    let (actor, scope) = (who.actor, Scope::Tenant(who.shell.tenant.id));
+    let is_of_deleted = filter.state == Some(KeyState::Deleted);
+    let list = move |conn: &mut _| {
+        let page = api_keys::list(conn, scope, &filter, sort, &paging, now)?;
+        let ids: Vec<_> = page.rows.iter().map(|key| key.id).collect();
+        let hours = figures::hours_of_keys(conn, &actor, &ids, now)?;
+        Ok((page, hours))
+    };
+    let (found, hours) = state.pages.read(scope, list).await?;
+    let set = asked.parameters();
+    let shell = who.shell;
+    page(&Index {
+        pager: Pager::new(urls::KEYS, &set, &found),
+        chips: asked.chips(),
+        rows: found.rows.into_iter().map(|key| show::row(&shell, key, &hours, now)).collect(),
+        states: Choice::list(&STATES, &asked.state),
+        environments: Choice::list(&ENVIRONMENTS, &asked.environment),
+        unused: with_own(&UNUSED, &asked.unused_days),
+        expiring: with_own(&EXPIRING, &asked.expiring_days),
+        sorts: Choice::list(&SORTS, &asked.sort),
+        csv: filter::href(urls::KEYS_CSV, &set),
+        here: filter::href(urls::KEYS, &set),
+        has_more: asked.has_more(),
+        may_choose: shell.may_write_many_keys() && !is_of_deleted,
+        is_of_deleted,
+        search: asked.q,
+        owner: asked.owner,
+        scope: asked.scope,
+        tag: asked.tag,
+        shell,
+    })
+}
+
+/// The usual choices, and the one that the address names beside them: a number of days of one's own.
+fn with_own(usual: &[(&str, &str)], chosen: &str) -> Vec<Choice> {
+    let mut choices = Choice::list(usual, chosen);
+    if !choices.iter().any(|choice| choice.is_chosen) {
+        choices.push(Choice::new(chosen, format!("{chosen} days"), chosen));
+    }
+    choices
+}
+
+/// Every key that fits, a thousand at a time: neither the server nor the database ever holds them all.
+pub async fn csv(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+    who.actor.must(Permission::ReadKeys)?;
+    let now = state.clock.now();
+    let (filter, sort, scope) = (asked.filter(now), asked.sort(), Scope::Tenant(who.shell.tenant.id));
+    // What a full first batch is followed by; `None` once there is no more.
+    let start = Some((state, filter, None::<KeyMark>, export::HEAD.to_owned()));
+    let rows = stream::try_unfold(start, move |rest| async move {
+        let Some((state, filter, after, head)) = rest else { return Ok::<_, Error>(None) };
+        let (asked, from) = (filter.clone(), after);
+        let batch = move |conn: &mut _| api_keys::export(conn, scope, &asked, sort, from.as_ref(), now);
+        let (keys, next) = state.pages.read(scope, batch).await?;
+        let text = keys.iter().fold(head, |text, key| text + &export::line(key, now));
+        let rest = next.map(|mark| (state, filter, Some(mark), String::new()));
+        Ok(Some((Bytes::from(text), rest)))
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8"))
+        .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"keys.csv\""))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .streaming(Box::pin(rows)))
+}

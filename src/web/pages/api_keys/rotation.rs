@@ -1,0 +1,91 @@
+//! Rotating a key: the question with its overlap, and the page that shows the successor's secret.
+
+use actix_web::web::{Data, Path};
+use serde::Deserialize;
+
+use super::view::Replaced;
+use super::{created, show};
+use crate::domain::api_key::Overlap;
+use crate::domain::{ApiKeyId, Permission};
+use crate::model::ApiKey;
+use crate::services::api_keys::{self, Rotated};
+use crate::services::once::{Once, once};
+use crate::services::random_token;
+use crate::store::Scope;
+use crate::web::auth::SignedIn;
+use crate::web::flash::Flash;
+use crate::web::forms::CheckedForm;
+use crate::web::pages::{back, confirmations, page, see_other};
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Ask, Choice, When};
+
+const OVERLAPS: [(&str, &str); 7] = [
+    ("0", "Stops now"),
+    ("900", "Works on for 15 minutes"),
+    ("3600", "Works on for 1 hour"),
+    ("21600", "Works on for 6 hours"),
+    ("86400", "Works on for 24 hours"),
+    ("604800", "Works on for 7 days"),
+    ("2592000", "Works on for 30 days"),
+];
+
+/// The same question in the dialog and on its own page.
+pub fn ask(key: &ApiKey, csrf: &str, nonce: String) -> Ask {
+    let says = "A new key with the same settings takes its place, and its secret is shown once, on the next page. The old secret is let in until the time that you choose is over; both share one limit.";
+    Ask::new("rotate-key", format!("Rotate {}?", key.name), says)
+        .posts("Rotate key", urls::key_act(key.id, "rotation"), csrf, urls::key(key.id))
+        .gentle()
+        .once(nonce)
+        .choosing("overlap_seconds", "The old secret", Choice::list(&OVERLAPS, "86400"))
+}
+
+pub async fn new(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -> Answer {
+    let (actor, id) = (who.actor.clone(), *id);
+    let key = state.pages.read(Scope::Tenant(actor.tenant), move |conn| api_keys::find(conn, &actor, id)).await?;
+    who.actor.must_own(Permission::WriteKeys, key.user_id)?;
+    if !show::may_rotate(&key, state.clock.now()) {
+        let said = "This key can't be rotated any more. Its page says what can be done with it.";
+        return see_other(&who.session, urls::key(id), Flash::bad(said));
+    }
+    let ask = ask(&key, &who.shell.csrf, random_token()?);
+    page(&confirmations::New::of(who.shell, ask))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rotation {
+    nonce: String,
+    overlap_seconds: Option<i64>,
+}
+
+/// Shows the secret straight from the POST. Sent again, the form makes no second successor.
+pub async fn create(
+    state: Data<State>,
+    who: SignedIn,
+    id: Path<ApiKeyId>,
+    CheckedForm(form): CheckedForm<Rotation>,
+) -> Answer {
+    let (id, now, hasher) = (*id, state.clock.now(), state.hasher.clone());
+    let (actor, overlap) = (who.actor, Overlap::parse(form.overlap_seconds)?);
+    actor.must(Permission::WriteKeys)?;
+    let rotate = move |conn: &mut _| {
+        let work = |conn: &mut _| api_keys::rotate(conn, &actor, &hasher, id, overlap, now);
+        let form = ("page:/keys/rotation", form.nonce.as_str());
+        once(conn, actor.tenant, form, now, work, |rotated| rotated.minted.key.id.to_string())
+    };
+    match state.pages.tx(Scope::Tenant(who.shell.tenant.id), rotate).await {
+        Ok(Once::First(Rotated { minted, replaced })) => {
+            state.forget_key(&replaced);
+            let until = replaced.rotation.rotates_out_at.filter(|at| now < *at).map(|at| When::new(at, now));
+            let replaces = Replaced { id: replaced.id.0, hint: replaced.hint, until };
+            created(&state, who.shell, minted, &who.base, Some(replaces))
+        }
+        Ok(Once::Again(id)) => {
+            let said = "This form made this key already, and its secret was shown then: once. If it got lost, rotate this key.";
+            see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
+        }
+        Err(error) => back(&who.session, urls::key(id), error),
+    }
+}

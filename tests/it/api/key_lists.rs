@@ -1,0 +1,189 @@
+//! `/api/keys` as a list: every filter, every order, page after page.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use gatepost::schema::api_keys;
+use serde_json::{Value, json};
+
+use super::{admin, mint, path, text};
+use crate::support::{Person, TestApp};
+
+fn names(list: &Value) -> Vec<String> {
+    list["data"].as_array().unwrap().iter().map(|key| text(key, "name").to_owned()).collect()
+}
+
+async fn found(token: &Person, query: &str) -> Vec<String> {
+    names(&token.get(format!("/api/keys?{query}")).await.assert_ok().json())
+}
+
+#[actix_web::test]
+async fn each_state_finds_its_keys() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let soon = (app.clock.now() + TimeDelta::hours(1)).to_rfc3339();
+    let key = |name: &str, extra: Value| {
+        let (token, mut body) = (token.clone(), extra);
+        body["name"] = json!(name);
+        async move { mint(&token, body).await }
+    };
+    key("active", json!({})).await;
+    key("disabled", json!({"is_active": false})).await;
+    key("expired", json!({"expires_at": soon})).await;
+    let revoked = key("revoked", json!({"expires_at": soon})).await;
+    token.post_json(path(&revoked, "/revocation"), json!({})).await.assert_ok();
+    let deleted = key("deleted", json!({})).await;
+    token.delete(path(&deleted, "")).await.assert_status(204);
+    for (name, overlap) in [("rotating", 86_400), ("rotated out", 60)] {
+        let old = key(name, json!({})).await;
+        let body = json!({"overlap_seconds": overlap});
+        let new = token.post_json(path(&old, "/rotation"), body).await.assert_status(201).json();
+        token.patch_json(path(&new, ""), json!({"name": format!("after {name}")})).await.assert_ok();
+    }
+    app.advance(TimeDelta::hours(2));
+
+    for (state, expected) in [
+        ("active", vec!["after rotated out", "after rotating", "active"]),
+        ("disabled", vec!["disabled"]),
+        ("expired", vec!["rotated out", "expired"]),
+        ("revoked", vec!["revoked"]),
+        ("rotating", vec!["rotating"]),
+        ("deleted", vec!["deleted"]),
+    ] {
+        let list = token.get(format!("/api/keys?state={state}")).await.assert_ok().json();
+        assert_eq!(names(&list), expected, "{state}");
+        assert!(list["data"].as_array().unwrap().iter().all(|key| key["state"] == state), "{list}");
+        let count = token.get(format!("/api/keys/count?state={state}")).await.json()["count"].as_u64().unwrap();
+        assert_eq!(count, u64::try_from(expected.len()).unwrap());
+        let search = token.post_json("/api/keys/search", json!({"state": state})).await.assert_ok().json();
+        assert_eq!(names(&search), expected, "{state}");
+    }
+    assert_eq!(found(&token, "").await.len(), 8, "all but the deleted one");
+}
+
+#[actix_web::test]
+async fn keys_are_found_by_what_stands_on_them() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    mint(&token, json!({"name": "exact", "owner": "cus_1", "scopes": ["orders:read"], "tags": ["eu", "shop"]})).await;
+    mint(&token, json!({"name": "group", "owner": "cus_10", "scopes": ["orders:*"], "tags": ["EU"]})).await;
+    mint(&token, json!({"name": "all", "scopes": ["*"], "environment": "test"})).await;
+    mint(&token, json!({"name": "none"})).await;
+    for (query, expected) in [
+        ("owner=cus_1", vec!["exact"]),
+        ("scope=orders:read", vec!["all", "group", "exact"]),
+        ("scope=orders:write", vec!["all", "group"]),
+        ("scope=stock:read", vec!["all"]),
+        ("tag=eu", vec!["exact"]),
+        ("tag=eu&owner=cus_10", vec![]),
+        ("scope=orders:read&environment=live", vec!["group", "exact"]),
+        ("owner=", vec!["none", "all", "group", "exact"]),
+        ("tag=%00", vec![]),
+    ] {
+        assert_eq!(found(&token, query).await, expected, "{query}");
+    }
+    let body = json!({"scope": "orders:read", "tag": "EU"});
+    assert_eq!(names(&token.post_json("/api/keys/search", body).await.assert_ok().json()), ["group"]);
+    assert_eq!(token.get("/api/keys/count?scope=orders:read").await.json()["count"], 3);
+    for (query, field) in [
+        ("scope=not%20one", "scope"),
+        ("unused_days=0", "unused_days"),
+        ("expiring_days=3651", "expiring_days"),
+        ("unused_days=many", "unused_days"),
+        ("sort=color", "sort"),
+        ("state=asleep", "state"),
+    ] {
+        token.get(format!("/api/keys?{query}")).await.assert_invalid(field);
+    }
+    token.get(format!("/api/keys?tag={}", "x".repeat(201))).await.assert_invalid("tag");
+}
+
+#[actix_web::test]
+async fn keys_are_found_by_how_long_they_were_not_used_and_how_soon_they_end() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let now = app.clock.now();
+    let day = |days| (now + TimeDelta::days(days)).to_rfc3339();
+    mint(&token, json!({"name": "idle", "expires_at": day(100)})).await;
+    let used = mint(&token, json!({"name": "used", "expires_at": day(50)})).await;
+    let revoked = mint(&token, json!({"name": "revoked", "expires_at": day(50)})).await;
+    token.post_json(path(&revoked, "/revocation"), json!({})).await.assert_ok();
+    mint(&token, json!({"name": "over", "expires_at": day(1)})).await;
+    app.advance(TimeDelta::days(40));
+    app.key(text(&used, "secret")).get("/protected/").await.assert_ok();
+    app.running().state.gate.flush().await;
+    mint(&token, json!({"name": "new"})).await;
+
+    assert_eq!(found(&token, "unused_days=30").await, ["over", "revoked", "idle"]);
+    assert_eq!(found(&token, "unused_days=30&state=active").await, ["idle"]);
+    assert_eq!(found(&token, "unused_days=90").await, [""; 0]);
+    assert_eq!(found(&token, "expiring_days=14").await, ["used"]);
+    assert_eq!(found(&token, "expiring_days=90&sort=expires").await, ["used", "idle"]);
+}
+
+/// Every page of a list, by cursor, and then all the way by offset.
+async fn walked(token: &Person, sort: &str, limit: usize) -> (Vec<String>, Vec<String>) {
+    let (mut by_cursor, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let list = token.get(format!("/api/keys?sort={sort}&limit={limit}{cursor}")).await.assert_ok().json();
+        by_cursor.extend(names(&list));
+        match list["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let all = token.get(format!("/api/keys?sort={sort}&limit=100&offset=0")).await.assert_ok().json();
+    assert_eq!(all["total"].as_u64(), Some(u64::try_from(by_cursor.len()).unwrap()));
+    (by_cursor, names(&all))
+}
+
+#[actix_web::test]
+async fn pages_follow_each_other_in_every_order() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let now = app.clock.now();
+    // Names and moments that are equal, differ in case only, or are not there at all.
+    let made = [
+        ("beta", Some(3), None),
+        ("Alpha", None, Some(1)),
+        ("alpha", Some(3), Some(2)),
+        ("gamma:7:x", Some(1), Some(2)),
+        ("delta", None, None),
+        ("alpha", Some(2), Some(9)),
+        ("Émile", Some(3), None),
+    ];
+    for (name, expires, used) in made {
+        let expires = expires.map(|days| (now + TimeDelta::days(days)).to_rfc3339());
+        let key = mint(&token, json!({"name": name, "expires_at": expires})).await;
+        let used = used.map(|hours| now - TimeDelta::hours(hours));
+        diesel::update(api_keys::table.filter(api_keys::id.eq(key["id"].as_i64().unwrap())))
+            .set(api_keys::last_used_at.eq(used))
+            .execute(&mut app.conn())
+            .unwrap();
+    }
+    let newest = ["Émile", "alpha", "delta", "gamma:7:x", "alpha", "Alpha", "beta"];
+    let used = ["Alpha", "gamma:7:x", "alpha", "alpha", "Émile", "delta", "beta"];
+    let expires = ["gamma:7:x", "alpha", "beta", "alpha", "Émile", "Alpha", "delta"];
+    for (sort, expected) in [("newest", newest), ("last_used", used), ("expires", expires)] {
+        for limit in [1, 2, 3, 7] {
+            let (by_cursor, by_offset) = walked(&token, sort, limit).await;
+            assert_eq!(
+                (by_cursor, by_offset),
+                (expected.map(str::to_owned).to_vec(), expected.map(str::to_owned).to_vec()),
+                "{sort} by {limit}"
+            );
+        }
+    }
+    for limit in [1, 2, 3, 7] {
+        let (by_cursor, by_offset) = walked(&token, "name", limit).await;
+        assert_eq!(by_cursor, by_offset);
+        assert_eq!(by_cursor[..5], ["Alpha", "alpha", "alpha", "beta", "delta"], "whatever the collation makes of É");
+    }
+    let by_name = token.get("/api/keys?sort=name&limit=1").await.json();
+    let cursor = text(&by_name, "next_cursor");
+    token.get(format!("/api/keys?sort=expires&cursor={cursor}")).await.assert_invalid("cursor");
+    for junk in ["bmFtZTo3OgA", "bGFzdF91c2VkOjc6OTIyMzM3MjAzNjg1NDc3NTgwNw", "bmV3ZXN0Ojc6"] {
+        for sort in ["name", "last_used", "newest"] {
+            token.get(format!("/api/keys?sort={sort}&cursor={junk}")).await.assert_invalid("cursor");
+        }
+    }
+}

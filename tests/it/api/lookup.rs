@@ -1,0 +1,101 @@
+//! `/api/keys/lookup`: whose key is this, and what it gives away: nothing.
+
+use chrono::TimeDelta;
+use gatepost::domain::Role;
+use serde_json::{Value, json};
+
+use super::{admin, mint, path, text};
+use crate::support::{Person, TestApp};
+
+async fn look(token: &Person, text: &str) -> Value {
+    token.post_json("/api/keys/lookup", json!({"key": text})).await.assert_ok().json()
+}
+
+/// Code and ids.
+fn of(answer: &Value) -> (&str, Vec<&Value>) {
+    (text(answer, "code"), answer["keys"].as_array().unwrap().iter().map(|key| &key["id"]).collect())
+}
+
+#[actix_web::test]
+async fn a_secret_an_id_and_a_hint_lead_to_their_key() {
+    for hash in ["hmac-sha256", "argon2id"] {
+        let app = TestApp::start_with(&[("GATEPOST_KEY_HASH", hash)]).await;
+        let token = admin(&app).await;
+        let (key, other) = (mint(&token, json!({})).await, mint(&token, json!({})).await);
+        let (secret, id) = (text(&key, "secret"), key["id"].to_string());
+        let hint = text(&key, "hint");
+        for clue in [secret, &format!("  {secret}\n"), text(&key, "key"), &id, hint, &hint.replace('…', "...")] {
+            let answer = look(&token, clue).await;
+            assert_eq!((of(&answer), &answer["found"]), (("FOUND", vec![&key["id"]]), &json!(true)), "{clue}");
+            assert!(answer["keys"][0].get("secret").is_none());
+        }
+        let beginning = look(&token, text(&key, "key_prefix")).await;
+        assert_eq!(of(&beginning), ("FOUND", vec![&key["id"]]));
+        let wrong = look(&token, &with_id_of(secret, text(&other, "secret"))).await;
+        assert_eq!((of(&wrong), &wrong["found"]), (("WRONG_SECRET", vec![&key["id"]]), &json!(false)));
+        let shown = token.get(path(&key, "")).await.json();
+        assert_eq!(shown["last_used_at"], Value::Null, "looking it up is no use of it");
+    }
+}
+
+/// A well-formed secret with the id of the first and the secret part of the second.
+fn with_id_of(one: &str, other: &str) -> String {
+    let front = format!("{}{}", &one[..25], &other[25..68]);
+    let mut sum = crc32fast::hash(front.as_bytes());
+    let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut digits = Vec::new();
+    for _ in 0..6 {
+        digits.push(char::from(alphabet[sum as usize % 62]));
+        sum /= 62;
+    }
+    format!("{front}{}", digits.iter().rev().collect::<String>())
+}
+
+#[actix_web::test]
+async fn what_leads_nowhere_is_told_apart() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let secret = text(&key, "secret");
+    let last = if secret.ends_with('0') { "1" } else { "0" };
+    let mistyped = format!("{}{last}", &secret[..secret.len() - 1]);
+    let access = app.mint_token(gatepost::domain::UserId(1), Some(app.tenant), &["*"]);
+    for (clue, code) in [
+        (mistyped.as_str(), "MALFORMED"),
+        (access.as_str(), "NOT_A_KEY"),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "NOT_A_KEY"),
+        ("pk_0000000000000000000000", "NOT_FOUND"),
+        ("999999", "NOT_FOUND"),
+        ("sk_zzzz…zzzz", "NOT_FOUND"),
+        ("", "UNREADABLE"),
+        ("what is this", "UNREADABLE"),
+        ("sk_\u{0}", "UNREADABLE"),
+    ] {
+        let answer = look(&token, clue).await;
+        assert_eq!((of(&answer), &answer["found"]), ((code, vec![]), &json!(false)), "{clue}");
+        assert!(!text(&answer, "detail").is_empty());
+    }
+    token.post_json("/api/keys/lookup", json!({})).await.assert_invalid("key");
+
+    token.delete(path(&key, "")).await.assert_status(204);
+    assert_eq!(of(&look(&token, secret).await), ("DELETED", vec![&key["id"]]));
+    app.advance(TimeDelta::days(30));
+    assert_eq!(of(&look(&token, secret).await), ("NOT_FOUND", vec![]));
+}
+
+#[actix_web::test]
+async fn another_tenant_s_key_is_as_unknown_as_one_that_nobody_has() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let beta = app.make_tenant("beta");
+    let eve = app.person("eve", beta, Role::Owner).await;
+    let eve = Person::with_token(&app.base, &app.mint_token(gatepost::domain::UserId(eve.user_id), Some(beta), &["*"]));
+    let nobody_s = look(&eve, "pk_0000000000000000000000").await;
+    for clue in [text(&key, "secret"), text(&key, "key"), text(&key, "hint"), &key["id"].to_string()] {
+        assert_eq!(look(&eve, clue).await, nobody_s, "{clue}");
+    }
+    let olga = app.operator("olga").await;
+    let instance = app.instance_token_of(&olga, &["keys:read"]);
+    assert_eq!(of(&look(&instance, text(&key, "secret")).await), ("FOUND", vec![&key["id"]]));
+}

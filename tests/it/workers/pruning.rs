@@ -1,0 +1,35 @@
+//! What is deleted for good, and when.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use gatepost::schema::{api_keys, usage_minutes};
+use gatepost::store;
+use serde_json::json;
+
+use crate::support::TestApp;
+
+#[actix_web::test]
+async fn a_deleted_key_s_row_goes_after_thirty_days_and_its_usage_stays() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let mut made = Vec::new();
+    for name in ["old", "young", "alive"] {
+        made.push(program.post_json("/api/keys", json!({"name": name})).await.assert_status(201).json());
+    }
+    app.key(made[0]["secret"].as_str().unwrap()).get("/protected/").await.assert_ok();
+    app.running().state.gate.flush().await;
+    program.delete(format!("/api/keys/{}", made[0]["id"])).await.assert_status(204);
+    app.advance(TimeDelta::days(20));
+    program.delete(format!("/api/keys/{}", made[1]["id"])).await.assert_status(204);
+    app.advance(TimeDelta::days(10));
+
+    let before = app.clock.now() - gatepost::domain::api_key::RESTORABLE_FOR;
+    let gone = store::api_keys::delete_old(&mut app.conn(), before, 1_000).unwrap();
+
+    assert_eq!(gone, 1);
+    let left: Vec<String> = api_keys::table.order(api_keys::id).select(api_keys::name).load(&mut app.conn()).unwrap();
+    assert_eq!(left, ["young", "alive"]);
+    let usage: i64 = usage_minutes::table.count().get_result(&mut app.conn()).unwrap();
+    assert_eq!(usage, 1);
+    program.post_json(format!("/api/keys/{}/restoration", made[1]["id"]), json!({})).await.assert_ok();
+}
