@@ -1,7 +1,10 @@
 //! A Postgres that goes away: clear refusals, known keys still verified, and recovery without a restart.
 
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use gatepost::domain::{ApiKeyId, Error};
+use gatepost::store::{self, Db, Scope};
 use serde_json::json;
 
 use crate::support::{Person, TestApp};
@@ -49,4 +52,27 @@ async fn while_postgres_is_away_known_keys_are_verified_and_the_rest_is_503() {
     until(200, &token, "/api/keys").await;
     until(200, &app.stranger(), "/readyz").await;
     ada.visit("/keys").await.assert_ok();
+}
+
+#[actix_web::test]
+async fn whoever_loses_a_deadlock_is_told_to_try_again() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    for name in ["one", "two"] {
+        program.post_json("/api/keys", json!({"name": name})).await.assert_status(201);
+    }
+    let (db, both, tenant) = (Db::new(&app.database.url, 2), Arc::new(Barrier::new(2)), app.tenant);
+    let lock = |first, second| {
+        let both = Arc::clone(&both);
+        db.tx(Scope::Instance, move |conn| {
+            store::api_keys::lock(conn, tenant, ApiKeyId(first))?;
+            both.wait();
+            store::api_keys::lock(conn, tenant, ApiKeyId(second))
+        })
+    };
+
+    let (one, two) = futures_util::future::join(lock(1, 2), lock(2, 1)).await;
+
+    let lost: Vec<_> = [one, two].into_iter().filter_map(Result::err).collect();
+    assert!(matches!(lost.as_slice(), [Error::Unavailable(_)]), "{lost:?}");
 }
