@@ -56,9 +56,14 @@ impl State {
         }
     }
 
-    /// The same for a key; where it has kin, their common limit may have changed with it.
+    /// The same for a key.
     pub fn forget_key(&self, key: &ApiKey) {
         self.forget(&Change::Key(key.public_id.clone()));
+    }
+
+    /// The same for a key whose limit may have changed, and with it that of the keys it shares it with.
+    pub fn forget_lineage(&self, key: &ApiKey) {
+        self.forget_key(key);
         if key.rotation.rotated_from.is_some() || key.rotation.rotated_to.is_some() {
             self.gate.forget_lineage(key.lineage_id);
         }

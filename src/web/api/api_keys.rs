@@ -158,6 +158,7 @@ pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
     let (id, now) = (parse_id(&id)?, state.clock.now());
     let change = KeyChange::parse(body.into(), now)?;
     let key = changed(&state, &bearer, id, move |conn, actor| api_keys::update(conn, actor, id, &change, now)).await?;
+    state.forget_lineage(&key);
     Ok(HttpResponse::Ok().json(KeyBody::new(key, now)))
 }
 

@@ -138,7 +138,7 @@ pub async fn update(
     };
     match changed {
         Ok(key) => {
-            state.forget_key(&key);
+            state.forget_lineage(&key);
             see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is saved.", key.name)))
         }
         Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form, errors)),
