@@ -2,9 +2,12 @@
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
-use gatepost::schema::{api_keys, usage_minutes};
-use gatepost::store;
+use gatepost::config::Retention;
+use gatepost::schema::{api_keys, usage_logs};
+use gatepost::store::Db;
+use gatepost::workers::prune::Keeper;
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::support::TestApp;
 
@@ -23,13 +26,17 @@ async fn a_deleted_key_s_row_goes_after_thirty_days_and_its_usage_stays() {
     program.delete(format!("/api/keys/{}", made[1]["id"])).await.assert_status(204);
     app.advance(TimeDelta::days(10));
 
-    let before = app.clock.now() - gatepost::domain::api_key::RESTORABLE_FOR;
-    let gone = store::api_keys::delete_old(&mut app.conn(), before, 1_000).unwrap();
+    let keeper = Keeper {
+        db: Db::new(&app.database.url, 1),
+        clock: app.clock.clone(),
+        retention: Retention { usage_days: 400, buckets_days: 400, deliveries_days: 400, audit_days: 400 },
+    };
+    let (_stop, mut stopped) = watch::channel(false);
+    keeper.round(&mut stopped).await;
 
-    assert_eq!(gone, 1);
     let left: Vec<String> = api_keys::table.order(api_keys::id).select(api_keys::name).load(&mut app.conn()).unwrap();
     assert_eq!(left, ["young", "alive"]);
-    let usage: i64 = usage_minutes::table.count().get_result(&mut app.conn()).unwrap();
+    let usage: i64 = usage_logs::table.count().get_result(&mut app.conn()).unwrap();
     assert_eq!(usage, 1);
     program.post_json(format!("/api/keys/{}/restoration", made[1]["id"]), json!({})).await.assert_ok();
 }
