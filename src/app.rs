@@ -167,6 +167,7 @@ impl Running {
         self.server.stop(true).await;
         self.workers.stop().await;
         self.state.gate.meter().stop().await;
+        self.state.gate.close().await;
         if let Ok(Err(error)) = self.serving.await {
             tracing::error!(%error, "the server ended badly");
         }

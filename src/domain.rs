@@ -12,6 +12,7 @@ pub mod ids;
 pub mod limit;
 pub mod page;
 pub mod password;
+pub mod quota;
 pub mod retry;
 pub mod scope;
 pub mod signature;

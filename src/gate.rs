@@ -7,6 +7,7 @@ pub mod limiter;
 pub mod link;
 pub mod memory;
 pub mod meter;
+pub mod quotas;
 pub mod tokens;
 
 use std::collections::HashSet;
@@ -17,6 +18,8 @@ use diesel::pg::PgConnection;
 
 use crate::domain::digest::Hasher;
 use crate::domain::limit::Standing;
+use crate::domain::limit::named::Per;
+use crate::domain::quota::QuotaStanding;
 use crate::domain::usage::{Outcome, UsageRecord};
 use crate::domain::{ApiKeyId, Clock, LineageId, Result, TenantId};
 use crate::model::ApiKey;
@@ -24,13 +27,14 @@ use crate::store::notify::Change;
 use crate::store::{self, Db, Scope};
 
 pub use credential::Credential;
-pub use decision::{Ask, Decision, KnownKey};
+pub use decision::{Ask, Decision, KnownKey, NamedStanding};
 
 use cache::Cache;
-use limiter::Limiter;
+use limiter::{Held, Limiter};
 use link::Link;
 use memory::Memory;
 use meter::Meter;
+use quotas::Quotas;
 
 /// Keys that are kept in memory.
 const MOST_KEYS: u64 = 100_000;
@@ -45,6 +49,7 @@ pub struct Gate {
     /// Ids of tenants by what a request calls them.
     tenants: Arc<Cache<TenantId>>,
     limiter: Arc<Limiter>,
+    quotas: Quotas,
     memory: Memory,
     meter: Meter,
     hasher: Arc<Hasher>,
@@ -64,6 +69,7 @@ impl Gate {
             keys: Arc::new(Cache::new(db.clone(), Link::default(), MOST_KEYS, load)),
             tenants: Arc::new(Cache::new(db.clone(), Link::default(), MOST_TENANTS, find_tenant)),
             limiter,
+            quotas: Quotas::new(db.clone()),
             memory: Memory::new()?,
             meter,
             hasher,
@@ -99,22 +105,65 @@ impl Gate {
         let now = self.clock.now();
         let (outcome, missing_scopes) = decision::judge(&entry.value, ask, now);
         let cost = if outcome == Outcome::Valid { ask.cost } else { 0 };
-        let key = &entry.value.key;
-        let standing = match ask.is_dry_run {
-            true => self.limiter.look(key.lineage_id, key.limit(), now, cost),
-            false => self.limiter.take(key.lineage_id, key.limit(), now, cost)?,
-        };
-        let outcome = if standing.is_allowed { outcome } else { Outcome::RateLimited };
+        let (outcome, standings, quota) = self.take(&entry.value, outcome, cost, ask.is_dry_run, now).await?;
         let is_taken = outcome == Outcome::Valid && !ask.is_dry_run;
-        let reason = decision::reason(outcome, &entry.value, ask, &missing_scopes, &standing);
-        Ok(Decision {
+        let mut decision = Decision {
             outcome,
-            reason,
-            key: Some(entry),
-            standing: Some(standing),
+            reason: None,
+            standings: entry.value.named(standings),
+            quota,
+            quota_wait: quota.and_then(|quota| quota.refills_at).map(|at| seconds_until(at, now)),
+            key: Some(Arc::clone(&entry)),
             missing_scopes,
             cost: if is_taken { cost } else { 0 },
-        })
+        };
+        if outcome != Outcome::Valid {
+            let missing = &decision.missing_scopes;
+            decision.reason = decision::reason(outcome, &entry.value, ask, missing, decision.nearest());
+        }
+        Ok(decision)
+    }
+
+    /// From all limits and the quota, or from none of them.
+    async fn take(
+        &self,
+        known: &KnownKey,
+        outcome: Outcome,
+        cost: u64,
+        is_dry_run: bool,
+        now: DateTime<Utc>,
+    ) -> Result<(Outcome, Vec<Standing>, Option<QuotaStanding>)> {
+        let limited = |standings: &[Standing]| match standings.iter().all(|standing| standing.is_allowed) {
+            true => outcome,
+            false => Outcome::RateLimited,
+        };
+        let lineage = known.key.lineage_id;
+        let Some(quota) = known.quota.filter(|_| outcome == Outcome::Valid) else {
+            let standings = match is_dry_run {
+                true => self.limiter.look(&known.held, now, cost),
+                false => self.limiter.take(&known.held, now, cost)?,
+            };
+            return Ok((limited(&standings), standings, None));
+        };
+        // A refusal of the limits costs the quota nothing, and the other way round.
+        let looked = self.limiter.look(&known.held, now, cost);
+        if limited(&looked) != Outcome::Valid {
+            return Ok((Outcome::RateLimited, looked, None));
+        }
+        let asked = self.quotas.ask(lineage, quota.quota, cost, is_dry_run, now).await?;
+        if !asked.is_allowed {
+            return Ok((Outcome::QuotaExceeded, looked, Some(asked.standing)));
+        }
+        if is_dry_run {
+            return Ok((outcome, looked, Some(asked.standing)));
+        }
+        let taken = self.limiter.take(&known.held, now, cost);
+        let is_refused = taken.as_ref().map_or(true, |standings| limited(standings) != Outcome::Valid);
+        if is_refused {
+            self.quotas.give_back(lineage, cost);
+        }
+        let taken = taken?;
+        Ok((limited(&taken), taken, Some(asked.standing)))
     }
 
     /// Brings a key into memory, so that the decisions of a batch fail before the first of them or not at all.
@@ -136,9 +185,19 @@ impl Gate {
         Ok(self.tenants.find(&format!("{ID_MARK}{id}")).await?.map(|entry| entry.value))
     }
 
-    /// Where a key stands with its limit just now, taking nothing.
-    pub fn standing(&self, key: &ApiKey) -> Standing {
-        self.limiter.look(key.lineage_id, key.limit(), self.clock.now(), 0)
+    /// Where a key stands with its limits just now, the first one first, taking nothing.
+    pub fn standings(&self, key: &ApiKey) -> Vec<NamedStanding> {
+        let now = self.clock.now();
+        let stands = |(name, per, held): (String, Per, Held)| {
+            let standing = self.limiter.look(&[held], now, 0).into_iter().next()?;
+            Some(NamedStanding { name, per, standing })
+        };
+        decision::held(key).into_iter().filter_map(stands).collect()
+    }
+
+    /// Gives back what is leased of quotas, for a stop.
+    pub async fn close(&self) {
+        self.quotas.close().await;
     }
 
     /// Keeps a record of usage; never waits.
@@ -163,6 +222,7 @@ impl Gate {
     /// Forgets one key: call it after the COMMIT that changed it, before answering.
     pub fn forget(&self, public_id: &str) {
         self.keys.forget(public_id);
+        self.quotas.reconsider();
     }
 
     /// Forgets a key and all that were rotated into it or out of it.
@@ -178,7 +238,10 @@ impl Gate {
     /// Forgets what a change has made stale.
     pub fn invalidate(&self, change: &Change) {
         match change {
-            Change::Key(public_id) => self.keys.forget(public_id),
+            Change::Key(public_id) => {
+                self.keys.forget(public_id);
+                self.quotas.reconsider();
+            }
             Change::Tenant(tenant) => self.keys.forget_where(|known| known.key.tenant_id == *tenant),
             Change::Access => self.keys.forget_where(|known| known.key.requires_owner),
             Change::Delivery => {}
@@ -218,13 +281,18 @@ impl Gate {
 fn load(conn: &mut PgConnection, public_id: &str, limiter: &Limiter, now: DateTime<Utc>) -> Result<Option<KnownKey>> {
     let Some(row) = store::api_keys::find_for_gate(conn, public_id)? else { return Ok(None) };
     let known = KnownKey::new(row);
-    let (lineage, tenant, limit) = (known.key.lineage_id, known.key.tenant_id, known.key.limit());
-    if !limiter.knows(lineage) {
-        let length = i64::try_from(limit.window_seconds).unwrap_or(i64::MAX / 1000);
+    for ((_, per), held) in known.limits.iter().zip(&known.held) {
+        if limiter.knows(held.subject) {
+            continue;
+        }
+        let length = i64::try_from(held.limit.window_seconds).unwrap_or(i64::MAX / 1000);
         // One sub-window more than the window, and the minute that it began in.
         let since = now - TimeDelta::seconds(length + length / 60 + 61);
-        let used = store::usage::cost_by_minute(conn, tenant, lineage, since)?;
-        limiter.warm(lineage, limit, now, &used);
+        let used = match (&known.key.owner, per) {
+            (Some(owner), Per::Owner) => store::usage::cost_of_owner(conn, known.key.tenant_id, owner, since)?,
+            _ => store::usage::cost_by_minute(conn, known.key.tenant_id, known.key.lineage_id, since)?,
+        };
+        limiter.warm(*held, now, &used);
     }
     Ok(Some(known))
 }
@@ -235,6 +303,11 @@ fn find_tenant(conn: &mut PgConnection, name: &str) -> Result<Option<TenantId>> 
         None => store::tenants::find_by_slug(conn, name)?,
     };
     Ok(found.map(|tenant| tenant.id))
+}
+
+/// Rounded up, at least one.
+fn seconds_until(at: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
+    u64::try_from((at - now).num_seconds()).unwrap_or(0) + 1
 }
 
 /// No invariant spans these locks, so what a panicking thread left behind is good.

@@ -224,6 +224,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    key_limits (lineage_id) {
+        tenant_id -> Int8,
+        lineage_id -> Int8,
+        limits -> Jsonb,
+        quota -> Nullable<Int8>,
+        refill -> Nullable<Text>,
+        remaining -> Nullable<Int8>,
+        refills_at -> Nullable<Timestamptz>,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     usage_hours (tenant_id, api_key_id, hour, endpoint, outcome, status) {
         tenant_id -> Int8,
         api_key_id -> Int8,
@@ -345,6 +358,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     events,
     idempotency_keys,
     instance_facts,
+    key_limits,
     memberships,
     one_time_links,
     sessions,

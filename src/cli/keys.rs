@@ -18,6 +18,8 @@ use crate::app::Failure;
 use crate::config::Settings;
 use crate::domain::api_key::{Environment, KeyDraft, NewKey};
 use crate::domain::digest::Hasher;
+use crate::domain::limit::named::NamedLimit;
+use crate::domain::quota::{Quota, Refill};
 use crate::domain::{Error, FieldErrors, verification};
 use crate::gate::meter::Meter;
 use crate::gate::{Ask, Credential, Gate};
@@ -108,6 +110,15 @@ pub struct Create {
     rate_limit: Option<i64>,
     #[arg(long, value_name = "SECONDS")]
     rate_window_seconds: Option<i64>,
+    /// One more limit, such as "burst 10/1" or "team 1000/3600 owner"; may be repeated.
+    #[arg(long = "limit", value_name = "NAME N/SECONDS [owner]", value_parser = NamedLimit::parse_line)]
+    limits: Vec<NamedLimit>,
+    /// How much it may use up.
+    #[arg(long, value_name = "N")]
+    quota: Option<i64>,
+    /// daily or monthly; otherwise the quota is for good.
+    #[arg(long, requires = "quota")]
+    quota_refill: Option<Refill>,
     /// Addresses or networks from which it may be used, separated by commas.
     #[arg(long, value_delimiter = ',')]
     allowed_ips: Vec<String>,
@@ -155,6 +166,8 @@ fn create(settings: &Settings, ask: Create, json: bool) -> Result<(), Failure> {
             scopes: ask.scopes,
             rate_limit: ask.rate_limit,
             rate_window_seconds: ask.rate_window_seconds,
+            limits: ask.limits,
+            quota: ask.quota.map(|quota| Quota { quota, refill: ask.quota_refill }),
             allowed_ips: ask.allowed_ips,
             owner: ask.owner,
             tags: ask.tags,

@@ -1,5 +1,7 @@
 //! The sliding window of 60 sub-windows that never lets more than its limit through (FORMATS.md §3).
 
+pub mod named;
+
 use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -8,14 +8,41 @@ use ipnet::IpNet;
 
 use super::Credential;
 use super::cache::Entry;
+use super::limiter::{Held, Subject};
 use crate::domain::TenantId;
 use crate::domain::address::network;
 use crate::domain::api_key::{Environment, KeyState};
-use crate::domain::limit::Standing;
+use crate::domain::limit::named::{self, NamedLimit, Per};
+use crate::domain::limit::{Limit, Standing};
+use crate::domain::quota::{Quota, QuotaStanding};
 use crate::domain::scope::ScopeSet;
 use crate::domain::usage::Outcome;
 use crate::model::ApiKey;
 use crate::store::api_keys::GateRow;
+
+/// Where a key stands with one of its limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedStanding {
+    pub name: String,
+    pub per: Per,
+    pub standing: Standing,
+}
+
+/// The limits that a key is held to, the first one first, and what each is counted under.
+pub fn held(key: &ApiKey) -> Vec<(String, Per, Held)> {
+    let first = Held { subject: Subject::of_lineage(key.lineage_id, named::FIRST), limit: key.limit() };
+    let more = key.named_limits().into_iter().map(|one| (one.name.clone(), one.per, held_to(key, &one)));
+    std::iter::once((named::FIRST.to_owned(), Per::Key, first)).chain(more).collect()
+}
+
+fn held_to(key: &ApiKey, one: &NamedLimit) -> Held {
+    let limit: Limit = one.limit();
+    let subject = match (&key.owner, one.per) {
+        (Some(owner), Per::Owner) => Subject::of_owner(key.tenant_id, owner, &one.name, limit.window_seconds),
+        _ => Subject::of_lineage(key.lineage_id, &one.name),
+    };
+    Held { subject, limit }
+}
 
 /// A key as the gate keeps it, with everything parsed that each verification needs.
 #[derive(Debug, Clone)]
@@ -23,6 +50,10 @@ pub struct KnownKey {
     pub key: ApiKey,
     pub tenant_slug: String,
     pub scopes: ScopeSet,
+    /// Names of its limits, in the order of `held`.
+    pub limits: Vec<(String, Per)>,
+    pub held: Vec<Held>,
+    pub quota: Option<Quota>,
     is_tenant_active: bool,
     is_owner_active: bool,
     allowed: Vec<IpNet>,
@@ -30,7 +61,11 @@ pub struct KnownKey {
 
 impl KnownKey {
     pub fn new(row: GateRow) -> Self {
+        let (limits, held) = held(&row.key).into_iter().map(|(name, per, held)| ((name, per), held)).unzip();
         Self {
+            limits,
+            held,
+            quota: row.key.quota(),
             scopes: ScopeSet::new(row.key.scopes.clone()),
             allowed: row.key.allowed_ips.iter().filter_map(|text| network(text)).collect(),
             tenant_slug: row.tenant_slug,
@@ -43,6 +78,12 @@ impl KnownKey {
     /// Whether there is somebody whose key it is, and they may sign in.
     pub fn has_active_owner(&self) -> bool {
         self.key.user_id.is_some() && self.is_owner_active
+    }
+
+    /// With their names.
+    pub fn named(&self, standings: Vec<Standing>) -> Vec<NamedStanding> {
+        let named = self.limits.iter().zip(standings);
+        named.map(|((name, per), standing)| NamedStanding { name: name.clone(), per: *per, standing }).collect()
     }
 
     fn admits(&self, ip: Option<IpAddr>) -> bool {
@@ -95,7 +136,11 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Whose secret was right; `None` for an unknown or malformed one.
     pub key: Option<Arc<Entry<KnownKey>>>,
-    pub standing: Option<Standing>,
+    /// Each of its limits, the first one first; none where it came to no look at them.
+    pub standings: Vec<NamedStanding>,
+    pub quota: Option<QuotaStanding>,
+    /// Seconds until a used up quota is full again; `None` where nothing fills it.
+    pub quota_wait: Option<u64>,
     pub missing_scopes: Vec<String>,
     /// What it took from the limit.
     pub cost: u64,
@@ -105,7 +150,25 @@ pub struct Decision {
 
 impl Decision {
     pub fn refused(outcome: Outcome) -> Self {
-        Self { outcome, key: None, standing: None, missing_scopes: Vec::new(), cost: 0, reason: None }
+        Self {
+            outcome,
+            key: None,
+            standings: Vec::new(),
+            quota: None,
+            quota_wait: None,
+            missing_scopes: Vec::new(),
+            cost: 0,
+            reason: None,
+        }
+    }
+
+    /// The limit that is nearest: one that refuses, or else the one with the least left.
+    pub fn nearest(&self) -> Option<&NamedStanding> {
+        let key = |named: &&NamedStanding| {
+            let wait = named.standing.retry_after.unwrap_or(0);
+            (named.standing.is_allowed, std::cmp::Reverse(wait), named.standing.remaining)
+        };
+        self.standings.iter().min_by_key(key)
     }
 
     pub fn is_valid(&self) -> bool {
@@ -123,7 +186,7 @@ pub fn reason(
     known: &KnownKey,
     ask: &Ask,
     missing: &[String],
-    standing: &Standing,
+    nearest: Option<&NamedStanding>,
 ) -> Option<String> {
     let key = &known.key;
     let at = |at: Option<DateTime<Utc>>| {
@@ -150,10 +213,14 @@ pub fn reason(
             None => "no address was given, and the key is held to a list of them".to_owned(),
         },
         Outcome::InsufficientScope => format!("missing scopes: {}", missing.join(", ")),
-        Outcome::RateLimited => {
-            let used = standing.limit.quota.saturating_sub(standing.remaining).saturating_add(ask.cost);
-            format!("limit at {used}/{} in {} s", standing.limit.quota, standing.limit.window_seconds)
-        }
+        Outcome::RateLimited => match nearest {
+            Some(NamedStanding { name, standing, .. }) => {
+                let used = standing.limit.quota.saturating_sub(standing.remaining).saturating_add(ask.cost);
+                let which = if name == named::FIRST { String::new() } else { format!("{name}: ") };
+                format!("{which}limit at {used}/{} in {} s", standing.limit.quota, standing.limit.window_seconds)
+            }
+            None => "a limit is reached".to_owned(),
+        },
         Outcome::QuotaExceeded => "the quota is used up".to_owned(),
     })
 }

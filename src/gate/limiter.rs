@@ -1,25 +1,65 @@
-//! Rate limits of keys, counted in this process.
+//! Rate limits, counted in this process.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
 
 use super::lock;
 use crate::domain::limit::{Limit, Standing, Window};
-use crate::domain::{Error, LineageId, Result};
+use crate::domain::{Error, LineageId, Result, TenantId};
 
 const SHARDS: usize = 64;
-/// Keys with counts that still matter; when there are more, new ones have to wait.
+/// Subjects with counts that still matter; when there are more, new ones have to wait.
 const MOST_SUBJECTS: usize = 256 * 1024;
 
-type Shard = Mutex<HashMap<LineageId, Window>>;
+/// What is counted together: a lineage of keys, or all keys of an owner, under the name of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject(u128);
 
-/// A window per lineage: a key and the ones that it was rotated into share their limit. In shards, so that they don't
-/// wait for each other.
+impl Subject {
+    /// A key and the ones that it was rotated into share their limits.
+    pub fn of_lineage(lineage: LineageId, name: &str) -> Self {
+        Self::hashed(&["lineage", &lineage.to_string(), name])
+    }
+
+    /// Limits of one name and one length are one, whichever key of the owner they stand at.
+    pub fn of_owner(tenant: TenantId, owner: &str, name: &str, window_seconds: u64) -> Self {
+        Self::hashed(&["owner", &tenant.to_string(), owner, name, &window_seconds.to_string()])
+    }
+
+    fn hashed(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        let mut first = [0; 16];
+        for (to, from) in first.iter_mut().zip(hash.finalize()) {
+            *to = from;
+        }
+        Self(u128::from_be_bytes(first))
+    }
+
+    fn shard(self) -> usize {
+        usize::try_from(self.0 % 64).unwrap_or(0)
+    }
+}
+
+/// A subject and what it is held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub subject: Subject,
+    pub limit: Limit,
+}
+
+type Shard = HashMap<Subject, Window>;
+
+/// A window per subject, in shards so that they don't wait for each other.
 #[derive(Debug)]
 pub struct Limiter {
-    shards: Vec<Shard>,
+    shards: Vec<Mutex<Shard>>,
     most_per_shard: usize,
 }
 
@@ -31,66 +71,93 @@ impl Default for Limiter {
 
 impl Limiter {
     pub fn new(most: usize) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), most_per_shard: most.div_ceil(SHARDS) }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), most_per_shard: most.div_ceil(SHARDS) }
     }
 
-    /// Takes `cost` if it fits.
+    /// Takes `cost` from all of them if it fits into all, else from none. In the order of `held`.
     ///
     /// # Errors
-    /// `Unavailable` where too many keys are counted already and this is a new one.
-    pub fn take(&self, id: LineageId, limit: Limit, now: DateTime<Utc>, cost: u64) -> Result<Standing> {
-        if cost == 0 {
-            return Ok(self.look(id, limit, now, 0));
+    /// `Unavailable` where too many subjects are counted already and this is a new one.
+    pub fn take(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
+        let mut shards = self.locked(held);
+        let looked = held.iter().map(|one| look(&mut shards, *one, now, cost)).collect::<Vec<_>>();
+        if cost == 0 || looked.iter().any(|standing| !standing.is_allowed) {
+            return Ok(looked);
         }
-        let mut shard = lock(self.shard(id)?);
-        if !shard.contains_key(&id) && self.most_per_shard <= shard.len() {
-            shard.retain(|_, window| !window.is_idle(now));
-            if self.most_per_shard <= shard.len() {
-                return Err(Error::unavailable("too many keys are being counted"));
-            }
+        for one in held {
+            self.make_room(&mut shards, one.subject, now)?;
         }
-        let window = shard.entry(id).or_insert_with(|| Window::new(limit));
-        if window.limit() != limit {
-            window.adopt(limit);
-        }
-        Ok(window.take(now, cost))
+        Ok(held.iter().filter_map(|one| Some(window(&mut shards, *one)?.take(now, cost))).collect())
     }
 
     /// Whether `cost` would fit, taking nothing.
-    pub fn look(&self, id: LineageId, limit: Limit, now: DateTime<Utc>, cost: u64) -> Standing {
-        let fresh = || Window::new(limit).look(now, cost);
-        let Ok(shard) = self.shard(id) else { return fresh() };
-        let mut shard = lock(shard);
-        let Some(window) = shard.get_mut(&id) else { return fresh() };
-        if window.limit() != limit {
-            window.adopt(limit);
-        }
-        window.look(now, cost)
+    pub fn look(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Vec<Standing> {
+        let mut shards = self.locked(held);
+        held.iter().map(|one| look(&mut shards, *one, now, cost)).collect()
     }
 
-    pub fn knows(&self, id: LineageId) -> bool {
-        self.shard(id).is_ok_and(|shard| lock(shard).contains_key(&id))
+    pub fn knows(&self, subject: Subject) -> bool {
+        self.shards.get(subject.shard()).is_some_and(|shard| lock(shard).contains_key(&subject))
     }
 
-    /// Counts what was used before this process knew the key: each minute wholly at its end, or now if that is sooner.
-    pub fn warm(&self, id: LineageId, limit: Limit, now: DateTime<Utc>, used: &[(DateTime<Utc>, i64)]) {
-        let Ok(shard) = self.shard(id) else { return };
+    /// Counts what was used before this process knew the subject: each minute wholly at its end, or now if that is
+    /// sooner.
+    pub fn warm(&self, held: Held, now: DateTime<Utc>, used: &[(DateTime<Utc>, i64)]) {
+        let Some(shard) = self.shards.get(held.subject.shard()) else { return };
         let mut shard = lock(shard);
         // Whoever was faster has counted since: what the database knows is in there already.
-        if used.is_empty() || shard.contains_key(&id) {
+        if used.is_empty() || shard.contains_key(&held.subject) {
             return;
         }
-        let mut window = Window::new(limit);
+        let mut window = Window::new(held.limit);
         for (minute, cost) in used {
             let end = *minute + TimeDelta::seconds(60) - TimeDelta::microseconds(1);
             window.remember(end.min(now), u64::try_from(*cost).unwrap_or(0));
         }
-        shard.insert(id, window);
+        shard.insert(held.subject, window);
     }
 
-    fn shard(&self, id: LineageId) -> Result<&Shard> {
-        let number = usize::try_from(id.0.unsigned_abs()).unwrap_or(0) % SHARDS;
-        self.shards.get(number).ok_or_else(|| Error::bug("no such shard"))
+    /// The shards of these subjects, each once and in one order, so that nobody waits for each other in a ring.
+    fn locked(&self, held: &[Held]) -> Locked<'_> {
+        let mut numbers: Vec<usize> = held.iter().map(|one| one.subject.shard()).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter().filter_map(|number| Some((number, lock(self.shards.get(number)?)))).collect()
+    }
+
+    fn make_room(&self, shards: &mut Locked<'_>, subject: Subject, now: DateTime<Utc>) -> Result<()> {
+        let Some(shard) = shard(shards, subject) else { return Err(Error::bug("no such shard")) };
+        if shard.contains_key(&subject) || shard.len() < self.most_per_shard {
+            return Ok(());
+        }
+        shard.retain(|_, window| !window.is_idle(now));
+        if shard.len() < self.most_per_shard {
+            return Ok(());
+        }
+        Err(Error::unavailable("too many keys are being counted"))
+    }
+}
+
+type Locked<'a> = Vec<(usize, MutexGuard<'a, Shard>)>;
+
+fn shard<'s>(shards: &'s mut Locked<'_>, subject: Subject) -> Option<&'s mut Shard> {
+    shards.iter_mut().find(|(number, _)| *number == subject.shard()).map(|(_, shard)| &mut **shard)
+}
+
+fn window<'s>(shards: &'s mut Locked<'_>, held: Held) -> Option<&'s mut Window> {
+    let window = shard(shards, held.subject)?.entry(held.subject).or_insert_with(|| Window::new(held.limit));
+    if window.limit() != held.limit {
+        window.adopt(held.limit);
+    }
+    Some(window)
+}
+
+fn look(shards: &mut Locked<'_>, held: Held, now: DateTime<Utc>, cost: u64) -> Standing {
+    let is_counted = shard(shards, held.subject).is_some_and(|shard| shard.contains_key(&held.subject));
+    let counted = if is_counted { window(shards, held) } else { None };
+    match counted {
+        Some(window) => window.look(now, cost),
+        None => Window::new(held.limit).look(now, cost),
     }
 }
 
@@ -104,33 +171,74 @@ mod tests {
         DateTime::from_timestamp(1_764_000_000 + seconds, 0).unwrap()
     }
 
+    fn key(id: i64, limit: Limit) -> Held {
+        Held { subject: Subject::of_lineage(LineageId(id), "key"), limit }
+    }
+
+    fn remaining(limiter: &Limiter, held: Held, now: DateTime<Utc>) -> u64 {
+        limiter.look(&[held], now, 0).remove(0).remaining
+    }
+
     #[test]
     fn keys_are_counted_apart_and_a_new_limit_counts_at_once() {
         let limiter = Limiter::default();
-        limiter.take(LineageId(1), LIMIT, at(0), 9).unwrap();
-        assert_eq!(limiter.look(LineageId(1), LIMIT, at(0), 0).remaining, 1);
-        assert_eq!(limiter.look(LineageId(65), LIMIT, at(0), 0).remaining, 10);
-        let tighter = Limit { quota: 9, ..LIMIT };
-        assert!(!limiter.take(LineageId(1), tighter, at(1), 1).unwrap().is_allowed);
+        limiter.take(&[key(1, LIMIT)], at(0), 9).unwrap();
+        assert_eq!(remaining(&limiter, key(1, LIMIT), at(0)), 1);
+        assert_eq!(remaining(&limiter, key(65, LIMIT), at(0)), 10);
+        let tighter = key(1, Limit { quota: 9, ..LIMIT });
+        assert!(!limiter.take(&[tighter], at(1), 1).unwrap().remove(0).is_allowed);
+    }
+
+    #[test]
+    fn several_limits_are_taken_from_together_or_not_at_all() {
+        let limiter = Limiter::default();
+        let burst =
+            Held { subject: Subject::of_lineage(LineageId(1), "burst"), limit: Limit { quota: 2, window_seconds: 1 } };
+        let both = [key(1, LIMIT), burst];
+        limiter.take(&both, at(0), 2).unwrap();
+        let refused = limiter.take(&both, at(0), 1).unwrap();
+        assert_eq!(refused.iter().map(|standing| standing.is_allowed).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(remaining(&limiter, key(1, LIMIT), at(0)), 8, "a refused call costs nothing anywhere");
+        assert!(limiter.take(&both, at(3), 2).unwrap().iter().all(|standing| standing.is_allowed));
+        assert_eq!(remaining(&limiter, key(1, LIMIT), at(3)), 6);
+    }
+
+    #[test]
+    fn keys_of_an_owner_share_what_is_theirs_together() {
+        let limiter = Limiter::default();
+        let owner = |limit| Held { subject: Subject::of_owner(TenantId(1), "cust_1", "team", 60), limit };
+        limiter.take(&[key(1, LIMIT), owner(LIMIT)], at(0), 6).unwrap();
+        let second = limiter.take(&[key(2, LIMIT), owner(LIMIT)], at(1), 5).unwrap();
+        assert_eq!(second.iter().map(|standing| standing.is_allowed).collect::<Vec<_>>(), [true, false]);
+        assert_ne!(owner(LIMIT).subject, Subject::of_owner(TenantId(2), "cust_1", "team", 60));
+    }
+
+    #[test]
+    fn looking_leaves_nothing_behind() {
+        let limiter = Limiter::new(SHARDS);
+        assert_eq!(remaining(&limiter, key(1, LIMIT), at(0)), 10);
+        assert!(!limiter.knows(key(1, LIMIT).subject));
     }
 
     #[test]
     fn when_there_are_too_many_keys_new_ones_wait_until_others_are_idle() {
         let limiter = Limiter::new(SHARDS);
-        assert!(limiter.take(LineageId(64), LIMIT, at(0), 1).is_ok());
-        assert!(matches!(limiter.take(LineageId(128), LIMIT, at(1), 1), Err(Error::Unavailable(_))));
-        assert!(limiter.take(LineageId(64), LIMIT, at(1), 1).is_ok());
-        assert!(limiter.take(LineageId(128), LIMIT, at(100), 1).is_ok());
+        let shard = key(1, LIMIT).subject.shard();
+        let other = (2..).map(|id| key(id, LIMIT)).find(|held| held.subject.shard() == shard).unwrap();
+        assert!(limiter.take(&[key(1, LIMIT)], at(0), 1).is_ok());
+        assert!(matches!(limiter.take(&[other], at(1), 1), Err(Error::Unavailable(_))));
+        assert!(limiter.take(&[key(1, LIMIT)], at(1), 1).is_ok());
+        assert!(limiter.take(&[other], at(100), 1).is_ok());
     }
 
     #[test]
     fn a_restart_does_not_reset_a_limit() {
         let limiter = Limiter::default();
-        limiter.warm(LineageId(1), LIMIT, at(90), &[(at(0), 3), (at(60), 4)]);
+        limiter.warm(key(1, LIMIT), at(90), &[(at(0), 3), (at(60), 4)]);
         // The first minute ended 30 s ago, the second has not ended yet.
-        assert_eq!(limiter.look(LineageId(1), LIMIT, at(90), 0).remaining, 3);
-        limiter.warm(LineageId(1), LIMIT, at(90), &[(at(0), 3)]);
-        assert_eq!(limiter.look(LineageId(1), LIMIT, at(121), 0).remaining, 6);
-        assert_eq!(limiter.look(LineageId(1), LIMIT, at(152), 0).remaining, 10);
+        assert_eq!(remaining(&limiter, key(1, LIMIT), at(90)), 3);
+        limiter.warm(key(1, LIMIT), at(90), &[(at(0), 3)]);
+        assert_eq!(remaining(&limiter, key(1, LIMIT), at(121)), 6);
+        assert_eq!(remaining(&limiter, key(1, LIMIT), at(152)), 10);
     }
 }

@@ -4,12 +4,14 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Timestamptz};
+use diesel::sql_types::{BigInt, Jsonb, Nullable, Timestamptz};
 use serde_json::Value;
 
 use crate::domain::api_key::{Environment, KeyState};
 use crate::domain::digest::{HashAlgorithm, StoredDigest};
 use crate::domain::limit::Limit;
+use crate::domain::limit::named::{self, NamedLimit};
+use crate::domain::quota::Quota;
 use crate::domain::{ApiKeyId, LineageId, TenantId, UserId};
 use crate::schema::api_keys;
 
@@ -52,6 +54,9 @@ pub struct ApiKey {
     pub rotation: Rotation,
 }
 
+const SHARED: &str = "(SELECT jsonb_build_object('limits', more.limits, 'quota', more.quota, 'refill', more.refill) \
+     FROM key_limits AS more WHERE more.lineage_id = api_keys.lineage_id)";
+
 /// A key's place in its lineage. The rows before and after it say most of it.
 #[derive(Debug, Clone, Default, Queryable, Selectable)]
 #[diesel(table_name = api_keys)]
@@ -67,6 +72,9 @@ pub struct Rotation {
     pub replaced_at: Option<DateTime<Utc>>,
     /// Until when a replaced key is let in beside its successor.
     pub rotates_out_at: Option<DateTime<Utc>>,
+    /// What the lineage shares beside the first limit: its row of `key_limits`.
+    #[diesel(select_expression = sql(SHARED), select_expression_type = SqlLiteral<Nullable<Jsonb>>)]
+    shared: Option<Value>,
 }
 
 // Ids rise within a lineage; each is one look into `api_keys_by_lineage`.
@@ -106,6 +114,17 @@ impl ApiKey {
 
     pub fn stored_digest(&self) -> StoredDigest {
         StoredDigest { algorithm: self.hash_algorithm, pepper_id: self.pepper_id.clone(), digest: self.digest.clone() }
+    }
+
+    pub fn quota(&self) -> Option<Quota> {
+        let row = self.rotation.shared.as_ref()?;
+        let refill = row.get("refill").and_then(Value::as_str).and_then(|refill| refill.parse().ok());
+        Some(Quota { quota: row.get("quota")?.as_i64()?, refill })
+    }
+
+    /// Those beside the first one.
+    pub fn named_limits(&self) -> Vec<NamedLimit> {
+        self.rotation.shared.as_ref().and_then(|row| row.get("limits")).map(named::of_row).unwrap_or_default()
     }
 
     pub fn limit(&self) -> Limit {

@@ -13,6 +13,7 @@ use super::idempotency::{self, IdempotencyKey};
 use crate::domain::api_key::{KeyChange, KeyMark, KeyPrefix, KeySecret, KeySort, NewKey, Place};
 use crate::domain::digest::Hasher;
 use crate::domain::page::{Page, Paging};
+use crate::domain::quota::QuotaStanding;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result, TenantId};
 use crate::model::{ApiKey, NewApiKey};
 pub use crate::store::api_keys::KeyFilter;
@@ -91,7 +92,12 @@ pub fn mint(
         None => prefix_of_tenant(conn, actor.tenant)?,
     };
     let secret = KeySecret::generate(&prefix, ask.environment)?;
-    let key = store::api_keys::insert(conn, &row(actor, hasher, ask, &secret, now)?)?;
+    let shared = (ask.limits.clone(), ask.quota);
+    let mut key = store::api_keys::insert(conn, &row(actor, hasher, ask, &secret, now)?)?;
+    if !shared.0.is_empty() || shared.1.is_some() {
+        store::key_limits::put(conn, key.tenant_id, key.lineage_id, (&shared.0, shared.1), now)?;
+        key = store::api_keys::find(conn, key.tenant_id, key.id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+    }
     let deed = Deed::new("api_key.minted", target(key.id))
         .with("name", key.name.as_str())
         .with("hint", key.hint.as_str())
@@ -194,6 +200,18 @@ pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: Dat
     store::api_keys::count(conn, scope, filter, now)
 }
 
+/// Where a key's lineage stands with its quota; what processes have leased counts as used.
+pub fn quota(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    key: &ApiKey,
+    now: DateTime<Utc>,
+) -> Result<Option<QuotaStanding>> {
+    actor.must(Permission::ReadKeys)?;
+    let found = store::key_limits::find(conn, actor.tenant, key.lineage_id)?;
+    Ok(found.and_then(|left| left.standing(now)))
+}
+
 /// Changes what was asked and nothing else. A revoked key can be renamed, but not brought back to life.
 pub fn update(
     conn: &mut PgConnection,
@@ -208,6 +226,11 @@ pub fn update(
     }
     if before.revoked_at.is_some() && change.is_active == Some(true) {
         return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
+    }
+    if change.limits.is_some() || change.quota.is_some() {
+        let limits = change.limits.clone().unwrap_or_else(|| before.named_limits());
+        let quota = change.quota.unwrap_or_else(|| before.quota());
+        store::key_limits::put(conn, actor.tenant, before.lineage_id, (&limits, quota), now)?;
     }
     let after = store::api_keys::update(conn, actor.tenant, id, change, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     if change.is_of_limit() {

@@ -37,6 +37,24 @@ pub fn cost_by_minute(
     Ok(used.load(conn)?)
 }
 
+/// What all keys of an owner have taken from their limits since then, by the minute.
+pub fn cost_of_owner(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    owner: &str,
+    since: DateTime<Utc>,
+) -> Result<Vec<(DateTime<Utc>, i64)>> {
+    let keys = api_keys::table.filter(api_keys::tenant_id.eq(tenant)).filter(api_keys::owner.eq(owner));
+    let used = usage_minutes::table
+        .filter(usage_minutes::tenant_id.eq(tenant))
+        .filter(usage_minutes::api_key_id.eq_any(keys.select(api_keys::id)))
+        .filter(usage_minutes::minute.ge(since))
+        .filter(usage_minutes::cost.gt(0))
+        .order(usage_minutes::minute)
+        .select((usage_minutes::minute, usage_minutes::cost));
+    Ok(used.load(conn)?)
+}
+
 /// Whose usage is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Of {

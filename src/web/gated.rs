@@ -221,10 +221,8 @@ pub async fn account(
     let start = Instant::now();
     let mut response = next.call(request).await?;
     let Some(passage) = response.request().extensions_mut().remove::<Passage>() else { return Ok(response) };
-    if let Some(standing) = &passage.decision.standing {
-        for (name, value) in rate_headers::of(standing) {
-            response.headers_mut().insert(name, value);
-        }
+    for (name, value) in rate_headers::of(&passage.decision) {
+        response.headers_mut().insert(name, value);
     }
     let status = response.status().as_u16();
     if let Some(record) = record(&state, response.request(), status, passage, start) {

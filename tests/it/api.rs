@@ -8,6 +8,7 @@ mod events;
 mod gate;
 mod key_life;
 mod key_lists;
+mod limits;
 mod lookup;
 mod usage;
 mod verification;

@@ -13,7 +13,7 @@ struct Count {
 }
 
 /// Every table of a tenant, asked without a filter.
-const TABLES: [&str; 18] = [
+const TABLES: [&str; 19] = [
     "access_tokens",
     "api_keys",
     "attempts",
@@ -23,6 +23,7 @@ const TABLES: [&str; 18] = [
     "delivery_minutes",
     "events",
     "idempotency_keys",
+    "key_limits",
     "memberships",
     "signing_secrets",
     "tenant_key_words",

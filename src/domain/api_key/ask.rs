@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 use super::super::error::{FieldErrors, Rejection, Result};
+use super::super::limit::named::{self, NamedLimit};
+use super::super::quota::Quota;
 use super::super::{scope, text};
 use super::{Environment, KeyPrefix};
 
@@ -26,6 +28,9 @@ pub struct KeyDraft {
     pub scopes: Vec<String>,
     pub rate_limit: Option<i64>,
     pub rate_window_seconds: Option<i64>,
+    /// Beside the first one.
+    pub limits: Vec<NamedLimit>,
+    pub quota: Option<Quota>,
     pub allowed_ips: Vec<String>,
     pub owner: Option<String>,
     pub requires_owner: Option<bool>,
@@ -45,6 +50,8 @@ pub struct NewKey {
     pub scopes: Vec<String>,
     pub rate_limit: i64,
     pub rate_window_seconds: i64,
+    pub limits: Vec<NamedLimit>,
+    pub quota: Option<Quota>,
     pub allowed_ips: Vec<String>,
     pub owner: Option<String>,
     pub requires_owner: bool,
@@ -76,6 +83,8 @@ impl NewKey {
                     rate_window(draft.rate_window_seconds.unwrap_or(Self::DEFAULT_RATE_WINDOW_SECONDS)),
                 )
                 .unwrap_or_default(),
+            limits: named::check(&mut errors, draft.limits),
+            quota: draft.quota.and_then(|quota| errors.take("quota.limit", Quota::parse(quota.quota, quota.refill))),
             allowed_ips: list(&mut errors, "allowed_ips", &draft.allowed_ips, MOST_ADDRESSES, address),
             owner: checked(&mut errors, "owner", draft.owner, owner),
             requires_owner: draft.requires_owner.unwrap_or(false),
@@ -96,6 +105,8 @@ pub struct KeyPatch {
     pub scopes: Option<Vec<String>>,
     pub rate_limit: Option<i64>,
     pub rate_window_seconds: Option<i64>,
+    pub limits: Option<Vec<NamedLimit>>,
+    pub quota: Option<Option<Quota>>,
     pub allowed_ips: Option<Vec<String>>,
     pub owner: Option<Option<String>>,
     pub requires_owner: Option<bool>,
@@ -113,6 +124,8 @@ pub struct KeyChange {
     pub scopes: Option<Vec<String>>,
     pub rate_limit: Option<i64>,
     pub rate_window_seconds: Option<i64>,
+    pub limits: Option<Vec<NamedLimit>>,
+    pub quota: Option<Option<Quota>>,
     pub allowed_ips: Option<Vec<String>>,
     pub owner: Option<Option<String>>,
     pub requires_owner: Option<bool>,
@@ -134,6 +147,10 @@ impl KeyChange {
             rate_window_seconds: patch
                 .rate_window_seconds
                 .and_then(|window| e.take("rate_window_seconds", rate_window(window))),
+            limits: patch.limits.map(|limits| named::check(e, limits)),
+            quota: patch
+                .quota
+                .map(|quota| quota.and_then(|quota| e.take("quota.limit", Quota::parse(quota.quota, quota.refill)))),
             allowed_ips: patch.allowed_ips.map(|items| list(e, "allowed_ips", &items, MOST_ADDRESSES, address)),
             owner: patch.owner.map(|text| checked(e, "owner", text, owner)),
             requires_owner: patch.requires_owner,
@@ -149,9 +166,9 @@ impl KeyChange {
         *self == Self::default()
     }
 
-    /// Whether the limit changes, which a key shares with its lineage.
+    /// Whether a limit or the quota changes, which a key shares with its lineage.
     pub fn is_of_limit(&self) -> bool {
-        self.rate_limit.is_some() || self.rate_window_seconds.is_some()
+        self.rate_limit.is_some() || self.rate_window_seconds.is_some() || self.limits.is_some() || self.quota.is_some()
     }
 
     /// The names of the fields that change, for the audit log.
@@ -162,6 +179,8 @@ impl KeyChange {
             ("scopes", self.scopes.is_some()),
             ("rate_limit", self.rate_limit.is_some()),
             ("rate_window_seconds", self.rate_window_seconds.is_some()),
+            ("limits", self.limits.is_some()),
+            ("quota", self.quota.is_some()),
             ("allowed_ips", self.allowed_ips.is_some()),
             ("owner", self.owner.is_some()),
             ("requires_owner", self.requires_owner.is_some()),

@@ -17,6 +17,8 @@ use sha2::{Digest, Sha256};
 
 use super::body::present;
 use crate::domain::api_key::{KeyChange, KeyDraft, KeyPatch, NewKey};
+use crate::domain::limit::named::NamedLimit;
+use crate::domain::quota::Quota;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result, TenantId};
 use crate::model::ApiKey;
 use crate::services::api_keys::{self, Once};
@@ -27,6 +29,7 @@ use crate::web::json::{self, Json};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 pub use body::KeyBody;
+use body::QuotaBody;
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +43,9 @@ pub struct CreateBody {
     scopes: Option<Vec<String>>,
     rate_limit: Option<i64>,
     rate_window_seconds: Option<i64>,
+    #[serde(default)]
+    limits: Vec<NamedLimit>,
+    quota: Option<QuotaBody>,
     allowed_ips: Option<Vec<String>>,
     owner: Option<String>,
     requires_owner: Option<bool>,
@@ -59,6 +65,8 @@ impl From<CreateBody> for KeyDraft {
             scopes: body.scopes.unwrap_or_default(),
             rate_limit: body.rate_limit,
             rate_window_seconds: body.rate_window_seconds,
+            limits: body.limits,
+            quota: body.quota.map(Quota::from),
             allowed_ips: body.allowed_ips.unwrap_or_default(),
             owner: body.owner,
             requires_owner: body.requires_owner,
@@ -124,6 +132,9 @@ pub struct UpdateBody {
     scopes: Option<Vec<String>>,
     rate_limit: Option<i64>,
     rate_window_seconds: Option<i64>,
+    limits: Option<Vec<NamedLimit>>,
+    #[serde(default, deserialize_with = "present")]
+    quota: Option<Option<QuotaBody>>,
     allowed_ips: Option<Vec<String>>,
     #[serde(default, deserialize_with = "present")]
     owner: Option<Option<String>>,
@@ -143,6 +154,8 @@ impl From<UpdateBody> for KeyPatch {
             scopes: body.scopes,
             rate_limit: body.rate_limit,
             rate_window_seconds: body.rate_window_seconds,
+            limits: body.limits,
+            quota: body.quota.map(|quota| quota.map(Quota::from)),
             allowed_ips: body.allowed_ips,
             owner: body.owner,
             requires_owner: body.requires_owner,

@@ -11,10 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::api_keys::KeyBody;
 use crate::domain::api_key::Environment;
-use crate::domain::limit::Standing;
 use crate::domain::usage::{self, Outcome, UsageRecord};
 use crate::domain::{Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId, verification};
-use crate::gate::{Ask, Credential, Decision};
+use crate::gate::{Ask, Credential, Decision, NamedStanding};
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::gated::{rate_headers, refusal};
@@ -59,10 +58,18 @@ struct Verification {
 
 #[derive(Debug, Serialize)]
 struct Limit {
+    name: String,
     limit: u64,
     remaining: u64,
     reset_at: DateTime<Utc>,
     window_seconds: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Quota {
+    limit: i64,
+    remaining: i64,
+    refills_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,8 +79,11 @@ struct Verified {
     request_id: String,
     key: Option<KeyBody>,
     missing_scopes: Vec<String>,
+    /// The limit that is nearest.
     rate_limit: Option<Limit>,
-    quota: Option<i64>,
+    /// All of them, with their names.
+    rate_limits: Vec<Limit>,
+    quota: Option<Quota>,
     headers: Map<String, Value>,
 }
 
@@ -193,24 +203,26 @@ fn record(
 }
 
 fn verified(decision: Decision, request_id: String, now: DateTime<Utc>) -> Verified {
-    let headers = decision.standing.as_ref().map(rate_headers::texts).unwrap_or_default();
+    let headers = rate_headers::texts(&decision);
     Verified {
         valid: decision.is_valid(),
         code: decision.outcome,
         request_id,
         key: decision.known().map(|known| KeyBody::new(known.key.clone(), now)),
+        rate_limit: decision.nearest().map(limit),
+        rate_limits: decision.standings.iter().map(limit).collect(),
         missing_scopes: decision.missing_scopes,
-        rate_limit: decision.standing.map(limit),
-        quota: None,
+        quota: decision.quota.map(|it| Quota { limit: it.quota, remaining: it.remaining, refills_at: it.refills_at }),
         headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
     }
 }
 
-fn limit(standing: Standing) -> Limit {
+fn limit(named: &NamedStanding) -> Limit {
     Limit {
-        limit: standing.limit.quota,
-        remaining: standing.remaining,
-        reset_at: standing.more_at,
-        window_seconds: standing.limit.window_seconds,
+        name: named.name.clone(),
+        limit: named.standing.limit.quota,
+        remaining: named.standing.remaining,
+        reset_at: named.standing.more_at,
+        window_seconds: named.standing.limit.window_seconds,
     }
 }

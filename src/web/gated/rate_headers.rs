@@ -1,11 +1,12 @@
 //! Rate-limit headers: the older ones, and draft-ietf-httpapi-ratelimit-headers-10, whose names are still moving.
 
-use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{HeaderName, HeaderValue};
 
-use crate::domain::limit::Standing;
+use crate::domain::usage::Outcome;
+use crate::gate::{Decision, NamedStanding};
 
-/// The name of the one policy.
-pub const POLICY: &str = "key";
+/// The name of the policy that a quota is.
+pub const QUOTA_POLICY: &str = "quota";
 
 /// The draft's parameter names: quota, window, remaining, time until more.
 const QUOTA: &str = "q";
@@ -13,29 +14,59 @@ const WINDOW: &str = "w";
 const REMAINING: &str = "r";
 const TIME: &str = "t";
 
-/// Names as they are printed in JSON, and values.
-pub fn texts(standing: &Standing) -> Vec<(&'static str, String)> {
-    let limit = standing.limit;
+/// Names as they are printed in JSON, and values: the older ones of the nearest limit, the draft's of all of them.
+pub fn texts(decision: &Decision) -> Vec<(&'static str, String)> {
+    let Some(NamedStanding { standing: nearest, .. }) = decision.nearest() else { return Vec::new() };
+    let all = &decision.standings;
+    let policy = |one: &NamedStanding| {
+        let limit = one.standing.limit;
+        format!("\"{}\";{QUOTA}={};{WINDOW}={}", one.name, limit.quota, limit.window_seconds)
+    };
+    let left = |one: &NamedStanding| {
+        let standing = &one.standing;
+        format!("\"{}\";{REMAINING}={};{TIME}={}", one.name, standing.remaining, standing.more_in)
+    };
     let mut headers = vec![
-        ("X-RateLimit-Limit", limit.quota.to_string()),
-        ("X-RateLimit-Remaining", standing.remaining.to_string()),
-        ("X-RateLimit-Reset", standing.more_at.timestamp().to_string()),
-        ("RateLimit-Policy", format!("\"{POLICY}\";{QUOTA}={};{WINDOW}={}", limit.quota, limit.window_seconds)),
-        ("RateLimit", format!("\"{POLICY}\";{REMAINING}={};{TIME}={}", standing.remaining, standing.more_in)),
+        ("X-RateLimit-Limit", nearest.limit.quota.to_string()),
+        ("X-RateLimit-Remaining", nearest.remaining.to_string()),
+        ("X-RateLimit-Reset", nearest.more_at.timestamp().to_string()),
+        ("RateLimit-Policy", all.iter().map(policy).collect::<Vec<_>>().join(", ")),
+        ("RateLimit", all.iter().map(left).collect::<Vec<_>>().join(", ")),
     ];
-    if let Some(seconds) = standing.retry_after {
-        headers.push(("Retry-After", seconds.max(standing.more_in).to_string()));
+    if let Some(seconds) = retry_after(decision) {
+        headers.push(("Retry-After", seconds.to_string()));
     }
     headers
 }
 
+/// Whole seconds until a refused call would fit into every limit; of a quota that nothing fills again, a day.
+pub fn retry_after(decision: &Decision) -> Option<u64> {
+    match decision.outcome {
+        Outcome::RateLimited => {
+            let refusing = decision.standings.iter().filter(|named| !named.standing.is_allowed);
+            refusing.map(|named| named.standing.retry_after.unwrap_or(1).max(named.standing.more_in)).max()
+        }
+        Outcome::QuotaExceeded => Some(decision.quota_wait.unwrap_or(86_400)),
+        _ => None,
+    }
+}
+
+/// The names of what a call was refused for.
+pub fn violated(decision: &Decision) -> Vec<&str> {
+    if decision.outcome == Outcome::QuotaExceeded {
+        return vec![QUOTA_POLICY];
+    }
+    let refusing = decision.standings.iter().filter(|named| !named.standing.is_allowed);
+    refusing.map(|named| named.name.as_str()).collect()
+}
+
 /// For an answer.
-pub fn of(standing: &Standing) -> Vec<(HeaderName, HeaderValue)> {
-    let parsed = texts(standing).into_iter().filter_map(|(name, value)| {
+pub fn of(decision: &Decision) -> Vec<(HeaderName, HeaderValue)> {
+    let parsed = texts(decision).into_iter().filter_map(|(name, value)| {
         let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).ok()?;
         Some((name, HeaderValue::from_str(&value).ok()?))
     });
-    parsed.filter(|(name, _)| *name != RETRY_AFTER || !standing.is_allowed).collect()
+    parsed.collect()
 }
 
 #[cfg(test)]
@@ -43,17 +74,28 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::domain::limit::{Limit, Window};
+    use crate::domain::limit::named::Per;
+    use crate::domain::limit::{Limit, Standing, Window};
+
+    fn decision(outcome: Outcome, standings: Vec<(&str, Standing)>) -> Decision {
+        let standings = standings.into_iter().map(|(name, standing)| NamedStanding {
+            name: name.to_owned(),
+            per: Per::Key,
+            standing,
+        });
+        Decision { outcome, standings: standings.collect(), ..Decision::refused(outcome) }
+    }
+
+    fn says(decision: &Decision) -> Vec<String> {
+        texts(decision).iter().map(|(name, value)| format!("{name}: {value}")).collect()
+    }
 
     #[test]
     fn the_headers_are_those_of_the_contract() {
         let now = DateTime::from_timestamp(1_764_000_000, 0).unwrap();
         let mut window = Window::new(Limit { quota: 2, window_seconds: 3600 });
         window.take(now, 1);
-        let says = |standing: &Standing| {
-            texts(standing).iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
-        };
-        let allowed = says(&window.take(now, 1));
+        let allowed = says(&decision(Outcome::Valid, vec![("key", window.take(now, 1))]));
         assert_eq!(
             allowed,
             [
@@ -64,6 +106,21 @@ mod tests {
                 "RateLimit: \"key\";r=0;t=3660",
             ]
         );
-        assert_eq!(says(&window.take(now, 1)).last().unwrap(), "Retry-After: 3660");
+        let refused = decision(Outcome::RateLimited, vec![("key", window.take(now, 1))]);
+        assert_eq!(says(&refused).last().unwrap(), "Retry-After: 3660");
+        assert_eq!(violated(&refused), ["key"]);
+    }
+
+    #[test]
+    fn of_several_limits_the_nearest_is_told_and_all_are_listed() {
+        let now = DateTime::from_timestamp(1_764_000_000, 0).unwrap();
+        let taken = |quota, window_seconds, cost| Window::new(Limit { quota, window_seconds }).take(now, cost);
+        let both = decision(Outcome::Valid, vec![("key", taken(1000, 3600, 1)), ("burst", taken(10, 1, 1))]);
+        let texts = says(&both);
+        assert_eq!(texts[1], "X-RateLimit-Remaining: 9");
+        assert_eq!(texts[3], "RateLimit-Policy: \"key\";q=1000;w=3600, \"burst\";q=10;w=1");
+        let refused = decision(Outcome::RateLimited, vec![("key", taken(1000, 3600, 1)), ("burst", taken(10, 1, 11))]);
+        assert_eq!(violated(&refused), ["burst"]);
+        assert_eq!(says(&refused)[0], "X-RateLimit-Limit: 10");
     }
 }

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 
-use super::rate_headers::POLICY;
+use super::rate_headers;
 use crate::domain::usage::Outcome;
 use crate::gate::Decision;
 use crate::web::problem::Problem;
@@ -59,12 +59,12 @@ fn missing_scopes(decision: &Decision) -> Problem {
 }
 
 fn too_many(code: &'static str, says: &str, decision: &Decision) -> Problem {
-    let seconds = decision.standing.and_then(|standing| standing.retry_after).unwrap_or(1);
+    let seconds = rate_headers::retry_after(decision).unwrap_or(1);
     let mut problem =
         Problem::new(StatusCode::TOO_MANY_REQUESTS, code, format!("{says}: try again in {seconds} seconds"))
             .header(RETRY_AFTER, seconds.to_string());
     problem.kind = Some(QUOTA_EXCEEDED);
-    problem.extra.insert("violated-policies".to_owned(), vec![POLICY].into());
+    problem.extra.insert("violated-policies".to_owned(), rate_headers::violated(decision).into());
     problem
 }
 

@@ -42,8 +42,17 @@ pub async fn new(who: SignedIn) -> Answer {
 }
 
 fn new_view(shell: Shell, form: KeyForm, errors: FieldErrors) -> New {
-    const FOLDED: [&str; 7] =
-        ["rate_limit", "rate_window_seconds", "allowed_ips", "prefix", "description", "tags", "metadata"];
+    const FOLDED: [&str; 9] = [
+        "rate_limit",
+        "rate_window_seconds",
+        "limits",
+        "quota",
+        "allowed_ips",
+        "prefix",
+        "description",
+        "tags",
+        "metadata",
+    ];
     let is_detailed = form.is_detailed() || FOLDED.iter().any(|field| errors.of(field).is_some());
     New { shell, fields: form.fields(), form, errors, is_detailed }
 }
@@ -107,12 +116,15 @@ pub async fn show(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, Query(a
     let find = move |conn: &mut _| {
         let (key, report) = usage::of_key(conn, &actor, id, stretch.span())?;
         let kin = api_keys::kin(conn, &actor, &key)?;
-        Ok((key, report, kin))
+        let quota = api_keys::quota(conn, &actor, &key, now)?;
+        Ok((key, report, kin, quota))
     };
-    let (key, report, kin) = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
+    let (key, report, kin, quota) = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
     let gateways = snippets::gateways(&who.base, &who.shell, &key)?;
     let (base, nonce) = (super::stem(&who.base), random_token()?);
-    let context = show::Context { shell: who.shell, report: &report, kin, stretch, base, gateways, nonce, now };
+    let limits = state.gate.standings(&key);
+    let context =
+        show::Context { shell: who.shell, report: &report, kin, limits, quota, stretch, base, gateways, nonce, now };
     page(&show::show(key, context))
 }
 

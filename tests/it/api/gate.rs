@@ -333,7 +333,7 @@ fn publish(app: &TestApp, tenant: TenantId, key: Option<i64>, kind: &str) {
 }
 
 /// A server of these settings on the database of `app`, in its place.
-async fn restart(app: &mut TestApp, extra: &[(&str, &str)]) {
+pub async fn restart(app: &mut TestApp, extra: &[(&str, &str)]) {
     app.stop().await;
     let running = App::start(settings::for_test(&app.database.url, extra), app.clock.clone()).await.unwrap();
     app.base = format!("http://{}", running.addr);

@@ -232,7 +232,7 @@ async fn usage_comes_as_a_table_for_spreadsheets() {
     let key = mint(&token, json!({"name": "=1+1", "scopes": []})).await;
     app.key(text(&key, "secret")).get("/protected/").await.assert_ok();
     let by_key = token.get("/api/usage?group_by=key&format=csv").await;
-    assert_eq!(by_key.body, format!("key,label,total,valid,refused\r\n{},'=1+1,1,1,0\r\n", key["id"]));
+    assert_eq!(by_key.body, format!("key,label,total,valid,refused\r\n{},\"'=1+1\",1,1,0\r\n", key["id"]));
     let buckets = token.get("/api/usage?format=csv").await;
     assert!(buckets.header("content-type").starts_with("text/csv"));
     assert_eq!(buckets.body.lines().count(), 2);

@@ -404,6 +404,7 @@ fn key_fields(form: &api_keys::form::KeyForm) -> api_keys::view::Fields {
             ],
             "90",
         ),
+        refills: Choice::list(&[("", "Never"), ("daily", "Every day")], &form.quota_refill),
         windows: Choice::list(&[("60", "minute"), ("3600", "hour"), ("86400", "day")], &form.rate_window_seconds),
         own_scopes: vec![
             Choice::new("events:read", "read events and deliveries", ""),
@@ -513,7 +514,12 @@ fn show_key(kind: Kind) -> String {
         owner: if kind == Kind::Empty { String::new() } else { t(kind, "cus_1042") },
         tags: many(kind, 2, |index| t(kind, ["billing", "eu"][index])),
         scopes: many(kind, 3, |index| t(kind, ["orders:read", "orders:write", "stock:*"][index])),
-        limit: "1,000 in any hour".into(),
+        limits: vec![api_keys::view::LimitFact {
+            name: "key".into(),
+            rule: "1,000 in any hour".into(),
+            left: "997".into(),
+        }],
+        quota: if kind == Kind::Full { "41,204 left of 100,000, full again in 8 h".into() } else { String::new() },
         addresses: many(kind, 1, |_| "203.0.113.0/24".into()),
         metadata: if kind == Kind::Empty { String::new() } else { t(kind, "{\n  \"plan\": \"gold\"\n}") },
         created: ago(90_000),

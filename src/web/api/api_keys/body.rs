@@ -1,12 +1,34 @@
 //! A key as the API shows it.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::api_key::{Environment, KeyState};
+use crate::domain::limit::named::NamedLimit;
+use crate::domain::quota::{Quota, Refill};
 use crate::domain::{ApiKeyId, TenantId, UserId};
 use crate::model::ApiKey;
+
+/// A quota as it is set.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaBody {
+    limit: i64,
+    refill: Option<Refill>,
+}
+
+impl From<QuotaBody> for Quota {
+    fn from(body: QuotaBody) -> Self {
+        Self { quota: body.limit, refill: body.refill }
+    }
+}
+
+impl From<Quota> for QuotaBody {
+    fn from(quota: Quota) -> Self {
+        Self { limit: quota.quota, refill: quota.refill }
+    }
+}
 
 /// The secret stands in the answer to its creation alone.
 #[derive(Debug, Serialize)]
@@ -27,7 +49,9 @@ pub struct KeyBody {
     scopes: Vec<String>,
     rate_limit: i64,
     rate_window_seconds: i64,
-    quota: Option<i64>,
+    /// Beside the first one.
+    limits: Vec<NamedLimit>,
+    quota: Option<QuotaBody>,
     allowed_ips: Vec<String>,
     owner: Option<String>,
     requires_owner: bool,
@@ -51,6 +75,8 @@ pub struct KeyBody {
 impl KeyBody {
     pub fn new(key: ApiKey, now: DateTime<Utc>) -> Self {
         Self {
+            limits: key.named_limits(),
+            quota: key.quota().map(QuotaBody::from),
             state: key.state(now),
             id: key.id,
             tenant_id: key.tenant_id,
@@ -66,7 +92,6 @@ impl KeyBody {
             scopes: key.scopes,
             rate_limit: key.rate_limit,
             rate_window_seconds: key.rate_window_seconds,
-            quota: None,
             allowed_ips: key.allowed_ips,
             owner: key.owner,
             requires_owner: key.requires_owner,

@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 
 use super::view::Fields;
 use crate::domain::api_key::{KeyChange, KeyDraft, KeyPatch, NewKey};
+use crate::domain::limit::named::NamedLimit;
+use crate::domain::quota::Quota;
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::ApiKey;
 use crate::services::random_token;
@@ -31,6 +33,10 @@ pub struct KeyForm {
     pub expires_on: String,
     pub rate_limit: String,
     pub rate_window_seconds: String,
+    /// One a line: `burst 10/1`.
+    pub limits: String,
+    pub quota: String,
+    pub quota_refill: String,
     pub allowed_ips: String,
     pub tags: String,
     pub metadata: String,
@@ -43,6 +49,7 @@ const OWN_SCOPES: [(&str, &str); 3] = [
 ];
 const WINDOWS: [(&str, &str); 6] =
     [("1", "second"), ("60", "minute"), ("3600", "hour"), ("86400", "day"), ("604800", "week"), ("2592000", "30 days")];
+const REFILLS: [(&str, &str); 3] = [("", "Never"), ("daily", "Every day"), ("monthly", "Every month")];
 const EXPIRIES: [(&str, &str); 6] = [
     ("30", "In 30 days"),
     ("60", "In 60 days"),
@@ -83,6 +90,13 @@ impl KeyForm {
             expires_on: key.expires_at.map(last_day).unwrap_or_default(),
             rate_limit: key.rate_limit.to_string(),
             rate_window_seconds: key.rate_window_seconds.to_string(),
+            limits: key.named_limits().iter().map(NamedLimit::line).collect::<Vec<_>>().join("\n"),
+            quota: key.quota().map(|quota| quota.quota.to_string()).unwrap_or_default(),
+            quota_refill: key
+                .quota()
+                .and_then(|quota| quota.refill)
+                .map(|refill| refill.to_string())
+                .unwrap_or_default(),
             allowed_ips: key.allowed_ips.join("\n"),
             tags: key.tags.join(", "),
             metadata,
@@ -109,13 +123,15 @@ impl KeyForm {
             ],
             expiries: Choice::list(&EXPIRIES, &self.expiry),
             windows,
+            refills: Choice::list(&REFILLS, &self.quota_refill),
             own_scopes: own.collect(),
         }
     }
 
     /// Whether something stands in the folded part of the form.
     pub fn is_detailed(&self) -> bool {
-        let texts = [&self.prefix, &self.description, &self.allowed_ips, &self.tags, &self.metadata];
+        let texts =
+            [&self.prefix, &self.description, &self.allowed_ips, &self.tags, &self.metadata, &self.limits, &self.quota];
         self.requires_owner
             || texts.iter().any(|text| !text.is_empty())
             || self.rate_limit != NewKey::DEFAULT_RATE_LIMIT.to_string()
@@ -132,6 +148,8 @@ impl KeyForm {
             scopes: self.all_scopes(),
             rate_limit: errors.take("rate_limit", number(&self.rate_limit)),
             rate_window_seconds: errors.take("rate_window_seconds", number(&self.rate_window_seconds)),
+            limits: self.limits(&mut errors),
+            quota: errors.take("quota", self.quota()).flatten(),
             allowed_ips: text::items(&self.allowed_ips),
             owner: Some(self.owner.clone()),
             requires_owner: Some(self.requires_owner),
@@ -152,6 +170,8 @@ impl KeyForm {
             scopes: Some(self.all_scopes()),
             rate_limit: errors.take("rate_limit", number(&self.rate_limit)),
             rate_window_seconds: errors.take("rate_window_seconds", number(&self.rate_window_seconds)),
+            limits: Some(self.limits(&mut errors)),
+            quota: errors.take("quota", self.quota()),
             allowed_ips: Some(text::items(&self.allowed_ips)),
             owner: Some(Some(self.owner.clone())),
             requires_owner: Some(self.requires_owner),
@@ -161,6 +181,21 @@ impl KeyForm {
             expires_at: if has_moved { errors.take("expires_on", end_of_day(&self.expires_on)) } else { None },
         };
         joined(errors, KeyChange::parse(patch, now))
+    }
+
+    fn limits(&self, errors: &mut FieldErrors) -> Vec<NamedLimit> {
+        let lines = self.limits.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate();
+        lines
+            .filter_map(|(index, line)| errors.take(format!("limits[{index}]"), NamedLimit::parse_line(line)))
+            .collect()
+    }
+
+    fn quota(&self) -> Result<Option<Quota>, Rejection> {
+        if self.quota.trim().is_empty() {
+            return Ok(None);
+        }
+        let refill = Some(self.quota_refill.as_str()).filter(|refill| !refill.is_empty());
+        Ok(Some(Quota { quota: number(&self.quota)?, refill: refill.map(str::parse).transpose()? }))
     }
 
     fn all_scopes(&self) -> Vec<String> {
@@ -192,7 +227,11 @@ fn joined<T>(mut errors: FieldErrors, parsed: Result<T>) -> Result<T> {
         Err(Error::Invalid(more)) => {
             let mut named = FieldErrors::default();
             for error in more.iter() {
-                let field = if error.field == "expires_at" { "expires_on" } else { &error.field };
+                let field = match error.field.as_str() {
+                    "expires_at" => "expires_on",
+                    "quota.limit" => "quota",
+                    other => other,
+                };
                 named.add(field, Rejection { code: error.code, detail: error.detail.clone() });
             }
             errors.extend(named);

@@ -3,11 +3,14 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::view::{Deleted, Named, Predecessor, Row, Share, Show, Successor};
+use super::view::{Deleted, LimitFact, Named, Predecessor, Row, Share, Show, Successor};
 use super::{rotation, snippets};
 use crate::domain::actor::Authority;
 use crate::domain::api_key::{Environment, KeyState, RESTORABLE_FOR};
+use crate::domain::limit::named::Per;
+use crate::domain::quota::QuotaStanding;
 use crate::domain::{Permission, Role};
+use crate::gate::NamedStanding;
 use crate::model::ApiKey;
 use crate::services::api_keys::Kin;
 use crate::services::figures::Hours;
@@ -57,6 +60,8 @@ pub struct Context<'a> {
     pub shell: Shell,
     pub report: &'a UsageReport,
     pub kin: Kin,
+    pub limits: Vec<NamedStanding>,
+    pub quota: Option<QuotaStanding>,
     pub stretch: Stretch,
     pub base: &'a str,
     pub gateways: Vec<Snippet>,
@@ -66,7 +71,7 @@ pub struct Context<'a> {
 }
 
 pub fn show(key: ApiKey, context: Context<'_>) -> Show {
-    let Context { shell, report, kin, stretch, base, gateways, nonce, now } = context;
+    let Context { shell, report, kin, limits, quota, stretch, base, gateways, nonce, now } = context;
     let state = key.state(now);
     let may_edit = may_edit(&shell, &key);
     let asks = Asks::new(&key, &shell.csrf);
@@ -83,11 +88,8 @@ pub fn show(key: ApiKey, context: Context<'_>) -> Show {
         successor: successor(&key, kin.after, now),
         predecessor: kin.before.map(|before| predecessor(before, key.created_at, now)),
         rotate: rotation::ask(&key, &shell.csrf, nonce),
-        limit: format!(
-            "{} in any {}",
-            text::grouped(key.rate_limit),
-            text::seconds(key.rate_window_seconds).trim_start_matches("1 ")
-        ),
+        limits: limits.iter().map(fact).collect(),
+        quota: quota.map(|standing| quota_fact(&standing, now)).unwrap_or_default(),
         metadata: if key.metadata == Value::Object(Map::new()) {
             String::new()
         } else {
@@ -115,6 +117,27 @@ pub fn show(key: ApiKey, context: Context<'_>) -> Show {
         addresses: key.allowed_ips,
         last_used_ip: key.last_used_ip.unwrap_or_default(),
         shell,
+    }
+}
+
+fn fact(named: &NamedStanding) -> LimitFact {
+    let limit = named.standing.limit;
+    let (quota, seconds) = (i64::try_from(limit.quota), i64::try_from(limit.window_seconds));
+    let (quota, seconds) = (quota.unwrap_or(i64::MAX), seconds.unwrap_or(i64::MAX));
+    let shared = if named.per == Per::Owner { ", with the owner's other keys" } else { "" };
+    let window = text::seconds(seconds);
+    LimitFact {
+        name: named.name.clone(),
+        rule: format!("{} in any {}{shared}", text::grouped(quota), window.trim_start_matches("1 ")),
+        left: text::grouped(i64::try_from(named.standing.remaining).unwrap_or(i64::MAX)),
+    }
+}
+
+fn quota_fact(standing: &QuotaStanding, now: DateTime<Utc>) -> String {
+    let left = format!("{} left of {}", text::grouped(standing.remaining), text::grouped(standing.quota));
+    match standing.refills_at {
+        Some(at) => format!("{left}, full again {}", When::new(at, now).text),
+        None => left,
     }
 }
 

@@ -93,6 +93,7 @@ pub struct Fields {
     pub environments: Vec<Choice>,
     pub expiries: Vec<Choice>,
     pub windows: Vec<Choice>,
+    pub refills: Vec<Choice>,
     pub own_scopes: Vec<Choice>,
 }
 
@@ -144,7 +145,10 @@ pub struct Show {
     pub owner: String,
     pub tags: Vec<String>,
     pub scopes: Vec<String>,
-    pub limit: String,
+    /// The first one among them.
+    pub limits: Vec<LimitFact>,
+    /// Empty where it has none.
+    pub quota: String,
     pub addresses: Vec<String>,
     pub metadata: String,
     pub created: When,
@@ -272,4 +276,11 @@ pub struct Share {
     pub total: String,
     /// Out of 100.
     pub part: i64,
+}
+
+/// A limit and where the key stands with it.
+pub struct LimitFact {
+    pub name: String,
+    pub rule: String,
+    pub left: String,
 }

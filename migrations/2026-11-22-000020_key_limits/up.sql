@@ -1,0 +1,20 @@
+-- What all keys of a lineage share beside their first limit: more limits, and a quota that outlives every process.
+
+CREATE TABLE key_limits (
+    tenant_id   BIGINT NOT NULL REFERENCES tenants (id),
+    lineage_id  BIGINT PRIMARY KEY,
+    limits      JSONB NOT NULL,
+    quota       BIGINT CHECK (quota BETWEEN 1 AND 1000000000000),
+    refill      TEXT CHECK (refill IN ('daily', 'monthly')),
+    remaining   BIGINT CHECK (remaining BETWEEN 0 AND quota),
+    refills_at  TIMESTAMPTZ,
+    updated_at  TIMESTAMPTZ NOT NULL,
+    CHECK ((refill IS NULL) = (refills_at IS NULL)),
+    CHECK ((quota IS NULL) = (remaining IS NULL))
+);
+COMMENT ON COLUMN key_limits.limits IS '[{"name": "burst", "limit": 10, "window_seconds": 1, "per": "key"}]';
+COMMENT ON COLUMN key_limits.remaining IS 'what no process holds a lease on';
+
+ALTER TABLE key_limits ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_the_tenant ON key_limits TO gatepost_app USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant());
+GRANT SELECT, INSERT, UPDATE, DELETE ON key_limits TO gatepost_app;
