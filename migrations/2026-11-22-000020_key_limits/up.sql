@@ -18,3 +18,8 @@ COMMENT ON COLUMN key_limits.remaining IS 'what no process holds a lease on';
 ALTER TABLE key_limits ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_the_tenant ON key_limits TO gatepost_app USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant());
 GRANT SELECT, INSERT, UPDATE, DELETE ON key_limits TO gatepost_app;
+
+-- Also for keys that were replaced: the overview counts from the index alone.
+DROP INDEX api_keys_alive;
+CREATE INDEX api_keys_alive ON api_keys (tenant_id, expires_at) INCLUDE (rotates_out_at)
+    WHERE deleted_at IS NULL AND revoked_at IS NULL AND is_active;

@@ -59,7 +59,8 @@ pub fn standing(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -
     let row = diesel::sql_query(
         "SELECT
            (SELECT count(*) FROM api_keys WHERE tenant_id = $1 AND deleted_at IS NULL AND revoked_at IS NULL
-              AND is_active AND (expires_at IS NULL OR expires_at > $2)) AS active_keys,
+              AND is_active AND (expires_at IS NULL OR expires_at > $2)
+              AND (rotates_out_at IS NULL OR rotates_out_at > $2)) AS active_keys,
            (SELECT count(*) FROM (SELECT FROM api_keys WHERE tenant_id = $1 LIMIT 1) AS any_key) AS keys_ever,
            (SELECT count(*) FROM webhooks WHERE tenant_id = $1 AND deleted_at IS NULL) AS webhooks,
            (SELECT count(*) FROM webhooks WHERE tenant_id = $1 AND deleted_at IS NULL

@@ -148,19 +148,19 @@ pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: 
         GroupBy::Outcome => plain("outcome"),
         GroupBy::Status => plain("status::text"),
         GroupBy::StatusClass => plain("(status / 100)::text || 'xx'"),
-        GroupBy::Key => by_key("k.id::text", "k.name", of, span),
+        GroupBy::Key => by_key("s.api_key_id::text", "coalesce(k.name, 'deleted key ' || s.api_key_id)", of, span),
         GroupBy::Owner => by_key("coalesce(k.owner, '')", "coalesce(k.owner, '')", of, span),
     };
     Ok(query.bind::<BigInt, _>(limit).load(conn)?)
 }
 
-/// Sums up keys first, and looks them up then.
+/// Sums up keys first, and looks them up then; of some the row is gone.
 fn by_key(group: &str, label: &str, of: Of, span: &Span) -> Query {
     let select = format!(
         "SELECT {group} AS \"group\", {label} AS label, sum(s.total)::bigint AS total, sum(s.valid)::bigint AS valid
          FROM (SELECT api_key_id, sum(total) AS total, coalesce(sum(total) FILTER (WHERE outcome = 'VALID'), 0) AS valid"
     );
-    let rest = "GROUP BY 1) AS s JOIN api_keys k ON k.id = s.api_key_id GROUP BY 1, 2 ORDER BY 3 DESC, 1 LIMIT $7";
+    let rest = "GROUP BY 1) AS s LEFT JOIN api_keys k ON k.id = s.api_key_id GROUP BY 1, 2 ORDER BY 3 DESC, 1 LIMIT $7";
     totals(&select, rest, of, span, (of.key.is_none(), false))
 }
 

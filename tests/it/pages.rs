@@ -7,4 +7,5 @@ mod key_life;
 mod overview;
 mod sessions;
 mod setup;
+mod usage;
 mod webhooks;
