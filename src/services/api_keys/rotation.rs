@@ -10,8 +10,8 @@ use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result};
 use crate::model::{ApiKey, NewApiKey};
 use crate::services::audit::{self, Deed};
 use crate::services::idempotency::IdempotencyKey;
-use crate::store;
 use crate::store::notify::{self, Change};
+use crate::store::{self, Scope};
 
 /// The successor with its secret, and the key that it replaces.
 #[derive(Debug)]
@@ -72,7 +72,9 @@ fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime
         return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
     }
     if key.rotation.rotates_out_at.is_some() {
-        return Err(Error::conflict(match key.rotation.rotated_to {
+        // Whoever waited for the lock has the row as it is now, and its kin as they were: they are read anew.
+        let now_known = store::api_keys::find_kept(conn, Scope::Tenant(actor.tenant), id, now)?.unwrap_or(key);
+        return Err(Error::conflict(match now_known.rotation.rotated_to {
             Some(successor) => {
                 format!("this key was rotated already: its successor is key {successor}, rotate that one")
             }
