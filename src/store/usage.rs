@@ -27,14 +27,7 @@ pub fn cost_by_minute(
     since: DateTime<Utc>,
 ) -> Result<Vec<(DateTime<Utc>, i64)>> {
     let keys = api_keys::table.filter(api_keys::tenant_id.eq(tenant)).filter(api_keys::lineage_id.eq(lineage));
-    let used = usage_minutes::table
-        .filter(usage_minutes::tenant_id.eq(tenant))
-        .filter(usage_minutes::api_key_id.eq_any(keys.select(api_keys::id)))
-        .filter(usage_minutes::minute.ge(since))
-        .filter(usage_minutes::cost.gt(0))
-        .order(usage_minutes::minute)
-        .select((usage_minutes::minute, usage_minutes::cost));
-    Ok(used.load(conn)?)
+    cost_of(conn, tenant, keys.select(api_keys::id).into_boxed(), since)
 }
 
 /// What all keys of an owner have taken from their limits since then, by the minute.
@@ -45,9 +38,18 @@ pub fn cost_of_owner(
     since: DateTime<Utc>,
 ) -> Result<Vec<(DateTime<Utc>, i64)>> {
     let keys = api_keys::table.filter(api_keys::tenant_id.eq(tenant)).filter(api_keys::owner.eq(owner));
+    cost_of(conn, tenant, keys.select(api_keys::id).into_boxed(), since)
+}
+
+fn cost_of(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    keys: api_keys::BoxedQuery<'_, Pg, BigInt>,
+    since: DateTime<Utc>,
+) -> Result<Vec<(DateTime<Utc>, i64)>> {
     let used = usage_minutes::table
         .filter(usage_minutes::tenant_id.eq(tenant))
-        .filter(usage_minutes::api_key_id.eq_any(keys.select(api_keys::id)))
+        .filter(usage_minutes::api_key_id.eq_any(keys))
         .filter(usage_minutes::minute.ge(since))
         .filter(usage_minutes::cost.gt(0))
         .order(usage_minutes::minute)
@@ -175,8 +177,8 @@ pub struct LatencyRow {
     pub p99: Option<f64>,
 }
 
-/// Of a short span over its newest `sample` records; of a longer one over the whole hours that it touches, within
-/// about a tenth.
+/// Of a short span over its newest `sample` records; of a longer one over the whole hours that it touches, to within
+/// a step of the histogram: half an octave.
 pub fn latency(conn: &mut PgConnection, of: Of, span: &Span, sample: i64) -> Result<LatencyRow> {
     if span.until - span.since <= FEW_HOURS { sampled(conn, of, span, sample) } else { estimated(conn, of, span) }
 }
