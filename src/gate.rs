@@ -1,6 +1,7 @@
 //! The hot path of verification: a pure read of memory once a key is known.
 
 pub mod cache;
+mod counters;
 pub mod credential;
 pub mod decision;
 pub mod limiter;
@@ -30,6 +31,7 @@ pub use credential::Credential;
 pub use decision::{Ask, Decision, KnownKey, NamedStanding};
 
 use cache::Cache;
+use counters::Counters;
 use limiter::{Held, Limiter};
 use link::Link;
 use memory::Memory;
@@ -52,6 +54,7 @@ pub struct Gate {
     quotas: Quotas,
     memory: Memory,
     meter: Meter,
+    counters: Counters,
     hasher: Arc<Hasher>,
     db: Db,
     clock: Clock,
@@ -72,6 +75,7 @@ impl Gate {
             quotas: Quotas::new(db.clone()),
             memory: Memory::new()?,
             meter,
+            counters: Counters::default(),
             hasher,
             db,
             clock,
@@ -82,7 +86,7 @@ impl Gate {
     /// Decides about a presented key. Only a key that memory doesn't hold costs a look at the database.
     pub async fn decide(&self, ask: &Ask) -> Result<Decision> {
         let decision = self.decided(ask).await?;
-        metrics::counter!("gatepost_verifications_total", "outcome" => decision.outcome.as_str()).increment(1);
+        self.counters.of(decision.outcome).increment(1);
         Ok(decision)
     }
 
@@ -91,15 +95,16 @@ impl Gate {
             return Ok(Decision::refused(ask.credential.refusal()));
         };
         let found = self.keys.find(public_id).await?;
-        let stored = found.as_ref().map(|entry| entry.value.key.stored_digest());
-        let is_right = self.memory.verify(&self.hasher, stored.as_ref(), secret).await?;
+        let stored = found.as_ref().map(|entry| &entry.value.digest);
+        let is_right = self.memory.verify(&self.hasher, stored, secret).await?;
+        let is_outdated = stored.is_some_and(|stored| self.hasher.is_outdated(stored));
         let Some(entry) = found.filter(|_| is_right) else {
             return Ok(Decision::refused(Outcome::NotFound));
         };
         if !ask.is_about(&entry.value) {
             return Ok(Decision::refused(Outcome::NotFound));
         }
-        if stored.is_some_and(|stored| self.hasher.is_outdated(&stored)) {
+        if is_outdated {
             self.redigest_later(&entry.value.key, secret.to_string());
         }
         let now = self.clock.now();
@@ -188,7 +193,7 @@ impl Gate {
     /// Where a key stands with its limits just now, the first one first, taking nothing.
     pub fn standings(&self, key: &ApiKey) -> Vec<NamedStanding> {
         let now = self.clock.now();
-        let stands = |(name, per, held): (String, Per, Held)| {
+        let stands = |(name, per, held): (Arc<str>, Per, Held)| {
             let standing = self.limiter.look(&[held], now, 0).into_iter().next()?;
             Some(NamedStanding { name, per, standing })
         };

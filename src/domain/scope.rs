@@ -1,5 +1,7 @@
 //! Scopes: names for what a key or token may do.
 
+use std::sync::Arc;
+
 use super::error::Rejection;
 
 /// Checks one scope: `^[A-Za-z0-9_.:*/-]{1,64}$`.
@@ -22,17 +24,17 @@ pub fn allowing(scope: &str) -> Vec<String> {
     all
 }
 
-/// The scopes that somebody holds. `*` allows everything, `orders:*` everything that begins with `orders:`.
+/// The scopes that somebody holds, cheap to clone. `*` allows everything, `orders:*` everything that begins with `orders:`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ScopeSet(Vec<String>);
+pub struct ScopeSet(Arc<[String]>);
 
 impl ScopeSet {
     pub fn new(scopes: Vec<String>) -> Self {
-        Self(scopes)
+        Self(scopes.into())
     }
 
     pub fn all() -> Self {
-        Self(vec!["*".to_owned()])
+        Self(Arc::new(["*".to_owned()]))
     }
 
     pub fn is_empty(&self) -> bool {

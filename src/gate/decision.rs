@@ -12,6 +12,7 @@ use super::limiter::{Held, Subject};
 use crate::domain::TenantId;
 use crate::domain::address::network;
 use crate::domain::api_key::{Environment, KeyState};
+use crate::domain::digest::StoredDigest;
 use crate::domain::limit::named::{self, NamedLimit, Per};
 use crate::domain::limit::{Limit, Standing};
 use crate::domain::quota::{Quota, QuotaStanding};
@@ -23,16 +24,16 @@ use crate::store::api_keys::GateRow;
 /// Where a key stands with one of its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedStanding {
-    pub name: String,
+    pub name: Arc<str>,
     pub per: Per,
     pub standing: Standing,
 }
 
 /// The limits that a key is held to, the first one first, and what each is counted under.
-pub fn held(key: &ApiKey) -> Vec<(String, Per, Held)> {
+pub fn held(key: &ApiKey) -> Vec<(Arc<str>, Per, Held)> {
     let first = Held { subject: Subject::of_lineage(key.lineage_id, named::FIRST), limit: key.limit() };
-    let more = key.named_limits().into_iter().map(|one| (one.name.clone(), one.per, held_to(key, &one)));
-    std::iter::once((named::FIRST.to_owned(), Per::Key, first)).chain(more).collect()
+    let more = key.named_limits().into_iter().map(|one| (one.name.as_str().into(), one.per, held_to(key, &one)));
+    std::iter::once((named::FIRST.into(), Per::Key, first)).chain(more).collect()
 }
 
 fn held_to(key: &ApiKey, one: &NamedLimit) -> Held {
@@ -51,9 +52,10 @@ pub struct KnownKey {
     pub tenant_slug: String,
     pub scopes: ScopeSet,
     /// Names of its limits, in the order of `held`.
-    pub limits: Vec<(String, Per)>,
+    pub limits: Vec<(Arc<str>, Per)>,
     pub held: Vec<Held>,
     pub quota: Option<Quota>,
+    pub digest: StoredDigest,
     is_tenant_active: bool,
     is_owner_active: bool,
     allowed: Vec<IpNet>,
@@ -66,6 +68,7 @@ impl KnownKey {
             limits,
             held,
             quota: row.key.quota(),
+            digest: row.key.stored_digest(),
             scopes: ScopeSet::new(row.key.scopes.clone()),
             allowed: row.key.allowed_ips.iter().filter_map(|text| network(text)).collect(),
             tenant_slug: row.tenant_slug,
@@ -83,7 +86,7 @@ impl KnownKey {
     /// With their names.
     pub fn named(&self, standings: Vec<Standing>) -> Vec<NamedStanding> {
         let named = self.limits.iter().zip(standings);
-        named.map(|((name, per), standing)| NamedStanding { name: name.clone(), per: *per, standing }).collect()
+        named.map(|((name, per), standing)| NamedStanding { name: Arc::clone(name), per: *per, standing }).collect()
     }
 
     fn admits(&self, ip: Option<IpAddr>) -> bool {
@@ -216,7 +219,7 @@ pub fn reason(
         Outcome::RateLimited => match nearest {
             Some(NamedStanding { name, standing, .. }) => {
                 let used = standing.limit.quota.saturating_sub(standing.remaining).saturating_add(ask.cost);
-                let which = if name == named::FIRST { String::new() } else { format!("{name}: ") };
+                let which = if &**name == named::FIRST { String::new() } else { format!("{name}: ") };
                 format!("{which}limit at {used}/{} in {} s", standing.limit.quota, standing.limit.window_seconds)
             }
             None => "a limit is reached".to_owned(),

@@ -1,15 +1,17 @@
-//! Usage on its way to the database: a bounded channel, written in batches off the request path.
+//! Usage on its way to the database: kept in memory, written in batches off the request path.
 
 mod batch;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::lock;
 use crate::domain::usage::UsageRecord;
 use crate::domain::{AccessTokenId, Error, Result};
 use crate::store::{Db, Scope};
@@ -18,6 +20,8 @@ use batch::{Batch, Endpoints};
 /// Records that wait; when more come, the newest are dropped and counted.
 const MOST_WAITING: usize = 65_536;
 const BATCH: usize = 5_000;
+/// Reports that wait: whoever sends one waits for it.
+const MOST_REPORTS: usize = 256;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// How often a stop tries a database that does not answer.
 const LAST_TRIES: u32 = 3;
@@ -25,19 +29,29 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
 /// How long somebody who reports usage waits for room, and then for its COMMIT.
 const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
-enum Reading {
-    Usage(UsageRecord),
+/// What somebody waits for.
+enum Wish {
     /// Told of once they are in the database.
     Report(Vec<UsageRecord>, oneshot::Sender<bool>),
-    TokenUsed(AccessTokenId, DateTime<Utc>),
     Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
-/// The near end of the channel. Cheap to clone.
+/// What nobody waits for. Adding to it wakes nobody either: that would cost more than all the rest of a verification.
+#[derive(Default)]
+struct Waiting {
+    records: Vec<UsageRecord>,
+    tokens: HashMap<AccessTokenId, DateTime<Utc>>,
+    is_closed: bool,
+}
+
+/// The near end. Cheap to clone.
 #[derive(Clone)]
 pub struct Meter {
-    readings: mpsc::Sender<Reading>,
+    waiting: Arc<Mutex<Waiting>>,
+    /// Rung where a whole batch waits.
+    is_full: Arc<Notify>,
+    wishes: mpsc::Sender<Wish>,
     is_stopping: Arc<AtomicBool>,
 }
 
@@ -49,26 +63,36 @@ impl Meter {
             "Usage records lost because too many waited or the database refused them"
         );
         metrics::describe_counter!("gatepost_usage_written_total", "Usage records written");
-        let (readings, receiver) = mpsc::channel(MOST_WAITING);
-        let is_stopping = Arc::new(AtomicBool::new(false));
+        let (wishes, receiver) = mpsc::channel(MOST_REPORTS);
+        let (waiting, is_full, is_stopping) = (Arc::default(), Arc::default(), Arc::default());
+        let meter = Self { waiting, is_full, wishes, is_stopping };
         let worker = Worker {
             db,
             interval,
-            receiver,
+            wishes: receiver,
+            waiting: Arc::clone(&meter.waiting),
+            is_full: Arc::clone(&meter.is_full),
             batch: Batch::default(),
             reports: Vec::new(),
             endpoints: Endpoints::default(),
-            is_stopping: Arc::clone(&is_stopping),
-            ending: None,
+            is_stopping: Arc::clone(&meter.is_stopping),
         };
         tokio::spawn(worker.run());
-        Self { readings, is_stopping }
+        meter
     }
 
     /// Never waits.
     pub fn record(&self, record: UsageRecord) {
-        if self.readings.try_send(Reading::Usage(record)).is_err() {
-            dropped(1);
+        let mut waiting = lock(&self.waiting);
+        if waiting.is_closed || MOST_WAITING <= waiting.records.len() {
+            drop(waiting);
+            return dropped(1);
+        }
+        waiting.records.push(record);
+        let count = waiting.records.len();
+        drop(waiting);
+        if count == BATCH {
+            self.is_full.notify_one();
         }
     }
 
@@ -78,7 +102,7 @@ impl Meter {
     /// `Unavailable` where the database is away, or does not keep up.
     pub async fn report(&self, records: Vec<UsageRecord>) -> Result<()> {
         let (done, is_done) = oneshot::channel();
-        let sent = timeout(REPORT_PATIENCE, self.readings.send(Reading::Report(records, done))).await;
+        let sent = timeout(REPORT_PATIENCE, self.wishes.send(Wish::Report(records, done))).await;
         if !matches!(sent, Ok(Ok(()))) {
             return Err(Error::unavailable("too much usage waits to be written"));
         }
@@ -90,15 +114,14 @@ impl Meter {
 
     /// Never waits.
     pub fn token_used(&self, id: AccessTokenId, at: DateTime<Utc>) {
-        // Losing one only makes `last_used_at` a little older.
-        let _ = self.readings.try_send(Reading::TokenUsed(id, at));
+        lock(&self.waiting).tokens.entry(id).and_modify(|newest| *newest = at.max(*newest)).or_insert(at);
     }
 
     /// Until everything recorded so far is written, or three seconds have passed.
     pub async fn flush(&self) {
         let (done, is_done) = oneshot::channel();
-        if self.readings.try_send(Reading::Flush(done)).is_ok() {
-            let _ = tokio::time::timeout(FLUSH_PATIENCE, is_done).await;
+        if self.wishes.send(Wish::Flush(done)).await.is_ok() {
+            let _ = timeout(FLUSH_PATIENCE, is_done).await;
         }
     }
 
@@ -106,7 +129,7 @@ impl Meter {
     pub async fn stop(&self) {
         let (done, is_done) = oneshot::channel();
         self.is_stopping.store(true, Ordering::Release);
-        if self.readings.send(Reading::Stop(done)).await.is_ok() {
+        if self.wishes.send(Wish::Stop(done)).await.is_ok() {
             let _ = is_done.await;
         }
     }
@@ -116,92 +139,107 @@ fn dropped(count: usize) {
     metrics::counter!("gatepost_usage_dropped_total").increment(u64::try_from(count).unwrap_or(0));
 }
 
-/// What ends a wait for more.
-enum Until {
-    Full,
-    Asked(oneshot::Sender<()>),
-    Stopped,
+/// Whom to tell once all that waits is written.
+#[derive(Default)]
+struct Turn {
+    flushed: Vec<oneshot::Sender<()>>,
+    /// Nothing more will come.
+    is_last: bool,
+    /// Who waits for the end.
+    ending: Option<oneshot::Sender<()>>,
 }
 
 struct Worker {
     db: Db,
     interval: Duration,
-    receiver: mpsc::Receiver<Reading>,
+    wishes: mpsc::Receiver<Wish>,
+    waiting: Arc<Mutex<Waiting>>,
+    is_full: Arc<Notify>,
     batch: Batch,
     /// What was reported, and who waits for it to be written.
     reports: Vec<(Vec<UsageRecord>, oneshot::Sender<bool>)>,
     /// Those that have totals of their own today.
     endpoints: Endpoints,
     is_stopping: Arc<AtomicBool>,
-    /// Who waits for the end.
-    ending: Option<oneshot::Sender<()>>,
 }
 
 impl Worker {
     async fn run(mut self) {
         loop {
-            let until = self.collect().await;
-            let is_written = self.write_until_done().await;
-            match until {
-                Until::Full if is_written => {}
-                Until::Asked(done) if is_written => drop(done.send(())),
-                _ => break,
+            let turn = self.wait().await;
+            if self.write_all(turn.is_last).await {
+                for done in turn.flushed.into_iter().chain(turn.ending) {
+                    // Whoever waited may have gone.
+                    let _ = done.send(());
+                }
+            }
+            if turn.is_last {
+                return;
             }
         }
-        self.drain();
-        if !self.write_until_done().await {
-            dropped(self.batch.len());
-        }
-        self.ending.map(|done| done.send(()));
     }
 
-    /// Waits for the first reading, then for more until the interval is over or the batch is full.
-    async fn collect(&mut self) -> Until {
-        let mut deadline = None;
-        while self.batch.len() < BATCH {
-            let next = match deadline {
-                None => Ok(self.receiver.recv().await),
-                Some(at) => timeout_at(at, self.receiver.recv()).await,
-            };
-            match next {
-                Err(_) => break,
-                Ok(None) => return Until::Stopped,
-                Ok(Some(Reading::Flush(done))) => return Until::Asked(done),
-                Ok(Some(Reading::Stop(done))) => {
-                    self.ending = Some(done);
-                    return Until::Stopped;
-                }
-                Ok(Some(reading @ Reading::Report(..))) => {
-                    self.keep(reading);
-                    return Until::Full;
-                }
-                Ok(Some(reading)) => self.keep(reading),
+    /// Until the interval is over, a whole batch waits, or somebody wants something.
+    async fn wait(&mut self) -> Turn {
+        let (mut turn, deadline) = (Turn::default(), Instant::now() + self.interval);
+        let mut next = tokio::select! {
+            wish = self.wishes.recv() => {
+                // Without a wish, whoever could have one is gone.
+                turn.is_last = wish.is_none();
+                wish
             }
-            deadline.get_or_insert_with(|| Instant::now() + self.interval);
+            () = self.is_full.notified() => None,
+            () = sleep_until(deadline) => None,
+        };
+        while let Some(wish) = next.or_else(|| self.wishes.try_recv().ok()) {
+            next = None;
+            match wish {
+                Wish::Report(records, done) => self.reports.push((records, done)),
+                Wish::Flush(done) => turn.flushed.push(done),
+                Wish::Stop(done) => (turn.is_last, turn.ending) = (true, Some(done)),
+            }
         }
-        Until::Full
+        turn
     }
 
-    /// Takes what still waits at the end.
-    fn drain(&mut self) {
-        self.receiver.close();
-        while let Ok(reading) = self.receiver.try_recv() {
-            self.keep(reading);
+    /// All that waits, a batch at a time. False only where the end came first.
+    async fn write_all(&mut self, is_last: bool) -> bool {
+        if is_last {
+            self.wishes.close();
+        }
+        loop {
+            let is_all = self.take(is_last);
+            if !self.write_until_done().await {
+                let waiting = lock(&self.waiting).records.len();
+                dropped(self.batch.len() + waiting);
+                return false;
+            }
+            if is_all {
+                return true;
+            }
         }
     }
 
-    fn keep(&mut self, reading: Reading) {
-        match reading {
-            Reading::Usage(record) => self.batch.push(record, &mut self.endpoints),
-            Reading::Report(records, done) => self.reports.push((records, done)),
-            Reading::TokenUsed(id, at) => self.batch.token_used(id, at),
-            Reading::Flush(done) => drop(done),
-            Reading::Stop(done) => self.ending = Some(done),
-        }
+    /// The next batch of what waits; whether that was all of it.
+    fn take(&mut self, is_last: bool) -> bool {
+        let mut waiting = lock(&self.waiting);
+        waiting.is_closed = is_last;
+        let taken = match waiting.records.len() {
+            count if count <= BATCH => std::mem::take(&mut waiting.records),
+            _ => {
+                let rest = waiting.records.split_off(BATCH);
+                std::mem::replace(&mut waiting.records, rest)
+            }
+        };
+        let (tokens, is_all) = (std::mem::take(&mut waiting.tokens), waiting.records.is_empty());
+        drop(waiting);
+        taken.into_iter().for_each(|record| self.batch.push(record, &mut self.endpoints));
+        tokens.into_iter().for_each(|(id, at)| self.batch.token_used(id, at));
+        is_all
     }
 
-    /// Tries again while the database is away; meanwhile the channel fills, and what does not fit is counted as
-    /// dropped. False only where the end came first.
+    /// Tries again while the database is away; meanwhile more waits, and what does not fit is counted as dropped.
+    /// False only where the end came first.
     async fn write_until_done(&mut self) -> bool {
         let mut tried = 0;
         while !self.batch.is_empty() || !self.reports.is_empty() {

@@ -28,9 +28,21 @@ pub struct Caller {
     pub scopes: ScopeSet,
 }
 
+/// A token as it is kept.
+struct KnownToken {
+    row: TokenRow,
+    scopes: ScopeSet,
+}
+
+impl KnownToken {
+    fn new(row: TokenRow) -> Self {
+        Self { scopes: ScopeSet::new(row.token.scopes.clone()), row }
+    }
+}
+
 /// One for the whole process.
 pub struct TokenGate {
-    tokens: Arc<Cache<TokenRow>>,
+    tokens: Arc<Cache<KnownToken>>,
     hasher: Arc<Hasher>,
     clock: Clock,
     meter: Meter,
@@ -38,7 +50,9 @@ pub struct TokenGate {
 
 impl TokenGate {
     pub fn new(db: Db, hasher: Arc<Hasher>, clock: Clock, meter: Meter) -> Self {
-        let tokens = Cache::new(db, Link::default(), MOST_TOKENS, store::access_tokens::find_for_gate);
+        let tokens = Cache::new(db, Link::default(), MOST_TOKENS, |conn, id| {
+            Ok(store::access_tokens::find_for_gate(conn, id)?.map(KnownToken::new))
+        });
         Self { tokens: Arc::new(tokens), hasher, clock, meter }
     }
 
@@ -51,7 +65,7 @@ impl TokenGate {
             self.hasher.waste(presented);
             return Err(Error::Unauthenticated);
         };
-        let TokenRow { token, user, role } = &entry.value;
+        let KnownToken { row: TokenRow { token, user, role }, scopes } = &entry.value;
         let now = self.clock.now();
         let is_right = self.hasher.verify_token(&token.pepper_id, &token.digest, presented);
         // A token is never stronger than its user is today.
@@ -67,7 +81,7 @@ impl TokenGate {
             is_operator: user.is_operator,
             tenant: token.tenant_id,
             role: *role,
-            scopes: ScopeSet::new(token.scopes.clone()),
+            scopes: scopes.clone(),
         })
     }
 
@@ -75,7 +89,7 @@ impl TokenGate {
     pub fn invalidate(&self, change: &Change) {
         match change {
             Change::Access => self.tokens.forget_where(|_| true),
-            Change::Tenant(tenant) => self.tokens.forget_where(|row| row.token.tenant_id == Some(*tenant)),
+            Change::Tenant(tenant) => self.tokens.forget_where(|known| known.row.token.tenant_id == Some(*tenant)),
             Change::Key(_) | Change::Delivery => {}
         }
     }

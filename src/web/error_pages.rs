@@ -3,15 +3,15 @@
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use actix_web::http::{StatusCode, Uri};
 use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use askama::Template;
+use tracing_actix_web::RequestId;
 
 use super::forward_auth;
 use super::problem::{Fail, Problem, chain};
-use super::request_id::request_id;
 use crate::domain::Error;
 
 /// The page for an error, outside the shell: whoever sees it may not be signed in.
@@ -26,14 +26,19 @@ pub struct ErrorPage {
 
 /// What is needed of a request to answer it with a problem. (A clone of the request itself would be in the router's way.)
 struct Asker {
-    path: String,
+    uri: Uri,
     wants_page: bool,
-    request_id: String,
+    id: Option<RequestId>,
 }
 
 impl Asker {
     fn of(request: &HttpRequest) -> Self {
-        Self { path: request.path().to_owned(), wants_page: wants_page(request), request_id: request_id(request) }
+        let id = request.extensions().get::<RequestId>().copied();
+        Self { uri: request.uri().clone(), wants_page: wants_page(request), id }
+    }
+
+    fn request_id(&self) -> String {
+        self.id.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 }
 
@@ -74,7 +79,7 @@ fn refusal_of_middleware(asker: &Asker, error: actix_web::Error) -> actix_web::E
     let problem = match error.as_error::<Fail>() {
         Some(fail) => (*fail.problem).clone(),
         None if status.is_server_error() => {
-            tracing::error!(cause = %error, request_id = asker.request_id, "a middleware failed");
+            tracing::error!(cause = %error, request_id = asker.request_id(), "a middleware failed");
             Problem::from(&Error::unavailable("the session store failed"))
         }
         None => Problem::of_status(status),
@@ -88,9 +93,9 @@ fn log(response: &ServiceResponse<BoxBody>, asker: &Asker) {
     let Some(cause) = &fail.cause else { return };
     // By the cause: nginx is told a 403 whatever it is.
     if matches!(cause, Error::Bug(_) | Error::Unavailable(_)) {
-        tracing::error!(request_id = asker.request_id, cause = chain(cause), "the request failed");
+        tracing::error!(request_id = asker.request_id(), cause = chain(cause), "the request failed");
     } else {
-        tracing::debug!(request_id = asker.request_id, cause = chain(cause), "the request was refused");
+        tracing::debug!(request_id = asker.request_id(), cause = chain(cause), "the request was refused");
     }
 }
 
@@ -104,7 +109,7 @@ fn printed(asker: &Asker, problem: &Problem, present: &HeaderMap) -> HttpRespons
         response.append_header((name.clone(), value.clone()));
     }
     response.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
-    let request_id = asker.request_id.clone();
+    let request_id = asker.request_id();
     if asker.wants_page {
         let page = ErrorPage {
             status: problem.status.as_u16(),
@@ -115,7 +120,7 @@ fn printed(asker: &Asker, problem: &Problem, present: &HeaderMap) -> HttpRespons
         let html = page.render().unwrap_or_else(|_| problem.detail.clone());
         response.insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(html)
     } else {
-        let body = problem.to_json(&asker.path, &request_id).to_string();
+        let body = problem.to_json(asker.uri.path(), &request_id).to_string();
         response.insert_header((CONTENT_TYPE, "application/problem+json")).body(body)
     }
 }

@@ -5,6 +5,8 @@ pub mod original;
 pub mod recipes;
 pub mod requirements;
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::web::{Data, to};
 
@@ -37,7 +39,7 @@ pub async fn show(state: Data<State>, request: HttpRequest) -> Answer {
     if is_for_nginx { answer::in_nginx_terms(allowed) } else { allowed }
 }
 
-async fn decide(state: &State, request: &HttpRequest, is_for_nginx: bool) -> Result<Decision, Fail> {
+async fn decide(state: &State, request: &HttpRequest, is_for_nginx: bool) -> Result<Arc<Decision>, Fail> {
     let required = requirements::of(request, &state.settings.trusted_proxies)?;
     let original = original::of(request, is_for_nginx);
     let decided = gated::admit_for(request, state, required.clone(), Some(original)).await;

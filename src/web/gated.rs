@@ -7,6 +7,7 @@ pub mod refusal;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::body::MessageBody;
@@ -21,6 +22,7 @@ use super::bearer::{self, Bearer, TenantAsk};
 use super::client;
 use super::problem::Fail;
 use super::request_id::request_id;
+use super::routes::Pattern;
 use super::state::State;
 use crate::domain::actor::Authority;
 use crate::domain::api_key::Environment;
@@ -66,7 +68,7 @@ impl Needs for UsageWrite {
 
 /// A valid key with the scopes that the route needs. It has been counted against its limit.
 pub struct Keyed<N: Needs = AnyKey> {
-    decision: Decision,
+    decision: Arc<Decision>,
     pub actor: Actor,
     needs: PhantomData<N>,
 }
@@ -133,7 +135,7 @@ impl<N: Needs> FromRequest for TokenOrKey<N> {
 
 /// Left in a request by a key that was recognized, for [`account`].
 struct Passage {
-    decision: Decision,
+    decision: Arc<Decision>,
     original: Option<Original>,
     /// What was decided, where the answer says it in other words.
     status: u16,
@@ -166,7 +168,7 @@ pub struct Original {
 }
 
 /// Lets a key in, or tells why not.
-pub async fn admit(request: &HttpRequest, state: &State, scopes: &[&str]) -> Result<Decision, Fail> {
+pub async fn admit(request: &HttpRequest, state: &State, scopes: &[&str]) -> Result<Arc<Decision>, Fail> {
     let scopes = scopes.iter().map(ToString::to_string).collect();
     admit_for(request, state, Requirements { scopes, ..Requirements::default() }, None).await
 }
@@ -177,7 +179,7 @@ pub async fn admit_for(
     state: &State,
     required: Requirements,
     original: Option<Original>,
-) -> Result<Decision, Fail> {
+) -> Result<Arc<Decision>, Fail> {
     let query = original.as_ref().map_or("", |original| &original.query);
     let credential = match presented::find(request, query, state.settings.allow_query_key) {
         Presented::Credential(credential) => credential,
@@ -191,10 +193,10 @@ pub async fn admit_for(
         cost: required.cost,
         ..Ask::new(credential, client::address(request, &state.settings.trusted_proxies))
     };
-    let decision = state.gate.decide(&ask).await?;
+    let decision = Arc::new(state.gate.decide(&ask).await?);
     let refused = refusal::of(&decision);
     let status = refused.as_ref().map_or(StatusCode::OK, |problem| problem.status).as_u16();
-    request.extensions_mut().insert(Passage { decision: decision.clone(), original, status });
+    request.extensions_mut().insert(Passage { decision: Arc::clone(&decision), original, status });
     refused.map_or(Ok(decision), |problem| Err(problem.into()))
 }
 
@@ -237,8 +239,8 @@ fn record(state: &State, request: &HttpRequest, status: u16, passage: Passage, s
     let (endpoint, method, status) = match passage.original {
         Some(original) => (original.path, original.method, passage.status),
         None => {
-            let endpoint = request.match_pattern().unwrap_or_else(|| request.path().to_owned());
-            (endpoint, request.method().to_string(), status)
+            let pattern = request.app_data::<Pattern>().map(|pattern| pattern.0.to_string());
+            (pattern.unwrap_or_else(|| request.path().to_owned()), request.method().to_string(), status)
         }
     };
     Some(UsageRecord {

@@ -16,9 +16,14 @@ pub struct Spans;
 
 impl RootSpanBuilder for Spans {
     fn on_request_start(request: &ServiceRequest) -> Span {
-        let id = request.extensions().get::<RequestId>().map(ToString::to_string).unwrap_or_default();
-        let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
-        tracing::debug_span!("request", method = %request.method(), route, request_id = id, status = tracing::field::Empty)
+        // What stands inside is worked out only where the trace is on.
+        tracing::debug_span!(
+            "request",
+            method = %request.method(),
+            route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned()),
+            request_id = request_id(request.request()),
+            status = tracing::field::Empty
+        )
     }
 
     fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, actix_web::Error>) {

@@ -1,6 +1,7 @@
 //! Every route of the product, as data: what registers them, and what the access test goes through.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix_web::guard::fn_guard;
 use actix_web::http::Method;
@@ -61,6 +62,13 @@ pub fn any(door: Door, path: &str, route: fn() -> Route) -> Entry {
     Entry { door, method, path: path.to_owned(), route }
 }
 
+/// The paths that most requests are for. Routes are tried one after the other: these come first.
+const BUSY: [&str; 5] = ["/api/keys/verification", forward_auth::PATH, "/protected/", "/api/data", "/api/events"];
+
+/// The pattern of the route that answers, kept with it: to work it out again takes as long as to route.
+#[derive(Debug, Clone)]
+pub struct Pattern(pub Arc<str>);
+
 /// All routes, aliases included.
 pub fn all() -> Vec<Entry> {
     let mut all = with_aliases(api::routes());
@@ -80,8 +88,8 @@ fn with_aliases(entries: Vec<Entry>) -> Vec<Entry> {
     entries.into_iter().chain(aliases).collect()
 }
 
-/// Registers what `wanted` picks, one resource a path, in the order of the table: a literal segment must come
-/// before a parameter in its place.
+/// Registers what `wanted` picks, one resource a path: busy ones first, then in the order of the table, where a literal
+/// segment must come before a parameter in its place.
 pub fn configure(config: &mut ServiceConfig, wanted: impl Fn(&Entry) -> bool) {
     let mut order: Vec<String> = Vec::new();
     let mut by_path: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
@@ -91,6 +99,7 @@ pub fn configure(config: &mut ServiceConfig, wanted: impl Fn(&Entry) -> bool) {
         }
         by_path.entry(entry.path.clone()).or_default().push(entry);
     }
+    order.sort_by_key(|path| BUSY.iter().position(|busy| busy == path).unwrap_or(BUSY.len()));
     for path in order {
         config.service(resource(&path, by_path.remove(&path).unwrap_or_default()));
     }
@@ -101,7 +110,7 @@ fn resource(path: &str, entries: Vec<Entry>) -> Resource {
     if allowed.contains(&Method::GET) {
         allowed.push(Method::HEAD);
     }
-    let mut resource = web::resource(path);
+    let mut resource = web::resource(path).app_data(Pattern(path.into()));
     for entry in entries {
         let method = entry.method;
         let answers = fn_guard(move |context| {

@@ -100,6 +100,6 @@ pub fn rotate(settings: &Settings, which: &Which, overlap: Option<i64>, json: bo
     say(&secret)
 }
 
-fn value(body: KeyBody) -> Result<Value, Failure> {
+fn value(body: KeyBody<'_>) -> Result<Value, Failure> {
     serde_json::to_value(body).map_err(|error| Failure::new(error.to_string()))
 }

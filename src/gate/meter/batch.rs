@@ -48,11 +48,6 @@ impl Kept {
     fn endpoint(&self) -> &str {
         if self.has_totals { &self.record.endpoint } else { OTHER }
     }
-
-    /// The subjects that it adds to: its key, and all keys of the tenant together.
-    fn subjects(&self) -> impl Iterator<Item = ApiKeyId> {
-        self.record.api_key.into_iter().chain([ALL_KEYS])
-    }
 }
 
 #[derive(Default, Clone)]
@@ -90,8 +85,9 @@ impl Batch {
         if !self.records.is_empty() {
             partitions::make(conn, &USAGE, &self.days())?;
             write::insert_logs(conn, self.records.iter().map(|kept| &kept.record))?;
+            let sums = self.sums();
             for width in [Width::Minute, Width::Hour] {
-                write::add_totals(conn, width, &self.totals(width))?;
+                write::add_totals(conn, width, &totals(&sums, width))?;
             }
             write::add_latencies(conn, &self.latencies())?;
             store::api_keys::update_last_used(conn, &self.uses())?;
@@ -109,34 +105,37 @@ impl Batch {
         days.into_iter().collect()
     }
 
-    fn totals(&self, width: Width) -> Vec<(TotalKey<'_>, Total)> {
+    /// By key and minute: all totals are sums of these.
+    fn sums(&self) -> HashMap<TotalKey<'_>, Total> {
         let mut sums: HashMap<TotalKey<'_>, Total> = HashMap::new();
         for kept in &self.records {
             let record = &kept.record;
-            for api_key in kept.subjects() {
-                let key = TotalKey {
-                    tenant: record.tenant,
-                    api_key,
-                    at: floor_to(record.at, width.seconds()),
-                    endpoint: kept.endpoint(),
-                    outcome: record.outcome,
-                    status: record.status,
-                };
-                let sum = sums.entry(key).or_default();
-                sum.total += 1;
-                sum.cost += record.cost;
-            }
+            let key = TotalKey {
+                tenant: record.tenant,
+                api_key: record.api_key.unwrap_or(ALL_KEYS),
+                at: floor_to(record.at, Width::Minute.seconds()),
+                endpoint: kept.endpoint(),
+                outcome: record.outcome,
+                status: record.status,
+            };
+            let sum = sums.entry(key).or_default();
+            sum.total += 1;
+            sum.cost += record.cost;
         }
-        sorted(sums)
+        sums
     }
 
     fn latencies(&self) -> Vec<(LatencyKey, i64)> {
+        let mut of_keys: HashMap<LatencyKey, i64> = HashMap::new();
+        for Kept { record, .. } in &self.records {
+            let (tenant, api_key) = (record.tenant, record.api_key.unwrap_or(ALL_KEYS));
+            let (hour, step) = (floor_to(record.at, Width::Hour.seconds()), latency_step(record.duration_us));
+            *of_keys.entry(LatencyKey { tenant, api_key, hour, step }).or_default() += 1;
+        }
         let mut counts: HashMap<LatencyKey, i64> = HashMap::new();
-        for kept in &self.records {
-            let record = &kept.record;
-            for api_key in kept.subjects() {
-                let (hour, step) = (floor_to(record.at, 3600), latency_step(record.duration_us));
-                *counts.entry(LatencyKey { tenant: record.tenant, api_key, hour, step }).or_default() += 1;
+        for (key, count) in of_keys {
+            for api_key in subjects(key.api_key) {
+                *counts.entry(LatencyKey { api_key, ..key }).or_default() += count;
             }
         }
         sorted(counts)
@@ -155,6 +154,23 @@ impl Batch {
             |(id, record): (ApiKeyId, &UsageRecord)| Use { id, at: record.at, ip: record.ip.map(|ip| ip.to_string()) };
         newest.into_iter().map(used).collect()
     }
+}
+
+/// What a record adds to: its key, and all keys of the tenant together.
+fn subjects(api_key: ApiKeyId) -> impl Iterator<Item = ApiKeyId> {
+    Some(api_key).filter(|id| *id != ALL_KEYS).into_iter().chain([ALL_KEYS])
+}
+
+fn totals<'a>(sums: &HashMap<TotalKey<'a>, Total>, width: Width) -> Vec<(TotalKey<'a>, Total)> {
+    let mut totals: HashMap<TotalKey<'a>, Total> = HashMap::new();
+    for (key, sum) in sums {
+        for api_key in subjects(key.api_key) {
+            let total = totals.entry(TotalKey { api_key, at: floor_to(key.at, width.seconds()), ..*key }).or_default();
+            total.total += sum.total;
+            total.cost += sum.cost;
+        }
+    }
+    sorted(totals)
 }
 
 fn sorted<K: Ord + Hash, V>(map: HashMap<K, V>) -> Vec<(K, V)> {
@@ -200,7 +216,7 @@ mod tests {
             UsageRecord { api_key: None, ..record(0, Outcome::NotFound, 401) },
         ]);
         let sums = |width, id| -> Vec<_> {
-            let rows = batch.totals(width).into_iter().filter(|(key, _)| key.api_key == ApiKeyId(id));
+            let rows = totals(&batch.sums(), width).into_iter().filter(|(key, _)| key.api_key == ApiKeyId(id));
             rows.map(|(key, sum)| (key.at.timestamp() % 3600, key.outcome, sum.total, sum.cost)).collect()
         };
         let limited = Outcome::RateLimited;
@@ -226,7 +242,8 @@ mod tests {
             (0..count).map(|n| UsageRecord { endpoint: format!("/{n}"), ..record(n, Outcome::Valid, 200) })
         };
         let batch = batch(paths(250).chain(paths(1)));
-        let hours = batch.totals(Width::Hour);
+        let sums = batch.sums();
+        let hours = totals(&sums, Width::Hour);
         let of_key: Vec<_> = hours.iter().filter(|(key, _)| key.api_key == ApiKeyId(7)).collect();
         assert_eq!(of_key.len(), 201);
         let total = |name: &str| of_key.iter().find(|(key, _)| key.endpoint == name).map(|(_, sum)| sum.total);

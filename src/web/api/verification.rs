@@ -6,8 +6,8 @@ use std::time::Instant;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::json;
 
 use super::api_keys::KeyBody;
 use crate::domain::api_key::Environment;
@@ -57,8 +57,8 @@ struct Verification {
 }
 
 #[derive(Debug, Serialize)]
-struct Limit {
-    name: String,
+struct Limit<'a> {
+    name: &'a str,
     limit: u64,
     remaining: u64,
     reset_at: DateTime<Utc>,
@@ -72,19 +72,55 @@ struct Quota {
     refills_at: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Serialize)]
+/// What was decided, as it is answered.
 struct Verified {
+    decision: Decision,
+    request_id: String,
+    now: DateTime<Utc>,
+}
+
+#[derive(Serialize)]
+struct Fields<'a> {
     valid: bool,
     code: Outcome,
-    request_id: String,
-    key: Option<KeyBody>,
-    missing_scopes: Vec<String>,
+    request_id: &'a str,
+    key: Option<KeyBody<'a>>,
+    missing_scopes: &'a [String],
     /// The limit that is nearest.
-    rate_limit: Option<Limit>,
+    rate_limit: Option<Limit<'a>>,
     /// All of them, with their names.
-    rate_limits: Vec<Limit>,
+    rate_limits: Vec<Limit<'a>>,
     quota: Option<Quota>,
-    headers: Map<String, Value>,
+    headers: Headers,
+}
+
+/// By their names.
+struct Headers(Vec<(&'static str, String)>);
+
+impl Serialize for Headers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl Serialize for Verified {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let decision = &self.decision;
+        let quota =
+            decision.quota.map(|it| Quota { limit: it.quota, remaining: it.remaining, refills_at: it.refills_at });
+        let fields = Fields {
+            valid: decision.is_valid(),
+            code: decision.outcome,
+            request_id: &self.request_id,
+            key: decision.known().map(|known| KeyBody::of(&known.key, self.now)),
+            missing_scopes: &decision.missing_scopes,
+            rate_limit: decision.nearest().map(limit),
+            rate_limits: decision.standings.iter().map(limit).collect(),
+            quota,
+            headers: Headers(rate_headers::texts(decision)),
+        };
+        fields.serialize(serializer)
+    }
 }
 
 /// Answers 200 whatever the decision. A tenant's token knows its own keys only.
@@ -175,7 +211,7 @@ async fn verify(state: &State, bearer: &Bearer, asked: Verification) -> Result<V
     {
         state.gate.record(record);
     }
-    Ok(verified(decision, bearer.request_id.clone(), state.clock.now()))
+    Ok(Verified { decision, request_id: bearer.request_id.clone(), now: state.clock.now() })
 }
 
 fn record(
@@ -202,24 +238,9 @@ fn record(
     })
 }
 
-fn verified(decision: Decision, request_id: String, now: DateTime<Utc>) -> Verified {
-    let headers = rate_headers::texts(&decision);
-    Verified {
-        valid: decision.is_valid(),
-        code: decision.outcome,
-        request_id,
-        key: decision.known().map(|known| KeyBody::new(known.key.clone(), now)),
-        rate_limit: decision.nearest().map(limit),
-        rate_limits: decision.standings.iter().map(limit).collect(),
-        missing_scopes: decision.missing_scopes,
-        quota: decision.quota.map(|it| Quota { limit: it.quota, remaining: it.remaining, refills_at: it.refills_at }),
-        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
-    }
-}
-
-fn limit(named: &NamedStanding) -> Limit {
+fn limit(named: &NamedStanding) -> Limit<'_> {
     Limit {
-        name: named.name.clone(),
+        name: &named.name,
         limit: named.standing.limit.quota,
         remaining: named.standing.remaining,
         reset_at: named.standing.more_at,

@@ -14,6 +14,16 @@ const WINDOW: &str = "w";
 const REMAINING: &str = "r";
 const TIME: &str = "t";
 
+/// The names, as they are printed in JSON and as they go over the wire.
+static NAMES: [(&str, HeaderName); 6] = [
+    ("X-RateLimit-Limit", HeaderName::from_static("x-ratelimit-limit")),
+    ("X-RateLimit-Remaining", HeaderName::from_static("x-ratelimit-remaining")),
+    ("X-RateLimit-Reset", HeaderName::from_static("x-ratelimit-reset")),
+    ("RateLimit-Policy", HeaderName::from_static("ratelimit-policy")),
+    ("RateLimit", HeaderName::from_static("ratelimit")),
+    ("Retry-After", HeaderName::from_static("retry-after")),
+];
+
 /// Names as they are printed in JSON, and values: the older ones of the nearest limit, the draft's of all of them.
 pub fn texts(decision: &Decision) -> Vec<(&'static str, String)> {
     let Some(NamedStanding { standing: nearest, .. }) = decision.nearest() else { return Vec::new() };
@@ -57,14 +67,14 @@ pub fn violated(decision: &Decision) -> Vec<&str> {
         return vec![QUOTA_POLICY];
     }
     let refusing = decision.standings.iter().filter(|named| !named.standing.is_allowed);
-    refusing.map(|named| named.name.as_str()).collect()
+    refusing.map(|named| &*named.name).collect()
 }
 
 /// For an answer.
 pub fn of(decision: &Decision) -> Vec<(HeaderName, HeaderValue)> {
     let parsed = texts(decision).into_iter().filter_map(|(name, value)| {
-        let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).ok()?;
-        Some((name, HeaderValue::from_str(&value).ok()?))
+        let name = NAMES.iter().find(|(text, _)| *text == name)?.1.clone();
+        Some((name, HeaderValue::try_from(value).ok()?))
     });
     parsed.collect()
 }
@@ -78,11 +88,8 @@ mod tests {
     use crate::domain::limit::{Limit, Standing, Window};
 
     fn decision(outcome: Outcome, standings: Vec<(&str, Standing)>) -> Decision {
-        let standings = standings.into_iter().map(|(name, standing)| NamedStanding {
-            name: name.to_owned(),
-            per: Per::Key,
-            standing,
-        });
+        let standings =
+            standings.into_iter().map(|(name, standing)| NamedStanding { name: name.into(), per: Per::Key, standing });
         Decision { outcome, standings: standings.collect(), ..Decision::refused(outcome) }
     }
 

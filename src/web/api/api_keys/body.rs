@@ -1,7 +1,9 @@
 //! A key as the API shows it.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::domain::api_key::{Environment, KeyState};
@@ -31,38 +33,67 @@ impl From<Quota> for QuotaBody {
 }
 
 /// The secret stands in the answer to its creation alone.
-#[derive(Debug, Serialize)]
-pub struct KeyBody {
-    pub id: ApiKeyId,
+#[derive(Debug)]
+pub struct KeyBody<'a> {
+    key: Cow<'a, ApiKey>,
+    secret: Option<String>,
+    now: DateTime<Utc>,
+}
+
+impl<'a> KeyBody<'a> {
+    pub fn new(key: ApiKey, now: DateTime<Utc>) -> Self {
+        Self { key: Cow::Owned(key), secret: None, now }
+    }
+
+    /// The same, of a key that stays where it is.
+    pub fn of(key: &'a ApiKey, now: DateTime<Utc>) -> Self {
+        Self { key: Cow::Borrowed(key), secret: None, now }
+    }
+
+    /// With the secret, for the one answer that shows it.
+    pub fn revealed(key: ApiKey, secret: Option<String>, now: DateTime<Utc>) -> Self {
+        Self { secret, ..Self::new(key, now) }
+    }
+}
+
+impl Serialize for KeyBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Fields::of(&self.key, self.secret.as_deref(), self.now).serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    id: ApiKeyId,
     tenant_id: TenantId,
     user_id: Option<UserId>,
-    name: String,
-    description: Option<String>,
+    name: &'a str,
+    description: Option<&'a str>,
     environment: Environment,
-    key: String,
+    key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret: Option<String>,
+    secret: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_key: Option<String>,
-    key_prefix: String,
-    hint: String,
-    scopes: Vec<String>,
+    api_key: Option<&'a str>,
+    key_prefix: &'a str,
+    hint: &'a str,
+    scopes: &'a [String],
     rate_limit: i64,
     rate_window_seconds: i64,
     /// Beside the first one.
     limits: Vec<NamedLimit>,
     quota: Option<QuotaBody>,
-    allowed_ips: Vec<String>,
-    owner: Option<String>,
+    allowed_ips: &'a [String],
+    owner: Option<&'a str>,
     requires_owner: bool,
-    metadata: Value,
-    tags: Vec<String>,
+    metadata: &'a Value,
+    tags: &'a [String],
     state: KeyState,
     is_active: bool,
     expires_at: Option<DateTime<Utc>>,
     last_used_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
-    revoked_reason: Option<String>,
+    revoked_reason: Option<&'a str>,
     rotated_from: Option<ApiKeyId>,
     rotated_to: Option<ApiKeyId>,
     /// Until when it is let in beside its successor.
@@ -72,8 +103,8 @@ pub struct KeyBody {
     updated_at: DateTime<Utc>,
 }
 
-impl KeyBody {
-    pub fn new(key: ApiKey, now: DateTime<Utc>) -> Self {
+impl<'a> Fields<'a> {
+    fn of(key: &'a ApiKey, secret: Option<&'a str>, now: DateTime<Utc>) -> Self {
         Self {
             limits: key.named_limits(),
             quota: key.quota().map(QuotaBody::from),
@@ -81,27 +112,27 @@ impl KeyBody {
             id: key.id,
             tenant_id: key.tenant_id,
             user_id: key.user_id,
-            name: key.name,
-            description: key.description,
+            name: &key.name,
+            description: key.description.as_deref(),
             environment: key.environment,
-            key: key.public_id,
-            secret: None,
-            api_key: None,
-            key_prefix: key.key_prefix,
-            hint: key.hint,
-            scopes: key.scopes,
+            key: &key.public_id,
+            secret,
+            api_key: secret,
+            key_prefix: &key.key_prefix,
+            hint: &key.hint,
+            scopes: &key.scopes,
             rate_limit: key.rate_limit,
             rate_window_seconds: key.rate_window_seconds,
-            allowed_ips: key.allowed_ips,
-            owner: key.owner,
+            allowed_ips: &key.allowed_ips,
+            owner: key.owner.as_deref(),
             requires_owner: key.requires_owner,
-            metadata: key.metadata,
-            tags: key.tags,
+            metadata: &key.metadata,
+            tags: &key.tags,
             is_active: key.is_active,
             expires_at: key.expires_at,
             last_used_at: key.last_used_at,
             revoked_at: key.revoked_at,
-            revoked_reason: key.revoked_reason,
+            revoked_reason: key.revoked_reason.as_deref(),
             rotated_from: key.rotation.rotated_from,
             rotated_to: key.rotation.rotated_to,
             rotates_out_at: key.rotation.rotates_out_at,
@@ -109,9 +140,5 @@ impl KeyBody {
             created_at: key.created_at,
             updated_at: key.updated_at,
         }
-    }
-    /// With the secret, for the one answer that shows it.
-    pub fn revealed(key: ApiKey, secret: Option<String>, now: DateTime<Utc>) -> Self {
-        Self { secret: secret.clone(), api_key: secret, ..Self::new(key, now) }
     }
 }

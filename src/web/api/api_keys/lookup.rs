@@ -26,7 +26,7 @@ struct Found {
     found: bool,
     code: &'static str,
     detail: String,
-    keys: Vec<KeyBody>,
+    keys: Vec<KeyBody<'static>>,
 }
 
 /// Answers 200 whatever is found.

@@ -127,7 +127,7 @@ fn fact(named: &NamedStanding) -> LimitFact {
     let shared = if named.per == Per::Owner { ", with the owner's other keys" } else { "" };
     let window = text::seconds(seconds);
     LimitFact {
-        name: named.name.clone(),
+        name: named.name.to_string(),
         rule: format!("{} in any {}{shared}", text::grouped(quota), window.trim_start_matches("1 ")),
         left: text::grouped(i64::try_from(named.standing.remaining).unwrap_or(i64::MAX)),
     }
