@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -20,6 +21,7 @@ use crate::gate::Gate;
 use crate::gate::meter::Meter;
 use crate::gate::tokens::TokenGate;
 use crate::outbound::Outbound;
+use crate::services::outbox::{Outbox, Waiting};
 use crate::services::{accounts, instance};
 use crate::store::embedded::Trouble;
 use crate::store::migrations::Unfit;
@@ -35,7 +37,7 @@ use database::Database;
 const PAGES: u32 = 4;
 const API: u32 = 6;
 const GATE: u32 = 2;
-const WORKERS: u32 = 3;
+const WORKERS: u32 = 4;
 
 /// Why Gatepost does not start, in one sentence for the person who starts it.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +133,9 @@ impl App {
         let hasher = Arc::new(Hasher::new(settings.peppers.clone(), settings.key_hash));
         let gate_db = Db::new(database.url(), GATE);
         let meter = Meter::start(Db::new(database.url(), WORKERS), settings.usage_flush);
+        let (outbox, posts) = Outbox::new();
         let state = Data::new(State {
+            outbox,
             gate: Arc::new(Gate::new(gate_db.clone(), Arc::clone(&hasher), clock.clone(), meter.clone())?),
             tokens: Arc::new(TokenGate::new(gate_db, Arc::clone(&hasher), clock.clone(), meter)),
             hasher,
@@ -147,7 +151,7 @@ impl App {
             database: database.describe(),
             settings,
         });
-        let workers = workers(&state, Db::new(database.url(), WORKERS))?;
+        let workers = workers(&state, Db::new(database.url(), WORKERS), posts)?;
         let server = server::listen(state.clone(), listener, more).map_err(|error| Failure::new(error.to_string()))?;
         Ok(Running {
             addr,
@@ -195,7 +199,7 @@ fn policy(settings: &Settings) -> AddressPolicy {
     }
 }
 
-fn workers(state: &Data<State>, db: Db) -> Result<Workers, Error> {
+fn workers(state: &Data<State>, db: Db, posts: Receiver<Waiting>) -> Result<Workers, Error> {
     let context = Context {
         db,
         clock: state.clock.clone(),
@@ -203,10 +207,11 @@ fn workers(state: &Data<State>, db: Db) -> Result<Workers, Error> {
         outbound: Outbound::new(policy(&state.settings))?,
         wake: Arc::clone(&state.wake),
         slots: state.settings.deliveries_in_flight,
+        per_tenant: state.settings.tenant_in_flight,
         lease: state.settings.lease,
         retention: state.settings.retention,
     };
-    Workers::start(context, vec![Arc::new(Gates(state.clone()))])
+    Workers::start(context, posts, vec![Arc::new(Gates(state.clone()))])
 }
 
 /// Binds, and where the system chose the port, lets the public address follow it.

@@ -68,6 +68,7 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     pub workers: usize,
     pub deliveries_in_flight: usize,
+    pub tenant_in_flight: i64,
     pub lease: Duration,
     pub usage_flush: Duration,
     pub log: String,
@@ -145,6 +146,7 @@ impl Reader<'_> {
         let proxies = self.or_else(&t::TRUSTED_PROXIES, parse::networks, Networks::default);
         let workers = self.or(&t::WORKERS, |text| parse::number(text, 1, 64));
         let in_flight = self.or(&t::DELIVERIES_IN_FLIGHT, |text| parse::number(text, 1, 1000));
+        let tenant_in_flight = self.or(&t::TENANT_IN_FLIGHT, |text| parse::number(text, 1, 1000));
         let lease = self.or(&t::LEASE_SECONDS, |text| parse::number(text, least_lease(), 3600));
         let flush = self.or(&t::USAGE_FLUSH_MS, |text| parse::number(text, 10, 10_000));
         let log = self.or(&t::LOG, parse::log);
@@ -166,6 +168,7 @@ impl Reader<'_> {
             trusted_proxies: proxies?.0,
             workers: workers?,
             deliveries_in_flight: in_flight?,
+            tenant_in_flight: tenant_in_flight?,
             lease: Duration::from_secs(lease?),
             usage_flush: Duration::from_millis(flush?),
             log: log?,

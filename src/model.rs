@@ -17,7 +17,7 @@ pub mod webhook;
 
 pub use access_token::{AccessToken, NewAccessToken};
 pub use api_key::{ApiKey, NewApiKey, Rotation};
-pub use attempt::{Attempt, NewAttempt};
+pub use attempt::Attempt;
 pub use audit_entry::{AuditEntry, NewAuditEntry};
 pub use claimed::Claimed;
 pub use delivery::Delivery;

@@ -331,6 +331,9 @@ diesel::table! {
         deleted_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        rate_per_second -> Nullable<Int8>,
+        retry_gaps -> Nullable<Array<Int8>>,
+        warned_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod figures;
 pub mod idempotency;
 pub mod instance;
 pub mod once;
+pub mod outbox;
 pub mod sessions;
 pub mod tenants;
 pub mod usage;

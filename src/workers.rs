@@ -2,6 +2,7 @@
 
 pub mod deliver;
 pub mod listen;
+pub mod post;
 pub mod prune;
 pub mod reap;
 pub mod runner;
@@ -33,6 +34,8 @@ pub struct Context {
     pub wake: Arc<Notify>,
     /// Requests in flight at once.
     pub slots: usize,
+    /// Of one tenant, in all processes together.
+    pub per_tenant: i64,
     pub lease: Duration,
     pub retention: Retention,
 }

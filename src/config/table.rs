@@ -88,6 +88,12 @@ pub const DELIVERIES_IN_FLIGHT: Setting = open(
     "64",
     "webhook requests that one process has under way at a time, 1 to 1000",
 );
+pub const TENANT_IN_FLIGHT: Setting = open(
+    "GATEPOST_TENANT_IN_FLIGHT",
+    "tenant_in_flight",
+    "48",
+    "webhook requests that one tenant has under way at a time, in all processes together, 1 to 1000",
+);
 pub const LEASE_SECONDS: Setting = open(
     "GATEPOST_LEASE_SECONDS",
     "lease_seconds",
@@ -116,7 +122,7 @@ pub const RETENTION_AUDIT: Setting =
     open("GATEPOST_RETENTION_AUDIT_DAYS", "retention_audit_days", "400", "days to keep the audit log");
 
 /// In the order in which they are printed.
-pub const SETTINGS: [Setting; 24] = [
+pub const SETTINGS: [Setting; 25] = [
     DATABASE_URL,
     DATA_DIR,
     PG_BIN,
@@ -133,6 +139,7 @@ pub const SETTINGS: [Setting; 24] = [
     TRUSTED_PROXIES,
     WORKERS,
     DELIVERIES_IN_FLIGHT,
+    TENANT_IN_FLIGHT,
     LEASE_SECONDS,
     USAGE_FLUSH_MS,
     LOG,

@@ -3,12 +3,16 @@
 use chrono::TimeDelta;
 
 use super::delivery::Outcome;
+use super::error::Rejection;
 
 /// How long a `Retry-After` is believed.
 const MAX_RETRY_AFTER: TimeDelta = TimeDelta::hours(24);
 
 /// Nothing but failures for so long disables a webhook.
 pub const DISABLED_AFTER: TimeDelta = TimeDelta::days(5);
+
+/// And so long before that, its owner is warned.
+pub const WARNED_BEFORE: TimeDelta = TimeDelta::days(1);
 
 /// The waits before each attempt, counted from the end of the one before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,11 @@ impl Schedule {
         Self(gaps)
     }
 
+    /// The first attempt at once, and one more after each of these seconds.
+    pub fn of_retries(gaps: &[i64]) -> Self {
+        Self(std::iter::once(0).chain(gaps.iter().copied()).map(TimeDelta::seconds).collect())
+    }
+
     /// How many attempts one round has.
     pub fn attempts(&self) -> i64 {
         i64::try_from(self.0.len()).unwrap_or(i64::MAX)
@@ -42,6 +51,52 @@ impl Schedule {
     pub fn gaps(&self) -> &[TimeDelta] {
         &self.0
     }
+}
+
+/// The most retries that a schedule of one's own may have, and the longest wait before one: a week.
+const MOST_RETRIES: usize = 20;
+const LONGEST_GAP: i64 = 604_800;
+
+/// A schedule of one's own: the seconds before each retry. An empty one means that nothing is tried again.
+pub fn retries(gaps: Vec<i64>) -> Result<Vec<i64>, Rejection> {
+    if MOST_RETRIES < gaps.len() {
+        return Err(Rejection::new("too_many", format!("must be at most {MOST_RETRIES} waits")));
+    }
+    match gaps.iter().all(|gap| (1..=LONGEST_GAP).contains(gap)) {
+        true => Ok(gaps),
+        false => Err(Rejection::new("range", "must be waits from 1 second to 7 days")),
+    }
+}
+
+/// The same as people write it: `5 s, 5 min, 2 h, 1 d`.
+pub fn retries_of_text(text: &str) -> Result<Vec<i64>, Rejection> {
+    let parts = text.split([',', ';', '\n']).map(str::trim).filter(|part| !part.is_empty());
+    let gaps: Option<Vec<i64>> = parts.map(seconds_of).collect();
+    gaps.ok_or_else(|| Rejection::new("duration", "must be waits like 30 s, 5 min, 2 h or 1 d, separated by commas"))
+        .and_then(retries)
+}
+
+/// And back again, in the same units.
+pub fn text_of_retries(gaps: &[i64]) -> String {
+    let text = |gap: &i64| {
+        let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
+        let (size, unit) = units.into_iter().find(|(size, _)| gap % size == 0).unwrap_or((1, "s"));
+        format!("{} {unit}", gap / size)
+    };
+    gaps.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+fn seconds_of(text: &str) -> Option<i64> {
+    let digits = text.chars().take_while(char::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim() {
+        "" | "s" | "sec" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        "d" | "days" | "day" => 86_400,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(unit)
 }
 
 /// Which attempt of a delivery an outcome belongs to.
@@ -126,6 +181,23 @@ mod tests {
         }
         assert_eq!(after(10, &answered(500)), Verdict::Failed);
         assert_eq!(after(11, &answered(500)), Verdict::Failed);
+    }
+
+    #[test]
+    fn waits_are_written_as_people_say_them() {
+        assert_eq!(retries_of_text("5 s, 5min,2 h\n1 d, 90").unwrap(), [5, 300, 7_200, 86_400, 90]);
+        assert_eq!(text_of_retries(&[5, 300, 7_200, 86_400, 90]), "5 s, 5 min, 2 h, 1 d, 90 s");
+        assert_eq!(retries_of_text(" ").unwrap(), [0_i64; 0]);
+        let code = |text: &str| retries_of_text(text).unwrap_err().code;
+        assert_eq!(
+            (code("soon"), code("5 weeks"), code("0 s"), code("8 d")),
+            ("duration", "duration", "range", "range")
+        );
+        assert_eq!(code(&"1 s,".repeat(21)), "too_many");
+        let own = Schedule::of_retries(&[7]);
+        let next = verdict(Attempt { number: 1, max: 2 }, &answered(500), &own, Jitter::NONE);
+        assert_eq!(next, Verdict::Retry { after: TimeDelta::seconds(7) });
+        assert_eq!(verdict(Attempt { number: 2, max: 2 }, &answered(500), &own, Jitter::NONE), Verdict::Failed);
     }
 
     #[test]

@@ -218,6 +218,11 @@ pub fn max_in_flight(count: i64) -> Result<i64, Rejection> {
     if (1..=100).contains(&count) { Ok(count) } else { Err(Rejection::new("range", "must be from 1 to 100")) }
 }
 
+/// How many requests to one webhook may begin within a second: 1 to 1,000.
+pub fn rate_per_second(count: i64) -> Result<i64, Rejection> {
+    if (1..=1_000).contains(&count) { Ok(count) } else { Err(Rejection::new("range", "must be from 1 to 1000")) }
+}
+
 /// Headers of a webhook's own: at most 20, none that Gatepost or HTTP itself sets, names in lower case.
 pub fn custom_headers(headers: &BTreeMap<String, String>) -> Result<BTreeMap<String, Value>, Rejection> {
     const RESERVED: [&str; 9] = [

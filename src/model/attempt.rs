@@ -33,18 +33,3 @@ pub struct Attempt {
     /// Empty while it is under way.
     pub finished_at: Option<DateTime<Utc>>,
 }
-
-/// An attempt that is about to be made.
-#[derive(Debug, Clone, Insertable)]
-#[diesel(table_name = attempts)]
-pub struct NewAttempt {
-    pub id: AttemptId,
-    pub tenant_id: TenantId,
-    pub delivery_id: DeliveryId,
-    pub event_id: EventId,
-    pub event_type: String,
-    pub webhook_id: WebhookId,
-    pub number: i64,
-    pub request_url: String,
-    pub created_at: DateTime<Utc>,
-}

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Jsonb, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Bytea, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::domain::webhook::{PayloadFormat, SignatureStyle};
-use crate::domain::{DeliveryId, EventId, TenantId, WebhookId};
+use crate::domain::{AttemptId, DeliveryId, EventId, TenantId, WebhookId};
 
 #[derive(Debug, Clone, QueryableByName)]
 pub struct Claimed {
@@ -15,6 +15,9 @@ pub struct Claimed {
     pub id: DeliveryId,
     #[diesel(sql_type = SqlUuid)]
     pub lease_token: Uuid,
+    /// The attempt that it is about to have, which is on record already.
+    #[diesel(sql_type = SqlUuid)]
+    pub attempt_id: AttemptId,
     #[diesel(sql_type = BigInt)]
     pub tenant_id: TenantId,
     #[diesel(sql_type = Text)]
@@ -43,6 +46,15 @@ pub struct Claimed {
     pub attempts_made: i64,
     #[diesel(sql_type = BigInt)]
     pub attempts_max: i64,
+    /// The webhook's own schedule.
+    #[diesel(sql_type = Nullable<Array<BigInt>>)]
+    pub retry_gaps: Option<Vec<i64>>,
+    /// Sealed signing secrets that are live, newest first.
+    #[diesel(sql_type = Array<Bytea>)]
+    pub secrets: Vec<Vec<u8>>,
+    /// Whether its webhook has been answering with nothing but failures.
+    #[diesel(sql_type = Bool)]
+    pub is_failing: bool,
     /// Whether its webhook got as many as it may have: more may be due.
     #[diesel(sql_type = Bool)]
     pub is_full: bool,

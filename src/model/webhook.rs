@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use serde_json::Value;
 
+use crate::domain::retry::Schedule;
 use crate::domain::webhook::{PayloadFormat, SignatureStyle, WebhookState};
 use crate::domain::{TenantId, UserId, WebhookId};
 use crate::schema::webhooks;
@@ -30,11 +31,22 @@ pub struct Webhook {
     pub last_success_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// Requests that may begin within any second.
+    pub rate_per_second: Option<i64>,
+    /// Seconds before each retry; `None` for the usual ones.
+    pub retry_gaps: Option<Vec<i64>>,
+    /// When its owner was warned that it will be switched off.
+    pub warned_at: Option<DateTime<Utc>>,
 }
 
 impl Webhook {
     pub fn state(&self) -> WebhookState {
         WebhookState::derive(self.is_active, self.failing_since.is_some(), self.disabled_reason.is_some())
+    }
+
+    /// When failed deliveries are tried again.
+    pub fn schedule(&self) -> Schedule {
+        self.retry_gaps.as_deref().map_or_else(Schedule::default, Schedule::of_retries)
     }
 
     /// What the vault binds this webhook's signing secrets to.
@@ -56,4 +68,8 @@ pub struct WebhookSettings {
     pub timeout_seconds: i64,
     pub max_in_flight: i64,
     pub headers: Value,
+    #[diesel(treat_none_as_null = true)]
+    pub rate_per_second: Option<i64>,
+    #[diesel(treat_none_as_null = true)]
+    pub retry_gaps: Option<Vec<i64>>,
 }

@@ -5,7 +5,6 @@ use diesel::pg::PgConnection;
 
 use super::audit::{self, Deed};
 use crate::domain::page::{Page, Paging};
-use crate::domain::retry::Schedule;
 use crate::domain::{Actor, AttemptId, DeliveryId, Error, Noun, Permission, Result, TenantId};
 use crate::model::{Attempt, Delivery, Event, Webhook};
 pub use crate::store::attempts::{AttemptFilter, Logged};
@@ -53,15 +52,12 @@ pub fn list(
 pub fn redeliver(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: DateTime<Utc>) -> Result<Delivery> {
     let before = to_direct(conn, actor, id)?;
     let webhook = store::webhooks::find(conn, actor.tenant, before.webhook_id)?;
-    match webhook {
-        None => return Err(Error::conflict("its webhook has been deleted")),
-        Some(webhook) if !webhook.is_active => {
-            return Err(Error::conflict("its webhook is switched off: activate it first"));
-        }
-        Some(_) => {}
+    let webhook = webhook.ok_or_else(|| Error::conflict("its webhook has been deleted"))?;
+    if !webhook.is_active {
+        return Err(Error::conflict("its webhook is switched off: activate it first"));
     }
     let attempts_max = match before.state.is_final() {
-        true => before.attempts_made + Schedule::default().attempts(),
+        true => before.attempts_made + webhook.schedule().attempts(),
         false => before.attempts_max,
     };
     let after = store::deliveries::update_due(conn, actor.tenant, id, attempts_max)?.ok_or_else(under_way)?;

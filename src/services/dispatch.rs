@@ -4,85 +4,65 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::audit::{self, Deed};
+use super::events;
 use super::webhooks::target;
 use crate::domain::delivery::{DeliveryState, ErrorKind, Outcome};
 use crate::domain::retry::{self, Jitter, Schedule, Verdict};
 use crate::domain::signature::{self, Envelope, SigningSecret};
 use crate::domain::vault::Vault;
-use crate::domain::{Actor, AttemptId, Error, Result, WebhookId};
-use crate::model::{Claimed, NewAttempt, SealedSecret, Webhook};
+use crate::domain::{Actor, Error, Result, WebhookId};
+use crate::model::{Claimed, Webhook};
 use crate::outbound::Request;
 use crate::store;
+pub use crate::store::claims::Room;
 use crate::store::claims::Settled;
 
 const MASK: &str = "••••";
 
 /// A leased delivery whose attempt is on record: to be sent once, and settled once.
 #[derive(Debug)]
-pub struct Claim {
-    row: Claimed,
-    attempt: AttemptId,
-    secrets: Vec<Vec<u8>>,
-}
+pub struct Claim(Claimed);
 
-/// Leases up to `slots` due deliveries, and writes down the attempt that each is about to have.
+/// Leases due deliveries as far as there is room, with the attempt that each is about to have.
 pub fn claim(
     conn: &mut PgConnection,
-    slots: i64,
+    room: Room,
     lease: Duration,
     offset: TimeDelta,
     now: DateTime<Utc>,
 ) -> Result<Vec<Claim>> {
     store::claims::lock_turnstile(conn)?;
-    let rows = store::claims::lease(conn, slots, lease, offset)?;
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let webhooks = store::claims::distinct(rows.iter().map(|row| row.webhook_id));
-    let secrets = store::signing_secrets::list_live_of(conn, &webhooks, now)?;
-    let claims: Vec<Claim> = rows.into_iter().map(|row| Claim::new(row, &secrets)).collect();
-    let attempts: Vec<NewAttempt> = claims.iter().map(|claim| claim.attempt(now)).collect();
-    store::attempts::insert(conn, &attempts)?;
-    Ok(claims)
+    let rows = store::claims::lease(conn, room, lease, offset, now)?;
+    Ok(rows.into_iter().map(Claim).collect())
 }
 
 impl Claim {
-    fn new(row: Claimed, secrets: &[SealedSecret]) -> Self {
-        let own = secrets.iter().filter(|secret| secret.webhook_id == row.webhook_id);
-        let secrets = own.map(|secret| secret.sealed.clone()).collect();
-        Self { row, attempt: AttemptId::generate(), secrets }
+    /// Of something that was published and leased in one.
+    pub(super) fn new(row: Claimed) -> Self {
+        Self(row)
     }
 
-    fn attempt(&self, now: DateTime<Utc>) -> NewAttempt {
-        NewAttempt {
-            id: self.attempt,
-            tenant_id: self.row.tenant_id,
-            delivery_id: self.row.id,
-            event_id: self.row.event_id,
-            event_type: self.row.event_type.clone(),
-            webhook_id: self.row.webhook_id,
-            number: self.row.attempts_made,
-            request_url: self.row.url.clone(),
-            created_at: now,
-        }
+    /// Whether its endpoint has been answering with nothing but failures.
+    pub fn is_failing(&self) -> bool {
+        self.0.is_failing
     }
 
     /// Whether more may be due than was claimed.
     pub fn hints_at_more(&self) -> bool {
-        self.row.is_full
+        self.0.is_full
     }
 
     /// How long its request may take.
     pub fn deadline(&self) -> Duration {
-        Duration::from_secs(u64::try_from(self.row.timeout_seconds).unwrap_or(30))
+        Duration::from_secs(u64::try_from(self.0.timeout_seconds).unwrap_or(30))
     }
 
     /// The signed request of this attempt. The body is written once: what is signed is what is sent.
     pub fn request(&self, vault: &Vault, now: DateTime<Utc>) -> Result<Request> {
-        let row = &self.row;
+        let row = &self.0;
         let envelope = Envelope {
             id: row.event_id,
             kind: &row.event_type,
@@ -104,10 +84,10 @@ impl Claim {
 
     /// `v1` with every live secret, newest first; the older header with the newest one.
     fn signatures(&self, vault: &Vault, body: &[u8], now: DateTime<Utc>) -> Result<Vec<(String, String)>> {
-        let row = &self.row;
+        let row = &self.0;
         let name = Webhook::vault_name(row.webhook_id);
         let open = |sealed: &Vec<u8>| SigningSecret::from_bytes(vault.open(row.tenant_id, &name, sealed)?);
-        let secrets = self.secrets.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let secrets = row.secrets.iter().map(open).collect::<Result<Vec<_>>>()?;
         let newest = secrets.first().ok_or_else(|| Error::bug("a webhook without a signing secret"))?;
         let (id, at) = (row.event_id.to_string(), now.timestamp());
         let each =
@@ -123,8 +103,9 @@ impl Claim {
 
     /// Judges what came of the attempt. Takes the claim, so that it is settled once.
     pub fn settle(self, sent: &[(String, String)], outcome: Outcome, jitter: Jitter) -> Settlement {
-        let attempt = retry::Attempt { number: self.row.attempts_made, max: self.row.attempts_max };
-        let verdict = retry::verdict(attempt, &outcome, &Schedule::default(), jitter);
+        let attempt = retry::Attempt { number: self.0.attempts_made, max: self.0.attempts_max };
+        let schedule = self.0.retry_gaps.as_deref().map_or_else(Schedule::default, Schedule::of_retries);
+        let verdict = retry::verdict(attempt, &outcome, &schedule, jitter);
         self.with_verdict(sent, outcome, verdict)
     }
 
@@ -139,15 +120,15 @@ impl Claim {
             Verdict::Retry { after } => (DeliveryState::Retrying, Some(after)),
             Verdict::Failed | Verdict::Gone => (DeliveryState::Failed, None),
         };
-        let custom: Vec<&String> = custom(&self.row.headers).map(|(name, _)| name).collect();
+        let custom: Vec<&String> = custom(&self.0.headers).map(|(name, _)| name).collect();
         let masked = |name: &String, value: &String| match custom.contains(&name) && is_secret(name) {
             true => MASK.to_owned(),
             false => value.clone(),
         };
         let settled = Settled {
-            delivery: self.row.id,
-            lease_token: self.row.lease_token,
-            attempt: self.attempt,
+            delivery: self.0.id,
+            lease_token: self.0.lease_token,
+            attempt: self.0.attempt_id,
             state,
             retry_after,
             request_headers: object(sent.iter().map(|(name, value)| (name.clone(), masked(name, value)))),
@@ -160,7 +141,7 @@ impl Claim {
             duration_ms: outcome.duration_ms,
             remote_address: outcome.remote_address.map(|address| address.to_string()),
         };
-        Settlement { settled, webhook: self.row.webhook_id, is_gone: verdict == Verdict::Gone }
+        Settlement { settled, webhook: self.0.webhook_id, is_gone: verdict == Verdict::Gone }
     }
 }
 
@@ -241,11 +222,26 @@ fn judge_webhooks(conn: &mut PgConnection, kept: &[&Settlement], now: DateTime<U
     }
     if !failing.is_empty() {
         store::webhooks::update_failing(conn, &failing, now)?;
+        warn(conn, &failing, now)?;
         let since = now - retry::DISABLED_AFTER;
         disable(conn, &failing, Some(since), "nothing but failures for 5 days", now)?;
     }
     if !gone.is_empty() {
         disable(conn, &gone, None, "the endpoint answered 410 Gone", now)?;
+    }
+    Ok(())
+}
+
+/// Publishes `webhook.failing` a day before a webhook is switched off, once for each time of failing.
+fn warn(conn: &mut PgConnection, ids: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
+    let before = now - retry::DISABLED_AFTER + retry::WARNED_BEFORE;
+    for webhook in store::webhooks::update_warned(conn, ids, before, now)? {
+        let facts = json!({
+            "webhook": {"id": webhook.id, "name": webhook.name, "url": webhook.url},
+            "failing_since": webhook.failing_since,
+            "disabled_at": webhook.failing_since.map(|since| since + retry::DISABLED_AFTER),
+        });
+        events::announce(conn, webhook.tenant_id, "webhook.failing", &facts, now)?;
     }
     Ok(())
 }
@@ -258,6 +254,8 @@ fn disable(
     now: DateTime<Utc>,
 ) -> Result<()> {
     for webhook in store::webhooks::update_disabled(conn, ids, failing_before, reason, now)? {
+        let facts = json!({"webhook": {"id": webhook.id, "name": webhook.name, "url": webhook.url}, "reason": reason});
+        events::announce(conn, webhook.tenant_id, "webhook.disabled", &facts, now)?;
         let deed = Deed::new("webhook.disabled", target(webhook.id)).with("name", webhook.name).with("reason", reason);
         audit::record(conn, &Actor::system(webhook.tenant_id), deed, now)?;
     }

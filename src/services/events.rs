@@ -85,6 +85,20 @@ pub fn publish(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: Date
     })
 }
 
+/// Tells a tenant's webhooks of something that happened here, like any other event.
+pub(super) fn announce(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    kind: &str,
+    facts: &serde_json::Value,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let kind = EventType::parse(kind).map_err(|rejection| Error::bug(rejection.detail))?;
+    let ask = NewEvent { kind, payload: facts.to_string(), idempotency_key: None };
+    write(conn, &Actor::system(tenant), &ask, None, now)?;
+    Ok(())
+}
+
 /// For `webhooks::send_test`, which has checked the actor's rights.
 pub(super) fn publish_test(
     conn: &mut PgConnection,

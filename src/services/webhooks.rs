@@ -10,6 +10,7 @@ use super::audit::{self, Deed};
 use super::events::{self, NewEvent, Published};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{Page, Paging};
+use crate::domain::retry;
 use crate::domain::signature::SigningSecret;
 use crate::domain::vault::Vault;
 use crate::domain::webhook::{self, EndpointUrl, EventPattern, PayloadFormat, SignatureStyle};
@@ -38,6 +39,10 @@ pub struct WebhookFields {
     pub timeout_seconds: Option<i64>,
     pub max_in_flight: Option<i64>,
     pub headers: Option<BTreeMap<String, String>>,
+    /// `Some(None)`: no limit.
+    pub rate_per_second: Option<Option<i64>>,
+    /// Seconds before each retry; `Some(None)`: the usual ones.
+    pub retry_schedule: Option<Option<Vec<i64>>>,
     /// Only for a new webhook; one is made where none is given.
     pub secret: Option<String>,
 }
@@ -103,15 +108,7 @@ fn parse(
         (None, Some(before)) => Some(before.name.clone()),
         (None, None) => url.as_ref().map(|(_, host)| host.chars().take(100).collect()),
     };
-    let events = match (&ask.events, before) {
-        (Some(events), _) => {
-            let patterns = errors.take_each("events", events, EventPattern::parse);
-            let were_fine = patterns.len() == events.len();
-            if were_fine { errors.take("events", webhook::subscriptions(patterns)) } else { None }
-        }
-        (None, Some(before)) => Some(before.events.clone()),
-        (None, None) => errors.take("events", Err(Rejection::required())),
-    };
+    let events = parse_events(ask, before, errors);
     let payload_format = match &ask.payload_format {
         Some(text) => errors.take("payload_format", text.parse()),
         None => Some(before.map_or(PayloadFormat::Standard, |row| row.payload_format)),
@@ -130,6 +127,10 @@ fn parse(
         }
         None => Some(before.map_or_else(|| Value::Object(serde_json::Map::new()), |row| row.headers.clone())),
     };
+    let rate = ask.rate_per_second.unwrap_or_else(|| before.and_then(|row| row.rate_per_second));
+    let rate_per_second = errors.take("rate_per_second", rate.map(webhook::rate_per_second).transpose());
+    let gaps = ask.retry_schedule.clone().unwrap_or_else(|| before.and_then(|row| row.retry_gaps.clone()));
+    let retry_gaps = errors.take("retry_schedule", gaps.map(retry::retries).transpose());
     Some(WebhookSettings {
         name: name?,
         url: url?.0,
@@ -140,8 +141,22 @@ fn parse(
         timeout_seconds: timeout_seconds?,
         max_in_flight: max_in_flight?,
         headers: headers?,
+        rate_per_second: rate_per_second?,
+        retry_gaps: retry_gaps?,
     })
     .filter(|_| errors.is_empty())
+}
+
+fn parse_events(ask: &WebhookFields, before: Option<&Webhook>, errors: &mut FieldErrors) -> Option<Vec<String>> {
+    match (&ask.events, before) {
+        (Some(events), _) => {
+            let patterns = errors.take_each("events", events, EventPattern::parse);
+            let were_fine = patterns.len() == events.len();
+            if were_fine { errors.take("events", webhook::subscriptions(patterns)) } else { None }
+        }
+        (None, Some(before)) => Some(before.events.clone()),
+        (None, None) => errors.take("events", Err(Rejection::required())),
+    }
 }
 
 fn keep_secret(
@@ -224,6 +239,7 @@ fn facts(webhook: &Webhook) -> Value {
         "name": webhook.name, "url": webhook.url, "events": webhook.events, "is_active": webhook.is_active,
         "payload_format": webhook.payload_format, "signature_style": webhook.signature_style,
         "timeout_seconds": webhook.timeout_seconds, "max_in_flight": webhook.max_in_flight, "headers": headers,
+        "rate_per_second": webhook.rate_per_second, "retry_schedule": webhook.retry_gaps,
     })
 }
 

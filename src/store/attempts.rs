@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::Scope;
 use crate::domain::page::Paging;
 use crate::domain::{AttemptId, DeliveryId, Result, TenantId, WebhookId};
-use crate::model::{Attempt, NewAttempt};
+use crate::model::Attempt;
 use crate::schema::{attempts, events};
 
 /// Which attempts of a list are wanted.
@@ -18,11 +18,6 @@ pub struct AttemptFilter {
 
 /// An attempt and the payload of its event.
 pub type Logged = (Attempt, String);
-
-pub fn insert(conn: &mut PgConnection, new: &[NewAttempt]) -> Result<()> {
-    diesel::insert_into(attempts::table).values(new).execute(conn)?;
-    Ok(())
-}
 
 pub fn find(conn: &mut PgConnection, tenant: TenantId, id: AttemptId) -> Result<Option<Logged>> {
     let found =

@@ -10,6 +10,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Double, Jsonb, Nullable, SmallInt, 
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::kept::kept;
 use crate::domain::delivery::{DeliveryState, ErrorKind};
 use crate::domain::{AttemptId, DeliveryId, Result, WebhookId};
 use crate::model::Claimed;
@@ -18,65 +19,124 @@ use crate::model::Claimed;
 const TURNSTILE: i64 = 7_461_021;
 
 pub fn lock_turnstile(conn: &mut PgConnection) -> Result<()> {
-    diesel::sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(TURNSTILE).execute(conn)?;
+    kept("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(TURNSTILE).execute(conn)?;
     Ok(())
 }
 
-/// Leases up to `slots` due deliveries of active webhooks of active tenants: from each webhook no more than its
-/// cap leaves free, round-robin over tenants and over the webhooks of each.
+/// The same without waiting: false where somebody else is there.
+pub fn try_turnstile(conn: &mut PgConnection) -> Result<bool> {
+    #[derive(QueryableByName)]
+    struct Got {
+        #[diesel(sql_type = Bool)]
+        is_mine: bool,
+    }
+    let query = kept("SELECT pg_try_advisory_xact_lock($1) AS is_mine").bind::<BigInt, _>(TURNSTILE);
+    Ok(query.get_result::<Got>(conn)?.is_mine)
+}
+
+/// How much may be leased.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// By this process.
+    pub slots: i64,
+    /// Of those, how many may go to webhooks that are failing: dead endpoints hold their slots for long.
+    pub for_failing: i64,
+    /// By one tenant, in all processes together.
+    pub per_tenant: i64,
+}
+
+/// Slots, offset in seconds, lease in seconds, per tenant, for failing, now.
+const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
+     (SELECT webhook_id FROM deliveries WHERE state IN ('pending', 'retrying') AND lease_token IS NULL
+      ORDER BY webhook_id LIMIT 1)
+     UNION ALL
+     SELECT (SELECT d.webhook_id FROM deliveries d
+             WHERE d.state IN ('pending', 'retrying') AND d.lease_token IS NULL AND d.webhook_id > waiting.webhook_id
+             ORDER BY d.webhook_id LIMIT 1)
+     FROM waiting WHERE waiting.webhook_id IS NOT NULL
+ ), in_flight AS (
+     SELECT webhook_id, tenant_id, count(*) AS busy FROM deliveries WHERE lease_token IS NOT NULL
+     GROUP BY webhook_id, tenant_id
+ ), busy_tenants AS (
+     SELECT tenant_id, sum(busy) AS busy FROM in_flight GROUP BY tenant_id
+ ), due AS (
+     SELECT one.id, w.tenant_id, one.next_attempt_at, w.failing_since IS NOT NULL AS is_failing,
+         row_number() OVER (PARTITION BY w.id ORDER BY one.next_attempt_at) AS turn,
+         count(*) OVER (PARTITION BY w.id) = room.free AS is_full
+     FROM waiting
+     JOIN webhooks w ON w.id = waiting.webhook_id AND w.is_active AND w.deleted_at IS NULL
+     JOIN tenants t ON t.id = w.tenant_id AND t.is_active
+     LEFT JOIN in_flight ON in_flight.webhook_id = w.id
+     CROSS JOIN LATERAL (
+         SELECT greatest(0, least($1, CASE WHEN w.failing_since IS NULL THEN w.max_in_flight ELSE 1 END
+             - coalesce(in_flight.busy, 0), w.rate_per_second - recent.begun)) AS free
+         FROM (SELECT CASE WHEN w.rate_per_second IS NOT NULL THEN (
+             SELECT count(*) FROM attempts a WHERE a.tenant_id = w.tenant_id AND a.webhook_id = w.id
+                 AND a.id > (SELECT uuid_v7(clock_timestamp() - INTERVAL '1001 milliseconds'))) END AS begun) recent
+     ) room
+     CROSS JOIN LATERAL (
+         SELECT d.id, d.next_attempt_at FROM deliveries d
+         WHERE d.webhook_id = w.id AND d.state IN ('pending', 'retrying') AND d.lease_token IS NULL
+             AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => $2)
+         ORDER BY d.next_attempt_at
+         LIMIT room.free) one
+ ), ranked AS (
+     SELECT due.id, due.is_failing, due.next_attempt_at, coalesce(busy, 0) AS busy,
+         row_number() OVER (PARTITION BY tenant_id ORDER BY turn, next_attempt_at) AS turn
+     FROM due LEFT JOIN busy_tenants USING (tenant_id)
+ ), fair AS (
+     SELECT id, is_failing, turn, next_attempt_at,
+         row_number() OVER (PARTITION BY is_failing ORDER BY turn, next_attempt_at) AS place
+     FROM ranked WHERE turn <= $4 - busy
+ ), chosen AS (
+     SELECT d.id FROM fair JOIN deliveries d ON d.id = fair.id
+     WHERE d.state IN ('pending', 'retrying') AND d.lease_token IS NULL AND (NOT fair.is_failing OR fair.place <= $5)
+     ORDER BY fair.turn, fair.next_attempt_at LIMIT $1
+     FOR UPDATE OF d SKIP LOCKED
+ ), leased AS (
+     UPDATE deliveries d SET lease_token = gen_random_uuid(), lease_until = clock_timestamp() + make_interval(secs => $3),
+         attempts_made = d.attempts_made + 1, next_attempt_at = NULL
+     FROM chosen WHERE d.id = chosen.id
+     RETURNING d.*
+ ), tried AS (
+     INSERT INTO attempts (id, tenant_id, delivery_id, event_id, event_type, webhook_id, number, request_url, created_at)
+     SELECT uuid_v7(clock_timestamp()), d.tenant_id, d.id, d.event_id, d.event_type, d.webhook_id, d.attempts_made, w.url, $6
+     FROM leased d JOIN webhooks w ON w.id = d.webhook_id
+     RETURNING id, delivery_id
+ )
+ SELECT d.id, d.lease_token, tried.id AS attempt_id, d.tenant_id, t.slug AS tenant_slug, d.event_id, d.event_type,
+     e.payload, e.created_at AS event_at, d.webhook_id, w.url, w.payload_format, w.signature_style, w.timeout_seconds,
+     w.headers, d.attempts_made, d.attempts_max, w.retry_gaps, due.is_failing, due.is_full,
+     ARRAY(SELECT s.sealed FROM signing_secrets s WHERE s.webhook_id = w.id
+           AND (s.expires_at IS NULL OR s.expires_at > $6) ORDER BY s.id DESC) AS secrets
+ FROM leased d
+ JOIN tried ON tried.delivery_id = d.id
+ JOIN due ON due.id = d.id
+ JOIN events e ON e.id = d.event_id
+ JOIN webhooks w ON w.id = d.webhook_id
+ JOIN tenants t ON t.id = d.tenant_id";
+
+/// Leases due deliveries of active webhooks of active tenants, and writes down the attempt that each is about to have:
+/// from each webhook no more than its cap and its rate leave free (a failing one is asked one thing at a time), from
+/// each tenant no more than its cap, round-robin over tenants and over the webhooks of each.
 ///
 /// `waiting` steps through the partial index from one webhook to the next, so that a backlog of one costs the
 /// others nothing. `is_full` says that its webhook may have more that is due.
-pub fn lease(conn: &mut PgConnection, slots: i64, lease: Duration, offset: TimeDelta) -> Result<Vec<Claimed>> {
-    let query = diesel::sql_query(
-        "WITH RECURSIVE waiting (webhook_id) AS (
-             (SELECT webhook_id FROM deliveries WHERE state IN ('pending', 'retrying') AND lease_token IS NULL
-              ORDER BY webhook_id LIMIT 1)
-             UNION ALL
-             SELECT (SELECT d.webhook_id FROM deliveries d
-                     WHERE d.state IN ('pending', 'retrying') AND d.lease_token IS NULL AND d.webhook_id > waiting.webhook_id
-                     ORDER BY d.webhook_id LIMIT 1)
-             FROM waiting WHERE waiting.webhook_id IS NOT NULL
-         ), in_flight AS (
-             SELECT webhook_id, count(*) AS busy FROM deliveries WHERE lease_token IS NOT NULL GROUP BY webhook_id
-         ), due AS (
-             SELECT one.id, w.tenant_id, one.next_attempt_at,
-                 row_number() OVER (PARTITION BY w.id ORDER BY one.next_attempt_at) AS turn,
-                 count(*) OVER (PARTITION BY w.id) = least($1, w.max_in_flight - coalesce(in_flight.busy, 0)) AS is_full
-             FROM waiting
-             JOIN webhooks w ON w.id = waiting.webhook_id AND w.is_active AND w.deleted_at IS NULL
-             JOIN tenants t ON t.id = w.tenant_id AND t.is_active
-             LEFT JOIN in_flight ON in_flight.webhook_id = w.id
-             CROSS JOIN LATERAL (
-                 SELECT d.id, d.next_attempt_at FROM deliveries d
-                 WHERE d.webhook_id = w.id AND d.state IN ('pending', 'retrying') AND d.lease_token IS NULL
-                     AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => $2)
-                 ORDER BY d.next_attempt_at
-                 LIMIT least($1, greatest(w.max_in_flight - coalesce(in_flight.busy, 0), 0))) one
-         ), ranked AS (
-             SELECT id, row_number() OVER (PARTITION BY tenant_id ORDER BY turn, next_attempt_at) AS turn, next_attempt_at FROM due
-         ), chosen AS (
-             SELECT d.id FROM ranked JOIN deliveries d ON d.id = ranked.id
-             WHERE d.state IN ('pending', 'retrying') AND d.lease_token IS NULL
-             ORDER BY ranked.turn, ranked.next_attempt_at LIMIT $1
-             FOR UPDATE OF d SKIP LOCKED
-         ), leased AS (
-             UPDATE deliveries d SET lease_token = gen_random_uuid(), lease_until = clock_timestamp() + make_interval(secs => $3),
-                 attempts_made = d.attempts_made + 1, next_attempt_at = NULL
-             FROM chosen WHERE d.id = chosen.id
-             RETURNING d.*
-         )
-         SELECT d.id, d.lease_token, d.tenant_id, t.slug AS tenant_slug, d.event_id, d.event_type, e.payload,
-             e.created_at AS event_at, d.webhook_id, w.url, w.payload_format, w.signature_style, w.timeout_seconds,
-             w.headers, d.attempts_made, d.attempts_max, due.is_full
-         FROM leased d
-         JOIN due ON due.id = d.id
-         JOIN events e ON e.id = d.event_id
-         JOIN webhooks w ON w.id = d.webhook_id
-         JOIN tenants t ON t.id = d.tenant_id",
-    );
-    let bound =
-        query.bind::<BigInt, _>(slots).bind::<Double, _>(seconds(offset)).bind::<Double, _>(lease.as_secs_f64());
+pub fn lease(
+    conn: &mut PgConnection,
+    room: Room,
+    lease: Duration,
+    offset: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Vec<Claimed>> {
+    let query = kept(LEASE);
+    let bound = query
+        .bind::<BigInt, _>(room.slots)
+        .bind::<Double, _>(seconds(offset))
+        .bind::<Double, _>(lease.as_secs_f64())
+        .bind::<BigInt, _>(room.per_tenant)
+        .bind::<BigInt, _>(room.for_failing)
+        .bind::<Timestamptz, _>(now);
     Ok(bound.load(conn)?)
 }
 
@@ -118,7 +178,7 @@ pub fn settle_deliveries(
     offset: TimeDelta,
     now: DateTime<Utc>,
 ) -> Result<Vec<DeliveryId>> {
-    let query = diesel::sql_query(
+    let query = kept(
         "UPDATE deliveries d SET state = s.state, lease_token = NULL, lease_until = NULL, last_status = s.status,
              last_error = s.error,
              next_attempt_at = clock_timestamp() + make_interval(secs => $7) + make_interval(secs => s.retry_after),
@@ -142,7 +202,7 @@ pub fn settle_deliveries(
 
 /// Notes what came of these attempts.
 pub fn settle_attempts(conn: &mut PgConnection, batch: &[&Settled], now: DateTime<Utc>) -> Result<()> {
-    let query = diesel::sql_query(
+    let query = kept(
         "UPDATE attempts a SET request_headers = s.request_headers, response_status = s.status,
              response_headers = s.response_headers, response_body = s.body, duration_ms = s.duration_ms, success = s.success,
              error_kind = s.error_kind, error = s.error, remote_address = s.remote_address, finished_at = $11
@@ -173,7 +233,7 @@ fn each<'a, T>(batch: &[&'a Settled], of: impl Fn(&'a Settled) -> T) -> Vec<T> {
 /// Takes back up to `limit` deliveries whose lease has run out: they are due at once, or failed if no attempt is
 /// left. The attempt that was under way is marked. Returns how many.
 pub fn take_back(conn: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Result<usize> {
-    let query = diesel::sql_query(
+    let query = kept(
         "WITH late AS (
              SELECT id FROM deliveries WHERE lease_token IS NOT NULL AND lease_until < clock_timestamp()
              ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::kept::kept;
 use crate::domain::{Error, Result, TenantId};
 
 /// How long a caller waits for a free connection before 503.
@@ -28,11 +29,9 @@ pub enum Scope {
 impl Scope {
     fn enter(self, conn: &mut PgConnection) -> Result<()> {
         if let Self::Tenant(tenant) = self {
-            diesel::sql_query(
-                "SELECT set_config('role', 'gatepost_app', TRUE), set_config('gatepost.tenant_id', $1, TRUE)",
-            )
-            .bind::<Text, _>(tenant.to_string())
-            .execute(conn)?;
+            kept("SELECT set_config('role', 'gatepost_app', TRUE), set_config('gatepost.tenant_id', $1, TRUE)")
+                .bind::<Text, _>(tenant.to_string())
+                .execute(conn)?;
         }
         Ok(())
     }

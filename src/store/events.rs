@@ -46,7 +46,8 @@ pub fn insert_with_deliveries(conn: &mut PgConnection, event: &NewEvent<'_>) -> 
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          )
          INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_max, next_attempt_at, created_at)
-         SELECT uuid_v7(clock_timestamp()), w.tenant_id, $1, $3, w.id, 'pending', $9, clock_timestamp(), $8
+         SELECT uuid_v7(clock_timestamp()), w.tenant_id, $1, $3, w.id, 'pending',
+             CASE WHEN $7 IS NULL THEN coalesce(cardinality(w.retry_gaps) + 1, $9) ELSE $9 END, clock_timestamp(), $8
          FROM webhooks w
          WHERE w.tenant_id = $2 AND w.is_active AND w.deleted_at IS NULL
              AND CASE WHEN $7 IS NULL THEN w.events && $10 ELSE w.id = $7 END",

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 
+use super::kept::kept;
 use crate::domain::{Error, Rejection, Result, TenantId};
 
 /// The one channel that listeners hear.
@@ -49,10 +50,7 @@ impl FromStr for Change {
 
 /// Tells everybody, once the surrounding transaction commits.
 pub fn send(conn: &mut PgConnection, change: &Change) -> Result<()> {
-    diesel::sql_query("SELECT pg_notify($1, $2)")
-        .bind::<Text, _>(CHANNEL)
-        .bind::<Text, _>(change.to_string())
-        .execute(conn)?;
+    kept("SELECT pg_notify($1, $2)").bind::<Text, _>(CHANNEL).bind::<Text, _>(change.to_string()).execute(conn)?;
     Ok(())
 }
 
@@ -62,7 +60,7 @@ pub fn send_all(conn: &mut PgConnection, changes: impl IntoIterator<Item = Chang
     if changes.is_empty() {
         return Ok(());
     }
-    diesel::sql_query("SELECT count(pg_notify($1, change)) FROM unnest($2) AS news (change)")
+    kept("SELECT count(pg_notify($1, change)) FROM unnest($2) AS news (change)")
         .bind::<Text, _>(CHANNEL)
         .bind::<Array<Text>, _>(changes)
         .execute(conn)?;

@@ -37,13 +37,6 @@ pub fn list_live(
     Ok(query.order(signing_secrets::id.desc()).load(conn)?)
 }
 
-/// For the delivery worker: those of many webhooks of any tenant, newest first.
-pub fn list_live_of(conn: &mut PgConnection, webhooks: &[WebhookId], now: DateTime<Utc>) -> Result<Vec<SealedSecret>> {
-    let live = signing_secrets::expires_at.is_null().or(signing_secrets::expires_at.gt(now));
-    let query = SealedSecret::query().filter(signing_secrets::webhook_id.eq_any(webhooks)).filter(live);
-    Ok(query.order(signing_secrets::id.desc()).load(conn)?)
-}
-
 /// Lets those that sign now sign no longer than until then.
 pub fn update_expiry(
     conn: &mut PgConnection,

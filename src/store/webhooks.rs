@@ -126,6 +126,7 @@ pub fn update_active(
     let set = (
         webhooks::is_active.eq(is_active),
         webhooks::failing_since.eq(None::<DateTime<Utc>>),
+        webhooks::warned_at.eq(None::<DateTime<Utc>>),
         webhooks::disabled_reason.eq(None::<String>),
         webhooks::updated_at.eq(now),
     );
@@ -146,7 +147,8 @@ pub fn update_succeeding(conn: &mut PgConnection, ids: &[WebhookId], now: DateTi
             .bind::<Timestamptz, _>(now)
             .sql(" - INTERVAL '1 minute')");
     let rows = webhooks::table.filter(webhooks::id.eq_any(ids)).filter(is_stale);
-    let set = (webhooks::failing_since.eq(None::<DateTime<Utc>>), webhooks::last_success_at.eq(now));
+    let never = None::<DateTime<Utc>>;
+    let set = (webhooks::failing_since.eq(never), webhooks::warned_at.eq(never), webhooks::last_success_at.eq(now));
     diesel::update(rows).set(set).execute(conn)?;
     Ok(())
 }
@@ -156,6 +158,20 @@ pub fn update_failing(conn: &mut PgConnection, ids: &[WebhookId], now: DateTime<
     let rows = webhooks::table.filter(webhooks::id.eq_any(ids)).filter(webhooks::failing_since.is_null());
     diesel::update(rows).set(webhooks::failing_since.eq(now)).execute(conn)?;
     Ok(())
+}
+
+/// Notes that the owners of those of these webhooks are warned that have failed since before then, once for each time
+/// of failing, and tells which they are.
+pub fn update_warned(
+    conn: &mut PgConnection,
+    ids: &[WebhookId],
+    failing_before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Webhook>> {
+    let rows = webhooks::table.filter(webhooks::id.eq_any(ids)).filter(webhooks::is_active);
+    let rows = rows.filter(webhooks::failing_since.le(failing_before)).filter(webhooks::warned_at.is_null());
+    let set = webhooks::warned_at.eq(now);
+    Ok(diesel::update(rows).set(set).returning(Webhook::as_returning()).get_results(conn)?)
 }
 
 /// Switches off those of these webhooks that are on, and tells which they were.

@@ -18,6 +18,7 @@ use crate::domain::{Clock, Error, Result};
 use crate::gate::Gate;
 use crate::gate::tokens::TokenGate;
 use crate::model::ApiKey;
+use crate::services::outbox::Outbox;
 use crate::store::Db;
 use crate::store::notify::Change;
 
@@ -35,6 +36,8 @@ pub struct State {
     pub vault: Arc<Vault>,
     /// Which addresses webhooks may have.
     pub policy: Arc<AddressPolicy>,
+    /// Where events are published.
+    pub outbox: Outbox,
     /// Rung where this process has published something.
     pub wake: Arc<Notify>,
     /// Password hashes that run at once: each takes a core for tens of milliseconds.

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{Context, Stop, is_over};
 use crate::domain::Result;
 use crate::domain::retry::Jitter;
-use crate::services::dispatch::{self, Claim, Settlement};
+use crate::services::dispatch::{self, Claim, Room, Settlement};
 use crate::store::Scope;
 
 /// How often due retries are looked for where nothing rings.
@@ -19,7 +19,20 @@ const POLL: Duration = Duration::from_millis(500);
 /// A judged attempt on its way to be written; its slot is free again once it has been.
 pub struct Done {
     pub settlement: Settlement,
-    pub permit: OwnedSemaphorePermit,
+    pub slot: Slot,
+}
+
+/// A place among the requests in flight.
+pub struct Slot {
+    _one: OwnedSemaphorePermit,
+    /// Among those that failing webhooks may take.
+    _of_failing: Option<OwnedSemaphorePermit>,
+}
+
+impl From<OwnedSemaphorePermit> for Slot {
+    fn from(one: OwnedSemaphorePermit) -> Self {
+        Self { _one: one, _of_failing: None }
+    }
 }
 
 /// Claims and sends until told to stop. Returns at once then: what is in flight goes on by itself.
@@ -30,8 +43,10 @@ pub async fn run(
     done: UnboundedSender<Done>,
     mut stop: Stop,
 ) {
+    // Endpoints that don't answer hold their slots for as long as a deadline: half of them stay with the others.
+    let of_failing = Arc::new(Semaphore::new(context.slots.div_ceil(2)));
     while !is_over(&stop) {
-        let has_failed = match round(&context, &slots, &has_more, &done).await {
+        let has_failed = match round(&context, &slots, &of_failing, &has_more, &done).await {
             Ok(()) => false,
             Err(error) => {
                 tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "deliveries can't be claimed just now");
@@ -51,6 +66,7 @@ pub async fn run(
 async fn round(
     context: &Context,
     slots: &Arc<Semaphore>,
+    of_failing: &Arc<Semaphore>,
     has_more: &AtomicBool,
     done: &UnboundedSender<Done>,
 ) -> Result<()> {
@@ -60,21 +76,33 @@ async fn round(
         has_more.store(true, Ordering::Release);
         return Ok(());
     }
-    let (lease, clock, wanted) = (context.lease, context.clock.clone(), i64::try_from(free).unwrap_or(i64::MAX));
-    let claim = move |conn: &mut _| dispatch::claim(conn, wanted, lease, clock.offset(), clock.now());
+    let (lease, clock) = (context.lease, context.clock.clone());
+    let room = Room {
+        slots: i64::try_from(free).unwrap_or(i64::MAX),
+        for_failing: i64::try_from(of_failing.available_permits()).unwrap_or(i64::MAX),
+        per_tenant: context.per_tenant,
+    };
+    let claim = move |conn: &mut _| dispatch::claim(conn, room, lease, clock.offset(), clock.now());
     let claims = context.db.tx(Scope::Instance, claim).await?;
     has_more.store(free <= claims.len() || claims.iter().any(Claim::hints_at_more), Ordering::Release);
     for claim in claims {
-        // This task alone takes permits, so as many are there as were counted.
-        let Ok(permit) = Arc::clone(slots).try_acquire_owned() else { break };
-        let (context, done) = (context.clone(), done.clone());
-        tokio::spawn(async move {
-            let settlement = attempt(&context, claim).await;
-            // Nobody receives only where the process ends: the lease runs out then.
-            let _ = done.send(Done { settlement, permit });
-        });
+        // The one who publishes takes slots too: what was claimed in vain then is taken back once its lease is over,
+        // unless it can wait for a slot here.
+        let Ok(one) = Arc::clone(slots).acquire_owned().await else { break };
+        let of_failing = if claim.is_failing() { Arc::clone(of_failing).try_acquire_owned().ok() } else { None };
+        send(context, claim, Slot { _one: one, _of_failing: of_failing }, done);
     }
     Ok(())
+}
+
+/// Sends a claim off; what comes of it goes to whoever settles.
+pub fn send(context: &Context, claim: Claim, slot: Slot, done: &UnboundedSender<Done>) {
+    let (context, done) = (context.clone(), done.clone());
+    tokio::spawn(async move {
+        let settlement = attempt(&context, claim).await;
+        // Nobody receives only where the process ends: the lease runs out then.
+        let _ = done.send(Done { settlement, slot });
+    });
 }
 
 /// Makes one attempt. No transaction and no connection is held meanwhile.

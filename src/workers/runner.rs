@@ -10,8 +10,9 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use super::listen::{Audience, Listener};
-use super::{Context, Stop, deliver, prune, reap, settle};
+use super::{Context, Stop, deliver, post, prune, reap, settle};
 use crate::domain::{Error, Result};
+use crate::services::outbox::Waiting;
 use crate::store::notify::Change;
 
 /// How long a stop waits for requests in flight. What takes longer is delivered again once its lease has run out.
@@ -42,12 +43,16 @@ pub struct Workers {
 
 impl Workers {
     /// Starts everything. `audiences` hear of changes beside the delivery worker.
-    pub fn start(context: Context, mut audiences: Vec<Arc<dyn Audience>>) -> Result<Self> {
+    pub fn start(
+        context: Context,
+        posts: mpsc::Receiver<Waiting>,
+        mut audiences: Vec<Arc<dyn Audience>>,
+    ) -> Result<Self> {
         audiences.push(Arc::new(Bell(Arc::clone(&context.wake))));
         let listener = Listener::start(context.db.clone(), audiences)?;
         let runtime = Builder::new_current_thread().enable_all().thread_name("deliver").build().map_err(Error::bug)?;
         let (stop, stopped) = watch::channel(false);
-        let work = move || on_thread(&runtime, context, stopped);
+        let work = move || on_thread(&runtime, context, posts, stopped);
         let thread = thread::Builder::new().name("deliver".to_owned()).spawn(work).map_err(Error::bug)?;
         Ok(Self { stop, thread, listener })
     }
@@ -68,13 +73,13 @@ impl Workers {
     }
 }
 
-fn on_thread(runtime: &Runtime, context: Context, stop: Stop) {
+fn on_thread(runtime: &Runtime, context: Context, posts: mpsc::Receiver<Waiting>, stop: Stop) {
     runtime.block_on(async {
         let side = [
             tokio::spawn(reap::run(context.clone(), stop.clone())),
             tokio::spawn(prune::run(context.clone(), stop.clone())),
         ];
-        deliver_and_settle(context, stop).await;
+        deliver_and_settle(context, posts, stop).await;
         for task in side {
             // A failed task has been logged by its panic.
             let _ = task.await;
@@ -82,14 +87,17 @@ fn on_thread(runtime: &Runtime, context: Context, stop: Stop) {
     });
 }
 
-async fn deliver_and_settle(context: Context, stop: Stop) {
+async fn deliver_and_settle(context: Context, posts: mpsc::Receiver<Waiting>, stop: Stop) {
     let slots = Arc::new(Semaphore::new(context.slots));
     let has_more = Arc::new(AtomicBool::new(false));
     // Never holds more than there are slots, since each entry holds one.
     let (done, settled) = mpsc::unbounded_channel();
     let settling = tokio::spawn(settle::run(context.clone(), Arc::clone(&has_more), settled, stop.clone()));
+    let posting = tokio::spawn(post::run(context.clone(), Arc::clone(&slots), done.clone(), posts, stop.clone()));
     let all = u32::try_from(context.slots).unwrap_or(u32::MAX);
     deliver::run(context, Arc::clone(&slots), has_more, done, stop).await;
+    // A failed task has been logged by its panic.
+    let _ = posting.await;
     // Every slot free means: everything has come back and is written.
     if tokio::time::timeout(GRACE, slots.acquire_many(all)).await.is_err() {
         tracing::warn!("requests are still in flight: they will be made again once their leases have run out");

@@ -22,9 +22,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub async fn run(context: Context, has_more: Arc<AtomicBool>, mut done: UnboundedReceiver<Done>, stop: Stop) {
     let mut batch = Vec::with_capacity(MOST_AT_ONCE);
     while 0 < done.recv_many(&mut batch, MOST_AT_ONCE).await {
-        let (settlements, permits): (Vec<_>, Vec<_>) = batch.drain(..).map(|one| (one.settlement, one.permit)).unzip();
+        let (settlements, slots): (Vec<_>, Vec<_>) = batch.drain(..).map(|one| (one.settlement, one.slot)).unzip();
         write(&context, settlements, &stop).await;
-        drop(permits);
+        drop(slots);
         if has_more.load(Ordering::Acquire) {
             context.wake.notify_one();
         }

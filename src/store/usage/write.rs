@@ -8,6 +8,7 @@ use crate::domain::usage::{Outcome, UsageRecord};
 use crate::domain::{ApiKeyId, Result, TenantId};
 use crate::model::usage_log::NewUsageLog;
 use crate::schema::usage_logs;
+use crate::store::kept::kept;
 
 /// The key under which the totals of a whole tenant stand.
 pub const ALL_KEYS: ApiKeyId = ApiKeyId(0);
@@ -77,28 +78,36 @@ pub fn insert_logs<'a>(conn: &mut PgConnection, records: impl Iterator<Item = &'
 
 /// Adds to the totals; `sums` in the order of their keys, so that replicas never wait for each other in a ring.
 pub fn add_totals(conn: &mut PgConnection, width: Width, sums: &[(TotalKey<'_>, Total)]) -> Result<()> {
-    let (table, at) = (width.table(), width.column());
-    diesel::sql_query(format!(
-        "INSERT INTO {table} AS t (tenant_id, api_key_id, {at}, endpoint, outcome, status, total, cost)
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
-         ON CONFLICT (tenant_id, api_key_id, {at}, endpoint, outcome, status)
-         DO UPDATE SET total = t.total + excluded.total, cost = t.cost + excluded.cost"
-    ))
-    .bind::<Array<BigInt>, _>(sums.iter().map(|(key, _)| key.tenant.0).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(sums.iter().map(|(key, _)| key.api_key.0).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(sums.iter().map(|(key, _)| key.at).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(sums.iter().map(|(key, _)| key.endpoint).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(sums.iter().map(|(key, _)| key.outcome.as_str()).collect::<Vec<_>>())
-    .bind::<Array<SmallInt>, _>(sums.iter().map(|(key, _)| key.status).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(sums.iter().map(|(_, sum)| sum.total).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(sums.iter().map(|(_, sum)| sum.cost).collect::<Vec<_>>())
-    .execute(conn)?;
+    let query = match width {
+        Width::Minute => kept(
+            "INSERT INTO usage_minutes AS t (tenant_id, api_key_id, minute, endpoint, outcome, status, total, cost)
+             SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (tenant_id, api_key_id, minute, endpoint, outcome, status)
+             DO UPDATE SET total = t.total + excluded.total, cost = t.cost + excluded.cost",
+        ),
+        Width::Hour => kept(
+            "INSERT INTO usage_hours AS t (tenant_id, api_key_id, hour, endpoint, outcome, status, total, cost)
+             SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (tenant_id, api_key_id, hour, endpoint, outcome, status)
+             DO UPDATE SET total = t.total + excluded.total, cost = t.cost + excluded.cost",
+        ),
+    };
+    let bound = query
+        .bind::<Array<BigInt>, _>(sums.iter().map(|(key, _)| key.tenant.0).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(sums.iter().map(|(key, _)| key.api_key.0).collect::<Vec<_>>())
+        .bind::<Array<Timestamptz>, _>(sums.iter().map(|(key, _)| key.at).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(sums.iter().map(|(key, _)| key.endpoint).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(sums.iter().map(|(key, _)| key.outcome.as_str()).collect::<Vec<_>>())
+        .bind::<Array<SmallInt>, _>(sums.iter().map(|(key, _)| key.status).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(sums.iter().map(|(_, sum)| sum.total).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(sums.iter().map(|(_, sum)| sum.cost).collect::<Vec<_>>());
+    bound.execute(conn)?;
     Ok(())
 }
 
 /// Adds to the histogram of latency; in the order of the keys too.
 pub fn add_latencies(conn: &mut PgConnection, counts: &[(LatencyKey, i64)]) -> Result<()> {
-    diesel::sql_query(
+    kept(
         "INSERT INTO usage_latencies AS l (tenant_id, api_key_id, hour, step, total)
          SELECT * FROM unnest($1, $2, $3, $4, $5)
          ON CONFLICT (tenant_id, api_key_id, hour, step) DO UPDATE SET total = l.total + excluded.total",

@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 use super::body::raw;
 use super::deliveries::DeliveryBody;
 use super::list::{List, paging};
-use crate::domain::{Error, EventId, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
+use crate::domain::{Actor, Error, EventId, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
 use crate::model::Event;
-use crate::services::events::{self, EventDetail, EventFilter, NewEvent};
+use crate::services::events::{self, EventDetail, EventFilter, NewEvent, Published};
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -23,7 +23,7 @@ use crate::web::json::{Json, LARGE_BODY_LIMIT, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
-const MOST_AT_ONCE: usize = 100;
+const MOST_AT_ONCE: usize = 1_000;
 
 /// An event as the API shows it, its payload as the text that was published.
 #[derive(Debug, Serialize)]
@@ -96,7 +96,7 @@ pub async fn show(state: Data<State>, who: TokenOrKey<EventsRead>, id: Path<Stri
     Ok(HttpResponse::Ok().json(EventBody::with_deliveries(detail)?))
 }
 
-async fn event_actor(bearer: &Bearer, id: EventId) -> Result<crate::domain::Actor> {
+async fn event_actor(bearer: &Bearer, id: EventId) -> Result<Actor> {
     bearer.actor_for(Noun::Event, move |conn| events::tenant_of(conn, id)).await
 }
 
@@ -123,15 +123,38 @@ pub async fn create(
     let header = request.headers().get("idempotency-key").map(|value| value.to_str().unwrap_or_default());
     let key = body.idempotency_key.as_deref().or(header);
     let ask = NewEvent::parse(body.kind.as_deref(), body.data.as_deref().map(RawValue::get), key)?;
-    let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
-    let published = state.api.tx(scope, move |conn| events::publish(conn, &actor, &ask, now)).await?;
-    state.forget(&Change::Delivery);
+    let published = publish(&state, actor, ask).await?;
     let mut answer = HttpResponse::Accepted();
     answer.insert_header((LOCATION, format!("/api/events/{}", published.id)));
     if published.is_replay {
         answer.insert_header(("Idempotent-Replayed", "true"));
     }
     Ok(answer.json(published))
+}
+
+/// Together with what others publish just now, unless it must be looked up first whether it was published before.
+async fn publish(state: &State, actor: Actor, ask: NewEvent) -> Result<Published> {
+    if ask.idempotency_key.is_none() {
+        let published = state.outbox.publish(actor, vec![ask]).await?;
+        return published.into_iter().next().ok_or_else(|| Error::bug("an event was lost on its way"));
+    }
+    let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
+    let published = state.api.tx(scope, move |conn| events::publish(conn, &actor, &ask, now)).await?;
+    state.forget(&Change::Delivery);
+    Ok(published)
+}
+
+async fn publish_all(state: &State, actor: Actor, asks: Vec<NewEvent>) -> Result<Vec<Published>> {
+    if asks.iter().all(|ask| ask.idempotency_key.is_none()) {
+        return state.outbox.publish(actor, asks).await;
+    }
+    let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
+    let publish = move |conn: &mut PgConnection| {
+        asks.iter().map(|ask| events::publish(conn, &actor, ask, now)).collect::<Result<Vec<_>>>()
+    };
+    let published = state.api.tx(scope, publish).await?;
+    state.forget(&Change::Delivery);
+    Ok(published)
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,27 +175,21 @@ pub struct BatchBody {
     events: Vec<BatchItem>,
 }
 
-/// Takes up to a hundred events: all of them or none.
+/// Takes up to a thousand events: all of them or none.
 pub async fn create_batch(
     state: Data<State>,
     who: TokenOrKey<EventsWrite>,
     Json(body): Json<BatchBody, LARGE_BODY_LIMIT>,
 ) -> Answer {
     let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant)).await?;
-    let asks = parse_batch(&body.events)?;
-    let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
-    let publish = move |conn: &mut PgConnection| {
-        asks.iter().map(|ask| events::publish(conn, &actor, ask, now)).collect::<Result<Vec<_>>>()
-    };
-    let published = state.api.tx(scope, publish).await?;
-    state.forget(&Change::Delivery);
+    let published = publish_all(&state, actor, parse_batch(&body.events)?).await?;
     Ok(HttpResponse::Accepted().json(json!({"data": published})))
 }
 
 /// Every item that does not fit is named: `events[2].type`.
 fn parse_batch(items: &[BatchItem]) -> Result<Vec<NewEvent>> {
     if !(1..=MOST_AT_ONCE).contains(&items.len()) {
-        return Err(Error::field("events", Rejection::new("range", "must be 1 to 100 events")));
+        return Err(Error::field("events", Rejection::new("range", "must be 1 to 1000 events")));
     }
     let mut errors = FieldErrors::default();
     let mut asks = Vec::with_capacity(items.len());

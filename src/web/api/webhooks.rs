@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::body::raw;
+use super::body::{present, raw};
 use super::list::{List, paging};
 use crate::domain::webhook::{PayloadFormat, SignatureStyle, WebhookState};
 use crate::domain::{Actor, Error, Noun, Permission, Rejection, Result, TenantId, UserId, WebhookId};
@@ -40,6 +40,7 @@ pub struct WebhookBody {
     timeout_seconds: i64,
     max_in_flight: i64,
     rate_per_second: Option<i64>,
+    retry_schedule: Option<Vec<i64>>,
     headers: Value,
     disabled_reason: Option<String>,
     failing_since: Option<DateTime<Utc>>,
@@ -65,7 +66,8 @@ impl From<Webhook> for WebhookBody {
             signature_style: row.signature_style,
             timeout_seconds: row.timeout_seconds,
             max_in_flight: row.max_in_flight,
-            rate_per_second: None,
+            rate_per_second: row.rate_per_second,
+            retry_schedule: row.retry_gaps,
             headers: row.headers,
             disabled_reason: row.disabled_reason,
             failing_since: row.failing_since,
@@ -121,12 +123,14 @@ pub struct CreateBody {
     signature_style: Option<String>,
     timeout_seconds: Option<i64>,
     max_in_flight: Option<i64>,
+    rate_per_second: Option<i64>,
+    retry_schedule: Option<Vec<i64>>,
     headers: Option<BTreeMap<String, String>>,
 }
 
 impl From<CreateBody> for WebhookFields {
     fn from(body: CreateBody) -> Self {
-        Self {
+        let changes = UpdateBody {
             name: body.name,
             url: body.url,
             events: body.events,
@@ -135,9 +139,11 @@ impl From<CreateBody> for WebhookFields {
             signature_style: body.signature_style,
             timeout_seconds: body.timeout_seconds,
             max_in_flight: body.max_in_flight,
+            rate_per_second: Some(body.rate_per_second),
+            retry_schedule: Some(body.retry_schedule),
             headers: body.headers,
-            secret: body.secret,
-        }
+        };
+        Self { secret: body.secret, ..Self::from(changes) }
     }
 }
 
@@ -174,6 +180,10 @@ pub struct UpdateBody {
     signature_style: Option<String>,
     timeout_seconds: Option<i64>,
     max_in_flight: Option<i64>,
+    #[serde(default, deserialize_with = "present")]
+    rate_per_second: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "present")]
+    retry_schedule: Option<Option<Vec<i64>>>,
     headers: Option<BTreeMap<String, String>>,
 }
 
@@ -188,6 +198,8 @@ impl From<UpdateBody> for WebhookFields {
             signature_style: body.signature_style,
             timeout_seconds: body.timeout_seconds,
             max_in_flight: body.max_in_flight,
+            rate_per_second: body.rate_per_second,
+            retry_schedule: body.retry_schedule,
             headers: body.headers,
             secret: None,
         }

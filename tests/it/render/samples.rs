@@ -625,6 +625,8 @@ fn show_webhook(kind: Kind) -> String {
         style: "sha256=…".into(),
         timeout: "30 seconds".into(),
         in_flight: "10".into(),
+        rate: "No limit".into(),
+        retries: "5 s, 5 min".into(),
         created: ago(60_000),
         last_success: (kind != Kind::Empty).then(|| ago(1)),
         secret: (kind == Kind::Hostile).then(|| t(kind, "")),

@@ -8,7 +8,7 @@ use gatepost::domain::delivery::Outcome;
 use gatepost::domain::retry::Jitter;
 use gatepost::domain::{Clock, TenantId, UserId};
 use gatepost::schema::{attempts, deliveries};
-use gatepost::services::dispatch::{self, Claim};
+use gatepost::services::dispatch::{self, Claim, Room};
 use serde_json::json;
 
 use crate::support::{Receiver, TestApp};
@@ -18,7 +18,7 @@ const LEASE: Duration = Duration::from_secs(75);
 fn claim(conn: &mut PgConnection, slots: i64) -> Vec<Claim> {
     let now = Clock::default().now();
     conn.transaction::<_, gatepost::domain::Error, _>(|conn| {
-        dispatch::claim(conn, slots, LEASE, TimeDelta::zero(), now)
+        dispatch::claim(conn, Room { slots, for_failing: slots, per_tenant: 1_000 }, LEASE, TimeDelta::zero(), now)
     })
     .unwrap()
 }

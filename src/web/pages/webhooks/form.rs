@@ -1,7 +1,7 @@
 //! The form for a webhook, as the browser sends it and as it is shown again.
 
-use crate::domain::retry::Schedule;
-use crate::domain::{FieldErrors, Result};
+use crate::domain::retry::{self, Schedule};
+use crate::domain::{FieldErrors, Rejection, Result};
 use crate::model::Webhook;
 use crate::services::random_token;
 use crate::services::webhooks::WebhookFields;
@@ -31,6 +31,8 @@ impl WebhookForm {
             signature_style: webhook.signature_style.to_string(),
             timeout_seconds: webhook.timeout_seconds.to_string(),
             max_in_flight: webhook.max_in_flight.to_string(),
+            rate_per_second: webhook.rate_per_second.map(|rate| rate.to_string()).unwrap_or_default(),
+            retry_schedule: webhook.retry_gaps.as_deref().map(own_schedule).unwrap_or_default(),
             ..Self::default()
         }
     }
@@ -40,6 +42,9 @@ impl WebhookForm {
         let mut errors = FieldErrors::default();
         let timeout_seconds = errors.take("timeout_seconds", number(&self.timeout_seconds));
         let max_in_flight = errors.take("max_in_flight", number(&self.max_in_flight));
+        let rate = Some(self.rate_per_second.trim()).filter(|text| !text.is_empty());
+        let rate_per_second = errors.take("rate_per_second", rate.map(number).transpose());
+        let retry_schedule = errors.take("retry_schedule", schedule_of(&self.retry_schedule));
         if !errors.is_empty() {
             return Err(errors.into());
         }
@@ -51,6 +56,8 @@ impl WebhookForm {
             signature_style: Some(self.signature_style.clone()),
             timeout_seconds,
             max_in_flight,
+            rate_per_second,
+            retry_schedule,
             secret: Some(self.secret.trim().to_owned()).filter(|secret| !secret.is_empty()),
             ..WebhookFields::default()
         })
@@ -82,12 +89,33 @@ impl WebhookForm {
             (&self.timeout_seconds, "30"),
             (&self.max_in_flight, "10"),
             (&self.secret, ""),
+            (&self.rate_per_second, ""),
+            (&self.retry_schedule, ""),
         ];
         usual.iter().any(|(is, usual)| is != usual)
     }
 }
 
-/// The retry schedule as people say it.
+/// What stands for a schedule without any retry.
+const NEVER: &str = "none";
+
+/// A webhook's own schedule as it is typed.
+pub fn own_schedule(gaps: &[i64]) -> String {
+    match gaps {
+        [] => NEVER.to_owned(),
+        gaps => retry::text_of_retries(gaps),
+    }
+}
+
+fn schedule_of(typed: &str) -> Result<Option<Vec<i64>>, Rejection> {
+    match typed.trim() {
+        "" => Ok(None),
+        NEVER => Ok(Some(Vec::new())),
+        typed => retry::retries_of_text(typed).map(Some),
+    }
+}
+
+/// The usual schedule as people say it.
 fn schedule() -> String {
     let schedule = Schedule::default();
     let gaps: Vec<_> = schedule
@@ -101,6 +129,6 @@ fn schedule() -> String {
         None => return "A failed request is not tried again.".to_owned(),
     };
     format!(
-        "A failed request is tried again after {first} and {last}: each counted from the end of the one before, give or take a fifth."
+        "Without a schedule of its own, a failed request is tried again after {first} and {last}: each counted from the end of the one before, give or take a fifth."
     )
 }

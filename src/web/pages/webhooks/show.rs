@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::form::own_schedule;
 use super::snippets;
 use super::view::{Row, Show};
 use crate::domain::actor::Authority;
@@ -61,6 +62,8 @@ pub fn show(webhook: Webhook, context: Context) -> Show {
         style: style(webhook.signature_style).to_owned(),
         timeout: text::seconds(webhook.timeout_seconds),
         in_flight: webhook.max_in_flight.to_string(),
+        rate: webhook.rate_per_second.map_or_else(|| "No limit".to_owned(), |rate| rate.to_string()),
+        retries: webhook.retry_gaps.as_deref().map_or_else(|| "The usual ones".to_owned(), own_schedule),
         created: When::new(webhook.created_at, now),
         last_success: When::maybe(webhook.last_success_at, now),
         secrets_note: note(secret.is_some()).to_owned(),

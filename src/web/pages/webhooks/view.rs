@@ -44,6 +44,9 @@ pub struct WebhookForm {
     pub signature_style: String,
     pub timeout_seconds: String,
     pub max_in_flight: String,
+    pub rate_per_second: String,
+    /// Waits as people say them, separated by commas; empty for the usual ones.
+    pub retry_schedule: String,
 }
 
 pub struct Fields {
@@ -90,6 +93,8 @@ pub struct Show {
     pub style: String,
     pub timeout: String,
     pub in_flight: String,
+    pub rate: String,
+    pub retries: String,
     pub created: When,
     pub last_success: Option<When>,
     /// In clear, on the one answer that was asked for it.

@@ -1,0 +1,7 @@
+-- How fast a webhook may be called, when failed deliveries are tried again, and whether its failing was told.
+ALTER TABLE webhooks
+    ADD COLUMN rate_per_second BIGINT CHECK (rate_per_second BETWEEN 1 AND 1000),
+    ADD COLUMN retry_gaps BIGINT[] CHECK (cardinality(retry_gaps) <= 20),
+    ADD COLUMN warned_at TIMESTAMPTZ;
+COMMENT ON COLUMN webhooks.retry_gaps IS 'seconds before each retry, counted from the end of the attempt before it; null for the usual ones';
+COMMENT ON COLUMN webhooks.warned_at IS 'when webhook.failing was published for the failures that failing_since tells of';

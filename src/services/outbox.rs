@@ -1,0 +1,143 @@
+//! The way of events into the database: requests that come together are published together, and what can be sent at
+//! once is leased in the same transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::dispatch::{Claim, Room};
+use super::events::{NewEvent, Published};
+use crate::domain::retry::Schedule;
+use crate::domain::{Actor, Error, EventId, Permission, Result};
+use crate::store;
+use crate::store::notify::{self, Change};
+use crate::store::outbox::{Placed, Posted};
+
+/// Requests that wait to be published.
+const MOST_WAITING: usize = 1_024;
+/// How long one waits for room among them.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Events that one caller publishes: all of them or none.
+#[derive(Debug)]
+pub struct Post {
+    actor: Actor,
+    events: Vec<NewEvent>,
+}
+
+impl Post {
+    /// Whoever calls has made sure that the actor may publish.
+    pub fn new(actor: Actor, events: Vec<NewEvent>) -> Self {
+        Self { actor, events }
+    }
+
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+/// A post, and who waits for it.
+pub struct Waiting {
+    pub post: Arc<Post>,
+    pub done: oneshot::Sender<Result<Vec<Published>>>,
+}
+
+/// The near end of the way. Cheap to clone.
+#[derive(Clone)]
+pub struct Outbox(mpsc::Sender<Waiting>);
+
+impl Outbox {
+    /// And its far end, for the worker that publishes.
+    pub fn new() -> (Self, mpsc::Receiver<Waiting>) {
+        let (sender, receiver) = mpsc::channel(MOST_WAITING);
+        (Self(sender), receiver)
+    }
+
+    /// Publishes events without idempotency keys: once this returns, they are in the database with their deliveries.
+    ///
+    /// # Errors
+    /// `Unavailable` where the database is away, or too much waits to be published.
+    pub async fn publish(&self, actor: Actor, events: Vec<NewEvent>) -> Result<Vec<Published>> {
+        actor.must(Permission::WriteEvents)?;
+        let (done, is_done) = oneshot::channel();
+        let waiting = Waiting { post: Arc::new(Post::new(actor, events)), done };
+        self.0
+            .send_timeout(waiting, PATIENCE)
+            .await
+            .map_err(|_| Error::unavailable("too much waits to be published"))?;
+        is_done.await.map_err(|_| Error::unavailable("the server is stopping"))?
+    }
+}
+
+/// What came of some posts.
+pub struct Outcome {
+    /// For each post, in their order.
+    pub published: Vec<Vec<Published>>,
+    /// Deliveries that are this process's to send, each in a slot.
+    pub claims: Vec<Claim>,
+    /// Whether others wait to be claimed.
+    pub has_waiting: bool,
+}
+
+/// Publishes all of these, in `Scope::Instance`; whoever asks has been authorised. Leases what there is room for.
+pub fn publish(
+    conn: &mut PgConnection,
+    posts: &[Arc<Post>],
+    room: Room,
+    lease: Duration,
+    now: DateTime<Utc>,
+) -> Result<Outcome> {
+    // While somebody else claims or publishes, caps can't be kept to without waiting: then all of it is claimed later.
+    let is_alone = 0 < room.slots && store::claims::try_turnstile(conn)?;
+    let room = if is_alone { room } else { Room { slots: 0, ..room } };
+    let posted: Vec<Vec<Posted<'_>>> = posts.iter().map(|post| posted(post)).collect();
+    let counts: Vec<usize> = posted.iter().map(Vec::len).collect();
+    let events: Vec<Posted<'_>> = posted.into_iter().flatten().collect();
+    let attempts = Schedule::default().attempts();
+    let placed = store::outbox::insert(conn, &events, attempts, room, lease, now)?;
+    let has_waiting = placed.iter().any(|one| !one.is_leased());
+    if has_waiting {
+        notify::send(conn, &Change::Delivery)?;
+    }
+    let mut deliveries: HashMap<EventId, i64> = HashMap::new();
+    placed.iter().for_each(|one| *deliveries.entry(one.event_id).or_default() += 1);
+    let mut all = events.iter().map(|event| Published {
+        id: event.id,
+        kind: event.kind.to_owned(),
+        deliveries: deliveries.get(&event.id).copied().unwrap_or(0),
+        created_at: now,
+        is_replay: false,
+    });
+    let published = counts.into_iter().map(|count| all.by_ref().take(count).collect()).collect();
+    let by_id: HashMap<EventId, &Posted<'_>> = events.iter().map(|event| (event.id, event)).collect();
+    let claim = |one: Placed| {
+        let event = by_id.get(&one.event_id)?;
+        one.into_claimed(event, now).map(Claim::new)
+    };
+    let claims = placed.into_iter().filter(Placed::is_leased).filter_map(claim).collect();
+    Ok(Outcome { published, claims, has_waiting })
+}
+
+fn posted(post: &Post) -> Vec<Posted<'_>> {
+    let mut all = Vec::with_capacity(post.events.len());
+    for NewEvent { kind, payload, .. } in &post.events {
+        all.push(Posted {
+            id: EventId::generate(),
+            tenant: post.actor.tenant,
+            kind: kind.as_str(),
+            patterns: kind.patterns(),
+            payload,
+            api_key: post.actor.key(),
+            user: post.actor.user,
+        });
+    }
+    all
+}

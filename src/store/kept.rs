@@ -1,0 +1,76 @@
+//! SQL written by hand whose plan each connection keeps: what runs for every delivery would be planned anew each time.
+
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{HasSqlType, Untyped};
+use diesel::{QueryResult, RunQueryDsl};
+
+/// A statement and what stands for its `$1`, `$2` …
+pub struct Kept<'a> {
+    sql: &'static str,
+    binds: Vec<Box<dyn QueryFragment<Pg> + Send + 'a>>,
+}
+
+/// Like `diesel::sql_query`; the text must be the same each time.
+pub fn kept<'a>(sql: &'static str) -> Kept<'a> {
+    Kept { sql, binds: Vec::new() }
+}
+
+impl<'a> Kept<'a> {
+    #[must_use]
+    pub fn bind<ST, T>(mut self, value: T) -> Self
+    where
+        ST: Send + 'a,
+        T: ToSql<ST, Pg> + Send + 'a,
+        Pg: HasSqlType<ST>,
+    {
+        self.binds.push(Box::new(Bind { value, kind: std::marker::PhantomData::<ST> }));
+        self
+    }
+}
+
+struct Bind<ST, T> {
+    value: T,
+    kind: std::marker::PhantomData<ST>,
+}
+
+impl<ST, T> QueryFragment<Pg> for Bind<ST, T>
+where
+    T: ToSql<ST, Pg>,
+    Pg: HasSqlType<ST>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_bind_param::<ST, T>(&self.value)
+    }
+}
+
+impl QueryFragment<Pg> for Kept<'_> {
+    /// A parameter that stands in several places is bound as often.
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut parts = self.sql.split('$');
+        out.push_sql(parts.next().unwrap_or_default());
+        for part in parts {
+            let digits = part.chars().take_while(char::is_ascii_digit).count();
+            let (number, rest) = part.split_at(digits);
+            let bind = number.parse::<usize>().ok().and_then(|number| self.binds.get(number.checked_sub(1)?));
+            let bind =
+                bind.ok_or_else(|| diesel::result::Error::QueryBuilderError(format!("${number} is not bound").into()))?;
+            bind.walk_ast(out.reborrow())?;
+            out.push_sql(rest);
+        }
+        Ok(())
+    }
+}
+
+impl QueryId for Kept<'_> {
+    type QueryId = ();
+    // It is known by its text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Kept<'_> {
+    type SqlType = Untyped;
+}
+
+impl<Conn> RunQueryDsl<Conn> for Kept<'_> {}

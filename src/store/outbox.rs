@@ -1,0 +1,190 @@
+//! Publishes events of many publishers in one statement, and leases at once what can be sent at once.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bytea, Double, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::claims::Room;
+use super::kept::kept;
+use crate::domain::webhook::{PayloadFormat, SignatureStyle};
+use crate::domain::{ApiKeyId, AttemptId, DeliveryId, EventId, Result, TenantId, UserId, WebhookId};
+use crate::model::Claimed;
+
+/// An event to be written with a delivery to each active webhook of its tenant that wants it.
+#[derive(Debug)]
+pub struct Posted<'a> {
+    pub id: EventId,
+    pub tenant: TenantId,
+    pub kind: &'a str,
+    /// The patterns that match `kind`.
+    pub patterns: Vec<String>,
+    pub payload: &'a str,
+    pub api_key: Option<ApiKeyId>,
+    pub user: Option<UserId>,
+}
+
+/// A delivery that was made; `lease` where it is this process's to send.
+#[derive(Debug, QueryableByName)]
+pub struct Placed {
+    #[diesel(sql_type = SqlUuid)]
+    pub id: DeliveryId,
+    #[diesel(sql_type = SqlUuid)]
+    pub event_id: EventId,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    lease_token: Option<Uuid>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    attempt_id: Option<AttemptId>,
+    #[diesel(sql_type = Text)]
+    tenant_slug: String,
+    #[diesel(sql_type = BigInt)]
+    webhook_id: WebhookId,
+    #[diesel(sql_type = Text)]
+    url: String,
+    #[diesel(sql_type = Text)]
+    payload_format: PayloadFormat,
+    #[diesel(sql_type = Text)]
+    signature_style: SignatureStyle,
+    #[diesel(sql_type = BigInt)]
+    timeout_seconds: i64,
+    #[diesel(sql_type = Jsonb)]
+    headers: Value,
+    #[diesel(sql_type = BigInt)]
+    attempts_max: i64,
+    #[diesel(sql_type = Nullable<Array<BigInt>>)]
+    retry_gaps: Option<Vec<i64>>,
+    #[diesel(sql_type = Array<Bytea>)]
+    secrets: Vec<Vec<u8>>,
+}
+
+impl Placed {
+    pub fn is_leased(&self) -> bool {
+        self.lease_token.is_some()
+    }
+
+    /// As a claim of what was published; `None` where it waits for one.
+    pub fn into_claimed(self, event: &Posted<'_>, now: DateTime<Utc>) -> Option<Claimed> {
+        Some(Claimed {
+            id: self.id,
+            lease_token: self.lease_token?,
+            attempt_id: self.attempt_id?,
+            tenant_id: event.tenant,
+            tenant_slug: self.tenant_slug,
+            event_id: self.event_id,
+            event_type: event.kind.to_owned(),
+            payload: event.payload.to_owned(),
+            event_at: now,
+            webhook_id: self.webhook_id,
+            url: self.url,
+            payload_format: self.payload_format,
+            signature_style: self.signature_style,
+            timeout_seconds: self.timeout_seconds,
+            headers: self.headers,
+            attempts_made: 1,
+            attempts_max: self.attempts_max,
+            retry_gaps: self.retry_gaps,
+            secrets: self.secrets,
+            is_failing: false,
+            is_full: false,
+        })
+    }
+}
+
+/// A column each of the events, now, attempts, slots, per tenant, lease in seconds.
+const INSERT: &str = "WITH asked AS (
+     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7) WITH ORDINALITY
+         AS a (id, tenant_id, type, payload, api_key_id, user_id, patterns, turn)
+ ), published AS (
+     INSERT INTO events (id, tenant_id, type, payload, api_key_id, user_id, created_at)
+     SELECT id, tenant_id, type, payload, api_key_id, user_id, $8 FROM asked
+ ), wanted AS (
+     SELECT a.turn, a.id AS event_id, a.type, w.id AS webhook_id, w.tenant_id, w.url, w.max_in_flight,
+         coalesce(cardinality(w.retry_gaps) + 1, $9) AS attempts_max,
+         t.is_active AND w.failing_since IS NULL AND w.rate_per_second IS NULL AS is_easy
+     FROM asked a
+     JOIN tenants t ON t.id = a.tenant_id
+     JOIN webhooks w ON w.tenant_id = a.tenant_id AND w.is_active AND w.deleted_at IS NULL
+         AND w.events && a.patterns::text[]
+ ), in_flight AS (
+     SELECT webhook_id, tenant_id, count(*) AS busy FROM deliveries WHERE lease_token IS NOT NULL AND 0 < $10
+     GROUP BY webhook_id, tenant_id
+ ), busy_tenants AS (
+     SELECT tenant_id, sum(busy) AS busy FROM in_flight GROUP BY tenant_id
+ ), free AS (
+     SELECT w.webhook_id, w.max_in_flight - coalesce(in_flight.busy, 0) AS slots
+     FROM (SELECT DISTINCT webhook_id, max_in_flight FROM wanted WHERE is_easy) w
+     LEFT JOIN in_flight USING (webhook_id)
+     WHERE 0 < $10 AND NOT EXISTS (
+         SELECT FROM deliveries d WHERE d.webhook_id = w.webhook_id AND d.state IN ('pending', 'retrying')
+             AND d.lease_token IS NULL AND d.next_attempt_at <= clock_timestamp())
+ ), of_webhook AS (
+     SELECT turn, webhook_id, tenant_id, free.slots,
+         row_number() OVER (PARTITION BY webhook_id ORDER BY turn) AS place
+     FROM wanted JOIN free USING (webhook_id)
+ ), of_tenant AS (
+     SELECT turn, webhook_id, coalesce(busy, 0) AS busy,
+         row_number() OVER (PARTITION BY tenant_id ORDER BY turn, webhook_id) AS place,
+         row_number() OVER (ORDER BY turn, webhook_id) AS place_of_all
+     FROM of_webhook LEFT JOIN busy_tenants USING (tenant_id) WHERE place <= slots
+ ), fast AS (
+     SELECT turn, webhook_id FROM of_tenant WHERE place <= $11 - busy AND place_of_all <= $10
+ ), placed AS (
+     INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_made, attempts_max,
+         next_attempt_at, lease_token, lease_until, created_at)
+     SELECT uuid_v7(clock_timestamp()), w.tenant_id, w.event_id, w.type, w.webhook_id, 'pending',
+         CASE WHEN fast.turn IS NULL THEN 0 ELSE 1 END, w.attempts_max,
+         CASE WHEN fast.turn IS NULL THEN clock_timestamp() END,
+         CASE WHEN fast.turn IS NOT NULL THEN gen_random_uuid() END,
+         CASE WHEN fast.turn IS NOT NULL THEN clock_timestamp() + make_interval(secs => $12) END, $8
+     FROM wanted w LEFT JOIN fast ON fast.turn = w.turn AND fast.webhook_id = w.webhook_id
+     RETURNING id, tenant_id, event_id, event_type, webhook_id, lease_token, attempts_max
+ ), tried AS (
+     INSERT INTO attempts (id, tenant_id, delivery_id, event_id, event_type, webhook_id, number, request_url, created_at)
+     SELECT uuid_v7(clock_timestamp()), p.tenant_id, p.id, p.event_id, p.event_type, p.webhook_id, 1, w.url, $8
+     FROM placed p JOIN webhooks w ON w.id = p.webhook_id WHERE p.lease_token IS NOT NULL
+     RETURNING id, delivery_id
+ )
+ SELECT p.id, p.event_id, p.lease_token, tried.id AS attempt_id, t.slug AS tenant_slug, p.webhook_id, w.url,
+     w.payload_format, w.signature_style, w.timeout_seconds, w.headers, p.attempts_max, w.retry_gaps,
+     CASE WHEN tried.id IS NULL THEN '{}' ELSE ARRAY(SELECT s.sealed FROM signing_secrets s WHERE s.webhook_id = w.id
+         AND (s.expires_at IS NULL OR s.expires_at > $8) ORDER BY s.id DESC) END AS secrets
+ FROM placed p
+ JOIN webhooks w ON w.id = p.webhook_id
+ JOIN tenants t ON t.id = p.tenant_id
+ LEFT JOIN tried ON tried.delivery_id = p.id";
+
+/// Writes events and deliveries, in `Scope::Instance`. Deliveries to webhooks that are well, have no rate to keep and
+/// nothing waiting are leased at once with their attempts on record, within the caps of webhook and tenant and within
+/// `room`; the others are due.
+pub fn insert(
+    conn: &mut PgConnection,
+    events: &[Posted<'_>],
+    attempts_max: i64,
+    room: Room,
+    lease: Duration,
+    now: DateTime<Utc>,
+) -> Result<Vec<Placed>> {
+    let query = kept(INSERT);
+    let bound = query
+        .bind::<Array<SqlUuid>, _>(each(events, |event| event.id.0))
+        .bind::<Array<BigInt>, _>(each(events, |event| event.tenant.0))
+        .bind::<Array<Text>, _>(each(events, |event| event.kind))
+        .bind::<Array<Text>, _>(each(events, |event| event.payload))
+        .bind::<Array<Nullable<BigInt>>, _>(each(events, |event| event.api_key.map(|id| id.0)))
+        .bind::<Array<Nullable<BigInt>>, _>(each(events, |event| event.user.map(|id| id.0)))
+        // Types and patterns are letters, digits and `_ . *`: they need no quotes in an array's literal.
+        .bind::<Array<Text>, _>(each(events, |event| format!("{{{}}}", event.patterns.join(","))))
+        .bind::<Timestamptz, _>(now)
+        .bind::<BigInt, _>(attempts_max)
+        .bind::<BigInt, _>(room.slots)
+        .bind::<BigInt, _>(room.per_tenant)
+        .bind::<Double, _>(lease.as_secs_f64());
+    Ok(bound.load(conn)?)
+}
+
+fn each<'a, T>(events: &'a [Posted<'_>], of: impl Fn(&'a Posted<'_>) -> T) -> Vec<T> {
+    events.iter().map(of).collect()
+}

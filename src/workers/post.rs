@@ -1,0 +1,107 @@
+//! Publishes what has come in, all of it in one transaction, and sends off at once what it may.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{Receiver, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::deliver::{self, Done};
+use super::{Context, Stop};
+use crate::domain::{Error, Result};
+use crate::services::dispatch::Room;
+use crate::services::events::Published;
+use crate::services::outbox::{self, Outcome, Post, Waiting};
+use crate::store::Scope;
+
+/// Requests and events in one transaction.
+const MOST_POSTS: usize = 64;
+const MOST_EVENTS: usize = 1_000;
+
+/// Publishes until nobody can post any more, or until told to stop.
+pub async fn run(
+    context: Context,
+    slots: Arc<Semaphore>,
+    done: UnboundedSender<Done>,
+    mut posts: Receiver<Waiting>,
+    mut stop: Stop,
+) {
+    loop {
+        let first = tokio::select! {
+            first = posts.recv() => first,
+            _ = stop.wait_for(|is_over| *is_over) => return,
+        };
+        let Some(first) = first else { return };
+        let group = group(first, &mut posts);
+        publish(&context, &slots, &done, group).await;
+    }
+}
+
+/// What came in while the one before was being published goes together.
+fn group(first: Waiting, posts: &mut Receiver<Waiting>) -> Vec<Waiting> {
+    let (mut events, mut group) = (first.post.len(), vec![first]);
+    while group.len() < MOST_POSTS && events < MOST_EVENTS {
+        let Ok(next) = posts.try_recv() else { break };
+        events += next.post.len();
+        group.push(next);
+    }
+    group
+}
+
+async fn publish(context: &Context, slots: &Arc<Semaphore>, done: &UnboundedSender<Done>, group: Vec<Waiting>) {
+    let posts: Vec<Arc<Post>> = group.iter().map(|one| Arc::clone(&one.post)).collect();
+    match write(context, slots, done, posts).await {
+        Ok(published) => {
+            for (one, published) in group.into_iter().zip(published) {
+                // Whoever waited may have gone.
+                let _ = one.done.send(Ok(published));
+            }
+        }
+        Err(Error::Unavailable(cause)) => {
+            tracing::warn!(%cause, "events can't be published just now");
+            for one in group {
+                let _ = one.done.send(Err(Error::unavailable("the events could not be written")));
+            }
+        }
+        // One that the database refuses must not spoil the others.
+        Err(_) => {
+            for one in group {
+                let published = write(context, slots, done, vec![one.post]).await;
+                let _ = one.done.send(published.map(|all| all.into_iter().flatten().collect()));
+            }
+        }
+    }
+}
+
+/// One transaction, and off with what it leased.
+async fn write(
+    context: &Context,
+    slots: &Arc<Semaphore>,
+    done: &UnboundedSender<Done>,
+    posts: Vec<Arc<Post>>,
+) -> Result<Vec<Vec<Published>>> {
+    let held = hold(slots);
+    let room = Room {
+        slots: held.as_ref().and_then(|held| i64::try_from(held.num_permits()).ok()).unwrap_or(0),
+        for_failing: 0,
+        per_tenant: context.per_tenant,
+    };
+    let (lease, now) = (context.lease, context.clock.now());
+    let publish = move |conn: &mut _| outbox::publish(conn, &posts, room, lease, now);
+    let Outcome { published, claims, has_waiting } = context.db.tx(Scope::Instance, publish).await?;
+    let mut held = held;
+    for claim in claims {
+        // As many slots are held as deliveries could be leased.
+        let Some(slot) = held.as_mut().and_then(|held| held.split(1)) else { break };
+        deliver::send(context, claim, slot.into(), done);
+    }
+    if has_waiting {
+        context.wake.notify_one();
+    }
+    Ok(published)
+}
+
+/// All slots that are free just now, as one.
+fn hold(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let free = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX);
+    Arc::clone(slots).try_acquire_many_owned(free).ok().filter(|_| 0 < free)
+}

@@ -1,0 +1,218 @@
+//! Publishing: what is leased at once, what waits its turn, and how fast and how often a webhook is called.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use gatepost::domain::{Actor, TenantId};
+use gatepost::schema::{attempts, deliveries};
+use gatepost::services::dispatch::Room;
+use gatepost::services::events::NewEvent;
+use gatepost::services::outbox::{self, Outcome, Post};
+use serde_json::{Value, json};
+
+use crate::support::receiver::Reply;
+use crate::support::{Receiver, TestApp};
+
+const ROOM: Room = Room { slots: 64, for_failing: 0, per_tenant: 48 };
+
+/// A stopped server with one webhook, so that nobody but the test claims.
+async fn quiet(settings: Value) -> TestApp {
+    let mut app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    program.subscribe(&receiver, settings).await;
+    app.stop().await;
+    app
+}
+
+fn post(tenant: TenantId, events: usize) -> Arc<Post> {
+    let event = || NewEvent::parse(Some("order.created"), Some("{}"), None).unwrap();
+    Arc::new(Post::new(Actor::system(tenant), (0..events).map(|_| event()).collect()))
+}
+
+fn publish(app: &TestApp, posts: &[Arc<Post>], room: Room) -> Outcome {
+    let now = app.clock.now();
+    app.conn()
+        .transaction::<_, gatepost::domain::Error, _>(|conn| {
+            outbox::publish(conn, posts, room, Duration::from_secs(75), now)
+        })
+        .unwrap()
+}
+
+#[actix_web::test]
+async fn what_there_is_room_for_is_leased_with_its_attempt_and_the_rest_waits() {
+    let app = quiet(json!({"max_in_flight": 3})).await;
+
+    let first = publish(&app, &[post(app.tenant, 1), post(app.tenant, 4)], ROOM);
+
+    assert_eq!(first.published.iter().map(Vec::len).collect::<Vec<_>>(), [1, 4]);
+    assert!(first.published.iter().flatten().all(|event| event.deliveries == 1));
+    assert_eq!((first.claims.len(), first.has_waiting), (3, true));
+    let conn = &mut app.conn();
+    let leased =
+        deliveries::table.filter(deliveries::lease_token.is_not_null()).filter(deliveries::attempts_made.eq(1));
+    assert_eq!(leased.count().get_result(conn), Ok(3_i64));
+    assert_eq!(attempts::table.count().get_result(conn), Ok(3_i64));
+
+    // Two wait already: nobody overtakes them.
+    let second = publish(&app, &[post(app.tenant, 1)], Room { per_tenant: 1_000, ..ROOM });
+    assert_eq!((second.claims.len(), second.has_waiting), (0, true));
+}
+
+#[actix_web::test]
+async fn caps_rates_and_failures_send_deliveries_the_long_way() {
+    let app = quiet(json!({"max_in_flight": 100})).await;
+    let leased = |room| publish(&app, &[post(app.tenant, 2)], room).claims.len();
+    assert_eq!(leased(Room { slots: 0, ..ROOM }), 0);
+    clear(&app);
+    assert_eq!(leased(Room { slots: 1, ..ROOM }), 1);
+    clear(&app);
+    assert_eq!(leased(Room { per_tenant: 1, ..ROOM }), 1);
+    assert_eq!(leased(Room { per_tenant: 1, ..ROOM }), 0, "one is in flight");
+    for (settings, why) in
+        [("rate_per_second = 5", "has a rate to keep"), ("rate_per_second = NULL, failing_since = now()", "is failing")]
+    {
+        clear(&app);
+        diesel::sql_query(format!("UPDATE webhooks SET {settings}")).execute(&mut app.conn()).unwrap();
+        assert_eq!(leased(ROOM), 0, "{why}");
+    }
+    clear(&app);
+    diesel::sql_query("UPDATE webhooks SET failing_since = NULL").execute(&mut app.conn()).unwrap();
+    assert_eq!(leased(ROOM), 2);
+}
+
+fn clear(app: &TestApp) {
+    diesel::sql_query("DELETE FROM deliveries").execute(&mut app.conn()).unwrap();
+}
+
+#[actix_web::test]
+async fn while_somebody_else_claims_nothing_is_leased_and_nobody_waits() {
+    let app = quiet(json!({})).await;
+    let mut other = app.conn();
+    other
+        .transaction::<_, diesel::result::Error, _>(|conn| {
+            gatepost::store::claims::lock_turnstile(conn).unwrap();
+            let outcome = publish(&app, &[post(app.tenant, 1)], ROOM);
+            assert_eq!((outcome.claims.len(), outcome.has_waiting), (0, true));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[actix_web::test]
+async fn many_publishers_at_once_lose_nothing() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    program.subscribe(&receiver, json!({"max_in_flight": 5})).await;
+    let publish = |number: usize| {
+        let program = program.clone();
+        async move { program.publish("a", json!({"number": number})).await }
+    };
+    let events = futures_util::future::join_all((0..60).map(publish)).await;
+    for event in &events {
+        program.delivery_once(event, "delivered", 1).await;
+    }
+    let mut numbers: Vec<u64> = receiver
+        .received()
+        .iter()
+        .map(|request| serde_json::from_str::<Value>(&request.text()).unwrap()["data"]["number"].as_u64().unwrap())
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..60).collect::<Vec<_>>());
+}
+
+#[actix_web::test]
+async fn a_thousand_events_are_one_request() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let item = |number: usize| json!({"type": "order.created", "data": number});
+    let all: Vec<Value> = (0..1_000).map(item).collect();
+    let published = program.post_json("/api/events/batch", json!({"events": all})).await.assert_status(202).json();
+    assert_eq!(published["data"].as_array().unwrap().len(), 1_000);
+    let more: Vec<Value> = (0..1_001).map(item).collect();
+    program.post_json("/api/events/batch", json!({"events": more})).await.assert_invalid("events");
+}
+
+#[actix_web::test]
+async fn no_more_requests_begin_within_a_second_than_the_rate_allows() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    program.subscribe(&receiver, json!({"rate_per_second": 3})).await;
+    let begun = Instant::now();
+    let mut events = Vec::new();
+    for number in 0..7 {
+        events.push(program.publish("a", json!(number)).await);
+    }
+    for event in &events {
+        program.delivery_once(event, "delivered", 1).await;
+    }
+    assert!(Duration::from_secs(2) <= begun.elapsed(), "seven at three a second take more than two seconds");
+    let times: Vec<chrono::DateTime<chrono::Utc>> = diesel::dsl::sql::<diesel::sql_types::Timestamptz>(
+        "SELECT to_timestamp(('x' || substr(replace(id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0) FROM attempts ORDER BY id",
+    )
+    .load(&mut app.conn())
+    .unwrap();
+    assert_eq!(times.len(), 7);
+    for four in times.windows(4) {
+        assert!(TimeDelta::seconds(1) <= four[3] - four[0], "{four:?}");
+    }
+}
+
+#[actix_web::test]
+async fn a_webhook_may_have_a_schedule_of_its_own() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer_always(Reply::new(500));
+    let webhook = program.subscribe(&receiver, json!({"retry_schedule": [60]})).await;
+    assert_eq!(webhook["retry_schedule"], json!([60]));
+    let event = program.publish("a", json!(1)).await;
+    let waiting = program.delivery_once(&event, "retrying", 1).await;
+    assert_eq!(waiting["attempts_max"], 2);
+    app.advance(TimeDelta::seconds(80));
+    program.delivery_once(&event, "failed", 2).await;
+    let path = format!("/api/webhooks/{}", webhook["id"]);
+    program.patch_json(&path, json!({"retry_schedule": [0]})).await.assert_invalid("retry_schedule");
+    program.patch_json(&path, json!({"rate_per_second": 0})).await.assert_invalid("rate_per_second");
+    let usual = program.patch_json(&path, json!({"retry_schedule": null})).await.assert_ok().json();
+    assert_eq!(usual["retry_schedule"], json!(null));
+}
+
+#[actix_web::test]
+async fn owners_are_warned_a_day_before_a_webhook_is_switched_off_and_told_when_it_is() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let (dead, well) = (Receiver::start().await, Receiver::start().await);
+    dead.answer_always(Reply::new(500));
+    let webhook = program.subscribe(&dead, json!({"events": ["a"], "retry_schedule": [518_400, 345_600]})).await;
+    program.subscribe(&well, json!({"events": ["webhook.*"]})).await;
+    let event = program.publish("a", json!(1)).await;
+    program.delivery_once(&event, "retrying", 1).await;
+    diesel::sql_query(
+        "UPDATE webhooks SET failing_since = failing_since - INTERVAL '100 hours' WHERE failing_since IS NOT NULL",
+    )
+    .execute(&mut app.conn())
+    .unwrap();
+
+    let second = program.publish("a", json!(2)).await;
+    program.delivery_once(&second, "retrying", 1).await;
+    let told = well.wait_for(1).await;
+    assert_eq!(told[0].header("x-webhook-event"), "webhook.failing");
+    assert!(told[0].text().contains(&format!("\"id\":{}", webhook["id"])), "{}", told[0].text());
+
+    diesel::sql_query(
+        "UPDATE webhooks SET failing_since = failing_since - INTERVAL '24 hours' WHERE failing_since IS NOT NULL",
+    )
+    .execute(&mut app.conn())
+    .unwrap();
+    let third = program.publish("a", json!(3)).await;
+    program.delivery_once(&third, "retrying", 1).await;
+    let told = well.wait_for(2).await;
+    assert_eq!(told[1].header("x-webhook-event"), "webhook.disabled");
+    let path = format!("/api/webhooks/{}", webhook["id"]);
+    assert_eq!(program.get(&path).await.json()["state"], "disabled");
+}
