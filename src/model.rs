@@ -18,7 +18,7 @@ pub mod webhook;
 pub use access_token::{AccessToken, NewAccessToken};
 pub use api_key::{ApiKey, NewApiKey, Rotation};
 pub use attempt::{Attempt, NewAttempt};
-pub use audit_entry::{AuditEntry, NewAuditEntry};
+pub use audit_entry::{AuditChain, AuditEntry, NewAuditEntry};
 pub use claimed::Claimed;
 pub use delivery::Delivery;
 pub use event::Event;

@@ -92,6 +92,19 @@ diesel::table! {
         ip -> Nullable<Text>,
         request_id -> Nullable<Text>,
         created_at -> Timestamptz,
+        seq -> Int8,
+        previous_hash -> Bytea,
+        hash -> Bytea,
+    }
+}
+
+diesel::table! {
+    audit_chains (tenant_id) {
+        tenant_id -> Int8,
+        seq -> Int8,
+        hash -> Bytea,
+        pruned_seq -> Int8,
+        pruned_hash -> Bytea,
     }
 }
 
@@ -353,6 +366,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     access_tokens,
     api_keys,
     attempts,
+    audit_chains,
     audit_entries,
     deliveries,
     events,

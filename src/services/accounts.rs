@@ -93,11 +93,15 @@ pub fn update(
     let is_active = change.is_active.unwrap_or(before.is_active);
     let after = store::users::update(conn, user, &name, is_active, now)?.ok_or(Error::NotFound(Noun::User))?;
     let deed = Deed::new("user.updated", format!("user:{user}"))
-        .with("before", serde_json::json!({"name": before.name, "is_active": before.is_active}))
-        .with("after", serde_json::json!({"name": after.name, "is_active": after.is_active}));
+        .with("name", after.email.as_str())
+        .changing(facts(&before), facts(&after));
     audit::record_for_instance(conn, who, None, deed, now)?;
     notify::send(conn, &Change::Access)?;
     Ok(after)
+}
+
+fn facts(user: &User) -> serde_json::Value {
+    serde_json::json!({"name": user.name, "is_active": user.is_active})
 }
 
 /// Parses and hashes a new password: call it off the async threads.

@@ -257,7 +257,10 @@ fn disable(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    for webhook in store::webhooks::update_disabled(conn, ids, failing_before, reason, now)? {
+    let mut disabled = store::webhooks::update_disabled(conn, ids, failing_before, reason, now)?;
+    // In one order, since each entry locks the end of its tenant's chain until COMMIT.
+    disabled.sort_unstable_by_key(|webhook| (webhook.tenant_id, webhook.id));
+    for webhook in disabled {
         let deed = Deed::new("webhook.disabled", target(webhook.id)).with("name", webhook.name).with("reason", reason);
         audit::record(conn, &Actor::system(webhook.tenant_id), deed, now)?;
     }

@@ -103,12 +103,14 @@ pub fn update(
     let is_active = change.is_active.unwrap_or(before.is_active);
     let after = store::tenants::update(conn, tenant, &name, &plan, is_active, now)?;
     let after = after.ok_or(Error::NotFound(Noun::Tenant))?;
-    let deed = Deed::new("tenant.updated", format!("tenant:{tenant}"))
-        .with("before", serde_json::json!({"name": before.name, "plan": before.plan, "is_active": before.is_active}))
-        .with("after", serde_json::json!({"name": after.name, "plan": after.plan, "is_active": after.is_active}));
+    let deed = Deed::new("tenant.updated", format!("tenant:{tenant}")).changing(facts(&before), facts(&after));
     audit::record_for_instance(conn, who, Some(tenant), deed, now)?;
     notify::send(conn, &Change::Tenant(tenant))?;
     Ok(after)
+}
+
+fn facts(tenant: &Tenant) -> serde_json::Value {
+    serde_json::json!({"name": tenant.name, "plan": tenant.plan, "is_active": tenant.is_active})
 }
 
 pub fn add_member(

@@ -5,6 +5,7 @@ use actix_web::web::to;
 use super::routes::{Door, Entry, delete, get, patch, post};
 
 pub mod api_keys;
+pub mod audit;
 pub mod body;
 pub mod data;
 pub mod deliveries;
@@ -27,6 +28,7 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Open, "/healthz", || to(health::alive)),
         get(Door::Open, "/readyz", || to(health::ready)),
         get(Door::Open, "/metrics", || to(health::metrics)),
+        get(Door::Api, "/api/audit", || to(audit::index)),
         get(Door::Key, "/api/data", || to(data::index)),
         get(Door::Api, "/api/keys", || to(api_keys::listing::index)),
         post(Door::Api, "/api/keys", || to(api_keys::create)),

@@ -16,6 +16,7 @@ use crate::domain::Error;
 
 pub mod access_tokens;
 pub mod api_keys;
+pub mod audit;
 pub mod confirmations;
 pub mod deliveries;
 pub mod events;
@@ -89,6 +90,8 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Page, "/usage", || to(usage::index)),
         get(Door::Page, "/usage.csv", || to(usage::export)),
         get(Door::Page, "/usage/records", || to(usage::records::index)),
+        get(Door::Page, "/audit", || to(audit::index)),
+        get(Door::Page, "/audit.csv", || to(audit::csv)),
         get(Door::Page, "/tokens", || to(access_tokens::index)),
         post(Door::Page, "/tokens", || to(access_tokens::create)),
         get(Door::Page, "/tokens/new", || to(access_tokens::new)),

@@ -54,6 +54,10 @@ impl Shell {
         self.rights.may(Permission::DeleteWebhooks)
     }
 
+    pub fn may_read_audit(&self) -> bool {
+        self.rights.may(Permission::ReadAudit)
+    }
+
     pub fn may_publish(&self) -> bool {
         self.rights.may(Permission::WriteEvents)
     }

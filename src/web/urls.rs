@@ -23,6 +23,8 @@ pub const USAGE: &str = "/usage";
 pub const USAGE_CSV: &str = "/usage.csv";
 pub const USAGE_RECORDS: &str = "/usage/records";
 pub const TOKENS: &str = "/tokens";
+pub const AUDIT: &str = "/audit";
+pub const AUDIT_CSV: &str = "/audit.csv";
 pub const NEW_TOKEN: &str = "/tokens/new";
 
 pub fn sign_in_back_to(path: &str) -> String {

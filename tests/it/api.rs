@@ -2,6 +2,7 @@
 
 mod access_tokens;
 mod api_keys;
+mod audit;
 mod bulk;
 mod deliveries;
 mod events;

@@ -2,6 +2,7 @@
 
 mod access_tokens;
 mod api_keys;
+mod audit;
 mod events;
 mod key_life;
 mod overview;

@@ -9,6 +9,7 @@ pub const JOINED: &str = concat!(
     include_str!("../../../static/css/components/button.css"),
     include_str!("../../../static/css/components/badge.css"),
     include_str!("../../../static/css/components/card.css"),
+    include_str!("../../../static/css/components/changes.css"),
     include_str!("../../../static/css/components/chart.css"),
     include_str!("../../../static/css/components/chips.css"),
     include_str!("../../../static/css/components/code.css"),

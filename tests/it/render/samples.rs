@@ -10,7 +10,7 @@ use gatepost::web::flash::Flash;
 use gatepost::web::pages::api_keys::bulk::BulkForm;
 use gatepost::web::pages::api_keys::view::{BulkAct, Range, Share};
 use gatepost::web::pages::{
-    access_tokens, api_keys, confirmations, deliveries, events, overview, sessions, setup, usage, webhooks,
+    access_tokens, api_keys, audit, confirmations, deliveries, events, overview, sessions, setup, usage, webhooks,
 };
 use gatepost::web::shell::{Shell, TenantChoice};
 use gatepost::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Series, Snippet, Spark, Tone, When, text};
@@ -47,6 +47,7 @@ pub fn all(kind: Kind) -> Vec<(String, String)> {
         ("events-show", show_event(kind)),
         ("usage", usage(kind)),
         ("usage-records", usage_records(kind)),
+        ("audit", audit_log(kind)),
         ("tokens", tokens(kind)),
         ("tokens-new", new_token(kind)),
         ("tokens-created", created_token(kind)),
@@ -832,6 +833,52 @@ fn usage_records(kind: Kind) -> String {
         key: String::new(),
         outcomes: vec![Choice::new("", "Any", ""), Choice::new("refused", "Refused", "")],
         chips: chips(kind, "/usage/records"),
+        pager: pager(kind),
+    })
+}
+
+fn audit_log(kind: Kind) -> String {
+    let change = |field: &str, before: &str, after: &str| audit::view::Change {
+        field: field.into(),
+        before: t(kind, before),
+        after: t(kind, after),
+    };
+    print(audit::view::Index {
+        shell: shell(kind, "/audit"),
+        rows: many(kind, 4, |index| audit::view::Row {
+            deed: ["Changed a key", "Made a webhook", "Disabled a webhook", "Set a password"][index].into(),
+            action: ["api_key.updated", "webhook.created", "webhook.disabled", "user.password_set"][index].into(),
+            name: t(kind, ["Billing worker", "Order notifications", "Partner sync", ""][index]),
+            target: t(kind, ["api_key:7", "webhook:3", "webhook:5", "user:2"][index]),
+            page: ["/keys/7", "/webhooks/3", "/webhooks/5", ""][index].into(),
+            others: "/audit?target=api_key%3A7".into(),
+            actor: t(kind, ["ada@example.com", "dan@example.com", "system", "console"][index]),
+            via: ["page", "api", "system", "cli"][index].into(),
+            address: ["203.0.113.7", "2001:db8::7", "", ""][index].into(),
+            request_id: t(kind, "01935f3e-8d2c-7c1a-9b1e-3f1c2d4e5a6b"),
+            at: ago(7 * i64::try_from(index).unwrap()),
+            changes: if index == 0 {
+                vec![change("Rate limit", "1000", "5000"), change("Tags", "none", "eu, billing")]
+            } else {
+                Vec::new()
+            },
+            facts: vec![("Reason".into(), t(kind, "nothing but failures for 5 days"))],
+            seq: 1_204 - i64::try_from(index).unwrap(),
+            hash_short: "9f86d081884c".into(),
+            hash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into(),
+        }),
+        actor: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        target: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        from: String::new(),
+        to: String::new(),
+        actions: Choice::list(&[("", "Any"), ("api_key.minted", "Made a key")], ""),
+        logs: if kind == Kind::Empty {
+            Vec::new()
+        } else {
+            Choice::list(&[("", "This tenant"), ("instance", "The instance")], "")
+        },
+        csv: "/audit.csv?actor=ada%40example.com".into(),
+        chips: chips(kind, "/audit"),
         pager: pager(kind),
     })
 }
