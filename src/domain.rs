@@ -28,6 +28,6 @@ pub use actor::{Actor, Permission, Role, Via};
 pub use clock::Clock;
 pub use error::{Error, FieldErrors, Noun, Rejection, Result};
 pub use ids::{
-    AccessTokenId, ApiKeyId, AttemptId, AuditEntryId, DeliveryId, EventId, LineageId, MembershipId, TenantId, UserId,
-    WebhookId,
+    AccessTokenId, ApiKeyId, AttemptId, AuditEntryId, DeliveryId, EventId, InvitationId, LineageId, MembershipId,
+    TenantId, UserId, WebhookId,
 };

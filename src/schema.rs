@@ -162,6 +162,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    invitations (id) {
+        id -> Int8,
+        tenant_id -> Int8,
+        email -> Text,
+        role -> Text,
+        digest -> Bytea,
+        invited_by -> Nullable<Int8>,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        accepted_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     memberships (id) {
         id -> Int8,
         tenant_id -> Int8,
@@ -372,6 +387,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     events,
     idempotency_keys,
     instance_facts,
+    invitations,
     key_limits,
     memberships,
     one_time_links,

@@ -10,6 +10,8 @@ pub mod events;
 pub mod figures;
 pub mod idempotency;
 pub mod instance;
+pub mod invitations;
+pub mod members;
 pub mod once;
 pub mod sessions;
 pub mod tenants;

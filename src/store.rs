@@ -14,6 +14,7 @@ pub mod events;
 pub mod figures;
 pub mod idempotency_keys;
 pub mod instance_facts;
+pub mod invitations;
 pub mod key_limits;
 pub mod memberships;
 pub mod migrations;

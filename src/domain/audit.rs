@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// What can be done, and how people say it. A test compares it with what services record.
-pub const ACTIONS: [(&str, &str); 24] = [
+pub const ACTIONS: [(&str, &str); 29] = [
     ("api_key.minted", "made a key"),
     ("api_key.updated", "changed a key"),
     ("api_key.rotated", "rotated a key"),
@@ -23,6 +23,11 @@ pub const ACTIONS: [(&str, &str); 24] = [
     ("access_token.minted", "made an access token"),
     ("access_token.revoked", "revoked an access token"),
     ("member.added", "added a member"),
+    ("member.joined", "joined the tenant"),
+    ("member.role_changed", "changed a member's role"),
+    ("member.removed", "removed a member"),
+    ("invitation.created", "invited somebody"),
+    ("invitation.revoked", "revoked an invitation"),
     ("tenant.created", "made a tenant"),
     ("tenant.updated", "changed a tenant"),
     ("user.created", "made a user"),

@@ -5,6 +5,7 @@ use diesel::pg::PgConnection;
 use sha2::{Digest, Sha256};
 
 use super::audit::{self, Deed};
+use super::invitations;
 use super::tenants::{self, NewTenant};
 use super::{Operator, random_token};
 use crate::domain::page::{Page, Paging};
@@ -96,6 +97,10 @@ pub fn update(
         .with("name", after.email.as_str())
         .changing(facts(&before), facts(&after));
     audit::record_for_instance(conn, who, None, deed, now)?;
+    if before.is_active && !after.is_active {
+        store::sessions::delete_of_user(conn, user)?;
+        invitations::revoke_of_user(conn, who, user, now)?;
+    }
     notify::send(conn, &Change::Access)?;
     Ok(after)
 }

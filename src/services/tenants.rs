@@ -130,11 +130,6 @@ pub fn add_member(
     Ok(membership)
 }
 
-/// Who works in a tenant, with e-mail address and name.
-pub fn members(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<(Membership, String, String)>> {
-    store::memberships::list(conn, tenant)
-}
-
 /// A user by id or by e-mail address.
 pub fn user_named(conn: &mut PgConnection, id: Option<UserId>, email: Option<&str>) -> Result<User> {
     let found = match (id, email) {

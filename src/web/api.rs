@@ -12,6 +12,7 @@ pub mod deliveries;
 pub mod events;
 pub mod health;
 pub mod list;
+pub mod members;
 pub mod protected;
 pub mod tenants;
 pub mod tokens;
@@ -57,8 +58,13 @@ pub fn routes() -> Vec<Entry> {
         post(Door::Api, "/api/tenants", || to(tenants::create)),
         get(Door::Api, "/api/tenants/{id}", || to(tenants::show)),
         patch(Door::Api, "/api/tenants/{id}", || to(tenants::update)),
-        get(Door::Api, "/api/tenants/{id}/members", || to(tenants::members)),
-        post(Door::Api, "/api/tenants/{id}/members", || to(tenants::add_member)),
+        get(Door::Api, "/api/tenants/{id}/invitations", || to(members::invited)),
+        post(Door::Api, "/api/tenants/{id}/invitations", || to(members::invite)),
+        delete(Door::Api, "/api/tenants/{id}/invitations/{invitation}", || to(members::uninvite)),
+        get(Door::Api, "/api/tenants/{id}/members", || to(members::index)),
+        post(Door::Api, "/api/tenants/{id}/members", || to(members::create)),
+        patch(Door::Api, "/api/tenants/{id}/members/{user}", || to(members::update)),
+        delete(Door::Api, "/api/tenants/{id}/members/{user}", || to(members::destroy)),
         get(Door::Api, "/api/tokens", || to(tokens::index)),
         post(Door::Api, "/api/tokens", || to(tokens::create)),
         get(Door::Api, "/api/tokens/{id}", || to(tokens::show)),

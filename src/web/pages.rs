@@ -20,6 +20,7 @@ pub mod audit;
 pub mod confirmations;
 pub mod deliveries;
 pub mod events;
+pub mod members;
 pub mod overview;
 pub mod paging;
 pub mod sessions;
@@ -90,6 +91,17 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Page, "/usage", || to(usage::index)),
         get(Door::Page, "/usage.csv", || to(usage::export)),
         get(Door::Page, "/usage/records", || to(usage::records::index)),
+        get(Door::Page, "/invitation", || to(members::invitations::show)),
+        post(Door::Page, "/invitation", || to(members::invitations::accept)),
+        get(Door::Page, "/members", || to(members::index)),
+        post(Door::Page, "/members/invitations", || to(members::invitations::create)),
+        get(Door::Page, "/members/invitations/new", || to(members::invitations::new)),
+        get(Door::Page, "/members/invitations/{id}/revocation", || to(members::invitations::ask_revoke)),
+        post(Door::Page, "/members/invitations/{id}/revocation", || to(members::invitations::revoke)),
+        get(Door::Page, "/members/{id}/role", || to(members::ask_change)),
+        post(Door::Page, "/members/{id}/role", || to(members::change)),
+        get(Door::Page, "/members/{id}/removal", || to(members::ask_removal)),
+        post(Door::Page, "/members/{id}/removal", || to(members::remove)),
         get(Door::Page, "/audit", || to(audit::index)),
         get(Door::Page, "/audit.csv", || to(audit::csv)),
         get(Door::Page, "/tokens", || to(access_tokens::index)),

@@ -11,6 +11,7 @@ mod key_life;
 mod key_lists;
 mod limits;
 mod lookup;
+mod members;
 mod usage;
 mod verification;
 mod verifications;

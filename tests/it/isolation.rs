@@ -13,7 +13,7 @@ struct Count {
 }
 
 /// Every table of a tenant, asked without a filter.
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 21] = [
     "access_tokens",
     "api_keys",
     "attempts",
@@ -24,6 +24,7 @@ const TABLES: [&str; 20] = [
     "delivery_minutes",
     "events",
     "idempotency_keys",
+    "invitations",
     "key_limits",
     "memberships",
     "signing_secrets",

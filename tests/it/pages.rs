@@ -5,6 +5,7 @@ mod api_keys;
 mod audit;
 mod events;
 mod key_life;
+mod members;
 mod overview;
 mod sessions;
 mod setup;

@@ -14,7 +14,7 @@ use gatepost::domain::{Actor, AttemptId, DeliveryId, Role, TenantId, UserId, Via
 use gatepost::model::NewAttempt;
 use gatepost::services::events::NewEvent;
 use gatepost::services::webhooks::WebhookFields;
-use gatepost::services::{Operator, access_tokens, api_keys, deliveries, events, webhooks};
+use gatepost::services::{Operator, access_tokens, api_keys, deliveries, events, invitations, webhooks};
 use gatepost::store::deliveries::DeliveryFilter;
 use gatepost::store::{self, Scope};
 use gatepost::web::routes::Door;
@@ -77,6 +77,12 @@ impl<'a> Rows<'a> {
     fn make(&self, kind: &str, actor: &Actor) -> String {
         match kind {
             "tenant" => self.app.tenant.to_string(),
+            "member" => {
+                let user = self.app.make_user(&unique("member"), false);
+                self.app.make_member(self.app.tenant, user, Role::Viewer);
+                user.to_string()
+            }
+            "invitation" => self.invitation(actor),
             "user" => self.app.make_user(&unique("user"), false).to_string(),
             "key" => self.key(actor),
             "deleted-key" => self.deleted_key(actor),
@@ -118,6 +124,15 @@ impl<'a> Rows<'a> {
         // The other tenant's admin has no tokens in this one.
         let user = if self.is_member(user) { user } else { self.ada };
         access_tokens::mint_for(&mut self.conn.borrow_mut(), &who, hasher, user, ask, now).unwrap().token.id.to_string()
+    }
+
+    fn invitation(&self, actor: &Actor) -> String {
+        let ask = invitations::Ask::parse(&format!("{}@{MARK}.example", unique("guest")), "viewer", None).unwrap();
+        invitations::create(&mut self.conn.borrow_mut(), actor, &ask, self.app.clock.now())
+            .unwrap()
+            .invitation
+            .id
+            .to_string()
     }
 
     fn is_member(&self, user: UserId) -> bool {
@@ -189,6 +204,10 @@ impl<'a> Rows<'a> {
     fn json(&self, method: &str, path: &str) -> Option<Value> {
         let tenant = self.app.tenant;
         Some(match (method, path) {
+            ("PATCH", "/api/tenants/{}/members/{}") => json!({"role": "developer"}),
+            (_, "/api/tenants/{}/invitations") => {
+                json!({"email": format!("{}@example.com", unique("guest")), "role": "viewer"})
+            }
             ("PATCH", "/api/tenants/{}") => json!({"name": "acme"}),
             ("PATCH", _) => json!({"name": "another name"}),
             (_, "/api/keys" | "/api/tokens") => json!({"name": "new", "tenant_id": tenant}),
@@ -236,6 +255,14 @@ impl<'a> Rows<'a> {
                     ("password", text("no password of anybody's")),
                 ]
             }
+            "/members/{}/role" => vec![("role", text("developer"))],
+            "/members/invitations" => vec![
+                ("nonce", unique("nonce-of-this-test")),
+                ("email", format!("{}@example.com", unique("guest"))),
+                ("role", text("viewer")),
+                ("days", text("7")),
+            ],
+            "/invitation" => vec![("token", text("a guess")), ("name", text("x")), ("password", text(PASSWORD))],
             "/tenant" => vec![("tenant", self.app.tenant.to_string())],
             "/keys/lookup" => vec![("clue", self.some_key().to_string())],
             "/keys/bulk-revocation" | "/keys/bulk-deletion" => vec![("ids", self.some_key().to_string())],

@@ -103,3 +103,22 @@ fn an_empty_database_is_migrated_once() {
     assert!(!gatepost.run(&["migrate", "--json"]).ok().json()["ran"].as_array().unwrap().is_empty());
     assert!(gatepost.run(&["migrate"]).ok().line().starts_with("Nothing to do"));
 }
+
+#[test]
+fn members_are_led_from_the_command_line() {
+    let database = Database::clone_template();
+    let gatepost = Gatepost::on(&database);
+    gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
+    for email in ["ada@example.com", "dan@example.com"] {
+        gatepost.run_with(&["users", "create", "--email", email, "--password-stdin"], PASSWORD).ok();
+        gatepost.run(&["members", "add", "--user", email, "--tenant", "acme", "--role", "owner"]).ok();
+    }
+    gatepost.run(&["members", "role", "--user", "dan@example.com", "--tenant", "acme", "--role", "viewer"]).ok();
+    let listed = gatepost.run(&["members", "list", "--tenant", "acme"]).ok();
+    assert_eq!(listed.stdout, "owner      ada@example.com (ada)\nviewer     dan@example.com (dan)\n");
+    gatepost.run(&["members", "remove", "--user", "dan@example.com", "--tenant", "acme"]).ok();
+    let last = gatepost.run(&["members", "remove", "--user", "ada@example.com", "--tenant", "acme"]);
+    last.assert_failed(1, &["needs an owner"]);
+    let invite = ["members", "invite", "--email", "x@example.com", "--tenant", "acme", "--role", "viewer"];
+    assert!(gatepost.run(&invite).ok().line().contains("/invitation?token="));
+}

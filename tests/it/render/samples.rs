@@ -9,8 +9,10 @@ use gatepost::web::error_pages::ErrorPage;
 use gatepost::web::flash::Flash;
 use gatepost::web::pages::api_keys::bulk::BulkForm;
 use gatepost::web::pages::api_keys::view::{BulkAct, Range, Share};
+use gatepost::web::pages::members::view::Guest;
 use gatepost::web::pages::{
-    access_tokens, api_keys, audit, confirmations, deliveries, events, overview, sessions, setup, usage, webhooks,
+    access_tokens, api_keys, audit, confirmations, deliveries, events, members, overview, sessions, setup, usage,
+    webhooks,
 };
 use gatepost::web::shell::{Shell, TenantChoice};
 use gatepost::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Series, Snippet, Spark, Tone, When, text};
@@ -47,6 +49,13 @@ pub fn all(kind: Kind) -> Vec<(String, String)> {
         ("events-show", show_event(kind)),
         ("usage", usage(kind)),
         ("usage-records", usage_records(kind)),
+        ("members", members(kind)),
+        ("invitations-new", new_invitation(kind)),
+        ("invitations-created", created_invitation(kind)),
+        ("invitation-known", invitation(kind, Guest::Known)),
+        ("invitation-new", invitation(kind, Guest::New)),
+        ("invitation-expected", invitation(kind, Guest::Expected)),
+        ("invitation-other", invitation(kind, Guest::Other(t(kind, "eve@example.com")))),
         ("audit", audit_log(kind)),
         ("tokens", tokens(kind)),
         ("tokens-new", new_token(kind)),
@@ -834,6 +843,72 @@ fn usage_records(kind: Kind) -> String {
         outcomes: vec![Choice::new("", "Any", ""), Choice::new("refused", "Refused", "")],
         chips: chips(kind, "/usage/records"),
         pager: pager(kind),
+    })
+}
+
+fn members(kind: Kind) -> String {
+    print(members::view::Index {
+        shell: shell(kind, "/members"),
+        rows: many(kind, 4, |index| members::view::Row {
+            name: t(kind, ["Ada Lovelace", "Dan Abramov", "Vera Rubin", "Otto"][index]),
+            email: t(kind, ["ada@example.com", "dan@example.com", "vera@example.com", "otto@example.com"][index]),
+            role: Badge::new(
+                [Tone::Good, Tone::Info, Tone::Idle, Tone::Idle][index],
+                ["token", "user", "key", "eye"][index],
+                ["Owner", "Admin", "Developer", "Viewer"][index],
+            ),
+            is_you: index == 1,
+            is_active: index != 3,
+            since: ago(700),
+            may_change: index != 0,
+            is_last_owner: index == 0,
+            change: ask(kind, &format!("role-{index}"), &format!("/members/{index}/role")).choosing(
+                "role",
+                "Role",
+                Choice::list(&[("admin", "Admin"), ("viewer", "Viewer")], "viewer"),
+            ),
+            remove: ask(kind, &format!("remove-{index}"), &format!("/members/{index}/removal")),
+        }),
+        invited: many(kind, 2, |index| members::view::Invited {
+            email: t(kind, "grace@example.com"),
+            role: Badge::new(Tone::Idle, "key", "Developer"),
+            made: ago(60),
+            expires: ago(-9_000),
+            revoke: ask(kind, &format!("revoke-{index}"), &format!("/members/invitations/{index}/revocation")),
+        }),
+    })
+}
+
+fn new_invitation(kind: Kind) -> String {
+    print(members::view::New {
+        shell: shell(kind, "/members"),
+        form: members::view::InvitationForm { nonce: "nonce".into(), email: t(kind, ""), ..Default::default() },
+        roles: Choice::list(&[("developer", "Developer: makes keys"), ("viewer", "Viewer: reads")], "viewer"),
+        days: Choice::list(&[("7", "In 7 days")], "7"),
+        errors: errors(kind, &["email", "role", "days"]),
+    })
+}
+
+fn created_invitation(kind: Kind) -> String {
+    print(members::view::Created {
+        shell: shell(kind, "/members"),
+        email: t(kind, "grace@example.com"),
+        role: "a developer".into(),
+        link: "https://gate.example.com/invitation?token=Zc1LtPqfXr0NgY4h7EJmUo5sVaDk2HxRiS6wQj9GnBz".into(),
+        expires: ago(-9_000),
+    })
+}
+
+fn invitation(kind: Kind, guest: Guest) -> String {
+    print(members::view::Join {
+        csrf: "csrf-token".into(),
+        tenant: t(kind, "Acme Shipping"),
+        email: t(kind, "grace@example.com"),
+        role: "a developer".into(),
+        guest,
+        form: members::view::JoinForm { token: "token".into(), name: t(kind, ""), ..Default::default() },
+        sign_in: "/sign-in?back=%2Finvitation%3Ftoken%3Dtoken".into(),
+        errors: errors(kind, &["name", "password"]),
     })
 }
 
