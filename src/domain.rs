@@ -19,6 +19,7 @@ pub mod scope;
 pub mod signature;
 pub mod text;
 pub mod token;
+pub mod totp;
 pub mod usage;
 pub mod vault;
 pub mod verification;

@@ -1,6 +1,7 @@
 //! The rules of the product: plain functions over a connection and an actor.
 
 pub mod access_tokens;
+pub mod account;
 pub mod accounts;
 pub mod api_keys;
 pub mod audit;
@@ -13,6 +14,7 @@ pub mod instance;
 pub mod invitations;
 pub mod members;
 pub mod once;
+pub mod second_factor;
 pub mod sessions;
 pub mod tenants;
 pub mod usage;

@@ -22,6 +22,7 @@ pub mod notify;
 pub mod one_time_links;
 pub mod partitions;
 pub mod samples;
+pub mod second_factors;
 pub mod sessions;
 pub mod signing_secrets;
 pub mod tenants;

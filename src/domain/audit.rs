@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// What can be done, and how people say it. A test compares it with what services record.
-pub const ACTIONS: [(&str, &str); 29] = [
+pub const ACTIONS: [(&str, &str); 35] = [
     ("api_key.minted", "made a key"),
     ("api_key.updated", "changed a key"),
     ("api_key.rotated", "rotated a key"),
@@ -33,6 +33,12 @@ pub const ACTIONS: [(&str, &str); 29] = [
     ("user.created", "made a user"),
     ("user.updated", "changed a user"),
     ("user.password_set", "set a password"),
+    ("user.password_changed", "changed their password"),
+    ("user.reset_link_made", "made a link to set a password"),
+    ("user.signed_out", "signed out elsewhere"),
+    ("user.second_factor_on", "switched their second factor on"),
+    ("user.second_factor_off", "switched a second factor off"),
+    ("user.recovery_codes_renewed", "made new recovery codes"),
 ];
 
 /// In the words of people, or as it stands where a newer version wrote it.

@@ -93,6 +93,7 @@ fn insert(
         scopes: ask.scopes.as_slice().to_vec(),
         expires_at: ask.expires_at,
         created_at: now,
+        is_from_login: false,
     };
     let token = store::access_tokens::insert(conn, &row)?;
     Ok(MintedToken { token, secret })

@@ -25,6 +25,11 @@ pub const USAGE_RECORDS: &str = "/usage/records";
 pub const TOKENS: &str = "/tokens";
 pub const AUDIT: &str = "/audit";
 pub const AUDIT_CSV: &str = "/audit.csv";
+pub const ACCOUNT: &str = "/account";
+pub const SECOND_FACTOR: &str = "/account/second-factor";
+pub const SIGN_IN_CODE: &str = "/sign-in/code";
+pub const PASSWORD_RESET: &str = "/password-reset";
+pub const USERS: &str = "/operator/users";
 pub const MEMBERS: &str = "/members";
 pub const INVITATION: &str = "/invitation";
 pub const NEW_TOKEN: &str = "/tokens/new";
@@ -83,6 +88,15 @@ pub fn member_act(id: UserId, act: &str) -> String {
 
 pub fn invitation_revocation(id: InvitationId) -> String {
     format!("/members/invitations/{id}/revocation")
+}
+
+pub fn reset_with(token: &str) -> String {
+    format!("{PASSWORD_RESET}?token={token}")
+}
+
+/// `act`: `activation`, `deactivation`, `promotion`, `demotion`, `reset-link`.
+pub fn user_act(id: UserId, act: &str) -> String {
+    format!("/operator/users/{id}/{act}")
 }
 
 pub fn invitation_with(token: &str) -> String {

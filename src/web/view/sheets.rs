@@ -21,6 +21,7 @@ pub const JOINED: &str = concat!(
     include_str!("../../../static/css/components/nav.css"),
     include_str!("../../../static/css/components/page-head.css"),
     include_str!("../../../static/css/components/pager.css"),
+    include_str!("../../../static/css/components/qr.css"),
     include_str!("../../../static/css/components/reveal.css"),
     include_str!("../../../static/css/components/table.css"),
     include_str!("../../../static/css/components/timeline.css"),

@@ -11,8 +11,8 @@ use gatepost::web::pages::api_keys::bulk::BulkForm;
 use gatepost::web::pages::api_keys::view::{BulkAct, Range, Share};
 use gatepost::web::pages::members::view::Guest;
 use gatepost::web::pages::{
-    access_tokens, api_keys, audit, confirmations, deliveries, events, members, overview, sessions, setup, usage,
-    webhooks,
+    access_tokens, account, api_keys, audit, confirmations, deliveries, events, members, operator, overview,
+    password_resets, sessions, setup, usage, webhooks,
 };
 use gatepost::web::shell::{Shell, TenantChoice};
 use gatepost::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Series, Snippet, Spark, Tone, When, text};
@@ -49,6 +49,13 @@ pub fn all(kind: Kind) -> Vec<(String, String)> {
         ("events-show", show_event(kind)),
         ("usage", usage(kind)),
         ("usage-records", usage_records(kind)),
+        ("account", account(kind)),
+        ("second-factor", second_factor(kind)),
+        ("recovery-codes", recovery_codes(kind)),
+        ("sign-in-code", sign_in_code(kind)),
+        ("password-reset", password_reset(kind)),
+        ("operator-users", operator_users(kind)),
+        ("operator-reset-link", reset_link(kind)),
         ("members", members(kind)),
         ("invitations-new", new_invitation(kind)),
         ("invitations-created", created_invitation(kind)),
@@ -843,6 +850,97 @@ fn usage_records(kind: Kind) -> String {
         outcomes: vec![Choice::new("", "Any", ""), Choice::new("refused", "Refused", "")],
         chips: chips(kind, "/usage/records"),
         pager: pager(kind),
+    })
+}
+
+fn account(kind: Kind) -> String {
+    print(account::view::Index {
+        shell: shell(kind, "/account"),
+        form: account::view::NameForm { name: t(kind, "Ada Lovelace") },
+        has_others: kind != Kind::Empty,
+        has_factor: kind == Kind::Full,
+        rows: many(kind, 3, |index| account::view::Row {
+            id: i64::try_from(index).unwrap(),
+            device: ["Firefox on Linux", "Safari on iPhone", "An unknown browser"][index].into(),
+            user_agent: t(kind, "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+            address: ["203.0.113.7", "2001:db8::7", ""][index].into(),
+            is_here: index == 0,
+            since: ago(200),
+            last_seen: ago(2),
+        }),
+        errors: errors(kind, &["name", "current_password", "password"]),
+    })
+}
+
+fn second_factor(kind: Kind) -> String {
+    use account::second_factor::{Show, Stage};
+    let url = "otpauth://totp/Gatepost:ada%40example.com?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Gatepost";
+    let qr = gatepost::web::view::qr::Qr::new(url, "QR code for your authenticator app").unwrap();
+    print(Show {
+        shell: shell(kind, "/account/second-factor"),
+        stage: match kind {
+            Kind::Empty => Stage::Off,
+            Kind::Full => Stage::SettingUp { qr: Box::new(qr), secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ".into() },
+            Kind::Hostile => Stage::On { since: ago(700), codes: "2 recovery codes".into(), is_running_out: true },
+        },
+        errors: errors(kind, &["renewal_code", "current_password", "code"]),
+    })
+}
+
+fn recovery_codes(kind: Kind) -> String {
+    print(account::second_factor::Codes {
+        shell: shell(kind, "/account/second-factor"),
+        text: "k3fm-9q2x-7hbd-pw4t\n".repeat(10),
+    })
+}
+
+fn sign_in_code(kind: Kind) -> String {
+    print(sessions::code::New {
+        csrf: "csrf-token".into(),
+        refusal: (kind != Kind::Empty).then(|| "That is not the code of this moment.".into()),
+    })
+}
+
+fn password_reset(kind: Kind) -> String {
+    print(password_resets::New {
+        csrf: "csrf-token".into(),
+        token: "token".into(),
+        email: t(kind, "ada@example.com"),
+        errors: errors(kind, &["password"]),
+    })
+}
+
+fn operator_users(kind: Kind) -> String {
+    let act =
+        |name: &str, index: usize| ask(kind, &format!("{name}-{index}"), &format!("/operator/users/{index}/{name}"));
+    print(operator::users::view::Index {
+        shell: Shell { is_operator: true, ..shell(kind, "/operator/users") },
+        rows: many(kind, 3, |index| operator::users::view::Row {
+            name: t(kind, ["Ada Lovelace", "Dan Abramov", "Vera Rubin"][index]),
+            email: t(kind, ["ada@example.com", "dan@example.com", "vera@example.com"][index]),
+            state: if index == 2 { Badge::new(Tone::Bad, "stop", "Deactivated") } else { Badge::state("active") },
+            is_active: index != 2,
+            is_operator: index == 0,
+            is_you: index == 0,
+            since: ago(9_000),
+            activate: format!("/operator/users/{index}/activation"),
+            deactivate: act("deactivation", index),
+            promote: act("promotion", index),
+            demote: act("demotion", index),
+            reset: act("reset-link", index),
+            remove_factor: (index == 1).then(|| act("second-factor-removal", index)),
+        }),
+        search: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        chips: chips(kind, "/operator/users"),
+        pager: pager(kind),
+    })
+}
+
+fn reset_link(kind: Kind) -> String {
+    print(operator::users::view::Link {
+        shell: Shell { is_operator: true, ..shell(kind, "/operator/users") },
+        email: t(kind, "ada@example.com"),
+        link: "https://gate.example.com/password-reset?token=Zc1LtPqfXr0NgY4h7EJmUo5sVaDk2HxRiS6wQj9GnBz".into(),
     })
 }
 

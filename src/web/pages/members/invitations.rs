@@ -182,7 +182,7 @@ pub async fn accept(
         Ok((invitation, new)) => {
             state.forget(&Change::Access);
             if let Some(user) = new {
-                sessions::begin(&session, user)?;
+                sessions::begin(&request, &state, &session, user)?;
             }
             session.insert(TENANT, invitation.tenant_id).map_err(|error| Error::bug(error.to_string()))?;
             see_other(&session, urls::OVERVIEW, Flash::good(format!("Welcome to {}.", offer.tenant.name)))
