@@ -12,6 +12,7 @@ pub mod deliveries;
 pub mod events;
 pub mod health;
 pub mod list;
+pub mod login;
 pub mod members;
 pub mod protected;
 pub mod tenants;
@@ -30,6 +31,7 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Open, "/readyz", || to(health::ready)),
         get(Door::Open, "/metrics", || to(health::metrics)),
         get(Door::Api, "/api/audit", || to(audit::index)),
+        post(Door::Open, "/api/auth/login", || to(login::create)),
         get(Door::Key, "/api/data", || to(data::index)),
         get(Door::Api, "/api/keys", || to(api_keys::listing::index)),
         post(Door::Api, "/api/keys", || to(api_keys::create)),

@@ -10,6 +10,7 @@ mod gate;
 mod key_life;
 mod key_lists;
 mod limits;
+mod login;
 mod lookup;
 mod members;
 mod usage;
