@@ -151,7 +151,7 @@ impl App {
             database: database.describe(),
             settings,
         });
-        let workers = workers(&state, Db::new(database.url(), WORKERS), posts)?;
+        let workers = workers(&state, Db::by_index(database.url(), WORKERS), posts)?;
         let server = server::listen(state.clone(), listener, more).map_err(|error| Failure::new(error.to_string()))?;
         Ok(Running {
             addr,
@@ -205,6 +205,7 @@ fn workers(state: &Data<State>, db: Db, posts: Receiver<Waiting>) -> Result<Work
         clock: state.clock.clone(),
         vault: Arc::clone(&state.vault),
         outbound: Outbound::new(policy(&state.settings))?,
+        turnstile: Arc::default(),
         wake: Arc::clone(&state.wake),
         slots: state.settings.deliveries_in_flight,
         per_tenant: state.settings.tenant_in_flight,

@@ -1,5 +1,6 @@
 //! The command line: parses it, gathers the settings, runs one command.
 
+mod audit;
 mod demo;
 mod doctor;
 mod events;
@@ -65,6 +66,9 @@ enum Command {
     /// Events, to be delivered to webhooks.
     #[command(subcommand)]
     Events(events::Command),
+    /// The audit log.
+    #[command(subcommand)]
+    Audit(audit::Command),
 }
 
 /// Runs the command that was asked for. Exit code 2: it was asked for wrongly; 1: it failed.
@@ -106,6 +110,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Tokens(command) => tokens::run(settings, command, json)?,
         Command::Keys(command) => return keys::run(settings, command, json),
         Command::Events(command) => events::run(settings, command, json)?,
+        Command::Audit(command) => return audit::run(settings, command, json),
     }
     Ok(ExitCode::SUCCESS)
 }

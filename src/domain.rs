@@ -4,6 +4,7 @@ pub mod access_token;
 pub mod actor;
 pub mod address;
 pub mod api_key;
+pub mod audit;
 pub mod clock;
 pub mod delivery;
 pub mod digest;
@@ -18,6 +19,7 @@ pub mod scope;
 pub mod signature;
 pub mod text;
 pub mod token;
+pub mod totp;
 pub mod usage;
 pub mod vault;
 pub mod verification;
@@ -27,5 +29,6 @@ pub use actor::{Actor, Permission, Role, Via};
 pub use clock::Clock;
 pub use error::{Error, FieldErrors, Noun, Rejection, Result};
 pub use ids::{
-    AccessTokenId, ApiKeyId, AttemptId, DeliveryId, EventId, LineageId, MembershipId, TenantId, UserId, WebhookId,
+    AccessTokenId, ApiKeyId, AttemptId, AuditEntryId, DeliveryId, EventId, InvitationId, LineageId, MembershipId,
+    TenantId, UserId, WebhookId,
 };

@@ -15,6 +15,7 @@ diesel::table! {
         last_used_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
+        is_from_login -> Bool,
     }
 }
 
@@ -92,6 +93,19 @@ diesel::table! {
         ip -> Nullable<Text>,
         request_id -> Nullable<Text>,
         created_at -> Timestamptz,
+        seq -> Int8,
+        previous_hash -> Bytea,
+        hash -> Bytea,
+    }
+}
+
+diesel::table! {
+    audit_chains (tenant_id) {
+        tenant_id -> Int8,
+        seq -> Int8,
+        hash -> Bytea,
+        pruned_seq -> Int8,
+        pruned_hash -> Bytea,
     }
 }
 
@@ -149,6 +163,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    invitations (id) {
+        id -> Int8,
+        tenant_id -> Int8,
+        email -> Text,
+        role -> Text,
+        digest -> Bytea,
+        invited_by -> Nullable<Int8>,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        accepted_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     memberships (id) {
         id -> Int8,
         tenant_id -> Int8,
@@ -166,6 +195,27 @@ diesel::table! {
         created_at -> Timestamptz,
         expires_at -> Timestamptz,
         used_at -> Nullable<Timestamptz>,
+        user_id -> Nullable<Int8>,
+    }
+}
+
+diesel::table! {
+    recovery_codes (id) {
+        id -> Int8,
+        user_id -> Int8,
+        digest -> Bytea,
+        created_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    second_factors (user_id) {
+        user_id -> Int8,
+        sealed -> Bytea,
+        confirmed_at -> Nullable<Timestamptz>,
+        last_step -> Int8,
+        created_at -> Timestamptz,
     }
 }
 
@@ -356,14 +406,18 @@ diesel::allow_tables_to_appear_in_same_query!(
     access_tokens,
     api_keys,
     attempts,
+    audit_chains,
     audit_entries,
     deliveries,
     events,
     idempotency_keys,
     instance_facts,
+    invitations,
     key_limits,
     memberships,
     one_time_links,
+    recovery_codes,
+    second_factors,
     sessions,
     signing_secrets,
     tenants,

@@ -1,6 +1,7 @@
 //! The rules of the product: plain functions over a connection and an actor.
 
 pub mod access_tokens;
+pub mod account;
 pub mod accounts;
 pub mod api_keys;
 pub mod audit;
@@ -10,8 +11,11 @@ pub mod events;
 pub mod figures;
 pub mod idempotency;
 pub mod instance;
+pub mod invitations;
+pub mod members;
 pub mod once;
 pub mod outbox;
+pub mod second_factor;
 pub mod sessions;
 pub mod tenants;
 pub mod usage;

@@ -11,7 +11,7 @@ pub mod settle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 use crate::config::Retention;
 use crate::domain::Clock;
@@ -30,6 +30,8 @@ pub struct Context {
     pub clock: Clock,
     pub vault: Arc<Vault>,
     pub outbound: Outbound,
+    /// Held while this process claims or publishes: the two would keep each other from the lock in the database.
+    pub turnstile: Arc<Mutex<()>>,
     /// Rung when there may be something to deliver.
     pub wake: Arc<Notify>,
     /// Requests in flight at once.

@@ -10,43 +10,59 @@ use crate::client::{Line, Request, median};
 const EVENTS: usize = 4_000;
 const PUBLISHERS: usize = 16;
 const TURNS: usize = 3;
+/// Events in one request.
+const BATCH: usize = 100;
 
 pub async fn delivered(bare: &Child, gatepost: &Child) {
     println!("Delivery, {EVENTS} events over {PUBLISHERS} connections, median of {TURNS} turns");
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
-    let ask = format!("{{\"url\": \"http://{}/hook\", \"events\": [\"*\"], \"max_in_flight\": 64}}", bare.addr);
+    let ask = format!("{{\"url\": \"http://{}/hook\", \"events\": [\"*\"], \"max_in_flight\": 100}}", bare.addr);
     let subscribe = Request::new("POST", "/api/webhooks", gatepost.addr, &[&bearer], &ask).expecting(201);
     Line::open(gatepost.addr).await.ask(&subscribe).await;
     let direct = Request::new("POST", "/hook", bare.addr, &[], "{\"id\": 1}");
-    let publish = "{\"type\": \"order.created\", \"data\": {\"id\": 1}}";
-    let publish = Request::new("POST", "/api/events", gatepost.addr, &[&bearer], publish).expecting(202);
-    let (mut posted, mut delivered, mut costs) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        posted.push(EVENTS as f64 / send(&direct).await.as_secs_f64());
-        let (before, cpu, begun) = (received(bare).await, gatepost.cpu(), Instant::now());
-        send(&publish).await;
-        while received(bare).await < before + EVENTS {
-            assert!(begun.elapsed() < Duration::from_secs(120), "deliveries are missing");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        delivered.push(EVENTS as f64 / begun.elapsed().as_secs_f64());
-        costs.push((gatepost.cpu() - cpu) * 1e3 / EVENTS as f64);
-    }
-    let (posted, delivered, cost) = (median(posted), median(delivered), median(costs));
+    let event = "{\"type\": \"order.created\", \"data\": {\"id\": 1}}";
+    let single = Request::new("POST", "/api/events", gatepost.addr, &[&bearer], event).expecting(202);
+    let batch = format!("{{\"events\": [{}]}}", vec![event; BATCH].join(","));
+    let batch = Request::new("POST", "/api/events/batch", gatepost.addr, &[&bearer], &batch).expecting(202);
+    let posted = median(vec![rate(send(&direct, EVENTS).await), rate(send(&direct, EVENTS).await)]);
     println!("  posted directly                {posted:>8.0}/s");
-    println!(
-        "  published and delivered        {delivered:>8.0}/s  {:>5.2} of posting   {cost:.2} ms CPU of the server",
-        delivered / posted
-    );
+    for (name, request, count) in [("one by one", &single, EVENTS), ("in batches", &batch, EVENTS / BATCH)] {
+        let (mut delivered, mut costs) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            let (cpu, took) = (gatepost.cpu(), published(bare, request, count).await);
+            delivered.push(rate(took));
+            costs.push((gatepost.cpu() - cpu) * 1e3 / EVENTS as f64);
+        }
+        let (delivered, cost) = (median(delivered), median(costs));
+        println!(
+            "  published {name}, delivered {delivered:>8.0}/s  {:>5.2} of posting   {cost:.2} ms CPU of the server",
+            delivered / posted
+        );
+    }
 }
 
-async fn send(request: &Request) -> Duration {
+fn rate(took: Duration) -> f64 {
+    EVENTS as f64 / took.as_secs_f64()
+}
+
+/// From the first request to the arrival of the last event.
+async fn published(bare: &Child, request: &Request, count: usize) -> Duration {
+    let (before, begun) = (received(bare).await, Instant::now());
+    send(request, count).await;
+    while received(bare).await < before + EVENTS {
+        assert!(begun.elapsed() < Duration::from_secs(120), "deliveries are missing");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    begun.elapsed()
+}
+
+async fn send(request: &Request, count: usize) -> Duration {
     let begun = Instant::now();
-    let loops = (0..PUBLISHERS).map(|_| {
+    let loops = (0..PUBLISHERS).map(|index| {
         let request = request.clone();
         tokio::spawn(async move {
             let mut line = Line::open(request.addr).await;
-            for _ in 0..EVENTS / PUBLISHERS {
+            for _ in (index..count).step_by(PUBLISHERS) {
                 line.ask(&request).await;
             }
         })

@@ -3,5 +3,11 @@ ALTER TABLE webhooks
     ADD COLUMN rate_per_second BIGINT CHECK (rate_per_second BETWEEN 1 AND 1000),
     ADD COLUMN retry_gaps BIGINT[] CHECK (cardinality(retry_gaps) <= 20),
     ADD COLUMN warned_at TIMESTAMPTZ;
+
+-- An index that names the state of a delivery is written to at every step of it. Most deliveries are delivered, which the
+-- index by tenant finds as fast.
+DROP INDEX deliveries_by_state;
+CREATE INDEX deliveries_by_state ON deliveries (tenant_id, state, id DESC) WHERE state <> 'delivered';
+
 COMMENT ON COLUMN webhooks.retry_gaps IS 'seconds before each retry, counted from the end of the attempt before it; null for the usual ones';
 COMMENT ON COLUMN webhooks.warned_at IS 'when webhook.failing was published for the failures that failing_since tells of';

@@ -42,6 +42,11 @@ impl House {
         let hasher = &self.hasher;
         Ok(self.conn.transaction(|conn| work(conn, hasher))?)
     }
+
+    /// Like [`House::tx`], but nothing can be written, and what is read is of one moment.
+    pub fn read<T>(&mut self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T, Failure> {
+        Ok(self.conn.build_transaction().read_only().repeatable_read().run(work)?)
+    }
 }
 
 /// The console in a tenant: an operator acts as its owner.

@@ -1,27 +1,68 @@
 //! `gatepost members`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use diesel::pg::PgConnection;
 use serde_json::json;
 
 use super::house::{House, actor_in};
-use super::tell;
+use super::{say, tell};
 use crate::app::Failure;
 use crate::config::Settings;
-use crate::domain::Role;
-use crate::services::{Operator, tenants};
+use crate::domain::{Result as Done, Role, UserId};
+use crate::services::invitations::{self, Ask};
+use crate::services::{Operator, members, tenants};
+use crate::web::urls;
+
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The user's e-mail address.
+    #[arg(long)]
+    user: String,
+    /// The tenant's slug.
+    #[arg(long)]
+    tenant: String,
+}
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print who works in a tenant, with which role.
+    List {
+        /// The tenant's slug.
+        #[arg(long)]
+        tenant: String,
+    },
     /// Make a user a member of a tenant.
     Add {
-        /// The user's e-mail address.
+        #[command(flatten)]
+        which: Which,
+        #[arg(long, value_parser = role)]
+        role: Role,
+    },
+    /// Give a member another role.
+    Role {
+        #[command(flatten)]
+        which: Which,
+        #[arg(long, value_parser = role)]
+        role: Role,
+    },
+    /// Take a member's access to a tenant away. API keys that they made stay.
+    Remove {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Make a link by which somebody joins a tenant; prints the link alone, once.
+    Invite {
+        /// With which they sign in, or will.
         #[arg(long)]
-        user: String,
+        email: String,
         /// The tenant's slug.
         #[arg(long)]
         tenant: String,
         #[arg(long, value_parser = role)]
         role: Role,
+        /// Days for which the link works.
+        #[arg(long, value_name = "DAYS", default_value_t = invitations::USUAL_DAYS)]
+        expires_in_days: i64,
     },
 }
 
@@ -30,14 +71,75 @@ fn role(text: &str) -> Result<Role, String> {
 }
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
-    let Command::Add { user, tenant, role } = command;
-    let mut house = House::open(&settings)?;
+    match command {
+        Command::List { tenant } => list(&settings, &tenant, json),
+        Command::Add { which, role } => add(&settings, &which, role, json),
+        Command::Role { which: Which { user, tenant }, role } => {
+            let mut house = House::open(&settings)?;
+            let now = house.clock.now();
+            house.tx(|conn, _| {
+                let actor = actor_in(conn, &tenant)?;
+                let id = id_of(conn, &user)?;
+                members::change_role(conn, &actor, id, role, now)
+            })?;
+            tell(json, &json!({"user": user, "role": role}), &format!("{user} is {role} of {tenant}"))
+        }
+        Command::Remove { which: Which { user, tenant } } => {
+            let mut house = House::open(&settings)?;
+            let now = house.clock.now();
+            house.tx(|conn, _| {
+                let actor = actor_in(conn, &tenant)?;
+                let id = id_of(conn, &user)?;
+                members::remove(conn, &actor, id, now)
+            })?;
+            tell(json, &json!({"user": user}), &format!("{user} is no longer a member of {tenant}"))
+        }
+        Command::Invite { email, tenant, role, expires_in_days } => {
+            let ask = Ask::parse(&email, role.as_str(), Some(expires_in_days))?;
+            invite(&settings, &tenant, &ask, json)
+        }
+    }
+}
+
+fn id_of(conn: &mut PgConnection, email: &str) -> Done<UserId> {
+    Ok(tenants::user_named(conn, None, Some(email))?.id)
+}
+
+fn list(settings: &Settings, tenant: &str, json: bool) -> Result<(), Failure> {
+    let mut house = House::open(settings)?;
+    let found = house.read(|conn| {
+        let actor = actor_in(conn, tenant)?;
+        members::list(conn, &actor)
+    })?;
+    for (member, user) in found {
+        let value = json!({"user_id": user.id, "email": user.email, "name": user.name, "role": member.role});
+        tell(json, &value, &format!("{:<10} {} ({})", member.role, user.email, user.name))?;
+    }
+    Ok(())
+}
+
+fn add(settings: &Settings, which: &Which, role: Role, json: bool) -> Result<(), Failure> {
+    let Which { user, tenant } = which;
+    let mut house = House::open(settings)?;
     let now = house.clock.now();
     let membership = house.tx(|conn, _| {
-        let actor = actor_in(conn, &tenant)?;
-        let user = tenants::user_named(conn, None, Some(&user))?;
-        tenants::add_member(conn, &Operator::at_the_console(), actor.tenant, user.id, role, now)
+        let actor = actor_in(conn, tenant)?;
+        let id = id_of(conn, user)?;
+        tenants::add_member(conn, &Operator::at_the_console(), actor.tenant, id, role, now)
     })?;
     let value = json!({"tenant_id": membership.tenant_id, "user_id": membership.user_id, "role": membership.role});
     tell(json, &value, &format!("{user} is {role} of {tenant}"))
+}
+
+fn invite(settings: &Settings, tenant: &str, ask: &Ask, json: bool) -> Result<(), Failure> {
+    let mut house = House::open(settings)?;
+    let now = house.clock.now();
+    let made = house.tx(|conn, _| {
+        let actor = actor_in(conn, tenant)?;
+        invitations::create(conn, &actor, ask, now)
+    })?;
+    let link = settings.public_url.join(&urls::invitation_with(&made.token));
+    let link = link.map_err(|error| Failure::new(error.to_string()))?;
+    let value = json!({"id": made.invitation.id, "link": link, "expires_at": made.invitation.expires_at});
+    say(&if json { value.to_string() } else { link.to_string() })
 }

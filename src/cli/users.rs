@@ -7,11 +7,12 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::house::House;
-use super::tell;
+use super::{say, tell};
 use crate::app::Failure;
 use crate::config::Settings;
 use crate::services::accounts::{self, NewUser};
-use crate::services::{Operator, tenants};
+use crate::services::{Operator, account, second_factor, tenants};
+use crate::web::urls;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -29,8 +30,19 @@ pub enum Command {
         #[arg(long, required = true)]
         password_stdin: bool,
     },
+    /// Make a link by which a user sets a new password, once, within a day; prints the link alone.
+    ResetLink {
+        #[arg(long)]
+        email: String,
+    },
+    /// Take the second factor away from a user who lost their device and their recovery codes.
+    RemoveSecondFactor {
+        #[arg(long)]
+        email: String,
+    },
     /// Give a user who has lost it a new password; they are signed out everywhere.
-    Password {
+    #[command(alias = "password")]
+    SetPassword {
         #[arg(long)]
         email: String,
         /// Read the password, at least 15 characters, from the first line of stdin.
@@ -45,7 +57,9 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
             let ask = NewUser::parse(&email, name.as_deref(), &password()?, operator)?;
             create(&settings, &ask, json)
         }
-        Command::Password { email, password_stdin: _ } => {
+        Command::ResetLink { email } => reset_link(&settings, &email, json),
+        Command::RemoveSecondFactor { email } => remove_second_factor(&settings, &email, json),
+        Command::SetPassword { email, password_stdin: _ } => {
             let hash = accounts::new_password(&password()?)?;
             set_password(&settings, &email, &hash, json)
         }
@@ -58,6 +72,30 @@ fn create(settings: &Settings, ask: &NewUser, json: bool) -> Result<(), Failure>
     let user = house.tx(|conn, _| accounts::create(conn, &Operator::at_the_console(), ask, now))?;
     let value = json!({"id": user.id, "email": user.email, "name": user.name, "is_operator": user.is_operator});
     tell(json, &value, &format!("Made user {} ({})", user.id, user.email))
+}
+
+fn reset_link(settings: &Settings, email: &str, json: bool) -> Result<(), Failure> {
+    let mut house = House::open(settings)?;
+    let now = house.clock.now();
+    let token = house.tx(|conn, _| {
+        let user = tenants::user_named(conn, None, Some(email))?;
+        account::offer_reset(conn, &Operator::at_the_console(), user.id, now)
+    })?;
+    let link = settings.public_url.join(&urls::reset_with(&token));
+    let link = link.map_err(|error| Failure::new(error.to_string()))?;
+    say(&if json { json!({"email": email, "link": link}).to_string() } else { link.to_string() })
+}
+
+fn remove_second_factor(settings: &Settings, email: &str, json: bool) -> Result<(), Failure> {
+    let mut house = House::open(settings)?;
+    let now = house.clock.now();
+    let user = house.tx(|conn, _| {
+        let user = tenants::user_named(conn, None, Some(email))?;
+        second_factor::remove(conn, &Operator::at_the_console(), &user, now)?;
+        Ok(user)
+    })?;
+    let sentence = format!("{} signs in with the password alone", user.email);
+    tell(json, &json!({"id": user.id, "email": user.email}), &sentence)
 }
 
 fn set_password(settings: &Settings, email: &str, hash: &str, json: bool) -> Result<(), Failure> {

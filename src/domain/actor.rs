@@ -47,6 +47,8 @@ pub enum Permission {
     WriteUsage,
     ReadMembers,
     WriteMembers,
+    /// Make somebody an owner, or an owner something else.
+    MakeOwners,
     ReadTenant,
     WriteTenant,
     ReadAudit,
@@ -66,7 +68,7 @@ impl Permission {
             Self::ReadUsage => "usage:read",
             Self::WriteUsage => "usage:write",
             Self::ReadMembers => "members:read",
-            Self::WriteMembers => "members:write",
+            Self::WriteMembers | Self::MakeOwners => "members:write",
             Self::ReadTenant => "tenants:read",
             Self::WriteTenant => "tenants:write",
             Self::ReadAudit => "audit:read",
@@ -89,6 +91,7 @@ impl Permission {
             | Self::WriteMembers
             | Self::WriteTenant
             | Self::ReadAudit => Role::Admin,
+            Self::MakeOwners => Role::Owner,
         }
     }
 }

@@ -48,7 +48,7 @@ macro_rules! number_id {
     )*};
 }
 
-number_id!(TenantId, UserId, MembershipId, ApiKeyId, LineageId, WebhookId, AccessTokenId);
+number_id!(TenantId, UserId, MembershipId, ApiKeyId, LineageId, WebhookId, AccessTokenId, AuditEntryId, InvitationId);
 
 macro_rules! typed_id {
     ($($name:ident $prefix:literal),*) => {$(

@@ -23,6 +23,8 @@ pub struct AccessToken {
     pub last_used_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
+    /// Made by a password, and ended with it.
+    pub is_from_login: bool,
 }
 
 impl AccessToken {
@@ -44,4 +46,6 @@ pub struct NewAccessToken {
     pub scopes: Vec<String>,
     pub expires_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
+    /// Made by a password, and ended with it.
+    pub is_from_login: bool,
 }

@@ -1,19 +1,24 @@
 //! Access tokens: bearer credentials of people, never stronger than their role.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
 use super::Operator;
 use super::audit::{self, Deed};
+use super::tenants::{self, TenantRef};
 use crate::domain::access_token::{NewToken, TokenSecret};
 use crate::domain::actor::Authority;
 use crate::domain::digest::Hasher;
 use crate::domain::page::{Page, Paging};
+use crate::domain::scope::ScopeSet;
 use crate::domain::{AccessTokenId, Actor, Error, Noun, Rejection, Result, Role, UserId};
-use crate::model::{AccessToken, NewAccessToken};
+use crate::model::{AccessToken, NewAccessToken, User};
 use crate::store;
 use crate::store::access_tokens::TokenFilter;
 use crate::store::notify::{self, Change};
+
+/// How long a token of a login lasts.
+const LOGIN_LASTS: TimeDelta = TimeDelta::hours(1);
 
 /// A new token, with the secret that exists nowhere else.
 #[derive(Debug)]
@@ -41,7 +46,7 @@ pub fn mint(
     if !beyond.is_empty() {
         return Err(Error::forbidden(format!("Missing required scopes: {}", beyond.join(", "))));
     }
-    let minted = insert(conn, hasher, user, ask, now)?;
+    let minted = insert(conn, hasher, user, ask, false, now)?;
     audit::record(conn, actor, minted_deed(&minted.token), now)?;
     Ok(minted)
 }
@@ -68,8 +73,41 @@ pub fn mint_for(
         _ => {}
     }
     let tenant = ask.tenant;
-    let minted = insert(conn, hasher, user.id, ask, now)?;
+    let minted = insert(conn, hasher, user.id, ask, false, now)?;
     audit::record_for_instance(conn, who, tenant, minted_deed(&minted.token), now)?;
+    Ok(minted)
+}
+
+/// Somebody who has shown their password gets a token for an hour, with all that they may do: for the tenant that they
+/// name, or else their first one; an operator who names none, for the instance. Runs in `Scope::Instance`.
+pub fn mint_at_login(
+    conn: &mut PgConnection,
+    who: &Operator,
+    hasher: &Hasher,
+    user: &User,
+    named: Option<TenantRef>,
+    now: DateTime<Utc>,
+) -> Result<MintedToken> {
+    let works_here = |conn: &mut _, tenant| store::memberships::find(conn, tenant, user.id);
+    let tenant = match named {
+        Some(named) => {
+            let tenant = tenants::find(conn, &named)?.id;
+            if !user.is_operator && works_here(conn, tenant)?.is_none() {
+                return Err(Error::NotFound(Noun::Tenant));
+            }
+            Some(tenant)
+        }
+        None if user.is_operator => None,
+        None => {
+            let first = store::memberships::list_of_user(conn, user.id)?.into_iter().next();
+            Some(first.ok_or_else(|| Error::forbidden("you are not a member of any tenant"))?.0.id)
+        }
+    };
+    let ask =
+        NewToken { name: "Login".to_owned(), tenant, scopes: ScopeSet::all(), expires_at: Some(now + LOGIN_LASTS) };
+    let minted = insert(conn, hasher, user.id, ask, true, now)?;
+    let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
+    audit::record_for_instance(conn, &who, tenant, minted_deed(&minted.token), now)?;
     Ok(minted)
 }
 
@@ -78,6 +116,7 @@ fn insert(
     hasher: &Hasher,
     user: UserId,
     ask: NewToken,
+    is_from_login: bool,
     now: DateTime<Utc>,
 ) -> Result<MintedToken> {
     let secret = TokenSecret::generate()?;
@@ -93,6 +132,7 @@ fn insert(
         scopes: ask.scopes.as_slice().to_vec(),
         expires_at: ask.expires_at,
         created_at: now,
+        is_from_login,
     };
     let token = store::access_tokens::insert(conn, &row)?;
     Ok(MintedToken { token, secret })

@@ -4,7 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 use sha2::{Digest, Sha256};
 
+use super::account;
 use super::audit::{self, Deed};
+use super::invitations;
 use super::tenants::{self, NewTenant};
 use super::{Operator, random_token};
 use crate::domain::page::{Page, Paging};
@@ -72,14 +74,31 @@ pub fn list(conn: &mut PgConnection, paging: &Paging<i64>) -> Result<Page<User, 
     Ok(Page { rows, older: None, newer: None, total: Some(store::users::count(conn)?) })
 }
 
+/// One page of users, newest first, each with whether sign-in asks them for a second factor.
+pub fn page(
+    conn: &mut PgConnection,
+    search: Option<&str>,
+    paging: &Paging<UserId>,
+) -> Result<Page<(User, bool), UserId>> {
+    let rows = store::users::search(conn, search, paging)?;
+    let ids: Vec<UserId> = rows.iter().map(|user| user.id).collect();
+    let with = store::second_factors::confirmed_of(conn, &ids)?;
+    Ok(Page::cut(rows, paging, |user| user.id).map(|user| {
+        let has_factor = with.contains(&user.id);
+        (user, has_factor)
+    }))
+}
+
 /// What may be changed of a user; `None` leaves it.
 #[derive(Debug, Clone, Default)]
 pub struct UserChange {
     pub name: Option<String>,
     pub is_active: Option<bool>,
+    pub is_operator: Option<bool>,
 }
 
-/// A deactivated user loses access at once: sessions, tokens and keys that require their owner.
+/// A deactivated user loses access at once: sessions, tokens and keys that require their owner. The instance keeps an
+/// operator who can sign in.
 pub fn update(
     conn: &mut PgConnection,
     who: &Operator,
@@ -91,13 +110,29 @@ pub fn update(
     let name = text::name(change.name.as_deref().unwrap_or(&before.name));
     let name = name.map_err(|rejection| Error::field("name", rejection))?;
     let is_active = change.is_active.unwrap_or(before.is_active);
-    let after = store::users::update(conn, user, &name, is_active, now)?.ok_or(Error::NotFound(Noun::User))?;
+    let is_operator = change.is_operator.unwrap_or(before.is_operator);
+    if before.is_operator && before.is_active && !(is_operator && is_active) {
+        let operators = store::users::lock_operators(conn)?;
+        if operators.iter().all(|id| *id == user) {
+            return Err(Error::conflict("the instance needs an operator: make somebody else one first"));
+        }
+    }
+    let after = store::users::update(conn, user, &name, (is_active, is_operator), now)?;
+    let after = after.ok_or(Error::NotFound(Noun::User))?;
     let deed = Deed::new("user.updated", format!("user:{user}"))
-        .with("before", serde_json::json!({"name": before.name, "is_active": before.is_active}))
-        .with("after", serde_json::json!({"name": after.name, "is_active": after.is_active}));
+        .with("name", after.email.as_str())
+        .changing(facts(&before), facts(&after));
     audit::record_for_instance(conn, who, None, deed, now)?;
+    if before.is_active && !after.is_active {
+        store::sessions::delete_of_user(conn, user)?;
+        invitations::revoke_of_user(conn, who, user, now)?;
+    }
     notify::send(conn, &Change::Access)?;
     Ok(after)
+}
+
+fn facts(user: &User) -> serde_json::Value {
+    serde_json::json!({"name": user.name, "is_active": user.is_active, "is_operator": user.is_operator})
 }
 
 /// Parses and hashes a new password: call it off the async threads.
@@ -118,7 +153,10 @@ pub fn set_password(
         return Err(Error::NotFound(Noun::User));
     }
     let ended = store::sessions::delete_of_user(conn, user)?;
-    let deed = Deed::new("user.password_set", format!("user:{user}")).with("sessions_ended", ended);
+    let tokens = account::end_logins(conn, user, now)?;
+    let deed = Deed::new("user.password_set", format!("user:{user}"))
+        .with("sessions_ended", ended)
+        .with("tokens_revoked", tokens);
     audit::record_for_instance(conn, who, None, deed, now)
 }
 

@@ -238,8 +238,10 @@ pub fn update(
         let others = store::api_keys::share_limit(conn, &after, now)?;
         notify::send_all(conn, others.into_iter().map(Change::Key))?;
     }
-    let deed =
-        Deed::new("api_key.updated", target(id)).with("name", after.name.as_str()).with("changed", change.fields());
+    let deed = Deed::new("api_key.updated", target(id))
+        .with("name", after.name.as_str())
+        .with("changed", change.fields())
+        .changing(facts(&before), facts(&after));
     changed(conn, actor, after, deed, now)
 }
 
@@ -278,6 +280,18 @@ fn changed(conn: &mut PgConnection, actor: &Actor, key: ApiKey, deed: Deed, now:
     audit::record(conn, actor, deed, now)?;
     notify::send(conn, &Change::Key(key.public_id.clone()))?;
     Ok(key)
+}
+
+/// What the audit log tells of a key: its settings. Of metadata only the names, since values may be anything.
+fn facts(key: &ApiKey) -> serde_json::Value {
+    let metadata: Vec<&String> = key.metadata.as_object().map(|all| all.keys().collect()).unwrap_or_default();
+    serde_json::json!({
+        "name": key.name, "description": key.description, "environment": key.environment, "scopes": key.scopes,
+        "rate_limit": key.rate_limit, "rate_window_seconds": key.rate_window_seconds, "limits": key.named_limits(),
+        "quota": key.quota().map(|quota| (quota.quota, quota.refill)), "allowed_ips": key.allowed_ips, "owner": key.owner,
+        "requires_owner": key.requires_owner, "metadata": metadata, "tags": key.tags, "is_active": key.is_active,
+        "expires_at": key.expires_at,
+    })
 }
 
 fn target(id: ApiKeyId) -> String {

@@ -1,12 +1,19 @@
-//! The audit log: written in the transaction of the change that it tells of.
+//! The audit log: written in the transaction of the change that it tells of, read by admins.
+
+pub mod chain;
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::{Map, Value};
 
-use crate::domain::{Actor, Result, TenantId};
-use crate::model::NewAuditEntry;
-use crate::store;
+use crate::domain::page::{Page, PageSize, Paging};
+use crate::domain::{Actor, AuditEntryId, Result, TenantId};
+use crate::model::{AuditEntry, NewAuditEntry};
+pub use crate::store::audit_entries::AuditFilter;
+use crate::store::{self, Scope};
+
+/// Entries that an export reads at once.
+const BATCH: i64 = PageSize::MAX;
 
 /// What somebody did: an action (`api_key.minted`), its target (`api_key:7`), and details without secrets.
 #[derive(Debug, Clone)]
@@ -19,6 +26,25 @@ pub struct Deed {
 impl Deed {
     pub fn new(action: &'static str, target: impl Into<String>) -> Self {
         Self { action, target: target.into(), details: Map::new() }
+    }
+
+    /// What an update changed: those fields of two objects that differ, as `before` and `after`.
+    #[must_use]
+    pub fn changing(mut self, before: Value, after: Value) -> Self {
+        if let (Value::Object(mut before), Value::Object(mut after)) = (before, after) {
+            let same: Vec<String> = before
+                .iter()
+                .filter(|(name, value)| after.get(*name) == Some(*value))
+                .map(|(name, _)| name.clone())
+                .collect();
+            for name in same {
+                before.remove(&name);
+                after.remove(&name);
+            }
+            self.details.insert("before".to_owned(), before.into());
+            self.details.insert("after".to_owned(), after.into());
+        }
+        self
     }
 
     #[must_use]
@@ -75,4 +101,27 @@ pub fn record_for_instance(
         created_at: now,
     };
     store::audit_entries::insert(conn, &entry)
+}
+
+/// One page of entries, newest first. Whoever calls has made sure that the scope may be read.
+pub fn list(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &AuditFilter,
+    paging: &Paging<AuditEntryId>,
+) -> Result<Page<AuditEntry, AuditEntryId>> {
+    let rows = store::audit_entries::list(conn, scope, filter, paging)?;
+    Ok(Page::cut(rows, paging, |entry| entry.id))
+}
+
+/// The next entries of an export, newest first, and where to go on; `None` once there is no more.
+pub fn export(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &AuditFilter,
+    before: Option<AuditEntryId>,
+) -> Result<(Vec<AuditEntry>, Option<AuditEntryId>)> {
+    let paging = Paging { size: PageSize::new(BATCH).unwrap_or_default(), before, ..Paging::default() };
+    let page = list(conn, scope, filter, &paging)?;
+    Ok((page.rows, page.older))
 }

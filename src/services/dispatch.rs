@@ -253,7 +253,10 @@ fn disable(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    for webhook in store::webhooks::update_disabled(conn, ids, failing_before, reason, now)? {
+    let mut disabled = store::webhooks::update_disabled(conn, ids, failing_before, reason, now)?;
+    // In one order, since each entry locks the end of its tenant's chain until COMMIT.
+    disabled.sort_unstable_by_key(|webhook| (webhook.tenant_id, webhook.id));
+    for webhook in disabled {
         let facts = json!({"webhook": {"id": webhook.id, "name": webhook.name, "url": webhook.url}, "reason": reason});
         events::announce(conn, webhook.tenant_id, "webhook.disabled", &facts, now)?;
         let deed = Deed::new("webhook.disabled", target(webhook.id)).with("name", webhook.name).with("reason", reason);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -103,8 +103,8 @@ pub fn publish(
     let events: Vec<Posted<'_>> = posted.into_iter().flatten().collect();
     let attempts = Schedule::default().attempts();
     let placed = store::outbox::insert(conn, &events, attempts, room, lease, now)?;
-    let has_waiting = placed.iter().any(|one| !one.is_leased());
-    if has_waiting {
+    let mut waiting = placed.iter().filter(|one| !one.is_leased()).count();
+    if 0 < waiting {
         notify::send(conn, &Change::Delivery)?;
     }
     let mut deliveries: HashMap<EventId, i64> = HashMap::new();
@@ -122,8 +122,15 @@ pub fn publish(
         let event = by_id.get(&one.event_id)?;
         one.into_claimed(event, now).map(Claim::new)
     };
-    let claims = placed.into_iter().filter(Placed::is_leased).filter_map(claim).collect();
-    Ok(Outcome { published, claims, has_waiting })
+    let mut claims: Vec<Claim> = placed.into_iter().filter(Placed::is_leased).filter_map(claim).collect();
+    let free = room.slots.saturating_sub(i64::try_from(claims.len()).unwrap_or(i64::MAX));
+    if 0 < waiting && 0 < free {
+        // Behind what waited before: the oldest go first.
+        let more = store::claims::lease(conn, Room { slots: free, ..room }, lease, TimeDelta::zero(), now)?;
+        waiting = waiting.saturating_sub(more.len());
+        claims.extend(more.into_iter().map(Claim::new));
+    }
+    Ok(Outcome { published, claims, has_waiting: 0 < waiting })
 }
 
 fn posted(post: &Post) -> Vec<Posted<'_>> {

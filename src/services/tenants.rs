@@ -103,12 +103,14 @@ pub fn update(
     let is_active = change.is_active.unwrap_or(before.is_active);
     let after = store::tenants::update(conn, tenant, &name, &plan, is_active, now)?;
     let after = after.ok_or(Error::NotFound(Noun::Tenant))?;
-    let deed = Deed::new("tenant.updated", format!("tenant:{tenant}"))
-        .with("before", serde_json::json!({"name": before.name, "plan": before.plan, "is_active": before.is_active}))
-        .with("after", serde_json::json!({"name": after.name, "plan": after.plan, "is_active": after.is_active}));
+    let deed = Deed::new("tenant.updated", format!("tenant:{tenant}")).changing(facts(&before), facts(&after));
     audit::record_for_instance(conn, who, Some(tenant), deed, now)?;
     notify::send(conn, &Change::Tenant(tenant))?;
     Ok(after)
+}
+
+fn facts(tenant: &Tenant) -> serde_json::Value {
+    serde_json::json!({"name": tenant.name, "plan": tenant.plan, "is_active": tenant.is_active})
 }
 
 pub fn add_member(
@@ -126,11 +128,6 @@ pub fn add_member(
     audit::record_for_instance(conn, who, Some(tenant), deed, now)?;
     notify::send(conn, &Change::Access)?;
     Ok(membership)
-}
-
-/// Who works in a tenant, with e-mail address and name.
-pub fn members(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<(Membership, String, String)>> {
-    store::memberships::list(conn, tenant)
 }
 
 /// A user by id or by e-mail address.

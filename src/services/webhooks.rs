@@ -227,7 +227,9 @@ pub fn update(
     if is_switched {
         after = switch(conn, actor, id, settings.is_active, now)?;
     }
-    let deed = Deed::new("webhook.updated", target(id)).with("before", facts(&before)).with("after", facts(&after));
+    let deed = Deed::new("webhook.updated", target(id))
+        .with("name", after.name.as_str())
+        .changing(facts(&before), facts(&after));
     audit::record(conn, actor, deed, now)?;
     Ok(after)
 }

@@ -90,6 +90,26 @@ pub fn revoke(conn: &mut PgConnection, id: AccessTokenId, now: DateTime<Utc>) ->
     Ok(revoked.execute(conn)? != 0)
 }
 
+/// All that a user has for a tenant. Returns how many were live until now.
+pub fn revoke_of_member(conn: &mut PgConnection, tenant: TenantId, user: UserId, now: DateTime<Utc>) -> Result<usize> {
+    let revoked = diesel::update(access_tokens::table)
+        .filter(access_tokens::tenant_id.eq(tenant))
+        .filter(access_tokens::user_id.eq(user))
+        .filter(access_tokens::revoked_at.is_null())
+        .set(access_tokens::revoked_at.eq(now));
+    Ok(revoked.execute(conn)?)
+}
+
+/// Those that sign-ins of a user made. Returns how many were live until now.
+pub fn revoke_of_logins(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<usize> {
+    let revoked = diesel::update(access_tokens::table)
+        .filter(access_tokens::user_id.eq(user))
+        .filter(access_tokens::is_from_login)
+        .filter(access_tokens::revoked_at.is_null())
+        .set(access_tokens::revoked_at.eq(now));
+    Ok(revoked.execute(conn)?)
+}
+
 /// Moves `last_used_at` forward, never back.
 pub fn update_last_used(conn: &mut PgConnection, uses: &[(AccessTokenId, DateTime<Utc>)]) -> Result<()> {
     diesel::sql_query(

@@ -1,11 +1,27 @@
-//! Queries on `audit_entries`, which are only ever added.
+//! Queries on `audit_entries`, which are only ever added, and on the ends of their chains.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text, Timestamptz};
 
-use crate::domain::Result;
-use crate::model::NewAuditEntry;
-use crate::schema::audit_entries;
+use super::Scope;
+use crate::domain::page::Paging;
+use crate::domain::{AuditEntryId, Result, TenantId};
+use crate::model::{AuditChain, AuditEntry, NewAuditEntry};
+use crate::schema::{audit_chains, audit_entries};
+
+/// Which entries of a list are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Those of the instance itself, and no tenant's.
+    pub is_of_instance: bool,
+    pub actor: Option<String>,
+    pub action: Option<String>,
+    pub target: Option<String>,
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+}
 
 pub fn insert(conn: &mut PgConnection, entry: &NewAuditEntry) -> Result<()> {
     diesel::insert_into(audit_entries::table).values(entry).execute(conn)?;
@@ -18,9 +34,92 @@ pub fn insert_all(conn: &mut PgConnection, entries: &[NewAuditEntry]) -> Result<
     Ok(())
 }
 
-/// Deletes up to `limit` that are older than `before`, and tells how many.
+/// Newest first; oldest first where `paging.after` is given.
+pub fn list(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &AuditFilter,
+    paging: &Paging<AuditEntryId>,
+) -> Result<Vec<AuditEntry>> {
+    let mut query = audit_entries::table.select(AuditEntry::as_select()).limit(paging.size.plus_one()).into_boxed();
+    if let Scope::Tenant(tenant) = scope {
+        query = query.filter(audit_entries::tenant_id.eq(tenant));
+    } else if filter.is_of_instance {
+        query = query.filter(audit_entries::tenant_id.is_null());
+    }
+    if let Some(actor) = &filter.actor {
+        query = query.filter(audit_entries::actor.eq(actor.clone()));
+    }
+    if let Some(action) = &filter.action {
+        query = query.filter(audit_entries::action.eq(action.clone()));
+    }
+    if let Some(target) = &filter.target {
+        query = query.filter(audit_entries::target.eq(target.clone()));
+    }
+    if let Some(since) = filter.since {
+        query = query.filter(audit_entries::created_at.ge(since));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(audit_entries::created_at.lt(until));
+    }
+    if let Some(before) = paging.before {
+        query = query.filter(audit_entries::id.lt(before));
+    }
+    query = match paging.after {
+        Some(after) => query.filter(audit_entries::id.gt(after)).order(audit_entries::id.asc()),
+        None => query.order(audit_entries::id.desc()),
+    };
+    if let Some(offset) = paging.offset {
+        query = query.offset(offset);
+    }
+    Ok(query.load(conn)?)
+}
+
+/// Every chain, by its tenant's id; the instance's first.
+pub fn chains(conn: &mut PgConnection) -> Result<Vec<AuditChain>> {
+    Ok(AuditChain::query().order(audit_chains::tenant_id).load(conn)?)
+}
+
+/// The chains that entries say they are of: one whose end was removed is found here.
+pub fn chains_of_entries(conn: &mut PgConnection) -> Result<Vec<TenantId>> {
+    let chain = sql::<BigInt>("coalesce(tenant_id, 0)");
+    Ok(audit_entries::table.select(chain).distinct().load(conn)?)
+}
+
+/// Links of a chain in their order, from behind `seq` on, with their details as the exact text that was hashed.
+pub fn links(conn: &mut PgConnection, chain: TenantId, seq: i64, limit: i64) -> Result<Vec<(AuditEntry, String)>> {
+    let of_the_chain = sql::<BigInt>("coalesce(tenant_id, 0)").eq(chain);
+    let found = audit_entries::table.filter(of_the_chain).filter(audit_entries::seq.gt(seq)).order(audit_entries::seq);
+    Ok(found.limit(limit).select((AuditEntry::as_select(), sql::<Text>("details::text"))).load(conn)?)
+}
+
+/// Deletes up to some `limit` that are older than `before`, and tells how many. Chains lose their beginnings alone, and
+/// remember with which hash they go on.
 pub fn delete_old(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
-    let old = audit_entries::table.filter(audit_entries::created_at.lt(before)).order(audit_entries::id).limit(limit);
-    let old = old.select(audit_entries::id).load::<i64>(conn)?;
-    Ok(diesel::delete(audit_entries::table.filter(audit_entries::id.eq_any(old))).execute(conn)?)
+    let deleted = diesel::sql_query(
+        "WITH chains AS (
+             SELECT coalesce(tenant_id, 0) AS chain, min(seq) FILTER (WHERE created_at >= $1) AS first_kept
+             FROM audit_entries GROUP BY 1
+         ), old AS (
+             SELECT id FROM audit_entries JOIN chains ON coalesce(tenant_id, 0) = chain
+             WHERE created_at < $1 AND (first_kept IS NULL OR seq < first_kept) ORDER BY chain, seq LIMIT $2
+         ), deleted AS (
+             DELETE FROM audit_entries WHERE id IN (SELECT id FROM old) RETURNING coalesce(tenant_id, 0) AS chain, seq, hash
+         ), moved AS (
+             UPDATE audit_chains SET pruned_seq = last.seq, pruned_hash = last.hash
+             FROM (SELECT DISTINCT ON (chain) chain, seq, hash FROM deleted ORDER BY chain, seq DESC) AS last
+             WHERE tenant_id = chain
+         )
+         SELECT count(*) AS total FROM deleted",
+    )
+    .bind::<Timestamptz, _>(before)
+    .bind::<BigInt, _>(limit)
+    .get_result::<Total>(conn)?;
+    Ok(usize::try_from(deleted.total).unwrap_or(usize::MAX))
+}
+
+#[derive(QueryableByName)]
+struct Total {
+    #[diesel(sql_type = BigInt)]
+    total: i64,
 }

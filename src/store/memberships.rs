@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
 use crate::domain::{Result, Role, TenantId, UserId};
-use crate::model::{Membership, Tenant};
+use crate::model::{Membership, Tenant, User};
 use crate::schema::{memberships, tenants, users};
 
 pub fn insert(
@@ -40,11 +40,45 @@ pub fn list_of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<(Tenant
 }
 
 /// Who works in a tenant, in the order in which they came.
-pub fn list(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<(Membership, String, String)>> {
+pub fn list(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<(Membership, User)>> {
     let found = memberships::table
         .inner_join(users::table)
         .filter(memberships::tenant_id.eq(tenant))
         .order(memberships::id)
-        .select((Membership::as_select(), users::email, users::name));
+        .select((Membership::as_select(), User::as_select()));
     Ok(found.load(conn)?)
+}
+
+pub fn find_with_user(conn: &mut PgConnection, tenant: TenantId, user: UserId) -> Result<Option<(Membership, User)>> {
+    let found = memberships::table
+        .inner_join(users::table)
+        .filter(memberships::tenant_id.eq(tenant))
+        .filter(memberships::user_id.eq(user))
+        .select((Membership::as_select(), User::as_select()));
+    Ok(found.first(conn).optional()?)
+}
+
+pub fn has_email(conn: &mut PgConnection, tenant: TenantId, email: &str) -> Result<bool> {
+    let found = memberships::table.inner_join(users::table).filter(memberships::tenant_id.eq(tenant));
+    // Named, since a tenant's work may not read all columns of users.
+    let found = found.filter(users::email.eq(email)).select(memberships::id);
+    Ok(diesel::select(diesel::dsl::exists(found)).get_result(conn)?)
+}
+
+/// All of a tenant's: until this transaction ends, nobody else changes or removes one.
+pub fn lock_all(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<Membership>> {
+    let all = Membership::query().filter(memberships::tenant_id.eq(tenant)).order(memberships::id);
+    Ok(all.for_update().load(conn)?)
+}
+
+pub fn update_role(conn: &mut PgConnection, tenant: TenantId, user: UserId, role: Role) -> Result<Option<Membership>> {
+    let member = memberships::table.filter(memberships::tenant_id.eq(tenant)).filter(memberships::user_id.eq(user));
+    let changed = diesel::update(member).set(memberships::role.eq(role)).returning(Membership::as_returning());
+    Ok(changed.get_result(conn).optional()?)
+}
+
+pub fn delete(conn: &mut PgConnection, tenant: TenantId, user: UserId) -> Result<()> {
+    let member = memberships::table.filter(memberships::tenant_id.eq(tenant)).filter(memberships::user_id.eq(user));
+    diesel::delete(member).execute(conn)?;
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
-use crate::domain::Result;
+use crate::domain::{Result, UserId};
 use crate::schema::one_time_links;
 
 pub fn insert(
@@ -20,6 +20,48 @@ pub fn insert(
         one_time_links::expires_at.eq(expires_at),
     );
     diesel::insert_into(one_time_links::table).values(row).execute(conn)?;
+    Ok(())
+}
+
+/// For one user.
+pub fn insert_for(
+    conn: &mut PgConnection,
+    purpose: &str,
+    digest: &[u8],
+    user: UserId,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<()> {
+    let row = (
+        one_time_links::purpose.eq(purpose),
+        one_time_links::digest.eq(digest),
+        one_time_links::user_id.eq(user),
+        one_time_links::created_at.eq(now),
+        one_time_links::expires_at.eq(expires_at),
+    );
+    diesel::insert_into(one_time_links::table).values(row).execute(conn)?;
+    Ok(())
+}
+
+/// For whom a link is that can still be used.
+pub fn find_user(conn: &mut PgConnection, purpose: &str, digest: &[u8], now: DateTime<Utc>) -> Result<Option<UserId>> {
+    let live = one_time_links::table
+        .filter(one_time_links::purpose.eq(purpose))
+        .filter(one_time_links::digest.eq(digest))
+        .filter(one_time_links::used_at.is_null())
+        .filter(one_time_links::expires_at.gt(now))
+        .select(one_time_links::user_id);
+    let found: Option<Option<UserId>> = live.first(conn).optional()?;
+    Ok(found.flatten())
+}
+
+/// Forgets a user's links for a purpose that nobody used.
+pub fn delete_unused_of(conn: &mut PgConnection, purpose: &str, user: UserId) -> Result<()> {
+    let unused = one_time_links::table
+        .filter(one_time_links::purpose.eq(purpose))
+        .filter(one_time_links::user_id.eq(user))
+        .filter(one_time_links::used_at.is_null());
+    diesel::delete(unused).execute(conn)?;
     Ok(())
 }
 

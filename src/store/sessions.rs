@@ -75,6 +75,23 @@ pub fn delete_of_user(conn: &mut PgConnection, user: UserId) -> Result<usize> {
     Ok(diesel::delete(sessions::table.filter(sessions::user_id.eq(user))).execute(conn)?)
 }
 
+/// Where a user is signed in, the latest first.
+pub fn list_of_user(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<Vec<Session>> {
+    let live = Session::query().filter(sessions::user_id.eq(user)).filter(sessions::expires_at.gt(now));
+    Ok(live.order(sessions::last_seen_at.desc()).load(conn)?)
+}
+
+/// Whether the user had such a session.
+pub fn delete_one(conn: &mut PgConnection, user: UserId, id: i64) -> Result<bool> {
+    Ok(delete_many(conn, user, &[id])? == 1)
+}
+
+/// Those of these sessions that are the user's.
+pub fn delete_many(conn: &mut PgConnection, user: UserId, ids: &[i64]) -> Result<usize> {
+    let chosen = sessions::table.filter(sessions::user_id.eq(user)).filter(sessions::id.eq_any(ids));
+    Ok(diesel::delete(chosen).execute(conn)?)
+}
+
 /// Removes sessions that have ended, `limit` at a time; returns how many.
 pub fn delete_ended(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<usize> {
     let others = diesel::alias!(sessions as others);

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
+use crate::domain::page::Paging;
 use crate::domain::{Result, UserId};
 use crate::model::User;
 use crate::schema::users;
@@ -44,6 +45,29 @@ pub fn list(conn: &mut PgConnection, limit: i64, offset: i64) -> Result<Vec<User
     Ok(User::query().order(users::id).limit(limit).offset(offset).load(conn)?)
 }
 
+/// Newest first, or oldest first where `paging.after` is given; with what is searched for in name or e-mail address.
+pub fn search(conn: &mut PgConnection, search: Option<&str>, paging: &Paging<UserId>) -> Result<Vec<User>> {
+    let mut query = users::table.select(User::as_select()).limit(paging.size.plus_one()).into_boxed();
+    if let Some(search) = search {
+        let like = format!("%{}%", search.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        query = query.filter(users::email.ilike(like.clone()).or(users::name.ilike(like)));
+    }
+    if let Some(before) = paging.before {
+        query = query.filter(users::id.lt(before));
+    }
+    query = match paging.after {
+        Some(after) => query.filter(users::id.gt(after)).order(users::id.asc()),
+        None => query.order(users::id.desc()),
+    };
+    Ok(query.load(conn)?)
+}
+
+/// Those who can act as operators: until this transaction ends, nobody else changes one.
+pub fn lock_operators(conn: &mut PgConnection) -> Result<Vec<UserId>> {
+    let all = users::table.filter(users::is_operator).filter(users::is_active).order(users::id).select(users::id);
+    Ok(all.for_update().load(conn)?)
+}
+
 pub fn count(conn: &mut PgConnection) -> Result<i64> {
     Ok(users::table.count().get_result(conn)?)
 }
@@ -52,10 +76,15 @@ pub fn update(
     conn: &mut PgConnection,
     user: UserId,
     name: &str,
-    is_active: bool,
+    (is_active, is_operator): (bool, bool),
     now: DateTime<Utc>,
 ) -> Result<Option<User>> {
-    let set = (users::name.eq(name), users::is_active.eq(is_active), users::updated_at.eq(now));
+    let set = (
+        users::name.eq(name),
+        users::is_active.eq(is_active),
+        users::is_operator.eq(is_operator),
+        users::updated_at.eq(now),
+    );
     let changed = diesel::update(users::table.filter(users::id.eq(user))).set(set);
     Ok(changed.returning(User::as_returning()).get_result(conn).optional()?)
 }

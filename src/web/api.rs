@@ -5,12 +5,15 @@ use actix_web::web::to;
 use super::routes::{Door, Entry, delete, get, patch, post};
 
 pub mod api_keys;
+pub mod audit;
 pub mod body;
 pub mod data;
 pub mod deliveries;
 pub mod events;
 pub mod health;
 pub mod list;
+pub mod login;
+pub mod members;
 pub mod protected;
 pub mod tenants;
 pub mod tokens;
@@ -27,6 +30,8 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Open, "/healthz", || to(health::alive)),
         get(Door::Open, "/readyz", || to(health::ready)),
         get(Door::Open, "/metrics", || to(health::metrics)),
+        get(Door::Api, "/api/audit", || to(audit::index)),
+        post(Door::Open, "/api/auth/login", || to(login::create)),
         get(Door::Key, "/api/data", || to(data::index)),
         get(Door::Api, "/api/keys", || to(api_keys::listing::index)),
         post(Door::Api, "/api/keys", || to(api_keys::create)),
@@ -55,8 +60,13 @@ pub fn routes() -> Vec<Entry> {
         post(Door::Api, "/api/tenants", || to(tenants::create)),
         get(Door::Api, "/api/tenants/{id}", || to(tenants::show)),
         patch(Door::Api, "/api/tenants/{id}", || to(tenants::update)),
-        get(Door::Api, "/api/tenants/{id}/members", || to(tenants::members)),
-        post(Door::Api, "/api/tenants/{id}/members", || to(tenants::add_member)),
+        get(Door::Api, "/api/tenants/{id}/invitations", || to(members::invited)),
+        post(Door::Api, "/api/tenants/{id}/invitations", || to(members::invite)),
+        delete(Door::Api, "/api/tenants/{id}/invitations/{invitation}", || to(members::uninvite)),
+        get(Door::Api, "/api/tenants/{id}/members", || to(members::index)),
+        post(Door::Api, "/api/tenants/{id}/members", || to(members::create)),
+        patch(Door::Api, "/api/tenants/{id}/members/{user}", || to(members::update)),
+        delete(Door::Api, "/api/tenants/{id}/members/{user}", || to(members::destroy)),
         get(Door::Api, "/api/tokens", || to(tokens::index)),
         post(Door::Api, "/api/tokens", || to(tokens::create)),
         get(Door::Api, "/api/tokens/{id}", || to(tokens::show)),

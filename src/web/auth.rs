@@ -61,6 +61,26 @@ impl FromRequest for SignedIn {
 }
 
 impl SignedIn {
+    /// Whoever it is, as somebody who acts on the instance or on their own account.
+    pub fn person(&self) -> Operator {
+        Operator {
+            user: self.actor.user,
+            via: self.actor.via,
+            label: self.actor.label.clone(),
+            ip: self.actor.ip,
+            request_id: self.actor.request_id.clone(),
+        }
+    }
+
+    /// Refuses everybody but those who run the instance.
+    pub fn operator(&self) -> Result<Operator> {
+        if self.actor.is_operator { Ok(self.person()) } else { Err(Error::forbidden("this is for operators")) }
+    }
+
+    pub fn user(&self) -> Result<UserId> {
+        self.actor.user.ok_or(Error::Unauthenticated)
+    }
+
     fn seated(request: &HttpRequest, state: &State, session: Session, seat: Seat) -> Result<Self, Fail> {
         let Some((tenant, role)) = seat.here else {
             let says = "you are not a member of any tenant: ask whoever runs this instance to add you";

@@ -15,12 +15,17 @@ use super::view::text;
 use crate::domain::Error;
 
 pub mod access_tokens;
+pub mod account;
 pub mod api_keys;
+pub mod audit;
 pub mod confirmations;
 pub mod deliveries;
 pub mod events;
+pub mod members;
+pub mod operator;
 pub mod overview;
 pub mod paging;
+pub mod password_resets;
 pub mod sessions;
 pub mod setup;
 pub mod spans;
@@ -34,6 +39,8 @@ pub fn routes() -> Vec<Entry> {
         post(Door::Page, "/setup", || to(setup::create)),
         get(Door::Page, "/sign-in", || to(sessions::new)),
         post(Door::Page, "/sign-in", || to(sessions::create)),
+        get(Door::Page, "/sign-in/code", || to(sessions::code::new)),
+        post(Door::Page, "/sign-in/code", || to(sessions::code::create)),
         post(Door::Page, "/sign-out", || to(sessions::destroy)),
         post(Door::Page, "/tenant", || to(sessions::switch)),
         get(Door::Page, "/", || to(overview::index)),
@@ -89,6 +96,43 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Page, "/usage", || to(usage::index)),
         get(Door::Page, "/usage.csv", || to(usage::export)),
         get(Door::Page, "/usage/records", || to(usage::records::index)),
+        get(Door::Page, "/password-reset", || to(password_resets::new)),
+        post(Door::Page, "/password-reset", || to(password_resets::create)),
+        get(Door::Page, "/account", || to(account::index)),
+        post(Door::Page, "/account", || to(account::rename)),
+        post(Door::Page, "/account/password", || to(account::change_password)),
+        get(Door::Page, "/account/second-factor", || to(account::second_factor::show)),
+        post(Door::Page, "/account/second-factor", || to(account::second_factor::create)),
+        post(Door::Page, "/account/second-factor/activation", || to(account::second_factor::activate)),
+        post(Door::Page, "/account/second-factor/deactivation", || to(account::second_factor::deactivate)),
+        post(Door::Page, "/account/second-factor/recovery-codes", || to(account::second_factor::renew_codes)),
+        post(Door::Page, "/account/sessions/deletion", || to(account::sign_out_elsewhere)),
+        post(Door::Page, "/account/sessions/{id}/deletion", || to(account::sign_out)),
+        get(Door::Page, "/operator/users", || to(operator::users::index)),
+        post(Door::Page, "/operator/users/{id}/activation", || to(operator::users::activate)),
+        get(Door::Page, "/operator/users/{id}/deactivation", || to(operator::users::ask_deactivate)),
+        post(Door::Page, "/operator/users/{id}/deactivation", || to(operator::users::deactivate)),
+        get(Door::Page, "/operator/users/{id}/promotion", || to(operator::users::ask_promote)),
+        post(Door::Page, "/operator/users/{id}/promotion", || to(operator::users::promote)),
+        get(Door::Page, "/operator/users/{id}/demotion", || to(operator::users::ask_demote)),
+        post(Door::Page, "/operator/users/{id}/demotion", || to(operator::users::demote)),
+        get(Door::Page, "/operator/users/{id}/second-factor-removal", || to(operator::users::ask_remove_factor)),
+        post(Door::Page, "/operator/users/{id}/second-factor-removal", || to(operator::users::remove_factor)),
+        get(Door::Page, "/operator/users/{id}/reset-link", || to(operator::users::ask_reset)),
+        post(Door::Page, "/operator/users/{id}/reset-link", || to(operator::users::reset)),
+        get(Door::Page, "/invitation", || to(members::invitations::show)),
+        post(Door::Page, "/invitation", || to(members::invitations::accept)),
+        get(Door::Page, "/members", || to(members::index)),
+        post(Door::Page, "/members/invitations", || to(members::invitations::create)),
+        get(Door::Page, "/members/invitations/new", || to(members::invitations::new)),
+        get(Door::Page, "/members/invitations/{id}/revocation", || to(members::invitations::ask_revoke)),
+        post(Door::Page, "/members/invitations/{id}/revocation", || to(members::invitations::revoke)),
+        get(Door::Page, "/members/{id}/role", || to(members::ask_change)),
+        post(Door::Page, "/members/{id}/role", || to(members::change)),
+        get(Door::Page, "/members/{id}/removal", || to(members::ask_removal)),
+        post(Door::Page, "/members/{id}/removal", || to(members::remove)),
+        get(Door::Page, "/audit", || to(audit::index)),
+        get(Door::Page, "/audit.csv", || to(audit::csv)),
         get(Door::Page, "/tokens", || to(access_tokens::index)),
         post(Door::Page, "/tokens", || to(access_tokens::create)),
         get(Door::Page, "/tokens/new", || to(access_tokens::new)),

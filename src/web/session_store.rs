@@ -54,7 +54,9 @@ impl SessionStore for PostgresSessions {
         if is_there {
             return Ok(key);
         }
-        // It ended while the request ran: whatever was to be remembered goes into a new one.
+        // It ended while the request ran: whatever was to be remembered goes into a new one. Not who was signed in, or
+        // somebody who was signed out would be back.
+        let state = state.into_iter().filter(|(name, _)| name != USER).collect();
         self.save(state, ttl).await.map_err(|error| UpdateError::Other(error.into()))
     }
 

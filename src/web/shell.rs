@@ -54,6 +54,18 @@ impl Shell {
         self.rights.may(Permission::DeleteWebhooks)
     }
 
+    pub fn may_read_members(&self) -> bool {
+        self.rights.may(Permission::ReadMembers)
+    }
+
+    pub fn may_write_members(&self) -> bool {
+        self.rights.may(Permission::WriteMembers)
+    }
+
+    pub fn may_read_audit(&self) -> bool {
+        self.rights.may(Permission::ReadAudit)
+    }
+
     pub fn may_publish(&self) -> bool {
         self.rights.may(Permission::WriteEvents)
     }

@@ -2,7 +2,7 @@
 
 use url::form_urlencoded::byte_serialize;
 
-use crate::domain::{AccessTokenId, ApiKeyId, DeliveryId, EventId, WebhookId};
+use crate::domain::{AccessTokenId, ApiKeyId, DeliveryId, EventId, InvitationId, UserId, WebhookId};
 
 pub const OVERVIEW: &str = "/";
 pub const SETUP: &str = "/setup";
@@ -23,6 +23,15 @@ pub const USAGE: &str = "/usage";
 pub const USAGE_CSV: &str = "/usage.csv";
 pub const USAGE_RECORDS: &str = "/usage/records";
 pub const TOKENS: &str = "/tokens";
+pub const AUDIT: &str = "/audit";
+pub const AUDIT_CSV: &str = "/audit.csv";
+pub const ACCOUNT: &str = "/account";
+pub const SECOND_FACTOR: &str = "/account/second-factor";
+pub const SIGN_IN_CODE: &str = "/sign-in/code";
+pub const PASSWORD_RESET: &str = "/password-reset";
+pub const USERS: &str = "/operator/users";
+pub const MEMBERS: &str = "/members";
+pub const INVITATION: &str = "/invitation";
 pub const NEW_TOKEN: &str = "/tokens/new";
 
 pub fn sign_in_back_to(path: &str) -> String {
@@ -70,6 +79,28 @@ pub fn event(id: EventId) -> String {
 
 pub fn token_act(id: AccessTokenId, act: &str) -> String {
     format!("/tokens/{id}/{act}")
+}
+
+/// `act`: `role`, `removal`.
+pub fn member_act(id: UserId, act: &str) -> String {
+    format!("/members/{id}/{act}")
+}
+
+pub fn invitation_revocation(id: InvitationId) -> String {
+    format!("/members/invitations/{id}/revocation")
+}
+
+pub fn reset_with(token: &str) -> String {
+    format!("{PASSWORD_RESET}?token={token}")
+}
+
+/// `act`: `activation`, `deactivation`, `promotion`, `demotion`, `reset-link`.
+pub fn user_act(id: UserId, act: &str) -> String {
+    format!("/operator/users/{id}/{act}")
+}
+
+pub fn invitation_with(token: &str) -> String {
+    format!("{INVITATION}?token={token}")
 }
 
 /// A path of this instance that is safe to go to after sign-in: no scheme, no host, no backslash, no control character.

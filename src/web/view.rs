@@ -7,6 +7,7 @@ pub mod choice;
 pub mod csv;
 pub mod filter;
 pub mod pager;
+pub mod qr;
 pub mod sample;
 pub mod sheets;
 pub mod spark;

@@ -13,6 +13,8 @@ use crate::domain::retry::Jitter;
 use crate::services::dispatch::{self, Claim, Room, Settlement};
 use crate::store::Scope;
 
+/// How long a claim waits for others to come along.
+const GATHERING: Duration = Duration::from_millis(2);
 /// How often due retries are looked for where nothing rings.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -55,7 +57,8 @@ pub async fn run(
         };
         tokio::select! {
             // After a failure every ring would be another one.
-            () = context.wake.notified(), if !has_failed => {}
+            // A moment later more slots are free and more has been published: larger claims cost less for each.
+            () = context.wake.notified(), if !has_failed => tokio::time::sleep(GATHERING).await,
             () = tokio::time::sleep(POLL) => {}
             _ = stop.wait_for(|is_over| *is_over) => {}
         }
@@ -83,8 +86,15 @@ async fn round(
         per_tenant: context.per_tenant,
     };
     let claim = move |conn: &mut _| dispatch::claim(conn, room, lease, clock.offset(), clock.now());
+    let turn = context.turnstile.lock().await;
+    let had_more = has_more.swap(false, Ordering::AcqRel);
     let claims = context.db.tx(Scope::Instance, claim).await?;
-    has_more.store(free <= claims.len() || claims.iter().any(Claim::hints_at_more), Ordering::Release);
+    drop(turn);
+    // Nothing came although something waited: a cap is reached, and what is in flight makes room when it comes back.
+    let is_held_up = claims.is_empty() && had_more && free < context.slots;
+    if is_held_up || free <= claims.len() || claims.iter().any(Claim::hints_at_more) {
+        has_more.store(true, Ordering::Release);
+    }
     for claim in claims {
         // The one who publishes takes slots too: what was claimed in vain then is taken back once its lease is over,
         // unless it can wait for a slot here.

@@ -1,6 +1,7 @@
 //! Publishes what has come in, all of it in one transaction, and sends off at once what it may.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,14 +18,16 @@ use crate::store::Scope;
 const MOST_POSTS: usize = 64;
 const MOST_EVENTS: usize = 1_000;
 
+/// What sends deliveries off.
+pub struct Off {
+    pub slots: Arc<Semaphore>,
+    /// Whether the next settlement is to ring for a claim.
+    pub has_more: Arc<AtomicBool>,
+    pub done: UnboundedSender<Done>,
+}
+
 /// Publishes until nobody can post any more, or until told to stop.
-pub async fn run(
-    context: Context,
-    slots: Arc<Semaphore>,
-    done: UnboundedSender<Done>,
-    mut posts: Receiver<Waiting>,
-    mut stop: Stop,
-) {
+pub async fn run(context: Context, off: Off, mut posts: Receiver<Waiting>, mut stop: Stop) {
     loop {
         let first = tokio::select! {
             first = posts.recv() => first,
@@ -32,7 +35,7 @@ pub async fn run(
         };
         let Some(first) = first else { return };
         let group = group(first, &mut posts);
-        publish(&context, &slots, &done, group).await;
+        publish(&context, &off, group).await;
     }
 }
 
@@ -47,9 +50,9 @@ fn group(first: Waiting, posts: &mut Receiver<Waiting>) -> Vec<Waiting> {
     group
 }
 
-async fn publish(context: &Context, slots: &Arc<Semaphore>, done: &UnboundedSender<Done>, group: Vec<Waiting>) {
+async fn publish(context: &Context, off: &Off, group: Vec<Waiting>) {
     let posts: Vec<Arc<Post>> = group.iter().map(|one| Arc::clone(&one.post)).collect();
-    match write(context, slots, done, posts).await {
+    match write(context, off, posts).await {
         Ok(published) => {
             for (one, published) in group.into_iter().zip(published) {
                 // Whoever waited may have gone.
@@ -65,7 +68,7 @@ async fn publish(context: &Context, slots: &Arc<Semaphore>, done: &UnboundedSend
         // One that the database refuses must not spoil the others.
         Err(_) => {
             for one in group {
-                let published = write(context, slots, done, vec![one.post]).await;
+                let published = write(context, off, vec![one.post]).await;
                 let _ = one.done.send(published.map(|all| all.into_iter().flatten().collect()));
             }
         }
@@ -73,13 +76,8 @@ async fn publish(context: &Context, slots: &Arc<Semaphore>, done: &UnboundedSend
 }
 
 /// One transaction, and off with what it leased.
-async fn write(
-    context: &Context,
-    slots: &Arc<Semaphore>,
-    done: &UnboundedSender<Done>,
-    posts: Vec<Arc<Post>>,
-) -> Result<Vec<Vec<Published>>> {
-    let held = hold(slots);
+async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Vec<Vec<Published>>> {
+    let held = hold(&off.slots);
     let room = Room {
         slots: held.as_ref().and_then(|held| i64::try_from(held.num_permits()).ok()).unwrap_or(0),
         for_failing: 0,
@@ -87,14 +85,17 @@ async fn write(
     };
     let (lease, now) = (context.lease, context.clock.now());
     let publish = move |conn: &mut _| outbox::publish(conn, &posts, room, lease, now);
+    let turn = context.turnstile.lock().await;
     let Outcome { published, claims, has_waiting } = context.db.tx(Scope::Instance, publish).await?;
+    drop(turn);
     let mut held = held;
     for claim in claims {
         // As many slots are held as deliveries could be leased.
         let Some(slot) = held.as_mut().and_then(|held| held.split(1)) else { break };
-        deliver::send(context, claim, slot.into(), done);
+        deliver::send(context, claim, slot.into(), &off.done);
     }
     if has_waiting {
+        off.has_more.store(true, Ordering::Release);
         context.wake.notify_one();
     }
     Ok(published)

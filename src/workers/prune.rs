@@ -18,6 +18,8 @@ const FIRST_AFTER: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(600);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 const BATCH: i64 = 1_000;
+/// After their end, for those who wonder why a link no longer works.
+const INVITATIONS_KEPT: TimeDelta = TimeDelta::days(30);
 /// Days for which partitions are made ahead.
 const DAYS_AHEAD: i64 = 7;
 
@@ -91,8 +93,9 @@ impl Keeper {
 }
 
 /// What is deleted, and how long it is kept. Deliveries go before the events that they belong to.
-fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 8] {
+fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 9] {
     [
+        ("invitations", store::invitations::delete_old, INVITATIONS_KEPT),
         ("sessions", store::sessions::delete_ended, TimeDelta::zero()),
         ("deleted keys", store::api_keys::delete_old, RESTORABLE_FOR),
         ("idempotency keys", store::idempotency_keys::delete_old, idempotency::KEPT),

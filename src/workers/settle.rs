@@ -13,6 +13,8 @@ use crate::services::dispatch::{self, Settlement};
 use crate::store::Scope;
 
 const MOST_AT_ONCE: usize = 100;
+/// How long the first of a batch waits for others.
+const GATHERING: Duration = Duration::from_millis(1);
 /// How long a settlement is tried again where the database is away: about as long as its lease lasts.
 const TRIES: u32 = 120;
 const TRIES_WHEN_STOPPING: u32 = 5;
@@ -22,6 +24,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub async fn run(context: Context, has_more: Arc<AtomicBool>, mut done: UnboundedReceiver<Done>, stop: Stop) {
     let mut batch = Vec::with_capacity(MOST_AT_ONCE);
     while 0 < done.recv_many(&mut batch, MOST_AT_ONCE).await {
+        if batch.len() < MOST_AT_ONCE {
+            tokio::time::sleep(GATHERING).await;
+            while batch.len() < MOST_AT_ONCE && done.try_recv().map(|one| batch.push(one)).is_ok() {}
+        }
         let (settlements, slots): (Vec<_>, Vec<_>) = batch.drain(..).map(|one| (one.settlement, one.slot)).unzip();
         write(&context, settlements, &stop).await;
         drop(slots);

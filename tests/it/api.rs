@@ -2,6 +2,7 @@
 
 mod access_tokens;
 mod api_keys;
+mod audit;
 mod bulk;
 mod deliveries;
 mod events;
@@ -9,7 +10,9 @@ mod gate;
 mod key_life;
 mod key_lists;
 mod limits;
+mod login;
 mod lookup;
+mod members;
 mod usage;
 mod verification;
 mod verifications;

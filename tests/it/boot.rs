@@ -1,5 +1,6 @@
 //! Starting up: settings, the private Postgres, the command line.
 
+mod audit;
 mod command;
 mod commands;
 mod embedded;

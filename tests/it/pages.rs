@@ -1,10 +1,15 @@
 //! Pages, as people use them.
 
 mod access_tokens;
+mod account;
 mod api_keys;
+mod audit;
 mod events;
 mod key_life;
+mod members;
+mod operator_users;
 mod overview;
+pub mod second_factor;
 mod sessions;
 mod setup;
 mod usage;

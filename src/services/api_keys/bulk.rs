@@ -1,8 +1,10 @@
 //! One act on many keys: for admins, in one transaction, with an audit entry for each key.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::end::{deed_of_deletion, deed_of_revocation, parse_reason};
 use super::target;
@@ -58,6 +60,7 @@ pub fn tag_many(
     now: DateTime<Utc>,
 ) -> Result<Bulk> {
     let keys = locked(conn, actor, chosen)?;
+    let before: HashMap<_, _> = keys.iter().map(|key| (key.id, key.tags.clone())).collect();
     let tagged = keys.into_iter().filter_map(|key| change.apply(&key.tags).map(|tags| ApiKey { tags, ..key }));
     let affected: Vec<ApiKey> = tagged.collect();
     let tags: Vec<_> = affected.iter().map(|key| (key.id, Value::from(key.tags.clone()))).collect();
@@ -66,7 +69,7 @@ pub fn tag_many(
         Deed::new("api_key.updated", target(key.id))
             .with("name", key.name.as_str())
             .with("changed", vec!["tags"])
-            .with("tags", key.tags.clone())
+            .changing(json!({"tags": before.get(&key.id)}), json!({"tags": key.tags}))
     };
     done(conn, actor, chosen, affected, deed, now)
 }

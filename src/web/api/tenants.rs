@@ -1,4 +1,4 @@
-//! `/api/tenants`: an operator's list of tenants, and the members of one.
+//! `/api/tenants`: an operator's list of tenants. Who works in one: `members`.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::list::{List, paging};
-use crate::domain::{Error, FieldErrors, Noun, Permission, Rejection, Role, TenantId, UserId};
-use crate::model::{Membership, Tenant};
+use crate::domain::{Error, Noun, Permission, TenantId};
+use crate::model::Tenant;
 use crate::services::tenants::{self, NewTenant, TenantChange, TenantRef};
 use crate::store::Scope;
 use crate::store::notify::Change;
@@ -102,61 +102,10 @@ pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
     Ok(HttpResponse::Ok().json(TenantBody::from(tenant)))
 }
 
-#[derive(Debug, Serialize)]
-pub struct MemberBody {
-    user_id: UserId,
-    email: String,
-    name: String,
-    role: Role,
-    created_at: DateTime<Utc>,
-}
-
-impl From<(Membership, String, String)> for MemberBody {
-    fn from((row, email, name): (Membership, String, String)) -> Self {
-        Self { user_id: row.user_id, email, name, role: row.role, created_at: row.created_at }
-    }
-}
-
-pub async fn members(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let scope = bearer.reach(&named(&id)?, Permission::ReadMembers).await?;
-    let Scope::Tenant(tenant) = scope else { return Err(Error::NotFound(Noun::Tenant).into()) };
-    let rows = state.api.read(scope, move |conn| tenants::members(conn, tenant)).await?;
-    let data = rows.into_iter().map(MemberBody::from).collect();
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None, total: None }))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MemberAsk {
-    user_id: Option<UserId>,
-    email: Option<String>,
-    role: Role,
-}
-
-/// Adds a user to a tenant: an operator's act, until people are invited.
-pub async fn add_member(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<MemberAsk>) -> Answer {
-    let who = bearer.operator(Permission::WriteMembers.scope())?;
-    let tenant = parse_id(&id)?;
-    let now = state.clock.now();
-    if body.user_id.is_some() == body.email.is_some() {
-        let mut errors = FieldErrors::default();
-        errors.add("user_id", Rejection::new("required", "or email is required, and not both"));
-        return Err(Error::from(errors).into());
-    }
-    let add = move |conn: &mut _| {
-        let user = tenants::user_named(conn, body.user_id, body.email.as_deref())?;
-        let membership = tenants::add_member(conn, &who, tenant, user.id, body.role, now)?;
-        Ok(MemberBody::from((membership, user.email, user.name)))
-    };
-    let member = state.api.tx(Scope::Instance, add).await?;
-    state.forget(&Change::Access);
-    Ok(HttpResponse::Created().json(member))
-}
-
-fn parse_id(text: &str) -> Result<TenantId, Error> {
+pub(super) fn parse_id(text: &str) -> Result<TenantId, Error> {
     text.parse().map_err(|_| Error::NotFound(Noun::Tenant))
 }
 
-fn named(text: &str) -> Result<TenantAsk, Error> {
+pub(super) fn named(text: &str) -> Result<TenantAsk, Error> {
     Ok(TenantAsk::new(Some(parse_id(text)?), None))
 }

@@ -95,7 +95,7 @@ pub struct UpdateBody {
 pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<UpdateBody>) -> Answer {
     let who = bearer.operator(WRITE)?;
     let id = parse_id(&id)?;
-    let change = UserChange { name: body.name, is_active: body.is_active };
+    let change = UserChange { name: body.name, is_active: body.is_active, is_operator: None };
     let now = state.clock.now();
     let user = state.api.tx(Scope::Instance, move |conn| accounts::update(conn, &who, id, change, now)).await?;
     state.forget(&Change::Access);

@@ -1,15 +1,19 @@
 //! Signing in and out, and choosing the tenant to work in.
 
+pub mod code;
+
 use actix_session::Session;
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
+use actix_web::http::header::USER_AGENT;
 use actix_web::web::Data;
 use askama::Template;
 use serde::Deserialize;
 
 use super::{go, page, rendered, see_other};
 use crate::domain::{Error, Noun, Result, TenantId, UserId};
-use crate::services::accounts;
+use crate::services::account::{ADDRESS, DEVICE, HANDLE};
+use crate::services::{accounts, random_token, second_factor};
 use crate::store::Scope;
 use crate::web::auth::{SignedIn, TENANT, USER};
 use crate::web::flash::{self, Flash};
@@ -19,6 +23,9 @@ use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::throttle::Attempt;
 use crate::web::{client, csrf, urls};
+
+/// Characters that are kept of what a browser calls itself.
+const LONGEST_DEVICE: usize = 300;
 
 #[derive(Template)]
 #[template(path = "sessions/new.html")]
@@ -71,9 +78,13 @@ pub async fn create(
     }
     match check(&state, &form).await? {
         Some(user) => {
+            let asks_code = move |conn: &mut _| second_factor::is_on(conn, user);
+            if state.pages.read(Scope::Instance, asks_code).await? {
+                return code::ask(&session, &state, user, &form.back);
+            }
             state.throttle.succeeded(&attempt);
-            begin(&session, user)?;
-            go(if urls::is_local(&form.back) { form.back.as_str() } else { urls::OVERVIEW })
+            begin(&request, &state, &session, user)?;
+            go(place(&form.back))
         }
         None => {
             state.throttle.failed(attempt, state.clock.now());
@@ -81,6 +92,11 @@ pub async fn create(
             refused(&session, form, StatusCode::UNPROCESSABLE_ENTITY, says)
         }
     }
+}
+
+/// Where somebody wanted to go, as far as it is here.
+fn place(back: &str) -> &str {
+    if urls::is_local(back) { back } else { urls::OVERVIEW }
 }
 
 async fn check(state: &State, form: &SignInForm) -> Result<Option<UserId>> {
@@ -97,10 +113,16 @@ fn refused(session: &Session, form: SignInForm, status: StatusCode, says: String
 }
 
 /// Makes a session somebody's: with a new key and a new form token, so that neither can have been planted.
-pub fn begin(session: &Session, user: UserId) -> Result<()> {
+pub fn begin(request: &HttpRequest, state: &State, session: &Session, user: UserId) -> Result<()> {
     session.renew();
     csrf::renew(session);
-    session.insert(USER, user).map_err(|error| Error::bug(error.to_string()))
+    let keep = |error: actix_session::SessionInsertError| Error::bug(error.to_string());
+    let device = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let address = client::address(request, &state.settings.trusted_proxies);
+    session.insert(DEVICE, device.chars().take(LONGEST_DEVICE).collect::<String>()).map_err(keep)?;
+    session.insert(ADDRESS, address.map(|ip| ip.to_string()).unwrap_or_default()).map_err(keep)?;
+    session.insert(HANDLE, random_token()?).map_err(keep)?;
+    session.insert(USER, user).map_err(keep)
 }
 
 pub async fn destroy(session: Session, _: CheckedForm<Nothing>) -> Answer {

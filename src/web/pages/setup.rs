@@ -73,7 +73,7 @@ pub async fn create(
     };
     match done {
         Ok((user, tenant)) => {
-            sessions::begin(&session, user.id)?;
+            sessions::begin(&request, &state, &session, user.id)?;
             let said = format!("Welcome to Gatepost. {} is ready: make its first key.", tenant.name);
             see_other(&session, urls::OVERVIEW, Flash::good(said))
         }

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use diesel::Connection;
 use diesel::pg::PgConnection;
+use diesel::prelude::*;
 use gatepost::domain::access_token::{NewToken, TokenDraft};
 use gatepost::domain::actor::Authority;
 use gatepost::domain::address::AddressPolicy;
@@ -11,10 +11,10 @@ use gatepost::domain::api_key::{KeyDraft, NewKey};
 use gatepost::domain::page::Paging;
 use gatepost::domain::scope::ScopeSet;
 use gatepost::domain::{Actor, AttemptId, DeliveryId, Role, TenantId, UserId, Via, WebhookId};
-use gatepost::model::NewAttempt;
+use gatepost::schema::attempts;
 use gatepost::services::events::NewEvent;
 use gatepost::services::webhooks::WebhookFields;
-use gatepost::services::{Operator, access_tokens, api_keys, deliveries, events, webhooks};
+use gatepost::services::{Operator, access_tokens, api_keys, deliveries, events, invitations, webhooks};
 use gatepost::store::deliveries::DeliveryFilter;
 use gatepost::store::{self, Scope};
 use gatepost::web::routes::Door;
@@ -77,6 +77,14 @@ impl<'a> Rows<'a> {
     fn make(&self, kind: &str, actor: &Actor) -> String {
         match kind {
             "tenant" => self.app.tenant.to_string(),
+            "member" => {
+                let user = self.app.make_user(&unique("member"), false);
+                self.app.make_member(self.app.tenant, user, Role::Viewer);
+                user.to_string()
+            }
+            // Nobody's: ending it is no news.
+            "session" => "4611686018427387904".to_owned(),
+            "invitation" => self.invitation(actor),
             "user" => self.app.make_user(&unique("user"), false).to_string(),
             "key" => self.key(actor),
             "deleted-key" => self.deleted_key(actor),
@@ -120,6 +128,15 @@ impl<'a> Rows<'a> {
         access_tokens::mint_for(&mut self.conn.borrow_mut(), &who, hasher, user, ask, now).unwrap().token.id.to_string()
     }
 
+    fn invitation(&self, actor: &Actor) -> String {
+        let ask = invitations::Ask::parse(&format!("{}@{MARK}.example", unique("guest")), "viewer", None).unwrap();
+        invitations::create(&mut self.conn.borrow_mut(), actor, &ask, self.app.clock.now())
+            .unwrap()
+            .invitation
+            .id
+            .to_string()
+    }
+
     fn is_member(&self, user: UserId) -> bool {
         store::memberships::find(&mut self.conn.borrow_mut(), self.app.tenant, user).unwrap().is_some()
     }
@@ -155,19 +172,20 @@ impl<'a> Rows<'a> {
         } else {
             webhooks::deactivate(conn, actor, webhook.id, now).unwrap();
         }
-        let attempt = NewAttempt {
-            id: AttemptId::generate(),
-            tenant_id: actor.tenant,
-            delivery_id: delivery,
-            event_id: event.id,
-            event_type: kind,
-            webhook_id: webhook.id,
-            number: 1,
-            request_url: webhook.url.clone(),
-            created_at: now,
-        };
-        let (id, WebhookId(webhook)) = (attempt.id, webhook.id);
-        store::attempts::insert(conn, &[attempt]).unwrap();
+        let (id, WebhookId(webhook_id)) = (AttemptId::generate(), webhook.id);
+        let attempt = (
+            attempts::id.eq(id),
+            attempts::tenant_id.eq(actor.tenant),
+            attempts::delivery_id.eq(delivery),
+            attempts::event_id.eq(event.id),
+            attempts::event_type.eq(kind),
+            attempts::webhook_id.eq(webhook.id),
+            attempts::number.eq(1_i64),
+            attempts::request_url.eq(webhook.url),
+            attempts::created_at.eq(now),
+        );
+        diesel::insert_into(attempts::table).values(attempt).execute(conn).unwrap();
+        let webhook = webhook_id;
         Sent { webhook, event: event.id.to_string(), delivery, attempt: id }
     }
 
@@ -189,6 +207,14 @@ impl<'a> Rows<'a> {
     fn json(&self, method: &str, path: &str) -> Option<Value> {
         let tenant = self.app.tenant;
         Some(match (method, path) {
+            // Each time somebody else, or guessing would be slowed down.
+            (_, "/api/auth/login") => {
+                json!({"email": format!("{}@example.com", unique("nobody")), "password": "no password of anybody's"})
+            }
+            ("PATCH", "/api/tenants/{}/members/{}") => json!({"role": "developer"}),
+            (_, "/api/tenants/{}/invitations") => {
+                json!({"email": format!("{}@example.com", unique("guest")), "role": "viewer"})
+            }
             ("PATCH", "/api/tenants/{}") => json!({"name": "acme"}),
             ("PATCH", _) => json!({"name": "another name"}),
             (_, "/api/keys" | "/api/tokens") => json!({"name": "new", "tenant_id": tenant}),
@@ -236,6 +262,21 @@ impl<'a> Rows<'a> {
                     ("password", text("no password of anybody's")),
                 ]
             }
+            "/account/second-factor/activation" | "/account/second-factor/deactivation" | "/sign-in/code" => {
+                vec![("code", text("no code"))]
+            }
+            "/account" => vec![("name", text("somebody"))],
+            // Wrong: who had the right one would be throttled or change it.
+            "/account/password" => vec![("password", text(PASSWORD))],
+            "/password-reset" => vec![("token", text("a guess")), ("password", text(PASSWORD))],
+            "/members/{}/role" => vec![("role", text("developer"))],
+            "/members/invitations" => vec![
+                ("nonce", unique("nonce-of-this-test")),
+                ("email", format!("{}@example.com", unique("guest"))),
+                ("role", text("viewer")),
+                ("days", text("7")),
+            ],
+            "/invitation" => vec![("token", text("a guess")), ("name", text("x")), ("password", text(PASSWORD))],
             "/tenant" => vec![("tenant", self.app.tenant.to_string())],
             "/keys/lookup" => vec![("clue", self.some_key().to_string())],
             "/keys/bulk-revocation" | "/keys/bulk-deletion" => vec![("ids", self.some_key().to_string())],

@@ -16,7 +16,7 @@ fn a_house_is_furnished_from_the_command_line() {
     assert_eq!(gatepost.run_with(&user, PASSWORD).ok().json()["email"], "ada@example.com");
     gatepost
         .run_with(
-            &["users", "password", "--email", "ada@example.com", "--password-stdin"],
+            &["users", "set-password", "--email", "ada@example.com", "--password-stdin"],
             "another horse, another staple\n",
         )
         .ok();
@@ -102,4 +102,36 @@ fn an_empty_database_is_migrated_once() {
     assert!(report.stdout.contains("the next start runs the migrations"), "{report:?}");
     assert!(!gatepost.run(&["migrate", "--json"]).ok().json()["ran"].as_array().unwrap().is_empty());
     assert!(gatepost.run(&["migrate"]).ok().line().starts_with("Nothing to do"));
+}
+
+#[test]
+fn a_lost_password_is_helped_from_the_command_line() {
+    let database = Database::clone_template();
+    let gatepost = Gatepost::on(&database);
+    let user = ["users", "create", "--email", "ada@example.com", "--password-stdin"];
+    gatepost.run_with(&user, PASSWORD).ok();
+    let link = gatepost.run(&["users", "reset-link", "--email", "Ada@example.com"]).ok();
+    assert!(link.line().contains("/password-reset?token="), "{link:?}");
+    gatepost.run(&["users", "reset-link", "--email", "eve@example.com"]).assert_failed(1, &["no such user"]);
+    let old_name = ["users", "password", "--email", "ada@example.com", "--password-stdin"];
+    gatepost.run_with(&old_name, "another horse, another staple\n").ok();
+}
+
+#[test]
+fn members_are_led_from_the_command_line() {
+    let database = Database::clone_template();
+    let gatepost = Gatepost::on(&database);
+    gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
+    for email in ["ada@example.com", "dan@example.com"] {
+        gatepost.run_with(&["users", "create", "--email", email, "--password-stdin"], PASSWORD).ok();
+        gatepost.run(&["members", "add", "--user", email, "--tenant", "acme", "--role", "owner"]).ok();
+    }
+    gatepost.run(&["members", "role", "--user", "dan@example.com", "--tenant", "acme", "--role", "viewer"]).ok();
+    let listed = gatepost.run(&["members", "list", "--tenant", "acme"]).ok();
+    assert_eq!(listed.stdout, "owner      ada@example.com (ada)\nviewer     dan@example.com (dan)\n");
+    gatepost.run(&["members", "remove", "--user", "dan@example.com", "--tenant", "acme"]).ok();
+    let last = gatepost.run(&["members", "remove", "--user", "ada@example.com", "--tenant", "acme"]);
+    last.assert_failed(1, &["needs an owner"]);
+    let invite = ["members", "invite", "--email", "x@example.com", "--tenant", "acme", "--role", "viewer"];
+    assert!(gatepost.run(&invite).ok().line().contains("/invitation?token="));
 }

@@ -1,6 +1,9 @@
 //! Signing in and out.
 
+use actix_session::storage::SessionStore;
+use actix_web::cookie::time::Duration;
 use chrono::TimeDelta;
+use gatepost::web::session_store::PostgresSessions;
 
 use crate::support::people::PASSWORD;
 use crate::support::{Person, TestApp};
@@ -148,4 +151,20 @@ async fn every_answer_carries_the_security_headers() {
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
     }
+}
+
+#[actix_web::test]
+async fn a_session_that_was_ended_while_a_request_ran_does_not_come_back() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let sessions = PostgresSessions { db: app.running().state.pages.clone(), clock: app.clock.clone() };
+    let state = [("user", ada.user_id.to_string()), ("flash", "\"x\"".to_owned())];
+    let state: std::collections::HashMap<_, _> = state.map(|(name, value)| (name.to_owned(), value)).into();
+    let key = sessions.save(state.clone(), &Duration::hours(1)).await.unwrap();
+    sessions.delete(&key).await.unwrap();
+
+    let key = sessions.update(key, state, &Duration::hours(1)).await.unwrap();
+
+    let kept = sessions.load(&key).await.unwrap().unwrap();
+    assert_eq!(kept.keys().collect::<Vec<_>>(), ["flash"]);
 }

@@ -9,8 +9,10 @@ use gatepost::web::error_pages::ErrorPage;
 use gatepost::web::flash::Flash;
 use gatepost::web::pages::api_keys::bulk::BulkForm;
 use gatepost::web::pages::api_keys::view::{BulkAct, Range, Share};
+use gatepost::web::pages::members::view::Guest;
 use gatepost::web::pages::{
-    access_tokens, api_keys, confirmations, deliveries, events, overview, sessions, setup, usage, webhooks,
+    access_tokens, account, api_keys, audit, confirmations, deliveries, events, members, operator, overview,
+    password_resets, sessions, setup, usage, webhooks,
 };
 use gatepost::web::shell::{Shell, TenantChoice};
 use gatepost::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Series, Snippet, Spark, Tone, When, text};
@@ -47,6 +49,21 @@ pub fn all(kind: Kind) -> Vec<(String, String)> {
         ("events-show", show_event(kind)),
         ("usage", usage(kind)),
         ("usage-records", usage_records(kind)),
+        ("account", account(kind)),
+        ("second-factor", second_factor(kind)),
+        ("recovery-codes", recovery_codes(kind)),
+        ("sign-in-code", sign_in_code(kind)),
+        ("password-reset", password_reset(kind)),
+        ("operator-users", operator_users(kind)),
+        ("operator-reset-link", reset_link(kind)),
+        ("members", members(kind)),
+        ("invitations-new", new_invitation(kind)),
+        ("invitations-created", created_invitation(kind)),
+        ("invitation-known", invitation(kind, Guest::Known)),
+        ("invitation-new", invitation(kind, Guest::New)),
+        ("invitation-expected", invitation(kind, Guest::Expected)),
+        ("invitation-other", invitation(kind, Guest::Other(t(kind, "eve@example.com")))),
+        ("audit", audit_log(kind)),
         ("tokens", tokens(kind)),
         ("tokens-new", new_token(kind)),
         ("tokens-created", created_token(kind)),
@@ -834,6 +851,209 @@ fn usage_records(kind: Kind) -> String {
         key: String::new(),
         outcomes: vec![Choice::new("", "Any", ""), Choice::new("refused", "Refused", "")],
         chips: chips(kind, "/usage/records"),
+        pager: pager(kind),
+    })
+}
+
+fn account(kind: Kind) -> String {
+    print(account::view::Index {
+        shell: shell(kind, "/account"),
+        form: account::view::NameForm { name: t(kind, "Ada Lovelace") },
+        has_others: kind != Kind::Empty,
+        has_factor: kind == Kind::Full,
+        rows: many(kind, 3, |index| account::view::Row {
+            id: i64::try_from(index).unwrap(),
+            device: ["Firefox on Linux", "Safari on iPhone", "An unknown browser"][index].into(),
+            user_agent: t(kind, "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+            address: ["203.0.113.7", "2001:db8::7", ""][index].into(),
+            is_here: index == 0,
+            since: ago(200),
+            last_seen: ago(2),
+        }),
+        errors: errors(kind, &["name", "current_password", "password"]),
+    })
+}
+
+fn second_factor(kind: Kind) -> String {
+    use account::second_factor::{Show, Stage};
+    let url = "otpauth://totp/Gatepost:ada%40example.com?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Gatepost";
+    let qr = gatepost::web::view::qr::Qr::new(url, "QR code for your authenticator app").unwrap();
+    print(Show {
+        shell: shell(kind, "/account/second-factor"),
+        stage: match kind {
+            Kind::Empty => Stage::Off,
+            Kind::Full => Stage::SettingUp { qr: Box::new(qr), secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ".into() },
+            Kind::Hostile => Stage::On { since: ago(700), codes: "2 recovery codes".into(), is_running_out: true },
+        },
+        errors: errors(kind, &["renewal_code", "current_password", "code"]),
+    })
+}
+
+fn recovery_codes(kind: Kind) -> String {
+    print(account::second_factor::Codes {
+        shell: shell(kind, "/account/second-factor"),
+        text: "k3fm-9q2x-7hbd-pw4t\n".repeat(10),
+    })
+}
+
+fn sign_in_code(kind: Kind) -> String {
+    print(sessions::code::New {
+        csrf: "csrf-token".into(),
+        refusal: (kind != Kind::Empty).then(|| "That is not the code of this moment.".into()),
+    })
+}
+
+fn password_reset(kind: Kind) -> String {
+    print(password_resets::New {
+        csrf: "csrf-token".into(),
+        token: "token".into(),
+        email: t(kind, "ada@example.com"),
+        errors: errors(kind, &["password"]),
+    })
+}
+
+fn operator_users(kind: Kind) -> String {
+    let act =
+        |name: &str, index: usize| ask(kind, &format!("{name}-{index}"), &format!("/operator/users/{index}/{name}"));
+    print(operator::users::view::Index {
+        shell: Shell { is_operator: true, ..shell(kind, "/operator/users") },
+        rows: many(kind, 3, |index| operator::users::view::Row {
+            name: t(kind, ["Ada Lovelace", "Dan Abramov", "Vera Rubin"][index]),
+            email: t(kind, ["ada@example.com", "dan@example.com", "vera@example.com"][index]),
+            state: if index == 2 { Badge::new(Tone::Bad, "stop", "Deactivated") } else { Badge::state("active") },
+            is_active: index != 2,
+            is_operator: index == 0,
+            is_you: index == 0,
+            since: ago(9_000),
+            activate: format!("/operator/users/{index}/activation"),
+            deactivate: act("deactivation", index),
+            promote: act("promotion", index),
+            demote: act("demotion", index),
+            reset: act("reset-link", index),
+            remove_factor: (index == 1).then(|| act("second-factor-removal", index)),
+        }),
+        search: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        chips: chips(kind, "/operator/users"),
+        pager: pager(kind),
+    })
+}
+
+fn reset_link(kind: Kind) -> String {
+    print(operator::users::view::Link {
+        shell: Shell { is_operator: true, ..shell(kind, "/operator/users") },
+        email: t(kind, "ada@example.com"),
+        link: "https://gate.example.com/password-reset?token=Zc1LtPqfXr0NgY4h7EJmUo5sVaDk2HxRiS6wQj9GnBz".into(),
+    })
+}
+
+fn members(kind: Kind) -> String {
+    print(members::view::Index {
+        shell: shell(kind, "/members"),
+        rows: many(kind, 4, |index| members::view::Row {
+            name: t(kind, ["Ada Lovelace", "Dan Abramov", "Vera Rubin", "Otto"][index]),
+            email: t(kind, ["ada@example.com", "dan@example.com", "vera@example.com", "otto@example.com"][index]),
+            role: Badge::new(
+                [Tone::Good, Tone::Info, Tone::Idle, Tone::Idle][index],
+                ["token", "user", "key", "eye"][index],
+                ["Owner", "Admin", "Developer", "Viewer"][index],
+            ),
+            is_you: index == 1,
+            is_active: index != 3,
+            since: ago(700),
+            may_change: index != 0,
+            is_last_owner: index == 0,
+            change: ask(kind, &format!("role-{index}"), &format!("/members/{index}/role")).choosing(
+                "role",
+                "Role",
+                Choice::list(&[("admin", "Admin"), ("viewer", "Viewer")], "viewer"),
+            ),
+            remove: ask(kind, &format!("remove-{index}"), &format!("/members/{index}/removal")),
+        }),
+        invited: many(kind, 2, |index| members::view::Invited {
+            email: t(kind, "grace@example.com"),
+            role: Badge::new(Tone::Idle, "key", "Developer"),
+            made: ago(60),
+            expires: ago(-9_000),
+            revoke: ask(kind, &format!("revoke-{index}"), &format!("/members/invitations/{index}/revocation")),
+        }),
+    })
+}
+
+fn new_invitation(kind: Kind) -> String {
+    print(members::view::New {
+        shell: shell(kind, "/members"),
+        form: members::view::InvitationForm { nonce: "nonce".into(), email: t(kind, ""), ..Default::default() },
+        roles: Choice::list(&[("developer", "Developer: makes keys"), ("viewer", "Viewer: reads")], "viewer"),
+        days: Choice::list(&[("7", "In 7 days")], "7"),
+        errors: errors(kind, &["email", "role", "days"]),
+    })
+}
+
+fn created_invitation(kind: Kind) -> String {
+    print(members::view::Created {
+        shell: shell(kind, "/members"),
+        email: t(kind, "grace@example.com"),
+        role: "a developer".into(),
+        link: "https://gate.example.com/invitation?token=Zc1LtPqfXr0NgY4h7EJmUo5sVaDk2HxRiS6wQj9GnBz".into(),
+        expires: ago(-9_000),
+    })
+}
+
+fn invitation(kind: Kind, guest: Guest) -> String {
+    print(members::view::Join {
+        csrf: "csrf-token".into(),
+        tenant: t(kind, "Acme Shipping"),
+        email: t(kind, "grace@example.com"),
+        role: "a developer".into(),
+        guest,
+        form: members::view::JoinForm { token: "token".into(), name: t(kind, ""), ..Default::default() },
+        sign_in: "/sign-in?back=%2Finvitation%3Ftoken%3Dtoken".into(),
+        errors: errors(kind, &["name", "password"]),
+    })
+}
+
+fn audit_log(kind: Kind) -> String {
+    let change = |field: &str, before: &str, after: &str| audit::view::Change {
+        field: field.into(),
+        before: t(kind, before),
+        after: t(kind, after),
+    };
+    print(audit::view::Index {
+        shell: shell(kind, "/audit"),
+        rows: many(kind, 4, |index| audit::view::Row {
+            deed: ["Changed a key", "Made a webhook", "Disabled a webhook", "Set a password"][index].into(),
+            action: ["api_key.updated", "webhook.created", "webhook.disabled", "user.password_set"][index].into(),
+            name: t(kind, ["Billing worker", "Order notifications", "Partner sync", ""][index]),
+            target: t(kind, ["api_key:7", "webhook:3", "webhook:5", "user:2"][index]),
+            page: ["/keys/7", "/webhooks/3", "/webhooks/5", ""][index].into(),
+            others: "/audit?target=api_key%3A7".into(),
+            actor: t(kind, ["ada@example.com", "dan@example.com", "system", "console"][index]),
+            via: ["page", "api", "system", "cli"][index].into(),
+            address: ["203.0.113.7", "2001:db8::7", "", ""][index].into(),
+            request_id: t(kind, "01935f3e-8d2c-7c1a-9b1e-3f1c2d4e5a6b"),
+            at: ago(7 * i64::try_from(index).unwrap()),
+            changes: if index == 0 {
+                vec![change("Rate limit", "1000", "5000"), change("Tags", "none", "eu, billing")]
+            } else {
+                Vec::new()
+            },
+            facts: vec![("Reason".into(), t(kind, "nothing but failures for 5 days"))],
+            seq: 1_204 - i64::try_from(index).unwrap(),
+            hash_short: "9f86d081884c".into(),
+            hash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into(),
+        }),
+        actor: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        target: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        from: String::new(),
+        to: String::new(),
+        actions: Choice::list(&[("", "Any"), ("api_key.minted", "Made a key")], ""),
+        logs: if kind == Kind::Empty {
+            Vec::new()
+        } else {
+            Choice::list(&[("", "This tenant"), ("instance", "The instance")], "")
+        },
+        csv: "/audit.csv?actor=ada%40example.com".into(),
+        chips: chips(kind, "/audit"),
         pager: pager(kind),
     })
 }

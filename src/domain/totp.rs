@@ -1,0 +1,121 @@
+//! Codes of an authenticator app (RFC 6238: HMAC-SHA-1, 6 digits, steps of 30 s), and recovery codes beside them.
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use totp_rs::{Builder, Totp};
+
+use super::error::{Error, Result};
+
+/// Bytes of a secret (RFC 4226, section 4: 160 bits are recommended).
+const SECRET_BYTES: usize = 20;
+pub const RECOVERY_CODES: usize = 10;
+/// Characters of a recovery code: 80 bits, without those that are taken for others.
+const CODE_LENGTH: usize = 16;
+const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
+const ISSUER: &str = "Gatepost";
+
+/// What an authenticator app shares with us. It is wiped from memory when dropped.
+pub struct Authenticator(Totp);
+
+impl Authenticator {
+    pub fn generate(account: &str) -> Result<Self> {
+        let mut secret = [0_u8; SECRET_BYTES];
+        getrandom::fill(&mut secret).map_err(|error| Error::bug(error.to_string()))?;
+        Self::new(&secret, account)
+    }
+
+    /// From the bytes of a secret that was kept.
+    pub fn new(secret: &[u8], account: &str) -> Result<Self> {
+        // A colon ends the issuer's name in what apps read.
+        let builder = Builder::new().with_secret(secret).with_account_name(account.replace(':', "_"));
+        builder.with_issuer(Some(ISSUER)).build().map(Self).map_err(|error| Error::bug(error.to_string()))
+    }
+
+    pub fn secret(&self) -> &[u8] {
+        self.0.secret().as_bytes()
+    }
+
+    /// For those who type it into their app.
+    pub fn text(&self) -> String {
+        self.0.secret().to_base32()
+    }
+
+    /// What a QR code says: `otpauth://totp/…`.
+    pub fn url(&self) -> Result<String> {
+        self.0.to_url().map_err(|error| Error::bug(error.to_string()))
+    }
+
+    /// The step that a code is of: the present one, or the one before or after, since clocks differ.
+    pub fn step_of(&self, code: &str, now: DateTime<Utc>) -> Option<i64> {
+        let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+        if code.len() != 6 || !code.bytes().all(|c| c.is_ascii_digit()) {
+            return None;
+        }
+        let step = self.0.check(&code, u64::try_from(now.timestamp()).ok()?)?;
+        i64::try_from(step).ok()
+    }
+}
+
+/// `k3fm-9q2x-7hbd-pw4t`, at random.
+pub fn recovery_code() -> Result<String> {
+    let mut bytes = [0_u8; CODE_LENGTH];
+    getrandom::fill(&mut bytes).map_err(|error| Error::bug(error.to_string()))?;
+    let mut code = String::new();
+    for (place, byte) in bytes.into_iter().enumerate() {
+        if place != 0 && place.is_multiple_of(4) {
+            code.push('-');
+        }
+        let letter = ALPHABET.get(usize::from(byte % 32)).copied().unwrap_or(b'a');
+        code.push(char::from(letter));
+    }
+    Ok(code)
+}
+
+/// What is kept of a recovery code; blanks, dashes and capitals don't matter. `None` for what can't be one.
+pub fn recovery_digest(text: &str) -> Option<[u8; 32]> {
+    let code: String = text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    (code.len() == CODE_LENGTH).then(|| Sha256::digest(code.as_bytes()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn codes_are_those_of_rfc_6238() {
+        // Appendix B, cut to six digits.
+        let app = Authenticator::new(b"12345678901234567890", "ada@example.com").unwrap();
+        for (seconds, code) in
+            [(59, "287082"), (1_111_111_109, "081804"), (1_234_567_890, "005924"), (20_000_000_000, "353130")]
+        {
+            assert_eq!(app.step_of(code, at(seconds)), Some(seconds / 30), "{seconds}");
+        }
+        assert_eq!(app.step_of(" 287 082 ", at(59 + 30)), Some(1));
+        assert_eq!(app.step_of("287082", at(59 + 61)), None);
+        assert!(
+            ["", "28708", "2870820", "28708x", "２８７０８２"].iter().all(|code| app.step_of(code, at(59)).is_none())
+        );
+    }
+
+    #[test]
+    fn an_app_is_told_the_secret_the_issuer_and_the_account() {
+        let app = Authenticator::new(b"12345678901234567890", "a:b@example.com").unwrap();
+        let url = app.url().unwrap();
+        assert!(url.starts_with("otpauth://totp/Gatepost:") && url.contains("secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"));
+        assert_eq!(app.text(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+    }
+
+    #[test]
+    fn recovery_codes_are_found_however_they_are_typed() {
+        let code = recovery_code().unwrap();
+        assert_eq!(code.len(), 19);
+        let digest = recovery_digest(&code).unwrap();
+        assert_eq!(recovery_digest(&format!(" {} ", code.replace('-', "").to_uppercase())), Some(digest));
+        assert_ne!(recovery_digest(&recovery_code().unwrap()), Some(digest));
+        assert!(recovery_digest("123456").is_none());
+    }
+}

@@ -1,0 +1,168 @@
+//! What people do with their own account: name, password, and where they are signed in.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use serde_json::Value;
+
+use super::accounts;
+use super::audit::{self, Deed};
+use super::{Operator, random_token};
+use crate::domain::{Error, Noun, Result, UserId, text};
+use crate::model::{Session, User};
+use crate::store;
+use crate::store::notify::{self, Change};
+
+const RESET: &str = "password_reset";
+const RESET_LINK_LIVES: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+
+/// The session's entries that tell where somebody is signed in. `handle` tells one's sessions apart; it opens nothing.
+pub const HANDLE: &str = "handle";
+pub const DEVICE: &str = "device";
+pub const ADDRESS: &str = "address";
+
+/// One browser in which somebody is signed in.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub id: i64,
+    pub is_here: bool,
+    /// As the browser calls itself.
+    pub device: String,
+    pub address: String,
+    pub since: DateTime<Utc>,
+    pub last_seen: DateTime<Utc>,
+}
+
+impl Place {
+    fn of(row: Session, here: &str) -> Self {
+        Self {
+            id: row.id,
+            is_here: entry(&row.state, HANDLE) == here,
+            device: entry(&row.state, DEVICE),
+            address: entry(&row.state, ADDRESS),
+            since: row.created_at,
+            last_seen: row.last_seen_at,
+        }
+    }
+}
+
+/// Entries of a session's state are JSON within JSON.
+fn entry(state: &Value, name: &str) -> String {
+    let text = state.get(name).and_then(Value::as_str).unwrap_or_default();
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// Where somebody is signed in, the latest first. `here` is the handle of the session that asks.
+pub fn places(conn: &mut PgConnection, user: UserId, here: &str, now: DateTime<Utc>) -> Result<Vec<Place>> {
+    let rows = store::sessions::list_of_user(conn, user, now)?;
+    Ok(rows.into_iter().map(|row| Place::of(row, here)).collect())
+}
+
+/// Signs somebody out in one place; whether they were signed in there.
+pub fn sign_out(conn: &mut PgConnection, who: &Operator, user: UserId, id: i64, now: DateTime<Utc>) -> Result<bool> {
+    let ended = store::sessions::delete_one(conn, user, id)?;
+    if ended {
+        audit::record_for_instance(conn, who, None, signed_out(user, 1), now)?;
+    }
+    Ok(ended)
+}
+
+/// Signs somebody out everywhere but here; in how many places.
+pub fn sign_out_elsewhere(
+    conn: &mut PgConnection,
+    who: &Operator,
+    user: UserId,
+    here: &str,
+    now: DateTime<Utc>,
+) -> Result<usize> {
+    let ended = end_others(conn, user, here, now)?;
+    if 0 < ended {
+        audit::record_for_instance(conn, who, None, signed_out(user, ended), now)?;
+    }
+    Ok(ended)
+}
+
+fn end_others(conn: &mut PgConnection, user: UserId, here: &str, now: DateTime<Utc>) -> Result<usize> {
+    let others = places(conn, user, here, now)?.into_iter().filter(|place| !place.is_here);
+    let others: Vec<i64> = others.map(|place| place.id).collect();
+    store::sessions::delete_many(conn, user, &others)
+}
+
+fn signed_out(user: UserId, sessions: usize) -> Deed {
+    Deed::new("user.signed_out", target(user)).with("sessions_ended", sessions)
+}
+
+pub fn rename(conn: &mut PgConnection, who: &Operator, user: UserId, name: &str, now: DateTime<Utc>) -> Result<User> {
+    let name = text::name(name).map_err(|rejection| Error::field("name", rejection))?;
+    accounts::update(conn, who, user, accounts::UserChange { name: Some(name), ..Default::default() }, now)
+}
+
+/// Sets a new password, for somebody who has shown the present one. Ends their other sessions, the tokens that sign-ins
+/// made, and links that would set another.
+pub fn change_password(
+    conn: &mut PgConnection,
+    who: &Operator,
+    user: UserId,
+    hash: &str,
+    here: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if !store::users::update_password(conn, user, hash, now)? {
+        return Err(Error::NotFound(Noun::User));
+    }
+    let ended = end_others(conn, user, here, now)?;
+    let tokens = end_logins(conn, user, now)?;
+    let deed =
+        Deed::new("user.password_changed", target(user)).with("sessions_ended", ended).with("tokens_revoked", tokens);
+    audit::record_for_instance(conn, who, None, deed, now)
+}
+
+/// What a password let in: tokens that sign-ins made. Links that would set another go too.
+pub(super) fn end_logins(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<usize> {
+    let tokens = store::access_tokens::revoke_of_logins(conn, user, now)?;
+    store::one_time_links::delete_unused_of(conn, RESET, user)?;
+    notify::send(conn, &Change::Access)?;
+    Ok(tokens)
+}
+
+/// Makes the token of a link that sets a new password, once, within a day. An earlier one stops working.
+pub fn offer_reset(conn: &mut PgConnection, who: &Operator, user: UserId, now: DateTime<Utc>) -> Result<String> {
+    let user = accounts::find(conn, user)?;
+    if !user.is_active {
+        return Err(Error::conflict("this user is deactivated: activate them first"));
+    }
+    let token = random_token()?;
+    store::one_time_links::delete_unused_of(conn, RESET, user.id)?;
+    let digest = accounts::digest(&token);
+    store::one_time_links::insert_for(conn, RESET, &digest, user.id, now, now + RESET_LINK_LIVES)?;
+    let deed = Deed::new("user.reset_link_made", target(user.id)).with("name", user.email.as_str());
+    audit::record_for_instance(conn, who, None, deed, now)?;
+    Ok(token)
+}
+
+/// Whose password a link resets.
+pub fn reset_offered(conn: &mut PgConnection, token: &str, now: DateTime<Utc>) -> Result<User> {
+    let user = store::one_time_links::find_user(conn, RESET, &accounts::digest(token), now)?;
+    let user = user.map(|user| accounts::find(conn, user)).transpose()?.filter(|user| user.is_active);
+    user.ok_or(Error::NotFound(Noun::ResetLink))
+}
+
+/// Uses a link up: the user gets the new password and is signed out everywhere.
+pub fn reset_password(
+    conn: &mut PgConnection,
+    who: &Operator,
+    token: &str,
+    hash: &str,
+    now: DateTime<Utc>,
+) -> Result<User> {
+    let user = reset_offered(conn, token, now)?;
+    if !store::one_time_links::redeem(conn, RESET, &accounts::digest(token), now)? {
+        return Err(Error::NotFound(Noun::ResetLink));
+    }
+    let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
+    accounts::set_password(conn, &who, user.id, hash, now)?;
+    Ok(user)
+}
+
+fn target(user: UserId) -> String {
+    format!("user:{user}")
+}

@@ -1,0 +1,88 @@
+//! Who works in a tenant, with which role; and who no longer does.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use serde_json::json;
+
+use super::audit::{self, Deed};
+use super::invitations;
+use crate::domain::{Actor, Error, Noun, Permission, Result, Role, UserId};
+use crate::model::{Membership, User};
+use crate::store;
+use crate::store::notify::{self, Change};
+
+/// In the order in which they came.
+pub fn list(conn: &mut PgConnection, actor: &Actor) -> Result<Vec<(Membership, User)>> {
+    actor.must(Permission::ReadMembers)?;
+    store::memberships::list(conn, actor.tenant)
+}
+
+pub fn find(conn: &mut PgConnection, actor: &Actor, user: UserId) -> Result<(Membership, User)> {
+    actor.must(Permission::ReadMembers)?;
+    of(conn, actor, user)
+}
+
+/// Gives somebody another role. Only owners make owners and unmake them, and a tenant keeps at least one.
+pub fn change_role(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    user: UserId,
+    role: Role,
+    now: DateTime<Utc>,
+) -> Result<(Membership, User)> {
+    let (before, user) = to_change(conn, actor, user, Some(role))?;
+    if before.role == role {
+        return Ok((before, user));
+    }
+    let after = store::memberships::update_role(conn, actor.tenant, user.id, role)?;
+    let after = after.ok_or(Error::NotFound(Noun::Membership))?;
+    let deed = Deed::new("member.role_changed", target(user.id))
+        .with("name", user.email.as_str())
+        .changing(json!({"role": before.role}), json!({"role": role}));
+    audit::record(conn, actor, deed, now)?;
+    if role < before.role {
+        invitations::revoke_of_inviter(conn, actor, user.id, now)?;
+    }
+    notify::send(conn, &Change::Access)?;
+    Ok((after, user))
+}
+
+/// Takes somebody's access away at once, with their access tokens for this tenant and the invitations that they sent.
+/// API keys that they made stay: they are the tenant's.
+pub fn remove(conn: &mut PgConnection, actor: &Actor, user: UserId, now: DateTime<Utc>) -> Result<User> {
+    let (before, user) = to_change(conn, actor, user, None)?;
+    store::memberships::delete(conn, actor.tenant, user.id)?;
+    let tokens = store::access_tokens::revoke_of_member(conn, actor.tenant, user.id, now)?;
+    let deed = Deed::new("member.removed", target(user.id))
+        .with("name", user.email.as_str())
+        .with("role", before.role.as_str())
+        .with("tokens_revoked", tokens);
+    audit::record(conn, actor, deed, now)?;
+    invitations::revoke_of_inviter(conn, actor, user.id, now)?;
+    notify::send(conn, &Change::Access)?;
+    Ok(user)
+}
+
+/// The member, while nobody else changes who works here, if this actor may make this of them (`None`: no member).
+fn to_change(conn: &mut PgConnection, actor: &Actor, user: UserId, role: Option<Role>) -> Result<(Membership, User)> {
+    actor.must(Permission::WriteMembers)?;
+    let all = store::memberships::lock_all(conn, actor.tenant)?;
+    let (before, user) = of(conn, actor, user)?;
+    if before.role == Role::Owner || role == Some(Role::Owner) {
+        actor.must(Permission::MakeOwners)?;
+    }
+    let owners = all.iter().filter(|member| member.role == Role::Owner).count();
+    if before.role == Role::Owner && role != Some(Role::Owner) && owners == 1 {
+        return Err(Error::conflict("a tenant needs an owner: make somebody else one first"));
+    }
+    Ok((before, user))
+}
+
+fn of(conn: &mut PgConnection, actor: &Actor, user: UserId) -> Result<(Membership, User)> {
+    let found = store::memberships::find_with_user(conn, actor.tenant, user)?;
+    found.ok_or(Error::NotFound(Noun::Membership))
+}
+
+fn target(user: UserId) -> String {
+    format!("user:{user}")
+}

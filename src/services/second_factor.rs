@@ -1,0 +1,155 @@
+//! The second factor of sign-in: an authenticator app, and recovery codes for those who lost it. Runs in `Scope::Instance`.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+
+use super::audit::{self, Deed};
+use super::{Operator, account};
+use crate::domain::totp::{self, Authenticator, RECOVERY_CODES};
+use crate::domain::vault::Vault;
+use crate::domain::{Error, Rejection, Result, TenantId, UserId};
+use crate::model::{SecondFactor, User};
+use crate::store;
+
+/// People are of no tenant.
+const NOBODYS: TenantId = TenantId(0);
+
+/// How far somebody has come with it.
+pub enum Standing {
+    Off,
+    /// Shown to them, and not confirmed by a code yet.
+    SettingUp(Authenticator),
+    On {
+        since: DateTime<Utc>,
+        /// Recovery codes that were not used yet.
+        codes: i64,
+    },
+}
+
+pub fn standing(conn: &mut PgConnection, vault: &Vault, user: &User) -> Result<Standing> {
+    Ok(match store::second_factors::find(conn, user.id)? {
+        None => Standing::Off,
+        Some(SecondFactor { confirmed_at: Some(since), .. }) => {
+            Standing::On { since, codes: store::second_factors::count_codes(conn, user.id)? }
+        }
+        Some(row) => Standing::SettingUp(opened(vault, user, &row)?),
+    })
+}
+
+/// Whether sign-in asks for it.
+pub fn is_on(conn: &mut PgConnection, user: UserId) -> Result<bool> {
+    Ok(store::second_factors::find(conn, user)?.is_some_and(|row| row.confirmed_at.is_some()))
+}
+
+/// Makes a new secret, to be confirmed by a code. One that is on must be switched off first.
+pub fn begin(conn: &mut PgConnection, vault: &Vault, user: &User, now: DateTime<Utc>) -> Result<()> {
+    let app = Authenticator::generate(&user.email)?;
+    let sealed = vault.seal(NOBODYS, &row_of(user.id), app.secret())?;
+    if store::second_factors::begin(conn, user.id, &sealed, now)? { Ok(()) } else { Err(on_already()) }
+}
+
+/// Switches it on, for somebody whose app shows the right code. The recovery codes exist nowhere else.
+pub fn confirm(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    who: &Operator,
+    user: &User,
+    code: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>> {
+    let row = store::second_factors::find(conn, user.id)?;
+    let row = row.ok_or_else(|| Error::conflict("it is not being set up: begin again"))?;
+    if row.confirmed_at.is_some() {
+        return Err(on_already());
+    }
+    let step = opened(vault, user, &row)?.step_of(code, now).ok_or_else(wrong_code)?;
+    if !store::second_factors::take_step(conn, user.id, step)? || !store::second_factors::confirm(conn, user.id, now)? {
+        return Err(wrong_code());
+    }
+    audit::record_for_instance(conn, who, None, deed("user.second_factor_on", user), now)?;
+    new_codes(conn, user.id, now)
+}
+
+/// New recovery codes in the place of the old ones, for somebody who shows a code.
+pub fn renew_codes(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    who: &Operator,
+    user: &User,
+    code: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>> {
+    must_show(conn, vault, user, code, now)?;
+    audit::record_for_instance(conn, who, None, deed("user.recovery_codes_renewed", user), now)?;
+    new_codes(conn, user.id, now)
+}
+
+/// Switches it off, for somebody who has shown their password, and a code here.
+pub fn switch_off(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    who: &Operator,
+    user: &User,
+    code: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    must_show(conn, vault, user, code, now)?;
+    remove(conn, who, user, now)
+}
+
+/// Takes it away from somebody who lost it: an operator's act. Ends tokens that sign-ins made.
+pub fn remove(conn: &mut PgConnection, who: &Operator, user: &User, now: DateTime<Utc>) -> Result<()> {
+    if !store::second_factors::delete(conn, user.id)? {
+        return Err(Error::conflict("there is no second factor to remove"));
+    }
+    account::end_logins(conn, user.id, now)?;
+    audit::record_for_instance(conn, who, None, deed("user.second_factor_off", user), now)
+}
+
+/// Whether this is the code of the moment or an unused recovery code. It is used up by that.
+pub fn check(conn: &mut PgConnection, vault: &Vault, user: &User, code: &str, now: DateTime<Utc>) -> Result<bool> {
+    let row = store::second_factors::find(conn, user.id)?.filter(|row| row.confirmed_at.is_some());
+    let Some(row) = row else { return Ok(false) };
+    if let Some(step) = opened(vault, user, &row)?.step_of(code, now) {
+        return store::second_factors::take_step(conn, user.id, step);
+    }
+    match totp::recovery_digest(code) {
+        Some(digest) => store::second_factors::redeem_code(conn, user.id, &digest, now),
+        None => Ok(false),
+    }
+}
+
+fn must_show(conn: &mut PgConnection, vault: &Vault, user: &User, code: &str, now: DateTime<Utc>) -> Result<()> {
+    if !is_on(conn, user.id)? {
+        return Err(Error::conflict("the second factor is off"));
+    }
+    if check(conn, vault, user, code, now)? { Ok(()) } else { Err(wrong_code()) }
+}
+
+fn new_codes(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<Vec<String>> {
+    let codes: Vec<String> = (0..RECOVERY_CODES).map(|_| totp::recovery_code()).collect::<Result<_>>()?;
+    let digests: Vec<_> = codes.iter().filter_map(|code| totp::recovery_digest(code)).collect();
+    store::second_factors::replace_codes(conn, user, &digests, now)?;
+    Ok(codes)
+}
+
+fn opened(vault: &Vault, user: &User, row: &SecondFactor) -> Result<Authenticator> {
+    Authenticator::new(&vault.open(NOBODYS, &row_of(user.id), &row.sealed)?, &user.email)
+}
+
+fn row_of(user: UserId) -> String {
+    format!("user:{user}/totp")
+}
+
+fn deed(action: &'static str, user: &User) -> Deed {
+    Deed::new(action, format!("user:{}", user.id)).with("name", user.email.as_str())
+}
+
+fn on_already() -> Error {
+    Error::conflict("the second factor is on already")
+}
+
+pub fn wrong_code() -> Error {
+    let says = "That is not the code of this moment. Each works once, for half a minute or so.";
+    Error::field("code", Rejection::new("wrong", says))
+}

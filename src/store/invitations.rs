@@ -1,0 +1,82 @@
+//! Queries on `invitations`, found by the digest of their link or by their tenant.
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+
+use crate::domain::{InvitationId, Result, TenantId, UserId};
+use crate::model::{Invitation, NewInvitation};
+use crate::schema::invitations;
+
+/// Neither accepted nor revoked; it may have expired.
+const UNDECIDED: &str = "accepted_at IS NULL AND revoked_at IS NULL";
+
+pub fn insert(conn: &mut PgConnection, row: &NewInvitation<'_>) -> Result<Invitation> {
+    let made = diesel::insert_into(invitations::table).values(row).returning(Invitation::as_returning());
+    Ok(made.get_result(conn)?)
+}
+
+pub fn find(conn: &mut PgConnection, tenant: TenantId, id: InvitationId) -> Result<Option<Invitation>> {
+    Ok(Invitation::query().filter(invitations::tenant_id.eq(tenant)).find(id).first(conn).optional()?)
+}
+
+/// What a link that can still be used leads to.
+pub fn find_live(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<Option<Invitation>> {
+    let found = Invitation::query()
+        .filter(invitations::digest.eq(digest))
+        .filter(invitations::expires_at.gt(now))
+        .filter(sql::<Bool>(UNDECIDED));
+    Ok(found.first(conn).optional()?)
+}
+
+/// Those that can still be accepted, newest first.
+pub fn list_live(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<Vec<Invitation>> {
+    let found = Invitation::query()
+        .filter(invitations::tenant_id.eq(tenant))
+        .filter(invitations::expires_at.gt(now))
+        .filter(sql::<Bool>(UNDECIDED))
+        .order(invitations::id.desc());
+    Ok(found.load(conn)?)
+}
+
+/// Uses a link up. Of several who try at once, one gets the invitation.
+pub fn redeem(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<Option<Invitation>> {
+    let live = invitations::table
+        .filter(invitations::digest.eq(digest))
+        .filter(invitations::expires_at.gt(now))
+        .filter(sql::<Bool>(UNDECIDED));
+    let used = diesel::update(live).set(invitations::accepted_at.eq(now)).returning(Invitation::as_returning());
+    Ok(used.get_result(conn).optional()?)
+}
+
+/// Whether it could be accepted until now.
+pub fn revoke(conn: &mut PgConnection, tenant: TenantId, id: InvitationId, now: DateTime<Utc>) -> Result<bool> {
+    let live = invitations::table
+        .filter(invitations::tenant_id.eq(tenant))
+        .filter(invitations::id.eq(id))
+        .filter(sql::<Bool>(UNDECIDED));
+    Ok(diesel::update(live).set(invitations::revoked_at.eq(now)).execute(conn)? == 1)
+}
+
+/// Revokes what somebody has sent out, in one tenant or in all; tells which.
+pub fn revoke_of_inviter(
+    conn: &mut PgConnection,
+    tenant: Option<TenantId>,
+    user: UserId,
+    now: DateTime<Utc>,
+) -> Result<Vec<Invitation>> {
+    let any_or_this = sql::<Bool>("").bind::<Bool, _>(tenant.is_none());
+    let here = any_or_this.or(invitations::tenant_id.eq(tenant.unwrap_or(TenantId(0))));
+    let live = invitations::table.filter(invitations::invited_by.eq(user)).filter(sql::<Bool>(UNDECIDED)).filter(here);
+    let revoked = diesel::update(live).set(invitations::revoked_at.eq(now)).returning(Invitation::as_returning());
+    Ok(revoked.get_results(conn)?)
+}
+
+/// Deletes up to `limit` that expired before a time, and tells how many.
+pub fn delete_old(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
+    let others = diesel::alias!(invitations as others);
+    let old = others.filter(others.field(invitations::expires_at).lt(before)).select(others.field(invitations::id));
+    let old = old.limit(limit);
+    Ok(diesel::delete(invitations::table).filter(invitations::id.eq_any(old)).execute(conn)?)
+}

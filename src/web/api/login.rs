@@ -1,0 +1,95 @@
+//! `/api/auth/login`: a password, and a code where one is asked for, for an access token that lasts an hour.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Error, Result, TenantId, UserId, Via};
+use crate::model::User;
+use crate::services::access_tokens::{self, MintedToken};
+use crate::services::tenants::TenantRef;
+use crate::services::{Operator, accounts, second_factor};
+use crate::store::Scope;
+use crate::web::auth::visitor;
+use crate::web::json::Json;
+use crate::web::problem::{Answer, Fail, Problem};
+use crate::web::state::State;
+use crate::web::throttle::Attempt;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginBody {
+    email: String,
+    password: String,
+    /// Of the authenticator app, or a recovery code; for those who have a second factor.
+    code: Option<String>,
+    tenant_id: Option<TenantId>,
+    tenant: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct SignedInBody {
+    token: String,
+    expires_at: Option<DateTime<Utc>>,
+    user_id: UserId,
+    /// None: for the whole instance.
+    tenant_id: Option<TenantId>,
+}
+
+/// Slowed as the page is, by the same counts. Wrong credentials, unknown and inactive users get the same answer.
+pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<LoginBody>) -> Answer {
+    let who = Operator { via: Via::Api, ..visitor(&request, &state) };
+    let attempt = Attempt { email: body.email.trim().to_lowercase(), ip: who.ip };
+    if let Some(wait) = state.throttle.wait(&attempt, state.clock.now()) {
+        return Err(Error::Throttled { retry_after: wait.to_std().unwrap_or_default() }.into());
+    }
+    let user = match check(&state, &body).await {
+        Ok(user) => user,
+        Err(fail) => {
+            // To be asked for a code is no wrong guess.
+            if fail.problem.code == "unauthenticated" {
+                state.throttle.failed(attempt, state.clock.now());
+            }
+            return Err(fail);
+        }
+    };
+    state.throttle.succeeded(&attempt);
+    let named = body.tenant_id.map(TenantRef::Id).or_else(|| body.tenant.map(TenantRef::Slug));
+    let (hasher, now) = (state.hasher.clone(), state.clock.now());
+    let mint = move |conn: &mut _| access_tokens::mint_at_login(conn, &who, &hasher, &user, named, now);
+    let MintedToken { token, secret } = state.api.tx(Scope::Instance, mint).await?;
+    let body = SignedInBody {
+        token: secret.reveal_once(),
+        expires_at: token.expires_at,
+        user_id: token.user_id,
+        tenant_id: token.tenant_id,
+    };
+    Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(body))
+}
+
+async fn check(state: &State, body: &LoginBody) -> Result<User, Fail> {
+    let (email, password) = (body.email.clone(), body.password.clone());
+    let credentials = state.api.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
+    let user = state.off_the_loop(move || Ok(credentials.check(&password))).await?;
+    let user =
+        user.ok_or_else(|| refusal("unauthenticated", "this e-mail address and password do not belong together"))?;
+    let id = user.id;
+    if !state.api.read(Scope::Instance, move |conn| second_factor::is_on(conn, id)).await? {
+        return Ok(user);
+    }
+    let says = "this account has a second factor: send the code of its app, or a recovery code, as code";
+    let code = body.code.clone().ok_or_else(|| refusal("code_required", says))?;
+    let (vault, asked, now) = (state.vault.clone(), user.clone(), state.clock.now());
+    let check = move |conn: &mut _| second_factor::check(conn, &vault, &asked, &code, now);
+    match state.api.tx(Scope::Instance, check).await? {
+        true => Ok(user),
+        false => Err(refusal("unauthenticated", "this is not the code of this moment: each works once")),
+    }
+}
+
+fn refusal(code: &'static str, says: &str) -> Fail {
+    Problem::new(StatusCode::UNAUTHORIZED, code, says).into()
+}

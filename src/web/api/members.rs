@@ -1,0 +1,180 @@
+//! `/api/tenants/{id}/members` and `…/invitations`: who works in a tenant, and who is asked to.
+
+use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, LOCATION};
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::list::List;
+use super::tenants::{named, parse_id};
+use crate::domain::{Error, FieldErrors, InvitationId, Noun, Permission, Rejection, Result, Role, UserId};
+use crate::model::{Invitation, Membership, User};
+use crate::services::{invitations, members, tenants};
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::bearer::Bearer;
+use crate::web::json::Json;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::{base, urls};
+
+#[derive(Debug, Serialize)]
+pub struct MemberBody {
+    user_id: UserId,
+    email: String,
+    name: String,
+    is_active: bool,
+    role: Role,
+    created_at: DateTime<Utc>,
+}
+
+impl From<(Membership, User)> for MemberBody {
+    fn from((row, user): (Membership, User)) -> Self {
+        Self {
+            user_id: row.user_id,
+            email: user.email,
+            name: user.name,
+            is_active: user.is_active,
+            role: row.role,
+            created_at: row.created_at,
+        }
+    }
+}
+
+pub async fn index(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let actor = bearer.actor(&named(&id)?).await?;
+    let rows = state.api.read(Scope::Tenant(actor.tenant), move |conn| members::list(conn, &actor)).await?;
+    let data = rows.into_iter().map(MemberBody::from).collect();
+    Ok(HttpResponse::Ok().json(List { data, next_cursor: None, total: None }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBody {
+    user_id: Option<UserId>,
+    email: Option<String>,
+    role: Role,
+}
+
+/// Adds a user to a tenant without asking them: an operator's act. Others invite.
+pub async fn create(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<CreateBody>) -> Answer {
+    let who = bearer.operator(Permission::WriteMembers.scope())?;
+    let tenant = parse_id(&id)?;
+    let now = state.clock.now();
+    if body.user_id.is_some() == body.email.is_some() {
+        let mut errors = FieldErrors::default();
+        errors.add("user_id", Rejection::new("required", "or email is required, and not both"));
+        return Err(Error::from(errors).into());
+    }
+    let add = move |conn: &mut _| {
+        let user = tenants::user_named(conn, body.user_id, body.email.as_deref())?;
+        let membership = tenants::add_member(conn, &who, tenant, user.id, body.role, now)?;
+        Ok(MemberBody::from((membership, user)))
+    };
+    let member = state.api.tx(Scope::Instance, add).await?;
+    state.forget(&Change::Access);
+    Ok(HttpResponse::Created().json(member))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateBody {
+    role: Role,
+}
+
+pub async fn update(
+    state: Data<State>,
+    bearer: Bearer,
+    path: Path<(String, String)>,
+    Json(body): Json<UpdateBody>,
+) -> Answer {
+    let actor = bearer.actor(&named(&path.0)?).await?;
+    let (user, now) = (member(&path.1)?, state.clock.now());
+    let act = move |conn: &mut _| members::change_role(conn, &actor, user, body.role, now);
+    let changed = state.api.tx(Scope::Tenant(parse_id(&path.0)?), act).await?;
+    state.forget(&Change::Access);
+    Ok(HttpResponse::Ok().json(MemberBody::from(changed)))
+}
+
+pub async fn destroy(state: Data<State>, bearer: Bearer, path: Path<(String, String)>) -> Answer {
+    let actor = bearer.actor(&named(&path.0)?).await?;
+    let (user, now) = (member(&path.1)?, state.clock.now());
+    let act = move |conn: &mut _| members::remove(conn, &actor, user, now);
+    state.api.tx(Scope::Tenant(parse_id(&path.0)?), act).await?;
+    state.forget(&Change::Access);
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn member(text: &str) -> Result<UserId> {
+    text.parse().map_err(|_| Error::NotFound(Noun::Membership))
+}
+
+#[derive(Debug, Serialize)]
+pub struct InvitationBody {
+    id: InvitationId,
+    email: String,
+    role: Role,
+    invited_by: Option<UserId>,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    /// In the answer to its creation, and nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+}
+
+impl From<Invitation> for InvitationBody {
+    fn from(row: Invitation) -> Self {
+        Self {
+            id: row.id,
+            email: row.email,
+            role: row.role,
+            invited_by: row.invited_by,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            link: None,
+        }
+    }
+}
+
+pub async fn invited(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let (actor, now) = (bearer.actor(&named(&id)?).await?, state.clock.now());
+    let rows = state.api.read(Scope::Tenant(actor.tenant), move |conn| invitations::list(conn, &actor, now)).await?;
+    let data = rows.into_iter().map(InvitationBody::from).collect();
+    Ok(HttpResponse::Ok().json(List { data, next_cursor: None, total: None }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InviteBody {
+    email: String,
+    role: String,
+    expires_in_days: Option<i64>,
+}
+
+pub async fn invite(
+    request: HttpRequest,
+    state: Data<State>,
+    bearer: Bearer,
+    id: Path<String>,
+    Json(body): Json<InviteBody>,
+) -> Answer {
+    let (actor, now) = (bearer.actor(&named(&id)?).await?, state.clock.now());
+    let ask = invitations::Ask::parse(&body.email, &body.role, body.expires_in_days)?;
+    let create = move |conn: &mut _| invitations::create(conn, &actor, &ask, now);
+    let made = state.api.tx(Scope::Tenant(parse_id(&id)?), create).await?;
+    let link = base::of(&request, &state).join(&urls::invitation_with(&made.token)).map_err(Error::bug)?;
+    let place = format!("/api/tenants/{}/invitations/{}", made.invitation.tenant_id, made.invitation.id);
+    let body = InvitationBody { link: Some(link.into()), ..InvitationBody::from(made.invitation) };
+    Ok(HttpResponse::Created().insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(body))
+}
+
+pub async fn uninvite(state: Data<State>, bearer: Bearer, path: Path<(String, String)>) -> Answer {
+    let actor = bearer.actor(&named(&path.0)?).await?;
+    let id: InvitationId = path.1.parse().map_err(|_| Error::NotFound(Noun::Invitation))?;
+    let now = state.clock.now();
+    let act = move |conn: &mut _| invitations::revoke(conn, &actor, id, now);
+    state.api.tx(Scope::Tenant(parse_id(&path.0)?), act).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

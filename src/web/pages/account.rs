@@ -1,0 +1,128 @@
+//! Somebody's own account: name, password, and where they are signed in.
+
+pub mod second_factor;
+pub mod view;
+
+use actix_web::web::{Data, Path};
+
+use super::{page, see_other, unprocessable};
+use crate::domain::{Error, FieldErrors, Rejection, Result};
+use crate::services::account::{self, HANDLE};
+use crate::services::accounts;
+use crate::services::second_factor as factor;
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::auth::SignedIn;
+use crate::web::flash::Flash;
+use crate::web::forms::{CheckedForm, Nothing};
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::throttle::Attempt;
+use crate::web::urls;
+use crate::web::view::text;
+use view::{Index, NameForm, PasswordForm, Row};
+
+pub async fn index(state: Data<State>, who: SignedIn) -> Answer {
+    let form = NameForm { name: who.shell.user_name.clone() };
+    page(&view(&state, who, form, FieldErrors::default()).await?)
+}
+
+async fn view(state: &State, who: SignedIn, form: NameForm, errors: FieldErrors) -> Result<Index> {
+    let (user, here, now) = (who.user()?, handle(&who), state.clock.now());
+    let read = move |conn: &mut _| Ok((account::places(conn, user, &here, now)?, factor::is_on(conn, user)?));
+    let (places, has_factor) = state.pages.read(Scope::Instance, read).await?;
+    Ok(Index {
+        has_factor,
+        has_others: places.iter().any(|place| !place.is_here),
+        rows: places.into_iter().map(|place| Row::new(place, now)).collect(),
+        shell: who.shell,
+        form,
+        errors,
+    })
+}
+
+/// What tells this session from the person's others.
+fn handle(who: &SignedIn) -> String {
+    who.session.get::<String>(HANDLE).ok().flatten().unwrap_or_default()
+}
+
+pub async fn rename(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<NameForm>) -> Answer {
+    let (user, person, now, name) = (who.user()?, who.person(), state.clock.now(), form.name.clone());
+    let act = move |conn: &mut _| account::rename(conn, &person, user, &name, now);
+    match state.pages.tx(Scope::Instance, act).await {
+        Ok(_) => see_other(&who.session, urls::ACCOUNT, Flash::good("Your name is changed.")),
+        Err(Error::Invalid(errors)) => unprocessable(&view(&state, who, form, errors).await?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub async fn change_password(
+    state: Data<State>,
+    who: SignedIn,
+    CheckedForm(form): CheckedForm<PasswordForm>,
+) -> Answer {
+    let checked = match confirm_password(&state, &who, &form.current_password).await {
+        Ok(()) => {
+            let new = form.password.clone();
+            state.off_the_loop(move || accounts::new_password(&new)).await
+        }
+        Err(error) => Err(error),
+    };
+    let hash = match checked {
+        Ok(hash) => hash,
+        Err(Error::Invalid(errors)) => {
+            let form = NameForm { name: who.shell.user_name.clone() };
+            return unprocessable(&view(&state, who, form, errors).await?);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let (user, person, here, now) = (who.user()?, who.person(), handle(&who), state.clock.now());
+    let act = move |conn: &mut _| account::change_password(conn, &person, user, &hash, &here, now);
+    state.pages.tx(Scope::Instance, act).await?;
+    state.throttle.succeeded(&attempt(&who));
+    state.forget(&Change::Access);
+    // A new key for this one: who had the old one has nothing.
+    who.session.renew();
+    see_other(&who.session, urls::ACCOUNT, Flash::good("Your password is changed. You are signed out everywhere else."))
+}
+
+fn attempt(who: &SignedIn) -> Attempt {
+    Attempt { email: who.shell.user_email.clone(), ip: who.actor.ip }
+}
+
+/// Refuses guesses that come too fast, at the field.
+fn throttled(state: &State, who: &SignedIn, field: &str) -> Result<()> {
+    let Some(wait) = state.throttle.wait(&attempt(who), state.clock.now()) else { return Ok(()) };
+    let says = format!("Too many attempts. Wait {} seconds, then try again.", wait.num_seconds().max(1));
+    Err(Error::field(field, Rejection::new("throttled", says)))
+}
+
+/// Whether this is the password of whoever is signed in. Guesses are slowed as those at the sign-in are: a session that
+/// was left open is not enough.
+async fn confirm_password(state: &State, who: &SignedIn, password: &str) -> Result<()> {
+    throttled(state, who, "current_password")?;
+    let (email, password) = (who.shell.user_email.clone(), password.to_owned());
+    let credentials = state.pages.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
+    let is_right = state.off_the_loop(move || Ok(credentials.check(&password).is_some())).await?;
+    // It forgives no failures by itself: a right password must not buy guesses at the code that follows.
+    if is_right {
+        return Ok(());
+    }
+    state.throttle.failed(attempt(who), state.clock.now());
+    Err(Error::field("current_password", Rejection::new("wrong", "Your present password is another one.")))
+}
+
+pub async fn sign_out(state: Data<State>, who: SignedIn, id: Path<i64>, _: CheckedForm<Nothing>) -> Answer {
+    let (user, person, id, now) = (who.user()?, who.person(), *id, state.clock.now());
+    let act = move |conn: &mut _| account::sign_out(conn, &person, user, id, now);
+    state.pages.tx(Scope::Instance, act).await?;
+    see_other(&who.session, urls::ACCOUNT, Flash::good("That browser is signed out."))
+}
+
+pub async fn sign_out_elsewhere(state: Data<State>, who: SignedIn, _: CheckedForm<Nothing>) -> Answer {
+    let (user, person, here, now) = (who.user()?, who.person(), handle(&who), state.clock.now());
+    let act = move |conn: &mut _| account::sign_out_elsewhere(conn, &person, user, &here, now);
+    let ended = state.pages.tx(Scope::Instance, act).await?;
+    let ended = text::counted(i64::try_from(ended).unwrap_or(i64::MAX), "other browser");
+    see_other(&who.session, urls::ACCOUNT, Flash::good(format!("Signed out of {ended}.")))
+}

@@ -1,0 +1,140 @@
+//! The audit log: who changed what, and what exactly.
+
+mod export;
+pub mod view;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::web::{Bytes, Data};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use futures_util::stream;
+use serde::Deserialize;
+
+use super::page;
+use super::paging::Place;
+use crate::domain::audit::ACTIONS;
+use crate::domain::{AuditEntryId, Error, Permission, Result};
+use crate::services::audit::{self, AuditFilter};
+use crate::store::Scope;
+use crate::web::auth::SignedIn;
+use crate::web::json::Query;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Choice, Pager, filter, text};
+use view::{Index, row};
+
+const ROWS: i64 = 50;
+/// What an operator chooses to see the entries of no tenant.
+const INSTANCE: &str = "instance";
+
+/// What the list's URL may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    of: String,
+    actor: String,
+    action: String,
+    target: String,
+    from: String,
+    to: String,
+    #[serde(flatten)]
+    place: Place,
+}
+
+impl Listing {
+    fn filter(&self) -> AuditFilter {
+        let said = |text: &str| Some(text.trim().replace('\0', "")).filter(|text| !text.is_empty());
+        AuditFilter {
+            is_of_instance: self.of == INSTANCE,
+            actor: said(&self.actor),
+            action: said(&self.action),
+            target: said(&self.target),
+            since: day(&self.from),
+            until: day(&self.to).map(|day| day + TimeDelta::days(1)),
+        }
+    }
+
+    fn parameters(&self) -> [(&'static str, &str); 6] {
+        [
+            ("of", &self.of),
+            ("actor", self.actor.trim()),
+            ("action", &self.action),
+            ("target", self.target.trim()),
+            ("from", &self.from),
+            ("to", &self.to),
+        ]
+    }
+
+    /// The entries of the instance are for its operators.
+    fn scope(&self, who: &SignedIn) -> Result<Scope> {
+        who.actor.must(Permission::ReadAudit)?;
+        match self.of.as_str() {
+            INSTANCE if who.actor.is_operator => Ok(Scope::Instance),
+            INSTANCE => Err(Error::forbidden("the log of the instance is for its operators")),
+            _ => Ok(Scope::Tenant(who.shell.tenant.id)),
+        }
+    }
+}
+
+/// The beginning of a day, by UTC; nothing for what is no day.
+fn day(text: &str) -> Option<DateTime<Utc>> {
+    text.parse::<NaiveDate>().ok().map(|day| day.and_time(NaiveTime::MIN).and_utc())
+}
+
+pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+    let (scope, filter, now) = (asked.scope(&who)?, asked.filter(), state.clock.now());
+    let paging = asked.place.paging::<AuditEntryId>(ROWS);
+    let found = state.pages.read(scope, move |conn| audit::list(conn, scope, &filter, &paging)).await?;
+    let set = asked.parameters();
+    let shown = |name: &str, value: &str| match name {
+        "of" => ("Log".to_owned(), "the instance".to_owned()),
+        "action" => ("Action".to_owned(), text::capitalized(crate::domain::audit::words(value))),
+        _ => (text::label(name), value.to_owned()),
+    };
+    page(&Index {
+        pager: Pager::new(urls::AUDIT, &set, &found),
+        chips: filter::chips(urls::AUDIT, &set, shown),
+        csv: filter::href(urls::AUDIT_CSV, &set),
+        actions: actions(&asked.action),
+        logs: logs(&asked.of, who.shell.is_operator),
+        rows: found.rows.into_iter().map(|entry| row(entry, now)).collect(),
+        actor: asked.actor,
+        target: asked.target,
+        from: asked.from,
+        to: asked.to,
+        shell: who.shell,
+    })
+}
+
+fn actions(chosen: &str) -> Vec<Choice> {
+    let each = ACTIONS.iter().map(|(action, words)| Choice::new(*action, text::capitalized(words), chosen));
+    std::iter::once(Choice::new("", "Any", chosen)).chain(each).collect()
+}
+
+/// Nothing to choose for those who are no operators.
+fn logs(chosen: &str, is_operator: bool) -> Vec<Choice> {
+    let both = Choice::list(&[("", "This tenant"), (INSTANCE, "The instance")], chosen);
+    if is_operator { both } else { Vec::new() }
+}
+
+/// Every entry that fits, a hundred at a time: neither the server nor the database ever holds them all.
+pub async fn csv(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+    let (scope, filter) = (asked.scope(&who)?, asked.filter());
+    // What a full batch is followed by; `None` once there is no more.
+    let start = Some((state, filter, None::<AuditEntryId>, export::HEAD.to_owned()));
+    let rows = stream::try_unfold(start, move |rest| async move {
+        let Some((state, filter, before, head)) = rest else { return Ok::<_, Error>(None) };
+        let asked = filter.clone();
+        let batch = move |conn: &mut _| audit::export(conn, scope, &asked, before);
+        let (entries, next) = state.pages.read(scope, batch).await?;
+        let text = entries.iter().fold(head, |text, entry| text + &export::line(entry));
+        let rest = next.map(|mark| (state, filter, Some(mark), String::new()));
+        Ok(Some((Bytes::from(text), rest)))
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8"))
+        .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"audit.csv\""))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .streaming(Box::pin(rows)))
+}

@@ -1,0 +1,179 @@
+//! The page about who works in a tenant, and the invitations that are out.
+
+pub mod invitations;
+pub mod view;
+
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::api_keys::acts::Confirmed;
+use super::{back, confirmations, page, see_other};
+use crate::domain::{Actor, Permission, Role, UserId};
+use crate::model::{Invitation, Membership, User};
+use crate::services::{invitations as invited, members};
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::auth::SignedIn;
+use crate::web::flash::Flash;
+use crate::web::forms::CheckedForm;
+use crate::web::problem::Answer;
+use crate::web::shell::Shell;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Ask, Badge, Choice, Tone, When, text};
+use view::{Index, Invited, Row};
+
+pub async fn index(state: Data<State>, who: SignedIn) -> Answer {
+    let (actor, now) = (who.actor, state.clock.now());
+    let asker = actor.clone();
+    let read = move |conn: &mut _| Ok((members::list(conn, &asker)?, invited::list(conn, &asker, now)?));
+    let (found, open) = state.pages.read(Scope::Tenant(actor.tenant), read).await?;
+    let owners = found.iter().filter(|(member, _)| member.role == Role::Owner).count();
+    page(&Index {
+        rows: found.into_iter().map(|one| row(one, &actor, owners, &who.shell.csrf, now)).collect(),
+        invited: open.into_iter().map(|one| invitation(one, &who.shell.csrf, now)).collect(),
+        shell: who.shell,
+    })
+}
+
+fn row((member, user): (Membership, User), actor: &Actor, owners: usize, csrf: &str, now: DateTime<Utc>) -> Row {
+    // An owner is an owner's to change, and the last one nobody's.
+    let is_owner = member.role == Role::Owner;
+    let may_change = !is_owner || (actor.may(Permission::MakeOwners) && owners != 1);
+    Row {
+        role: badge(member.role),
+        is_you: actor.user == Some(user.id),
+        is_active: user.is_active,
+        since: When::new(member.created_at, now),
+        change: ask_role(&member, &user, actor, csrf),
+        remove: ask_remove(&user, actor, csrf),
+        may_change,
+        is_last_owner: is_owner && owners == 1,
+        name: user.name,
+        email: user.email,
+    }
+}
+
+fn invitation(row: Invitation, csrf: &str, now: DateTime<Utc>) -> Invited {
+    Invited {
+        revoke: invitations::ask(&row, csrf),
+        role: badge(row.role),
+        made: When::new(row.created_at, now),
+        expires: When::new(row.expires_at, now),
+        email: row.email,
+    }
+}
+
+fn badge(role: Role) -> Badge {
+    let (tone, icon) = match role {
+        Role::Owner => (Tone::Good, "token"),
+        Role::Admin => (Tone::Info, "user"),
+        Role::Developer => (Tone::Idle, "key"),
+        Role::Viewer => (Tone::Idle, "eye"),
+    };
+    Badge::new(tone, icon, text::capitalized(role.as_str()))
+}
+
+/// The roles that this actor may give, the most powerful first.
+pub fn roles(actor: &Actor, chosen: &str) -> Vec<Choice> {
+    let may = |role: &Role| *role != Role::Owner || actor.may(Permission::MakeOwners);
+    let says = |role: Role| match role {
+        Role::Owner => "Owner: everything, also making owners",
+        Role::Admin => "Admin: changes everything, invites people, reads the audit log",
+        Role::Developer => "Developer: makes keys and webhooks, changes their own, publishes events",
+        Role::Viewer => "Viewer: reads keys, webhooks, deliveries and usage",
+    };
+    let all = Role::ALL.iter().rev().copied().filter(may);
+    all.map(|role| Choice::new(role.as_str(), says(role), chosen)).collect()
+}
+
+fn ask_role(member: &Membership, user: &User, actor: &Actor, csrf: &str) -> Ask {
+    let says = "It holds from their next click on, for their access tokens too.";
+    Ask::new(format!("role-{}", user.id), format!("Change the role of {}?", user.name), says)
+        .posts("Change role", urls::member_act(user.id, "role"), csrf, urls::MEMBERS)
+        .choosing("role", "Role", roles(actor, member.role.as_str()))
+        .gentle()
+}
+
+fn ask_remove(user: &User, actor: &Actor, csrf: &str) -> Ask {
+    let (title, says) = if actor.user == Some(user.id) {
+        (
+            "Leave this tenant?".to_owned(),
+            "You lose access to it at once. API keys that you made stay and go on working.",
+        )
+    } else {
+        let says = "They lose access to this tenant at once, with their access tokens for it and the invitations that they sent. API keys that they made stay and go on working.";
+        (format!("Remove {}?", user.name), says)
+    };
+    Ask::new(format!("remove-{}", user.id), title, says).posts(
+        "Remove member",
+        urls::member_act(user.id, "removal"),
+        csrf,
+        urls::MEMBERS,
+    )
+}
+
+pub async fn ask_change(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+    ask(&state, who, *id, |(member, user), actor, shell| ask_role(&member, &user, actor, &shell.csrf)).await
+}
+
+pub async fn ask_removal(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+    ask(&state, who, *id, |(_, user), actor, shell| ask_remove(&user, actor, &shell.csrf)).await
+}
+
+async fn ask(
+    state: &State,
+    who: SignedIn,
+    id: UserId,
+    question: impl FnOnce((Membership, User), &Actor, &Shell) -> Ask,
+) -> Answer {
+    who.actor.must(Permission::WriteMembers)?;
+    let actor = who.actor.clone();
+    let found = state.pages.read(Scope::Tenant(actor.tenant), move |conn| members::find(conn, &actor, id)).await?;
+    let ask = question(found, &who.actor, &who.shell);
+    page(&confirmations::New::of(who.shell, ask))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleForm {
+    role: Role,
+}
+
+pub async fn change(
+    state: Data<State>,
+    who: SignedIn,
+    id: Path<UserId>,
+    CheckedForm(form): CheckedForm<RoleForm>,
+) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let act = move |conn: &mut _| members::change_role(conn, &actor, id, form.role, now);
+    match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        Ok((member, user)) => {
+            state.forget(&Change::Access);
+            see_other(&who.session, urls::MEMBERS, Flash::good(format!("{} is {} now.", user.name, a(member.role))))
+        }
+        Err(error) => back(&who.session, urls::MEMBERS, error),
+    }
+}
+
+pub async fn remove(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let is_self = actor.user == Some(id) && !actor.is_operator;
+    let act = move |conn: &mut _| members::remove(conn, &actor, id, now);
+    match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        Ok(user) => {
+            state.forget(&Change::Access);
+            let place = if is_self { urls::OVERVIEW } else { urls::MEMBERS };
+            see_other(&who.session, place, Flash::good(format!("{} is no longer a member.", user.name)))
+        }
+        Err(error) => back(&who.session, urls::MEMBERS, error),
+    }
+}
+
+/// `an admin`, `a viewer`
+pub fn a(role: Role) -> String {
+    let article = if role.as_str().starts_with(['a', 'o']) { "an" } else { "a" };
+    format!("{article} {role}")
+}

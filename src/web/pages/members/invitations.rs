@@ -1,0 +1,196 @@
+//! Inviting somebody into a tenant, and the page that their link leads to.
+
+use actix_session::Session;
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Path};
+use serde::Deserialize;
+
+use super::super::api_keys::acts::Confirmed;
+use super::super::api_keys::secretive;
+use super::super::{back, confirmations, page, see_other, sessions, unprocessable};
+use super::view::{Created, Guest, InvitationForm, Join, JoinForm, New};
+use super::{a, roles};
+use crate::domain::{Actor, Error, FieldErrors, InvitationId, Permission, Result, UserId};
+use crate::model::Invitation;
+use crate::services::accounts::NewUser;
+use crate::services::invitations::{self, Made, Offer};
+use crate::services::once::{Once, once};
+use crate::services::random_token;
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::auth::{SignedIn, TENANT, USER, visitor};
+use crate::web::flash::Flash;
+use crate::web::forms::CheckedForm;
+use crate::web::json::Query;
+use crate::web::problem::Answer;
+use crate::web::shell::Shell;
+use crate::web::state::State;
+use crate::web::view::{Ask, Choice, When};
+use crate::web::{csrf, urls};
+
+const DAYS: [(&str, &str); 3] = [("1", "In a day"), ("7", "In 7 days"), ("30", "In 30 days")];
+
+pub async fn new(who: SignedIn) -> Answer {
+    who.actor.must(Permission::WriteMembers)?;
+    let form =
+        InvitationForm { nonce: random_token()?, role: "developer".into(), days: "7".into(), ..Default::default() };
+    page(&new_view(who.shell, &who.actor, form, FieldErrors::default()))
+}
+
+fn new_view(shell: Shell, actor: &Actor, form: InvitationForm, errors: FieldErrors) -> New {
+    New { roles: roles(actor, &form.role), days: Choice::list(&DAYS, &form.days), shell, form, errors }
+}
+
+/// Shows the link straight from the POST; sent again, the form makes no second one.
+pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<InvitationForm>) -> Answer {
+    who.actor.must(Permission::WriteMembers)?;
+    let now = state.clock.now();
+    let made = match invitations::Ask::parse(&form.email, &form.role, form.days.parse().ok()) {
+        Ok(ask) => {
+            let (actor, nonce) = (who.actor.clone(), form.nonce.clone());
+            let create = move |conn: &mut _| {
+                let work = |conn: &mut _| invitations::create(conn, &actor, &ask, now);
+                let name = |made: &Made| made.invitation.id.to_string();
+                once(conn, actor.tenant, ("page:/members/invitations", &nonce), now, work, name)
+            };
+            state.pages.tx(Scope::Tenant(who.actor.tenant), create).await
+        }
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(Once::First(made)) => {
+            let link = who.base.join(&urls::invitation_with(&made.token)).map_err(Error::bug)?;
+            let view = Created {
+                shell: who.shell,
+                email: made.invitation.email,
+                role: a(made.invitation.role),
+                link: link.into(),
+                expires: When::new(made.invitation.expires_at, now),
+            };
+            page(&view).map(secretive)
+        }
+        Ok(Once::Again(_)) => {
+            let said = "This form made its invitation already, and the link was shown then: once. If it got lost, revoke it and invite again.";
+            see_other(&who.session, urls::MEMBERS, Flash::good(said))
+        }
+        Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, &who.actor, form, errors)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub fn ask(row: &Invitation, csrf: &str) -> Ask {
+    let says = "Its link stops working. You can invite the same person again.";
+    Ask::new(format!("revoke-invitation-{}", row.id), format!("Revoke the invitation of {}?", row.email), says).posts(
+        "Revoke invitation",
+        urls::invitation_revocation(row.id),
+        csrf,
+        urls::MEMBERS,
+    )
+}
+
+pub async fn ask_revoke(state: Data<State>, who: SignedIn, id: Path<InvitationId>) -> Answer {
+    who.actor.must(Permission::WriteMembers)?;
+    let (actor, id) = (who.actor, *id);
+    let find = move |conn: &mut _| invitations::find(conn, &actor, id);
+    let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
+    let ask = ask(&found, &who.shell.csrf);
+    page(&confirmations::New::of(who.shell, ask))
+}
+
+pub async fn revoke(state: Data<State>, who: SignedIn, id: Path<InvitationId>, _: CheckedForm<Confirmed>) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let act = move |conn: &mut _| invitations::revoke(conn, &actor, id, now);
+    match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        Ok(row) => {
+            let said = format!("The invitation of {} is revoked.", row.email);
+            see_other(&who.session, urls::MEMBERS, Flash::good(said))
+        }
+        Err(error) => back(&who.session, urls::MEMBERS, error),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Link {
+    #[serde(default)]
+    token: String,
+}
+
+/// Where the link leads: whoever holds it may come in.
+pub async fn show(state: Data<State>, session: Session, Query(link): Query<Link>) -> Answer {
+    let (offer, guest) = offered(&state, &session, &link.token).await?;
+    let form = JoinForm { token: link.token, ..JoinForm::default() };
+    page(&join_view(&session, offer, guest, form, FieldErrors::default())?).map(secretive)
+}
+
+async fn offered(state: &State, session: &Session, token: &str) -> Result<(Offer, Guest)> {
+    let (token, now, user) = (token.to_owned(), state.clock.now(), session.get::<UserId>(USER).ok().flatten());
+    let read = move |conn: &mut _| {
+        let offer = invitations::offer(conn, &token, now)?;
+        let who = user.map(|user| crate::services::accounts::find(conn, user)).transpose()?;
+        Ok((offer, who.filter(|who| who.is_active)))
+    };
+    let (offer, who) = state.pages.read(Scope::Instance, read).await?;
+    let guest = match (&who, &offer.user) {
+        (Some(who), _) if who.email == offer.invitation.email => Guest::Expected,
+        (Some(who), _) => Guest::Other(who.email.clone()),
+        (None, Some(_)) => Guest::Known,
+        (None, None) => Guest::New,
+    };
+    Ok((offer, guest))
+}
+
+fn join_view(session: &Session, offer: Offer, guest: Guest, form: JoinForm, errors: FieldErrors) -> Result<Join> {
+    Ok(Join {
+        csrf: csrf::token(session)?,
+        tenant: offer.tenant.name,
+        email: offer.invitation.email,
+        role: a(offer.invitation.role),
+        sign_in: urls::sign_in_back_to(&urls::invitation_with(&form.token)),
+        guest,
+        form,
+        errors,
+    })
+}
+
+/// Joins as whoever is signed in, or as a new user.
+pub async fn accept(
+    request: HttpRequest,
+    state: Data<State>,
+    session: Session,
+    CheckedForm(form): CheckedForm<JoinForm>,
+) -> Answer {
+    let (offer, guest) = offered(&state, &session, &form.token).await?;
+    let (token, now, who) = (form.token.clone(), state.clock.now(), visitor(&request, &state));
+    let joined = match session.get::<UserId>(USER).ok().flatten() {
+        Some(user) if guest != Guest::New => {
+            let accept = move |conn: &mut _| invitations::accept(conn, &who, &token, user, now);
+            state.pages.tx(Scope::Instance, accept).await.map(|invitation| (invitation, None))
+        }
+        _ => {
+            let (email, name, password) = (offer.invitation.email.clone(), form.name.clone(), form.password.clone());
+            let parse = move || NewUser::parse(&email, Some(&name), &password, false);
+            match state.off_the_loop(parse).await {
+                Ok(ask) => {
+                    let accept = move |conn: &mut _| invitations::accept_as_new(conn, &who, &token, &ask, now);
+                    state.pages.tx(Scope::Instance, accept).await.map(|(row, user)| (row, Some(user.id)))
+                }
+                Err(error) => Err(error),
+            }
+        }
+    };
+    match joined {
+        Ok((invitation, new)) => {
+            state.forget(&Change::Access);
+            if let Some(user) = new {
+                sessions::begin(&request, &state, &session, user)?;
+            }
+            session.insert(TENANT, invitation.tenant_id).map_err(|error| Error::bug(error.to_string()))?;
+            see_other(&session, urls::OVERVIEW, Flash::good(format!("Welcome to {}.", offer.tenant.name)))
+        }
+        Err(Error::Invalid(errors)) => {
+            let form = JoinForm { password: String::new(), ..form };
+            unprocessable(&join_view(&session, offer, guest, form, errors)?).map(secretive)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

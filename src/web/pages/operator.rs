@@ -1,0 +1,3 @@
+//! The pages of those who run the instance.
+
+pub mod users;

@@ -1,0 +1,225 @@
+//! The people of the instance, for its operators: who may sign in, who runs it, and who lost their password.
+
+pub mod view;
+
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::super::api_keys::acts::Confirmed;
+use super::super::api_keys::secretive;
+use super::super::paging::Place;
+use super::super::{back, confirmations, page, see_other};
+use crate::domain::{Error, Result, UserId};
+use crate::model::User;
+use crate::services::accounts::{self, UserChange};
+use crate::services::{account, second_factor};
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::auth::SignedIn;
+use crate::web::flash::Flash;
+use crate::web::forms::{CheckedForm, Nothing};
+use crate::web::json::Query;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Ask, Badge, Pager, Tone, When, filter};
+use view::{Index, Link, Row};
+
+const ROWS: i64 = 50;
+
+/// What the list's URL may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    q: String,
+    #[serde(flatten)]
+    place: Place,
+}
+
+pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+    who.operator()?;
+    let (paging, now) = (asked.place.paging::<UserId>(ROWS), state.clock.now());
+    let search = Some(asked.q.trim().replace('\0', "")).filter(|search| !search.is_empty());
+    let read = move |conn: &mut _| accounts::page(conn, search.as_deref(), &paging);
+    let found = state.pages.read(Scope::Instance, read).await?;
+    let set = [("q", asked.q.trim())];
+    page(&Index {
+        pager: Pager::new(urls::USERS, &set, &found),
+        chips: filter::chips(urls::USERS, &set, |_, value| ("Search".to_owned(), value.to_owned())),
+        rows: found.rows.into_iter().map(|user| row(user, &who, now)).collect(),
+        search: asked.q,
+        shell: who.shell,
+    })
+}
+
+fn row((user, has_factor): (User, bool), who: &SignedIn, now: DateTime<Utc>) -> Row {
+    let csrf = &who.shell.csrf;
+    Row {
+        state: if user.is_active { Badge::state("active") } else { Badge::new(Tone::Bad, "stop", "Deactivated") },
+        is_you: who.actor.user == Some(user.id),
+        deactivate: ask(&user, Act::Deactivation, csrf),
+        promote: ask(&user, Act::Promotion, csrf),
+        demote: ask(&user, Act::Demotion, csrf),
+        reset: ask(&user, Act::ResetLink, csrf),
+        activate: urls::user_act(user.id, "activation"),
+        since: When::new(user.created_at, now),
+        remove_factor: has_factor.then(|| ask(&user, Act::SecondFactor, csrf)),
+        is_active: user.is_active,
+        is_operator: user.is_operator,
+        name: user.name,
+        email: user.email,
+    }
+}
+
+/// What an operator is asked about before it is done.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Deactivation,
+    Promotion,
+    Demotion,
+    ResetLink,
+    SecondFactor,
+}
+
+impl Act {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Deactivation => "deactivation",
+            Self::Promotion => "promotion",
+            Self::Demotion => "demotion",
+            Self::ResetLink => "reset-link",
+            Self::SecondFactor => "second-factor-removal",
+        }
+    }
+}
+
+fn ask(user: &User, act: Act, csrf: &str) -> Ask {
+    let name = &user.name;
+    let (title, says, verb) = match act {
+        Act::Deactivation => (
+            format!("Deactivate {name}?"),
+            "They are signed out everywhere at once; their access tokens, and keys that need their owner, are refused until they are activated again.",
+            "Deactivate",
+        ),
+        Act::Promotion => (
+            format!("Make {name} an operator?"),
+            "They may do everything, in every tenant and to the instance itself.",
+            "Make operator",
+        ),
+        Act::Demotion => (
+            format!("Take the instance from {name}?"),
+            "They keep what their memberships allow, and lose everything else at once, instance tokens included.",
+            "Make an ordinary user",
+        ),
+        Act::ResetLink => (
+            format!("Make a link for {name} to set a new password?"),
+            "You get it shown once, to send it yourself. It works once, within a day. The present password works until then.",
+            "Make the link",
+        ),
+        Act::SecondFactor => (
+            format!("Remove the second factor of {name}?"),
+            "For somebody who lost their device and their recovery codes: make sure that it is them. Their password alone signs them in then, until they set up another one.",
+            "Remove second factor",
+        ),
+    };
+    let ask = Ask::new(format!("{}-{}", act.path(), user.id), title, says);
+    let ask = ask.posts(verb, urls::user_act(user.id, act.path()), csrf, urls::USERS);
+    if matches!(act, Act::ResetLink) { ask.gentle() } else { ask }
+}
+
+async fn question(state: &State, who: SignedIn, id: UserId, act: Act) -> Answer {
+    who.operator()?;
+    let user = state.pages.read(Scope::Instance, move |conn| accounts::find(conn, id)).await?;
+    let ask = ask(&user, act, &who.shell.csrf);
+    page(&confirmations::New::of(who.shell, ask))
+}
+
+pub async fn ask_deactivate(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+    question(&state, who, *id, Act::Deactivation).await
+}
+
+pub async fn ask_promote(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+    question(&state, who, *id, Act::Promotion).await
+}
+
+pub async fn ask_demote(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+    question(&state, who, *id, Act::Demotion).await
+}
+
+pub async fn ask_reset(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+    question(&state, who, *id, Act::ResetLink).await
+}
+
+pub async fn ask_remove_factor(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+    question(&state, who, *id, Act::SecondFactor).await
+}
+
+pub async fn remove_factor(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+    let (operator, id, now) = (who.operator()?, *id, state.clock.now());
+    let act = move |conn: &mut _| {
+        let user = accounts::find(conn, id)?;
+        second_factor::remove(conn, &operator, &user, now)?;
+        Ok(user)
+    };
+    match state.pages.tx(Scope::Instance, act).await {
+        Ok(user) => {
+            state.forget(&Change::Access);
+            see_other(&who.session, urls::USERS, Flash::good(format!("{} has no second factor now.", user.name)))
+        }
+        Err(error) => back(&who.session, urls::USERS, error),
+    }
+}
+
+/// Changes a user, and says so on the list.
+async fn change(state: &State, who: SignedIn, id: UserId, change: UserChange, said: &str) -> Answer {
+    let (operator, now) = (who.operator()?, state.clock.now());
+    if operator.user == Some(id) {
+        let refused = Error::conflict("somebody else must do this: nobody does it to themselves");
+        return back(&who.session, urls::USERS, refused);
+    }
+    let act = move |conn: &mut _| accounts::update(conn, &operator, id, change, now);
+    match state.pages.tx(Scope::Instance, act).await {
+        Ok(user) => {
+            state.forget(&Change::Access);
+            see_other(&who.session, urls::USERS, Flash::good(format!("{} {said}.", user.name)))
+        }
+        Err(error) => back(&who.session, urls::USERS, error),
+    }
+}
+
+pub async fn deactivate(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+    let off = UserChange { is_active: Some(false), ..UserChange::default() };
+    change(&state, who, *id, off, "is deactivated").await
+}
+
+pub async fn activate(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Nothing>) -> Answer {
+    let on = UserChange { is_active: Some(true), ..UserChange::default() };
+    change(&state, who, *id, on, "may sign in again").await
+}
+
+pub async fn promote(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+    let on = UserChange { is_operator: Some(true), ..UserChange::default() };
+    change(&state, who, *id, on, "is an operator now").await
+}
+
+pub async fn demote(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+    let off = UserChange { is_operator: Some(false), ..UserChange::default() };
+    change(&state, who, *id, off, "is an ordinary user now").await
+}
+
+/// Shows the link straight from the POST. Sent again it makes another one, and the first stops working.
+pub async fn reset(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+    let (operator, id, now) = (who.operator()?, *id, state.clock.now());
+    let act = move |conn: &mut _| {
+        let token = account::offer_reset(conn, &operator, id, now)?;
+        Ok((token, accounts::find(conn, id)?))
+    };
+    match state.pages.tx(Scope::Instance, act).await {
+        Ok((token, user)) => {
+            let link: Result<_> = who.base.join(&urls::reset_with(&token)).map_err(Error::bug);
+            page(&Link { shell: who.shell, email: user.email, link: link?.into() }).map(secretive)
+        }
+        Err(error) => back(&who.session, urls::USERS, error),
+    }
+}

@@ -1,0 +1,82 @@
+//! Where the link leads that an operator made for somebody who lost their password.
+
+use actix_session::Session;
+use actix_web::HttpRequest;
+use actix_web::web::Data;
+use askama::Template;
+use serde::Deserialize;
+
+use super::api_keys::secretive;
+use super::{page, see_other, unprocessable};
+use crate::domain::{Error, FieldErrors, Result};
+use crate::model::User;
+use crate::services::{account, accounts};
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::auth::visitor;
+use crate::web::flash::Flash;
+use crate::web::forms::CheckedForm;
+use crate::web::json::Query;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::{csrf, urls};
+
+#[derive(Template)]
+#[template(path = "password_resets/new.html")]
+pub struct New {
+    pub csrf: String,
+    pub token: String,
+    pub email: String,
+    pub errors: FieldErrors,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Link {
+    #[serde(default)]
+    token: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResetForm {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    password: String,
+}
+
+pub async fn new(state: Data<State>, session: Session, Query(link): Query<Link>) -> Answer {
+    let user = offered(&state, &link.token).await?;
+    page(&view(&session, link.token, user.email, FieldErrors::default())?).map(secretive)
+}
+
+async fn offered(state: &State, token: &str) -> Result<User> {
+    let (token, now) = (token.to_owned(), state.clock.now());
+    state.pages.read(Scope::Instance, move |conn| account::reset_offered(conn, &token, now)).await
+}
+
+fn view(session: &Session, token: String, email: String, errors: FieldErrors) -> Result<New> {
+    Ok(New { csrf: csrf::token(session)?, token, email, errors })
+}
+
+pub async fn create(
+    request: HttpRequest,
+    state: Data<State>,
+    session: Session,
+    CheckedForm(form): CheckedForm<ResetForm>,
+) -> Answer {
+    let user = offered(&state, &form.token).await?;
+    let password = form.password.clone();
+    let hash = match state.off_the_loop(move || accounts::new_password(&password)).await {
+        Ok(hash) => hash,
+        Err(Error::Invalid(errors)) => {
+            return unprocessable(&view(&session, form.token, user.email, errors)?).map(secretive);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let (who, token, now) = (visitor(&request, &state), form.token, state.clock.now());
+    let act = move |conn: &mut _| account::reset_password(conn, &who, &token, &hash, now);
+    state.pages.tx(Scope::Instance, act).await?;
+    state.forget(&Change::Access);
+    see_other(&session, urls::SIGN_IN, Flash::good("Your password is set. Sign in with it."))
+}

@@ -1,0 +1,99 @@
+//! The second step of signing in, for those who have a second factor.
+
+use actix_session::Session;
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use askama::Template;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::super::{go, page, rendered};
+use super::{begin, place};
+use crate::domain::{Error, Result, UserId};
+use crate::services::{accounts, second_factor};
+use crate::store::Scope;
+use crate::web::forms::CheckedForm;
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::throttle::Attempt;
+use crate::web::{client, csrf, urls};
+
+/// The session's entry for somebody whose password was right.
+const PENDING: &str = "pending";
+/// How long the second step may take.
+const PATIENCE: TimeDelta = TimeDelta::minutes(10);
+
+#[derive(Template)]
+#[template(path = "sessions/code.html")]
+pub struct New {
+    pub csrf: String,
+    pub refusal: Option<String>,
+}
+
+/// Somebody between the two steps: signed in nowhere yet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Pending {
+    user: UserId,
+    since: DateTime<Utc>,
+    back: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CodeForm {
+    code: String,
+}
+
+/// Goes on to the second step, in a session with a new key.
+pub fn ask(session: &Session, state: &State, user: UserId, back: &str) -> Answer {
+    session.renew();
+    csrf::renew(session);
+    let pending = Pending { user, since: state.clock.now(), back: back.chars().take(2_000).collect() };
+    session.insert(PENDING, pending).map_err(|error| Error::bug(error.to_string()))?;
+    go(urls::SIGN_IN_CODE)
+}
+
+fn pending(session: &Session, state: &State) -> Option<Pending> {
+    let found = session.get::<Pending>(PENDING).ok().flatten()?;
+    (state.clock.now() < found.since + PATIENCE).then_some(found)
+}
+
+pub async fn new(state: Data<State>, session: Session) -> Answer {
+    if pending(&session, &state).is_none() {
+        return go(urls::SIGN_IN);
+    }
+    page(&New { csrf: csrf::token(&session)?, refusal: None })
+}
+
+pub async fn create(
+    request: HttpRequest,
+    state: Data<State>,
+    session: Session,
+    CheckedForm(form): CheckedForm<CodeForm>,
+) -> Answer {
+    let Some(pending) = pending(&session, &state) else { return go(urls::SIGN_IN) };
+    let id = pending.user;
+    let user = state.pages.read(Scope::Instance, move |conn| accounts::find(conn, id)).await?;
+    let attempt = Attempt { email: user.email.clone(), ip: client::address(&request, &state.settings.trusted_proxies) };
+    if let Some(wait) = state.throttle.wait(&attempt, state.clock.now()) {
+        let says = format!("Too many attempts. Wait {} seconds, then try again.", wait.num_seconds().max(1));
+        return refused(&session, StatusCode::TOO_MANY_REQUESTS, says);
+    }
+    let (vault, now) = (state.vault.clone(), state.clock.now());
+    let check = move |conn: &mut _| Ok(user.is_active && second_factor::check(conn, &vault, &user, &form.code, now)?);
+    let is_right: Result<bool> = state.pages.tx(Scope::Instance, check).await;
+    if !is_right? {
+        state.throttle.failed(attempt, state.clock.now());
+        let says = "That is not the code of this moment, and no recovery code that was not used yet.".to_owned();
+        return refused(&session, StatusCode::UNPROCESSABLE_ENTITY, says);
+    }
+    state.throttle.succeeded(&attempt);
+    session.remove(PENDING);
+    begin(&request, &state, &session, pending.user)?;
+    go(place(&pending.back))
+}
+
+fn refused(session: &Session, status: StatusCode, says: String) -> Answer {
+    rendered(status, &New { csrf: csrf::token(session)?, refusal: Some(says) })
+}

@@ -1,0 +1,96 @@
+//! `POST /api/auth/login`.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use super::text;
+use crate::pages::second_factor::set_up;
+use crate::support::people::PASSWORD;
+use crate::support::{Answer, Person, TestApp};
+
+async fn login(app: &TestApp, email: &str, more: Value) -> Answer {
+    let mut body = json!({"email": email, "password": PASSWORD});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    app.stranger().post_json("/api/auth/login", body).await
+}
+
+#[actix_web::test]
+async fn a_password_gives_a_token_for_an_hour() {
+    let app = TestApp::start().await;
+    app.viewer("ada").await;
+    let made = login(&app, "ADA@example.com", json!({})).await;
+    assert_eq!(made.assert_status(201).header("cache-control"), "no-store");
+    let body = made.json();
+    assert_eq!((body["tenant_id"].clone(), body["user_id"].clone()), (1.into(), 1.into()));
+    let token = Person::with_token(&app.base, text(&body, "token"));
+    token.get("/api/keys").await.assert_ok();
+    token.post_json("/api/keys", json!({"name": "x"})).await.assert_problem(403, "forbidden");
+    app.advance(TimeDelta::hours(1));
+    token.get("/api/keys").await.assert_problem(401, "unauthenticated");
+}
+
+#[actix_web::test]
+async fn the_tenant_can_be_named_and_an_operator_needs_none() {
+    let app = TestApp::start().await;
+    app.viewer("ada").await;
+    app.operator("grace").await;
+    app.make_user("eve", false);
+    app.make_tenant("beta");
+    login(&app, "ada@example.com", json!({"tenant": "acme"})).await.assert_status(201);
+    login(&app, "ada@example.com", json!({"tenant": "beta"})).await.assert_problem(404, "not_found");
+    login(&app, "eve@example.com", json!({})).await.assert_problem(403, "forbidden");
+    let instance = login(&app, "grace@example.com", json!({})).await.assert_status(201).json();
+    assert_eq!(instance["tenant_id"], Value::Null);
+    Person::with_token(&app.base, text(&instance, "token")).get("/api/users").await.assert_ok();
+    let beta = login(&app, "grace@example.com", json!({"tenant": "beta"})).await.assert_status(201).json();
+    assert_eq!(beta["tenant_id"], 2);
+}
+
+#[actix_web::test]
+async fn wrong_credentials_are_refused_alike_and_slowed_down() {
+    let app = TestApp::start().await;
+    app.viewer("ada").await;
+    let guess = |email: &'static str| {
+        let body = json!({"email": email, "password": "wrong wrong wrong"});
+        let stranger = app.stranger();
+        async move { stranger.post_json("/api/auth/login", body).await }
+    };
+    let known = guess("ada@example.com").await.assert_problem(401, "unauthenticated");
+    let unknown = guess("nobody@example.com").await.assert_problem(401, "unauthenticated");
+    assert_eq!(known["detail"], unknown["detail"]);
+    for _ in 0..4 {
+        guess("ada@example.com").await.assert_problem(401, "unauthenticated");
+    }
+    let slowed = login(&app, "ada@example.com", json!({})).await;
+    slowed.assert_problem(429, "rate_limited");
+    assert!(!slowed.header("retry-after").is_empty());
+    // The page counts with it.
+    let fields = [("email", "ada@example.com"), ("password", PASSWORD)];
+    app.stranger().submit("/sign-in", &fields).await.assert_status(429);
+    app.stranger().post_json("/api/auth/login", json!({"email": "a@b.c"})).await.assert_invalid("password");
+}
+
+#[actix_web::test]
+async fn a_second_factor_is_asked_for_and_its_code_works_once() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let (device, codes) = set_up(&app, &ada).await;
+    login(&app, "ada@example.com", json!({})).await.assert_problem(401, "code_required");
+    login(&app, "ada@example.com", json!({"code": "no code"})).await.assert_problem(401, "unauthenticated");
+    let code = device.code(app.clock.now());
+    login(&app, "ada@example.com", json!({"code": code})).await.assert_status(201);
+    login(&app, "ada@example.com", json!({"code": code})).await.assert_problem(401, "unauthenticated");
+    login(&app, "ada@example.com", json!({"code": codes[0]})).await.assert_status(201);
+}
+
+#[actix_web::test]
+async fn a_new_password_ends_what_the_old_one_gave() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let body = login(&app, "ada@example.com", json!({})).await.assert_status(201).json();
+    let token = Person::with_token(&app.base, text(&body, "token"));
+    token.get("/api/keys").await.assert_ok();
+    let fields = [("current_password", PASSWORD), ("password", "another horse and another staple")];
+    ada.submit("/account/password", &fields).await.assert_see_other("/account");
+    token.get("/api/keys").await.assert_problem(401, "unauthenticated");
+}

@@ -1,0 +1,76 @@
+//! Members and invitations for programs.
+
+use serde_json::json;
+
+use super::text;
+use crate::support::TestApp;
+
+#[actix_web::test]
+async fn members_are_listed_changed_and_removed() {
+    let app = TestApp::start().await;
+    let otto = app.owner("otto").await;
+    let dan = app.developer("dan").await;
+    let token = app.token_of(&otto, &["members:*"]);
+    let (members, of_dan) = ("/api/tenants/1/members", format!("/api/tenants/1/members/{}", dan.user_id));
+
+    let listed = token.get(members).await.assert_ok().json();
+    assert_eq!((text(&listed["data"][1], "email"), text(&listed["data"][1], "role")), ("dan@example.com", "developer"));
+    let changed = token.patch_json(&of_dan, json!({"role": "admin"})).await.assert_ok().json();
+    assert_eq!(text(&changed, "role"), "admin");
+    token.patch_json(&of_dan, json!({"role": "king"})).await.assert_invalid("role");
+    token
+        .patch_json(format!("{members}/{}", otto.user_id), json!({"role": "viewer"}))
+        .await
+        .assert_problem(409, "conflict");
+    token.delete(format!("{members}/{}", otto.user_id)).await.assert_problem(409, "conflict");
+    token.delete(&of_dan).await.assert_status(204);
+    token.delete(&of_dan).await.assert_problem(404, "not_found");
+    assert_eq!(token.get(members).await.json()["data"].as_array().unwrap().len(), 1);
+}
+
+#[actix_web::test]
+async fn an_invitation_tells_its_link_once() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let token = app.token_of(&ada, &["members:*"]);
+    let ask = json!({"email": "grace@example.com", "role": "viewer", "expires_in_days": 2});
+    let made = token.post_json("/api/tenants/1/invitations", ask).await;
+    assert_eq!(
+        (made.assert_status(201).header("cache-control"), made.header("location")),
+        ("no-store", "/api/tenants/1/invitations/1")
+    );
+    let link = text(&made.json(), "link").to_owned();
+    assert!(link.starts_with("http://127.0.0.1:8000/invitation?token="));
+    let listed = token.get("/api/tenants/1/invitations").await;
+    assert!(!listed.assert_ok().body.contains("token=") && listed.body.contains("grace@example.com"));
+    let owner = json!({"email": "x@example.com", "role": "owner"});
+    token.post_json("/api/tenants/1/invitations", owner).await.assert_problem(403, "forbidden");
+    let long = json!({"email": "x@example.com", "role": "viewer", "expires_in_days": 31});
+    token.post_json("/api/tenants/1/invitations", long).await.assert_invalid("days");
+    token.delete("/api/tenants/1/invitations/1").await.assert_status(204);
+    assert_eq!(token.get("/api/tenants/1/invitations").await.json()["data"], json!([]));
+    app.stranger().visit(link.strip_prefix("http://127.0.0.1:8000").unwrap()).await.assert_status(404);
+}
+
+#[actix_web::test]
+async fn a_deactivated_person_is_out_at_once_and_for_good() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    let dan = app.developer("dan").await;
+    let token = app.token_of(&dan, &["*"]);
+    let operator = app.instance_token_of(&grace, &["members:write"]);
+    let path = format!("/api/users/{}", dan.user_id);
+    let otto = app.owner("otto").await;
+    otto.submit(format!("/members/{}/role", dan.user_id), &[("role", "admin")]).await.assert_see_other("/members");
+    let ask = json!({"email": "x@example.com", "role": "viewer"});
+    let link = token.post_json("/api/tenants/1/invitations", ask).await.assert_status(201).json();
+    let link = text(&link, "link").strip_prefix("http://127.0.0.1:8000").unwrap().to_owned();
+    app.stranger().visit(&link).await.assert_ok();
+    operator.patch_json(&path, json!({"is_active": false})).await.assert_ok();
+    app.stranger().visit(&link).await.assert_status(404);
+    assert!(otto.visit("/audit?action=invitation.revoked").await.html().has("tbody tr"));
+    dan.visit("/keys").await.assert_see_other("/sign-in?back=%2Fkeys");
+    token.get("/api/keys").await.assert_problem(401, "unauthenticated");
+    operator.patch_json(&path, json!({"is_active": true})).await.assert_ok();
+    dan.visit("/keys").await.assert_see_other("/sign-in?back=%2Fkeys");
+}

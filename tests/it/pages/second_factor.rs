@@ -1,0 +1,195 @@
+//! The second factor: set up, asked for, used once, and ended.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::prelude::*;
+use gatepost::schema::{recovery_codes, second_factors};
+use totp_rs::{Builder, Secret, Totp};
+
+use crate::support::people::PASSWORD;
+use crate::support::{Answer, Person, TestApp};
+
+/// An app on somebody's device.
+pub struct Device(Totp);
+
+impl Device {
+    pub fn new(secret: &str) -> Self {
+        let secret = Secret::try_from_base32(secret).unwrap();
+        Self(Builder::new().with_secret(secret).with_account_name("x").build().unwrap())
+    }
+
+    pub fn code(&self, at: DateTime<Utc>) -> String {
+        self.0.generate(u64::try_from(at.timestamp()).unwrap()).to_string()
+    }
+}
+
+/// Begins, reads the secret from the page, and confirms; the recovery codes.
+pub async fn set_up(app: &TestApp, person: &Person) -> (Device, Vec<String>) {
+    person.submit("/account/second-factor", &[]).await.assert_see_other("/account/second-factor");
+    let page = person.visit("/account/second-factor").await.html();
+    let device = Device::new(&page.text(".help .copyable code"));
+    let code = device.code(app.clock.now());
+    let shown = person.submit("/account/second-factor/activation", &[("code", &code)]).await;
+    assert_eq!(shown.assert_ok().header("cache-control"), "no-store");
+    let codes: String = shown.html().select("#recovery-codes")[0].text().collect();
+    // The next code is of another step.
+    app.advance(TimeDelta::seconds(60));
+    (device, codes.split_whitespace().map(str::to_owned).collect())
+}
+
+async fn password_step(app: &TestApp, person: &Person) -> Person {
+    let browser = app.stranger();
+    let fields = [("email", person.email.as_str()), ("password", PASSWORD), ("back", "/keys")];
+    browser.submit("/sign-in", &fields).await.assert_see_other("/sign-in/code");
+    browser
+}
+
+async fn code_step(browser: &Person, code: &str) -> Answer {
+    let csrf = browser.visit("/sign-in/code").await.html().value("_csrf");
+    browser.submit_exactly("/sign-in/code", &[("_csrf", csrf.as_str()), ("code", code)]).await
+}
+
+#[actix_web::test]
+async fn it_is_set_up_with_a_code_drawn_by_the_server_and_asked_for_at_sign_in() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    assert!(!ada.visit("/account/second-factor").await.html().has("svg.qr"));
+    ada.submit("/account/second-factor", &[]).await.assert_see_other("/account/second-factor");
+    let page = ada.visit("/account/second-factor").await;
+    assert!(page.html().has("svg.qr path") && page.header("cache-control") == "no-store");
+    let wrong = ada.submit("/account/second-factor/activation", &[("code", "12345")]).await;
+    assert!(wrong.assert_status(422).html().error_at("code").contains("not the code"));
+    // Until it is confirmed, nobody is asked for it.
+    let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
+    app.stranger().submit("/sign-in", &fields).await.assert_see_other("/");
+
+    let (device, codes) = set_up(&app, &ada).await;
+
+    assert_eq!(codes.len(), 10);
+    let browser = password_step(&app, &ada).await;
+    browser.visit("/keys").await.assert_see_other("/sign-in?back=%2Fkeys");
+    code_step(&browser, "000 00").await.assert_status(422);
+    code_step(&browser, &device.code(app.clock.now())).await.assert_see_other("/keys");
+    browser.visit("/keys").await.assert_ok();
+}
+
+#[actix_web::test]
+async fn neither_a_code_nor_a_recovery_code_works_twice() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let (device, codes) = set_up(&app, &ada).await;
+    let code = device.code(app.clock.now());
+    let (one, two) = (password_step(&app, &ada).await, password_step(&app, &ada).await);
+    // Also of two who try at once.
+    let (first, second) = futures_util::join!(code_step(&one, &code), code_step(&two, &code));
+    let mut answers = [first.status, second.status];
+    answers.sort_unstable();
+    assert_eq!(answers, [303, 422]);
+    let third = password_step(&app, &ada).await;
+    // Nor does an older one after it.
+    code_step(&third, &device.code(app.clock.now() - TimeDelta::seconds(30))).await.assert_status(422);
+    let typed = codes[3].to_uppercase().replace('-', " ");
+    code_step(&third, &typed).await.assert_see_other("/keys");
+    let fourth = password_step(&app, &ada).await;
+    code_step(&fourth, &codes[3]).await.assert_status(422);
+    code_step(&fourth, &codes[4]).await.assert_see_other("/keys");
+    assert!(fourth.visit("/account/second-factor").await.html().all_text().contains("You have 8 recovery codes left"));
+}
+
+#[actix_web::test]
+async fn guessing_codes_is_slowed_down_and_the_password_does_not_forgive_it() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let (device, _) = set_up(&app, &ada).await;
+    for _ in 0..5 {
+        let browser = password_step(&app, &ada).await;
+        code_step(&browser, "no code").await.assert_status(422);
+    }
+    let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
+    app.stranger().submit("/sign-in", &fields).await.assert_status(429);
+    app.advance(TimeDelta::minutes(16));
+    let browser = password_step(&app, &ada).await;
+    code_step(&browser, &device.code(app.clock.now())).await.assert_see_other("/keys");
+}
+
+#[actix_web::test]
+async fn the_second_step_does_not_wait_for_ever() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let (device, _) = set_up(&app, &ada).await;
+    let browser = password_step(&app, &ada).await;
+    let csrf = browser.visit("/sign-in/code").await.html().value("_csrf");
+    app.advance(TimeDelta::minutes(10));
+    let code = device.code(app.clock.now());
+    browser
+        .submit_exactly("/sign-in/code", &[("_csrf", csrf.as_str()), ("code", &code)])
+        .await
+        .assert_see_other("/sign-in");
+}
+
+#[actix_web::test]
+async fn switching_it_off_needs_the_password_and_a_code() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let (device, codes) = set_up(&app, &ada).await;
+    let off = |password: &'static str, code: String| {
+        let ada = ada.clone();
+        async move {
+            let fields = [("current_password", password), ("code", code.as_str())];
+            ada.submit("/account/second-factor/deactivation", &fields).await
+        }
+    };
+    let code = || device.code(app.clock.now());
+    assert!(
+        !off("not my password at all", code()).await.assert_status(422).html().error_at("current_password").is_empty()
+    );
+    assert!(!off(PASSWORD, "no code".into()).await.assert_status(422).html().error_at("code").is_empty());
+    ada.submit("/account/second-factor", &[]).await.assert_see_other("/account/second-factor");
+    assert!(ada.visit("/account/second-factor").await.html().text("[role=alert]").contains("on already"));
+    let refused = ada.submit("/account/second-factor/recovery-codes", &[("renewal_code", "no code")]).await;
+    assert!(!refused.assert_status(422).html().error_at("renewal_code").is_empty());
+    let renewed = ada.submit("/account/second-factor/recovery-codes", &[("renewal_code", &codes[0])]).await;
+    let renewed: String = renewed.assert_ok().html().select("#recovery-codes")[0].text().collect();
+    off(PASSWORD, codes[1].clone()).await.assert_status(422);
+    off(PASSWORD, renewed.split_whitespace().next().unwrap().to_owned())
+        .await
+        .assert_see_other("/account/second-factor");
+    let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
+    app.stranger().submit("/sign-in", &fields).await.assert_see_other("/");
+    let left: i64 = recovery_codes::table.count().get_result(&mut app.conn()).unwrap();
+    assert_eq!(left, 0);
+}
+
+#[actix_web::test]
+async fn an_operator_removes_it_for_somebody_who_lost_it() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let grace = app.operator("grace").await;
+    set_up(&app, &ada).await;
+    let path = format!("/operator/users/{}/second-factor-removal", ada.user_id);
+    assert!(grace.visit("/operator/users").await.html().has(&format!("a[href='{path}']")));
+    grace.visit(&path).await.assert_ok();
+    grace.submit(&path, &[]).await.assert_see_other("/operator/users");
+    let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
+    app.stranger().submit("/sign-in", &fields).await.assert_see_other("/");
+    grace.submit(&path, &[]).await.assert_see_other("/operator/users");
+    assert!(grace.visit("/operator/users").await.html().text("[role=alert]").contains("no second factor"));
+}
+
+#[actix_web::test]
+async fn its_secret_is_sealed_and_recovery_codes_are_digests() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    ada.submit("/account/second-factor", &[]).await.assert_see_other("/account/second-factor");
+    let text = ada.visit("/account/second-factor").await.html().text(".help .copyable code");
+    let secret = Secret::try_from_base32(&text).unwrap();
+    let sealed: Vec<u8> = second_factors::table.select(second_factors::sealed).first(&mut app.conn()).unwrap();
+    assert!(!sealed.windows(20).any(|part| part == secret.as_bytes()) && 20 + 16 + 24 < sealed.len());
+    let (_, codes) = set_up(&app, &ada).await;
+    let kept: Vec<Vec<u8>> = recovery_codes::table.select(recovery_codes::digest).load(&mut app.conn()).unwrap();
+    assert!(kept.len() == 10 && kept.iter().all(|digest| digest.len() == 32));
+    let sessions: String =
+        diesel::dsl::sql::<diesel::sql_types::Text>("SELECT string_agg(state::text, '') FROM sessions")
+            .get_result(&mut app.conn())
+            .unwrap();
+    assert!(!sessions.contains(&text) && !sessions.contains(&codes[0]));
+}
