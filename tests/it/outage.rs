@@ -3,10 +3,7 @@
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use diesel::prelude::*;
-use diesel::sql_types::Text;
 use gatepost::domain::{ApiKeyId, Error};
-use gatepost::store::notify::{self, Change};
 use gatepost::store::{self, Db, Scope};
 use serde_json::json;
 
@@ -23,22 +20,6 @@ async fn until(status: u16, person: &Person, path: &str) {
     person.get(path).await.assert_status(status);
 }
 
-/// Waits until the server has heard all news so far, which come in the order of their commits: what the last of them
-/// tells of this key shows then.
-async fn until_all_is_heard(app: &TestApp, marker: &str, secret: &str) {
-    let marker_key = app.key(secret);
-    marker_key.get("/protected/").await.assert_ok();
-    app.conn()
-        .transaction(|conn| {
-            diesel::sql_query("UPDATE api_keys SET is_active = false WHERE public_id = $1")
-                .bind::<Text, _>(marker)
-                .execute(conn)?;
-            notify::send(conn, &Change::Key(marker.to_owned()))
-        })
-        .unwrap();
-    until(401, &marker_key, "/protected/").await;
-}
-
 #[actix_web::test]
 async fn while_postgres_is_away_known_keys_are_verified_and_the_rest_is_503() {
     let app = TestApp::start().await;
@@ -48,9 +29,7 @@ async fn while_postgres_is_away_known_keys_are_verified_and_the_rest_is_503() {
     let known = app.key(minted["secret"].as_str().unwrap());
     let unknown = token.post_json("/api/keys", json!({"name": "unknown"})).await.assert_status(201).json();
     let unknown = app.key(unknown["secret"].as_str().unwrap());
-    let marker = token.post_json("/api/keys", json!({"name": "marker"})).await.assert_status(201).json();
-    // The news of a key that was just made would drop it from memory again, when it can't be read any more.
-    until_all_is_heard(&app, marker["key"].as_str().unwrap(), marker["secret"].as_str().unwrap()).await;
+    app.until_all_is_heard(&token).await;
     known.get("/protected/").await.assert_ok();
 
     app.database.cut();

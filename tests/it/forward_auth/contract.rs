@@ -167,6 +167,7 @@ async fn a_key_that_cannot_be_looked_up_is_503_and_a_known_one_still_passes() {
     let token = app.program().await;
     let (known, unknown) = (mint_as(&token, json!({})).await, mint_as(&token, json!({})).await);
     let (known, unknown) = (app.key(text(&known, "secret")), app.key(text(&unknown, "secret")));
+    app.until_all_is_heard(&token).await;
     known.get("/auth?tenant=acme").await.assert_ok();
     app.database.cut();
 

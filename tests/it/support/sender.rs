@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use gatepost::store::notify::{self, Change};
 use serde_json::{Value, json};
 
 use super::{Person, Receiver, TestApp};
@@ -11,6 +14,30 @@ impl TestApp {
     pub async fn program(&self) -> Person {
         let owner = self.owner("olga").await;
         self.token_of(&owner, &["*"])
+    }
+
+    /// Waits until the server has heard all news so far. They come in the order of their commits: what the last of them
+    /// tells of a key shows then. (The news of a key that was just made would drop it from memory again.)
+    pub async fn until_all_is_heard(&self, program: &Person) {
+        let marker = program.post_json("/api/keys", json!({"name": "marker"})).await.assert_status(201).json();
+        let holder = self.key(marker["secret"].as_str().unwrap());
+        holder.get("/protected/").await.assert_ok();
+        let public_id = marker["key"].as_str().unwrap().to_owned();
+        let disable = diesel::sql_query("UPDATE api_keys SET is_active = false WHERE public_id = $1");
+        let news = Change::Key(public_id.clone());
+        self.conn()
+            .transaction::<_, gatepost::domain::Error, _>(|conn| {
+                disable.bind::<Text, _>(public_id).execute(conn)?;
+                notify::send(conn, &news)
+            })
+            .unwrap();
+        for _ in 0..100 {
+            if holder.get("/protected/").await.status == 401 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the news of a change are not heard");
     }
 }
 
