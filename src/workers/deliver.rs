@@ -73,12 +73,13 @@ async fn round(
     has_more: &AtomicBool,
     done: &UnboundedSender<Done>,
 ) -> Result<()> {
-    let free = slots.available_permits();
-    if free == 0 {
+    let turn = context.turnstile.lock().await;
+    let Some(mut held) = hold(slots) else {
         // The next settlement rings.
         has_more.store(true, Ordering::Release);
         return Ok(());
-    }
+    };
+    let free = held.num_permits();
     let (lease, clock) = (context.lease, context.clock.clone());
     let room = Room {
         slots: i64::try_from(free).unwrap_or(i64::MAX),
@@ -86,7 +87,6 @@ async fn round(
         per_tenant: context.per_tenant,
     };
     let claim = move |conn: &mut _| dispatch::claim(conn, room, lease, clock.offset(), clock.now());
-    let turn = context.turnstile.lock().await;
     let had_more = has_more.swap(false, Ordering::AcqRel);
     let claims = context.db.tx(Scope::Instance, claim).await?;
     drop(turn);
@@ -96,13 +96,19 @@ async fn round(
         has_more.store(true, Ordering::Release);
     }
     for claim in claims {
-        // The one who publishes takes slots too: what was claimed in vain then is taken back once its lease is over,
-        // unless it can wait for a slot here.
-        let Ok(one) = Arc::clone(slots).acquire_owned().await else { break };
+        // As many slots are held as deliveries could be leased.
+        let Some(one) = held.split(1) else { break };
         let of_failing = if claim.is_failing() { Arc::clone(of_failing).try_acquire_owned().ok() } else { None };
         send(context, claim, Slot { _one: one, _of_failing: of_failing }, done);
     }
     Ok(())
+}
+
+/// All slots that are free just now, as one; `None` where there is none. What is leased has its slot from the start, so
+/// that no lease runs while its delivery waits for one.
+pub fn hold(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let free = u32::try_from(slots.available_permits()).ok().filter(|free| 0 < *free)?;
+    Arc::clone(slots).try_acquire_many_owned(free).ok()
 }
 
 /// Sends a claim off; what comes of it goes to whoever settles.

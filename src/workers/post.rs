@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::deliver::{self, Done};
 use super::{Context, Stop};
@@ -77,7 +77,8 @@ async fn publish(context: &Context, off: &Off, group: Vec<Waiting>) {
 
 /// One transaction, and off with what it leased.
 async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Vec<Vec<Published>>> {
-    let held = hold(&off.slots);
+    let turn = context.turnstile.lock().await;
+    let mut held = deliver::hold(&off.slots);
     let room = Room {
         slots: held.as_ref().and_then(|held| i64::try_from(held.num_permits()).ok()).unwrap_or(0),
         for_failing: 0,
@@ -85,10 +86,8 @@ async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Ve
     };
     let (lease, now) = (context.lease, context.clock.now());
     let publish = move |conn: &mut _| outbox::publish(conn, &posts, room, lease, now);
-    let turn = context.turnstile.lock().await;
     let Outcome { published, claims, has_waiting } = context.db.tx(Scope::Instance, publish).await?;
     drop(turn);
-    let mut held = held;
     for claim in claims {
         // As many slots are held as deliveries could be leased.
         let Some(slot) = held.as_mut().and_then(|held| held.split(1)) else { break };
@@ -99,10 +98,4 @@ async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Ve
         context.wake.notify_one();
     }
     Ok(published)
-}
-
-/// All slots that are free just now, as one.
-fn hold(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    let free = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX);
-    Arc::clone(slots).try_acquire_many_owned(free).ok().filter(|_| 0 < free)
 }
