@@ -5,6 +5,7 @@ pub mod actor;
 pub mod address;
 pub mod api_key;
 pub mod audit;
+pub mod checksum;
 pub mod clock;
 pub mod delivery;
 pub mod digest;

@@ -4,6 +4,7 @@ pub mod cache;
 mod counters;
 pub mod credential;
 pub mod decision;
+pub mod headroom;
 pub mod limiter;
 pub mod link;
 pub mod memory;
@@ -29,6 +30,7 @@ use crate::store::{self, Db, Scope};
 
 pub use credential::Credential;
 pub use decision::{Ask, Decision, KnownKey, NamedStanding};
+pub use headroom::Near;
 
 use cache::Cache;
 use counters::Counters;

@@ -287,6 +287,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    told_expiries (api_key_id) {
+        api_key_id -> Int8,
+        tenant_id -> Int8,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     usage_hours (tenant_id, api_key_id, hour, endpoint, outcome, status) {
         tenant_id -> Int8,
         api_key_id -> Int8,
@@ -421,6 +429,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     sessions,
     signing_secrets,
     tenants,
+    told_expiries,
     delivery_hours,
     delivery_minutes,
     usage_hours,

@@ -12,6 +12,7 @@ pub mod error_pages;
 pub mod flash;
 pub mod forms;
 pub mod forward_auth;
+pub mod front;
 pub mod gated;
 pub mod headers;
 pub mod json;

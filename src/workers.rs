@@ -5,6 +5,7 @@ pub mod listen;
 pub mod post;
 pub mod prune;
 pub mod reap;
+pub mod remind;
 pub mod runner;
 pub mod settle;
 

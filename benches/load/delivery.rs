@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 
 use crate::child::Child;
 use crate::client::{Line, Request, median};
+use crate::postgres::Cluster;
 
 const EVENTS: usize = 4_000;
 const PUBLISHERS: usize = 16;
@@ -24,20 +25,31 @@ pub async fn delivered(bare: &Child, gatepost: &Child) {
     let single = Request::new("POST", "/api/events", gatepost.addr, &[&bearer], event).expecting(202);
     let batch = format!("{{\"events\": [{}]}}", vec![event; BATCH].join(","));
     let batch = Request::new("POST", "/api/events/batch", gatepost.addr, &[&bearer], &batch).expecting(202);
+    let mut cluster = Cluster::of(gatepost);
     let posted = median(vec![rate(send(&direct, EVENTS).await), rate(send(&direct, EVENTS).await)]);
     println!("  posted directly                {posted:>8.0}/s");
     for (name, request, count) in [("one by one", &single, EVENTS), ("in batches", &batch, EVENTS / BATCH)] {
-        let (mut delivered, mut costs) = (Vec::new(), Vec::new());
+        let mut delivered = Vec::new();
+        let before = cluster.statements();
+        let (server, database, receiver) = (gatepost.cpu(), cluster.cpu(), bare.cpu());
         for _ in 0..TURNS {
-            let (cpu, took) = (gatepost.cpu(), published(bare, request, count).await);
-            delivered.push(rate(took));
-            costs.push((gatepost.cpu() - cpu) * 1e3 / EVENTS as f64);
+            delivered.push(rate(published(bare, request, count).await));
         }
-        let (delivered, cost) = (median(delivered), median(costs));
-        println!(
-            "  published {name}, delivered {delivered:>8.0}/s  {:>5.2} of posting   {cost:.2} ms CPU of the server",
-            delivered / posted
-        );
+        let all = (TURNS * EVENTS) as f64;
+        let [server, database, receiver] =
+            [gatepost.cpu() - server, cluster.cpu() - database, bare.cpu() - receiver].map(|cpu| cpu * 1e3 / all);
+        let (delivered, after) = (median(delivered), cluster.statements());
+        println!("  published {name}, delivered {delivered:>8.0}/s  {:>5.2} of posting", delivered / posted);
+        println!("    CPU each: server {server:.2} ms, Postgres {database:.2} ms, receiver {receiver:.2} ms");
+        if let (Some(before), Some(after)) = (before, after) {
+            println!("    statements each, BEGIN and COMMIT included: {:.2}", (after - before) as f64 / all);
+        }
+    }
+    println!("  memory of the server           {:>8.1} MiB", gatepost.memory());
+    let (before, pause) = (cluster.statements(), Duration::from_secs(10));
+    tokio::time::sleep(pause).await;
+    if let (Some(before), Some(after)) = (before, cluster.statements()) {
+        println!("  statements while idle          {:>8.1}/s", (after - before) as f64 / pause.as_secs_f64());
     }
 }
 

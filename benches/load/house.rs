@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use actix_web::{App as Actix, HttpResponse, HttpServer, web};
 use diesel::prelude::*;
@@ -20,6 +22,13 @@ use gatepost::store::Scope;
 use serde_json::{Value, json};
 
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
+/// Numbers of events, and when each arrived: microseconds of the machine's clock.
+static ARRIVALS: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+
+/// The clock that all processes of this machine share.
+pub fn micros() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64
+}
 
 /// A bare route, and a receiver of webhooks that counts, with as many workers as Gatepost has by default.
 pub fn bare() -> Value {
@@ -34,7 +43,15 @@ pub fn bare() -> Value {
         }));
         let count = web::resource("/count")
             .route(web::get().to(|| async { HttpResponse::Ok().body(RECEIVED.load(Ordering::Relaxed).to_string()) }));
-        Actix::new().service(bare).service(hook).service(count)
+        let clocked = web::resource("/clocked").route(web::post().to(|body: web::Bytes| async move {
+            let at = micros();
+            let said: Value = serde_json::from_slice(&body).unwrap();
+            ARRIVALS.lock().unwrap().push((said["data"]["n"].as_u64().unwrap(), at));
+            HttpResponse::Ok().finish()
+        }));
+        let arrivals = web::resource("/arrivals")
+            .route(web::get().to(|| async { HttpResponse::Ok().json(std::mem::take(&mut *ARRIVALS.lock().unwrap())) }));
+        Actix::new().service(bare).service(hook).service(count).service(clocked).service(arrivals)
     };
     tokio::spawn(HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run());
     json!({"addr": addr.to_string()})

@@ -1,8 +1,8 @@
 //! `make bench`: the real server in a process of its own, beside a bare route of the same build.
 //! Ratios tell more than figures: both sides of each run on the same machine, turn by turn.
 //!
-//! `make bench SECTIONS="verification usage"` runs some of: verification, latency, usage, memory, delivery, and
-//! million, which is not run unless it is named.
+//! `make bench SECTIONS="verification usage"` runs some of: verification, latency, usage, memory, arrival,
+//! delivery, and million, which is not run unless it is named.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,17 +12,23 @@
     reason = "a program for developers"
 )]
 
+mod arrival;
 mod child;
 mod client;
 mod delivery;
 mod gate;
 mod house;
 mod million;
+mod postgres;
 mod usage;
 
 use child::Child;
 
-const SECTIONS: [&str; 5] = ["verification", "latency", "usage", "memory", "delivery"];
+/// The binary's own, for both sides.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const SECTIONS: [&str; 6] = ["verification", "latency", "usage", "memory", "arrival", "delivery"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,6 +55,7 @@ async fn measure(wanted: &[&str]) {
             "usage" => usage::stored(&gatepost).await,
             "memory" => gate::memory(&gatepost).await,
             "delivery" => delivery::delivered(&bare, &gatepost).await,
+            "arrival" => arrival::at_ease(&bare, &gatepost).await,
             "million" => million::keys(&gatepost).await,
             other => eprintln!("there is no section {other}"),
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::checksum;
 use super::error::{Error, Result};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -13,6 +14,9 @@ const CHECKSUM_WIDTH: usize = 6;
 const BODY_WIDTH: usize = ID_WIDTH + SECRET_WIDTH + CHECKSUM_WIDTH;
 /// `<16 characters>_test_` and the body.
 const LONGEST: usize = 16 + "_test_".len() + BODY_WIDTH;
+/// 2^128 - 1 and 2^256 - 1: the largest values of the two parts.
+const LARGEST_ID: &str = "7n42DGM5Tflk9n8mt7Fhc7";
+const LARGEST_SECRET: &str = "yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1";
 
 /// A text that is not of our form, or whose checksum or values do not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,7 @@ impl Token {
         encode(&mut text, &id, ID_WIDTH);
         encode(&mut text, secret, SECRET_WIDTH);
         let sum = checksum(&text);
-        text.push_str(&sum);
+        text.extend(sum.map(char::from));
         Self { text, body }
     }
 
@@ -96,12 +100,13 @@ impl<'a> Presented<'a> {
         let (stem, body) = split(text).ok_or(Malformed)?;
         // The checksum comes first: mistyped and made-up secrets end here.
         let (summed, sum) = text.split_at_checked(text.len() - CHECKSUM_WIDTH).ok_or(Malformed)?;
-        if checksum(summed) != sum {
+        if checksum(summed) != sum.as_bytes() {
             return Err(Malformed);
         }
         let (id, rest) = body.split_at_checked(ID_WIDTH).ok_or(Malformed)?;
         let secret = rest.get(..SECRET_WIDTH).ok_or(Malformed)?;
-        if fits::<16>(id) && fits::<32>(secret) { Ok(Self { text, stem, id }) } else { Err(Malformed) }
+        // Digits stand in the order of their bytes, so that numbers of one width compare as texts do.
+        if id <= LARGEST_ID && secret <= LARGEST_SECRET { Ok(Self { text, stem, id }) } else { Err(Malformed) }
     }
 
     /// `sk`, `sk_test`, `gpat` …
@@ -132,26 +137,29 @@ pub fn has_form(text: &str) -> bool {
 
 /// Whether these are 22 base62 characters whose value fits 128 bits.
 pub fn is_id(text: &str) -> bool {
-    text.len() == ID_WIDTH && fits::<16>(text)
+    text.len() == ID_WIDTH && text.bytes().all(|c| c.is_ascii_alphanumeric()) && text <= LARGEST_ID
 }
 
 /// Stem and body of a text of our form: the body is its last 71 characters, after an underscore.
 fn split(text: &str) -> Option<(&str, &str)> {
-    let is_ours = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
-    if LONGEST < text.len() || !text.bytes().all(is_ours) {
+    if LONGEST < text.len() {
         return None;
     }
     let (front, body) = text.split_at_checked(text.len().checked_sub(BODY_WIDTH)?)?;
     let stem = front.strip_suffix('_')?;
-    let fits = !stem.is_empty() && !stem.starts_with('_') && !stem.ends_with('_') && !stem.contains("__");
     let is_lower = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
-    (fits && stem.bytes().all(is_lower) && !body.contains('_')).then_some((stem, body))
+    let fits = !stem.is_empty() && !stem.starts_with('_') && !stem.ends_with('_') && !stem.contains("__");
+    let is_ours = fits && stem.bytes().all(is_lower) && body.bytes().all(|c| c.is_ascii_alphanumeric());
+    is_ours.then_some((stem, body))
 }
 
 /// CRC-32 (IEEE) in base62, six characters wide.
-fn checksum(text: &str) -> String {
-    let mut sum = String::with_capacity(CHECKSUM_WIDTH);
-    encode(&mut sum, &crc32fast::hash(text.as_bytes()).to_be_bytes(), CHECKSUM_WIDTH);
+fn checksum(text: &str) -> [u8; CHECKSUM_WIDTH] {
+    let (mut rest, mut sum) = (checksum::crc32(text.as_bytes()), [b'0'; CHECKSUM_WIDTH]);
+    for digit in sum.iter_mut().rev() {
+        *digit = usize::try_from(rest % 62).ok().and_then(|value| ALPHABET.get(value)).copied().unwrap_or(b'0');
+        rest /= 62;
+    }
     sum
 }
 
@@ -171,32 +179,6 @@ fn encode(out: &mut String, bytes: &[u8], width: usize) {
     out.extend(digits.iter().copied().map(char::from));
 }
 
-/// Whether a base62 text is a number of at most `BYTES` bytes.
-fn fits<const BYTES: usize>(text: &str) -> bool {
-    let mut number = Zeroizing::new([0_u8; BYTES]);
-    for c in text.bytes() {
-        let Some(mut carry) = digit(c) else { return false };
-        for byte in number.iter_mut().rev() {
-            let value = u16::from(*byte) * 62 + carry;
-            *byte = value.to_be_bytes()[1];
-            carry = value >> 8;
-        }
-        if carry != 0 {
-            return false;
-        }
-    }
-    true
-}
-
-fn digit(c: u8) -> Option<u16> {
-    match c {
-        b'0'..=b'9' => Some(u16::from(c - b'0')),
-        b'A'..=b'Z' => Some(u16::from(c - b'A') + 10),
-        b'a'..=b'z' => Some(u16::from(c - b'a') + 36),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -205,7 +187,7 @@ mod tests {
 
     /// Gives a body a checksum that holds, so that only what follows it can refuse.
     fn summed(text: &str) -> String {
-        format!("{text}{}", checksum(text))
+        format!("{text}{}", std::str::from_utf8(&checksum(text)).unwrap())
     }
 
     #[test]
@@ -222,7 +204,7 @@ mod tests {
         // The check value of the CRC catalogue: "123456789" gives cbf43926 = 3421780262.
         let mut expected = String::new();
         encode(&mut expected, &0xcbf4_3926_u32.to_be_bytes(), 6);
-        assert_eq!(checksum("123456789"), expected);
+        assert_eq!(checksum("123456789"), expected.as_bytes());
         assert_eq!(expected, "3jZRME");
     }
 
@@ -231,7 +213,13 @@ mod tests {
         // 2^128 - 1 and 2^256 - 1 are the largest that fit.
         let largest = Token::build("sk", [255; 16], &[255; 32]);
         assert!(Presented::parse(largest.expose()).is_ok());
-        assert_eq!(largest.id(), "7n42DGM5Tflk9n8mt7Fhc7");
+        assert_eq!(largest.id(), LARGEST_ID);
+        let (mut most, mut zeros) = (String::new(), String::new());
+        encode(&mut most, &[255; 32], SECRET_WIDTH);
+        encode(&mut zeros, &[0; 32], SECRET_WIDTH);
+        assert_eq!((most.as_str(), zeros), (LARGEST_SECRET, "0".repeat(43)));
+        let just_over = summed(&format!("sk_{}{}2", "0".repeat(22), &LARGEST_SECRET[..42]));
+        assert_eq!(Presented::parse(&just_over).unwrap_err(), Malformed);
         let id_over = summed(&format!("sk_{}{}", "7n42DGM5Tflk9n8mt7Fhc8", "0".repeat(43)));
         let secret_over = summed(&format!("sk_{}{}", "0".repeat(22), "z".repeat(43)));
         assert_eq!(Presented::parse(&id_over).unwrap_err(), Malformed);

@@ -126,6 +126,12 @@ impl<V: Send + Sync + 'static> Cache<V> {
         });
     }
 
+    /// Up to `most` of those that `is_meant` picks, in no order.
+    pub fn all_where(&self, is_meant: impl Fn(&V) -> bool, most: usize) -> Vec<Arc<Entry<V>>> {
+        let picked = self.entries.iter().filter(|(_, entry)| is_meant(&entry.value)).take(most);
+        picked.map(|(_, entry)| entry).collect()
+    }
+
     /// Forgets all that `is_meant` picks.
     pub fn forget_where(&self, is_meant: impl Fn(&V) -> bool) {
         self.link.invalidate_all();

@@ -1,10 +1,12 @@
 //! The decision about a key that is known: which checks, in which order. Pure.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
+use serde_json::value::RawValue;
 
 use super::Credential;
 use super::cache::Entry;
@@ -59,6 +61,8 @@ pub struct KnownKey {
     is_tenant_active: bool,
     is_owner_active: bool,
     allowed: Vec<IpNet>,
+    /// How it is shown to programs, in the state that it was in then.
+    printed: OnceLock<(KeyState, Box<RawValue>)>,
 }
 
 impl KnownKey {
@@ -74,8 +78,22 @@ impl KnownKey {
             tenant_slug: row.tenant_slug,
             is_tenant_active: row.is_tenant_active,
             is_owner_active: row.is_owner_active,
+            printed: OnceLock::new(),
             key: row.key,
         }
+    }
+
+    /// The key as `print` shows it to programs. It is asked once, and again where the key is in another state by now:
+    /// all the rest stays as long as it is known.
+    pub fn printed(&self, now: DateTime<Utc>, print: impl Fn() -> Option<Box<RawValue>>) -> Option<Cow<'_, RawValue>> {
+        let state = self.key.state(now);
+        match self.printed.get() {
+            Some((known, text)) if *known == state => return Some(Cow::Borrowed(&**text)),
+            Some(_) => return print().map(Cow::Owned),
+            None => {}
+        }
+        let text = print()?;
+        Some(Cow::Borrowed(&*self.printed.get_or_init(|| (state, text)).1))
     }
 
     /// Whether there is somebody whose key it is, and they may sign in.
@@ -167,11 +185,16 @@ impl Decision {
 
     /// The limit that is nearest: one that refuses, or else the one with the least left.
     pub fn nearest(&self) -> Option<&NamedStanding> {
-        let key = |named: &&NamedStanding| {
+        self.standings.get(self.nearest_at()?)
+    }
+
+    /// Its place among them.
+    pub fn nearest_at(&self) -> Option<usize> {
+        let key = |(_, named): &(usize, &NamedStanding)| {
             let wait = named.standing.retry_after.unwrap_or(0);
             (named.standing.is_allowed, std::cmp::Reverse(wait), named.standing.remaining)
         };
-        self.standings.iter().min_by_key(key)
+        self.standings.iter().enumerate().min_by_key(key).map(|(place, _)| place)
     }
 
     pub fn is_valid(&self) -> bool {

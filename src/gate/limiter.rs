@@ -79,6 +79,9 @@ impl Limiter {
     /// # Errors
     /// `Unavailable` where too many subjects are counted already and this is a new one.
     pub fn take(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
+        if let [one] = held {
+            return Ok(vec![self.take_one(*one, now, cost)?]);
+        }
         let mut shards = self.locked(held);
         let looked = held.iter().map(|one| look(&mut shards, *one, now, cost)).collect::<Vec<_>>();
         if cost == 0 || looked.iter().any(|standing| !standing.is_allowed) {
@@ -88,6 +91,28 @@ impl Limiter {
             self.make_room(&mut shards, one.subject, now)?;
         }
         Ok(held.iter().filter_map(|one| Some(window(&mut shards, *one)?.take(now, cost))).collect())
+    }
+
+    /// The same for one, as most keys have it: there is nothing to be done together.
+    fn take_one(&self, held: Held, now: DateTime<Utc>, cost: u64) -> Result<Standing> {
+        let Some(shard) = self.shards.get(held.subject.shard()) else { return Err(Error::bug("no such shard")) };
+        let mut shard = lock(shard);
+        let Some(window) = shard.get_mut(&held.subject) else {
+            let mut window = Window::new(held.limit);
+            let looked = window.look(now, cost);
+            if cost == 0 || !looked.is_allowed {
+                return Ok(looked);
+            }
+            self.make_room_in(&mut shard, now)?;
+            let taken = window.take(now, cost);
+            shard.insert(held.subject, window);
+            return Ok(taken);
+        };
+        if window.limit() != held.limit {
+            window.adopt(held.limit);
+        }
+        // What is refused, and what costs nothing, is not counted.
+        Ok(window.take(now, cost))
     }
 
     /// Whether `cost` would fit, taking nothing.
@@ -127,7 +152,11 @@ impl Limiter {
 
     fn make_room(&self, shards: &mut Locked<'_>, subject: Subject, now: DateTime<Utc>) -> Result<()> {
         let Some(shard) = shard(shards, subject) else { return Err(Error::bug("no such shard")) };
-        if shard.contains_key(&subject) || shard.len() < self.most_per_shard {
+        if shard.contains_key(&subject) { Ok(()) } else { self.make_room_in(shard, now) }
+    }
+
+    fn make_room_in(&self, shard: &mut Shard, now: DateTime<Utc>) -> Result<()> {
+        if shard.len() < self.most_per_shard {
             return Ok(());
         }
         shard.retain(|_, window| !window.is_idle(now));

@@ -15,7 +15,7 @@ use crate::store::{self, Db};
 const MOST_TOKENS: u64 = 10_000;
 
 /// Whoever presented a valid access token.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Caller {
     pub token_id: AccessTokenId,
     pub user_id: UserId,
@@ -31,12 +31,22 @@ pub struct Caller {
 /// A token as it is kept.
 struct KnownToken {
     row: TokenRow,
-    scopes: ScopeSet,
+    caller: Arc<Caller>,
 }
 
 impl KnownToken {
     fn new(row: TokenRow) -> Self {
-        Self { scopes: ScopeSet::new(row.token.scopes.clone()), row }
+        let TokenRow { token, user, role } = &row;
+        let caller = Caller {
+            token_id: token.id,
+            user_id: user.id,
+            email: user.email.clone(),
+            is_operator: user.is_operator,
+            tenant: token.tenant_id,
+            role: *role,
+            scopes: ScopeSet::new(token.scopes.clone()),
+        };
+        Self { caller: Arc::new(caller), row }
     }
 }
 
@@ -58,14 +68,14 @@ impl TokenGate {
 
     /// Who presents this token. Unknown, wrong, revoked and expired ones, and those of inactive users, are all
     /// `Unauthenticated`.
-    pub async fn caller(&self, presented: &str) -> Result<Caller> {
+    pub async fn caller(&self, presented: &str) -> Result<Arc<Caller>> {
         let token = access_token::parse(presented).map_err(|_| Error::Unauthenticated)?;
         let Some(entry) = self.tokens.find(token.id()).await? else {
             // As long as a known id with a wrong secret takes.
             self.hasher.waste(presented);
             return Err(Error::Unauthenticated);
         };
-        let KnownToken { row: TokenRow { token, user, role }, scopes } = &entry.value;
+        let KnownToken { row: TokenRow { token, user, role }, caller } = &entry.value;
         let now = self.clock.now();
         let is_right = self.hasher.verify_token(&token.pepper_id, &token.digest, presented);
         // A token is never stronger than its user is today.
@@ -74,15 +84,7 @@ impl TokenGate {
             return Err(Error::Unauthenticated);
         }
         self.meter.token_used(token.id, now);
-        Ok(Caller {
-            token_id: token.id,
-            user_id: user.id,
-            email: user.email.clone(),
-            is_operator: user.is_operator,
-            tenant: token.tenant_id,
-            role: *role,
-            scopes: scopes.clone(),
-        })
+        Ok(Arc::clone(caller))
     }
 
     /// Forgets what a change has made stale.

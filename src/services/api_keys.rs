@@ -3,6 +3,7 @@
 mod bulk;
 mod end;
 mod kin;
+mod news;
 mod rotation;
 
 use chrono::{DateTime, Utc};
@@ -22,6 +23,7 @@ use crate::store::{self, Scope};
 pub use bulk::{Bulk, chosen, delete_many, revoke_many, tag_many};
 pub use end::{delete, restore, revoke};
 pub use kin::{Kin, kin, matching};
+pub use news::tell_of_expiring;
 pub use rotation::{Rotated, rotate, rotate_once};
 
 /// A new key, with the secret that exists nowhere else.
@@ -105,6 +107,7 @@ pub fn mint(
         .with("scopes", key.scopes.clone());
     audit::record(conn, actor, deed, now)?;
     notify::send(conn, &Change::Key(key.public_id.clone()))?;
+    news::tell(conn, news::CREATED, std::slice::from_ref(&key), now)?;
     Ok(MintedKey { key, secret })
 }
 

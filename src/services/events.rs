@@ -99,6 +99,23 @@ pub(super) fn announce(
     Ok(())
 }
 
+/// The same for each of several things of one kind, where a webhook wants to hear of them: nobody else misses them.
+pub(super) fn announce_wanted(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    kind: &str,
+    facts: impl Iterator<Item = serde_json::Value>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let patterns = EventType::parse(kind).map_err(|rejection| Error::bug(rejection.detail))?.patterns();
+    if store::webhooks::is_wanted(conn, tenant, &patterns)? {
+        for facts in facts {
+            announce(conn, tenant, kind, &facts, now)?;
+        }
+    }
+    Ok(())
+}
+
 /// For `webhooks::send_test`, which has checked the actor's rights.
 pub(super) fn publish_test(
     conn: &mut PgConnection,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
-use crate::domain::page::{Page, Paging};
+use crate::domain::page::{Page, PageSize, Paging};
 use crate::domain::usage::report::{KeyName, Reported};
 use crate::domain::usage::{GroupBy, Outcome, RecordPlace, Span, UsageRecord};
 use crate::domain::{Actor, ApiKeyId, Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
@@ -87,6 +87,14 @@ pub fn records(
 ) -> Result<Page<UsageLog, RecordPlace>> {
     let rows = store::usage_logs::list(conn, scope, filter, paging)?;
     Ok(Page::cut(rows, paging, |row| RecordPlace { at: row.created_at, id: row.id }))
+}
+
+/// The newest records of a key. That it is the actor's tenant's is for the caller to know.
+pub fn latest(conn: &mut PgConnection, actor: &Actor, key: ApiKeyId, count: i64) -> Result<Vec<UsageLog>> {
+    actor.must(Permission::ReadUsage)?;
+    let filter = LogFilter { key: Some(key), ..LogFilter::default() };
+    let few = Paging { size: PageSize::new(count).unwrap_or_default(), ..Paging::default() };
+    Ok(records(conn, Scope::Tenant(actor.tenant), &filter, &few)?.rows)
 }
 
 /// What was reported, with the ids of its keys.

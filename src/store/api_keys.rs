@@ -1,5 +1,6 @@
 //! Queries on `api_keys`. A deleted key is found only by what says so.
 
+mod expiring;
 mod filter;
 mod life;
 mod search;
@@ -13,6 +14,7 @@ use crate::domain::digest::StoredDigest;
 use crate::domain::{ApiKeyId, Result, TenantId};
 use crate::model::{ApiKey, NewApiKey};
 use crate::schema::{api_keys, memberships, tenants, users};
+pub use expiring::mark_expiring;
 pub use filter::{KeyFilter, count, list, list_after};
 pub use life::{
     delete, delete_old, find_by_hint, find_by_public_id, find_kept, find_many, lock_kept, lock_many, replace, restore,

@@ -16,6 +16,8 @@ use binaries::Binaries;
 pub use binaries::HOW_TO_INSTALL;
 use cluster::Cluster;
 
+use crate::domain::checksum::crc32;
+
 /// How often the supervisor looks whether Postgres is alive.
 const PULSE: Duration = Duration::from_millis(500);
 
@@ -167,6 +169,6 @@ fn socket_dir(data_dir: &Path) -> PathBuf {
     if fits_a_socket(&beside) {
         return beside;
     }
-    let name = crc32fast::hash(data_dir.as_os_str().as_encoded_bytes());
+    let name = crc32(data_dir.as_os_str().as_encoded_bytes());
     Path::new("/tmp").join(format!("gatepost-{}-{name:08x}", rustix::process::geteuid().as_raw()))
 }

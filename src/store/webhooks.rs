@@ -49,6 +49,16 @@ pub fn lock(conn: &mut PgConnection, tenant: TenantId, id: WebhookId) -> Result<
     Ok(found.for_update().first(conn).optional()?)
 }
 
+/// Whether an active webhook subscribes to one of these patterns.
+pub fn is_wanted(conn: &mut PgConnection, tenant: TenantId, patterns: &[String]) -> Result<bool> {
+    let wanted = webhooks::table
+        .filter(webhooks::tenant_id.eq(tenant))
+        .filter(webhooks::is_active)
+        .filter(webhooks::deleted_at.is_null())
+        .filter(webhooks::events.overlaps_with(patterns));
+    Ok(diesel::select(diesel::dsl::exists(wanted)).get_result(conn)?)
+}
+
 /// Whose webhook it is: for callers who are of no tenant.
 pub fn tenant_of(conn: &mut PgConnection, id: WebhookId) -> Result<Option<TenantId>> {
     let found = webhooks::table.find(id).filter(webhooks::deleted_at.is_null()).select(webhooks::tenant_id);

@@ -8,6 +8,7 @@ use rust_embed_for_web::{EmbedableFile, RustEmbed};
 
 use super::problem::{Answer, Problem};
 use super::view::sheets::JOINED;
+use crate::domain::checksum::crc32;
 
 /// An ETag makes asking again cheap; pages and their styles must never be of two versions.
 const REVALIDATED: &str = "public, max-age=0, must-revalidate";
@@ -18,7 +19,7 @@ struct Static;
 
 /// All style sheets as one: a page waits for one answer, and asks again only whether it has changed.
 fn sheet(request: &HttpRequest) -> HttpResponse {
-    let tag = EntityTag::new_strong(format!("{:08x}-{}", crc32fast::hash(JOINED.as_bytes()), JOINED.len()));
+    let tag = EntityTag::new_strong(format!("{:08x}-{}", crc32(JOINED.as_bytes()), JOINED.len()));
     let held = request.headers().get(IF_NONE_MATCH).and_then(|held| held.to_str().ok()).unwrap_or_default();
     let is_held = held.contains(tag.tag());
     let mut answer = if is_held { HttpResponse::NotModified() } else { HttpResponse::Ok() };

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
@@ -25,7 +26,7 @@ use crate::store::Scope;
 
 /// A valid access token, and whose it is.
 pub struct Bearer {
-    pub caller: Caller,
+    pub caller: Arc<Caller>,
     pub ip: Option<IpAddr>,
     pub request_id: String,
     state: Data<State>,
@@ -40,7 +41,7 @@ impl FromRequest for Bearer {
         Box::pin(async move {
             let state = state(&request)?;
             let presented = presented(&request).ok_or(Error::Unauthenticated)?;
-            let caller = state.tokens.caller(&presented).await?;
+            let caller = state.tokens.caller(presented).await?;
             let ip = client::address(&request, &state.settings.trusted_proxies);
             Ok(Self { caller, ip, request_id: request_id(&request), state })
         })
@@ -48,10 +49,10 @@ impl FromRequest for Bearer {
 }
 
 /// The token of `Authorization: Bearer …` (RFC 6750, section 2.1).
-pub fn presented(request: &HttpRequest) -> Option<String> {
+pub fn presented(request: &HttpRequest) -> Option<&str> {
     let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Which tenant a request names, in its body or query: by `tenant_id` or by `tenant`, a slug.

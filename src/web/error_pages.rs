@@ -1,17 +1,16 @@
-//! Prints problems: as problem+json for programs, as a page for people. The outermost middleware of all.
+//! Prints problems: as problem+json for programs, as a page for people.
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::ServiceResponse;
 use actix_web::error::InternalError;
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use actix_web::http::{StatusCode, Uri};
-use actix_web::middleware::Next;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
-use tracing_actix_web::RequestId;
 
 use super::forward_auth;
 use super::problem::{Fail, Problem, chain};
+use super::request_id::RequestId;
 use crate::domain::Error;
 
 /// The page for an error, outside the shell: whoever sees it may not be signed in.
@@ -25,48 +24,42 @@ pub struct ErrorPage {
 }
 
 /// What is needed of a request to answer it with a problem. (A clone of the request itself would be in the router's way.)
-struct Asker {
+pub struct Asker {
     uri: Uri,
     wants_page: bool,
-    id: Option<RequestId>,
+    id: RequestId,
 }
 
 impl Asker {
-    fn of(request: &HttpRequest) -> Self {
-        let id = request.extensions().get::<RequestId>().copied();
+    pub fn of(request: &HttpRequest, id: RequestId) -> Self {
         Self { uri: request.uri().clone(), wants_page: wants_page(request), id }
     }
 
     fn request_id(&self) -> String {
-        self.id.as_ref().map(ToString::to_string).unwrap_or_default()
+        self.id.to_string()
     }
 }
 
-pub async fn print(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let asker = Asker::of(request.request());
-    let response = match next.call(request).await {
-        Ok(response) => response.map_into_boxed_body(),
-        Err(error) => return Err(refusal_of_middleware(&asker, error)),
-    };
-    log(&response, &asker);
+/// The answer itself, unless it carries a problem that nobody has written out yet.
+pub fn print(response: ServiceResponse<BoxBody>, asker: &Asker) -> ServiceResponse<BoxBody> {
+    if !is_error(response.status()) {
+        return response;
+    }
+    log(&response, asker);
     let (request, mut inner) = response.into_parts();
     let spoken = inner.extensions_mut().remove::<Problem>();
     let problem = spoken.or_else(|| unspoken(&inner));
     let inner = match problem {
-        Some(problem) => printed(&asker, &problem, inner.headers()),
+        Some(problem) => printed(asker, &problem, inner.headers()),
         None => inner,
     };
-    Ok(ServiceResponse::new(request, inner))
+    ServiceResponse::new(request, inner)
 }
 
 /// The problem of an error that the framework made with nothing to say.
 fn unspoken(response: &HttpResponse) -> Option<Problem> {
     let is_bare = matches!(response.body().size(), BodySize::None | BodySize::Sized(0));
-    let is_unspoken = is_error(response.status()) && (is_bare || response.error().is_some());
-    is_unspoken.then(|| Problem::of_status(response.status()))
+    (is_bare || response.error().is_some()).then(|| Problem::of_status(response.status()))
 }
 
 fn is_error(status: StatusCode) -> bool {
@@ -74,7 +67,7 @@ fn is_error(status: StatusCode) -> bool {
 }
 
 /// Only middlewares answer with `Err`, and the only one that can fail is the session's, for want of its store.
-fn refusal_of_middleware(asker: &Asker, error: actix_web::Error) -> actix_web::Error {
+pub fn refusal_of_middleware(error: &actix_web::Error, asker: &Asker) -> HttpResponse {
     let status = error.as_response_error().status_code();
     let problem = match error.as_error::<Fail>() {
         Some(fail) => (*fail.problem).clone(),
@@ -84,8 +77,12 @@ fn refusal_of_middleware(asker: &Asker, error: actix_web::Error) -> actix_web::E
         }
         None => Problem::of_status(status),
     };
-    let response = printed(asker, &problem, &HeaderMap::new());
-    InternalError::from_response(error, response).into()
+    printed(asker, &problem, &HeaderMap::new())
+}
+
+/// The error, with what is answered in its place.
+pub fn as_error(error: actix_web::Error, refusal: HttpResponse) -> actix_web::Error {
+    InternalError::from_response(error, refusal).into()
 }
 
 fn log(response: &ServiceResponse<BoxBody>, asker: &Asker) {

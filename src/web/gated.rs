@@ -10,11 +10,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::middleware::Next;
-use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::auth::state;
@@ -122,7 +119,7 @@ impl<N: Needs> FromRequest for TokenOrKey<N> {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let is_token = bearer::presented(request).is_some_and(|text| access_token::has_form(&text));
+        let is_token = bearer::presented(request).is_some_and(access_token::has_form);
         let has_key = request.headers().contains_key("x-api-key");
         if is_token && !has_key {
             let token = Bearer::from_request(request, payload);
@@ -215,22 +212,15 @@ fn acting(request: &HttpRequest, state: &State, decision: &Decision) -> Result<A
 }
 
 /// Adds the rate-limit headers to every answer that a recognized key gets, refusals included, and meters it.
-pub async fn account(
-    state: Data<State>,
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let start = Instant::now();
-    let mut response = next.call(request).await?;
-    let Some(passage) = response.request().extensions_mut().remove::<Passage>() else { return Ok(response) };
+pub fn account(state: &State, response: &mut ServiceResponse, start: Instant) {
+    let Some(passage) = response.request().extensions_mut().remove::<Passage>() else { return };
     for (name, value) in rate_headers::of(&passage.decision) {
         response.headers_mut().insert(name, value);
     }
     let status = response.status().as_u16();
-    if let Some(record) = record(&state, response.request(), status, passage, start) {
+    if let Some(record) = record(state, response.request(), status, passage, start) {
         state.gate.record(record);
     }
-    Ok(response)
 }
 
 fn record(state: &State, request: &HttpRequest, status: u16, passage: Passage, start: Instant) -> Option<UsageRecord> {

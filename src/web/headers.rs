@@ -1,12 +1,7 @@
 //! Security headers on every answer.
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::middleware::Next;
-use actix_web::web::Data;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 
-use super::forward_auth;
 use super::state::State;
 
 static FIXED: [(HeaderName, HeaderValue); 8] = [
@@ -29,18 +24,8 @@ static FIXED: [(HeaderName, HeaderValue); 8] = [
     (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
 ];
 
-/// Adds what a handler has not set itself. Not to what gateways pass on: there it would speak for another host.
-pub async fn add(
-    state: Data<State>,
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let is_for_others = forward_auth::is_asked(request.path());
-    let mut response = next.call(request).await?;
-    if is_for_others {
-        return Ok(response);
-    }
-    let headers = response.headers_mut();
+/// Adds what a handler has not set itself.
+pub fn add(state: &State, headers: &mut HeaderMap) {
     for (name, value) in &FIXED {
         if !headers.contains_key(name) {
             headers.insert(name.clone(), value.clone());
@@ -48,7 +33,6 @@ pub async fn add(
     }
     if state.is_https() {
         let lasting = HeaderValue::from_static("max-age=31536000; includeSubDomains");
-        headers.insert(HeaderName::from_static("strict-transport-security"), lasting);
+        headers.insert(STRICT_TRANSPORT_SECURITY, lasting);
     }
-    Ok(response)
 }

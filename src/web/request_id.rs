@@ -1,36 +1,43 @@
 //! A request's id and its span in the trace. The query stays out of both: it may hold a key.
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use std::fmt;
+
+use actix_web::dev::ServiceRequest;
 use actix_web::{HttpMessage, HttpRequest};
 use tracing::Span;
-use tracing_actix_web::{RequestId, RootSpanBuilder};
+use uuid::Uuid;
 
-/// The id that stands in answers, logs and audit entries.
-pub fn request_id(request: &HttpRequest) -> String {
-    request.extensions().get::<RequestId>().map(ToString::to_string).unwrap_or_default()
+/// What a request is called in answers, logs and audit entries.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestId(Uuid);
+
+impl RequestId {
+    /// Gives a request its id.
+    pub fn assign(request: &ServiceRequest) -> Self {
+        let id = Self(Uuid::new_v4());
+        request.extensions_mut().insert(id);
+        id
+    }
 }
 
-/// One span a request: method, route pattern and id.
-pub struct Spans;
-
-impl RootSpanBuilder for Spans {
-    fn on_request_start(request: &ServiceRequest) -> Span {
-        // What stands inside is worked out only where the trace is on.
-        tracing::debug_span!(
-            "request",
-            method = %request.method(),
-            route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned()),
-            request_id = request_id(request.request()),
-            status = tracing::field::Empty
-        )
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
     }
+}
 
-    fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, actix_web::Error>) {
-        let status = match outcome {
-            Ok(response) => response.status(),
-            Err(error) => error.as_response_error().status_code(),
-        };
-        span.record("status", status.as_u16());
-    }
+/// The id as it is printed.
+pub fn request_id(request: &HttpRequest) -> String {
+    let id = request.extensions().get::<RequestId>().copied();
+    id.map_or_else(String::new, |id| id.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned())
+}
+
+/// One a request: method, route pattern and id. What stands inside is worked out only where the trace is on.
+pub fn span(request: &ServiceRequest, id: RequestId) -> Span {
+    tracing::debug_span!(
+        "request",
+        method = %request.method(),
+        route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned()),
+        request_id = %id
+    )
 }

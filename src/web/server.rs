@@ -12,14 +12,12 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpServer};
-use tracing_actix_web::TracingLogger;
 
+use super::front;
 use super::problem::{Fail, Problem};
-use super::request_id::Spans;
 use super::routes::{self, Door};
 use super::session_store::{ABSOLUTE, PostgresSessions};
 use super::state::State;
-use super::{error_pages, gated, headers};
 
 /// Time that a client has for its request's head, and that an idle connection is kept.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -43,10 +41,7 @@ pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io
                     .configure(|config| routes::configure(config, |entry| entry.door == Door::Page))
                     .default_service(web::to(nothing_here)),
             )
-            .wrap(from_fn(error_pages::print))
-            .wrap(from_fn(gated::account))
-            .wrap(from_fn(headers::add))
-            .wrap(TracingLogger::<Spans>::new())
+            .wrap(from_fn(front::pass))
     });
     Ok(server
         .workers(workers)

@@ -5,5 +5,6 @@ import "./dialogs.js";
 import "./focus.js";
 import "./forgets.js";
 import "./hints.js";
+import "./live.js";
 import "./reveal.js";
 import "./times.js";

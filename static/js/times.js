@@ -11,7 +11,7 @@ function words(at) {
   return relative.format(Math.trunc(seconds / length), unit);
 }
 
-function refresh() {
+export function refresh() {
   for (const time of document.querySelectorAll("time[datetime]")) {
     const at = Date.parse(time.dateTime);
     if (Number.isNaN(at)) continue;

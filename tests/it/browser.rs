@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use gatepost::services::accounts;
+use serde_json::{Value, json};
 use thirtyfour::prelude::*;
 
 use crate::support::people::PASSWORD;
@@ -27,6 +28,14 @@ impl Drop for Browser {
 
 impl Browser {
     async fn open() -> Self {
+        Self::open_with(json!({})).await
+    }
+
+    async fn without_scripts() -> Self {
+        Self::open_with(json!({"profile.managed_default_content_settings.javascript": 2})).await
+    }
+
+    async fn open_with(preferences: Value) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let process = Command::new("chromedriver")
             .arg(format!("--port={port}"))
@@ -50,6 +59,7 @@ impl Browser {
             caps.add_arg(argument).unwrap();
         }
         caps.add_arg(&format!("--user-data-dir={}", profile.path().display())).unwrap();
+        caps.add_experimental_option("prefs", preferences).unwrap();
         let server = format!("http://127.0.0.1:{port}");
         let mut tries = 0;
         let driver = loop {
@@ -114,8 +124,13 @@ async fn somebody_new_gets_from_the_setup_link_to_a_seen_delivery() {
     browser.picture("2-overview-empty").await;
 
     let secret = mint_a_key(&browser, &app).await;
+    // The page of the key is open, and shows a call as it comes in.
+    browser.sees("Nobody has called with this key yet").await;
+    browser.press("Live").await;
     let answer = app.key(&secret).get("/protected/").await;
     assert_eq!(answer.assert_ok().json()["apiKey"]["name"], "Billing worker");
+    browser.sees("/protected/").await;
+    browser.picture("3-live").await;
 
     subscribe(&browser, &app, &receiver.url).await;
     publish(&browser, &app).await;
@@ -131,6 +146,38 @@ async fn somebody_new_gets_from_the_setup_link_to_a_seen_delivery() {
     browser.picture("6-delivery").await;
     browser.driver.goto(&app.base).await.unwrap();
     browser.picture("7-overview").await;
+    browser.driver.clone().quit().await.unwrap();
+}
+
+#[actix_web::test]
+async fn the_main_job_is_done_with_scripts_off() {
+    let app = TestApp::start_bare(&[]).await;
+    let token = accounts::offer_setup(&mut app.conn(), app.clock.now()).unwrap().unwrap();
+    let receiver = Receiver::start().await;
+    let browser = Browser::without_scripts().await;
+    browser.driver.goto(format!("{}/setup?token={token}", app.base)).await.unwrap();
+    for (name, value) in [("name", "Ada"), ("email", "ada@example.com"), ("password", PASSWORD), ("tenant", "Acme")] {
+        browser.fill(name, value).await;
+    }
+    browser.press("Create operator and tenant").await;
+    browser.sees("Welcome to Gatepost").await;
+
+    browser.driver.goto(format!("{}/keys/new", app.base)).await.unwrap();
+    browser.fill("name", "Billing worker").await;
+    browser.press("Create key").await;
+    browser.sees("Save your API key").await;
+    let secret = browser.find("#key-secret").await.prop("value").await.unwrap().unwrap();
+    app.key(&secret).get("/protected/").await.assert_ok();
+    browser.picture("8-reveal-without-scripts").await;
+    browser.press("Done").await;
+    browser.sees("Latest calls").await;
+    let live = browser.driver.find_all(By::Css("button.live")).await.unwrap();
+    assert!(live.is_empty(), "scripts do run");
+    browser.picture("9-key-without-scripts").await;
+
+    subscribe(&browser, &app, &receiver.url).await;
+    publish(&browser, &app).await;
+    assert_eq!(receiver.wait_for(1).await[0].header("x-webhook-event"), "order.created");
     browser.driver.clone().quit().await.unwrap();
 }
 

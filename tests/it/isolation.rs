@@ -13,7 +13,7 @@ struct Count {
 }
 
 /// Every table of a tenant, asked without a filter.
-const TABLES: [&str; 21] = [
+const TABLES: [&str; 22] = [
     "access_tokens",
     "api_keys",
     "attempts",
@@ -28,6 +28,7 @@ const TABLES: [&str; 21] = [
     "key_limits",
     "memberships",
     "signing_secrets",
+    "told_expiries",
     "tenant_key_words",
     "tenants",
     "usage_hours",

@@ -7,7 +7,7 @@ use diesel::pg::PgConnection;
 use serde_json::{Value, json};
 
 use super::end::{deed_of_deletion, deed_of_revocation, parse_reason};
-use super::target;
+use super::{news, target};
 use crate::domain::api_key::{Selection, TagChange};
 use crate::domain::{Actor, ApiKeyId, Permission, Result};
 use crate::model::ApiKey;
@@ -41,6 +41,7 @@ pub fn revoke_many(
     let reason = parse_reason(reason)?;
     let ids = locked(conn, actor, chosen)?.into_iter().map(|key| key.id).collect::<Vec<_>>();
     let affected = store::api_keys::revoke(conn, actor.tenant, &ids, reason.as_deref(), now)?;
+    news::tell(conn, news::REVOKED, &affected, now)?;
     done(conn, actor, chosen, affected, deed_of_revocation, now)
 }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
-use super::{changed, target, to_change};
+use super::{changed, news, target, to_change};
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Rejection, Result, text};
 use crate::model::ApiKey;
 use crate::services::audit::Deed;
@@ -22,6 +22,7 @@ pub fn revoke(
     let revoked = store::api_keys::revoke(conn, actor.tenant, &[id], reason.as_deref(), now)?;
     let Some(after) = revoked.into_iter().next() else { return Ok(before) };
     let deed = deed_of_revocation(&after);
+    news::tell(conn, news::REVOKED, std::slice::from_ref(&after), now)?;
     changed(conn, actor, after, deed, now)
 }
 

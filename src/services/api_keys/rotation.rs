@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
-use super::{MintedKey, Once, once, prefix_of_tenant, target};
+use super::{MintedKey, Once, news, once, prefix_of_tenant, target};
 use crate::domain::api_key::{KeySecret, Overlap, prefix_of};
 use crate::domain::digest::Hasher;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result};
@@ -57,6 +57,7 @@ pub fn rotate(
     let replaced = store::api_keys::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     audit::record_all(conn, actor, deeds(&replaced, &key, overlap), now)?;
     notify::send_all(conn, [&replaced, &key].map(|key| Change::Key(key.public_id.clone())))?;
+    news::tell(conn, news::ROTATED, std::slice::from_ref(&replaced), now)?;
     Ok(Rotated { minted: MintedKey { key, secret }, replaced })
 }
 

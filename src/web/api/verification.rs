@@ -1,23 +1,25 @@
 //! `/api/keys/verification`: a backend or gateway asks what to make of a key, or of up to a hundred at once.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
 use chrono::{DateTime, Utc};
+use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::api_keys::KeyBody;
 use crate::domain::api_key::Environment;
 use crate::domain::usage::{self, Outcome, UsageRecord};
 use crate::domain::{Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId, verification};
-use crate::gate::{Ask, Credential, Decision, NamedStanding};
+use crate::gate::{Ask, Credential, Decision, KnownKey, NamedStanding};
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::gated::{rate_headers, refusal};
-use crate::web::json::Json;
+use crate::web::json::{self, Json};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -73,9 +75,9 @@ struct Quota {
 }
 
 /// What was decided, as it is answered.
-struct Verified {
+struct Verified<'a> {
     decision: Decision,
-    request_id: String,
+    request_id: &'a str,
     now: DateTime<Utc>,
 }
 
@@ -84,12 +86,12 @@ struct Fields<'a> {
     valid: bool,
     code: Outcome,
     request_id: &'a str,
-    key: Option<KeyBody<'a>>,
+    key: Option<Cow<'a, RawValue>>,
     missing_scopes: &'a [String],
     /// The limit that is nearest.
-    rate_limit: Option<Limit<'a>>,
+    rate_limit: Option<&'a RawValue>,
     /// All of them, with their names.
-    rate_limits: Vec<Limit<'a>>,
+    rate_limits: &'a [Box<RawValue>],
     quota: Option<Quota>,
     headers: Headers,
 }
@@ -103,19 +105,23 @@ impl Serialize for Headers {
     }
 }
 
-impl Serialize for Verified {
+impl Serialize for Verified<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let decision = &self.decision;
         let quota =
             decision.quota.map(|it| Quota { limit: it.quota, remaining: it.remaining, refills_at: it.refills_at });
+        // The nearest stands in the answer twice: each is printed once.
+        let limits = decision.standings.iter().map(|named| to_raw_value(&limit(named)).map_err(S::Error::custom));
+        let limits = limits.collect::<Result<Vec<_>, _>>()?;
+        let nearest = decision.nearest_at().and_then(|place| limits.get(place));
         let fields = Fields {
             valid: decision.is_valid(),
             code: decision.outcome,
-            request_id: &self.request_id,
-            key: decision.known().map(|known| KeyBody::of(&known.key, self.now)),
+            request_id: self.request_id,
+            key: decision.known().and_then(|known| printed(known, self.now)),
             missing_scopes: &decision.missing_scopes,
-            rate_limit: decision.nearest().map(limit),
-            rate_limits: decision.standings.iter().map(limit).collect(),
+            rate_limit: nearest.map(AsRef::as_ref),
+            rate_limits: &limits,
             quota,
             headers: Headers(rate_headers::texts(decision)),
         };
@@ -127,7 +133,7 @@ impl Serialize for Verified {
 pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<VerifyBody>) -> Answer {
     let reach = bearer.reach(&body.tenant_ask(), Permission::VerifyKeys).await?;
     let asked = Verification::parse(body, reach)?;
-    Ok(HttpResponse::Ok().json(verify(&state, &bearer, asked).await?))
+    json::ok(&verify(&state, &bearer, asked).await?)
 }
 
 /// Each of them as if it had come alone, in their order. Nothing is counted unless all of them can be decided.
@@ -140,7 +146,7 @@ pub async fn create_batch(state: Data<State>, bearer: Bearer, Json(body): Json<B
     for asked in all {
         verified.push(verify(&state, &bearer, asked).await?);
     }
-    Ok(HttpResponse::Ok().json(json!({"data": verified})))
+    json::ok(&BTreeMap::from([("data", verified)]))
 }
 
 /// Every item that does not fit is named: `verifications[3].cost`.
@@ -203,7 +209,7 @@ impl Verification {
     }
 }
 
-async fn verify(state: &State, bearer: &Bearer, asked: Verification) -> Result<Verified> {
+async fn verify<'a>(state: &State, bearer: &'a Bearer, asked: Verification) -> Result<Verified<'a>> {
     let start = Instant::now();
     let decision = state.gate.decide(&asked.ask).await?;
     if !asked.ask.is_dry_run
@@ -211,7 +217,7 @@ async fn verify(state: &State, bearer: &Bearer, asked: Verification) -> Result<V
     {
         state.gate.record(record);
     }
-    Ok(Verified { decision, request_id: bearer.request_id.clone(), now: state.clock.now() })
+    Ok(Verified { decision, request_id: &bearer.request_id, now: state.clock.now() })
 }
 
 fn record(
@@ -236,6 +242,10 @@ fn record(
         ip: asked.ask.ip,
         at: state.clock.now(),
     })
+}
+
+fn printed(known: &KnownKey, now: DateTime<Utc>) -> Option<Cow<'_, RawValue>> {
+    known.printed(now, || to_raw_value(&KeyBody::of(&known.key, now)).ok())
 }
 
 fn limit(named: &NamedStanding) -> Limit<'_> {

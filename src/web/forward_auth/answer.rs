@@ -14,6 +14,15 @@ const REAL_STATUS: HeaderName = HeaderName::from_static("x-auth-status");
 pub const IDENTITY: [&str; 5] =
     ["X-Gatepost-Key-Id", "X-Gatepost-Tenant", "X-Gatepost-User", "X-Gatepost-Scopes", "X-Gatepost-Environment"];
 
+/// The same, as they are sent.
+static SENT: [HeaderName; 5] = [
+    HeaderName::from_static("x-gatepost-key-id"),
+    HeaderName::from_static("x-gatepost-tenant"),
+    HeaderName::from_static("x-gatepost-user"),
+    HeaderName::from_static("x-gatepost-scopes"),
+    HeaderName::from_static("x-gatepost-environment"),
+];
+
 /// All of them are always there, if only empty: each overwrites what a client may have put in its place.
 pub fn allowed(decision: &Decision) -> Result<HttpResponse> {
     let known = decision.known().ok_or_else(|| Error::bug("a valid decision has its key"))?;
@@ -25,10 +34,10 @@ pub fn allowed(decision: &Decision) -> Result<HttpResponse> {
         known.key.environment.to_string(),
     ];
     let mut answer = HttpResponse::Ok();
-    for (name, value) in IDENTITY.into_iter().zip(values) {
-        answer.insert_header((name, value));
+    for (name, value) in SENT.iter().zip(values) {
+        answer.insert_header((name.clone(), value));
     }
-    Ok(answer.insert_header((CACHE_CONTROL, "no-store")).finish())
+    Ok(answer.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store"))).finish())
 }
 
 /// nginx's `auth_request` knows 2xx, 401 and 403, and makes a 500 of everything else: whatever else is meant becomes
@@ -47,5 +56,18 @@ pub fn in_nginx_terms(answer: Answer) -> Answer {
             }
             Err(Fail { problem, cause })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_what_is_documented() {
+        assert_eq!(
+            SENT.each_ref().map(HeaderName::as_str),
+            IDENTITY.map(str::to_ascii_lowercase).each_ref().map(String::as_str)
+        );
     }
 }

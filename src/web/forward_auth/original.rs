@@ -1,16 +1,20 @@
 //! The request that a gateway asks about, as each gateway tells it.
 
 use actix_web::HttpRequest;
+use actix_web::http::header::HeaderName;
 
 use super::PATH;
 use super::requirements::is_exact;
 use crate::domain::verification;
 use crate::web::gated::Original;
 
-/// What nginx is told to send, and what Traefik and Caddy send: URI, method. Each passes its clients' headers on, so
-/// its own are looked at first.
-const NGINX: (&str, &str) = ("x-original-uri", "x-original-method");
-const FORWARDED: (&str, &str) = ("x-forwarded-uri", "x-forwarded-method");
+/// Headers with the original request's URI and method.
+type Names = (HeaderName, HeaderName);
+
+/// What nginx is told to send, and what Traefik and Caddy send. Each passes its clients' headers on, so its own are
+/// looked at first.
+static NGINX: Names = (HeaderName::from_static("x-original-uri"), HeaderName::from_static("x-original-method"));
+static FORWARDED: Names = (HeaderName::from_static("x-forwarded-uri"), HeaderName::from_static("x-forwarded-method"));
 
 /// Under `/auth/…` the rest of the path (Envoy); at `/auth` what headers say; without them, this request itself.
 pub fn of(request: &HttpRequest, is_for_nginx: bool) -> Original {
@@ -22,13 +26,11 @@ pub fn of(request: &HttpRequest, is_for_nginx: bool) -> Original {
             query: request.query_string().to_owned(),
         };
     }
-    let order = if is_for_nginx { [NGINX, FORWARDED] } else { [FORWARDED, NGINX] };
-    let said = |pick: fn(&(&'static str, &'static str)) -> &'static str| {
-        order.iter().find_map(|names| header(request, pick(names)))
-    };
-    let uri = said(|names| names.0);
+    let order = if is_for_nginx { [&NGINX, &FORWARDED] } else { [&FORWARDED, &NGINX] };
+    let said = |pick: fn(&Names) -> &HeaderName| order.into_iter().find_map(|names| header(request, pick(names)));
+    let uri = said(|names| &names.0);
     let (path, query) = verification::split_uri(uri.as_deref().unwrap_or(PATH));
-    let method = said(|names| names.1).and_then(|text| verification::method(&text).ok());
+    let method = said(|names| &names.1).and_then(|text| verification::method(&text).ok());
     Original {
         method: method.unwrap_or_else(|| request.method().to_string()),
         path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
@@ -37,7 +39,7 @@ pub fn of(request: &HttpRequest, is_for_nginx: bool) -> Original {
 }
 
 /// The last line is the one that the nearest proxy wrote.
-fn header(request: &HttpRequest, name: &str) -> Option<String> {
+fn header(request: &HttpRequest, name: &HeaderName) -> Option<String> {
     let value = request.headers().get_all(name).last()?;
     Some(String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).filter(|text| !text.is_empty())
 }

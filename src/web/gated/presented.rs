@@ -1,12 +1,15 @@
 //! Where a request carries its key: the four ways of FORMATS.md §1.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use url::form_urlencoded;
 
 use crate::domain::{access_token, api_key};
 use crate::gate::Credential;
 use crate::web::bearer;
+
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+static X_API_SECRET: HeaderName = HeaderName::from_static("x-api-secret");
 
 /// What a request presents.
 #[derive(Debug)]
@@ -21,7 +24,7 @@ pub enum Presented {
 /// request's own, and in that of the request which it asks about.
 pub fn find(request: &HttpRequest, original_query: &str, allow_query_key: bool) -> Presented {
     let (Ok(mut keys), Ok(mut secrets)) =
-        (values(request.headers(), "x-api-key"), values(request.headers(), "x-api-secret"))
+        (values(request.headers(), &X_API_KEY), values(request.headers(), &X_API_SECRET))
     else {
         return Presented::Credential(Credential::Malformed);
     };
@@ -33,10 +36,10 @@ pub fn find(request: &HttpRequest, original_query: &str, allow_query_key: bool) 
         }
     }
     if let Some(bearer) = bearer::presented(request).filter(|text| !text.is_empty()) {
-        let is_ours = api_key::has_secret_form(&bearer) || access_token::has_form(&bearer);
+        let is_ours = api_key::has_secret_form(bearer) || access_token::has_form(bearer);
         // Clients send tokens of their own, too: those are ignored beside a key.
         if is_ours || keys.is_empty() {
-            secrets.push(bearer);
+            secrets.push(bearer.to_owned());
             return choose(keys, secrets);
         }
     }
@@ -45,7 +48,7 @@ pub fn find(request: &HttpRequest, original_query: &str, allow_query_key: bool) 
 }
 
 /// All values of a header; an empty one counts for nothing.
-fn values(headers: &HeaderMap, name: &str) -> Result<Vec<String>, ()> {
+fn values(headers: &HeaderMap, name: &HeaderName) -> Result<Vec<String>, ()> {
     let texts = headers.get_all(name).map(|value| value.to_str().map(|text| text.trim().to_owned()).map_err(|_| ()));
     let texts: Result<Vec<String>, ()> = texts.collect();
     texts.map(|texts| texts.into_iter().filter(|text| !text.is_empty()).collect())

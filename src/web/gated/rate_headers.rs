@@ -30,23 +30,33 @@ pub fn texts(decision: &Decision) -> Vec<(&'static str, String)> {
     let all = &decision.standings;
     let policy = |one: &NamedStanding| {
         let limit = one.standing.limit;
-        format!("\"{}\";{QUOTA}={};{WINDOW}={}", one.name, limit.quota, limit.window_seconds)
+        [(QUOTA, limit.quota), (WINDOW, limit.window_seconds)]
     };
-    let left = |one: &NamedStanding| {
-        let standing = &one.standing;
-        format!("\"{}\";{REMAINING}={};{TIME}={}", one.name, standing.remaining, standing.more_in)
-    };
+    let left = |one: &NamedStanding| [(REMAINING, one.standing.remaining), (TIME, one.standing.more_in)];
     let mut headers = vec![
         ("X-RateLimit-Limit", nearest.limit.quota.to_string()),
         ("X-RateLimit-Remaining", nearest.remaining.to_string()),
         ("X-RateLimit-Reset", nearest.more_at.timestamp().to_string()),
-        ("RateLimit-Policy", all.iter().map(policy).collect::<Vec<_>>().join(", ")),
-        ("RateLimit", all.iter().map(left).collect::<Vec<_>>().join(", ")),
+        ("RateLimit-Policy", listed(all, policy)),
+        ("RateLimit", listed(all, left)),
     ];
     if let Some(seconds) = retry_after(decision) {
         headers.push(("Retry-After", seconds.to_string()));
     }
     headers
+}
+
+/// `"key";q=1000;w=3600, "burst";q=10;w=1`
+fn listed(all: &[NamedStanding], parameters: impl Fn(&NamedStanding) -> [(&'static str, u64); 2]) -> String {
+    let (mut text, mut digits) = (String::with_capacity(48), itoa::Buffer::new());
+    for one in all {
+        let separator = if text.is_empty() { "\"" } else { ", \"" };
+        text.extend([separator, &one.name, "\""]);
+        for (name, value) in parameters(one) {
+            text.extend([";", name, "=", digits.format(value)]);
+        }
+    }
+    text
 }
 
 /// Whole seconds until a refused call would fit into every limit; of a quota that nothing fills again, a day.

@@ -36,6 +36,9 @@ use crate::web::urls;
 use form::KeyForm;
 use view::{Created, Edit, New, Replaced};
 
+/// Calls that the page of a key shows.
+const LATEST_CALLS: i64 = 8;
+
 pub async fn new(who: SignedIn) -> Answer {
     who.actor.must(Permission::WriteKeys)?;
     page(&new_view(who.shell, KeyForm::fresh()?, FieldErrors::default()))
@@ -117,14 +120,26 @@ pub async fn show(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, Query(a
         let (key, report) = usage::of_key(conn, &actor, id, stretch.span())?;
         let kin = api_keys::kin(conn, &actor, &key)?;
         let quota = api_keys::quota(conn, &actor, &key, now)?;
-        Ok((key, report, kin, quota))
+        let calls = usage::latest(conn, &actor, id, LATEST_CALLS)?;
+        Ok((key, report, kin, quota, calls))
     };
-    let (key, report, kin, quota) = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
+    let (key, report, kin, quota, calls) = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
     let gateways = snippets::gateways(&who.base, &who.shell, &key)?;
     let (base, nonce) = (super::stem(&who.base), random_token()?);
     let limits = state.gate.standings(&key);
-    let context =
-        show::Context { shell: who.shell, report: &report, kin, limits, quota, stretch, base, gateways, nonce, now };
+    let context = show::Context {
+        shell: who.shell,
+        report: &report,
+        kin,
+        limits,
+        calls,
+        quota,
+        stretch,
+        base,
+        gateways,
+        nonce,
+        now,
+    };
     page(&show::show(key, context))
 }
 

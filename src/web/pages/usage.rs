@@ -12,6 +12,7 @@ use super::spans::{self, Stretch};
 use crate::domain::page::{PageSize, Paging};
 use crate::domain::usage::{GroupBy, Outcome};
 use crate::domain::{Permission, Result};
+use crate::gate;
 use crate::model::UsageLog;
 use crate::services::usage::{self, Latency, LogFilter, UsageBucket};
 use crate::store::Scope;
@@ -23,11 +24,12 @@ use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
 use crate::web::view::{filter, text};
-use view::{Choice, Group, Index};
+use view::{Choice, Group, Index, Near};
 
 const MOST_GROUPS: i64 = 50;
 const MOST_IN_CSV: i64 = 100_000;
 const LATEST: i64 = 5;
+const MOST_NEAR: usize = 8;
 
 /// What the page's URL may say.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -87,6 +89,7 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>
         csv: csv_link(stretch, by),
         is_cut: i64::try_from(found.groups.len()).is_ok_and(|count| count == MOST_GROUPS),
         groups: shown(found.groups, by),
+        limits: state.gate.nearest_to_limits(who.shell.tenant.id, MOST_NEAR).iter().map(near).collect(),
         refusals: found.refused.into_iter().map(|record| records::row(record, now)).collect(),
         shell: who.shell,
     })
@@ -100,6 +103,20 @@ pub async fn export(state: Data<State>, who: SignedIn, Query(asked): Query<Asked
     let find = move |conn: &mut _| usage::groups(conn, Of { scope, key: None }, &stretch.span(), by, MOST_IN_CSV);
     let groups = state.pages.read(scope, find).await?;
     Ok(csv::groups(&groups, by).download(&format!("usage-by-{}.csv", by.as_str().replace('_', "-"))))
+}
+
+fn near(near: &gate::Near) -> Near {
+    let (key, limit) = (&near.key.value.key, near.limit.standing.limit);
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    Near {
+        id: key.id.0,
+        name: key.name.clone(),
+        limit: near.limit.name.to_string(),
+        window: text::seconds(number(limit.window_seconds)),
+        used: text::grouped(number(near.limit.used())),
+        quota: text::grouped(number(limit.quota)),
+        percent: near.limit.percent(),
+    }
 }
 
 fn csv_link(stretch: Stretch, by: GroupBy) -> String {

@@ -535,7 +535,9 @@ fn show_key(kind: Kind) -> String {
             name: "key".into(),
             rule: "1,000 in any hour".into(),
             left: "997".into(),
+            percent: 1,
         }],
+        calls: records(kind),
         quota: if kind == Kind::Full { "41,204 left of 100,000, full again in 8 h".into() } else { String::new() },
         addresses: many(kind, 1, |_| "203.0.113.0/24".into()),
         metadata: if kind == Kind::Empty { String::new() } else { t(kind, "{\n  \"plan\": \"gold\"\n}") },
@@ -819,6 +821,15 @@ fn usage(kind: Kind) -> String {
         }),
         is_cut: kind == Kind::Full,
         csv: "/usage.csv?range=24h&group=key".into(),
+        limits: many(kind, 2, |index| usage::view::Near {
+            id: 7,
+            name: t(kind, ["Billing worker", "Mobile app, production"][index]),
+            limit: ["key", "burst"][index].into(),
+            window: ["1 hour", "10 seconds"][index].into(),
+            used: ["961", "2"][index].into(),
+            quota: ["1,000", "10"][index].into(),
+            percent: [96, 20][index],
+        }),
         refusals: records(kind),
     })
 }

@@ -11,11 +11,12 @@ use crate::domain::limit::named::Per;
 use crate::domain::quota::QuotaStanding;
 use crate::domain::{Permission, Role};
 use crate::gate::NamedStanding;
-use crate::model::ApiKey;
+use crate::model::{ApiKey, UsageLog};
 use crate::services::api_keys::Kin;
 use crate::services::figures::Hours;
 use crate::services::usage::UsageReport;
 use crate::web::pages::spans::Stretch;
+use crate::web::pages::usage::records;
 use crate::web::shell::Shell;
 use crate::web::urls;
 use crate::web::view::{Ask, Badge, Snippet, Spark, When, text};
@@ -61,6 +62,8 @@ pub struct Context<'a> {
     pub report: &'a UsageReport,
     pub kin: Kin,
     pub limits: Vec<NamedStanding>,
+    /// The newest.
+    pub calls: Vec<UsageLog>,
     pub quota: Option<QuotaStanding>,
     pub stretch: Stretch,
     pub base: &'a str,
@@ -71,7 +74,7 @@ pub struct Context<'a> {
 }
 
 pub fn show(key: ApiKey, context: Context<'_>) -> Show {
-    let Context { shell, report, kin, limits, quota, stretch, base, gateways, nonce, now } = context;
+    let Context { shell, report, kin, limits, calls, quota, stretch, base, gateways, nonce, now } = context;
     let state = key.state(now);
     let may_edit = may_edit(&shell, &key);
     let asks = Asks::new(&key, &shell.csrf);
@@ -89,6 +92,7 @@ pub fn show(key: ApiKey, context: Context<'_>) -> Show {
         predecessor: kin.before.map(|before| predecessor(before, key.created_at, now)),
         rotate: rotation::ask(&key, &shell.csrf, nonce),
         limits: limits.iter().map(fact).collect(),
+        calls: calls.into_iter().map(|call| records::row(call, now)).collect(),
         quota: quota.map(|standing| quota_fact(&standing, now)).unwrap_or_default(),
         metadata: if key.metadata == Value::Object(Map::new()) {
             String::new()
@@ -130,6 +134,7 @@ fn fact(named: &NamedStanding) -> LimitFact {
         name: named.name.to_string(),
         rule: format!("{} in any {}{shared}", text::grouped(quota), window.trim_start_matches("1 ")),
         left: text::grouped(i64::try_from(named.standing.remaining).unwrap_or(i64::MAX)),
+        percent: named.percent(),
     }
 }
 

@@ -5,6 +5,7 @@ use askama::Template;
 use super::bulk::BulkForm;
 use super::form::KeyForm;
 use crate::domain::FieldErrors;
+use crate::web::pages::usage::view as usage;
 use crate::web::shell::Shell;
 use crate::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Snippet, Spark, When};
 
@@ -147,6 +148,8 @@ pub struct Show {
     pub scopes: Vec<String>,
     /// The first one among them.
     pub limits: Vec<LimitFact>,
+    /// The newest.
+    pub calls: Vec<usage::Row>,
     /// Empty where it has none.
     pub quota: String,
     pub addresses: Vec<String>,
@@ -283,4 +286,6 @@ pub struct LimitFact {
     pub name: String,
     pub rule: String,
     pub left: String,
+    /// Percent of it that is used.
+    pub percent: u64,
 }

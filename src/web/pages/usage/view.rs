@@ -26,7 +26,19 @@ pub struct Index {
     /// There are more groups than are shown.
     pub is_cut: bool,
     pub csv: String,
+    pub limits: Vec<Near>,
     pub refusals: Vec<Row>,
+}
+
+/// A key and the limit that it is nearest to.
+pub struct Near {
+    pub id: i64,
+    pub name: String,
+    pub limit: String,
+    pub window: String,
+    pub used: String,
+    pub quota: String,
+    pub percent: u64,
 }
 
 /// One of several views of the same.

@@ -1,0 +1,72 @@
+//! How long after the answer to its publishing an event arrives, at a rate that keeps nobody busy.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use crate::child::Child;
+use crate::client::{Line, Request, share};
+use crate::house::micros;
+
+const PER_SECOND: u32 = 200;
+const PUBLISHERS: u32 = 8;
+const EVENTS: u32 = 2_000;
+
+pub async fn at_ease(bare: &Child, gatepost: &Child) {
+    println!("From the answer to the arrival, {PER_SECOND} events/s, {EVENTS} events");
+    let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
+    // A webhook with a rate is never sent to at once: its deliveries are claimed.
+    for (name, kind, rate) in [("sent at once", "at.once", "null"), ("by a claim", "by.claim", "10000")] {
+        let ask = format!(
+            "{{\"url\": \"http://{}/clocked\", \"events\": [\"{kind}\"], \"rate_per_second\": {rate}, \"max_in_flight\": 100}}",
+            bare.addr
+        );
+        let subscribe = Request::new("POST", "/api/webhooks", gatepost.addr, &[&bearer], &ask).expecting(201);
+        Line::open(gatepost.addr).await.ask(&subscribe).await;
+        let answered = publish(gatepost, &bearer, kind).await;
+        let mut took = waits(bare, &answered).await;
+        took.sort_unstable();
+        println!("  {name:<30} p50 {:>6} µs   p99 {:>6} µs", share(&took, 500), share(&took, 990));
+    }
+}
+
+/// When each event was answered, by its number.
+async fn publish(gatepost: &Child, bearer: &str, kind: &str) -> HashMap<u64, u64> {
+    let gap = Duration::from_secs(1) * PUBLISHERS / PER_SECOND;
+    let begun = Instant::now();
+    let loops = (0..PUBLISHERS).map(|index| {
+        let (addr, bearer, kind) = (gatepost.addr, bearer.to_owned(), kind.to_owned());
+        tokio::spawn(async move {
+            let (mut line, mut due, mut answered) =
+                (Line::open(addr).await, begun + gap * index / PUBLISHERS, Vec::new());
+            for n in (index..EVENTS).step_by(PUBLISHERS as usize) {
+                tokio::time::sleep_until(due.into()).await;
+                let event = format!("{{\"type\": \"{kind}\", \"data\": {{\"n\": {n}}}}}");
+                line.ask(&Request::new("POST", "/api/events", addr, &[&bearer], &event).expecting(202)).await;
+                answered.push((u64::from(n), micros()));
+                due += gap;
+            }
+            answered
+        })
+    });
+    join_all(loops).await.into_iter().flat_map(|answered| answered.expect("no loop panics")).collect()
+}
+
+/// Microseconds; none for an event that was there before its answer.
+async fn waits(bare: &Child, answered: &HashMap<u64, u64>) -> Vec<u64> {
+    let (mut line, until) = (Line::open(bare.addr).await, Instant::now() + Duration::from_secs(30));
+    let mut took = Vec::new();
+    while took.len() < EVENTS as usize {
+        assert!(Instant::now() < until, "events are missing");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let arrived: Value =
+            serde_json::from_str(&line.ask(&Request::new("GET", "/arrivals", bare.addr, &[], "")).await).unwrap();
+        for one in arrived.as_array().unwrap() {
+            let (n, at) = (one[0].as_u64().unwrap(), one[1].as_u64().unwrap());
+            took.push(at.saturating_sub(answered[&n]));
+        }
+    }
+    took
+}

@@ -1,0 +1,45 @@
+//! Which keys are nearest to their limits just now, as this process counts.
+
+use std::sync::Arc;
+
+use super::cache::Entry;
+use super::{Gate, KnownKey, NamedStanding};
+use crate::domain::TenantId;
+
+/// Known keys that are looked at: a page can wait for so many.
+const MOST_LOOKED_AT: usize = 10_000;
+
+/// A key and the one of its limits that is filled the most.
+#[derive(Debug)]
+pub struct Near {
+    pub key: Arc<Entry<KnownKey>>,
+    pub limit: NamedStanding,
+}
+
+impl NamedStanding {
+    pub fn used(&self) -> u64 {
+        self.standing.limit.quota.saturating_sub(self.standing.remaining)
+    }
+
+    /// How much of it is used, in whole percent; all of it where it allows nothing.
+    pub fn percent(&self) -> u64 {
+        (self.used().saturating_mul(100)).checked_div(self.standing.limit.quota).unwrap_or(100)
+    }
+}
+
+impl Gate {
+    /// Of a tenant's keys, up to `most` that have used something of a limit: the fullest first.
+    pub fn nearest_to_limits(&self, tenant: TenantId, most: usize) -> Vec<Near> {
+        let now = self.clock.now();
+        let known = self.keys.all_where(|known| known.key.tenant_id == tenant, MOST_LOOKED_AT);
+        let near = |key: Arc<Entry<KnownKey>>| {
+            let standings = key.value.named(self.limiter.look(&key.value.held, now, 0));
+            let limit = standings.into_iter().filter(|named| 0 < named.used()).max_by_key(NamedStanding::percent)?;
+            Some(Near { key, limit })
+        };
+        let mut all: Vec<_> = known.into_iter().filter_map(near).collect();
+        all.sort_by_key(|near| (std::cmp::Reverse((near.limit.percent(), near.limit.used())), near.key.value.key.id));
+        all.truncate(most);
+        all
+    }
+}

@@ -1,0 +1,52 @@
+//! What a tenant's webhooks are told of its keys, as of any other event: nothing in it opens a door.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::PgConnection;
+use serde_json::{Value, json};
+
+use crate::domain::webhook::EventType;
+use crate::domain::{ApiKeyId, Error, Result, TenantId};
+use crate::model::ApiKey;
+use crate::services::events;
+use crate::store;
+
+pub(super) const CREATED: &str = "api_key.created";
+pub(super) const REVOKED: &str = "api_key.revoked";
+pub(super) const ROTATED: &str = "api_key.rotated";
+const EXPIRING: &str = "api_key.expiring";
+
+/// How long before its end a key is said to expire.
+const AHEAD: TimeDelta = TimeDelta::days(7);
+
+/// Tells of each of these keys, which are of one tenant.
+pub(super) fn tell(conn: &mut PgConnection, kind: &str, keys: &[ApiKey], now: DateTime<Utc>) -> Result<()> {
+    let Some(first) = keys.first() else { return Ok(()) };
+    events::announce_wanted(conn, first.tenant_id, kind, keys.iter().map(facts), now)
+}
+
+fn facts(key: &ApiKey) -> Value {
+    json!({"api_key": {
+        "id": key.id, "key": key.public_id, "name": key.name, "environment": key.environment, "hint": key.hint,
+        "owner": key.owner, "expires_at": key.expires_at, "revoked_at": key.revoked_at,
+        "revoked_reason": key.revoked_reason, "rotated_from": key.rotation.rotated_from,
+        "rotated_to": key.rotation.rotated_to, "rotates_out_at": key.rotation.rotates_out_at,
+    }})
+}
+
+/// Tells of up to `most` keys, of any tenant, that expire within a week, where a webhook wants to hear of it: once for
+/// each expiry. Returns how many these were.
+pub fn tell_of_expiring(conn: &mut PgConnection, most: i64, now: DateTime<Utc>) -> Result<usize> {
+    let kind = EventType::parse(EXPIRING).map_err(|rejection| Error::bug(rejection.detail))?;
+    let due = store::api_keys::mark_expiring(conn, &kind.patterns(), (now, now + AHEAD), most)?;
+    let mut by_tenant: BTreeMap<TenantId, Vec<ApiKeyId>> = BTreeMap::new();
+    for (tenant, key) in &due {
+        by_tenant.entry(*tenant).or_default().push(*key);
+    }
+    for (tenant, ids) in by_tenant {
+        let keys = store::api_keys::find_many(conn, tenant, &ids)?;
+        tell(conn, EXPIRING, &keys, now)?;
+    }
+    Ok(due.len())
+}

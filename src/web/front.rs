@@ -1,0 +1,57 @@
+//! What every request passes on its way in, and its answer on its way out: the one middleware around everything, since
+//! each of its own would cost every request two allocations.
+
+use std::time::Instant;
+
+use actix_web::Error;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use tracing::Instrument;
+
+use super::error_pages::{self, Asker};
+use super::request_id::{self, RequestId};
+use super::state::State;
+use super::{forward_auth, gated, headers};
+
+/// Gives the request its id and its span.
+pub async fn pass(
+    state: Data<State>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let id = RequestId::assign(&request);
+    let span = request_id::span(&request, id);
+    match span.is_disabled() {
+        true => answer(&state, request, next, id).await,
+        false => answer(&state, request, next, id).instrument(span).await,
+    }
+}
+
+/// Prints the problem that was answered, meters what a key got, and adds the headers that stand on every answer.
+async fn answer(
+    state: &State,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    id: RequestId,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let start = Instant::now();
+    let asker = Asker::of(request.request(), id);
+    // What gateways pass on speaks for another host.
+    let is_ours = !forward_auth::is_asked(request.path());
+    let mut response = match next.call(request).await {
+        Ok(response) => error_pages::print(response.map_into_boxed_body(), &asker),
+        Err(error) => {
+            let mut refusal = error_pages::refusal_of_middleware(&error, &asker);
+            headers::add(state, refusal.headers_mut());
+            return Err(error_pages::as_error(error, refusal));
+        }
+    };
+    gated::account(state, &mut response, start);
+    if is_ours {
+        headers::add(state, response.headers_mut());
+    }
+    tracing::debug!(status = response.status().as_u16(), micros = start.elapsed().as_micros(), "answered");
+    Ok(response)
+}
