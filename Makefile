@@ -1,6 +1,6 @@
 # `make help` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run dev demo test check bench audit
+.PHONY: help run dev demo test check bench micro audit
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -30,6 +30,10 @@ check: ## Everything that must be green: format, lints, documentation, dependenc
 bench: ## Measure against a bare route and the receiver alone; SECTIONS="usage memory" picks some
 	@scripts/need bench
 	@scripts/with-postgres durable cargo bench --locked --bench load -- $(SECTIONS)
+
+micro: ## Measure the parts of a verification alone, with Criterion
+	@scripts/need bench
+	@cargo bench --locked --bench micro
 
 audit: ## Look the dependencies up in the RustSec advisories (needs network)
 	@scripts/need check
