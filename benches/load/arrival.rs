@@ -18,7 +18,7 @@ pub async fn at_ease(bare: &Child, gatepost: &Child) {
     println!("From the answer to the arrival, {PER_SECOND} events/s, {EVENTS} events");
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
     // A webhook with a rate is never sent to at once: its deliveries are claimed.
-    for (name, kind, rate) in [("sent at once", "at.once", "null"), ("by a claim", "by.claim", "10000")] {
+    for (name, kind, rate) in [("sent at once", "at.once", "null"), ("by a claim", "by.claim", "1000")] {
         let ask = format!(
             "{{\"url\": \"http://{}/clocked\", \"events\": [\"{kind}\"], \"rate_per_second\": {rate}, \"max_in_flight\": 100}}",
             bare.addr

@@ -24,10 +24,6 @@ mod usage;
 
 use child::Child;
 
-/// The binary's own, for both sides.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const SECTIONS: [&str; 6] = ["verification", "latency", "usage", "memory", "arrival", "delivery"];
 
 fn main() {

@@ -16,7 +16,7 @@ use crate::store::Scope;
 /// How long a claim waits for others to come along.
 const GATHERING: Duration = Duration::from_millis(2);
 /// How often due retries are looked for where nothing rings.
-const POLL: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_secs(1);
 
 /// A judged attempt on its way to be written; its slot is free again once it has been.
 pub struct Done {

@@ -6,7 +6,7 @@ use super::{Context, Stop, pause};
 use crate::services::dispatch;
 use crate::store::Scope;
 
-const EVERY: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_secs(3);
 const MOST_AT_ONCE: i64 = 500;
 
 pub async fn run(context: Context, mut stop: Stop) {
