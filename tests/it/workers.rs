@@ -6,4 +6,5 @@ mod keeping;
 mod outbox;
 mod pruning;
 mod retries;
+mod samples;
 mod signatures;
