@@ -22,7 +22,7 @@ use crate::gate::meter::Meter;
 use crate::gate::tokens::TokenGate;
 use crate::outbound::Outbound;
 use crate::services::outbox::{Outbox, Waiting};
-use crate::services::{accounts, instance};
+use crate::services::{accounts, instance, webhooks};
 use crate::store::embedded::Trouble;
 use crate::store::migrations::Unfit;
 use crate::store::notify::Change;
@@ -250,6 +250,7 @@ async fn first_steps(
     let url = settings.public_url.clone();
     let token = db.tx(Scope::Instance, move |conn| {
         instance::recognize(conn, &settings.peppers, &vault)?;
+        webhooks::headers::seal_plain(conn, &vault)?;
         accounts::offer_setup(conn, now)
     });
     let link = |token: String| url.join(&urls::setup_with(&token)).map(String::from).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The command line: parses it, gathers the settings, runs one command.
 
 mod audit;
+mod deliveries;
 mod demo;
 mod doctor;
 mod events;
@@ -13,6 +14,7 @@ mod serve;
 mod tenants;
 mod tokens;
 mod users;
+mod webhooks;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -66,6 +68,12 @@ enum Command {
     /// Events, to be delivered to webhooks.
     #[command(subcommand)]
     Events(events::Command),
+    /// Endpoints that get events.
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
+    /// Where events stand on their way.
+    #[command(subcommand)]
+    Deliveries(deliveries::Command),
     /// The audit log.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -110,6 +118,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Tokens(command) => tokens::run(settings, command, json)?,
         Command::Keys(command) => return keys::run(settings, command, json),
         Command::Events(command) => events::run(settings, command, json)?,
+        Command::Webhooks(command) => webhooks::run(&settings, command, json)?,
+        Command::Deliveries(command) => deliveries::run(&settings, command, json)?,
         Command::Audit(command) => return audit::run(settings, command, json),
     }
     Ok(ExitCode::SUCCESS)

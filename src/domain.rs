@@ -18,6 +18,7 @@ pub mod quota;
 pub mod retry;
 pub mod scope;
 pub mod signature;
+pub mod signing_key;
 pub mod text;
 pub mod token;
 pub mod totp;

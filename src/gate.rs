@@ -217,6 +217,11 @@ impl Gate {
         self.meter.report(records).await
     }
 
+    /// The same for a report that may have come before: `first` is asked in its transaction. False where it has.
+    pub async fn report_unless(&self, records: Vec<UsageRecord>, first: meter::First) -> Result<bool> {
+        self.meter.report_unless(records, first).await
+    }
+
     /// Until everything recorded so far is in the database.
     pub async fn flush(&self) {
         self.meter.flush().await;

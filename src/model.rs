@@ -28,7 +28,7 @@ pub use invitation::{Invitation, NewInvitation};
 pub use membership::Membership;
 pub use second_factor::SecondFactor;
 pub use session::Session;
-pub use signing_secret::SealedSecret;
+pub use signing_secret::{PublicKey, SealedSecret};
 pub use tenant::Tenant;
 pub use usage_log::UsageLog;
 pub use user::User;

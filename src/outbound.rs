@@ -4,6 +4,9 @@ pub mod client;
 pub mod fault;
 pub mod guard;
 pub mod send;
+mod stopwatch;
+#[cfg(test)]
+mod tricks;
 
 pub use client::Outbound;
 pub use send::Request;

@@ -77,6 +77,10 @@ diesel::table! {
         remote_address -> Nullable<Text>,
         created_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
+        dns_us -> Nullable<Int4>,
+        connect_us -> Nullable<Int4>,
+        first_byte_us -> Nullable<Int4>,
+        payload_format -> Nullable<Text>,
     }
 }
 
@@ -239,6 +243,7 @@ diesel::table! {
         sealed -> Bytea,
         created_at -> Timestamptz,
         expires_at -> Nullable<Timestamptz>,
+        public_key -> Nullable<Text>,
     }
 }
 
@@ -392,6 +397,7 @@ diesel::table! {
         rate_per_second -> Nullable<Int8>,
         retry_gaps -> Nullable<Array<Int8>>,
         warned_at -> Nullable<Timestamptz>,
+        probe_id -> Nullable<Uuid>,
     }
 }
 

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// What can be done, and how people say it. A test compares it with what services record.
-pub const ACTIONS: [(&str, &str); 35] = [
+pub const ACTIONS: [(&str, &str); 39] = [
     ("api_key.minted", "made a key"),
     ("api_key.updated", "changed a key"),
     ("api_key.rotated", "rotated a key"),
@@ -18,6 +18,10 @@ pub const ACTIONS: [(&str, &str); 35] = [
     ("webhook.deleted", "deleted a webhook"),
     ("webhook.secret_revealed", "looked at a signing secret"),
     ("webhook.secret_rotated", "rotated a signing secret"),
+    ("webhook.key_rotated", "rotated a webhook's key pair"),
+    ("webhook.key_removed", "removed a webhook's key pair"),
+    ("webhook.headers_revealed", "looked at a webhook's headers"),
+    ("webhook.probed", "sent a probe to a webhook"),
     ("delivery.redelivered", "sent a delivery again"),
     ("delivery.cancelled", "cancelled a delivery"),
     ("access_token.minted", "made an access token"),

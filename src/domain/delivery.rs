@@ -38,6 +38,42 @@ crate::text_enum! {
     }
 }
 
+crate::text_enum! {
+    /// How a receiver answered, by the hundred of its status.
+    pub enum StatusClass {
+        Success = "2xx",
+        Redirect = "3xx",
+        ClientError = "4xx",
+        ServerError = "5xx",
+        /// It was asked, and did not answer.
+        None = "none",
+    }
+}
+
+impl StatusClass {
+    /// The first status of the class and the first after it; nothing where there was no answer.
+    pub const fn bounds(self) -> Option<(i16, i16)> {
+        match self {
+            Self::Success => Some((200, 300)),
+            Self::Redirect => Some((300, 400)),
+            Self::ClientError => Some((400, 500)),
+            Self::ServerError => Some((500, 600)),
+            Self::None => None,
+        }
+    }
+}
+
+/// How long the phases of an attempt took, in microseconds. A request on a connection that was open already has neither
+/// look-up nor connecting, one without an answer no first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    pub dns_us: Option<i32>,
+    /// With the TLS handshake, where there is one.
+    pub connect_us: Option<i32>,
+    /// From the attempt's beginning until the head of the answer was there.
+    pub first_byte_us: Option<i32>,
+}
+
 /// Why an attempt failed other than by its status: a kind, and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -57,7 +93,8 @@ pub struct Outcome {
     /// How long the receiver asked to be left alone.
     pub retry_after: Option<TimeDelta>,
     pub duration_ms: i64,
-    /// The address that was connected to.
+    pub timings: Timings,
+    /// The address that was connected to, or tried.
     pub remote_address: Option<IpAddr>,
 }
 

@@ -26,6 +26,8 @@ pub enum Error {
     LimitReached(String),
     #[error("this idempotency key was used for another request already")]
     IdempotencyMismatch,
+    #[error("a request with this idempotency key is still being answered: ask again in a moment")]
+    IdempotencyInFlight,
     #[error("too many attempts: wait and try again")]
     Throttled { retry_after: Duration },
     #[error("the service is not available just now: try again in a moment")]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
@@ -49,6 +50,11 @@ macro_rules! number_id {
 }
 
 number_id!(TenantId, UserId, MembershipId, ApiKeyId, LineageId, WebhookId, AccessTokenId, AuditEntryId, InvitationId);
+
+/// Below every UUIDv7 that was made at this time or later, and above those that were made before (RFC 9562 §5.7).
+pub fn earliest(at: DateTime<Utc>) -> Uuid {
+    Uuid::from_u128(u128::from(u64::try_from(at.timestamp_millis()).unwrap_or(0)) << 80)
+}
 
 macro_rules! typed_id {
     ($($name:ident $prefix:literal),*) => {$(

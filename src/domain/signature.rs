@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::error::{Error, Rejection, Result};
 use super::ids::EventId;
+use super::signing_key::SigningKey;
 use super::webhook::{PayloadFormat, SignatureStyle};
 
 /// What a receiver shares with Gatepost. Shown again only by an audited act; never printed by `Debug`.
@@ -39,8 +40,8 @@ impl SigningSecret {
         if text.chars().any(char::is_control) {
             return Err(Rejection::new("control_character", "must not contain control characters"));
         }
-        if text.starts_with("whsk_") || text.starts_with("whpk_") {
-            return Err(Rejection::new("secret", "must be a shared secret: leave it out to have a whsec_ secret made"));
+        if text.starts_with(SigningKey::PREFIX) || text.starts_with(SigningKey::PUBLIC_PREFIX) {
+            return Err(Rejection::new("secret", "must be a shared secret: a key pair goes into signing_key"));
         }
         Ok(Self(Zeroizing::new(text.to_owned())))
     }
@@ -66,6 +67,24 @@ impl SigningSecret {
 impl std::fmt::Debug for SigningSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SigningSecret")
+    }
+}
+
+/// What signs for a webhook: at least one shared secret, and key pairs where somebody asked for them.
+#[derive(Debug)]
+pub enum Signer {
+    Secret(SigningSecret),
+    Key(SigningKey),
+}
+
+impl Signer {
+    /// As kept in the vault.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+        let secret = SigningSecret::from_bytes(bytes)?;
+        if !secret.reveal().starts_with(SigningKey::PREFIX) {
+            return Ok(Self::Secret(secret));
+        }
+        SigningKey::parse(secret.reveal()).map(Self::Key).map_err(|rejection| Error::bug(rejection.detail))
     }
 }
 

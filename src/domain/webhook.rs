@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::Value;
 use url::{Host, Url};
 
 use super::address::AddressPolicy;
@@ -223,16 +222,27 @@ pub fn rate_per_second(count: i64) -> Result<i64, Rejection> {
     if (1..=1_000).contains(&count) { Ok(count) } else { Err(Rejection::new("range", "must be from 1 to 1000")) }
 }
 
-/// Headers of a webhook's own: at most 20, none that Gatepost or HTTP itself sets, names in lower case.
-pub fn custom_headers(headers: &BTreeMap<String, String>) -> Result<BTreeMap<String, Value>, Rejection> {
-    const RESERVED: [&str; 9] = [
+/// What stands for a value that is not shown; in a request, for one that stays as it is.
+pub const MASK: &str = "••••";
+
+/// Headers of a webhook's own: at most 20, none that Gatepost or HTTP itself sets, names in lower case. A value of
+/// [`MASK`] is `None`.
+pub fn custom_headers(headers: &BTreeMap<String, String>) -> Result<BTreeMap<String, Option<String>>, Rejection> {
+    /// Hop-by-hop ones (RFC 9110 §7.6.1), those that frame or route a request, and those that Gatepost sets.
+    const RESERVED: [&str; 15] = [
         "host",
         "connection",
+        "keep-alive",
         "content-length",
         "content-type",
         "content-encoding",
+        "date",
+        "expect",
+        "http2-settings",
         "transfer-encoding",
         "te",
+        "trailer",
+        "trailers",
         "upgrade",
         "user-agent",
     ];
@@ -241,11 +251,11 @@ pub fn custom_headers(headers: &BTreeMap<String, String>) -> Result<BTreeMap<Str
     }
     let mut kept = BTreeMap::new();
     for (name, value) in headers {
-        let name = name.to_ascii_lowercase();
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
         let is_token = (1..=100).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-        let is_text = value.len() <= 1000 && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
-        if !is_token || !is_text {
+        let is_text = (1..=1000).contains(&value.len()) && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+        if !is_token || !(is_text || value == MASK) {
             return Err(Rejection::new(
                 "header",
                 "must have names of letters, digits and -, and values of visible ASCII characters",
@@ -256,9 +266,11 @@ pub fn custom_headers(headers: &BTreeMap<String, String>) -> Result<BTreeMap<Str
             || name.starts_with("x-webhook-")
             || name.starts_with("proxy-")
         {
-            return Err(Rejection::new("header", format!("must not set {name}: it is set by Gatepost")));
+            return Err(Rejection::new("header", format!("must not set {name}: it is set by Gatepost or by HTTP")));
         }
-        kept.insert(name, Value::from(value.trim()));
+        if kept.insert(name.clone(), (value != MASK).then(|| value.to_owned())).is_some() {
+            return Err(Rejection::new("header", format!("must not name {name} twice")));
+        }
     }
     Ok(kept)
 }
@@ -358,18 +370,30 @@ mod tests {
     #[test]
     fn custom_headers_leave_the_protocol_s_own_alone() {
         let check = |name: &str, value: &str| custom_headers(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
-        assert_eq!(check("X-Team", "a b").unwrap(), BTreeMap::from([("x-team".to_owned(), Value::from("a b"))]));
+        assert_eq!(check("X-Team", "a b").unwrap(), BTreeMap::from([("x-team".to_owned(), Some("a b".to_owned()))]));
+        assert_eq!(check("x-team", MASK).unwrap(), BTreeMap::from([("x-team".to_owned(), None)]));
         for (name, value) in [
             ("Host", "x"),
+            ("Content-Length", "0"),
+            ("Connection", "x"),
+            ("Keep-Alive", "x"),
+            ("Proxy-Authorization", "x"),
+            ("TE", "trailers"),
+            ("Trailer", "x"),
+            ("Transfer-Encoding", "chunked"),
+            ("Upgrade", "h2c"),
             ("webhook-id", "x"),
             ("X-Webhook-Signature", "x"),
             ("a b", "x"),
             ("", "x"),
             ("x", "a\r\nb"),
             ("x", "é"),
+            ("x", " "),
         ] {
             assert!(check(name, value).is_err(), "{name}: {value}");
         }
+        let twice = BTreeMap::from([("X-A".to_owned(), "1".to_owned()), ("x-a".to_owned(), "2".to_owned())]);
+        assert!(custom_headers(&twice).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -29,10 +30,21 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
 /// How long somebody who reports usage waits for room, and then for its COMMIT.
 const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is asked in the transaction that would write a report; false where that has been written already.
+pub type First = Box<dyn FnOnce(&mut PgConnection) -> Result<bool> + Send>;
+
+/// A report that may have come before.
+struct Guarded {
+    records: Vec<UsageRecord>,
+    first: First,
+    done: oneshot::Sender<Result<bool>>,
+}
+
 /// What somebody waits for.
 enum Wish {
     /// Told of once they are in the database.
     Report(Vec<UsageRecord>, oneshot::Sender<bool>),
+    Guarded(Guarded),
     Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
@@ -74,6 +86,7 @@ impl Meter {
             is_full: Arc::clone(&meter.is_full),
             batch: Batch::default(),
             reports: Vec::new(),
+            guarded: Vec::new(),
             endpoints: Endpoints::default(),
             is_stopping: Arc::clone(&meter.is_stopping),
         };
@@ -108,6 +121,19 @@ impl Meter {
         }
         match timeout(REPORT_PATIENCE, is_done).await {
             Ok(Ok(true)) => Ok(()),
+            _ => Err(Error::unavailable("the usage could not be written in time")),
+        }
+    }
+
+    /// The same for a report that may have come before: `first` is asked in its transaction. False where it has.
+    pub async fn report_unless(&self, records: Vec<UsageRecord>, first: First) -> Result<bool> {
+        let (done, is_done) = oneshot::channel();
+        let wish = Wish::Guarded(Guarded { records, first, done });
+        if !matches!(timeout(REPORT_PATIENCE, self.wishes.send(wish)).await, Ok(Ok(()))) {
+            return Err(Error::unavailable("too much usage waits to be written"));
+        }
+        match timeout(REPORT_PATIENCE, is_done).await {
+            Ok(Ok(written)) => written,
             _ => Err(Error::unavailable("the usage could not be written in time")),
         }
     }
@@ -158,6 +184,7 @@ struct Worker {
     batch: Batch,
     /// What was reported, and who waits for it to be written.
     reports: Vec<(Vec<UsageRecord>, oneshot::Sender<bool>)>,
+    guarded: Vec<Guarded>,
     /// Those that have totals of their own today.
     endpoints: Endpoints,
     is_stopping: Arc<AtomicBool>,
@@ -167,6 +194,7 @@ impl Worker {
     async fn run(mut self) {
         loop {
             let turn = self.wait().await;
+            self.write_guarded().await;
             if self.write_all(turn.is_last).await {
                 for done in turn.flushed.into_iter().chain(turn.ending) {
                     // Whoever waited may have gone.
@@ -195,11 +223,29 @@ impl Worker {
             next = None;
             match wish {
                 Wish::Report(records, done) => self.reports.push((records, done)),
+                Wish::Guarded(report) => self.guarded.push(report),
                 Wish::Flush(done) => turn.flushed.push(done),
                 Wish::Stop(done) => (turn.is_last, turn.ending) = (true, Some(done)),
             }
         }
         turn
+    }
+
+    /// Each by itself, once: whoever sent it is told, and sends it again.
+    async fn write_guarded(&mut self) {
+        for Guarded { records, first, done } in std::mem::take(&mut self.guarded) {
+            let mut batch = Batch::default();
+            records.into_iter().for_each(|record| batch.push(record, &mut self.endpoints));
+            let write = move |conn: &mut PgConnection| {
+                let is_new = first(conn)?;
+                if is_new {
+                    batch.write(conn)?;
+                }
+                Ok(is_new)
+            };
+            // Whoever waited may have gone.
+            let _ = done.send(self.db.tx(Scope::Instance, write).await);
+        }
     }
 
     /// All that waits, a batch at a time. False only where the end came first.

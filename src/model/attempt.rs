@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use serde_json::Value;
 
-use crate::domain::delivery::ErrorKind;
+use crate::domain::delivery::{ErrorKind, Timings};
+use crate::domain::webhook::PayloadFormat;
 use crate::domain::{AttemptId, DeliveryId, EventId, TenantId, WebhookId};
 use crate::schema::attempts;
 
@@ -32,4 +33,16 @@ pub struct Attempt {
     pub created_at: DateTime<Utc>,
     /// Empty while it is under way.
     pub finished_at: Option<DateTime<Utc>>,
+    /// How long its phases took, in microseconds: see [`Timings`].
+    pub dns_us: Option<i32>,
+    pub connect_us: Option<i32>,
+    pub first_byte_us: Option<i32>,
+    /// How the body that was sent was made; unknown of one that could not be made.
+    pub payload_format: Option<PayloadFormat>,
+}
+
+impl Attempt {
+    pub fn timings(&self) -> Timings {
+        Timings { dns_us: self.dns_us, connect_us: self.connect_us, first_byte_us: self.first_byte_us }
+    }
 }

@@ -1,4 +1,4 @@
-//! A row of `signing_secrets`: sealed, and readable only with the master key.
+//! Rows of `signing_secrets`: shared secrets and key pairs, sealed, and readable only with the master key.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -15,5 +15,18 @@ pub struct SealedSecret {
     pub sealed: Vec<u8>,
     pub created_at: DateTime<Utc>,
     /// Set once a newer secret has taken over; until then this one signs along.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// `whpk_…` where this is a key pair; nothing where it is a shared secret.
+    pub public_key: Option<String>,
+}
+
+/// A public key that receivers may verify with.
+#[derive(Debug, Clone, HasQuery)]
+#[diesel(table_name = signing_secrets)]
+pub struct PublicKey {
+    pub webhook_id: WebhookId,
+    /// `whpk_…`
+    pub public_key: Option<String>,
+    /// Set once a newer one has taken over; until then this one signs along.
     pub expires_at: Option<DateTime<Utc>>,
 }

@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use serde_json::Value;
 
-use crate::domain::retry::Schedule;
+use crate::domain::retry::{self, Schedule};
 use crate::domain::webhook::{PayloadFormat, SignatureStyle, WebhookState};
-use crate::domain::{TenantId, UserId, WebhookId};
+use crate::domain::{DeliveryId, TenantId, UserId, WebhookId};
 use crate::schema::webhooks;
 
 #[derive(Debug, Clone, HasQuery)]
@@ -23,7 +23,7 @@ pub struct Webhook {
     pub signature_style: SignatureStyle,
     pub timeout_seconds: i64,
     pub max_in_flight: i64,
-    /// An object of names and texts, sent with every request.
+    /// Names and sealed values, sent with every request.
     pub headers: Value,
     /// Since when every attempt has failed.
     pub failing_since: Option<DateTime<Utc>>,
@@ -37,6 +37,8 @@ pub struct Webhook {
     pub retry_gaps: Option<Vec<i64>>,
     /// When its owner was warned that it will be switched off.
     pub warned_at: Option<DateTime<Utc>>,
+    /// The delivery that asks whether it is well again, while it is off.
+    pub probe_id: Option<DeliveryId>,
 }
 
 impl Webhook {
@@ -47,6 +49,18 @@ impl Webhook {
     /// When failed deliveries are tried again.
     pub fn schedule(&self) -> Schedule {
         self.retry_gaps.as_deref().map_or_else(Schedule::default, Schedule::of_retries)
+    }
+
+    /// Of the headers that it adds to its requests, in the order of the alphabet.
+    pub fn header_names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.headers.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// When it is switched off if nothing succeeds until then.
+    pub fn switches_off_at(&self) -> Option<DateTime<Utc>> {
+        self.failing_since.filter(|_| self.is_active).map(|since| since + retry::DISABLED_AFTER)
     }
 
     /// What the vault binds this webhook's signing secrets to.
@@ -67,7 +81,6 @@ pub struct WebhookSettings {
     pub signature_style: SignatureStyle,
     pub timeout_seconds: i64,
     pub max_in_flight: i64,
-    pub headers: Value,
     #[diesel(treat_none_as_null = true)]
     pub rate_per_second: Option<i64>,
     #[diesel(treat_none_as_null = true)]

@@ -7,6 +7,7 @@ use reqwest::Client;
 use reqwest::redirect::Policy;
 
 use super::guard::Guard;
+use super::stopwatch::Timed;
 use crate::domain::address::AddressPolicy;
 use crate::domain::{Error, Result};
 
@@ -32,6 +33,7 @@ impl Outbound {
             .no_proxy()
             .referer(false)
             .dns_resolver(Guard::new(Arc::clone(&policy)))
+            .connector_layer(Timed)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http1_max_headers(MAX_HEADERS)

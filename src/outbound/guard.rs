@@ -3,10 +3,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::lookup_host;
 
+use super::stopwatch;
 use crate::domain::address::AddressPolicy;
 
 /// A name led to an address that the policy refuses.
@@ -33,7 +35,7 @@ impl Guard {
         Self { policy }
     }
 
-    fn vetted(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Blocked> {
+    pub(super) fn vetted(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Blocked> {
         for address in &found {
             self.policy.vet(address.ip()).map_err(|refusal| Blocked(format!("resolves to {refusal}")))?;
         }
@@ -45,8 +47,12 @@ impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();
         Box::pin(async move {
-            let found = lookup_host((name.as_str(), 0)).await?.collect();
-            let vetted = guard.vetted(found)?;
+            let begun = Instant::now();
+            let looked = lookup_host((name.as_str(), 0)).await;
+            let took = begun.elapsed();
+            stopwatch::resolved(took, None);
+            let vetted = guard.vetted(looked?.collect())?;
+            stopwatch::resolved(took, vetted.first().map(SocketAddr::ip));
             if vetted.is_empty() {
                 return Err("the name has no address".into());
             }

@@ -1,5 +1,6 @@
 //! One HTTP request within one deadline: what comes of it is an [`Outcome`], never an error.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,6 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
 use super::client::Outbound;
 use super::fault;
+use super::stopwatch::Stopwatch;
 use crate::domain::delivery::{ErrorKind, Outcome};
 use crate::domain::webhook::EndpointUrl;
 
@@ -34,19 +36,22 @@ pub struct Request {
 impl Outbound {
     /// Sends a request and reports what came of it.
     pub async fn send(&self, request: Request) -> Outcome {
-        let started = Instant::now();
+        let (started, watch) = (Instant::now(), Arc::new(Stopwatch::default()));
         let deadline = request.deadline;
-        let mut outcome = match tokio::time::timeout(deadline, self.exchange(request)).await {
+        let exchange = watch.during(self.exchange(request, &watch, started));
+        let mut outcome = match tokio::time::timeout(deadline, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => {
                 Outcome::failed(ErrorKind::Timeout, format!("no complete answer within {} seconds", deadline.as_secs()))
             }
         };
         outcome.duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        outcome.timings = watch.timings();
+        outcome.remote_address = outcome.remote_address.or_else(|| watch.address());
         outcome
     }
 
-    async fn exchange(&self, request: Request) -> Outcome {
+    async fn exchange(&self, request: Request, watch: &Stopwatch, started: Instant) -> Outcome {
         let url = match EndpointUrl::parse(&request.url, &self.policy) {
             Ok(url) => url,
             Err(rejection) if rejection.code == "blocked_address" => {
@@ -57,9 +62,15 @@ impl Outbound {
         let Some(headers) = header_map(&request.headers) else {
             return Outcome::failed(ErrorKind::Protocol, "a header of the request can't be written as HTTP");
         };
+        if let Some(address) = url.literal_address() {
+            watch.aims_at(address);
+        }
         let sent = self.client.post(url.url().clone()).headers(headers).body(request.body).send().await;
         match sent {
-            Ok(response) => read(response, request.now).await,
+            Ok(response) => {
+                watch.answered(started.elapsed());
+                read(response, request.now).await
+            }
             Err(error) => Outcome { failure: Some(fault::explain(&error)), ..Outcome::default() },
         }
     }
@@ -187,6 +198,35 @@ mod tests {
         assert!(outcome.response_headers.contains(&("x-a".into(), "b".into())));
         assert_eq!(outcome.remote_address, Some("127.0.0.1".parse().unwrap()));
         assert!(outcome.failure.is_none() && !outcome.is_success());
+        let timings = outcome.timings;
+        assert!(timings.dns_us.is_none() && timings.connect_us.is_some(), "an address needs no look-up: {timings:?}");
+        assert!(timings.connect_us < timings.first_byte_us, "{timings:?}");
+    }
+
+    #[tokio::test]
+    async fn phases_are_timed_and_a_connection_that_is_there_has_fewer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://localhost:{}/hook", listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 4096];
+            while 0 < stream.read(&mut buffer).await.unwrap() {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            }
+        });
+        let private_networks = vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        let outbound = Outbound::new(AddressPolicy { private_networks, allow_http: true }).unwrap();
+
+        let first = outbound.send(request(&url, 5_000)).await;
+        let second = outbound.send(request(&url, 5_000)).await;
+
+        let timings = first.timings;
+        assert!(timings.dns_us.is_some() && timings.connect_us.is_some(), "{first:?}");
+        assert!(timings.first_byte_us.is_some_and(|us| 30_000 <= us), "{timings:?}");
+        assert!(timings.dns_us.unwrap() + timings.connect_us.unwrap() < timings.first_byte_us.unwrap(), "{timings:?}");
+        assert_eq!((second.timings.dns_us, second.timings.connect_us), (None, None), "{second:?}");
+        assert!(second.timings.first_byte_us.is_some() && second.remote_address.is_some(), "{second:?}");
     }
 
     #[tokio::test]
@@ -241,8 +281,9 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let outcome = outbound().send(request(&format!("http://127.0.0.1:{port}/"), 1_000)).await;
-        let failure = outcome.failure.unwrap();
+        let failure = outcome.failure.as_ref().unwrap();
         assert_eq!((failure.kind, failure.sentence.as_str()), (ErrorKind::Connect, "the connection was refused"));
+        assert_eq!(outcome.remote_address, Some("127.0.0.1".parse().unwrap()), "what was tried is told");
     }
 
     #[tokio::test]

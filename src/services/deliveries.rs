@@ -5,6 +5,7 @@ use diesel::pg::PgConnection;
 
 use super::audit::{self, Deed};
 use crate::domain::page::{Page, Paging};
+use crate::domain::signature::{self, Envelope};
 use crate::domain::{Actor, AttemptId, DeliveryId, Error, Noun, Permission, Result, TenantId};
 use crate::model::{Attempt, Delivery, Event, Webhook};
 pub use crate::store::attempts::{AttemptFilter, Logged};
@@ -20,6 +21,31 @@ pub struct DeliveryDetail {
     pub attempts: Vec<Attempt>,
     pub event: Event,
     pub webhook: Option<Webhook>,
+    pub tenant_slug: String,
+}
+
+impl DeliveryDetail {
+    /// The bytes that an attempt sent, where it sent any.
+    pub fn body_of(&self, attempt: &Attempt) -> Option<String> {
+        sent_body(attempt, &self.event, &self.tenant_slug)
+    }
+}
+
+/// An attempt with what it was about.
+#[derive(Debug)]
+pub struct AttemptDetail {
+    pub attempt: Attempt,
+    pub event: Event,
+    /// The bytes that were sent, where any were.
+    pub request_body: Option<String>,
+}
+
+/// Made again as it was made for the attempt: it is not kept, since the event is.
+fn sent_body(attempt: &Attempt, event: &Event, tenant_slug: &str) -> Option<String> {
+    let envelope =
+        Envelope { id: event.id, kind: &event.kind, at: event.created_at, tenant_slug, payload: &event.payload };
+    let body = signature::body(attempt.payload_format?, &envelope).ok()?;
+    String::from_utf8(body).ok()
 }
 
 pub fn find(conn: &mut PgConnection, actor: &Actor, id: DeliveryId) -> Result<DeliveryDetail> {
@@ -29,7 +55,8 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: DeliveryId) -> Result<De
     let event = store::events::find(conn, actor.tenant, delivery.event_id)?;
     let event = event.ok_or_else(|| Error::bug("a delivery without its event"))?;
     let webhook = store::webhooks::find(conn, actor.tenant, delivery.webhook_id)?;
-    Ok(DeliveryDetail { delivery, attempts, event, webhook })
+    let tenant_slug = slug(conn, actor.tenant)?;
+    Ok(DeliveryDetail { delivery, attempts, event, webhook, tenant_slug })
 }
 
 /// Whose delivery it is: for callers who are of no tenant. `None` where there is no such delivery.
@@ -99,9 +126,17 @@ pub fn attempts(
     Ok(Page::cut(rows, paging, |(attempt, _)| attempt.id))
 }
 
-pub fn find_attempt(conn: &mut PgConnection, actor: &Actor, id: AttemptId) -> Result<Logged> {
+pub fn find_attempt(conn: &mut PgConnection, actor: &Actor, id: AttemptId) -> Result<AttemptDetail> {
     actor.must(Permission::ReadEvents)?;
-    store::attempts::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Attempt))
+    let found = store::attempts::find(conn, actor.tenant, id)?;
+    let (attempt, event) = found.ok_or(Error::NotFound(Noun::Attempt))?;
+    let request_body = sent_body(&attempt, &event, &slug(conn, actor.tenant)?);
+    Ok(AttemptDetail { attempt, event, request_body })
+}
+
+fn slug(conn: &mut PgConnection, tenant: TenantId) -> Result<String> {
+    let found = store::tenants::find(conn, tenant)?;
+    Ok(found.map(|tenant| tenant.slug).unwrap_or_default())
 }
 
 /// Whose attempt it is: for callers who are of no tenant. `None` where there is no such attempt.

@@ -8,19 +8,19 @@ use serde_json::{Map, Value, json};
 
 use super::audit::{self, Deed};
 use super::events;
-use super::webhooks::target;
+use super::webhooks::headers::open;
+use super::webhooks::{probe, target};
 use crate::domain::delivery::{DeliveryState, ErrorKind, Outcome};
 use crate::domain::retry::{self, Jitter, Schedule, Verdict};
-use crate::domain::signature::{self, Envelope, SigningSecret};
+use crate::domain::signature::{self, Envelope, Signer};
 use crate::domain::vault::Vault;
-use crate::domain::{Actor, Error, Result, WebhookId};
+use crate::domain::webhook::MASK;
+use crate::domain::{Actor, DeliveryId, Error, Result, WebhookId};
 use crate::model::{Claimed, Webhook};
 use crate::outbound::Request;
 use crate::store;
 pub use crate::store::claims::Room;
 use crate::store::claims::Settled;
-
-const MASK: &str = "••••";
 
 /// A leased delivery whose attempt is on record: to be sent once, and settled once.
 #[derive(Debug)]
@@ -78,25 +78,33 @@ impl Claim {
             ("x-webhook-attempt".to_owned(), row.attempts_made.to_string()),
         ];
         headers.extend(self.signatures(vault, &body, now)?);
-        headers.extend(custom(&row.headers).map(|(name, value)| (name.clone(), value.to_owned())));
+        headers.extend(open(vault, row.tenant_id, row.webhook_id, &row.headers)?);
         Ok(Request { url: row.url.clone(), headers, body, deadline: self.deadline(), now })
     }
 
-    /// `v1` with every live secret, newest first; the older header with the newest one.
+    /// `v1` with every live secret and `v1a` with every live key, newest first; the older header with the newest secret.
     fn signatures(&self, vault: &Vault, body: &[u8], now: DateTime<Utc>) -> Result<Vec<(String, String)>> {
         let row = &self.0;
         let name = Webhook::vault_name(row.webhook_id);
-        let open = |sealed: &Vec<u8>| SigningSecret::from_bytes(vault.open(row.tenant_id, &name, sealed)?);
-        let secrets = row.secrets.iter().map(open).collect::<Result<Vec<_>>>()?;
-        let newest = secrets.first().ok_or_else(|| Error::bug("a webhook without a signing secret"))?;
         let (id, at) = (row.event_id.to_string(), now.timestamp());
-        let each =
-            secrets.iter().map(|secret| signature::standard(secret, &id, at, body)).collect::<Result<Vec<_>>>()?;
-        let over_body = signature::over_body(newest, row.signature_style, body)?;
+        let (mut by_secret, mut by_key, mut over_body) = (Vec::new(), Vec::new(), None);
+        for sealed in &row.secrets {
+            match Signer::from_bytes(vault.open(row.tenant_id, &name, sealed)?)? {
+                Signer::Secret(secret) => {
+                    by_secret.push(signature::standard(&secret, &id, at, body)?);
+                    if over_body.is_none() {
+                        over_body = Some(signature::over_body(&secret, row.signature_style, body)?);
+                    }
+                }
+                Signer::Key(key) => by_key.push(key.sign(&id, at, body)),
+            }
+        }
+        let over_body = over_body.ok_or_else(|| Error::bug("a webhook without a signing secret"))?;
+        by_secret.extend(by_key);
         Ok(vec![
             ("webhook-id".to_owned(), id),
             ("webhook-timestamp".to_owned(), at.to_string()),
-            ("webhook-signature".to_owned(), each.join(" ")),
+            ("webhook-signature".to_owned(), by_secret.join(" ")),
             ("x-webhook-signature".to_owned(), over_body),
         ])
     }
@@ -120,10 +128,9 @@ impl Claim {
             Verdict::Retry { after } => (DeliveryState::Retrying, Some(after)),
             Verdict::Failed | Verdict::Gone => (DeliveryState::Failed, None),
         };
-        let custom: Vec<&String> = custom(&self.0.headers).map(|(name, _)| name).collect();
-        let masked = |name: &String, value: &String| match custom.contains(&name) && is_secret(name) {
-            true => MASK.to_owned(),
-            false => value.clone(),
+        let masked = |name: &String, value: &String| match self.0.headers.get(name) {
+            Some(_) => MASK.to_owned(),
+            None => value.clone(),
         };
         let settled = Settled {
             delivery: self.0.id,
@@ -140,20 +147,13 @@ impl Claim {
             response_body: outcome.response_body,
             duration_ms: outcome.duration_ms,
             remote_address: outcome.remote_address.map(|address| address.to_string()),
+            timings: outcome.timings,
+            // Without a header there was no request.
+            payload_format: (!sent.is_empty()).then_some(self.0.payload_format),
         };
-        Settlement { settled, webhook: self.0.webhook_id, is_gone: verdict == Verdict::Gone }
+        let is_probe = self.0.event_type == probe::KIND;
+        Settlement { settled, webhook: self.0.webhook_id, is_gone: verdict == Verdict::Gone, is_probe }
     }
-}
-
-/// A webhook's own headers.
-fn custom(headers: &Value) -> impl Iterator<Item = (&String, &str)> {
-    headers.as_object().into_iter().flatten().filter_map(|(name, value)| Some((name, value.as_str()?)))
-}
-
-/// Names under which people put secrets.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["auth", "key", "token", "secret", "cookie", "password"].iter().any(|part| name.contains(part))
 }
 
 /// Header lines as a JSON object; lines of one name are joined (RFC 9110 §5.3).
@@ -175,6 +175,8 @@ pub struct Settlement {
     settled: Settled,
     webhook: WebhookId,
     is_gone: bool,
+    /// Whether its success may switch its webhook on.
+    is_probe: bool,
 }
 
 impl Settlement {
@@ -225,6 +227,11 @@ fn judge_webhooks(conn: &mut PgConnection, kept: &[&Settlement], now: DateTime<U
         warn(conn, &failing, now)?;
         let since = now - retry::DISABLED_AFTER;
         disable(conn, &failing, Some(since), "nothing but failures for 5 days", now)?;
+    }
+    let probes: Vec<DeliveryId> =
+        kept.iter().filter(|one| one.is_probe && one.is_success()).map(|one| one.settled.delivery).collect();
+    if !probes.is_empty() {
+        probe::succeed(conn, &probes, now)?;
     }
     if !gone.is_empty() {
         disable(conn, &gone, None, "the endpoint answered 410 Gone", now)?;

@@ -35,7 +35,11 @@ pub enum Once<T> {
 }
 
 /// Does `work` unless this key has been answered in the last 24 hours. Key and answer are kept in the same
-/// transaction as the work, so that a request that comes meanwhile waits for it, and a failed one leaves nothing.
+/// transaction as the work, so that a failed one leaves nothing.
+///
+/// # Errors
+/// `IdempotencyInFlight` while another request with this key is being answered, `IdempotencyMismatch` where the key
+/// stands for another request.
 pub fn once<T: Serialize + DeserializeOwned>(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -46,14 +50,17 @@ pub fn once<T: Serialize + DeserializeOwned>(
     work: impl FnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<Once<T>> {
     let IdempotencyKey(key) = key;
+    if !store::idempotency_keys::try_hold(conn, tenant, route, key)? {
+        return Err(Error::IdempotencyInFlight);
+    }
     if !store::idempotency_keys::insert(conn, tenant, route, key, request_hash, now)? {
-        let in_flight = || Error::conflict("a request with this idempotency key is still being answered");
-        let kept = store::idempotency_keys::find(conn, tenant, route, key)?.ok_or_else(in_flight)?;
+        let kept = store::idempotency_keys::find(conn, tenant, route, key)?;
+        let kept = kept.ok_or(Error::IdempotencyInFlight)?;
         if now < kept.created_at + KEPT {
             if kept.request_hash != request_hash {
                 return Err(Error::IdempotencyMismatch);
             }
-            let answer = kept.answer.ok_or_else(in_flight)?;
+            let answer = kept.answer.ok_or(Error::IdempotencyInFlight)?;
             return serde_json::from_value(answer).map(Once::Again).map_err(Error::bug);
         }
         store::idempotency_keys::delete(conn, tenant, route, key)?;

@@ -1,8 +1,13 @@
-//! Webhooks: subscribing, changing, pausing, their signing secrets and test events.
+//! Webhooks: subscribing, changing, pausing, and test events.
+
+pub mod headers;
+pub mod probe;
+pub mod secrets;
+mod settings;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::Value;
 
@@ -10,21 +15,19 @@ use super::audit::{self, Deed};
 use super::events::{self, NewEvent, Published};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{Page, Paging};
-use crate::domain::retry;
 use crate::domain::signature::SigningSecret;
 use crate::domain::vault::Vault;
-use crate::domain::webhook::{self, EndpointUrl, EventPattern, PayloadFormat, SignatureStyle};
-use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId, WebhookId, text};
-use crate::model::{Webhook, WebhookSettings};
+#[cfg(doc)]
+use crate::domain::webhook;
+use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Result, TenantId, WebhookId};
+use crate::model::Webhook;
 use crate::store::notify::{self, Change};
 pub use crate::store::webhooks::{WebhookFilter, WebhookStats};
 use crate::store::{self, Scope};
+pub use secrets::DEFAULT_OVERLAP;
+use settings::Fresh;
 
 const MAX_WEBHOOKS: i64 = 1_000;
-/// How long an old secret signs along after a rotation, unless said otherwise.
-pub const DEFAULT_OVERLAP: TimeDelta = TimeDelta::hours(24);
-const MAX_OVERLAP: TimeDelta = TimeDelta::days(7);
-const MAX_LIVE_SECRETS: usize = 5;
 
 /// What was asked of a webhook, unparsed; `None` leaves it, or takes the default.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +41,7 @@ pub struct WebhookFields {
     pub signature_style: Option<String>,
     pub timeout_seconds: Option<i64>,
     pub max_in_flight: Option<i64>,
+    /// All of them; a value of [`webhook::MASK`] stays what it is.
     pub headers: Option<BTreeMap<String, String>>,
     /// `Some(None)`: no limit.
     pub rate_per_second: Option<Option<i64>>,
@@ -45,6 +49,10 @@ pub struct WebhookFields {
     pub retry_schedule: Option<Option<Vec<i64>>>,
     /// Only for a new webhook; one is made where none is given.
     pub secret: Option<String>,
+    /// Only for a new webhook: whether it signs with a key pair besides.
+    pub ed25519: bool,
+    /// Only for a new webhook: its private key; one is made for `ed25519` where none is given.
+    pub signing_key: Option<String>,
 }
 
 /// A new webhook and the secret that signs its deliveries.
@@ -64,110 +72,19 @@ pub fn subscribe(
     now: DateTime<Utc>,
 ) -> Result<Subscribed> {
     actor.must(Permission::WriteWebhooks)?;
-    let (settings, secret) = parse_new(ask, policy)?;
+    let Fresh { settings, headers, secret, key } = settings::parse_new(ask, policy)?;
     if MAX_WEBHOOKS <= store::webhooks::count(conn, Scope::Tenant(actor.tenant), &WebhookFilter::default())? {
         return Err(Error::LimitReached(format!("a tenant can have {MAX_WEBHOOKS} webhooks: delete one first")));
     }
     let webhook = store::webhooks::insert(conn, actor.tenant, actor.user, &settings, now)?;
-    keep_secret(conn, vault, &webhook, &secret, now)?;
+    let webhook = headers::keep(conn, vault, webhook, &headers)?;
+    secrets::keep(conn, vault, &webhook, &secret, now)?;
+    if let Some(key) = key {
+        secrets::keep_key(conn, vault, &webhook, &key, now)?;
+    }
     let deed = Deed::new("webhook.created", target(webhook.id)).with("name", webhook.name.as_str());
     audit::record(conn, actor, deed.with("url", webhook.url.as_str()).with("events", webhook.events.clone()), now)?;
     Ok(Subscribed { webhook, secret })
-}
-
-fn parse_new(ask: &WebhookFields, policy: &AddressPolicy) -> Result<(WebhookSettings, SigningSecret)> {
-    let secret = match ask.secret.as_deref().filter(|text| !text.is_empty()) {
-        Some(text) => SigningSecret::parse(text),
-        None => Ok(SigningSecret::generate()?),
-    };
-    let mut errors = FieldErrors::default();
-    let secret = errors.take("secret", secret);
-    let settings = parse(ask, None, policy, &mut errors);
-    match (settings, secret) {
-        (Some(settings), Some(secret)) => Ok((settings, secret)),
-        _ => Err(errors.into()),
-    }
-}
-
-/// The settings after what was asked: over those of `before`, or over the defaults.
-fn parse(
-    ask: &WebhookFields,
-    before: Option<&Webhook>,
-    policy: &AddressPolicy,
-    errors: &mut FieldErrors,
-) -> Option<WebhookSettings> {
-    let url = match (&ask.url, before) {
-        (Some(url), _) => {
-            errors.take("url", EndpointUrl::parse(url, policy)).map(|url| (url.to_string(), url.host().to_owned()))
-        }
-        (None, Some(before)) => Some((before.url.clone(), String::new())),
-        (None, None) => errors.take("url", Err(Rejection::required())),
-    };
-    let name = match (ask.name.as_deref().filter(|name| !name.trim().is_empty()), before) {
-        (Some(name), _) => errors.take("name", text::name(name)),
-        (None, Some(before)) => Some(before.name.clone()),
-        (None, None) => url.as_ref().map(|(_, host)| host.chars().take(100).collect()),
-    };
-    let events = parse_events(ask, before, errors);
-    let payload_format = match &ask.payload_format {
-        Some(text) => errors.take("payload_format", text.parse()),
-        None => Some(before.map_or(PayloadFormat::Standard, |row| row.payload_format)),
-    };
-    let signature_style = match &ask.signature_style {
-        Some(text) => errors.take("signature_style", text.parse()),
-        None => Some(before.map_or(SignatureStyle::Prefixed, |row| row.signature_style)),
-    };
-    let timeout = ask.timeout_seconds.unwrap_or(before.map_or(30, |row| row.timeout_seconds));
-    let in_flight = ask.max_in_flight.unwrap_or(before.map_or(10, |row| row.max_in_flight));
-    let timeout_seconds = errors.take("timeout_seconds", webhook::timeout_seconds(timeout));
-    let max_in_flight = errors.take("max_in_flight", webhook::max_in_flight(in_flight));
-    let headers = match &ask.headers {
-        Some(headers) => {
-            errors.take("headers", webhook::custom_headers(headers)).map(|headers| headers.into_iter().collect())
-        }
-        None => Some(before.map_or_else(|| Value::Object(serde_json::Map::new()), |row| row.headers.clone())),
-    };
-    let rate = ask.rate_per_second.unwrap_or_else(|| before.and_then(|row| row.rate_per_second));
-    let rate_per_second = errors.take("rate_per_second", rate.map(webhook::rate_per_second).transpose());
-    let gaps = ask.retry_schedule.clone().unwrap_or_else(|| before.and_then(|row| row.retry_gaps.clone()));
-    let retry_gaps = errors.take("retry_schedule", gaps.map(retry::retries).transpose());
-    Some(WebhookSettings {
-        name: name?,
-        url: url?.0,
-        events: events?,
-        is_active: ask.is_active.or(before.map(|row| row.is_active)).unwrap_or(true),
-        payload_format: payload_format?,
-        signature_style: signature_style?,
-        timeout_seconds: timeout_seconds?,
-        max_in_flight: max_in_flight?,
-        headers: headers?,
-        rate_per_second: rate_per_second?,
-        retry_gaps: retry_gaps?,
-    })
-    .filter(|_| errors.is_empty())
-}
-
-fn parse_events(ask: &WebhookFields, before: Option<&Webhook>, errors: &mut FieldErrors) -> Option<Vec<String>> {
-    match (&ask.events, before) {
-        (Some(events), _) => {
-            let patterns = errors.take_each("events", events, EventPattern::parse);
-            let were_fine = patterns.len() == events.len();
-            if were_fine { errors.take("events", webhook::subscriptions(patterns)) } else { None }
-        }
-        (None, Some(before)) => Some(before.events.clone()),
-        (None, None) => errors.take("events", Err(Rejection::required())),
-    }
-}
-
-fn keep_secret(
-    conn: &mut PgConnection,
-    vault: &Vault,
-    webhook: &Webhook,
-    secret: &SigningSecret,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let sealed = vault.seal(webhook.tenant_id, &Webhook::vault_name(webhook.id), secret.reveal().as_bytes())?;
-    store::signing_secrets::insert(conn, webhook.tenant_id, webhook.id, &sealed, now)
 }
 
 pub fn find(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<Webhook> {
@@ -212,6 +129,7 @@ pub fn stats(
 /// Changes what was asked and nothing else.
 pub fn update(
     conn: &mut PgConnection,
+    vault: &Vault,
     policy: &AddressPolicy,
     actor: &Actor,
     id: WebhookId,
@@ -220,23 +138,32 @@ pub fn update(
 ) -> Result<Webhook> {
     let before = to_change(conn, actor, id)?;
     let mut errors = FieldErrors::default();
-    let Some(settings) = parse(ask, Some(&before), policy, &mut errors) else { return Err(errors.into()) };
+    let headers = errors.take("headers", headers::given(ask.headers.as_ref(), &before.headers));
+    let settings = settings::parse(ask, Some(&before), policy, &mut errors);
+    let (Some(settings), Some(headers)) = (settings, headers) else { return Err(errors.into()) };
+    headers::stay_secret(actor, &before, &settings.url, headers.as_ref())?;
     let is_switched = settings.is_active != before.is_active;
     let mut after =
         store::webhooks::update(conn, actor.tenant, id, &settings, now)?.ok_or(Error::NotFound(Noun::Webhook))?;
+    let has_new_values = headers.as_ref().is_some_and(|given| !given.fresh.is_empty());
+    if let Some(given) = headers {
+        after = headers::change(conn, vault, after, given)?;
+    }
     if is_switched {
         after = switch(conn, actor, id, settings.is_active, now)?;
     }
     let deed = Deed::new("webhook.updated", target(id))
         .with("name", after.name.as_str())
         .changing(facts(&before), facts(&after));
+    // Their values are nobody's business, that there are new ones is.
+    let deed = if has_new_values { deed.with("header_values", "changed") } else { deed };
     audit::record(conn, actor, deed, now)?;
     Ok(after)
 }
 
 /// What the audit log tells of a webhook; header values may be secrets, so only their names.
 fn facts(webhook: &Webhook) -> Value {
-    let headers: Vec<&String> = webhook.headers.as_object().map(|headers| headers.keys().collect()).unwrap_or_default();
+    let headers = webhook.header_names();
     serde_json::json!({
         "name": webhook.name, "url": webhook.url, "events": webhook.events, "is_active": webhook.is_active,
         "payload_format": webhook.payload_format, "signature_style": webhook.signature_style,
@@ -296,63 +223,6 @@ pub fn delete(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTi
         Deed::new("webhook.deleted", target(id)).with("name", webhook.name.as_str()).with("cancelled", cancelled);
     audit::record(conn, actor, deed, now)?;
     Ok(webhook)
-}
-
-/// The newest signing secret. Looking at it is an act of its own in the audit log.
-pub fn reveal_secret(
-    conn: &mut PgConnection,
-    vault: &Vault,
-    actor: &Actor,
-    id: WebhookId,
-    now: DateTime<Utc>,
-) -> Result<SigningSecret> {
-    let webhook = find(conn, actor, id)?;
-    actor.must_own(Permission::RevealSecrets, webhook.user_id)?;
-    let live = store::signing_secrets::list_live(conn, actor.tenant, id, now)?;
-    let newest = live.first().ok_or_else(|| Error::bug("a webhook without a signing secret"))?;
-    let secret = SigningSecret::from_bytes(vault.open(actor.tenant, &Webhook::vault_name(id), &newest.sealed)?)?;
-    audit::record(
-        conn,
-        actor,
-        Deed::new("webhook.secret_revealed", target(id)).with("name", webhook.name.as_str()),
-        now,
-    )?;
-    Ok(secret)
-}
-
-/// Puts a new secret in front; the old ones sign along for `overlap` (0 to 7 days).
-pub fn rotate_secret(
-    conn: &mut PgConnection,
-    vault: &Vault,
-    actor: &Actor,
-    id: WebhookId,
-    overlap: TimeDelta,
-    brought: Option<&str>,
-    now: DateTime<Utc>,
-) -> Result<Subscribed> {
-    let webhook = to_change(conn, actor, id)?;
-    actor.must_own(Permission::RevealSecrets, webhook.user_id)?;
-    if overlap < TimeDelta::zero() || MAX_OVERLAP < overlap {
-        let detail = "must be from 0 to 604800 seconds (7 days)";
-        return Err(Error::field("overlap_seconds", Rejection::new("range", detail)));
-    }
-    let secret = match brought.filter(|text| !text.is_empty()) {
-        Some(text) => SigningSecret::parse(text).map_err(|rejection| Error::field("secret", rejection))?,
-        None => SigningSecret::generate()?,
-    };
-    if MAX_LIVE_SECRETS <= store::signing_secrets::list_live(conn, actor.tenant, id, now)?.len()
-        && overlap > TimeDelta::zero()
-    {
-        let says = format!(
-            "{MAX_LIVE_SECRETS} secrets sign for this webhook already: wait until one has run out, or rotate without overlap"
-        );
-        return Err(Error::LimitReached(says));
-    }
-    store::signing_secrets::update_expiry(conn, actor.tenant, id, now + overlap)?;
-    keep_secret(conn, vault, &webhook, &secret, now)?;
-    let deed = Deed::new("webhook.secret_rotated", target(id)).with("name", webhook.name.as_str());
-    audit::record(conn, actor, deed.with("overlap_seconds", overlap.num_seconds()), now)?;
-    Ok(Subscribed { webhook, secret })
 }
 
 /// Publishes an event for this webhook alone: one attempt, whatever it subscribes to.

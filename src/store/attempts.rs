@@ -1,28 +1,42 @@
 //! Queries on `attempts`, the webhook log.
 
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::dsl::sql;
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Text};
 
 use super::Scope;
+use super::deliveries::SLACK;
+use crate::domain::delivery::StatusClass;
+use crate::domain::ids::earliest;
 use crate::domain::page::Paging;
-use crate::domain::{AttemptId, DeliveryId, Result, TenantId, WebhookId};
-use crate::model::Attempt;
-use crate::schema::{attempts, events};
+use crate::domain::{AttemptId, DeliveryId, EventId, Result, TenantId, WebhookId};
+use crate::model::{Attempt, Event};
+use crate::schema::{attempts, deliveries, events};
 
 /// Which attempts of a list are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct AttemptFilter {
     pub webhook: Option<WebhookId>,
     pub delivery: Option<DeliveryId>,
+    pub event: Option<EventId>,
+    pub kind: Option<String>,
     pub success: Option<bool>,
+    pub status: Option<StatusClass>,
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+    /// How far the clock that dates rows is ahead of the database's, which dates their ids: zero outside tests.
+    pub skew: TimeDelta,
 }
 
 /// An attempt and the payload of its event.
 pub type Logged = (Attempt, String);
 
-pub fn find(conn: &mut PgConnection, tenant: TenantId, id: AttemptId) -> Result<Option<Logged>> {
+pub fn find(conn: &mut PgConnection, tenant: TenantId, id: AttemptId) -> Result<Option<(Attempt, Event)>> {
     let found =
         attempts::table.inner_join(events::table).filter(attempts::tenant_id.eq(tenant)).filter(attempts::id.eq(id));
-    Ok(found.select((Attempt::as_select(), events::payload)).first(conn).optional()?)
+    Ok(found.select((Attempt::as_select(), Event::as_select())).first(conn).optional()?)
 }
 
 /// Whose attempt it is: for callers who are of no tenant.
@@ -44,19 +58,7 @@ pub fn list(
     paging: &Paging<AttemptId>,
 ) -> Result<Vec<Logged>> {
     let query = attempts::table.inner_join(events::table).select((Attempt::as_select(), events::payload));
-    let mut query = query.limit(paging.size.plus_one()).into_boxed();
-    if let Scope::Tenant(tenant) = scope {
-        query = query.filter(attempts::tenant_id.eq(tenant));
-    }
-    if let Some(webhook) = filter.webhook {
-        query = query.filter(attempts::webhook_id.eq(webhook));
-    }
-    if let Some(delivery) = filter.delivery {
-        query = query.filter(attempts::delivery_id.eq(delivery));
-    }
-    if let Some(success) = filter.success {
-        query = query.filter(attempts::success.eq(success));
-    }
+    let mut query = narrowed(query.limit(paging.size.plus_one()).into_boxed(), scope, filter);
     if let Some(before) = paging.before {
         query = query.filter(attempts::id.lt(before));
     }
@@ -68,4 +70,67 @@ pub fn list(
         query = query.offset(offset);
     }
     Ok(query.load(conn)?)
+}
+
+type Joined<'a> = diesel::dsl::IntoBoxed<
+    'a,
+    diesel::dsl::Select<
+        diesel::dsl::InnerJoin<attempts::table, events::table>,
+        (diesel::dsl::AsSelect<Attempt, Pg>, events::payload),
+    >,
+    Pg,
+>;
+
+fn narrowed<'a>(query: Joined<'a>, scope: Scope, filter: &AttemptFilter) -> Joined<'a> {
+    let mut query = query;
+    if let Scope::Tenant(tenant) = scope {
+        query = query.filter(attempts::tenant_id.eq(tenant));
+    }
+    if let Some(webhook) = filter.webhook {
+        query = query.filter(attempts::webhook_id.eq(webhook));
+    }
+    if let Some(delivery) = filter.delivery {
+        query = query.filter(attempts::delivery_id.eq(delivery));
+    }
+    if let Some(event) = filter.event {
+        // Attempts have no index by event, deliveries have.
+        let of_event = deliveries::table.filter(deliveries::event_id.eq(event)).select(deliveries::id);
+        query = query.filter(attempts::delivery_id.eq_any(of_event));
+    }
+    if let Some(kind) = &filter.kind {
+        query = match scope {
+            // Events have an index by type: rare ones are found by it, of frequent ones there are some among the newest.
+            Scope::Tenant(tenant) => {
+                let of_type = sql::<Bool>(
+                    "attempts.delivery_id IN (SELECT d.id FROM events t JOIN deliveries d ON d.tenant_id = t.tenant_id
+                         AND d.event_id = t.id WHERE t.tenant_id = ",
+                );
+                let of_type = of_type.bind::<BigInt, _>(tenant).sql(" AND t.type = ");
+                query.filter(of_type.bind::<Text, _>(kind.clone()).sql(")"))
+            }
+            Scope::Instance => query.filter(attempts::event_type.eq(kind.clone())),
+        };
+    }
+    if let Some(success) = filter.success {
+        query = query.filter(attempts::success.eq(success));
+    }
+    query = match filter.status.map(|class| (class, class.bounds())) {
+        None => query,
+        // Failures have an index of their own.
+        Some((_, None)) => query.filter(attempts::error.is_not_null()).filter(attempts::response_status.is_null()),
+        Some((class, Some((first, next)))) => {
+            let query = query.filter(attempts::response_status.ge(first)).filter(attempts::response_status.lt(next));
+            if class == StatusClass::Success { query } else { query.filter(attempts::error.is_not_null()) }
+        }
+    };
+    // Ids are in the order of time, so that an index narrows the list; the rows themselves say it exactly.
+    if let Some(since) = filter.since {
+        let first = AttemptId(earliest(since - filter.skew - SLACK));
+        query = query.filter(attempts::created_at.ge(since)).filter(attempts::id.ge(first));
+    }
+    if let Some(until) = filter.until {
+        let next = AttemptId(earliest(until + SLACK));
+        query = query.filter(attempts::created_at.lt(until)).filter(attempts::id.lt(next));
+    }
+    query
 }

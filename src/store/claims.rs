@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Double, Jsonb, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Double, Integer, Jsonb, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::kept::kept;
-use crate::domain::delivery::{DeliveryState, ErrorKind};
+use crate::domain::delivery::{DeliveryState, ErrorKind, Timings};
+use crate::domain::webhook::PayloadFormat;
 use crate::domain::{AttemptId, DeliveryId, Result, WebhookId};
 use crate::model::Claimed;
 
@@ -64,7 +67,7 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
          row_number() OVER (PARTITION BY w.id ORDER BY one.next_attempt_at) AS turn,
          count(*) OVER (PARTITION BY w.id) = room.free AS is_full
      FROM waiting
-     JOIN webhooks w ON w.id = waiting.webhook_id AND w.is_active AND w.deleted_at IS NULL
+     JOIN webhooks w ON w.id = waiting.webhook_id AND (w.is_active OR w.probe_id IS NOT NULL) AND w.deleted_at IS NULL
      JOIN tenants t ON t.id = w.tenant_id AND t.is_active
      LEFT JOIN in_flight ON in_flight.webhook_id = w.id
      CROSS JOIN LATERAL (
@@ -77,7 +80,7 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
      CROSS JOIN LATERAL (
          SELECT d.id, d.next_attempt_at FROM deliveries d
          WHERE d.webhook_id = w.id AND d.state IN ('pending', 'retrying') AND d.lease_token IS NULL
-             AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => $2)
+             AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => $2) AND (w.is_active OR d.id = w.probe_id)
          ORDER BY d.next_attempt_at
          LIMIT room.free) one
  ), ranked AS (
@@ -119,6 +122,8 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
 /// Leases due deliveries of active webhooks of active tenants, and writes down the attempt that each is about to have:
 /// from each webhook no more than its cap and its rate leave free (a failing one is asked one thing at a time), from
 /// each tenant no more than its cap, round-robin over tenants and over the webhooks of each.
+///
+/// Of a webhook that is off, its probe alone.
 ///
 /// `waiting` steps through the partial index from one webhook to the next, so that a backlog of one costs the
 /// others nothing. `is_full` says that its webhook may have more that is due.
@@ -163,6 +168,9 @@ pub struct Settled {
     pub error_kind: Option<ErrorKind>,
     pub error: Option<String>,
     pub remote_address: Option<String>,
+    pub timings: Timings,
+    /// How the body was made, where it could be.
+    pub payload_format: Option<PayloadFormat>,
 }
 
 #[derive(QueryableByName)]
@@ -205,9 +213,11 @@ pub fn settle_attempts(conn: &mut PgConnection, batch: &[&Settled], now: DateTim
     let query = kept(
         "UPDATE attempts a SET request_headers = s.request_headers, response_status = s.status,
              response_headers = s.response_headers, response_body = s.body, duration_ms = s.duration_ms, success = s.success,
-             error_kind = s.error_kind, error = s.error, remote_address = s.remote_address, finished_at = $11
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS
-             s (id, request_headers, status, response_headers, body, duration_ms, success, error_kind, error, remote_address)
+             error_kind = s.error_kind, error = s.error, remote_address = s.remote_address, finished_at = $11,
+             dns_us = s.dns_us, connect_us = s.connect_us, first_byte_us = s.first_byte_us, payload_format = s.format
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12, $13, $14, $15) AS
+             s (id, request_headers, status, response_headers, body, duration_ms, success, error_kind, error, remote_address,
+                dns_us, connect_us, first_byte_us, format)
          WHERE a.id = s.id",
     );
     let bound = query
@@ -221,7 +231,11 @@ pub fn settle_attempts(conn: &mut PgConnection, batch: &[&Settled], now: DateTim
         .bind::<Array<Nullable<Text>>, _>(each(batch, |one| one.error_kind.map(ErrorKind::as_str)))
         .bind::<Array<Nullable<Text>>, _>(each(batch, |one| one.error.as_deref()))
         .bind::<Array<Nullable<Text>>, _>(each(batch, |one| one.remote_address.as_deref()))
-        .bind::<Timestamptz, _>(now);
+        .bind::<Timestamptz, _>(now)
+        .bind::<Array<Nullable<Integer>>, _>(each(batch, |one| one.timings.dns_us))
+        .bind::<Array<Nullable<Integer>>, _>(each(batch, |one| one.timings.connect_us))
+        .bind::<Array<Nullable<Integer>>, _>(each(batch, |one| one.timings.first_byte_us))
+        .bind::<Array<Nullable<Text>>, _>(each(batch, |one| one.payload_format.map(PayloadFormat::as_str)));
     bound.execute(conn)?;
     Ok(())
 }

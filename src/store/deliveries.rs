@@ -1,16 +1,17 @@
 //! Queries on `deliveries`, for those who look at them and direct them. What the worker asks is in `claims`.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 
 use super::Scope;
-use crate::domain::delivery::DeliveryState;
+use crate::domain::delivery::{DeliveryState, StatusClass};
+use crate::domain::ids::earliest;
 use crate::domain::page::Paging;
 use crate::domain::{DeliveryId, EventId, Result, TenantId, WebhookId};
 use crate::model::Delivery;
-use crate::schema::deliveries;
+use crate::schema::{deliveries, events};
 
 /// Which deliveries of a list are wanted.
 #[derive(Debug, Clone, Default)]
@@ -19,9 +20,16 @@ pub struct DeliveryFilter {
     pub event: Option<EventId>,
     pub state: Option<DeliveryState>,
     pub kind: Option<String>,
+    /// How the last attempt was answered.
+    pub status: Option<StatusClass>,
     pub since: Option<DateTime<Utc>>,
     pub until: Option<DateTime<Utc>>,
+    /// How far the clock that dates rows is ahead of the database's, which dates their ids: zero outside tests.
+    pub skew: TimeDelta,
 }
+
+/// How far apart the clocks of servers and database may stand before a list by time misses rows.
+pub const SLACK: TimeDelta = TimeDelta::minutes(10);
 
 pub fn find(conn: &mut PgConnection, tenant: TenantId, id: DeliveryId) -> Result<Option<Delivery>> {
     Ok(Delivery::query().filter(deliveries::tenant_id.eq(tenant)).find(id).first(conn).optional()?)
@@ -59,13 +67,32 @@ pub fn list(
         query = query.filter(deliveries::state.eq(state));
     }
     if let Some(kind) = &filter.kind {
-        query = query.filter(deliveries::event_type.eq(kind.clone()));
+        query = match scope {
+            // Events have an index by type: rare ones are found by it, of frequent ones there are some among the newest.
+            Scope::Tenant(tenant) => {
+                let of_type = events::table.filter(events::tenant_id.eq(tenant)).filter(events::kind.eq(kind.clone()));
+                query.filter(deliveries::event_id.eq_any(of_type.select(events::id)))
+            }
+            Scope::Instance => query.filter(deliveries::event_type.eq(kind.clone())),
+        };
     }
+    query = match filter.status.map(|class| (class, class.bounds())) {
+        None => query,
+        // Failures have an index of their own.
+        Some((_, None)) => query.filter(deliveries::last_error.is_not_null()).filter(deliveries::last_status.is_null()),
+        Some((class, Some((first, next)))) => {
+            let query = query.filter(deliveries::last_status.ge(first)).filter(deliveries::last_status.lt(next));
+            if class == StatusClass::Success { query } else { query.filter(deliveries::last_error.is_not_null()) }
+        }
+    };
+    // Ids are in the order of time, so that an index narrows the list; the rows themselves say it exactly.
     if let Some(since) = filter.since {
-        query = query.filter(deliveries::created_at.ge(since));
+        let first = DeliveryId(earliest(since - filter.skew - SLACK));
+        query = query.filter(deliveries::created_at.ge(since)).filter(deliveries::id.ge(first));
     }
     if let Some(until) = filter.until {
-        query = query.filter(deliveries::created_at.lt(until));
+        let next = DeliveryId(earliest(until + SLACK));
+        query = query.filter(deliveries::created_at.lt(until)).filter(deliveries::id.lt(next));
     }
     if let Some(before) = paging.before {
         query = query.filter(deliveries::id.lt(before));

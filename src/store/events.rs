@@ -31,7 +31,7 @@ pub struct NewEvent<'a> {
     pub payload: &'a str,
     pub api_key: Option<ApiKeyId>,
     pub user: Option<UserId>,
-    /// For a test event: goes to this webhook alone, whatever it subscribes to.
+    /// For a test event: goes to this webhook alone, whatever it subscribes to, and waits for it where it is off.
     pub only_to: Option<WebhookId>,
     pub attempts_max: i64,
     pub now: DateTime<Utc>,
@@ -49,8 +49,8 @@ pub fn insert_with_deliveries(conn: &mut PgConnection, event: &NewEvent<'_>) -> 
          SELECT uuid_v7(clock_timestamp()), w.tenant_id, $1, $3, w.id, 'pending',
              CASE WHEN $7 IS NULL THEN coalesce(cardinality(w.retry_gaps) + 1, $9) ELSE $9 END, clock_timestamp(), $8
          FROM webhooks w
-         WHERE w.tenant_id = $2 AND w.is_active AND w.deleted_at IS NULL
-             AND CASE WHEN $7 IS NULL THEN w.events && $10 ELSE w.id = $7 END",
+         WHERE w.tenant_id = $2 AND w.deleted_at IS NULL
+             AND CASE WHEN $7 IS NULL THEN w.is_active AND w.events && $10 ELSE w.id = $7 END",
     );
     let bound = query
         .bind::<SqlUuid, _>(event.id)

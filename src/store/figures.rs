@@ -126,13 +126,13 @@ pub struct Troubled {
     pub disabled_reason: Option<String>,
 }
 
-/// Webhooks that fail, or that were switched off because they did.
+/// Webhooks that fail, those first that have for longest, and those that were switched off because they did.
 pub fn troubled_webhooks(conn: &mut PgConnection, tenant: TenantId, limit: i64) -> Result<Vec<Troubled>> {
     let rows = diesel::sql_query(
         "SELECT id, name, is_active, failing_since, disabled_reason FROM webhooks
          WHERE tenant_id = $1 AND deleted_at IS NULL
            AND ((is_active AND failing_since IS NOT NULL) OR (NOT is_active AND disabled_reason IS NOT NULL))
-         ORDER BY updated_at DESC LIMIT $2",
+         ORDER BY is_active DESC, failing_since, updated_at DESC LIMIT $2",
     )
     .bind::<BigInt, _>(tenant)
     .bind::<BigInt, _>(limit);

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Text, Timestamptz};
 use serde_json::Value;
 
 use crate::domain::{Result, TenantId};
@@ -17,7 +17,19 @@ pub struct Kept {
     pub created_at: DateTime<Utc>,
 }
 
-/// Takes the key, if nobody has it. Waits for a request with the same key that is being answered just now.
+/// Holds the key until this transaction ends; false where a request with the same key is being answered just now.
+pub fn try_hold(conn: &mut PgConnection, tenant: TenantId, route: &str, key: &str) -> Result<bool> {
+    #[derive(QueryableByName)]
+    struct Held {
+        #[diesel(sql_type = Bool)]
+        is_mine: bool,
+    }
+    let query = diesel::sql_query("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 7461022)) AS is_mine");
+    let name = format!("{tenant}/{route}/{key}");
+    Ok(query.bind::<Text, _>(name).get_result::<Held>(conn)?.is_mine)
+}
+
+/// Takes the key, if nobody has it.
 pub fn insert(
     conn: &mut PgConnection,
     tenant: TenantId,

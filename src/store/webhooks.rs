@@ -4,14 +4,15 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Double, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Timestamptz};
+use serde_json::{Map, Value};
 
 use super::Scope;
 use crate::domain::page::Paging;
 use crate::domain::webhook::WebhookState;
-use crate::domain::{Result, TenantId, UserId, WebhookId};
+use crate::domain::{DeliveryId, Result, TenantId, UserId, WebhookId};
 use crate::model::{Webhook, WebhookSettings};
-use crate::schema::webhooks;
+use crate::schema::{deliveries, webhooks};
 
 /// Which webhooks of a list are wanted.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,7 @@ pub fn insert(
         webhooks::tenant_id.eq(tenant),
         webhooks::user_id.eq(user),
         settings,
+        webhooks::headers.eq(Value::Object(Map::new())),
         webhooks::created_at.eq(now),
         webhooks::updated_at.eq(now),
     );
@@ -124,6 +126,21 @@ pub fn update(
     Ok(changed.returning(Webhook::as_returning()).get_result(conn).optional()?)
 }
 
+/// `headers` as they are kept: names in clear, values sealed.
+pub fn update_headers(conn: &mut PgConnection, tenant: TenantId, id: WebhookId, headers: &Value) -> Result<()> {
+    let row = webhooks::table.filter(webhooks::tenant_id.eq(tenant)).find(id);
+    diesel::update(row).set(webhooks::headers.eq(headers)).execute(conn)?;
+    Ok(())
+}
+
+/// Webhooks of all tenants with a header's value in clear, deleted ones too. Nobody else changes them until this
+/// transaction ends.
+pub fn lock_with_plain_headers(conn: &mut PgConnection) -> Result<Vec<(TenantId, WebhookId, Value)>> {
+    let is_plain = sql::<Bool>("jsonb_path_exists(headers, '$.* ? (@.type() == \"string\")')");
+    let rows = webhooks::table.filter(is_plain).order(webhooks::id).for_update();
+    Ok(rows.select((webhooks::tenant_id, webhooks::id, webhooks::headers)).load(conn)?)
+}
+
 /// Switches a webhook on, with a clean slate, or off.
 pub fn update_active(
     conn: &mut PgConnection,
@@ -138,9 +155,34 @@ pub fn update_active(
         webhooks::failing_since.eq(None::<DateTime<Utc>>),
         webhooks::warned_at.eq(None::<DateTime<Utc>>),
         webhooks::disabled_reason.eq(None::<String>),
+        webhooks::probe_id.eq(None::<DeliveryId>),
         webhooks::updated_at.eq(now),
     );
     Ok(diesel::update(row).set(set).returning(Webhook::as_returning()).get_result(conn).optional()?)
+}
+
+/// Notes the delivery that asks whether a webhook is well again.
+pub fn update_probe(conn: &mut PgConnection, tenant: TenantId, id: WebhookId, probe: DeliveryId) -> Result<()> {
+    let row = webhooks::table.filter(webhooks::tenant_id.eq(tenant)).find(id);
+    diesel::update(row).set(webhooks::probe_id.eq(probe)).execute(conn)?;
+    Ok(())
+}
+
+/// Switches those webhooks on, with a clean slate, that are off and asked by one of these deliveries, and tells which.
+pub fn update_well(conn: &mut PgConnection, probes: &[DeliveryId], now: DateTime<Utc>) -> Result<Vec<Webhook>> {
+    let of_probes = deliveries::table.filter(deliveries::id.eq_any(probes)).select(deliveries::webhook_id);
+    let rows = webhooks::table.filter(webhooks::id.eq_any(of_probes)).filter(webhooks::probe_id.eq_any(probes));
+    let rows = rows.filter(webhooks::is_active.eq(false)).filter(webhooks::deleted_at.is_null());
+    let set = (
+        webhooks::is_active.eq(true),
+        webhooks::failing_since.eq(None::<DateTime<Utc>>),
+        webhooks::warned_at.eq(None::<DateTime<Utc>>),
+        webhooks::disabled_reason.eq(None::<String>),
+        webhooks::probe_id.eq(None::<DeliveryId>),
+        webhooks::last_success_at.eq(now),
+        webhooks::updated_at.eq(now),
+    );
+    Ok(diesel::update(rows).set(set).returning(Webhook::as_returning()).get_results(conn)?)
 }
 
 pub fn delete(conn: &mut PgConnection, tenant: TenantId, id: WebhookId, now: DateTime<Utc>) -> Result<bool> {
@@ -152,10 +194,9 @@ pub fn delete(conn: &mut PgConnection, tenant: TenantId, id: WebhookId, now: Dat
 /// Notes that these webhooks have taken a delivery. Rows that say so already are left alone, so that a busy
 /// webhook's row is written once a minute at most.
 pub fn update_succeeding(conn: &mut PgConnection, ids: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
-    let is_stale =
-        sql::<diesel::sql_types::Bool>("(failing_since IS NOT NULL OR last_success_at IS NULL OR last_success_at < ")
-            .bind::<Timestamptz, _>(now)
-            .sql(" - INTERVAL '1 minute')");
+    let is_stale = sql::<Bool>("(failing_since IS NOT NULL OR last_success_at IS NULL OR last_success_at < ")
+        .bind::<Timestamptz, _>(now)
+        .sql(" - INTERVAL '1 minute')");
     let rows = webhooks::table.filter(webhooks::id.eq_any(ids)).filter(is_stale);
     let never = None::<DateTime<Utc>>;
     let set = (webhooks::failing_since.eq(never), webhooks::warned_at.eq(never), webhooks::last_success_at.eq(now));
@@ -225,6 +266,9 @@ pub struct WebhookStats {
     /// Deliveries that wait, counted up to a thousand.
     #[diesel(sql_type = BigInt)]
     pub waiting: i64,
+    /// When the next of them is due.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub next_attempt_at: Option<DateTime<Utc>>,
 }
 
 /// One row for each of these webhooks.
@@ -239,7 +283,9 @@ pub fn stats(
         Scope::Instance => None,
     };
     let query = diesel::sql_query(
-        "SELECT w.id AS webhook_id, lately.*, backlog.waiting
+        "SELECT w.id AS webhook_id, lately.*, backlog.waiting,
+             (SELECT d.next_attempt_at FROM deliveries d WHERE d.webhook_id = w.id AND d.state IN ('pending', 'retrying')
+              AND d.lease_token IS NULL ORDER BY d.next_attempt_at LIMIT 1) AS next_attempt_at
          FROM webhooks w
          CROSS JOIN LATERAL (
              SELECT count(*) AS attempts, count(*) FILTER (WHERE success) AS successes,

@@ -107,8 +107,12 @@ fn of_delivery() -> Vec<Entry> {
         post(Door::Api, "/api/webhooks/{id}/activation", || to(webhooks::activate)),
         post(Door::Api, "/api/webhooks/{id}/deactivation", || to(webhooks::deactivate)),
         get(Door::Api, "/api/webhooks/{id}/deliveries", || to(deliveries::index_of_webhook)),
-        get(Door::Api, "/api/webhooks/{id}/secret", || to(webhooks::reveal_secret)),
-        post(Door::Api, "/api/webhooks/{id}/secret-rotation", || to(webhooks::rotate_secret)),
+        get(Door::Api, "/api/webhooks/{id}/headers", || to(webhooks::secrets::reveal_headers)),
+        delete(Door::Api, "/api/webhooks/{id}/key", || to(webhooks::secrets::remove_key)),
+        post(Door::Api, "/api/webhooks/{id}/key-rotation", || to(webhooks::secrets::rotate_key)),
+        get(Door::Api, "/api/webhooks/{id}/secret", || to(webhooks::secrets::reveal)),
+        post(Door::Api, "/api/webhooks/{id}/secret-rotation", || to(webhooks::secrets::rotate)),
+        get(Door::Api, "/api/webhooks/{id}/statistics", || to(webhooks::statistics::show)),
         post(Door::Api, "/api/webhooks/{id}/test", || to(webhooks::test)),
     ]
 }

@@ -107,6 +107,9 @@ impl From<&Error> for Problem {
             Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not_found", says),
             Error::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", says),
             Error::IdempotencyMismatch => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_mismatch", says),
+            Error::IdempotencyInFlight => {
+                Self::new(StatusCode::CONFLICT, "idempotency_in_flight", says).header(RETRY_AFTER, "1")
+            }
             Error::LimitReached(_) => Self::new(StatusCode::CONFLICT, "limit_reached", says),
             Error::Throttled { retry_after } => Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", says)
                 .header(RETRY_AFTER, retry_after.as_secs().max(1).to_string()),

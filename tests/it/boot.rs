@@ -3,8 +3,11 @@
 mod audit;
 mod command;
 mod commands;
+mod crashes;
 mod embedded;
 mod flags;
+mod hostile;
 mod keys;
 mod refusals;
 mod serving;
+mod webhooks;

@@ -4,6 +4,7 @@ mod access_tokens;
 mod account;
 mod api_keys;
 mod audit;
+mod deliveries;
 mod events;
 mod key_life;
 mod members;

@@ -7,4 +7,5 @@ mod news;
 mod outbox;
 mod pruning;
 mod retries;
+mod samples;
 mod signatures;

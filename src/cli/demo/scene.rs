@@ -44,8 +44,9 @@ pub async fn set(state: &State, secrets: &Path, receiver: SocketAddr) -> Result<
     let kept = fs::read(secrets).ok().and_then(|bytes| serde_json::from_slice::<Cast>(&bytes).ok());
     let now = state.clock.now();
     if let Some(cast) = kept {
-        let (policy, tenant) = (state.policy.clone(), cast.tenant);
-        let move_all = move |conn: &mut PgConnection| follow(conn, &policy, &console(tenant, None), receiver, now);
+        let (vault, policy, tenant) = (state.vault.clone(), state.policy.clone(), cast.tenant);
+        let move_all =
+            move |conn: &mut PgConnection| follow(conn, &vault, &policy, &console(tenant, None), receiver, now);
         state.pages.tx(Scope::Instance, move_all).await?;
         return Ok(cast);
     }
@@ -80,6 +81,7 @@ fn console(tenant: TenantId, user: Option<UserId>) -> Actor {
 
 fn follow(
     conn: &mut PgConnection,
+    vault: &crate::domain::vault::Vault,
     policy: &crate::domain::address::AddressPolicy,
     actor: &Actor,
     receiver: SocketAddr,
@@ -91,7 +93,7 @@ fn follow(
         let url = format!("http://{receiver}/{name}");
         if webhook.url.starts_with("http://127.0.0.1:") && webhook.url != url {
             let ask = WebhookFields { url: Some(url), ..WebhookFields::default() };
-            webhooks::update(conn, policy, actor, webhook.id, &ask, now)?;
+            webhooks::update(conn, vault, policy, actor, webhook.id, &ask, now)?;
         }
     }
     Ok(())

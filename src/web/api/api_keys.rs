@@ -13,16 +13,14 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
-use super::body::present;
+use super::body::{idempotency, present};
 use crate::domain::api_key::{KeyChange, KeyDraft, KeyPatch, NewKey};
 use crate::domain::limit::named::NamedLimit;
 use crate::domain::quota::Quota;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result, TenantId};
 use crate::model::ApiKey;
 use crate::services::api_keys::{self, Once};
-use crate::services::idempotency::IdempotencyKey;
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{self, Json};
@@ -104,15 +102,6 @@ fn minted(state: &State, key: ApiKey, secret: Option<String>, now: DateTime<Utc>
         answer.insert_header(("Idempotent-Replayed", "true"));
     }
     Ok(answer.json(KeyBody::revealed(key, secret, now)))
-}
-
-/// The request's idempotency key, and a hash of what it asks.
-fn idempotency(request: &HttpRequest, asked: &impl Serialize) -> Result<Option<(IdempotencyKey, Vec<u8>)>> {
-    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
-    let key = IdempotencyKey::parse(value.to_str().unwrap_or_default());
-    let key = key.map_err(|rejection| Error::field("Idempotency-Key", rejection))?;
-    let asked = serde_json::to_vec(asked).map_err(Error::bug)?;
-    Ok(Some((key, Sha256::digest(asked).to_vec())))
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {

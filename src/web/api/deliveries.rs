@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::list::{List, paging};
 use super::webhook_logs::AttemptBody;
 use super::webhooks;
-use crate::domain::delivery::DeliveryState;
+use crate::domain::delivery::{DeliveryState, StatusClass};
 use crate::domain::{Actor, DeliveryId, Error, EventId, Noun, Permission, Result, TenantId, WebhookId};
-use crate::model::Delivery;
+use crate::model::{Attempt, Delivery};
 use crate::services::deliveries::{self, DeliveryDetail, DeliveryFilter};
 use crate::store::Scope;
 use crate::store::notify::Change;
@@ -59,10 +59,12 @@ impl From<Delivery> for DeliveryBody {
 }
 
 impl DeliveryBody {
-    fn with_attempts(detail: DeliveryDetail) -> Result<Self> {
-        let payload = detail.event.payload;
-        let attempts = detail.attempts.into_iter().map(|attempt| AttemptBody::whole((attempt, payload.clone())));
-        Ok(Self { attempts: Some(attempts.collect::<Result<Vec<_>>>()?), ..Self::from(detail.delivery) })
+    pub fn with_attempts(detail: DeliveryDetail) -> Result<Self> {
+        let whole = |attempt: &Attempt| {
+            AttemptBody::whole(attempt.clone(), detail.event.payload.clone(), detail.body_of(attempt))
+        };
+        let attempts = detail.attempts.iter().map(whole).collect::<Result<Vec<_>>>()?;
+        Ok(Self { attempts: Some(attempts), ..Self::from(detail.delivery) })
     }
 }
 
@@ -79,6 +81,7 @@ pub struct IndexQuery {
     state: Option<DeliveryState>,
     #[serde(rename = "type", alias = "event")]
     kind: Option<String>,
+    status: Option<StatusClass>,
     since: Option<DateTime<Utc>>,
     until: Option<DateTime<Utc>>,
 }
@@ -111,8 +114,10 @@ async fn listed(state: &State, scope: Scope, query: IndexQuery) -> Answer {
         event: query.event_id,
         state: query.state,
         kind: query.kind.map(|kind| kind.replace('\0', "\u{fffd}")),
+        status: query.status,
         since: query.since,
         until: query.until,
+        skew: state.clock.offset(),
     };
     let page = state.api.read(scope, move |conn| deliveries::list(conn, scope, &filter, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(DeliveryBody::from))))

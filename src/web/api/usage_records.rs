@@ -2,17 +2,20 @@
 
 use std::net::IpAddr;
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::body::idempotency;
 use super::list::{List, paging};
 use crate::domain::usage::report::{self, RecordDraft};
 use crate::domain::usage::{Outcome, RecordPlace};
 use crate::domain::{ApiKeyId, Permission, TenantId};
 use crate::model::UsageLog;
+use crate::services::idempotency::{self, Once};
 use crate::services::usage::{self, LogFilter};
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -92,7 +95,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
     Ok(HttpResponse::Ok().json(List::new(page.map(RecordBody::from))))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReportBody {
     tenant_id: Option<TenantId>,
@@ -101,7 +104,7 @@ pub struct ReportBody {
     records: Vec<ReportedBody>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct ReportedBody {
     key_id: Option<ApiKeyId>,
@@ -133,14 +136,17 @@ impl From<ReportedBody> for RecordDraft {
     }
 }
 
-/// Takes all records of a report, or none: once this is answered, they are in the database.
+/// Takes all records of a report, or none: once this is answered, they are in the database. With an `Idempotency-Key`
+/// a repeated report adds nothing.
 pub async fn create(
     state: Data<State>,
     who: TokenOrKey<UsageWrite>,
+    request: HttpRequest,
     Json(body): Json<ReportBody, REPORT_LIMIT>,
 ) -> Answer {
-    let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant)).await?;
+    let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant.clone())).await?;
     actor.must(Permission::WriteUsage)?;
+    let once = idempotency(&request, &body)?;
     let own = match &who {
         TokenOrKey::Token(_) => None,
         TokenOrKey::Key(keyed) => Some(keyed.key()?.key.id),
@@ -151,6 +157,19 @@ pub async fn create(
     let scope = Scope::Tenant(actor.tenant);
     let records = state.api.read(scope, move |conn| usage::named(conn, actor.tenant, reported)).await?;
     let count = records.len();
-    state.gate.report(records).await?;
-    Ok(HttpResponse::Accepted().json(json!({ "recorded": count })))
+    let mut answer = HttpResponse::Accepted();
+    match once {
+        None => state.gate.report(records).await?,
+        Some((key, hash)) => {
+            let (tenant, now) = (actor.tenant, state.clock.now());
+            let first = move |conn: &mut PgConnection| {
+                let done = idempotency::once(conn, tenant, "usage", &key, &hash, now, |_| Ok(count))?;
+                Ok(matches!(done, Once::First(_)))
+            };
+            if !state.gate.report_unless(records, Box::new(first)).await? {
+                answer.insert_header(("Idempotent-Replayed", "true"));
+            }
+        }
+    }
+    Ok(answer.json(json!({ "recorded": count })))
 }

@@ -8,8 +8,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::list::{List, paging};
-use crate::domain::delivery::ErrorKind;
-use crate::domain::{AttemptId, DeliveryId, Error, Noun, Permission, Result, TenantId, WebhookId};
+use crate::domain::delivery::{ErrorKind, StatusClass, Timings};
+use crate::domain::{AttemptId, DeliveryId, Error, EventId, Noun, Permission, Result, TenantId, WebhookId};
+use crate::model::Attempt;
 use crate::services::deliveries::{self, AttemptFilter, Logged};
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -34,16 +35,46 @@ pub struct AttemptBody {
     response_headers: Option<Value>,
     response_body: Option<String>,
     duration_ms: Option<i64>,
+    timings: TimingsBody,
+    remote_address: Option<String>,
     success: bool,
     error_kind: Option<ErrorKind>,
     error: Option<String>,
     created_at: DateTime<Utc>,
+    /// The bytes that were sent, as text; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_body: Option<String>,
+}
+
+/// Milliseconds; null for a phase that there was none of.
+#[derive(Debug, Serialize)]
+struct TimingsBody {
+    dns_ms: Option<f64>,
+    connect_ms: Option<f64>,
+    first_byte_ms: Option<f64>,
+    total_ms: Option<i64>,
+}
+
+impl TimingsBody {
+    fn of(row: &Attempt) -> Self {
+        let millis = |us: Option<i32>| us.map(|us| f64::from(us) / 1_000.0);
+        let Timings { dns_us, connect_us, first_byte_us } = row.timings();
+        Self {
+            dns_ms: millis(dns_us),
+            connect_ms: millis(connect_us),
+            first_byte_ms: millis(first_byte_us),
+            total_ms: row.duration_ms,
+        }
+    }
 }
 
 impl AttemptBody {
-    /// With all that was kept of the answer's body.
-    pub fn whole((row, payload): Logged) -> Result<Self> {
+    /// With all that was kept of the answer's body, and what was sent.
+    pub fn whole(row: Attempt, payload: String, request_body: Option<String>) -> Result<Self> {
         Ok(Self {
+            timings: TimingsBody::of(&row),
+            request_body,
+            remote_address: row.remote_address,
             id: row.id,
             delivery_id: row.delivery_id,
             webhook_id: row.webhook_id,
@@ -63,8 +94,8 @@ impl AttemptBody {
         })
     }
 
-    fn in_a_list(row: Logged) -> Result<Self> {
-        let mut body = Self::whole(row)?;
+    fn in_a_list((row, payload): Logged) -> Result<Self> {
+        let mut body = Self::whole(row, payload, None)?;
         body.response_body = body.response_body.map(|text| text.chars().take(SHOWN_IN_LISTS).collect());
         Ok(body)
     }
@@ -80,14 +111,30 @@ pub struct IndexQuery {
     tenant: Option<String>,
     webhook_id: Option<WebhookId>,
     delivery_id: Option<DeliveryId>,
+    event_id: Option<EventId>,
+    #[serde(rename = "type", alias = "event")]
+    kind: Option<String>,
     success: Option<bool>,
+    status: Option<StatusClass>,
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
 }
 
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
     let ask = TenantAsk::new(query.tenant_id, query.tenant);
     let scope = bearer.reach(&ask, Permission::ReadEvents).await?;
     let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
-    let filter = AttemptFilter { webhook: query.webhook_id, delivery: query.delivery_id, success: query.success };
+    let filter = AttemptFilter {
+        webhook: query.webhook_id,
+        delivery: query.delivery_id,
+        event: query.event_id,
+        kind: query.kind.map(|kind| kind.replace('\0', "\u{fffd}")),
+        success: query.success,
+        status: query.status,
+        since: query.since,
+        until: query.until,
+        skew: state.clock.offset(),
+    };
     let page = state.api.read(scope, move |conn| deliveries::attempts(conn, scope, &filter, &paging)).await?;
     let cursor = page.older;
     let data = page.rows.into_iter().map(AttemptBody::in_a_list).collect::<Result<Vec<_>>>()?;
@@ -99,5 +146,6 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answe
     let actor = bearer.actor_for(Noun::Attempt, move |conn| deliveries::tenant_of_attempt(conn, id)).await?;
     let scope = Scope::Tenant(actor.tenant);
     let found = state.api.read(scope, move |conn| deliveries::find_attempt(conn, &actor, id)).await?;
-    Ok(HttpResponse::Ok().json(AttemptBody::whole(found)?))
+    let body = AttemptBody::whole(found.attempt, found.event.payload, found.request_body)?;
+    Ok(HttpResponse::Ok().json(body))
 }

@@ -1,20 +1,22 @@
-//! `/api/webhooks`: registering endpoints, changing and pausing them, their secrets and test events.
+//! `/api/webhooks`: registering endpoints, changing and pausing them, and test events.
+
+pub mod secrets;
+pub mod statistics;
 
 use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::body::{present, raw};
 use super::list::{List, paging};
-use crate::domain::webhook::{PayloadFormat, SignatureStyle, WebhookState};
-use crate::domain::{Actor, Error, Noun, Permission, Rejection, Result, TenantId, UserId, WebhookId};
+use crate::domain::webhook::{MASK, PayloadFormat, SignatureStyle, WebhookState};
+use crate::domain::{Actor, DeliveryId, Error, Noun, Permission, Result, TenantId, UserId, WebhookId};
 use crate::model::Webhook;
 use crate::services::webhooks::{self, Subscribed, WebhookFields, WebhookFilter};
 use crate::store::Scope;
@@ -41,9 +43,16 @@ pub struct WebhookBody {
     max_in_flight: i64,
     rate_per_second: Option<i64>,
     retry_schedule: Option<Vec<i64>>,
-    headers: Value,
+    /// Names, and a mask for each value.
+    headers: BTreeMap<String, &'static str>,
+    /// `whpk_…`, those that sign now, newest first.
+    public_keys: Vec<String>,
     disabled_reason: Option<String>,
     failing_since: Option<DateTime<Utc>>,
+    /// When it is switched off if nothing succeeds until then.
+    switches_off_at: Option<DateTime<Utc>>,
+    /// The delivery that asks whether it is well again.
+    probe_delivery_id: Option<DeliveryId>,
     last_success_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
@@ -55,9 +64,11 @@ impl From<Webhook> for WebhookBody {
     fn from(row: Webhook) -> Self {
         Self {
             state: row.state(),
+            switches_off_at: row.switches_off_at(),
             id: row.id,
             tenant_id: row.tenant_id,
             user_id: row.user_id,
+            headers: row.header_names().iter().map(|name| ((*name).to_owned(), MASK)).collect(),
             name: row.name,
             url: row.url,
             events: row.events,
@@ -68,9 +79,10 @@ impl From<Webhook> for WebhookBody {
             max_in_flight: row.max_in_flight,
             rate_per_second: row.rate_per_second,
             retry_schedule: row.retry_gaps,
-            headers: row.headers,
+            public_keys: Vec::new(),
             disabled_reason: row.disabled_reason,
             failing_since: row.failing_since,
+            probe_delivery_id: row.probe_id,
             last_success_at: row.last_success_at,
             secret: None,
             created_at: row.created_at,
@@ -79,9 +91,16 @@ impl From<Webhook> for WebhookBody {
     }
 }
 
-impl From<Subscribed> for WebhookBody {
-    fn from(made: Subscribed) -> Self {
-        Self { secret: Some(made.secret.reveal().to_owned()), ..Self::from(made.webhook) }
+impl WebhookBody {
+    /// With the public keys that sign for it.
+    pub fn read(conn: &mut PgConnection, row: Webhook, now: DateTime<Utc>) -> Result<Self> {
+        let keys = webhooks::secrets::public_keys(conn, Scope::Tenant(row.tenant_id), &[row.id], now)?;
+        Ok(Self { public_keys: keys.into_iter().filter_map(|key| key.public_key).collect(), ..Self::from(row) })
+    }
+
+    /// With the secret that was just made.
+    pub fn revealed(conn: &mut PgConnection, made: Subscribed, now: DateTime<Utc>) -> Result<Self> {
+        Ok(Self { secret: Some(made.secret.reveal().to_owned()), ..Self::read(conn, made.webhook, now)? })
     }
 }
 
@@ -105,8 +124,22 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
     // Postgres knows no text with a NUL in it, so nothing can match.
     let text = query.q.map(|text| text.trim().replace('\0', "\u{fffd}")).filter(|text| !text.is_empty());
     let filter = WebhookFilter { text, state: query.state };
-    let page = state.api.read(scope, move |conn| webhooks::list(conn, scope, &filter, &paging)).await?;
-    Ok(HttpResponse::Ok().json(List::new(page.map(WebhookBody::from))))
+    let now = state.clock.now();
+    let list = move |conn: &mut _| {
+        let page = webhooks::list(conn, scope, &filter, &paging)?;
+        let ids: Vec<_> = page.rows.iter().map(|row| row.id).collect();
+        Ok((page, webhooks::secrets::public_keys(conn, scope, &ids, now)?))
+    };
+    let (page, keys) = state.api.read(scope, list).await?;
+    let mut keys_of: BTreeMap<WebhookId, Vec<String>> = BTreeMap::new();
+    for key in keys {
+        keys_of.entry(key.webhook_id).or_default().extend(key.public_key);
+    }
+    let body = |row: Webhook| WebhookBody {
+        public_keys: keys_of.get(&row.id).cloned().unwrap_or_default(),
+        ..WebhookBody::from(row)
+    };
+    Ok(HttpResponse::Ok().json(List::new(page.map(body))))
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,6 +151,10 @@ pub struct CreateBody {
     url: Option<String>,
     events: Option<Vec<String>>,
     secret: Option<String>,
+    /// Whether it signs with a key pair besides.
+    #[serde(default)]
+    ed25519: bool,
+    signing_key: Option<String>,
     is_active: Option<bool>,
     payload_format: Option<String>,
     signature_style: Option<String>,
@@ -143,7 +180,7 @@ impl From<CreateBody> for WebhookFields {
             retry_schedule: Some(body.retry_schedule),
             headers: body.headers,
         };
-        Self { secret: body.secret, ..Self::from(changes) }
+        Self { secret: body.secret, ed25519: body.ed25519, signing_key: body.signing_key, ..Self::from(changes) }
     }
 }
 
@@ -152,21 +189,24 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
     let actor = bearer.actor(&TenantAsk::new(body.tenant_id, body.tenant.clone())).await?;
     let (vault, policy, ask) = (state.vault.clone(), state.policy.clone(), WebhookFields::from(body));
     let scope = Scope::Tenant(actor.tenant);
-    let subscribe = move |conn: &mut _| webhooks::subscribe(conn, &vault, &policy, &actor, &ask, now);
+    let subscribe = move |conn: &mut _| {
+        let made = webhooks::subscribe(conn, &vault, &policy, &actor, &ask, now)?;
+        WebhookBody::revealed(conn, made, now)
+    };
     let made = state.api.tx(scope, subscribe).await?;
-    let place = format!("/api/webhooks/{}", made.webhook.id);
-    Ok(HttpResponse::Created()
-        .insert_header((LOCATION, place))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(WebhookBody::from(made)))
+    let place = format!("/api/webhooks/{}", made.id);
+    Ok(HttpResponse::Created().insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(made))
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let id = parse_id(&id)?;
+    let (id, now) = (parse_id(&id)?, state.clock.now());
     let actor = actor(&bearer, id).await?;
     let scope = Scope::Tenant(actor.tenant);
-    let webhook = state.api.read(scope, move |conn| webhooks::find(conn, &actor, id)).await?;
-    Ok(HttpResponse::Ok().json(WebhookBody::from(webhook)))
+    let find = move |conn: &mut _| {
+        let webhook = webhooks::find(conn, &actor, id)?;
+        WebhookBody::read(conn, webhook, now)
+    };
+    Ok(HttpResponse::Ok().json(state.api.read(scope, find).await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -201,72 +241,61 @@ impl From<UpdateBody> for WebhookFields {
             rate_per_second: body.rate_per_second,
             retry_schedule: body.retry_schedule,
             headers: body.headers,
-            secret: None,
+            ..Self::default()
         }
     }
 }
 
 pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<UpdateBody>) -> Answer {
-    let (id, now, policy) = (parse_id(&id)?, state.clock.now(), state.policy.clone());
-    let ask = WebhookFields::from(body);
-    let change = move |conn: &mut PgConnection, actor: &Actor| webhooks::update(conn, &policy, actor, id, &ask, now);
-    let webhook = changed(&state, &bearer, id, change).await?;
-    Ok(HttpResponse::Ok().json(WebhookBody::from(webhook)))
+    let (id, now) = (parse_id(&id)?, state.clock.now());
+    let (vault, policy, ask) = (state.vault.clone(), state.policy.clone(), WebhookFields::from(body));
+    let change = move |conn: &mut PgConnection, actor: &Actor| {
+        let webhook = webhooks::update(conn, &vault, &policy, actor, id, &ask, now)?;
+        WebhookBody::read(conn, webhook, now)
+    };
+    Ok(HttpResponse::Ok().json(changed(&state, &bearer, id, change).await?))
 }
 
-pub async fn activate(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ActivationQuery {
+    /// Only once it has answered a probe with 2xx.
+    probe: bool,
+}
+
+/// At once: 200. With a probe: 202, and it goes on by itself once that is taken.
+pub async fn activate(
+    state: Data<State>,
+    bearer: Bearer,
+    id: Path<String>,
+    Query(asked): Query<ActivationQuery>,
+) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
-    let webhook = changed(&state, &bearer, id, move |conn, actor| webhooks::activate(conn, actor, id, now)).await?;
-    Ok(HttpResponse::Ok().json(WebhookBody::from(webhook)))
+    let change = move |conn: &mut PgConnection, actor: &Actor| {
+        let webhook = match asked.probe {
+            true => webhooks::probe::begin(conn, actor, id, now)?,
+            false => webhooks::activate(conn, actor, id, now)?,
+        };
+        let is_probed = !webhook.is_active;
+        Ok((WebhookBody::read(conn, webhook, now)?, is_probed))
+    };
+    let (body, is_probed) = changed(&state, &bearer, id, change).await?;
+    Ok(if is_probed { HttpResponse::Accepted() } else { HttpResponse::Ok() }.json(body))
 }
 
 pub async fn deactivate(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
-    let webhook = changed(&state, &bearer, id, move |conn, actor| webhooks::deactivate(conn, actor, id, now)).await?;
-    Ok(HttpResponse::Ok().json(WebhookBody::from(webhook)))
+    let change = move |conn: &mut PgConnection, actor: &Actor| {
+        let webhook = webhooks::deactivate(conn, actor, id, now)?;
+        WebhookBody::read(conn, webhook, now)
+    };
+    Ok(HttpResponse::Ok().json(changed(&state, &bearer, id, change).await?))
 }
 
 pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
     changed(&state, &bearer, id, move |conn, actor| webhooks::delete(conn, actor, id, now)).await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-/// The newest signing secret; looking at it is noted in the audit log.
-pub async fn reveal_secret(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (id, now, vault) = (parse_id(&id)?, state.clock.now(), state.vault.clone());
-    let reveal = move |conn: &mut PgConnection, actor: &Actor| webhooks::reveal_secret(conn, &vault, actor, id, now);
-    let secret = changed(&state, &bearer, id, reveal).await?;
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({"id": id, "secret": secret.reveal()})))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RotationBody {
-    /// How long the old secret signs along: 24 hours by default.
-    overlap_seconds: Option<i64>,
-    secret: Option<String>,
-}
-
-pub async fn rotate_secret(
-    state: Data<State>,
-    bearer: Bearer,
-    id: Path<String>,
-    Json(body): Json<RotationBody>,
-) -> Answer {
-    let (id, now, vault) = (parse_id(&id)?, state.clock.now(), state.vault.clone());
-    let out_of_range =
-        || Error::field("overlap_seconds", Rejection::new("range", "must be from 0 to 604800 seconds (7 days)"));
-    let overlap = match body.overlap_seconds {
-        Some(seconds) => TimeDelta::try_seconds(seconds).ok_or_else(out_of_range)?,
-        None => webhooks::DEFAULT_OVERLAP,
-    };
-    let brought = body.secret;
-    let rotate = move |conn: &mut PgConnection, actor: &Actor| {
-        webhooks::rotate_secret(conn, &vault, actor, id, overlap, brought.as_deref(), now)
-    };
-    let made = changed(&state, &bearer, id, rotate).await?;
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(WebhookBody::from(made)))
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,6 +4,7 @@ pub mod show;
 pub mod view;
 
 use actix_web::web::{Data, Path};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 use serde::Deserialize;
 
@@ -38,24 +39,46 @@ pub struct Listing {
     state: String,
     webhook: String,
     event: String,
+    status: String,
+    since: String,
+    until: String,
     #[serde(flatten)]
     place: Place,
 }
 
 impl Listing {
-    fn filter(&self) -> DeliveryFilter {
+    fn filter(&self, skew: TimeDelta) -> DeliveryFilter {
         DeliveryFilter {
             webhook: self.webhook.parse().ok(),
             event: self.event.parse().ok(),
             state: self.state.parse().ok(),
             kind: Some(self.kind.trim().to_owned()).filter(|kind| !kind.is_empty()),
-            ..DeliveryFilter::default()
+            status: self.status.parse().ok(),
+            since: moment(&self.since),
+            until: moment(&self.until),
+            skew,
         }
     }
 
-    fn parameters(&self) -> [(&'static str, &str); 4] {
-        [("type", self.kind.trim()), ("state", &self.state), ("webhook", &self.webhook), ("event", &self.event)]
+    fn parameters(&self) -> [(&'static str, &str); 7] {
+        [
+            ("type", self.kind.trim()),
+            ("state", &self.state),
+            ("status", &self.status),
+            ("webhook", &self.webhook),
+            ("event", &self.event),
+            ("since", &self.since),
+            ("until", &self.until),
+        ]
     }
+}
+
+/// A time as browsers send it (`2026-11-22T12:00`, in UTC here) or as programs write it.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    let typed = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
+    let exact = DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
+    exact
+        .or_else(|| typed.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()).map(|at| at.and_utc()))
 }
 
 /// What this tenant's webhooks are called: the newest hundred.
@@ -68,7 +91,8 @@ pub fn names(conn: &mut PgConnection, tenant: TenantId) -> Result<Names> {
 
 pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadEvents)?;
-    let (filter, paging, now) = (asked.filter(), asked.place.paging::<DeliveryId>(ROWS), state.clock.now());
+    let (filter, paging) = (asked.filter(state.clock.offset()), asked.place.paging::<DeliveryId>(ROWS));
+    let now = state.clock.now();
     let tenant = who.shell.tenant.id;
     let list = move |conn: &mut _| {
         Ok((deliveries::list(conn, Scope::Tenant(tenant), &filter, &paging)?, names(conn, tenant)?))
@@ -78,12 +102,21 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listin
     let shown = |name: &str, value: &str| {
         let named =
             value.parse::<WebhookId>().ok().filter(|_| name == "webhook").and_then(|id| names.get(&id).cloned());
-        (text::label(name), named.unwrap_or_else(|| value.to_owned()))
+        let label = match name {
+            "since" => "From".to_owned(),
+            "until" => "To".to_owned(),
+            "status" => "Answer".to_owned(),
+            name => text::label(name),
+        };
+        (label, named.unwrap_or_else(|| value.to_owned()))
     };
     page(&Index {
         pager: Pager::new(urls::DELIVERIES, &set, &found),
         chips: filter::chips(urls::DELIVERIES, &set, shown),
         states: states(&asked.state),
+        statuses: Choice::list(&STATUSES, &asked.status),
+        since: asked.since.clone(),
+        until: asked.until.clone(),
         webhooks: choices(&names, &asked.webhook),
         rows: found.rows.into_iter().map(|delivery| show::row(delivery, &names, now)).collect(),
         kind: asked.kind,
@@ -91,6 +124,9 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listin
         shell: who.shell,
     })
 }
+
+const STATUSES: [(&str, &str); 6] =
+    [("", "Any"), ("2xx", "2xx"), ("3xx", "3xx"), ("4xx", "4xx"), ("5xx", "5xx"), ("none", "No answer")];
 
 fn states(chosen: &str) -> Vec<Choice> {
     let states =

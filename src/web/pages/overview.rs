@@ -8,8 +8,10 @@ use chrono::{DateTime, Utc};
 use super::deliveries::{names, show::row};
 use super::page;
 use super::spans::Asked;
+use super::webhooks::show::switches_off;
 use crate::domain::delivery::DeliveryState;
 use crate::domain::page::{PageSize, Paging};
+use crate::domain::retry::{DISABLED_AFTER, WARNED_BEFORE};
 use crate::domain::usage::Outcome;
 use crate::services::deliveries::DeliveryFilter;
 use crate::services::figures::{Deliveries, MOST_WAITING, Overview};
@@ -23,7 +25,7 @@ use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
 use crate::web::view::{Badge, Tone, When, text};
-use view::{Attention, Index, Stat, Step};
+use view::{Attention, Index, Stat, Step, Warning};
 
 const FAILURES: i64 = 5;
 
@@ -49,6 +51,7 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>
         stats: stats(&overview.standing, &buckets, &tally),
         verifications: stretch.usage_chart("verifications", &buckets),
         deliveries: stretch.deliveries_chart("deliveries", &tally.finished),
+        warnings: warnings(&overview, now),
         attention: attention(&overview, now),
         failures: failures.into_iter().map(|delivery| row(delivery, &names, now)).collect(),
         steps: steps(&overview.standing),
@@ -78,13 +81,30 @@ fn stats(standing: &Standing, buckets: &[UsageBucket], tally: &Deliveries) -> Ve
     ]
 }
 
+/// Webhooks that are switched off within a day unless something changes.
+fn warnings(overview: &Overview, now: DateTime<Utc>) -> Vec<Warning> {
+    let ending = overview.troubled.iter().filter_map(|webhook| {
+        let off = webhook.failing_since.filter(|_| webhook.is_active)? + DISABLED_AFTER;
+        (off - WARNED_BEFORE <= now).then(|| Warning {
+            name: webhook.name.clone(),
+            href: urls::webhook(webhook.id),
+            says: format!("accepts nothing. {}", switches_off(off, now)),
+        })
+    });
+    ending.collect()
+}
+
 fn attention(overview: &Overview, now: DateTime<Utc>) -> Vec<Attention> {
     let troubled = overview.troubled.iter().map(|webhook| {
         let (state, text) = match (&webhook.disabled_reason, webhook.failing_since) {
             (Some(reason), _) if !webhook.is_active => {
                 ("disabled", format!("{} was switched off: {reason}", webhook.name))
             }
-            (_, Some(since)) => ("failing", format!("{} began to fail {}", webhook.name, When::new(since, now).text)),
+            (_, Some(since)) => {
+                let off = When::new(since + DISABLED_AFTER, now).text;
+                let began = When::new(since, now).text;
+                ("failing", format!("{} began to fail {began}, and is switched off {off}", webhook.name))
+            }
             _ => ("failing", format!("{} fails", webhook.name)),
         };
         Attention { state: Badge::state(state), text, href: urls::webhook(webhook.id) }

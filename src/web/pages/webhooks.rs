@@ -2,9 +2,12 @@
 
 pub mod acts;
 pub mod form;
+pub mod secrets;
 pub mod show;
 pub mod snippets;
 pub mod view;
+
+use std::collections::BTreeMap;
 
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
@@ -12,12 +15,12 @@ use diesel::pg::PgConnection;
 use serde::Deserialize;
 
 use super::paging::Place;
-use super::spans::Stretch;
+use super::spans::{Asked, Stretch};
 use super::{back, page, see_other, unprocessable};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{PageSize, Paging};
 use crate::domain::{Actor, Error, FieldErrors, Permission, Result, WebhookId};
-use crate::model::{Delivery, Webhook};
+use crate::model::{Delivery, PublicKey, Webhook};
 use crate::services::deliveries::DeliveryFilter;
 use crate::services::once::{Once, once};
 use crate::services::webhooks::{self, WebhookFilter, WebhookStats};
@@ -75,7 +78,8 @@ pub async fn new(who: SignedIn) -> Answer {
 }
 
 fn new_view(shell: Shell, form: WebhookForm, errors: FieldErrors) -> New {
-    const FOLDED: [&str; 5] = ["payload_format", "signature_style", "secret", "timeout_seconds", "max_in_flight"];
+    const FOLDED: [&str; 6] =
+        ["payload_format", "signature_style", "secret", "timeout_seconds", "max_in_flight", "headers"];
     let is_detailed = form.is_detailed() || FOLDED.iter().any(|field| errors.of(field).is_some());
     New { shell, fields: form.fields(), form, errors, is_detailed }
 }
@@ -113,9 +117,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             see_other(&who.session, format!("{}/{id}", urls::WEBHOOKS), said)
         }
         // A secret that somebody brought is not sent back to them.
-        Err(Error::Invalid(errors)) => {
-            unprocessable(&new_view(who.shell, WebhookForm { secret: String::new(), ..form }, errors))
-        }
+        Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, form.without_secrets(), errors)),
         Err(error) => back(&who.session, urls::WEBHOOKS, error),
     }
 }
@@ -123,41 +125,66 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
 /// A webhook with everything that its page tells.
 pub struct Found {
     webhook: Webhook,
+    keys: Vec<PublicKey>,
+    /// The delivery that asks whether it is well again.
+    probe: Option<Delivery>,
     stats: Option<WebhookStats>,
+    stretch: Stretch,
     tally: figures::Deliveries,
     deliveries: Vec<Delivery>,
 }
 
+/// With the last day.
 pub fn found(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Found> {
-    let (scope, day) = (Scope::Tenant(actor.tenant), Stretch::named("24h", now));
+    found_in(conn, actor, id, Stretch::named("24h", now), now)
+}
+
+fn found_in(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: WebhookId,
+    stretch: Stretch,
+    now: DateTime<Utc>,
+) -> Result<Found> {
+    let scope = Scope::Tenant(actor.tenant);
     let filter = DeliveryFilter { webhook: Some(id), ..DeliveryFilter::default() };
     let latest = Paging { size: PageSize::new(LATEST).unwrap_or_default(), ..Paging::default() };
+    let (webhook, probe) = webhooks::probe::look(conn, actor, id)?;
     Ok(Found {
-        webhook: webhooks::find(conn, actor, id)?,
+        webhook,
+        probe,
+        stretch,
+        keys: webhooks::secrets::public_keys(conn, scope, &[id], now)?,
         stats: webhooks::stats(conn, scope, &[id], now)?.pop(),
-        tally: figures::deliveries(conn, actor, Some(id), day.since(), day.step_seconds())?,
+        tally: figures::deliveries(conn, actor, Some(id), stretch.since(), stretch.step_seconds())?,
         deliveries: deliveries::list(conn, scope, &filter, &latest)?.rows,
     })
 }
 
-pub fn detail(
-    shell: Shell,
-    found: Found,
-    now: DateTime<Utc>,
-    secret: Option<String>,
-    test_type: String,
-    errors: FieldErrors,
-) -> Show {
-    let Found { webhook, stats, tally, deliveries } = found;
-    let test_type = if test_type.is_empty() && errors.is_empty() { "webhook.test".to_owned() } else { test_type };
-    show::show(webhook, show::Context { shell, stats, tally, deliveries, now, secret, test_type, errors })
+/// What stands on one answer alone: secrets in clear, a form that was refused.
+#[derive(Default)]
+pub struct OnThisPage {
+    pub secret: Option<String>,
+    pub headers: Option<BTreeMap<String, String>>,
+    pub test_type: String,
+    pub errors: FieldErrors,
 }
 
-pub async fn show(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
+pub fn detail(shell: Shell, found: Found, now: DateTime<Utc>, once: OnThisPage) -> Show {
+    let test_type = if once.test_type.is_empty() && once.errors.is_empty() {
+        "webhook.test".to_owned()
+    } else {
+        once.test_type.clone()
+    };
+    show::show(show::Context { shell, found, now, once: OnThisPage { test_type, ..once } })
+}
+
+pub async fn show(state: Data<State>, who: SignedIn, id: Path<WebhookId>, Query(asked): Query<Asked>) -> Answer {
     let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let find = move |conn: &mut _| found(conn, &actor, id, now);
+    let stretch = asked.stretch(now);
+    let find = move |conn: &mut _| found_in(conn, &actor, id, stretch, now);
     let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
-    page(&detail(who.shell, found, now, None, String::new(), FieldErrors::default()))
+    page(&detail(who.shell, found, now, OnThisPage::default()))
 }
 
 pub async fn edit(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
@@ -174,8 +201,9 @@ pub async fn update(
     let before = editable(&state, &who, *id).await?;
     let changed = match form.ask() {
         Ok(ask) => {
-            let (actor, policy, id, now) = (who.actor, policy(&state), before.id, state.clock.now());
-            let change = move |conn: &mut _| webhooks::update(conn, &policy, &actor, id, &ask, now);
+            let (actor, id, now) = (who.actor, before.id, state.clock.now());
+            let (vault, policy) = (state.vault.clone(), policy(&state));
+            let change = move |conn: &mut _| webhooks::update(conn, &vault, &policy, &actor, id, &ask, now);
             state.pages.tx(Scope::Tenant(who.shell.tenant.id), change).await
         }
         Err(error) => Err(error),
@@ -184,7 +212,7 @@ pub async fn update(
         Ok(webhook) => {
             see_other(&who.session, urls::webhook(webhook.id), Flash::good(format!("{} is saved.", webhook.name)))
         }
-        Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form, errors)),
+        Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form.without_secrets(), errors)),
         Err(error) => Err(error.into()),
     }
 }

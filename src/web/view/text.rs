@@ -35,6 +35,14 @@ pub fn millis(number: i64) -> String {
     if number < 1_000 { format!("{number} ms") } else { format!("{}.{} s", number / 1_000, number % 1_000 / 100) }
 }
 
+/// Microseconds, as milliseconds with two decimals below ten and none from there on.
+pub fn micros(number: i64) -> String {
+    match number {
+        ..10_000 => format!("{}.{:02} ms", number / 1_000, number % 1_000 / 10),
+        _ => millis(number / 1_000),
+    }
+}
+
 /// Bytes, in KiB once there are many.
 pub fn bytes(number: usize) -> String {
     if number < 1_024 {
@@ -176,6 +184,7 @@ mod tests {
             ["1 second", "90 seconds", "1 hour", "2 days"]
         );
         assert_eq!([millis(41), millis(1_250), share(983, 1_000), share(1, 0)], ["41 ms", "1.2 s", "98.3 %", "–"]);
+        assert_eq!([micros(41), micros(9_876), micros(12_345)], ["0.04 ms", "9.87 ms", "12 ms"]);
         assert_eq!([bytes(12), bytes(1_536)], ["12 B", "1.5 KiB"]);
     }
 

@@ -24,8 +24,16 @@ async fn a_delivery_shows_its_attempts_and_the_log_shows_them_too() {
     assert_eq!(attempt["payload"], json!({"id": 7}));
     assert_eq!(
         (&attempt["request_headers"]["x-team"], &attempt["request_headers"]["authorization"]),
-        (&json!("blue"), &json!("••••"))
+        (&json!("••••"), &json!("••••"))
     );
+    let expected = json!({"type": "order.created", "timestamp": event["created_at"], "data": {"id": 7}});
+    let sent = attempt["request_body"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(sent).unwrap(), expected);
+    assert_eq!(sent, receiver.received()[0].text(), "to the byte");
+    assert_eq!(attempt["remote_address"], "127.0.0.1");
+    let timings = &attempt["timings"];
+    assert!(timings["dns_ms"].is_null() && timings["connect_ms"].as_f64() < timings["first_byte_ms"].as_f64());
+    assert_eq!(timings["total_ms"], attempt["duration_ms"]);
     assert_eq!(receiver.received()[0].header("authorization"), "Bearer hush");
 
     let list =
@@ -62,6 +70,10 @@ async fn deliveries_are_found_by_what_is_asked() {
     assert_eq!(count(&format!("webhook_id={}", webhook["id"])).await, 1);
     assert_eq!(count("since=2001-01-01T00:00:00Z").await, 1);
     assert_eq!(count("until=2001-01-01T00:00:00Z").await, 0);
+    for (status, expected) in [("2xx", 0), ("3xx", 0), ("4xx", 1), ("5xx", 0), ("none", 0)] {
+        assert_eq!(count(&format!("status={status}")).await, expected, "{status}");
+    }
+    program.get("/api/deliveries?status=teapot").await.assert_invalid("status");
     program.get("/api/deliveries?state=lost").await.assert_invalid("state");
     program.get("/api/deliveries?event_id=evt_1").await.assert_invalid("event_id");
     let own = program.get(format!("/api/webhooks/{}/deliveries", webhook["id"])).await.assert_ok().json();
@@ -127,4 +139,55 @@ async fn another_tenant_s_deliveries_are_absent() {
     for list in ["deliveries", "events", "webhook-logs"] {
         assert_eq!(theirs.get(format!("/api/{list}")).await.assert_ok().json()["data"], json!([]), "{list}");
     }
+}
+
+#[actix_web::test]
+async fn the_log_is_narrowed_by_answer_event_and_time() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    program.subscribe(&receiver, json!({"retry_schedule": []})).await;
+    let mut events = Vec::new();
+    for (kind, status) in [("fine", 200), ("moved", 302), ("lost", 404), ("broken", 500)] {
+        receiver.answer([Reply::new(status)]);
+        let event = program.publish(kind, json!(1)).await;
+        program.delivery_once(&event, if status == 200 { "delivered" } else { "failed" }, 1).await;
+        events.push(event);
+        app.advance(chrono::TimeDelta::hours(1));
+    }
+    let nobody = json!({"url": "http://127.0.0.1:9/hook", "events": ["unheard"], "retry_schedule": []});
+    program.post_json("/api/webhooks", nobody).await.assert_status(201);
+    receiver.answer([Reply::new(200)]);
+    let event = program.publish("unheard", json!(1)).await;
+    let found = async |list: &str, query: String| {
+        let list = program.get(format!("/api/{list}?{query}")).await.assert_ok().json();
+        let kinds = list["data"].as_array().unwrap().iter().map(|row| row["event"].as_str().unwrap().to_owned());
+        kinds.collect::<Vec<_>>()
+    };
+    for _ in 0..500 {
+        let of_event = |status| format!("event_id={}&status={status}", event["id"].as_str().unwrap());
+        let ended = [found("webhook-logs", of_event("none")).await, found("webhook-logs", of_event("2xx")).await];
+        if ended.iter().all(|list| list.len() == 1) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    for list in ["deliveries", "webhook-logs"] {
+        for (status, expected) in [
+            ("2xx", vec!["unheard", "fine"]),
+            ("3xx", vec!["moved"]),
+            ("4xx", vec!["lost"]),
+            ("5xx", vec!["broken"]),
+            ("none", vec!["unheard"]),
+        ] {
+            assert_eq!(found(list, format!("status={status}")).await, expected, "{list} {status}");
+        }
+        let (second, fourth) = (events[1]["created_at"].as_str().unwrap(), events[3]["created_at"].as_str().unwrap());
+        let between = format!("since={}&until={}", second.replace('+', "%2B"), fourth.replace('+', "%2B"));
+        assert_eq!(found(list, between.clone()).await, ["lost", "moved"], "{list}");
+        assert_eq!(found(list, format!("{between}&type=lost")).await, ["lost"], "{list}");
+        let of_event = format!("event_id={}", events[2]["id"].as_str().unwrap());
+        assert_eq!(found(list, of_event).await, ["lost"], "{list}");
+    }
+    assert_eq!(found("webhook-logs", "success=true".to_owned()).await, ["unheard", "fine"]);
 }

@@ -1,5 +1,6 @@
 //! `/api/events`.
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use gatepost::schema::{deliveries, events};
 use serde_json::json;
@@ -76,10 +77,33 @@ async fn racing_requests_with_one_key_publish_once() {
     let program = app.program().await;
     let ask = json!({"type": "order.created", "data": 1, "idempotency_key": "race"});
     let answers = futures_util::future::join_all((0..8).map(|_| program.post_json("/api/events", ask.clone()))).await;
-    let mut ids: Vec<_> = answers.iter().map(|answer| answer.assert_status(202).json()["id"].to_string()).collect();
+    let (done, others): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 202);
+    for refused in others {
+        refused.assert_problem(409, "idempotency_in_flight");
+    }
+    let mut ids: Vec<_> = done.iter().map(|answer| answer.json()["id"].to_string()).collect();
+    ids.push(program.post_json("/api/events", ask).await.assert_status(202).json()["id"].to_string());
     ids.dedup();
-    assert_eq!(ids.len(), 1);
+    assert_eq!(ids.len(), 1, "{ids:?}");
     assert_eq!(events::table.count().get_result(&mut app.conn()), Ok(1_i64));
+}
+
+#[actix_web::test]
+async fn while_the_first_request_is_under_way_a_second_one_with_its_key_is_a_conflict() {
+    use gatepost::store::idempotency_keys::try_hold;
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let mut conn = app.conn();
+    let ask = json!({"type": "order.created", "data": 1, "idempotency_key": "held"});
+    conn.batch_execute("BEGIN").unwrap();
+    assert!(try_hold(&mut conn, app.tenant, "events", "held").unwrap());
+    let refused = program.post_json("/api/events", ask.clone()).await;
+    refused.assert_problem(409, "idempotency_in_flight");
+    assert_eq!(refused.header("retry-after"), "1");
+    let other = json!({"type": "order.created", "data": 1, "idempotency_key": "another"});
+    program.post_json("/api/events", other).await.assert_status(202);
+    conn.batch_execute("COMMIT").unwrap();
+    program.post_json("/api/events", ask).await.assert_status(202);
 }
 
 #[actix_web::test]

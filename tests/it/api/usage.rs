@@ -257,3 +257,33 @@ async fn a_long_span_is_summed_from_hours_and_its_latency_from_the_histogram() {
     assert!((8.0..12.5).contains(&millis("p50")), "{}", millis("p50"));
     assert!((800.0..1200.0).contains(&millis("p99")), "{}", millis("p99"));
 }
+
+#[actix_web::test]
+async fn a_repeated_report_is_counted_once() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let report = |count: usize| json!({"records": vec![json!({"key_id": key["id"], "endpoint": "/orders"}); count]});
+    let once = token.with("idempotency-key", "report-of-noon");
+    let first = once.post_json("/api/usage", report(3)).await;
+    assert_eq!((first.assert_status(202).json(), first.header("idempotent-replayed")), (json!({"recorded": 3}), ""));
+    let again = once.post_json("/api/usage", report(3)).await;
+    assert_eq!(again.assert_status(202).json(), json!({"recorded": 3}));
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    once.post_json("/api/usage", report(2)).await.assert_problem(422, "idempotency_mismatch");
+    assert_eq!(token.get(path(&key, "/usage")).await.assert_ok().json()["total"], 3);
+    token.with("idempotency-key", "").post_json("/api/usage", report(1)).await.assert_invalid("Idempotency-Key");
+
+    // What is refused leaves no trace of its key.
+    let later = token.with("idempotency-key", "later");
+    later.post_json("/api/usage", json!({"records": [{"key_id": 4_611_686}]})).await.assert_status(422);
+    later.post_json("/api/usage", report(1)).await.assert_status(202);
+    assert_eq!(token.get(path(&key, "/usage")).await.assert_ok().json()["total"], 4);
+    let answers = futures_util::future::join_all((0..6).map(|_| {
+        let racer = token.with("idempotency-key", "race");
+        let report = report(1);
+        async move { racer.post_json("/api/usage", report).await.status }
+    }));
+    assert!(answers.await.iter().all(|status| [202, 409].contains(status)));
+    assert_eq!(token.get(path(&key, "/usage")).await.assert_ok().json()["total"], 5);
+}

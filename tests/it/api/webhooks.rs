@@ -1,5 +1,7 @@
 //! `/api/webhooks`.
 
+mod sealed;
+
 use serde_json::json;
 
 use crate::support::{Receiver, TestApp};
@@ -57,6 +59,9 @@ async fn what_does_not_fit_is_named_and_nothing_is_written() {
         (json!({"url": "https://example.com", "events": ["*"], "timeout_seconds": 61}), "timeout_seconds"),
         (json!({"url": "https://example.com", "events": ["*"], "payload_format": "xml"}), "payload_format"),
         (json!({"url": "https://example.com", "events": ["*"], "headers": {"Host": "x"}}), "headers"),
+        (json!({"url": "https://example.com", "events": ["*"], "headers": {"x-team": "••••"}}), "headers"),
+        (json!({"url": "https://example.com", "events": ["*"], "secret": "whsk_6Xb/dCcHpPea"}), "secret"),
+        (json!({"url": "https://example.com", "events": ["*"], "signing_key": "whsec_abc"}), "signing_key"),
         (json!({"url": "https://example.com", "events": ["*"], "surprise": 1}), "surprise"),
     ];
     for (ask, field) in table {

@@ -95,6 +95,13 @@ impl Ran {
         serde_json::from_str(self.line()).unwrap()
     }
 
+    /// Failed with this code and all of these words on stderr.
+    #[track_caller]
+    pub fn assert_failed_with(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(words.iter().all(|word| self.stderr.contains(word)), "{words:?} in {self:?}");
+    }
+
     /// Failed with this code and one line on stderr that contains all of these.
     #[track_caller]
     pub fn assert_failed(&self, code: i32, words: &[&str]) {

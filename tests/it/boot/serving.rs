@@ -15,14 +15,14 @@ use crate::support::people::PASSWORD;
 const SERVE: [&str; 3] = ["serve", "--bind", "127.0.0.1:0"];
 
 /// A started server, and what it has printed until it listened.
-struct Served {
-    child: Child,
-    base: String,
+pub struct Served {
+    pub child: Child,
+    pub base: String,
     printed: String,
 }
 
 impl Served {
-    fn start(gatepost: &Gatepost) -> Self {
+    pub fn start(gatepost: &Gatepost) -> Self {
         Self::listening(gatepost.start(&SERVE))
     }
 
@@ -44,12 +44,12 @@ impl Served {
     }
 
     /// Ends it as systemd would, and returns how it ended.
-    fn stop(mut self) -> i32 {
+    pub fn stop(mut self) -> i32 {
         self.signal(Signal::TERM);
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.signal(Signal::KILL);
         self.child.wait().unwrap();
     }

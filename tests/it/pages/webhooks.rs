@@ -1,6 +1,12 @@
 //! The pages about webhooks, and what becomes of a test event.
 
-use crate::support::{Answer, Person, TestApp};
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use gatepost::schema::webhooks;
+use serde_json::json;
+
+use crate::support::receiver::Reply;
+use crate::support::{Answer, Person, Receiver, TestApp};
 
 async fn subscribe(person: &Person, fields: &[(&str, &str)]) -> Answer {
     let form = person.visit("/webhooks/new").await.html();
@@ -95,4 +101,169 @@ async fn a_test_event_is_refused_at_its_field_and_else_goes_to_that_webhook_alon
     let page = ada.visit(&event).await.html();
     assert_eq!(page.texts("tbody [data-label=Webhook]"), ["127.0.0.1"]);
     assert_eq!(page.select("tbody [data-label=Webhook] a")[0].value().attr("href"), Some("/webhooks/1"));
+}
+
+#[actix_web::test]
+async fn headers_are_typed_once_and_masked_from_then_on() {
+    let app = TestApp::start().await;
+    let ada = app.developer("ada").await;
+    let refused = subscribe(&ada, &[GOOD[0], GOOD[1], ("headers", "X-Team: abc\nno colon")]).await;
+    let page = refused.assert_status(422).html();
+    assert!(!page.error_at("headers").is_empty());
+    assert!(!page.value("headers").contains("abc"), "what was typed as a secret is not sent back");
+    let mut fields = GOOD.to_vec();
+    fields.push(("headers", "X-Team: abc\nX-Other: def"));
+    subscribe(&ada, &fields).await.assert_see_other("/webhooks/1");
+
+    let form = ada.visit("/webhooks/1/edit").await.html();
+    assert_eq!(form.value("headers").trim(), "x-other: ••••\nx-team: ••••");
+    fields[2].1 = "x-team: ••••";
+    fields.extend([("payload_format", "standard"), ("signature_style", "hex"), ("timeout_seconds", "5")]);
+    fields.push(("max_in_flight", "3"));
+    ada.submit("/webhooks/1", &fields).await.assert_see_other("/webhooks/1");
+    let page = ada.visit("/webhooks/1").await;
+    assert!(!page.body.contains("abc") && page.html().texts("[aria-labelledby=headers] dt") == ["x-team"]);
+    let shown = ada.submit("/webhooks/1/headers", &[]).await;
+    assert_eq!(shown.assert_ok().header("cache-control"), "no-store");
+    assert_eq!(shown.html().texts("[aria-labelledby=headers] dd"), ["abc"]);
+}
+
+#[actix_web::test]
+async fn a_key_pair_is_made_rotated_and_removed() {
+    let app = TestApp::start().await;
+    let ada = app.developer("ada").await;
+    subscribe(&ada, &GOOD).await;
+    let keys = |page: Answer| page.assert_ok().html().texts("[aria-labelledby=keys] .copyable code");
+    assert!(keys(ada.visit("/webhooks/1").await).is_empty());
+    ada.submit("/webhooks/1/key-rotation", &[]).await.assert_see_other("/webhooks/1");
+    let first = keys(ada.visit("/webhooks/1").await);
+    assert!(first.len() == 1 && first[0].starts_with("whpk_"), "{first:?}");
+    assert!(ada.visit("/webhooks/1/key-rotation").await.assert_ok().html().has("[name=overlap_seconds]"));
+    ada.submit("/webhooks/1/key-rotation", &[("overlap_seconds", "3600")]).await.assert_see_other("/webhooks/1");
+    let both = keys(ada.visit("/webhooks/1").await);
+    assert_eq!((both.len(), &both[1]), (2, &first[0]));
+    ada.visit("/webhooks/1/key-removal").await.assert_ok();
+    ada.submit("/webhooks/1/key-removal", &[]).await.assert_see_other("/webhooks/1");
+    assert!(keys(ada.visit("/webhooks/1").await).is_empty());
+}
+
+/// As if nothing had been accepted for so long, and Gatepost had switched it off for that or not.
+fn failing(app: &TestApp, since: TimeDelta, is_off: bool) {
+    let reason = is_off.then_some("nothing but failures for 5 days");
+    let set = (
+        webhooks::failing_since.eq(app.clock.now() - since),
+        webhooks::is_active.eq(!is_off),
+        webhooks::disabled_reason.eq(reason),
+    );
+    diesel::update(webhooks::table).set(set).execute(&mut app.conn()).unwrap();
+}
+
+#[actix_web::test]
+async fn a_webhook_that_was_switched_off_goes_on_with_one_click_once_a_probe_is_taken() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let ada = app.developer("ada").await;
+    let receiver = Receiver::start().await;
+    program.subscribe(&receiver, json!({"events": ["order.*"], "retry_schedule": [60]})).await;
+    failing(&app, TimeDelta::days(6), true);
+    receiver.answer([Reply::new(503)]);
+    let page = ada.visit("/webhooks/1").await.html();
+    let says = page.text(".flash-bad p");
+    assert!(says.contains("Nothing but failures for 5 days."), "{says}");
+    assert_eq!(page.texts(".flash-bad button"), ["Send a probe and resume"]);
+
+    // Not taken: it says what came, and lets one go on anyway.
+    ada.submit("/webhooks/1/activation", &[]).await.assert_see_other("/webhooks/1");
+    let page = ada.visit("/webhooks/1").await.html();
+    let says = page.text("[role=alert]");
+    assert!(says.contains("the probe was not taken. Answered 503."), "{says}");
+    assert_eq!(page.texts(".flash-body button"), ["Probe again", "Resume anyway"]);
+    assert_eq!(receiver.received()[0].header("x-webhook-event"), "webhook.probe");
+    let shown = program.get("/api/webhooks/1").await.json();
+    assert_eq!((&shown["state"], shown["probe_delivery_id"].is_string()), (&json!("disabled"), true));
+
+    // Taken: it is on, and has no past.
+    ada.submit("/webhooks/1/activation", &[]).await.assert_see_other("/webhooks/1");
+    let page = ada.visit("/webhooks/1").await.html();
+    let says = page.text("[role=status]");
+    assert!(says.contains("gets events again"), "{says}");
+    let shown = program.get("/api/webhooks/1").await.json();
+    let facts = ["state", "failing_since", "disabled_reason", "probe_delivery_id"].map(|field| shown[field].clone());
+    assert_eq!(facts, [json!("active"), json!(null), json!(null), json!(null)]);
+    let noted = program.get("/api/audit?action=webhook.activated").await.assert_ok().json();
+    assert_eq!(noted["data"][0]["via"], "system");
+
+    failing(&app, TimeDelta::days(6), true);
+    ada.submit("/webhooks/1/activation", &[("anyway", "true")]).await.assert_see_other("/webhooks/1");
+    assert_eq!(program.get("/api/webhooks/1").await.json()["state"], "active");
+    assert_eq!(receiver.received().len(), 2, "nobody was asked");
+}
+
+#[actix_web::test]
+async fn while_a_probe_is_out_nothing_else_is_sent_and_a_program_can_ask_for_one() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer([Reply::new(500), Reply::new(200).held()]);
+    program.subscribe(&receiver, json!({"retry_schedule": [1, 1, 1]})).await;
+    let event = program.publish("order.created", json!(1)).await;
+    program.delivery_once(&event, "retrying", 1).await;
+    failing(&app, TimeDelta::days(6), true);
+    app.advance(TimeDelta::minutes(1));
+    let asked = program.post_json("/api/webhooks/1/activation?probe=true", json!({})).await.assert_status(202).json();
+    let again = program.post_json("/api/webhooks/1/activation?probe=true", json!({})).await.assert_status(202).json();
+    assert_eq!(asked["probe_delivery_id"], again["probe_delivery_id"], "one at a time");
+    let received = receiver.wait_for(2).await;
+    assert_eq!(received[1].header("x-webhook-event"), "webhook.probe");
+    assert_eq!(program.get("/api/webhooks/1").await.json()["is_active"], false);
+    receiver.release();
+    program.delivery_once(&event, "delivered", 2).await;
+    assert_eq!(program.get("/api/webhooks/1").await.json()["state"], "active");
+}
+
+#[actix_web::test]
+async fn banners_say_when_a_webhook_will_be_switched_off() {
+    let app = TestApp::start().await;
+    let ada = app.developer("ada").await;
+    subscribe(&ada, &GOOD).await;
+    failing(&app, TimeDelta::hours(50), false);
+    assert!(ada.visit("/webhooks/1").await.html().text(".flash-bad p").contains("it is switched off in 2 days"));
+    let overview = ada.visit("/").await.html();
+    assert!(!overview.has(".flash-bad"), "there is time");
+    assert!(overview.text("[aria-labelledby=attention] a").contains("switched off in 2 days"));
+    failing(&app, TimeDelta::hours(100), false);
+    assert!(ada.visit("/webhooks/1").await.html().text(".flash-bad p").contains("switched off in 19 h"));
+    let overview = ada.visit("/").await.html();
+    let says = overview.text(".flash-bad p");
+    assert!(says.starts_with("127.0.0.1 accepts nothing.") && says.contains("in 19 h"), "{says}");
+    assert_eq!(overview.select(".flash-bad a")[0].value().attr("href"), Some("/webhooks/1"));
+}
+
+#[actix_web::test]
+async fn a_webhook_s_page_and_program_tell_how_it_has_been_doing() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let vera = app.viewer("vera").await;
+    let receiver = Receiver::start().await;
+    receiver.answer([Reply::new(200), Reply::new(200), Reply::new(200), Reply::new(500)]);
+    program.subscribe(&receiver, json!({})).await;
+    for number in 0..4 {
+        let event = program.publish("order.created", json!(number)).await;
+        program.delivery_once(&event, if number == 3 { "retrying" } else { "delivered" }, 1).await;
+    }
+    let told = program.get("/api/webhooks/1/statistics").await.assert_ok().json();
+    let counts = ["attempts", "successes", "waiting", "last_failure"].map(|field| told[field].clone());
+    assert_eq!(counts, [json!(4), json!(3), json!(1), json!("answered 500")]);
+    assert!(told["p50_ms"].as_f64().unwrap() <= told["p95_ms"].as_f64().unwrap(), "{told}");
+    assert!(told["next_attempt_at"].is_string() && told["last_failure_at"].is_string(), "{told}");
+    assert_eq!(told["hours"][0]["delivered"], 3);
+
+    let page = vera.visit("/webhooks/1?range=7d").await.assert_ok().html();
+    assert_eq!(page.text(".segments [aria-current]"), "7 d");
+    let stats = page.texts(".stats .stat-value");
+    assert_eq!((&stats[..4], stats[4].matches(" ms").count()), (&["3", "0", "1", "75.0 %"].map(String::from)[..], 2));
+    let facts = page.text(".facts");
+    assert!(facts.contains("Last failurejust now") && facts.contains("Next attempt due"), "{facts}");
+    let tabs = page.texts("[aria-labelledby=verify] .tab");
+    assert_eq!(tabs, ["Python", "JavaScript", "Go", "Rust", "Ruby", "PHP", "By hand"]);
 }

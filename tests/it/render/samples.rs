@@ -275,6 +275,11 @@ fn overview(kind: Kind) -> String {
         ],
         verifications: chart(kind, "verifications", "Verifications", "verification"),
         deliveries: chart(kind, "deliveries", "Deliveries", "delivery"),
+        warnings: many(kind, 1, |_| overview::view::Warning {
+            name: t(kind, "Partner sync"),
+            href: "/webhooks/4".into(),
+            says: "accepts nothing. Unless something is accepted before, it is switched off in 9 h.".into(),
+        }),
         attention: many(kind, 3, |index| overview::view::Attention {
             state: Badge::state(["failing", "expired", "disabled"][index % 3]),
             text: t(
@@ -603,6 +608,8 @@ fn webhook_form(kind: Kind) -> webhooks::view::WebhookForm {
         events: t(kind, "order.created\norder.shipped"),
         timeout_seconds: "30".into(),
         max_in_flight: "10".into(),
+        headers: t(kind, "x-team: ••••\n"),
+        ed25519: kind == Kind::Full,
         ..Default::default()
     }
 }
@@ -637,7 +644,18 @@ fn show_webhook(kind: Kind) -> String {
         name: t(kind, "Order notifications"),
         url: t(kind, "https://hooks.example.com/webhooks/orders"),
         state: Badge::state("active"),
-        notice: (kind == Kind::Hostile).then(|| t(kind, "")),
+        trouble: (kind != Kind::Empty).then(|| webhooks::view::Trouble {
+            says: t(kind, "Gatepost switched it off: nothing but failures for 5 days."),
+            way: match kind {
+                Kind::Hostile => webhooks::view::Way::Again("dlv_01h2xcejqtf2nbrexx3vqjhp41".into()),
+                _ => webhooks::view::Way::Probe,
+            },
+        }),
+        is_disabled: kind == Kind::Hostile,
+        ranges: ranges("/webhooks/3"),
+        latency: "41 ms / 230 ms".into(),
+        last_failure: (kind != Kind::Empty).then(|| ago(90)),
+        next_due: (kind == Kind::Full).then(|| ago(-4)),
         is_active: kind != Kind::Hostile,
         events: vec![t(kind, "order.created"), t(kind, "order.*")],
         format: "Standard".into(),
@@ -649,6 +667,12 @@ fn show_webhook(kind: Kind) -> String {
         created: ago(60_000),
         last_success: (kind != Kind::Empty).then(|| ago(1)),
         secret: (kind == Kind::Hostile).then(|| t(kind, "")),
+        headers: many(kind, 2, |index| (t(kind, ["x-team", "authorization"][index]), t(kind, "••••"))),
+        are_headers_shown: kind == Kind::Hostile,
+        keys: many(kind, 2, |index| webhooks::view::Key {
+            text: "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=".into(),
+            until: (index == 1).then(|| ago(-600)),
+        }),
         may_reveal: true,
         secrets_note: "One secret signs.".into(),
         delivered: "1,204".into(),
@@ -669,6 +693,8 @@ fn show_webhook(kind: Kind) -> String {
                 "The old one signs along for",
                 Choice::list(&[("0", "not at all"), ("86400", "24 hours")], "86400"),
             ),
+        rotate_key: ask(kind, "rotate-key", "/webhooks/3/key-rotation"),
+        remove_key: ask(kind, "remove-key", "/webhooks/3/key-removal"),
         delete: ask(kind, "delete-webhook", "/webhooks/3/deletion"),
     })
 }
@@ -698,6 +724,9 @@ fn deliveries(kind: Kind) -> String {
         shell: shell(kind, "/deliveries"),
         rows: many(kind, 12, |index| delivery_row(kind, index)),
         states: Choice::list(&[("", "Any"), ("failed", "Failed")], ""),
+        statuses: Choice::list(&[("", "Any"), ("5xx", "5xx")], ""),
+        since: t(kind, "2026-11-22T12:00"),
+        until: String::new(),
         webhooks: Choice::list(&[("", "Any"), ("3", "Order notifications")], ""),
         kind: t(kind, ""),
         event_id: String::new(),
@@ -716,6 +745,14 @@ fn show_delivery(kind: Kind) -> String {
         at: ago(40 - number * 5),
         duration: "41 ms".into(),
         address: "203.0.113.9".into(),
+        phases: many(kind, 4, |index| deliveries::view::Phase {
+            name: ["Look-up", "Connecting", "Waiting", "Reading"][index],
+            class: ["series-info", "series-idle", "series-warn", "series-good"][index],
+            time: "1.20 ms".into(),
+            x: [0, 100, 300, 900][index],
+            width: [100, 200, 600, 100][index],
+        }),
+        request_body: t(kind, "{\"type\": \"order.created\"}"),
         url: t(kind, "https://hooks.example.com/webhooks/orders"),
         request_headers: vec![
             ("content-type".into(), "application/json".into()),

@@ -100,6 +100,10 @@ impl Receiver {
         self.script.lock().unwrap().received.clone()
     }
 
+    pub fn count(&self) -> usize {
+        self.script.lock().unwrap().received.len()
+    }
+
     /// How many requests were open at once, at most.
     pub fn most_busy(&self) -> usize {
         self.script.lock().unwrap().most_busy

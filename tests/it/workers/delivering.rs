@@ -5,7 +5,7 @@ use gatepost::schema::{deliveries, events};
 use serde_json::json;
 
 use crate::support::receiver::Reply;
-use crate::support::{Receiver, TestApp};
+use crate::support::{Person, Receiver, TestApp};
 
 #[actix_web::test]
 async fn a_webhook_never_has_more_requests_open_than_its_cap() {
@@ -111,4 +111,38 @@ async fn an_odd_answer_is_kept_as_text_that_postgres_can_hold() {
     let event = program.publish("a", json!(1)).await;
     let delivery = program.delivery_once(&event, "delivered", 1).await;
     assert_eq!(delivery["attempts"][0]["response_body"], "a\u{fffd}b\u{202e}c");
+}
+
+#[actix_web::test]
+async fn a_suspended_tenant_s_deliveries_wait_and_then_go() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let (receiver, other) = (Receiver::start().await, Receiver::start().await);
+    receiver.answer([Reply::new(500)]);
+    program.subscribe(&receiver, json!({"retry_schedule": [60]})).await;
+    let event = program.publish("a", json!(1)).await;
+    program.delivery_once(&event, "retrying", 1).await;
+    let beta = app.make_tenant("beta");
+    let eve = app.person("eve", beta, gatepost::domain::Role::Owner).await;
+    let token = app.mint_token(gatepost::domain::UserId(eve.user_id), Some(beta), &["*"]);
+    let neighbor = Person::with_token(&app.base, &token);
+    neighbor.subscribe(&other, json!({})).await;
+    let oscar = app.operator("oscar").await;
+    let operator = app.instance_token_of(&oscar, &["*"]);
+    let suspend = async |is_active: bool| {
+        let path = format!("/api/tenants/{}", app.tenant);
+        operator.patch_json(path, json!({"is_active": is_active})).await.assert_ok();
+    };
+
+    suspend(false).await;
+    app.advance(chrono::TimeDelta::minutes(5));
+    // By the time that others' events have come, the worker has looked more than once.
+    for number in 0..3 {
+        let event = neighbor.publish("b", json!(number)).await;
+        neighbor.delivery_once(&event, "delivered", 1).await;
+    }
+    assert_eq!(receiver.count(), 1, "it is due, and waits");
+    suspend(true).await;
+    receiver.wait_for(2).await;
+    program.delivery_once(&event, "delivered", 2).await;
 }

@@ -87,6 +87,34 @@ fn clear(app: &TestApp) {
 }
 
 #[actix_web::test]
+async fn a_process_that_dies_between_commit_and_sending_loses_nothing() {
+    let mut app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    program.subscribe(&receiver, json!({})).await;
+    app.stop().await;
+    let leased = publish(&app, &[post(app.tenant, 3)], ROOM);
+    assert_eq!((leased.claims.len(), leased.has_waiting), (3, false));
+    // Whoever leased them is gone: nobody sends them until the leases have run out.
+    drop(leased);
+    let settings = crate::support::settings::for_test(&app.database.url, &[]);
+    let next = gatepost::app::App::start(settings, app.clock.clone()).await.unwrap();
+    let program = crate::support::Person { base: format!("http://{}", next.addr), ..program };
+    program.publish("later", json!(1)).await;
+    assert_eq!(receiver.wait_for(1).await[0].header("x-webhook-event"), "later");
+    assert_eq!(receiver.count(), 1);
+    diesel::sql_query("UPDATE deliveries SET lease_until = now() - INTERVAL '1 second' WHERE lease_token IS NOT NULL")
+        .execute(&mut app.conn())
+        .unwrap();
+
+    let received = receiver.wait_for(4).await;
+    assert!(received[1..].iter().all(|request| request.header("x-webhook-attempt") == "2"));
+    let lost = attempts::table.filter(attempts::error.like("%stopped before%"));
+    assert_eq!(lost.count().get_result(&mut app.conn()), Ok(3_i64));
+    next.stop().await;
+}
+
+#[actix_web::test]
 async fn while_somebody_else_claims_nothing_is_leased_and_nobody_waits() {
     let app = quiet(json!({})).await;
     let mut other = app.conn();

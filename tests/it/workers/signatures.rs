@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::{Signature, Verifier, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -18,6 +19,24 @@ fn standard(secret: &str, received: &Received) -> String {
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let head = format!("{}.{}.", received.header("webhook-id"), received.header("webhook-timestamp"));
     format!("v1,{}", STANDARD.encode(hmac(&key, &[head.as_bytes(), &received.body].concat())))
+}
+
+/// Whether the reference library of Standard Webhooks accepts it.
+fn is_accepted(secret: &str, received: &Received) -> bool {
+    let pairs = received.headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    let headers: reqwest::header::HeaderMap = pairs.collect();
+    standardwebhooks::Webhook::new(secret).unwrap().verify(&received.body, &headers).is_ok()
+}
+
+/// Which of the `v1a` signatures this public key verifies, from the bytes that came.
+fn verified_by(public: &str, received: &Received) -> Vec<bool> {
+    let bytes = STANDARD.decode(public.strip_prefix("whpk_").unwrap()).unwrap();
+    let key = VerifyingKey::from_bytes(&bytes.try_into().unwrap()).unwrap();
+    let head = format!("{}.{}.", received.header("webhook-id"), received.header("webhook-timestamp"));
+    let signed = [head.as_bytes(), &received.body].concat();
+    let all = received.header("webhook-signature").split(' ').filter_map(|one| one.strip_prefix("v1a,"));
+    all.map(|one| key.verify(&signed, &Signature::from_slice(&STANDARD.decode(one).unwrap()).unwrap()).is_ok())
+        .collect()
 }
 
 #[actix_web::test]
@@ -39,6 +58,8 @@ async fn every_format_and_style_is_signed_over_the_bytes_that_arrive() {
 
             assert_eq!(received.line, "POST /hook HTTP/1.1");
             assert_eq!(received.header("webhook-signature"), standard(secret, &received), "{kind}");
+            assert!(is_accepted(secret, &received), "{kind}");
+            assert!(!is_accepted("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", &received), "{kind}");
             let hex = hex::encode(hmac(secret.as_bytes(), &received.body));
             let expected = if style == "hex" { hex } else { format!("sha256={hex}") };
             assert_eq!(received.header("x-webhook-signature"), expected, "{kind}");
@@ -85,6 +106,7 @@ async fn while_secrets_overlap_each_signs_newest_first() {
     let received = receiver.wait_for(1).await.remove(0);
     let both = format!("{} {}", standard(new, &received), standard(old, &received));
     assert_eq!(received.header("webhook-signature"), both);
+    assert!(is_accepted(old, &received) && is_accepted(new, &received));
     assert_eq!(
         received.header("x-webhook-signature"),
         format!("sha256={}", hex::encode(hmac(new.as_bytes(), &received.body)))
@@ -95,4 +117,40 @@ async fn while_secrets_overlap_each_signs_newest_first() {
     let received = receiver.wait_for(2).await.remove(1);
     assert_eq!(received.header("webhook-signature"), standard(new, &received));
     program.post_json(&rotate, json!({"overlap_seconds": 604_801})).await.assert_invalid("overlap_seconds");
+}
+
+#[actix_web::test]
+async fn a_key_pair_signs_beside_the_secret_and_is_rotated_with_an_overlap() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let webhook = program.subscribe(&receiver, json!({"ed25519": true})).await;
+    let path = format!("/api/webhooks/{}", webhook["id"]);
+    let first = webhook["public_keys"][0].as_str().unwrap().to_owned();
+    program.publish("a", json!(1)).await;
+    let received = receiver.wait_for(1).await.remove(0);
+    let secret = webhook["secret"].as_str().unwrap();
+    assert!(received.header("webhook-signature").starts_with(&format!("{} v1a,", standard(secret, &received))));
+    assert!(is_accepted(secret, &received), "a receiver that knows v1 alone");
+    assert_eq!(verified_by(&first, &received), [true]);
+
+    let ask = json!({"overlap_seconds": 3600});
+    let rotated = program.post_json(format!("{path}/key-rotation"), ask).await.assert_ok().json();
+    let second = rotated["public_keys"][0].as_str().unwrap().to_owned();
+    assert_eq!(rotated["public_keys"], json!([second, first]));
+    program.publish("a", json!(2)).await;
+    let received = receiver.wait_for(2).await.remove(1);
+    assert_eq!(verified_by(&second, &received), [true, false]);
+    assert_eq!(verified_by(&first, &received), [false, true]);
+
+    app.advance(chrono::TimeDelta::minutes(61));
+    assert_eq!(program.get(&path).await.json()["public_keys"], json!([second]));
+    program.publish("a", json!(3)).await;
+    assert_eq!(verified_by(&second, &receiver.wait_for(3).await.remove(2)), [true]);
+
+    program.delete(format!("{path}/key")).await.assert_status(204);
+    assert_eq!(program.get(&path).await.json()["public_keys"], json!([]));
+    program.publish("a", json!(4)).await;
+    let received = receiver.wait_for(4).await.remove(3);
+    assert_eq!(received.header("webhook-signature"), standard(secret, &received));
 }

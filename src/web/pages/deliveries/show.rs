@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::view::{Moment, Row, Show};
+use super::view::{Moment, Phase, Row, Show};
 use crate::domain::WebhookId;
 use crate::domain::delivery::DeliveryState;
 use crate::model::{Attempt, Delivery};
@@ -37,8 +37,11 @@ fn next(delivery: &Delivery, now: DateTime<Utc>) -> Option<When> {
 }
 
 pub fn show(detail: DeliveryDetail, shell: Shell, now: DateTime<Utc>) -> Show {
-    let DeliveryDetail { delivery, attempts, event, webhook } = detail;
+    let bodies: Vec<String> =
+        detail.attempts.iter().map(|attempt| detail.body_of(attempt).unwrap_or_default()).collect();
+    let DeliveryDetail { delivery, attempts, event, webhook, .. } = detail;
     let last = attempts.last();
+    let last_body = bodies.last().filter(|body| !body.is_empty()).map_or(event.payload.as_str(), String::as_str);
     let may_act = shell.may_publish();
     let is_sendable = webhook.as_ref().is_some_and(|webhook| webhook.is_active);
     Show {
@@ -52,11 +55,13 @@ pub fn show(detail: DeliveryDetail, shell: Shell, now: DateTime<Utc>) -> Show {
         finished: When::maybe(delivery.finished_at, now),
         attempts: format!("{} of {}", delivery.attempts_made, delivery.attempts_max),
         next: next(&delivery, now),
-        curl: last.map(|attempt| vec![Snippet::new("curl", curl(attempt, &event.payload))]).unwrap_or_default(),
+        curl: last.map(|attempt| vec![Snippet::new("curl", curl(attempt, last_body))]).unwrap_or_default(),
         may_redeliver: may_act && is_sendable && delivery.state != DeliveryState::Pending,
         may_cancel: may_act && !delivery.state.is_final(),
         cancel: ask_cancel(&delivery, &shell.csrf),
-        moments: attempts.iter().rev().enumerate().map(|(index, attempt)| moment(attempt, index == 0, now)).collect(),
+        moments: (attempts.iter().zip(&bodies).rev().enumerate())
+            .map(|(index, (attempt, body))| moment(attempt, body, index == 0, now))
+            .collect(),
         payload: text::pretty(&event.payload),
         id: delivery.id.to_string(),
         event_id: delivery.event_id.to_string(),
@@ -76,7 +81,7 @@ pub fn ask_cancel(delivery: &Delivery, csrf: &str) -> Ask {
     )
 }
 
-fn moment(attempt: &Attempt, is_last: bool, now: DateTime<Utc>) -> Moment {
+fn moment(attempt: &Attempt, request_body: &str, is_last: bool, now: DateTime<Utc>) -> Moment {
     let is_open = attempt.finished_at.is_none();
     let (tone, icon) = match (is_open, attempt.success) {
         (true, _) => ("info", "clock"),
@@ -93,6 +98,8 @@ fn moment(attempt: &Attempt, is_last: bool, now: DateTime<Utc>) -> Moment {
         at: When::new(attempt.created_at, now),
         duration: attempt.duration_ms.map(text::millis).unwrap_or_default(),
         address: attempt.remote_address.clone().unwrap_or_default(),
+        phases: phases(attempt),
+        request_body: text::pretty(request_body),
         url: attempt.request_url.clone(),
         request_headers: headers(attempt.request_headers.as_ref()),
         response_headers: headers(attempt.response_headers.as_ref()),
@@ -100,6 +107,32 @@ fn moment(attempt: &Attempt, is_last: bool, now: DateTime<Utc>) -> Moment {
         response_body: text::pretty(&body),
         is_last,
     }
+}
+
+/// The phases of an attempt one after the other, as far as they are known.
+fn phases(attempt: &Attempt) -> Vec<Phase> {
+    let Some(total) = attempt.duration_ms.map(|ms| ms.saturating_mul(1_000)) else { return Vec::new() };
+    let timings = attempt.timings();
+    let (dns, connect) = (timings.dns_us.map(i64::from), timings.connect_us.map(i64::from));
+    let before = dns.unwrap_or(0).saturating_add(connect.unwrap_or(0));
+    // The total is kept in whole milliseconds.
+    let total = total.max(before).max(timings.first_byte_us.map_or(0, i64::from));
+    let first_byte = timings.first_byte_us.map(i64::from);
+    let all = [
+        ("Look-up", "series-info", dns),
+        ("Connecting", "series-idle", connect),
+        ("Waiting", "series-warn", first_byte.map(|at| at.saturating_sub(before))),
+        ("Reading", "series-good", first_byte.map(|at| total.saturating_sub(at))),
+        ("Until it failed", "series-bad", first_byte.is_none().then(|| total.saturating_sub(before))),
+    ];
+    let (mut phases, mut x) = (Vec::new(), 0);
+    for (name, class, took) in all {
+        let Some(took) = took else { continue };
+        let width = took.saturating_mul(1_000) / total.max(1);
+        phases.push(Phase { name, class, time: text::micros(took), x, width });
+        x += width;
+    }
+    phases
 }
 
 fn note(attempt: &Attempt) -> String {
@@ -122,12 +155,12 @@ fn headers(value: Option<&Value>) -> Vec<(String, String)> {
 }
 
 /// The same request as a command. Its signature is that of the attempt, so that a receiver accepts it only for a while.
-fn curl(attempt: &Attempt, payload: &str) -> String {
+fn curl(attempt: &Attempt, body: &str) -> String {
     let quote = |text: &str| text.replace('\'', "'\\''");
     let mut command = format!("curl -X POST '{}'", quote(&attempt.request_url));
     for (name, value) in headers(attempt.request_headers.as_ref()) {
         command.push_str(&format!(" \\\n  -H '{}: {}'", quote(&name), quote(&value)));
     }
-    command.push_str(&format!(" \\\n  --data-raw '{}'", quote(payload)));
+    command.push_str(&format!(" \\\n  --data-raw '{}'", quote(body)));
     command
 }

@@ -11,8 +11,12 @@ pub struct Index {
     pub shell: Shell,
     pub rows: Vec<Row>,
     pub states: Vec<Choice>,
+    pub statuses: Vec<Choice>,
     pub webhooks: Vec<Choice>,
     pub kind: String,
+    /// As typed: `2026-11-22T12:00`, in UTC.
+    pub since: String,
+    pub until: String,
     pub event_id: String,
     pub chips: Vec<Chip>,
     pub pager: Pager,
@@ -66,10 +70,22 @@ pub struct Moment {
     pub at: When,
     pub duration: String,
     pub address: String,
+    /// Nothing of an attempt whose time is not known.
+    pub phases: Vec<Phase>,
     pub url: String,
+    pub request_body: String,
     pub request_headers: Vec<(String, String)>,
     pub response_headers: Vec<(String, String)>,
     pub response_body: String,
     pub response_size: String,
     pub is_last: bool,
+}
+
+/// A phase of an attempt as a piece of a bar that is a thousand wide.
+pub struct Phase {
+    pub name: &'static str,
+    pub class: &'static str,
+    pub time: String,
+    pub x: i64,
+    pub width: i64,
 }

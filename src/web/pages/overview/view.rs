@@ -15,6 +15,8 @@ pub struct Index {
     pub stats: Vec<Stat>,
     pub verifications: Chart,
     pub deliveries: Chart,
+    /// Webhooks that will be switched off.
+    pub warnings: Vec<Warning>,
     pub attention: Vec<Attention>,
     pub failures: Vec<Row>,
     /// Empty once all of it is done.
@@ -26,6 +28,13 @@ pub struct Stat {
     pub value: String,
     pub note: String,
     pub href: &'static str,
+}
+
+/// A webhook that will be switched off: its name, and what goes on behind it.
+pub struct Warning {
+    pub name: String,
+    pub href: String,
+    pub says: String,
 }
 
 /// Something that somebody should look at.

@@ -1,33 +1,33 @@
-//! What can be done to a webhook with one button, its secret included.
+//! What can be done to a webhook with one button.
+
+use std::time::Duration;
 
 use actix_web::web::{Data, Path};
-use chrono::TimeDelta;
 use serde::Deserialize;
 
 use super::show::Asks;
-use super::{detail, found};
-use crate::domain::{Actor, Error, FieldErrors, Permission, Result, WebhookId};
+use super::{OnThisPage, detail, found};
+use crate::domain::{Actor, Error, Permission, Result, WebhookId};
 use crate::model::Webhook;
 use crate::services::webhooks;
 use crate::store::Scope;
+use crate::store::notify::Change;
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
-use crate::web::forms::{CheckedForm, Nothing};
+use crate::web::forms::CheckedForm;
 use crate::web::pages::api_keys::acts::Confirmed;
-use crate::web::pages::api_keys::secretive;
 use crate::web::pages::{back, confirmations, page, see_other, unprocessable};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::Ask;
+use crate::web::view::{Ask, text};
+
+/// How often a page looks for the answer to a probe before it goes on without.
+const PROBE_LOOKS: u32 = 30;
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
 pub async fn ask_pause(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
     ask(state, who, *id, |actor, _| actor.must(Permission::WriteWebhooks), |asks| asks.pause).await
-}
-
-pub async fn ask_rotate(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
-    let may = |actor: &Actor, webhook: &Webhook| actor.must_own(Permission::RevealSecrets, webhook.user_id);
-    ask(state, who, *id, may, |asks| asks.rotate).await
 }
 
 pub async fn ask_delete(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
@@ -35,9 +35,9 @@ pub async fn ask_delete(state: Data<State>, who: SignedIn, id: Path<WebhookId>) 
 }
 
 /// Whether somebody may do what a question asks about.
-type May = fn(&Actor, &Webhook) -> Result<()>;
+pub type May = fn(&Actor, &Webhook) -> Result<()>;
 
-async fn ask(state: Data<State>, who: SignedIn, id: WebhookId, may: May, pick: fn(Asks) -> Ask) -> Answer {
+pub async fn ask(state: Data<State>, who: SignedIn, id: WebhookId, may: May, pick: fn(Asks) -> Ask) -> Answer {
     let webhook = find(&state, &who.actor, id).await?;
     may(&who.actor, &webhook)?;
     let ask = pick(Asks::new(&webhook, &who.shell.csrf));
@@ -49,11 +49,54 @@ async fn find(state: &State, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     state.pages.read(Scope::Tenant(actor.tenant), move |conn| webhooks::find(conn, &actor, id)).await
 }
 
-pub async fn resume(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Nothing>) -> Answer {
-    let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let act = move |conn: &mut _| webhooks::activate(conn, &actor, id, now);
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resuming {
+    /// Without asking the receiver first.
+    anyway: bool,
+}
+
+/// What somebody has paused goes on at once; what Gatepost has switched off is asked first.
+pub async fn resume(
+    state: Data<State>,
+    who: SignedIn,
+    id: Path<WebhookId>,
+    CheckedForm(form): CheckedForm<Resuming>,
+) -> Answer {
+    let (actor, id, now) = (who.actor.clone(), *id, state.clock.now());
+    let act = move |conn: &mut _| {
+        let webhook = webhooks::find(conn, &actor, id)?;
+        match webhook.disabled_reason.is_some() && !form.anyway {
+            true => webhooks::probe::begin(conn, &actor, id, now),
+            false => webhooks::activate(conn, &actor, id, now),
+        }
+    };
     let webhook = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
-    see_other(&who.session, urls::webhook(id), Flash::good(format!("{} gets events again.", webhook.name)))
+    state.forget(&Change::Delivery);
+    let said = if webhook.is_active { resumed(&webhook.name) } else { answer_to_probe(&state, &who.actor, id).await? };
+    see_other(&who.session, urls::webhook(id), said)
+}
+
+fn resumed(name: &str) -> Flash {
+    Flash::good(format!("{name} gets events again."))
+}
+
+/// Looks for a moment whether the probe has come back.
+async fn answer_to_probe(state: &State, actor: &Actor, id: WebhookId) -> Result<Flash> {
+    for _ in 0..PROBE_LOOKS {
+        tokio::time::sleep(PROBE_PAUSE).await;
+        let (asking, scope) = (actor.clone(), Scope::Tenant(actor.tenant));
+        let (webhook, probe) = state.pages.read(scope, move |conn| webhooks::probe::look(conn, &asking, id)).await?;
+        match probe {
+            _ if webhook.is_active => return Ok(resumed(&webhook.name)),
+            Some(probe) if probe.state.is_final() => {
+                let came = probe.last_error.as_deref().map(text::sentence).unwrap_or_default();
+                return Ok(Flash::bad(format!("{} is still off: the probe was not taken. {came}", webhook.name)));
+            }
+            _ => {}
+        }
+    }
+    Ok(Flash::good("A probe is on its way. The webhook goes on by itself once it is answered with 2xx."))
 }
 
 pub async fn pause(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Confirmed>) -> Answer {
@@ -78,42 +121,6 @@ pub async fn delete(
     let act = move |conn: &mut _| webhooks::delete(conn, &actor, webhook.id, now);
     let webhook = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
     see_other(&who.session, urls::WEBHOOKS, Flash::good(format!("{} is deleted.", webhook.name)))
-}
-
-/// The secret in clear on this answer alone; a reload asks the browser's user before it looks again.
-pub async fn reveal(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Nothing>) -> Answer {
-    let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
-    let act = move |conn: &mut _| {
-        let secret = webhooks::reveal_secret(conn, &vault, &actor, id, now)?;
-        Ok((found(conn, &actor, id, now)?, secret.reveal().to_owned()))
-    };
-    let (found, secret) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
-    page(&detail(who.shell, found, now, Some(secret), String::new(), FieldErrors::default())).map(secretive)
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Rotation {
-    overlap_seconds: i64,
-}
-
-pub async fn rotate(
-    state: Data<State>,
-    who: SignedIn,
-    id: Path<WebhookId>,
-    CheckedForm(form): CheckedForm<Rotation>,
-) -> Answer {
-    let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
-    let overlap = TimeDelta::try_seconds(form.overlap_seconds).unwrap_or(TimeDelta::MAX);
-    let act = move |conn: &mut _| webhooks::rotate_secret(conn, &vault, &actor, id, overlap, None, now);
-    if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
-        return back(&who.session, urls::webhook(id), error);
-    }
-    see_other(
-        &who.session,
-        urls::webhook(id),
-        Flash::good("A new secret signs from now on. Reveal it to give it to the receiver."),
-    )
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -141,7 +148,8 @@ pub async fn test(
             let actor = who.actor;
             let find = move |conn: &mut _| found(conn, &actor, id, now);
             let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
-            unprocessable(&detail(who.shell, found, now, None, form.kind, errors))
+            let once = OnThisPage { test_type: form.kind, errors, ..OnThisPage::default() };
+            unprocessable(&detail(who.shell, found, now, once))
         }
         Err(error) => back(&who.session, urls::webhook(id), error),
     }

@@ -1,6 +1,9 @@
 //! The form for a webhook, as the browser sends it and as it is shown again.
 
+use std::collections::BTreeMap;
+
 use crate::domain::retry::{self, Schedule};
+use crate::domain::webhook::MASK;
 use crate::domain::{FieldErrors, Rejection, Result};
 use crate::model::Webhook;
 use crate::services::random_token;
@@ -33,6 +36,7 @@ impl WebhookForm {
             max_in_flight: webhook.max_in_flight.to_string(),
             rate_per_second: webhook.rate_per_second.map(|rate| rate.to_string()).unwrap_or_default(),
             retry_schedule: webhook.retry_gaps.as_deref().map(own_schedule).unwrap_or_default(),
+            headers: webhook.header_names().iter().map(|name| format!("{name}: {MASK}\n")).collect(),
             ..Self::default()
         }
     }
@@ -45,6 +49,7 @@ impl WebhookForm {
         let rate = Some(self.rate_per_second.trim()).filter(|text| !text.is_empty());
         let rate_per_second = errors.take("rate_per_second", rate.map(number).transpose());
         let retry_schedule = errors.take("retry_schedule", schedule_of(&self.retry_schedule));
+        let headers = errors.take("headers", headers_of(&self.headers));
         if !errors.is_empty() {
             return Err(errors.into());
         }
@@ -58,9 +63,20 @@ impl WebhookForm {
             max_in_flight,
             rate_per_second,
             retry_schedule,
+            headers,
             secret: Some(self.secret.trim().to_owned()).filter(|secret| !secret.is_empty()),
+            ed25519: self.ed25519,
             ..WebhookFields::default()
         })
+    }
+
+    /// The form as it is shown again: what somebody brought as a secret is not sent back to them.
+    pub fn without_secrets(self) -> Self {
+        let line = |line: &str| match line.split_once(':') {
+            Some((name, value)) if value.trim() != MASK => format!("{name}: \n"),
+            _ => format!("{line}\n"),
+        };
+        Self { secret: String::new(), headers: self.headers.lines().map(line).collect(), ..self }
     }
 
     pub fn fields(&self) -> Fields {
@@ -91,9 +107,20 @@ impl WebhookForm {
             (&self.secret, ""),
             (&self.rate_per_second, ""),
             (&self.retry_schedule, ""),
+            (&self.headers, ""),
         ];
-        usual.iter().any(|(is, usual)| is != usual)
+        self.ed25519 || usual.iter().any(|(is, usual)| is != usual)
     }
+}
+
+/// `Name: value`, one a line.
+fn headers_of(typed: &str) -> Result<BTreeMap<String, String>, Rejection> {
+    let unfit = || Rejection::new("header", "must be a name, a colon and a value on each line");
+    let line = |line: &str| {
+        let (name, value) = line.split_once(':').ok_or_else(unfit)?;
+        Ok((name.trim().to_owned(), value.trim().to_owned()))
+    };
+    typed.lines().filter(|text| !text.trim().is_empty()).map(line).collect()
 }
 
 /// What stands for a schedule without any retry.

@@ -1,18 +1,20 @@
 //! Rows of webhooks as their pages show them.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::form::own_schedule;
-use super::snippets;
-use super::view::{Row, Show};
+use super::view::{Key, Row, Show, Trouble, Way};
+use super::{Found, OnThisPage, snippets};
 use crate::domain::actor::Authority;
-use crate::domain::webhook::{PayloadFormat, SignatureStyle, WebhookState};
-use crate::domain::{FieldErrors, Permission, Role};
-use crate::model::{Delivery, Webhook};
-use crate::services::figures::{Deliveries, WebhookFigures};
+use crate::domain::webhook::{MASK, PayloadFormat, SignatureStyle, WebhookState};
+use crate::domain::{Permission, Role};
+use crate::model::{Delivery, PublicKey, Webhook};
+use crate::services::figures::WebhookFigures;
 use crate::services::webhooks::WebhookStats;
 use crate::web::pages::deliveries::show::{Names, row as delivery_row};
-use crate::web::pages::spans::Stretch;
 use crate::web::shell::Shell;
 use crate::web::urls;
 use crate::web::view::{Ask, Badge, Choice, Spark, When, text};
@@ -36,27 +38,27 @@ pub fn row(webhook: Webhook, figures: &WebhookFigures, now: DateTime<Utc>) -> Ro
     }
 }
 
-/// What the page of a webhook needs besides the webhook.
+/// What the page of a webhook is made from.
 pub struct Context {
     pub shell: Shell,
-    pub stats: Option<WebhookStats>,
-    pub tally: Deliveries,
-    pub deliveries: Vec<Delivery>,
+    pub found: Found,
     pub now: DateTime<Utc>,
-    /// In clear, on the one answer that was asked for it.
-    pub secret: Option<String>,
-    pub test_type: String,
-    pub errors: FieldErrors,
+    pub once: OnThisPage,
 }
 
-pub fn show(webhook: Webhook, context: Context) -> Show {
-    let Context { shell, stats, tally, deliveries, now, secret, test_type, errors } = context;
-    let day = Stretch::named("24h", now);
+pub fn show(context: Context) -> Show {
+    let Context { shell, found, now, once } = context;
+    let Found { webhook, keys, probe, stats, stretch, tally, deliveries } = found;
     let names = Names::from([(webhook.id, webhook.name.clone())]);
     let asks = Asks::new(&webhook, &shell.csrf);
     Show {
         state: Badge::state(webhook.state().as_str()),
-        notice: notice(&webhook, stats.as_ref(), now),
+        trouble: trouble(&webhook, probe.as_ref(), stats.as_ref(), now),
+        ranges: stretch.choices(&urls::webhook(webhook.id)),
+        latency: latency(stats.as_ref()),
+        last_failure: stats.as_ref().and_then(|stats| When::maybe(stats.last_failure_at, now)),
+        next_due: stats.as_ref().and_then(|stats| When::maybe(stats.next_attempt_at, now)),
+        is_disabled: webhook.state() == WebhookState::Disabled,
         is_active: webhook.is_active,
         format: format(webhook.payload_format).to_owned(),
         style: style(webhook.signature_style).to_owned(),
@@ -66,20 +68,25 @@ pub fn show(webhook: Webhook, context: Context) -> Show {
         retries: webhook.retry_gaps.as_deref().map_or_else(|| "The usual ones".to_owned(), own_schedule),
         created: When::new(webhook.created_at, now),
         last_success: When::maybe(webhook.last_success_at, now),
-        secrets_note: note(secret.is_some()).to_owned(),
-        secret,
+        secrets_note: note(once.secret.is_some()).to_owned(),
+        secret: once.secret,
+        are_headers_shown: once.headers.is_some(),
+        headers: headers(&webhook, once.headers),
+        keys: keys.into_iter().filter_map(|key| self::key(key, now)).collect(),
         may_reveal: may_reveal(&shell, &webhook),
         delivered: text::grouped(tally.delivered()),
         failed: text::grouped(tally.failed()),
         pending: stats.as_ref().map_or_else(|| "0".to_owned(), |stats| text::grouped(stats.waiting)),
         success_rate: stats.map_or_else(|| "–".to_owned(), |stats| text::share(stats.successes, stats.attempts)),
-        chart: day.deliveries_chart("deliveries", &tally.finished),
+        chart: stretch.deliveries_chart("deliveries", &tally.finished),
         deliveries: deliveries.into_iter().map(|delivery| delivery_row(delivery, &names, now)).collect(),
-        test_type,
-        errors,
+        test_type: once.test_type,
+        errors: once.errors,
         snippets: snippets::verifying(),
         pause: asks.pause,
         rotate: asks.rotate,
+        rotate_key: asks.rotate_key,
+        remove_key: asks.remove_key,
         delete: asks.delete,
         id: webhook.id.0,
         name: webhook.name,
@@ -97,6 +104,18 @@ const fn note(is_shown: bool) -> &'static str {
     }
 }
 
+/// Masked, unless they were asked for.
+fn headers(webhook: &Webhook, shown: Option<BTreeMap<String, String>>) -> Vec<(String, String)> {
+    match shown {
+        Some(values) => values.into_iter().collect(),
+        None => webhook.header_names().iter().map(|name| ((*name).to_owned(), MASK.to_owned())).collect(),
+    }
+}
+
+fn key(key: PublicKey, now: DateTime<Utc>) -> Option<Key> {
+    Some(Key { text: key.public_key?, until: When::maybe(key.expires_at, now) })
+}
+
 /// A developer may see the secrets of their own webhooks.
 fn may_reveal(shell: &Shell, webhook: &Webhook) -> bool {
     let is_own = match &shell.rights.authority {
@@ -108,19 +127,60 @@ fn may_reveal(shell: &Shell, webhook: &Webhook) -> bool {
     is_own && shell.rights.may(Permission::RevealSecrets)
 }
 
-fn notice(webhook: &Webhook, stats: Option<&WebhookStats>, now: DateTime<Utc>) -> Option<String> {
-    match (webhook.state(), &webhook.disabled_reason, webhook.failing_since) {
-        (WebhookState::Disabled, Some(reason), _) => Some(format!(
-            "Gatepost switched it off: {} Resume it below once the receiver is well.",
-            text::sentence(reason)
-        )),
-        (WebhookState::Failing, _, Some(since)) => {
+/// The median and the slow end of the latest attempts.
+fn latency(stats: Option<&WebhookStats>) -> String {
+    let millis = |ms: f64| {
+        text::millis(
+            TimeDelta::from_std(Duration::from_secs_f64(ms.max(0.0) / 1_000.0))
+                .map_or(0, |length| length.num_milliseconds()),
+        )
+    };
+    match stats.map(|stats| (stats.p50_ms, stats.p95_ms)) {
+        Some((Some(p50), Some(p95))) => format!("{} / {}", millis(p50), millis(p95)),
+        _ => "–".to_owned(),
+    }
+}
+
+/// What is wrong, what becomes of it, and what can be done.
+fn trouble(
+    webhook: &Webhook,
+    probe: Option<&Delivery>,
+    stats: Option<&WebhookStats>,
+    now: DateTime<Utc>,
+) -> Option<Trouble> {
+    match (webhook.state(), &webhook.disabled_reason) {
+        (WebhookState::Disabled, Some(reason)) => {
+            let reason = text::sentence(reason);
+            let (says, way) = match probe {
+                None => ("Send a probe: it goes on once the receiver answers with 2xx.".to_owned(), Way::Probe),
+                Some(probe) if !probe.state.is_final() => (
+                    "A probe is on its way. Reload this page to see what came of it.".to_owned(),
+                    Way::Wait(probe.id.to_string()),
+                ),
+                Some(probe) => {
+                    let came = probe.last_error.as_deref().map(text::sentence).unwrap_or_default();
+                    (format!("The probe was not taken. {came}"), Way::Again(probe.id.to_string()))
+                }
+            };
+            Some(Trouble { says: format!("Gatepost switched it off: {reason} {says}"), way })
+        }
+        (WebhookState::Failing, _) => {
             let last = stats.and_then(|stats| stats.last_failure.as_deref()).map(text::sentence).unwrap_or_default();
-            let since = When::new(since, now).text;
-            Some(format!("Nothing has been accepted since {since}. {last} After five days of this it is switched off."))
+            let since = webhook.failing_since.map(|since| When::new(since, now).text).unwrap_or_default();
+            let off = webhook.switches_off_at().map(|at| switches_off(at, now)).unwrap_or_default();
+            Some(Trouble { says: format!("Nothing has been accepted since {since}. {last} {off}"), way: Way::None })
         }
         _ => None,
     }
+}
+
+/// How long there is until a failing webhook is switched off.
+pub fn switches_off(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    if at <= now {
+        return "It is switched off with the next failure.".to_owned();
+    }
+    let When { text, exact, .. } = When::new(at, now);
+    format!("Unless something is accepted before, it is switched off {text} ({exact}).")
 }
 
 const fn format(format: PayloadFormat) -> &'static str {
@@ -151,6 +211,8 @@ const OVERLAPS: [(&str, &str); 5] = [
 pub struct Asks {
     pub pause: Ask,
     pub rotate: Ask,
+    pub rotate_key: Ask,
+    pub remove_key: Ask,
     pub delete: Ask,
 }
 
@@ -160,6 +222,8 @@ impl Asks {
         let act = |act: &str| urls::webhook_act(webhook.id, act);
         let paused = "New events pass it by until you resume it. Deliveries that wait already go on waiting.";
         let rotated = "A new secret signs every request from now on. For as long as you choose, the old one signs along, so that receivers can change over.";
+        let new_key = "A new key pair signs every request from now on. For as long as you choose, the old one signs along, so that receivers can take up the new public key.";
+        let no_key = "Requests no longer carry a v1a signature: receivers that verify with the public key refuse them. The signing secret goes on signing.";
         let deleted = "It gets no more events, and what waits for it is cancelled. The log of its past stays.";
         Self {
             pause: Ask::new("pause-webhook", format!("Pause {name}?"), paused)
@@ -169,6 +233,16 @@ impl Asks {
                 .posts("Rotate secret", act("secret-rotation"), csrf, back.clone())
                 .gentle()
                 .choosing("overlap_seconds", "The old secret signs along for", Choice::list(&OVERLAPS, "86400")),
+            rotate_key: Ask::new("rotate-key", "Rotate the key pair?", new_key)
+                .posts("Rotate key pair", act("key-rotation"), csrf, back.clone())
+                .gentle()
+                .choosing("overlap_seconds", "The old key signs along for", Choice::list(&OVERLAPS, "86400")),
+            remove_key: Ask::new("remove-key", "Stop signing with key pairs?", no_key).posts(
+                "Remove key pair",
+                act("key-removal"),
+                csrf,
+                back.clone(),
+            ),
             delete: Ask::new("delete-webhook", format!("Delete {name}?"), deleted)
                 .posts("Delete webhook", act("deletion"), csrf, back)
                 .typed(name.clone()),

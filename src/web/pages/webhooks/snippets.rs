@@ -1,28 +1,31 @@
-//! How a receiver verifies what Gatepost signed.
+//! How a receiver verifies what Gatepost signed: code that needs no library of ours, run by tests where it can be.
 
 use crate::web::view::Snippet;
 
-const JAVASCRIPT: &str = r#"import { Webhook } from "standardwebhooks";
-
-const webhook = new Webhook(process.env.GATEPOST_SIGNING_SECRET);
-// The raw body, before anything parses it.
-const event = webhook.verify(rawBody, request.headers);"#;
-
-const PYTHON: &str = r#"import os
-from standardwebhooks import Webhook
-
-webhook = Webhook(os.environ["GATEPOST_SIGNING_SECRET"])
-# The raw body, before anything parses it.
-event = webhook.verify(raw_body, request.headers)"#;
+const PYTHON: &str = include_str!("../../../../templates/webhooks/verify/verify.py");
+const JAVASCRIPT: &str = include_str!("../../../../templates/webhooks/verify/verify.mjs");
+const GO: &str = include_str!("../../../../templates/webhooks/verify/verify.go");
+const RUST: &str = include_str!("../../../../templates/webhooks/verify/verify.rs");
+const RUBY: &str = include_str!("../../../../templates/webhooks/verify/verify.rb");
+const PHP: &str = include_str!("../../../../templates/webhooks/verify/verify.php");
 
 const BY_HAND: &str = r#"# X-Webhook-Signature is the HMAC-SHA-256 of the body, keyed with the secret as you see it:
 printf %s "$BODY" | openssl dgst -sha256 -hmac "$GATEPOST_SIGNING_SECRET"
 
 # webhook-signature is v1, and the base64 HMAC-SHA-256 of this text,
-# keyed with the bytes behind whsec_ (base64):
+# keyed with the bytes behind whsec_ (base64); v1a, is the ed25519 signature
+# of the same text, to be verified with the bytes behind whpk_:
 #   {webhook-id}.{webhook-timestamp}.{body}
 # Refuse timestamps that are older than five minutes."#;
 
 pub fn verifying() -> Vec<Snippet> {
-    vec![Snippet::new("JavaScript", JAVASCRIPT), Snippet::new("Python", PYTHON), Snippet::new("By hand", BY_HAND)]
+    vec![
+        Snippet::new("Python", PYTHON),
+        Snippet::new("JavaScript", JAVASCRIPT),
+        Snippet::new("Go", GO),
+        Snippet::new("Rust", RUST),
+        Snippet::new("Ruby", RUBY),
+        Snippet::new("PHP", PHP),
+        Snippet::new("By hand", BY_HAND),
+    ]
 }

@@ -4,6 +4,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use crate::domain::FieldErrors;
+use crate::web::pages::api_keys::view::Range;
 use crate::web::shell::Shell;
 use crate::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Snippet, Spark, When};
 
@@ -47,6 +48,10 @@ pub struct WebhookForm {
     pub rate_per_second: String,
     /// Waits as people say them, separated by commas; empty for the usual ones.
     pub retry_schedule: String,
+    /// `Name: value`, one a line; a masked value stays what it is.
+    pub headers: String,
+    /// Only of a new webhook: whether it signs with a key pair besides.
+    pub ed25519: bool,
 }
 
 pub struct Fields {
@@ -86,7 +91,13 @@ pub struct Show {
     pub url: String,
     pub state: Badge,
     /// Why it was disabled, or since when it fails.
-    pub notice: Option<String>,
+    pub trouble: Option<Trouble>,
+    pub is_disabled: bool,
+    pub ranges: Vec<Range>,
+    /// `41 ms / 230 ms`: the median, and what one in twenty exceeds.
+    pub latency: String,
+    pub last_failure: Option<When>,
+    pub next_due: Option<When>,
     pub is_active: bool,
     pub events: Vec<String>,
     pub format: String,
@@ -99,6 +110,11 @@ pub struct Show {
     pub last_success: Option<When>,
     /// In clear, on the one answer that was asked for it.
     pub secret: Option<String>,
+    /// Names with masks, or with their values on the one answer that was asked for them.
+    pub headers: Vec<(String, String)>,
+    pub are_headers_shown: bool,
+    /// Those that sign now, newest first.
+    pub keys: Vec<Key>,
     pub may_reveal: bool,
     pub secrets_note: String,
     pub delivered: String,
@@ -112,5 +128,28 @@ pub struct Show {
     pub snippets: Vec<Snippet>,
     pub pause: Ask,
     pub rotate: Ask,
+    pub rotate_key: Ask,
+    pub remove_key: Ask,
     pub delete: Ask,
+}
+
+/// What is wrong with a webhook, in sentences, and the way out of it.
+pub struct Trouble {
+    pub says: String,
+    pub way: Way,
+}
+
+/// What can be done about it; a probe by the id of its delivery.
+pub enum Way {
+    None,
+    Probe,
+    Wait(String),
+    Again(String),
+}
+
+/// A public key that receivers may verify with.
+pub struct Key {
+    pub text: String,
+    /// When it ends, where a newer one has taken over.
+    pub until: Option<When>,
 }

@@ -1,0 +1,167 @@
+//! `gatepost deliveries`.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use clap::{Args, Subcommand};
+use diesel::pg::PgConnection;
+
+use super::house::{House, actor_in, console};
+use super::webhooks::word;
+use super::{say, tell};
+use crate::app::Failure;
+use crate::config::Settings;
+use crate::domain::delivery::{DeliveryState, StatusClass};
+use crate::domain::page::{Page, PageSize, Paging, cursor, parse_cursor};
+use crate::domain::{Actor, DeliveryId, Error, EventId, Noun, Rejection, Result as Done, WebhookId};
+use crate::model::Delivery;
+use crate::services::deliveries::{self, DeliveryFilter};
+use crate::store::Scope;
+use crate::web::api::deliveries::DeliveryBody;
+use crate::web::api::list::List as Listed;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List deliveries, the newest first, a page at a time.
+    List(List),
+    /// Print a delivery with its attempts as JSON.
+    Show(Which),
+    /// Send it again, at once; a running server does.
+    Redeliver(Which),
+    /// Give up what still waits.
+    Cancel(Which),
+}
+
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The delivery's id (dlv_…).
+    #[arg(value_name = "ID", value_parser = word::<DeliveryId>)]
+    id: DeliveryId,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// The tenant's slug; without it, of all tenants.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// The webhook's id.
+    #[arg(long, value_parser = word::<WebhookId>)]
+    webhook: Option<WebhookId>,
+    /// The event's id (evt_…).
+    #[arg(long, value_parser = word::<EventId>)]
+    event: Option<EventId>,
+    /// The event's type.
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// pending, retrying, delivered, failed or cancelled.
+    #[arg(long, value_parser = word::<DeliveryState>)]
+    state: Option<DeliveryState>,
+    /// How the last attempt was answered: 2xx, 3xx, 4xx, 5xx, or none.
+    #[arg(long, value_parser = word::<StatusClass>)]
+    status: Option<StatusClass>,
+    /// Not older than this: 2026-11-22T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    since: Option<DateTime<Utc>>,
+    /// Older than this.
+    #[arg(long, value_name = "TIME")]
+    until: Option<DateTime<Utc>>,
+    /// Rows of a page.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=PageSize::MAX), default_value = "50")]
+    limit: i64,
+    /// Where the page before has ended, as it said.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Failure> {
+    let mut house = House::open(settings)?;
+    let now = house.clock.now();
+    match command {
+        Command::List(asked) => list(&mut house, asked, json),
+        Command::Show(which) => {
+            let detail = act(&mut house, which.id, deliveries::find)?;
+            say(&value(&DeliveryBody::with_attempts(detail)?)?.to_string())
+        }
+        Command::Redeliver(which) => {
+            let again = act(&mut house, which.id, |conn, actor, id| deliveries::redeliver(conn, actor, id, now))?;
+            tell(json, &value(&DeliveryBody::from(again))?, &format!("{} is sent again", which.id))
+        }
+        Command::Cancel(which) => {
+            let gone = act(&mut house, which.id, |conn, actor, id| deliveries::cancel(conn, actor, id, now))?;
+            tell(json, &value(&DeliveryBody::from(gone))?, &format!("{} is cancelled", which.id))
+        }
+    }
+}
+
+/// As the console in the delivery's tenant.
+fn act<T>(
+    house: &mut House,
+    id: DeliveryId,
+    act: impl FnOnce(&mut PgConnection, &Actor, DeliveryId) -> Done<T>,
+) -> Result<T, Failure> {
+    house.tx(|conn, _| {
+        let tenant = deliveries::tenant_of(conn, id)?.ok_or(Error::NotFound(Noun::Delivery))?;
+        act(conn, &console(tenant), id)
+    })
+}
+
+fn value(body: &impl serde::Serialize) -> Result<serde_json::Value, Failure> {
+    serde_json::to_value(body).map_err(|error| Failure::new(error.to_string()))
+}
+
+fn list(house: &mut House, asked: List, json: bool) -> Result<(), Failure> {
+    let refused = |rejection: Rejection| Failure::new(format!("cursor {}", rejection.detail));
+    let paging = Paging {
+        size: PageSize::new(asked.limit).map_err(refused)?,
+        before: asked.cursor.as_deref().map(parse_cursor).transpose().map_err(refused)?,
+        after: None,
+        offset: None,
+    };
+    let filter = DeliveryFilter {
+        webhook: asked.webhook,
+        event: asked.event,
+        state: asked.state,
+        kind: asked.kind,
+        status: asked.status,
+        since: asked.since,
+        until: asked.until,
+        skew: TimeDelta::zero(),
+    };
+    let page = house.tx(|conn, _| {
+        let scope = match &asked.tenant {
+            Some(slug) => Scope::Tenant(actor_in(conn, slug)?.tenant),
+            None => Scope::Instance,
+        };
+        deliveries::list(conn, scope, &filter, &paging)
+    })?;
+    if json {
+        return say(&value(&Listed::new(page.map(DeliveryBody::from)))?.to_string());
+    }
+    print(page)
+}
+
+/// A line a delivery, and how to see more.
+fn print(page: Page<Delivery, DeliveryId>) -> Result<(), Failure> {
+    if page.rows.is_empty() {
+        eprintln!("No delivery matches.");
+        return Ok(());
+    }
+    say(&format!(
+        "{:<30} {:<8} {:<10} {:<6} {:<9} {:<20} {}",
+        "ID", "WEBHOOK", "STATE", "ANSWER", "ATTEMPTS", "CREATED", "TYPE"
+    ))?;
+    for row in &page.rows {
+        say(&format!(
+            "{:<30} {:<8} {:<10} {:<6} {:<9} {:<20} {}",
+            row.id.to_string(),
+            row.webhook_id.0,
+            row.state,
+            row.last_status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
+            format!("{} of {}", row.attempts_made, row.attempts_max),
+            row.created_at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            row.event_type
+        ))?;
+    }
+    if let Some(next) = page.older {
+        eprintln!("There are more: --cursor {}", cursor(next));
+    }
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! `gatepost webhooks`.
+
+mod ask;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::{Args, Subcommand};
+use diesel::pg::PgConnection;
+use serde_json::{Value, json};
+
+use super::house::{House, actor_in, console};
+use super::{say, tell};
+use crate::app::Failure;
+use crate::config::Settings;
+use crate::domain::address::AddressPolicy;
+use crate::domain::page::{PageSize, Paging, cursor, parse_cursor};
+use crate::domain::vault::Vault;
+use crate::domain::webhook::WebhookState;
+use crate::domain::{Actor, Error, Noun, Rejection, Result as Done, WebhookId};
+use crate::model::Webhook;
+use crate::services::webhooks::{self, DEFAULT_OVERLAP, WebhookFilter, headers, probe, secrets};
+use crate::store::Scope;
+use crate::web::api::list::List as Listed;
+use crate::web::api::webhooks::WebhookBody;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Register an endpoint; prints its signing secret alone (the rest goes to stderr).
+    Create(Box<ask::Create>),
+    /// List webhooks, a page at a time.
+    List(List),
+    /// Print everything about a webhook but what is sealed.
+    Show(Which),
+    /// Change what is given, and nothing else.
+    Update(Box<ask::Update>),
+    /// Print the signing secret alone; that is noted in the audit log.
+    Secret(Which),
+    /// Print the values of its headers; that is noted in the audit log.
+    Headers(Which),
+    /// Make a new signing secret and print it alone.
+    RotateSecret(Rotate),
+    /// Make a new ed25519 key pair, or the first, and print the public key alone.
+    RotateKey(Rotate),
+    /// Let no key pair sign any more.
+    RemoveKey(Which),
+    /// Send a test event to this webhook alone; a running server delivers it.
+    Test {
+        #[command(flatten)]
+        which: Which,
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+        #[arg(long, value_name = "JSON")]
+        data: Option<String>,
+    },
+    /// Send nothing to it until it is activated again.
+    Deactivate(Which),
+    /// Send events to it again.
+    Activate {
+        #[command(flatten)]
+        which: Which,
+        /// Only once it has answered a probe with 2xx; a running server sends it.
+        #[arg(long)]
+        probe: bool,
+    },
+    /// Stop for good; what waits for it is cancelled.
+    Delete(Which),
+}
+
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The webhook's id.
+    #[arg(value_name = "ID")]
+    id: i64,
+}
+
+#[derive(Debug, Args)]
+pub struct Rotate {
+    #[command(flatten)]
+    which: Which,
+    /// How long the old one signs along, at most 7 days [default: 86400]
+    #[arg(long, value_name = "SECONDS")]
+    overlap_seconds: Option<i64>,
+}
+
+impl Rotate {
+    fn overlap(&self) -> TimeDelta {
+        self.overlap_seconds
+            .map_or(DEFAULT_OVERLAP, |seconds| TimeDelta::try_seconds(seconds).unwrap_or(TimeDelta::MAX))
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// The tenant's slug; without it, of all tenants.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Part of a name or URL.
+    #[arg(long, short)]
+    q: Option<String>,
+    /// active, paused, failing or disabled.
+    #[arg(long, value_parser = word::<WebhookState>)]
+    state: Option<WebhookState>,
+    /// Rows of a page.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=PageSize::MAX), default_value = "50")]
+    limit: i64,
+    /// Where the page before has ended, as it said.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+/// One of a list of words.
+pub fn word<T: std::str::FromStr<Err = Rejection>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|rejection: Rejection| rejection.detail)
+}
+
+/// The console at work on webhooks.
+struct Desk {
+    house: House,
+    vault: Vault,
+    policy: AddressPolicy,
+    now: DateTime<Utc>,
+}
+
+impl Desk {
+    fn open(settings: &Settings) -> Result<Self, Failure> {
+        let house = House::open(settings)?;
+        let policy = AddressPolicy {
+            private_networks: settings.allow_private_networks.clone(),
+            allow_http: settings.allow_http_webhooks,
+        };
+        Ok(Self { now: house.clock.now(), house, vault: Vault::new(settings.master_key.bytes()), policy })
+    }
+
+    /// Does something to a webhook as the console in its tenant.
+    fn act<T>(
+        &mut self,
+        which: &Which,
+        act: impl FnOnce(&mut PgConnection, &Vault, &Actor, WebhookId) -> Done<T>,
+    ) -> Result<T, Failure> {
+        let (id, vault) = (WebhookId(which.id), &self.vault);
+        self.house.tx(|conn, _| {
+            let tenant = webhooks::tenant_of(conn, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
+            act(conn, vault, &console(tenant), id)
+        })
+    }
+
+    /// The same where the webhook is what comes of it: says so, or prints it.
+    fn change(
+        &mut self,
+        which: &Which,
+        json: bool,
+        done: &str,
+        act: impl FnOnce(&mut PgConnection, &Vault, &Actor, WebhookId) -> Done<Webhook>,
+    ) -> Result<(), Failure> {
+        let now = self.now;
+        let (name, body) = self.act(which, |conn, vault, actor, id| {
+            let webhook = act(conn, vault, actor, id)?;
+            Ok((webhook.name.clone(), WebhookBody::read(conn, webhook, now)?))
+        })?;
+        tell(json, &value(&body)?, &format!("Webhook {} ({name}) {done}", which.id))
+    }
+}
+
+fn value(body: &impl serde::Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(body).map_err(|error| Failure::new(error.to_string()))
+}
+
+pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Failure> {
+    let mut desk = Desk::open(settings)?;
+    let now = desk.now;
+    match command {
+        Command::Create(asked) => asked.run(&mut desk, json),
+        Command::Update(asked) => asked.run(&mut desk, json),
+        Command::List(asked) => list(&mut desk, &asked, json),
+        Command::Show(which) => show(&mut desk, &which, json),
+        Command::Secret(which) => {
+            let secret = desk.act(&which, |conn, vault, actor, id| secrets::reveal(conn, vault, actor, id, now))?;
+            tell(json, &json!({"id": which.id, "secret": secret.reveal()}), secret.reveal())
+        }
+        Command::Headers(which) => {
+            let values = desk.act(&which, |conn, vault, actor, id| headers::reveal(conn, vault, actor, id, now))?;
+            let lines: Vec<_> = values.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            tell(json, &json!({"id": which.id, "headers": values}), &lines.join("\n"))
+        }
+        Command::RotateSecret(asked) => {
+            let rotated = desk.act(&asked.which, |conn, vault, actor, id| {
+                secrets::rotate(conn, vault, actor, id, asked.overlap(), None, now)
+            })?;
+            let secret = rotated.secret.reveal();
+            tell(json, &json!({"id": asked.which.id, "secret": secret}), secret)
+        }
+        Command::RotateKey(asked) => rotate_key(&mut desk, &asked, json),
+        Command::RemoveKey(which) => desk.change(&which, json, "signs with no key pair", |conn, _, actor, id| {
+            secrets::remove_key(conn, actor, id, now)
+        }),
+        Command::Test { which, kind, data } => {
+            let sent = desk.act(&which, |conn, _, actor, id| {
+                webhooks::send_test(conn, actor, id, kind.as_deref(), data.as_deref(), now)
+            })?;
+            tell(json, &value(&sent)?, &format!("Published {} for webhook {} alone", sent.id, which.id))
+        }
+        Command::Deactivate(which) => {
+            desk.change(&which, json, "is paused", |conn, _, actor, id| webhooks::deactivate(conn, actor, id, now))
+        }
+        Command::Activate { which, probe: true } => {
+            desk.change(&which, json, "is being probed: a 2xx activates it", |conn, _, actor, id| {
+                probe::begin(conn, actor, id, now)
+            })
+        }
+        Command::Activate { which, .. } => {
+            desk.change(&which, json, "gets events", |conn, _, actor, id| webhooks::activate(conn, actor, id, now))
+        }
+        Command::Delete(which) => {
+            let gone = desk.act(&which, |conn, _, actor, id| webhooks::delete(conn, actor, id, now))?;
+            tell(
+                json,
+                &json!({"id": gone.id, "deleted": true}),
+                &format!("Webhook {} ({}) is deleted", gone.id, gone.name),
+            )
+        }
+    }
+}
+
+fn rotate_key(desk: &mut Desk, asked: &Rotate, json: bool) -> Result<(), Failure> {
+    let now = desk.now;
+    let keys = desk.act(&asked.which, |conn, vault, actor, id| {
+        secrets::rotate_key(conn, vault, actor, id, asked.overlap(), None, now)?;
+        secrets::public_keys(conn, Scope::Tenant(actor.tenant), &[id], now)
+    })?;
+    let keys: Vec<String> = keys.into_iter().filter_map(|key| key.public_key).collect();
+    let newest = keys.first().cloned().unwrap_or_default();
+    tell(json, &json!({"id": asked.which.id, "public_keys": keys}), &newest)
+}
+
+fn show(desk: &mut Desk, which: &Which, json: bool) -> Result<(), Failure> {
+    let now = desk.now;
+    let body = desk.act(which, |conn, _, actor, id| {
+        let webhook = webhooks::find(conn, actor, id)?;
+        WebhookBody::read(conn, webhook, now)
+    })?;
+    let body = value(&body)?;
+    if json {
+        return say(&body.to_string());
+    }
+    for (name, value) in body.as_object().into_iter().flatten() {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        say(&format!("{name:<20} {text}"))?;
+    }
+    Ok(())
+}
+
+fn list(desk: &mut Desk, asked: &List, json: bool) -> Result<(), Failure> {
+    let refused = |rejection: Rejection| Failure::new(format!("cursor {}", rejection.detail));
+    let paging = Paging {
+        size: PageSize::new(asked.limit).map_err(refused)?,
+        before: asked.cursor.as_deref().map(parse_cursor).transpose().map_err(refused)?,
+        after: None,
+        offset: None,
+    };
+    let page = desk.house.tx(|conn, _| {
+        let scope = match &asked.tenant {
+            Some(slug) => Scope::Tenant(actor_in(conn, slug)?.tenant),
+            None => Scope::Instance,
+        };
+        let filter = WebhookFilter { text: asked.q.clone(), state: asked.state };
+        webhooks::list(conn, scope, &filter, &paging)
+    })?;
+    if json {
+        return say(&value(&Listed::new(page.map(WebhookBody::from)))?.to_string());
+    }
+    if page.rows.is_empty() {
+        eprintln!("No webhook matches.");
+        return Ok(());
+    }
+    say(&format!("{:<8} {:<6} {:<9} {:<28} {}", "ID", "TENANT", "STATE", "NAME", "URL"))?;
+    for row in &page.rows {
+        say(&format!("{:<8} {:<6} {:<9} {:<28} {}", row.id.0, row.tenant_id.0, row.state(), row.name, row.url))?;
+    }
+    if let Some(next) = page.older {
+        eprintln!("There are more: --cursor {}", cursor(next));
+    }
+    Ok(())
+}

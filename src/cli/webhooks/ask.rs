@@ -1,0 +1,140 @@
+//! What `gatepost webhooks create` and `update` can be told.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+
+use super::{Desk, Which, value};
+use crate::app::Failure;
+use crate::cli::house::actor_in;
+use crate::cli::say;
+use crate::domain::retry;
+use crate::services::webhooks::{self, WebhookFields};
+use crate::web::api::webhooks::WebhookBody;
+
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The tenant's slug.
+    #[arg(long)]
+    tenant: String,
+    /// Where requests go.
+    #[arg(long)]
+    url: String,
+    /// Event types, groups (order.*) or *, separated by commas.
+    #[arg(long, value_delimiter = ',', required = true)]
+    events: Vec<String>,
+    /// Sign with an ed25519 key pair besides the secret.
+    #[arg(long)]
+    ed25519: bool,
+    #[command(flatten)]
+    besides: Besides,
+}
+
+#[derive(Debug, Args)]
+pub struct Update {
+    #[command(flatten)]
+    which: Which,
+    #[arg(long)]
+    url: Option<String>,
+    /// Event types, groups (order.*) or *, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    events: Vec<String>,
+    #[command(flatten)]
+    besides: Besides,
+}
+
+#[derive(Debug, Args)]
+struct Besides {
+    #[arg(long)]
+    name: Option<String>,
+    /// standard, event, raw or cloudevents.
+    #[arg(long, value_name = "FORMAT")]
+    payload_format: Option<String>,
+    /// prefixed or hex.
+    #[arg(long, value_name = "STYLE")]
+    signature_style: Option<String>,
+    /// For the whole request, from 1 to 60.
+    #[arg(long, value_name = "SECONDS")]
+    timeout_seconds: Option<i64>,
+    /// Requests at once, from 1 to 100.
+    #[arg(long, value_name = "N")]
+    max_in_flight: Option<i64>,
+    /// Requests a second, from 1 to 1000; 0 for no limit.
+    #[arg(long, value_name = "N")]
+    rate_per_second: Option<i64>,
+    /// Waits before each retry, such as "5 s, 5 min"; "usual" for the usual ones, "none" for no retry.
+    #[arg(long, value_name = "WAITS")]
+    retry_schedule: Option<String>,
+    /// Added to every request: "X-Team: payments"; may be repeated. Those given replace all.
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+}
+
+impl Besides {
+    fn fields(self) -> Result<WebhookFields, Failure> {
+        let refused = |field: &str, detail: &str| Failure::new(format!("{field} {detail}"));
+        let retry_schedule = match self.retry_schedule.as_deref() {
+            None => None,
+            Some("usual") => Some(None),
+            Some("none") => Some(Some(Vec::new())),
+            Some(text) => {
+                let gaps = retry::retries_of_text(text);
+                Some(Some(gaps.map_err(|rejection| refused("retry_schedule", &rejection.detail))?))
+            }
+        };
+        let line = |line: &String| {
+            let (name, value) =
+                line.split_once(':').ok_or_else(|| refused("header", "must be a name, a colon and a value"))?;
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        };
+        let headers = self.headers.iter().map(line).collect::<Result<BTreeMap<_, _>, Failure>>()?;
+        Ok(WebhookFields {
+            name: self.name,
+            payload_format: self.payload_format,
+            signature_style: self.signature_style,
+            timeout_seconds: self.timeout_seconds,
+            max_in_flight: self.max_in_flight,
+            rate_per_second: self.rate_per_second.map(|rate| Some(rate).filter(|rate| *rate != 0)),
+            retry_schedule,
+            headers: (!headers.is_empty()).then_some(headers),
+            ..WebhookFields::default()
+        })
+    }
+}
+
+impl Create {
+    pub(super) fn run(self, desk: &mut Desk, json: bool) -> Result<(), Failure> {
+        let fields = WebhookFields {
+            url: Some(self.url),
+            events: Some(self.events),
+            ed25519: self.ed25519,
+            ..self.besides.fields()?
+        };
+        let (vault, policy, now) = (&desk.vault, &desk.policy, desk.now);
+        let (id, secret, body) = desk.house.tx(|conn, _| {
+            let actor = actor_in(conn, &self.tenant)?;
+            let made = webhooks::subscribe(conn, vault, policy, &actor, &fields, now)?;
+            let (id, secret) = (made.webhook.id, made.secret.clone());
+            Ok((id, secret, WebhookBody::revealed(conn, made, now)?))
+        })?;
+        if json {
+            return say(&value(&body)?.to_string());
+        }
+        eprintln!("Made webhook {id}. Its receivers verify with this secret:");
+        say(secret.reveal())
+    }
+}
+
+impl Update {
+    pub(super) fn run(self, desk: &mut Desk, json: bool) -> Result<(), Failure> {
+        let fields = WebhookFields {
+            url: self.url,
+            events: Some(self.events).filter(|events| !events.is_empty()),
+            ..self.besides.fields()?
+        };
+        let (policy, now) = (desk.policy.clone(), desk.now);
+        desk.change(&self.which, json, "is saved", |conn, vault, actor, id| {
+            webhooks::update(conn, vault, &policy, actor, id, &fields, now)
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! Headers that a webhook adds to its requests: names are known to all who see it, values are sealed.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::super::audit::{self, Deed};
+use super::{find, target};
+use crate::domain::vault::Vault;
+use crate::domain::webhook;
+use crate::domain::{Actor, Error, Permission, Rejection, Result, TenantId, WebhookId};
+use crate::model::Webhook;
+use crate::store;
+
+/// What was asked of the headers: values that are new, and names whose values stay.
+pub struct Given {
+    pub fresh: BTreeMap<String, String>,
+    pub kept: Vec<String>,
+}
+
+/// Reads what was asked; `before` is what is kept, or null. Nothing where nothing was asked.
+pub(super) fn given(
+    asked: Option<&BTreeMap<String, String>>,
+    before: &Value,
+) -> std::result::Result<Option<Given>, Rejection> {
+    let Some(asked) = asked else { return Ok(None) };
+    let (mut fresh, mut kept) = (BTreeMap::new(), Vec::new());
+    for (name, value) in webhook::custom_headers(asked)? {
+        match value {
+            Some(value) => drop(fresh.insert(name, value)),
+            None if before.get(&name).is_some() => kept.push(name),
+            None => return Err(Rejection::new("header", format!("must have a value for {name}: none is kept"))),
+        }
+    }
+    Ok(Some(Given { fresh, kept }))
+}
+
+/// Values that somebody may not see must not be sent to where they choose.
+pub(super) fn stay_secret(actor: &Actor, before: &Webhook, url: &str, given: Option<&Given>) -> Result<()> {
+    let keeps = given.map_or_else(|| !before.header_names().is_empty(), |given| !given.kept.is_empty());
+    if !keeps || origin(&before.url) == origin(url) {
+        return Ok(());
+    }
+    actor.must_own(Permission::RevealSecrets, before.user_id).map_err(|_| {
+        let detail = "must be given anew: the URL leads elsewhere, and you may not see the values that are kept";
+        Error::field("headers", Rejection::new("header", detail))
+    })
+}
+
+fn origin(url: &str) -> Option<String> {
+    Url::parse(url).ok().map(|url| url.origin().ascii_serialization())
+}
+
+/// Seals the headers of a webhook that has none yet.
+pub(super) fn keep(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    webhook: Webhook,
+    values: &BTreeMap<String, String>,
+) -> Result<Webhook> {
+    let given = Given { fresh: values.clone(), kept: Vec::new() };
+    if values.is_empty() { Ok(webhook) } else { change(conn, vault, webhook, given) }
+}
+
+pub(super) fn change(conn: &mut PgConnection, vault: &Vault, webhook: Webhook, given: Given) -> Result<Webhook> {
+    let mut values = seal(vault, webhook.tenant_id, webhook.id, &given.fresh)?;
+    for name in given.kept {
+        if let Some(kept) = webhook.headers.get(&name) {
+            values.insert(name, kept.clone());
+        }
+    }
+    let headers = Value::Object(values);
+    store::webhooks::update_headers(conn, webhook.tenant_id, webhook.id, &headers)?;
+    Ok(Webhook { headers, ..webhook })
+}
+
+/// `{"x-team": {"sealed": "…"}}`, each value bound to its tenant, webhook and name.
+fn seal(
+    vault: &Vault,
+    tenant: TenantId,
+    id: WebhookId,
+    values: &BTreeMap<String, String>,
+) -> Result<Map<String, Value>> {
+    let one = |(name, value): (&String, &String)| {
+        let sealed = vault.seal(tenant, &vault_name(id, name), value.as_bytes())?;
+        Ok((name.clone(), json!({"sealed": STANDARD.encode(sealed)})))
+    };
+    values.iter().map(one).collect()
+}
+
+fn vault_name(id: WebhookId, name: &str) -> String {
+    format!("{}/header:{name}", Webhook::vault_name(id))
+}
+
+/// The values as they are sent. One that was kept before values were sealed is a plain text.
+pub(in crate::services) fn open(
+    vault: &Vault,
+    tenant: TenantId,
+    id: WebhookId,
+    kept: &Value,
+) -> Result<BTreeMap<String, String>> {
+    let one = |(name, value): (&String, &Value)| {
+        let text = match value {
+            Value::String(plain) => plain.clone(),
+            value => {
+                let sealed = value.get("sealed").and_then(Value::as_str).and_then(|text| STANDARD.decode(text).ok());
+                let sealed = sealed.ok_or_else(|| Error::bug("a header's value is kept in no known form"))?;
+                String::from_utf8(vault.open(tenant, &vault_name(id, name), &sealed)?).map_err(Error::bug)?
+            }
+        };
+        Ok((name.clone(), text))
+    };
+    kept.as_object().into_iter().flatten().map(one).collect()
+}
+
+/// Their values in clear. Looking at them is an act of its own in the audit log.
+pub fn reveal(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    actor: &Actor,
+    id: WebhookId,
+    now: DateTime<Utc>,
+) -> Result<BTreeMap<String, String>> {
+    let webhook = find(conn, actor, id)?;
+    actor.must_own(Permission::RevealSecrets, webhook.user_id)?;
+    let values = open(vault, actor.tenant, id, &webhook.headers)?;
+    let deed = Deed::new("webhook.headers_revealed", target(id)).with("name", webhook.name.as_str());
+    audit::record(conn, actor, deed.with("headers", values.keys().cloned().collect::<Vec<_>>()), now)?;
+    Ok(values)
+}
+
+/// Seals values that an earlier version has kept in clear, of all tenants; tells of how many webhooks.
+pub fn seal_plain(conn: &mut PgConnection, vault: &Vault) -> Result<usize> {
+    let open_ones = store::webhooks::lock_with_plain_headers(conn)?;
+    for (tenant, id, headers) in &open_ones {
+        let values = open(vault, *tenant, *id, headers)?;
+        let sealed = Value::Object(seal(vault, *tenant, *id, &values)?);
+        store::webhooks::update_headers(conn, *tenant, *id, &sealed)?;
+    }
+    Ok(open_ones.len())
+}

@@ -1,0 +1,66 @@
+//! Probes: one test event to a webhook that is off, which goes on again once it has answered with 2xx.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+
+use super::super::audit::{self, Deed};
+use super::super::events::{self, NewEvent};
+use super::{find, target, to_change};
+use crate::domain::page::Paging;
+use crate::domain::{Actor, DeliveryId, Error, Result, WebhookId};
+use crate::model::{Delivery, Webhook};
+use crate::store::deliveries::DeliveryFilter;
+use crate::store::notify::{self, Change};
+use crate::store::{self, Scope};
+
+/// The type of the test event that is sent.
+pub const KIND: &str = "webhook.probe";
+
+/// Sends a probe, unless one is on its way or the webhook is on.
+pub fn begin(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
+    let webhook = to_change(conn, actor, id)?;
+    let under_way = of(conn, &webhook)?.is_some_and(|probe| !probe.state.is_final());
+    if webhook.is_active || under_way {
+        return Ok(webhook);
+    }
+    let payload = format!(r#"{{"message":"Gatepost asks whether this endpoint is well again","webhook_id":{id}}}"#);
+    let ask = NewEvent::parse(Some(KIND), Some(&payload), None)?;
+    let published = events::publish_test(conn, actor, &ask, id, now)?;
+    let filter = DeliveryFilter { event: Some(published.id), ..DeliveryFilter::default() };
+    let sent = store::deliveries::list(conn, Scope::Tenant(actor.tenant), &filter, &Paging::default())?;
+    let probe = sent.first().ok_or_else(|| Error::bug("a probe without its delivery"))?.id;
+    store::webhooks::update_probe(conn, actor.tenant, id, probe)?;
+    let deed = Deed::new("webhook.probed", target(id)).with("name", webhook.name.as_str());
+    audit::record(conn, actor, deed.with("delivery", probe.to_string()), now)?;
+    Ok(Webhook { probe_id: Some(probe), ..webhook })
+}
+
+/// The probe of a webhook that was not switched on since.
+pub fn of(conn: &mut PgConnection, webhook: &Webhook) -> Result<Option<Delivery>> {
+    match webhook.probe_id {
+        Some(id) => store::deliveries::find(conn, webhook.tenant_id, id),
+        None => Ok(None),
+    }
+}
+
+/// How a webhook stands, and its probe.
+pub fn look(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<(Webhook, Option<Delivery>)> {
+    let webhook = find(conn, actor, id)?;
+    let probe = of(conn, &webhook)?;
+    Ok((webhook, probe))
+}
+
+/// Switches those webhooks on whose probes these deliveries were: they have been taken.
+pub(in crate::services) fn succeed(conn: &mut PgConnection, probes: &[DeliveryId], now: DateTime<Utc>) -> Result<()> {
+    let mut well = store::webhooks::update_well(conn, probes, now)?;
+    // In one order, since each entry locks the end of its tenant's chain until COMMIT.
+    well.sort_unstable_by_key(|webhook| (webhook.tenant_id, webhook.id));
+    for webhook in &well {
+        let deed = Deed::new("webhook.activated", target(webhook.id)).with("name", webhook.name.as_str());
+        audit::record(conn, &Actor::system(webhook.tenant_id), deed.with("by", "a probe that was taken"), now)?;
+    }
+    if !well.is_empty() {
+        notify::send(conn, &Change::Delivery)?;
+    }
+    Ok(())
+}

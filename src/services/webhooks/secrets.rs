@@ -1,0 +1,156 @@
+//! What signs for a webhook: shared secrets and key pairs, looked at, rotated and removed.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::PgConnection;
+
+use super::super::audit::{self, Deed};
+use super::{Subscribed, find, target, to_change};
+use crate::domain::signature::SigningSecret;
+use crate::domain::signing_key::SigningKey;
+use crate::domain::vault::Vault;
+use crate::domain::{Actor, Error, Permission, Rejection, Result, WebhookId};
+use crate::model::{PublicKey, Webhook};
+use crate::store::signing_secrets::{self, Kind};
+use crate::store::{self, Scope};
+
+/// How long what signed before signs along after a rotation, unless said otherwise.
+pub const DEFAULT_OVERLAP: TimeDelta = TimeDelta::hours(24);
+const MAX_OVERLAP: TimeDelta = TimeDelta::days(7);
+/// Of each kind.
+const MAX_LIVE: usize = 5;
+
+pub(super) fn keep(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    webhook: &Webhook,
+    secret: &SigningSecret,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sealed = vault.seal(webhook.tenant_id, &Webhook::vault_name(webhook.id), secret.reveal().as_bytes())?;
+    signing_secrets::insert(conn, webhook.tenant_id, webhook.id, &sealed, None, now)
+}
+
+pub(super) fn keep_key(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    webhook: &Webhook,
+    key: &SigningKey,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sealed = vault.seal(webhook.tenant_id, &Webhook::vault_name(webhook.id), key.reveal().as_bytes())?;
+    signing_secrets::insert(conn, webhook.tenant_id, webhook.id, &sealed, Some(&key.public()), now)
+}
+
+/// The newest signing secret. Looking at it is an act of its own in the audit log.
+pub fn reveal(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    actor: &Actor,
+    id: WebhookId,
+    now: DateTime<Utc>,
+) -> Result<SigningSecret> {
+    let webhook = find(conn, actor, id)?;
+    actor.must_own(Permission::RevealSecrets, webhook.user_id)?;
+    let live = signing_secrets::list_live(conn, actor.tenant, id, Kind::Secret, now)?;
+    let newest = live.first().ok_or_else(|| Error::bug("a webhook without a signing secret"))?;
+    let secret = SigningSecret::from_bytes(vault.open(actor.tenant, &Webhook::vault_name(id), &newest.sealed)?)?;
+    let deed = Deed::new("webhook.secret_revealed", target(id)).with("name", webhook.name.as_str());
+    audit::record(conn, actor, deed, now)?;
+    Ok(secret)
+}
+
+/// Puts a new secret in front; the old ones sign along for `overlap` (0 to 7 days).
+pub fn rotate(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    actor: &Actor,
+    id: WebhookId,
+    overlap: TimeDelta,
+    brought: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Subscribed> {
+    let webhook = to_rotate(conn, actor, id, overlap)?;
+    let secret = match brought.filter(|text| !text.is_empty()) {
+        Some(text) => SigningSecret::parse(text).map_err(|rejection| Error::field("secret", rejection))?,
+        None => SigningSecret::generate()?,
+    };
+    make_room(conn, &webhook, Kind::Secret, overlap, now)?;
+    keep(conn, vault, &webhook, &secret, now)?;
+    let deed = Deed::new("webhook.secret_rotated", target(id)).with("name", webhook.name.as_str());
+    audit::record(conn, actor, deed.with("overlap_seconds", overlap.num_seconds()), now)?;
+    Ok(Subscribed { webhook, secret })
+}
+
+/// Puts a new key pair in front, or the first one; the old ones sign along for `overlap` (0 to 7 days).
+pub fn rotate_key(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    actor: &Actor,
+    id: WebhookId,
+    overlap: TimeDelta,
+    brought: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Webhook> {
+    let webhook = to_rotate(conn, actor, id, overlap)?;
+    let key = match brought.filter(|text| !text.is_empty()) {
+        Some(text) => SigningKey::parse(text).map_err(|rejection| Error::field("signing_key", rejection))?,
+        None => SigningKey::generate()?,
+    };
+    make_room(conn, &webhook, Kind::KeyPair, overlap, now)?;
+    keep_key(conn, vault, &webhook, &key, now)?;
+    let deed = Deed::new("webhook.key_rotated", target(id)).with("name", webhook.name.as_str());
+    let deed = deed.with("overlap_seconds", overlap.num_seconds()).with("public_key", key.public());
+    audit::record(conn, actor, deed, now)?;
+    Ok(webhook)
+}
+
+/// From now on no key pair signs, whether one did or not; shared secrets go on.
+pub fn remove_key(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
+    let webhook = to_rotate(conn, actor, id, TimeDelta::zero())?;
+    if 0 < signing_secrets::update_expiry(conn, actor.tenant, id, Kind::KeyPair, now)? {
+        let deed = Deed::new("webhook.key_removed", target(id)).with("name", webhook.name.as_str());
+        audit::record(conn, actor, deed, now)?;
+    }
+    Ok(webhook)
+}
+
+/// The public keys that sign now, newest first. Whoever calls has made sure that the scope may be read.
+pub fn public_keys(
+    conn: &mut PgConnection,
+    scope: Scope,
+    webhooks: &[WebhookId],
+    now: DateTime<Utc>,
+) -> Result<Vec<PublicKey>> {
+    store::signing_secrets::list_public(conn, scope, webhooks, now)
+}
+
+/// The webhook, locked, if this actor may change what signs for it and the overlap fits.
+fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: WebhookId, overlap: TimeDelta) -> Result<Webhook> {
+    let webhook = to_change(conn, actor, id)?;
+    actor.must_own(Permission::RevealSecrets, webhook.user_id)?;
+    if overlap < TimeDelta::zero() || MAX_OVERLAP < overlap {
+        let detail = "must be from 0 to 604800 seconds (7 days)";
+        return Err(Error::field("overlap_seconds", Rejection::new("range", detail)));
+    }
+    Ok(webhook)
+}
+
+/// Lets what signs now end with the overlap, unless too much would sign at once.
+fn make_room(
+    conn: &mut PgConnection,
+    webhook: &Webhook,
+    kind: Kind,
+    overlap: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let live = signing_secrets::list_live(conn, webhook.tenant_id, webhook.id, kind, now)?.len();
+    if MAX_LIVE <= live && overlap > TimeDelta::zero() {
+        let what = if kind == Kind::Secret { "secrets" } else { "key pairs" };
+        let says = format!(
+            "{MAX_LIVE} {what} sign for this webhook already: wait until one has run out, or rotate without overlap"
+        );
+        return Err(Error::LimitReached(says));
+    }
+    signing_secrets::update_expiry(conn, webhook.tenant_id, webhook.id, kind, now + overlap)?;
+    Ok(())
+}

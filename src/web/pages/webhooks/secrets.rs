@@ -1,0 +1,111 @@
+//! What signs for a webhook and what it keeps sealed, as its page shows, rotates and removes it.
+
+use actix_web::web::{Data, Path};
+use chrono::TimeDelta;
+use serde::Deserialize;
+
+use super::acts::{May, ask};
+use super::{OnThisPage, detail, found};
+use crate::domain::{Actor, Permission, WebhookId};
+use crate::model::Webhook;
+use crate::services::webhooks::{headers, secrets};
+use crate::store::Scope;
+use crate::web::auth::SignedIn;
+use crate::web::flash::Flash;
+use crate::web::forms::{CheckedForm, Nothing};
+use crate::web::pages::api_keys::acts::Confirmed;
+use crate::web::pages::api_keys::secretive;
+use crate::web::pages::{back, page, see_other};
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::urls;
+
+const MAY: May = |actor: &Actor, webhook: &Webhook| actor.must_own(Permission::RevealSecrets, webhook.user_id);
+
+pub async fn ask_rotate(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
+    ask(state, who, *id, MAY, |asks| asks.rotate).await
+}
+
+pub async fn ask_rotate_key(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
+    ask(state, who, *id, MAY, |asks| asks.rotate_key).await
+}
+
+pub async fn ask_remove_key(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
+    ask(state, who, *id, MAY, |asks| asks.remove_key).await
+}
+
+/// The secret in clear on this answer alone; a reload asks the browser's user before it looks again.
+pub async fn reveal(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Nothing>) -> Answer {
+    let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
+    let act = move |conn: &mut _| {
+        let secret = secrets::reveal(conn, &vault, &actor, id, now)?;
+        Ok((found(conn, &actor, id, now)?, secret.reveal().to_owned()))
+    };
+    let (found, secret) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    let once = OnThisPage { secret: Some(secret), ..OnThisPage::default() };
+    page(&detail(who.shell, found, now, once)).map(secretive)
+}
+
+/// The same for the values of its headers.
+pub async fn reveal_headers(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Nothing>) -> Answer {
+    let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
+    let act = move |conn: &mut _| {
+        let values = headers::reveal(conn, &vault, &actor, id, now)?;
+        Ok((found(conn, &actor, id, now)?, values))
+    };
+    let (found, values) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
+    let once = OnThisPage { headers: Some(values), ..OnThisPage::default() };
+    page(&detail(who.shell, found, now, once)).map(secretive)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rotation {
+    overlap_seconds: i64,
+}
+
+impl Rotation {
+    fn overlap(&self) -> TimeDelta {
+        TimeDelta::try_seconds(self.overlap_seconds).unwrap_or(TimeDelta::MAX)
+    }
+}
+
+pub async fn rotate(
+    state: Data<State>,
+    who: SignedIn,
+    id: Path<WebhookId>,
+    CheckedForm(form): CheckedForm<Rotation>,
+) -> Answer {
+    let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
+    let act = move |conn: &mut _| secrets::rotate(conn, &vault, &actor, id, form.overlap(), None, now);
+    if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        return back(&who.session, urls::webhook(id), error);
+    }
+    let said = "A new secret signs from now on. Reveal it to give it to the receiver.";
+    see_other(&who.session, urls::webhook(id), Flash::good(said))
+}
+
+/// A new key pair, or the first one.
+pub async fn rotate_key(
+    state: Data<State>,
+    who: SignedIn,
+    id: Path<WebhookId>,
+    CheckedForm(form): CheckedForm<Rotation>,
+) -> Answer {
+    let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
+    let act = move |conn: &mut _| secrets::rotate_key(conn, &vault, &actor, id, form.overlap(), None, now);
+    if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        return back(&who.session, urls::webhook(id), error);
+    }
+    let said = "A new key pair signs from now on. Give its public key to the receiver.";
+    see_other(&who.session, urls::webhook(id), Flash::good(said))
+}
+
+pub async fn remove_key(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Confirmed>) -> Answer {
+    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let act = move |conn: &mut _| secrets::remove_key(conn, &actor, id, now);
+    if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        return back(&who.session, urls::webhook(id), error);
+    }
+    see_other(&who.session, urls::webhook(id), Flash::good("No key pair signs any more; the signing secret does."))
+}

@@ -1,0 +1,37 @@
+package webhook
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Verify takes the raw body, before anything parses it.
+func Verify(secret string, headers http.Header, body []byte) error {
+	at, err := strconv.ParseInt(headers.Get("webhook-timestamp"), 10, 64)
+	if err != nil || math.Abs(float64(time.Now().Unix()-at)) > 300 {
+		return errors.New("too old")
+	}
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+	if err != nil {
+		return err
+	}
+	mac := hmac.New(sha256.New, key)
+	fmt.Fprintf(mac, "%s.%d.", headers.Get("webhook-id"), at)
+	mac.Write(body)
+	expected := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	// While secrets are rotated there are several.
+	for _, one := range strings.Fields(headers.Get("webhook-signature")) {
+		if hmac.Equal([]byte(one), []byte(expected)) {
+			return nil
+		}
+	}
+	return errors.New("wrong signature")
+}

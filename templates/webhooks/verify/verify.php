@@ -1,0 +1,14 @@
+<?php
+// Takes the raw body (php://input), before anything parses it; header names in lower case.
+function verify(string $secret, array $headers, string $body): void {
+    $at = $headers['webhook-timestamp'];
+    if (abs(time() - (int) $at) > 300) throw new RuntimeException('too old');
+    $key = base64_decode(preg_replace('/^whsec_/', '', $secret));
+    $digest = hash_hmac('sha256', "{$headers['webhook-id']}.$at.$body", $key, true);
+    $expected = 'v1,' . base64_encode($digest);
+    // While secrets are rotated there are several.
+    foreach (explode(' ', $headers['webhook-signature']) as $one) {
+        if (hash_equals($expected, $one)) return;
+    }
+    throw new RuntimeException('wrong signature');
+}

@@ -1,0 +1,15 @@
+require "base64"
+require "openssl"
+
+# Takes the raw body, before anything parses it; header names in lower case.
+def verify(secret, headers, body)
+  at = headers.fetch("webhook-timestamp")
+  raise "too old" if (Time.now.to_i - Integer(at)).abs > 300
+
+  key = Base64.strict_decode64(secret.delete_prefix("whsec_"))
+  signed = "#{headers.fetch("webhook-id")}.#{at}.#{body}"
+  expected = "v1," + Base64.strict_encode64(OpenSSL::HMAC.digest("SHA256", key, signed))
+  # While secrets are rotated there are several.
+  given = headers.fetch("webhook-signature").split
+  raise "wrong signature" unless given.any? { |one| OpenSSL.secure_compare(one, expected) }
+end

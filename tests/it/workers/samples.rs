@@ -1,0 +1,92 @@
+//! The code that a webhook's page offers to receivers, run against what is really delivered.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::support::receiver::Received;
+use crate::support::{Receiver, TestApp};
+
+mod rust {
+    include!("../../../templates/webhooks/verify/verify.rs");
+}
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/templates/webhooks/verify");
+
+const PYTHON: &str = "
+import json, sys
+asked = json.load(sys.stdin)
+verify(asked['secret'], asked['headers'], asked['body'].encode())
+";
+const JAVASCRIPT: &str = r#"
+import { readFileSync } from "node:fs";
+const asked = JSON.parse(readFileSync(0, "utf8"));
+verify(asked.secret, asked.headers, Buffer.from(asked.body));
+"#;
+
+/// What a sample says of a request: whether it accepts it. Nothing where the machine has no such interpreter.
+fn ask(interpreter: &str, sample: &str, driver: &str, secret: &str, received: &Received, body: &str) -> Option<bool> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(sample);
+    let code = std::fs::read_to_string(format!("{FOLDER}/{sample}")).unwrap();
+    std::fs::write(&file, format!("{code}\n{driver}")).unwrap();
+    let headers: serde_json::Map<_, _> =
+        received.headers.iter().map(|(name, value)| (name.to_lowercase(), json!(value))).collect();
+    let mut child = Command::new(interpreter)
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .ok()?;
+    let asked = json!({"secret": secret, "headers": headers, "body": body}).to_string();
+    let _ = child.stdin.take().unwrap().write_all(asked.as_bytes());
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() || said.contains("wrong signature") || said.contains("too old"), "{sample}: {said}");
+    Some(ended.status.success())
+}
+
+fn ask_rust(secret: &str, received: &Received, body: &str) -> bool {
+    let header = |name| received.header(name);
+    let at = header("webhook-timestamp").parse::<i64>().unwrap();
+    let verify = |now| {
+        let (id, at, all) = (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
+        rust::verify(secret, id, at, all, body.as_bytes(), now)
+    };
+    assert_eq!(verify(at + 301), Err("too old"));
+    verify(at + 299).is_ok()
+}
+
+#[actix_web::test]
+async fn the_samples_accept_what_is_delivered_and_nothing_else() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let webhook = program.subscribe(&receiver, json!({"ed25519": true})).await;
+    let old = webhook["secret"].as_str().unwrap().to_owned();
+    let rotate = format!("/api/webhooks/{}/secret-rotation", webhook["id"]);
+    let rotated = program.post_json(rotate, json!({"overlap_seconds": 3600})).await.assert_ok().json();
+    let new = rotated["secret"].as_str().unwrap().to_owned();
+    program.publish("order.created", json!({"name": "Zoë", "total": 1.50})).await;
+    let received = receiver.wait_for(1).await.remove(0);
+    let (body, other) = (received.text(), received.text().replace("1.5", "2.5"));
+
+    for (secret, body, expected) in [(&new, &body, true), (&old, &body, true), (&new, &other, false)] {
+        assert_eq!(ask_rust(secret, &received, body), expected);
+        for (interpreter, sample, driver) in [("python3", "verify.py", PYTHON), ("node", "verify.mjs", JAVASCRIPT)] {
+            match ask(interpreter, sample, driver, secret, &received, body) {
+                Some(said) => assert_eq!(said, expected, "{sample}"),
+                None => eprintln!("{interpreter} is not on this machine: {sample} is not run"),
+            }
+        }
+    }
+    app.advance(chrono::TimeDelta::minutes(10));
+    program.publish("order.created", json!(1)).await;
+    let early = receiver.wait_for(2).await.remove(1);
+    for (interpreter, sample, driver) in [("python3", "verify.py", PYTHON), ("node", "verify.mjs", JAVASCRIPT)] {
+        let said = ask(interpreter, sample, driver, &new, &early, &early.text());
+        assert_ne!(said, Some(true), "{sample} takes a timestamp of ten minutes from now");
+    }
+}
