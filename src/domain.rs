@@ -17,6 +17,7 @@ pub mod quota;
 pub mod retry;
 pub mod scope;
 pub mod signature;
+pub mod tenant;
 pub mod text;
 pub mod token;
 pub mod totp;

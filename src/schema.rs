@@ -252,6 +252,10 @@ diesel::table! {
         key_prefix -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        suspended_at -> Nullable<Timestamptz>,
+        suspended_reason -> Nullable<Text>,
+        deleted_at -> Nullable<Timestamptz>,
+        time_zone -> Nullable<Text>,
     }
 }
 

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// What can be done, and how people say it. A test compares it with what services record.
-pub const ACTIONS: [(&str, &str); 35] = [
+pub const ACTIONS: [(&str, &str); 41] = [
     ("api_key.minted", "made a key"),
     ("api_key.updated", "changed a key"),
     ("api_key.rotated", "rotated a key"),
@@ -30,6 +30,12 @@ pub const ACTIONS: [(&str, &str); 35] = [
     ("invitation.revoked", "revoked an invitation"),
     ("tenant.created", "made a tenant"),
     ("tenant.updated", "changed a tenant"),
+    ("tenant.suspended", "suspended a tenant"),
+    ("tenant.resumed", "resumed a tenant"),
+    ("tenant.deleted", "deleted a tenant"),
+    ("tenant.restored", "restored a tenant"),
+    ("tenant.erased", "erased a tenant for good"),
+    ("tenant.entered", "entered as an operator"),
     ("user.created", "made a user"),
     ("user.updated", "changed a user"),
     ("user.password_set", "set a password"),

@@ -172,7 +172,11 @@ pub fn accept_as_new(
 }
 
 fn redeem(conn: &mut PgConnection, token: &str, now: DateTime<Utc>) -> Result<Invitation> {
-    store::invitations::redeem(conn, &digest(token), now)?.ok_or(Error::NotFound(Noun::Invitation))
+    let invitation = store::invitations::redeem(conn, &digest(token), now)?;
+    let invitation = invitation.ok_or(Error::NotFound(Noun::Invitation))?;
+    // Nobody joins a tenant that is deleted.
+    store::tenants::find(conn, invitation.tenant_id)?.ok_or(Error::NotFound(Noun::Invitation))?;
+    Ok(invitation)
 }
 
 fn join(

@@ -29,11 +29,12 @@ pub fn find(conn: &mut PgConnection, tenant: TenantId, user: UserId) -> Result<O
     Ok(found.first(conn).optional()?)
 }
 
-/// Where a user works, by the tenants' names.
+/// Where a user works, by the tenants' names; deleted ones are left out.
 pub fn list_of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<(Tenant, Role)>> {
     let found = memberships::table
         .inner_join(tenants::table)
         .filter(memberships::user_id.eq(user))
+        .filter(tenants::deleted_at.is_null())
         .order(tenants::name)
         .select((Tenant::as_select(), memberships::role));
     Ok(found.load(conn)?)

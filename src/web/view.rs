@@ -14,7 +14,7 @@ pub mod spark;
 pub mod text;
 pub mod when;
 
-pub use ask::Ask;
+pub use ask::{Ask, Note};
 pub use badge::{Badge, Tone};
 pub use chart::{Chart, Series};
 pub use choice::Choice;

@@ -9,8 +9,9 @@ use diesel::pg::PgConnection;
 use super::{Context, Stop, pause};
 use crate::config::Retention;
 use crate::domain::api_key::RESTORABLE_FOR;
-use crate::domain::{Clock, Result};
+use crate::domain::{Clock, Result, tenant};
 use crate::services::idempotency;
+use crate::services::tenants::life;
 use crate::store::partitions::{self, Parted};
 use crate::store::{self, Db, Scope};
 
@@ -93,7 +94,7 @@ impl Keeper {
 }
 
 /// What is deleted, and how long it is kept. Deliveries go before the events that they belong to.
-fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 9] {
+fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 10] {
     [
         ("invitations", store::invitations::delete_old, INVITATIONS_KEPT),
         ("sessions", store::sessions::delete_ended, TimeDelta::zero()),
@@ -104,6 +105,7 @@ fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 9] {
         ("deliveries", store::deliveries::delete_old, days(retention.deliveries_days)),
         ("events", store::events::delete_old, days(retention.deliveries_days)),
         ("audit entries", store::audit_entries::delete_old, days(retention.audit_days)),
+        ("deleted tenants", life::erase_old, tenant::RESTORABLE_FOR),
     ]
 }
 

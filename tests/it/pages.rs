@@ -12,5 +12,6 @@ mod overview;
 pub mod second_factor;
 mod sessions;
 mod setup;
+mod tenants;
 mod usage;
 mod webhooks;

@@ -7,3 +7,4 @@ mod outbox;
 mod pruning;
 mod retries;
 mod signatures;
+mod tenants;

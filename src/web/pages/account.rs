@@ -12,7 +12,7 @@ use crate::services::accounts;
 use crate::services::second_factor as factor;
 use crate::store::Scope;
 use crate::store::notify::Change;
-use crate::web::auth::SignedIn;
+use crate::web::auth::{Anywhere, SignedIn};
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::problem::Answer;
@@ -22,7 +22,7 @@ use crate::web::urls;
 use crate::web::view::text;
 use view::{Index, NameForm, PasswordForm, Row};
 
-pub async fn index(state: Data<State>, who: SignedIn) -> Answer {
+pub async fn index(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
     let form = NameForm { name: who.shell.user_name.clone() };
     page(&view(&state, who, form, FieldErrors::default()).await?)
 }
@@ -46,7 +46,7 @@ fn handle(who: &SignedIn) -> String {
     who.session.get::<String>(HANDLE).ok().flatten().unwrap_or_default()
 }
 
-pub async fn rename(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<NameForm>) -> Answer {
+pub async fn rename(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<NameForm>) -> Answer {
     let (user, person, now, name) = (who.user()?, who.person(), state.clock.now(), form.name.clone());
     let act = move |conn: &mut _| account::rename(conn, &person, user, &name, now);
     match state.pages.tx(Scope::Instance, act).await {
@@ -58,7 +58,7 @@ pub async fn rename(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
 
 pub async fn change_password(
     state: Data<State>,
-    who: SignedIn,
+    Anywhere(who): Anywhere,
     CheckedForm(form): CheckedForm<PasswordForm>,
 ) -> Answer {
     let checked = match confirm_password(&state, &who, &form.current_password).await {
@@ -112,14 +112,14 @@ async fn confirm_password(state: &State, who: &SignedIn, password: &str) -> Resu
     Err(Error::field("current_password", Rejection::new("wrong", "Your present password is another one.")))
 }
 
-pub async fn sign_out(state: Data<State>, who: SignedIn, id: Path<i64>, _: CheckedForm<Nothing>) -> Answer {
+pub async fn sign_out(state: Data<State>, Anywhere(who): Anywhere, id: Path<i64>, _: CheckedForm<Nothing>) -> Answer {
     let (user, person, id, now) = (who.user()?, who.person(), *id, state.clock.now());
     let act = move |conn: &mut _| account::sign_out(conn, &person, user, id, now);
     state.pages.tx(Scope::Instance, act).await?;
     see_other(&who.session, urls::ACCOUNT, Flash::good("That browser is signed out."))
 }
 
-pub async fn sign_out_elsewhere(state: Data<State>, who: SignedIn, _: CheckedForm<Nothing>) -> Answer {
+pub async fn sign_out_elsewhere(state: Data<State>, Anywhere(who): Anywhere, _: CheckedForm<Nothing>) -> Answer {
     let (user, person, here, now) = (who.user()?, who.person(), handle(&who), state.clock.now());
     let act = move |conn: &mut _| account::sign_out_elsewhere(conn, &person, user, &here, now);
     let ended = state.pages.tx(Scope::Instance, act).await?;

@@ -122,12 +122,25 @@ async fn the_cookie_opens_no_door_of_the_api() {
 }
 
 #[actix_web::test]
-async fn somebody_who_belongs_nowhere_is_told_so() {
+async fn somebody_who_belongs_nowhere_is_told_so_and_has_an_account() {
     let app = TestApp::start().await;
     let user = app.make_user("eve", false);
     let eve = app.sign_in("eve", user).await;
-    let answer = eve.visit("/").await;
+    eve.visit("/").await.assert_see_other("/account");
+    let account = eve.visit("/account").await.assert_ok().html();
+    assert!(account.all_text().contains("not a member of any tenant") && !account.has("nav a[href='/keys']"));
+    eve.submit("/account", &[("name", "Eve")]).await.assert_see_other("/account");
+    assert_eq!(eve.visit("/account").await.html().value("name"), "Eve");
+    let change = [("current_password", PASSWORD), ("password", "another horse, another staple")];
+    eve.submit("/account/password", &change).await.assert_see_other("/account");
+    eve.visit("/account/second-factor").await.assert_ok();
+    let answer = eve.visit("/keys").await;
     assert!(answer.assert_status(403).html().all_text().contains("not a member of any tenant"));
+    // Who runs the instance begins at its tenants.
+    let bare = TestApp::start_bare(&[]).await;
+    let grace = bare.operator("grace").await;
+    grace.visit("/").await.assert_see_other("/operator/tenants");
+    assert!(grace.visit("/operator/tenants").await.html().has(".empty a[href='/operator/tenants/new']"));
 }
 
 #[actix_web::test]

@@ -1,5 +1,7 @@
 //! Samples of every view.
 
+mod tenants;
+
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 use gatepost::domain::actor::Authority;
@@ -50,11 +52,17 @@ pub fn all(kind: Kind) -> Vec<(String, String)> {
         ("usage", usage(kind)),
         ("usage-records", usage_records(kind)),
         ("account", account(kind)),
+        ("account-nowhere", nowhere(kind)),
         ("second-factor", second_factor(kind)),
         ("recovery-codes", recovery_codes(kind)),
         ("sign-in-code", sign_in_code(kind)),
         ("password-reset", password_reset(kind)),
         ("operator-users", operator_users(kind)),
+        ("operator-tenants", tenants::index(kind)),
+        ("operator-tenants-new", tenants::new(kind)),
+        ("operator-tenant", tenants::show(kind, false)),
+        ("operator-tenant-deleted", tenants::show(kind, true)),
+        ("settings", tenants::settings(kind)),
         ("operator-reset-link", reset_link(kind)),
         ("members", members(kind)),
         ("invitations-new", new_invitation(kind)),
@@ -100,8 +108,14 @@ fn ago(minutes: i64) -> When {
 }
 
 fn shell(kind: Kind, path: &str) -> Shell {
-    let tenant =
-        |id, name: &str| TenantChoice { id: TenantId(id), name: t(kind, name), slug: "acme".into(), is_active: true };
+    let tenant = |id, name: &str| TenantChoice {
+        id: TenantId(id),
+        name: t(kind, name),
+        slug: "acme".into(),
+        is_active: kind != Kind::Hostile,
+        reason: (kind == Kind::Hostile).then(|| t(kind, "")),
+        time_zone: (kind != Kind::Empty).then(|| t(kind, "Europe/Vienna")),
+    };
     let mut tenants = vec![tenant(1, "Acme Shipping")];
     if kind != Kind::Empty {
         tenants.extend([tenant(2, "Borealis Labs"), tenant(3, "Globex")]);
@@ -855,9 +869,20 @@ fn usage_records(kind: Kind) -> String {
     })
 }
 
+/// Of somebody who works in no tenant.
+fn nowhere(kind: Kind) -> String {
+    let shell = shell(kind, "/account");
+    let shell = Shell { tenant: TenantChoice::nowhere(), tenants: Vec::new(), role: Role::Viewer, ..shell };
+    account_of(kind, shell)
+}
+
 fn account(kind: Kind) -> String {
+    account_of(kind, shell(kind, "/account"))
+}
+
+fn account_of(kind: Kind, shell: Shell) -> String {
     print(account::view::Index {
-        shell: shell(kind, "/account"),
+        shell,
         form: account::view::NameForm { name: t(kind, "Ada Lovelace") },
         has_others: kind != Kind::Empty,
         has_factor: kind == Kind::Full,

@@ -1,0 +1,138 @@
+//! A tenant's settings, for its admins; and its end, for its owners.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use askama::Template;
+use chrono::DateTime;
+use serde::Deserialize;
+
+use super::api_keys::acts::Confirmed;
+use super::{confirmations, page, rendered, see_other, unprocessable};
+use crate::domain::{Error, FieldErrors, Permission, Result, TenantId};
+use crate::model::Tenant;
+use crate::services::tenants::{self, Settings, TenantRef, life};
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::auth::SignedIn;
+use crate::web::flash::Flash;
+use crate::web::forms::CheckedForm;
+use crate::web::problem::Answer;
+use crate::web::shell::Shell;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::Ask;
+
+#[derive(Template)]
+#[template(path = "settings/edit.html")]
+pub struct Edit {
+    pub shell: Shell,
+    pub slug: String,
+    pub plan: String,
+    pub form: SettingsForm,
+    /// What somebody else saved while this form was open.
+    pub meanwhile: Option<SettingsForm>,
+    /// For owners.
+    pub delete: Option<Ask>,
+    pub errors: FieldErrors,
+}
+
+/// The form as the browser sends it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SettingsForm {
+    pub name: String,
+    pub key_prefix: String,
+    pub time_zone: String,
+    /// Microseconds of the moment when the settings were written that this form was filled with.
+    pub seen: String,
+}
+
+impl SettingsForm {
+    fn of(tenant: &Tenant) -> Self {
+        Self {
+            name: tenant.name.clone(),
+            key_prefix: tenant.key_prefix.clone(),
+            time_zone: tenant.time_zone.clone().unwrap_or_default(),
+            seen: tenant.updated_at.timestamp_micros().to_string(),
+        }
+    }
+
+    fn ask(&self) -> Settings {
+        // What is no moment at all was never seen.
+        let seen = self.seen.parse().ok().and_then(DateTime::from_timestamp_micros);
+        Settings {
+            name: Some(self.name.clone()),
+            key_prefix: Some(self.key_prefix.clone()),
+            time_zone: Some(Some(self.time_zone.clone())),
+            seen: Some(seen.unwrap_or_default()),
+        }
+    }
+}
+
+async fn own(state: &State, tenant: TenantId) -> Result<Tenant> {
+    state.pages.read(Scope::Tenant(tenant), move |conn| tenants::find(conn, &TenantRef::Id(tenant))).await
+}
+
+fn view(shell: Shell, tenant: &Tenant, form: SettingsForm, errors: FieldErrors) -> Edit {
+    let delete = shell.rights.may(Permission::DeleteTenant).then(|| deletion(tenant, &shell.csrf));
+    Edit { slug: tenant.slug.clone(), plan: tenant.plan.clone(), form, meanwhile: None, delete, errors, shell }
+}
+
+fn deletion(tenant: &Tenant, csrf: &str) -> Ask {
+    let says = "Its keys and access tokens stop working at once, and nobody can work in it. For 30 days an operator can restore it as it is now; then all of it is erased: keys, webhooks, events, usage and audit log.";
+    Ask::new("delete-tenant", format!("Delete {}?", tenant.name), says)
+        .posts("Delete tenant", urls::SETTINGS_DELETION, csrf, urls::SETTINGS)
+        .typed(tenant.slug.as_str())
+}
+
+pub async fn edit(state: Data<State>, who: SignedIn) -> Answer {
+    who.actor.must(Permission::WriteTenant)?;
+    let tenant = own(&state, who.actor.tenant).await?;
+    page(&view(who.shell, &tenant, SettingsForm::of(&tenant), FieldErrors::default()))
+}
+
+/// Where somebody else has saved meanwhile, both are shown: sending the form again then means it.
+pub async fn update(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<SettingsForm>) -> Answer {
+    let (actor, ask, now) = (who.actor.clone(), form.ask(), state.clock.now());
+    let act = move |conn: &mut _| tenants::configure(conn, &actor, ask, now);
+    match state.pages.tx(Scope::Tenant(who.actor.tenant), act).await {
+        Ok(_) => {
+            state.forget(&Change::Tenant(who.actor.tenant));
+            see_other(&who.session, urls::SETTINGS, Flash::good("The settings are saved."))
+        }
+        Err(Error::Invalid(errors)) => {
+            let tenant = own(&state, who.actor.tenant).await?;
+            unprocessable(&view(who.shell, &tenant, form, errors))
+        }
+        Err(Error::Conflict(_)) => {
+            let tenant = own(&state, who.actor.tenant).await?;
+            let now = SettingsForm::of(&tenant);
+            let again = SettingsForm { seen: now.seen.clone(), ..form };
+            let both = Edit { meanwhile: Some(now), ..view(who.shell, &tenant, again, FieldErrors::default()) };
+            rendered(StatusCode::CONFLICT, &both)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub async fn ask_delete(state: Data<State>, who: SignedIn) -> Answer {
+    who.actor.must(Permission::DeleteTenant)?;
+    let tenant = own(&state, who.actor.tenant).await?;
+    let ask = deletion(&tenant, &who.shell.csrf);
+    page(&confirmations::New::of(who.shell, ask))
+}
+
+pub async fn delete(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<Confirmed>) -> Answer {
+    who.actor.must(Permission::DeleteTenant)?;
+    let tenant = own(&state, who.actor.tenant).await?;
+    if form.confirmation.trim() != tenant.slug {
+        let ask = deletion(&tenant, &who.shell.csrf).refused();
+        return unprocessable(&confirmations::New::of(who.shell, ask));
+    }
+    let (actor, now) = (who.actor, state.clock.now());
+    state.pages.tx(Scope::Instance, move |conn| life::delete_own(conn, &actor, now)).await?;
+    state.forget(&Change::Tenant(tenant.id));
+    state.forget(&Change::Access);
+    let said = format!("{} is deleted. For 30 days an operator can restore it.", tenant.name);
+    see_other(&who.session, urls::OVERVIEW, Flash::good(said))
+}
