@@ -9,6 +9,7 @@ mod house;
 mod keys;
 mod logs;
 mod members;
+mod plans;
 mod serve;
 mod tenants;
 mod tokens;
@@ -54,6 +55,9 @@ enum Command {
     /// Customer organizations.
     #[command(subcommand)]
     Tenants(tenants::Command),
+    /// What tenants may have.
+    #[command(subcommand)]
+    Plans(plans::Command),
     /// Who works in which tenant.
     #[command(subcommand)]
     Members(members::Command),
@@ -106,6 +110,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Migrate => migrate(&settings, json)?,
         Command::Users(command) => users::run(settings, command, json)?,
         Command::Tenants(command) => tenants::run(settings, command, json)?,
+        Command::Plans(command) => plans::run(settings, command, json)?,
         Command::Members(command) => members::run(settings, command, json)?,
         Command::Tokens(command) => tokens::run(settings, command, json)?,
         Command::Keys(command) => return keys::run(settings, command, json),

@@ -15,6 +15,7 @@ pub mod invitations;
 pub mod members;
 pub mod once;
 pub mod outbox;
+pub mod plans;
 pub mod second_factor;
 pub mod sessions;
 pub mod tenants;

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// What can be done, and how people say it. A test compares it with what services record.
-pub const ACTIONS: [(&str, &str); 41] = [
+pub const ACTIONS: [(&str, &str); 42] = [
     ("api_key.minted", "made a key"),
     ("api_key.updated", "changed a key"),
     ("api_key.rotated", "rotated a key"),
@@ -36,6 +36,7 @@ pub const ACTIONS: [(&str, &str); 41] = [
     ("tenant.restored", "restored a tenant"),
     ("tenant.erased", "erased a tenant for good"),
     ("tenant.entered", "entered as an operator"),
+    ("plan.updated", "changed a plan"),
     ("user.created", "made a user"),
     ("user.updated", "changed a user"),
     ("user.password_set", "set a password"),

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::idempotency::{self, IdempotencyKey, Once};
+use super::plans;
 use crate::domain::page::{Page, Paging};
 use crate::domain::retry::Schedule;
 use crate::domain::webhook::EventType;
@@ -75,10 +76,12 @@ pub struct Published {
 /// Publishes an event to every active webhook that wants it: all of it or nothing.
 pub fn publish(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: DateTime<Utc>) -> Result<Published> {
     actor.must(Permission::WriteEvents)?;
-    let Some(key) = &ask.idempotency_key else { return write(conn, actor, ask, None, now) };
-    let once = idempotency::once(conn, actor.tenant, "events", key, &ask.hash(), now, |conn| {
+    let counted = |conn: &mut PgConnection| {
+        plans::count_events(conn, &[(actor.tenant, 1)], now)?;
         write(conn, actor, ask, None, now)
-    })?;
+    };
+    let Some(key) = &ask.idempotency_key else { return counted(conn) };
+    let once = idempotency::once(conn, actor.tenant, "events", key, &ask.hash(), now, counted)?;
     Ok(match once {
         Once::First(published) => published,
         Once::Again(published) => Published { is_replay: true, ..published },

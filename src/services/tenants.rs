@@ -8,6 +8,7 @@ use diesel::pg::PgConnection;
 
 use super::Operator;
 use super::audit::{self, Deed};
+use super::plans::{self, Thing};
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, TenantId, UserId, text};
 use crate::model::{Membership, Tenant, User};
@@ -186,6 +187,7 @@ pub fn add_member(
 ) -> Result<Membership> {
     find(conn, &TenantRef::Id(tenant))?;
     user_named(conn, Some(user), None)?;
+    plans::must_have_room(conn, tenant, Thing::Member, now)?;
     let membership = store::memberships::insert(conn, tenant, user, role, now)?;
     let deed = Deed::new("member.added", format!("user:{user}")).with("role", role.as_str());
     audit::record_for_instance(conn, who, Some(tenant), deed, now)?;

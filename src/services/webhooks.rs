@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::audit::{self, Deed};
 use super::events::{self, NewEvent, Published};
+use super::plans::{self, Thing};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{Page, Paging};
 use crate::domain::retry;
@@ -65,6 +66,7 @@ pub fn subscribe(
 ) -> Result<Subscribed> {
     actor.must(Permission::WriteWebhooks)?;
     let (settings, secret) = parse_new(ask, policy)?;
+    plans::must_have_room(conn, actor.tenant, Thing::Webhook, now)?;
     if MAX_WEBHOOKS <= store::webhooks::count(conn, Scope::Tenant(actor.tenant), &WebhookFilter::default())? {
         return Err(Error::LimitReached(format!("a tenant can have {MAX_WEBHOOKS} webhooks: delete one first")));
     }

@@ -32,6 +32,7 @@ pub const PASSWORD_RESET: &str = "/password-reset";
 pub const USERS: &str = "/operator/users";
 pub const TENANTS: &str = "/operator/tenants";
 pub const NEW_TENANT: &str = "/operator/tenants/new";
+pub const PLANS: &str = "/operator/plans";
 pub const SETTINGS: &str = "/settings";
 pub const SETTINGS_DELETION: &str = "/settings/deletion";
 pub const MEMBERS: &str = "/members";
@@ -110,6 +111,10 @@ pub fn tenant(id: TenantId) -> String {
 /// `act`: `suspension`, `activation`, `deletion`, `restoration`.
 pub fn tenant_act(id: TenantId, act: &str) -> String {
     format!("{TENANTS}/{id}/{act}")
+}
+
+pub fn plan(name: &str) -> String {
+    format!("{PLANS}/{name}")
 }
 
 pub fn invitation_with(token: &str) -> String {

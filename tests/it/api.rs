@@ -13,6 +13,7 @@ mod limits;
 mod login;
 mod lookup;
 mod members;
+mod plans;
 mod tenants;
 mod usage;
 mod verification;

@@ -9,6 +9,7 @@ mod key_life;
 mod members;
 mod operator_users;
 mod overview;
+mod plans;
 pub mod second_factor;
 mod sessions;
 mod setup;

@@ -13,11 +13,12 @@ const LARGE: [&str; 3] = ["attempts", "deliveries", "events"];
 
 /// The others, those that refer to others first. Usage is in partitions of a day each, which retention has dropped
 /// mostly; the audit log goes with the end of its chain, so that it is never seen broken.
-const REST: [&str; 16] = [
+const REST: [&str; 17] = [
     "audit_entries",
     "audit_chains",
     "delivery_hours",
     "delivery_minutes",
+    "event_months",
     "usage_logs",
     "usage_minutes",
     "usage_hours",

@@ -17,7 +17,7 @@ use actix_web::web::{Data, Path};
 use url::Url;
 
 use super::spans::Asked;
-use super::{page, see_other, unprocessable};
+use super::{back, page, see_other, unprocessable};
 use crate::domain::api_key::KeySecret;
 use crate::domain::{ApiKeyId, Error, FieldErrors, Permission, Result};
 use crate::model::ApiKey;
@@ -79,7 +79,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
         }
         Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, form, errors)),
-        Err(error) => Err(error.into()),
+        Err(error) => back(&who.session, urls::KEYS, error),
     }
 }
 

@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use super::api_keys::acts::Confirmed;
 use super::{confirmations, page, rendered, see_other, unprocessable};
-use crate::domain::{Error, FieldErrors, Permission, Result, TenantId};
+use crate::domain::{Actor, Error, FieldErrors, Permission, Result};
 use crate::model::Tenant;
+use crate::services::plans::{self, Standing};
 use crate::services::tenants::{self, Settings, TenantRef, life};
 use crate::store::Scope;
 use crate::store::notify::Change;
@@ -20,7 +21,7 @@ use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::Ask;
+use crate::web::view::{Ask, text};
 
 #[derive(Template)]
 #[template(path = "settings/edit.html")]
@@ -28,12 +29,44 @@ pub struct Edit {
     pub shell: Shell,
     pub slug: String,
     pub plan: String,
+    pub used: Vec<Used>,
     pub form: SettingsForm,
     /// What somebody else saved while this form was open.
     pub meanwhile: Option<SettingsForm>,
     /// For owners.
     pub delete: Option<Ask>,
     pub errors: FieldErrors,
+}
+
+/// How much of something the tenant has, of what its plan allows.
+pub struct Used {
+    pub name: &'static str,
+    pub used: String,
+    pub allowed: String,
+    /// In hundredths; none without a limit.
+    pub part: Option<i64>,
+}
+
+impl Used {
+    fn new(name: &'static str, used: Option<i64>, most: Option<i64>) -> Self {
+        let part = |(used, most): (i64, i64)| if most <= used { 100 } else { used * 100 / most.max(1) };
+        Self {
+            name,
+            used: used.map_or_else(|| "not counted".to_owned(), text::grouped),
+            allowed: most.map_or_else(|| "no limit".to_owned(), text::grouped),
+            part: used.zip(most).map(part),
+        }
+    }
+
+    fn all(standing: &Standing) -> Vec<Self> {
+        let plan = &standing.plan;
+        vec![
+            Self::new("Keys", Some(standing.keys), plan.max_keys),
+            Self::new("Webhooks", Some(standing.webhooks), plan.max_webhooks),
+            Self::new("Members", Some(standing.members), plan.max_members),
+            Self::new("Events this month", standing.events, plan.max_events_per_month),
+        ]
+    }
 }
 
 /// The form as the browser sends it.
@@ -69,13 +102,26 @@ impl SettingsForm {
     }
 }
 
-async fn own(state: &State, tenant: TenantId) -> Result<Tenant> {
-    state.pages.read(Scope::Tenant(tenant), move |conn| tenants::find(conn, &TenantRef::Id(tenant))).await
+async fn own(state: &State, actor: &Actor) -> Result<(Tenant, Standing)> {
+    let (actor, now) = (actor.clone(), state.clock.now());
+    let scope = Scope::Tenant(actor.tenant);
+    let read = move |conn: &mut _| {
+        Ok((tenants::find(conn, &TenantRef::Id(actor.tenant))?, plans::standing(conn, &actor, now)?))
+    };
+    state.pages.read(scope, read).await
 }
 
-fn view(shell: Shell, tenant: &Tenant, form: SettingsForm, errors: FieldErrors) -> Edit {
-    let delete = shell.rights.may(Permission::DeleteTenant).then(|| deletion(tenant, &shell.csrf));
-    Edit { slug: tenant.slug.clone(), plan: tenant.plan.clone(), form, meanwhile: None, delete, errors, shell }
+fn view(shell: Shell, (tenant, standing): &(Tenant, Standing), form: SettingsForm, errors: FieldErrors) -> Edit {
+    Edit {
+        delete: shell.rights.may(Permission::DeleteTenant).then(|| deletion(tenant, &shell.csrf)),
+        slug: tenant.slug.clone(),
+        plan: text::capitalized(&tenant.plan),
+        used: Used::all(standing),
+        meanwhile: None,
+        shell,
+        form,
+        errors,
+    }
 }
 
 fn deletion(tenant: &Tenant, csrf: &str) -> Ask {
@@ -87,8 +133,8 @@ fn deletion(tenant: &Tenant, csrf: &str) -> Ask {
 
 pub async fn edit(state: Data<State>, who: SignedIn) -> Answer {
     who.actor.must(Permission::WriteTenant)?;
-    let tenant = own(&state, who.actor.tenant).await?;
-    page(&view(who.shell, &tenant, SettingsForm::of(&tenant), FieldErrors::default()))
+    let found = own(&state, &who.actor).await?;
+    page(&view(who.shell, &found, SettingsForm::of(&found.0), FieldErrors::default()))
 }
 
 /// Where somebody else has saved meanwhile, both are shown: sending the form again then means it.
@@ -101,14 +147,14 @@ pub async fn update(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             see_other(&who.session, urls::SETTINGS, Flash::good("The settings are saved."))
         }
         Err(Error::Invalid(errors)) => {
-            let tenant = own(&state, who.actor.tenant).await?;
-            unprocessable(&view(who.shell, &tenant, form, errors))
+            let found = own(&state, &who.actor).await?;
+            unprocessable(&view(who.shell, &found, form, errors))
         }
         Err(Error::Conflict(_)) => {
-            let tenant = own(&state, who.actor.tenant).await?;
-            let now = SettingsForm::of(&tenant);
+            let found = own(&state, &who.actor).await?;
+            let now = SettingsForm::of(&found.0);
             let again = SettingsForm { seen: now.seen.clone(), ..form };
-            let both = Edit { meanwhile: Some(now), ..view(who.shell, &tenant, again, FieldErrors::default()) };
+            let both = Edit { meanwhile: Some(now), ..view(who.shell, &found, again, FieldErrors::default()) };
             rendered(StatusCode::CONFLICT, &both)
         }
         Err(error) => Err(error.into()),
@@ -117,14 +163,14 @@ pub async fn update(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
 
 pub async fn ask_delete(state: Data<State>, who: SignedIn) -> Answer {
     who.actor.must(Permission::DeleteTenant)?;
-    let tenant = own(&state, who.actor.tenant).await?;
+    let (tenant, _) = own(&state, &who.actor).await?;
     let ask = deletion(&tenant, &who.shell.csrf);
     page(&confirmations::New::of(who.shell, ask))
 }
 
 pub async fn delete(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<Confirmed>) -> Answer {
     who.actor.must(Permission::DeleteTenant)?;
-    let tenant = own(&state, who.actor.tenant).await?;
+    let (tenant, _) = own(&state, &who.actor).await?;
     if form.confirmation.trim() != tenant.slug {
         let ask = deletion(&tenant, &who.shell.csrf).refused();
         return unprocessable(&confirmations::New::of(who.shell, ask));

@@ -78,6 +78,7 @@ impl<'a> Rows<'a> {
     fn make(&self, kind: &str, actor: &Actor) -> String {
         match kind {
             "tenant" => self.app.tenant.to_string(),
+            "plan" => "pro".to_owned(),
             "spare-tenant" => self.app.make_tenant(&unique("spare")).to_string(),
             "suspended-tenant" => {
                 let tenant = self.app.make_tenant(&unique("suspended"));
@@ -227,6 +228,7 @@ impl<'a> Rows<'a> {
             (_, "/api/tenants/{}/invitations") => {
                 json!({"email": format!("{}@example.com", unique("guest")), "role": "viewer"})
             }
+            ("PATCH", "/api/plans/{}") => json!({"max_keys": 1000}),
             ("PATCH", "/api/tenants/{}") => json!({"name": "acme"}),
             (_, "/api/tenants/{}/suspension") => json!({"reason": "unpaid"}),
             ("PATCH", _) => json!({"name": "another name"}),
@@ -293,7 +295,8 @@ impl<'a> Rows<'a> {
             "/settings" => vec![("name", text("acme")), ("key_prefix", text("sk"))],
             "/settings/deletion" | "/operator/tenants/{}/deletion" => vec![("confirmation", text("another slug"))],
             "/operator/tenants" => vec![("name", unique("tenant")), ("plan", text("pro"))],
-            "/operator/tenants/{}" => vec![("name", text("acme")), ("plan", text("free"))],
+            "/operator/tenants/{}" => vec![("name", text("acme")), ("plan", text("unlimited"))],
+            "/operator/plans/{}" => vec![("default_rate_limit", text("1000"))],
             "/operator/tenants/{}/suspension" => vec![("reason", text("unpaid"))],
             "/tenant" => vec![("tenant", self.app.tenant.to_string())],
             "/keys/lookup" => vec![("clue", self.some_key().to_string())],

@@ -62,6 +62,8 @@ pub fn all(kind: Kind) -> Vec<(String, String)> {
         ("operator-tenants-new", tenants::new(kind)),
         ("operator-tenant", tenants::show(kind, false)),
         ("operator-tenant-deleted", tenants::show(kind, true)),
+        ("operator-plans", tenants::all_plans(kind)),
+        ("operator-plan", tenants::plan(kind)),
         ("settings", tenants::settings(kind)),
         ("operator-reset-link", reset_link(kind)),
         ("members", members(kind)),

@@ -65,7 +65,6 @@ impl KeyForm {
             nonce: random_token()?,
             environment: "live".to_owned(),
             expiry: "90".to_owned(),
-            rate_limit: NewKey::DEFAULT_RATE_LIMIT.to_string(),
             rate_window_seconds: NewKey::DEFAULT_RATE_WINDOW_SECONDS.to_string(),
             ..Self::default()
         })
@@ -134,7 +133,7 @@ impl KeyForm {
             [&self.prefix, &self.description, &self.allowed_ips, &self.tags, &self.metadata, &self.limits, &self.quota];
         self.requires_owner
             || texts.iter().any(|text| !text.is_empty())
-            || self.rate_limit != NewKey::DEFAULT_RATE_LIMIT.to_string()
+            || !self.rate_limit.trim().is_empty()
             || self.rate_window_seconds != NewKey::DEFAULT_RATE_WINDOW_SECONDS.to_string()
     }
 
@@ -146,7 +145,11 @@ impl KeyForm {
             environment: Some(self.environment.clone()),
             prefix: Some(self.prefix.clone()),
             scopes: self.all_scopes(),
-            rate_limit: errors.take("rate_limit", number(&self.rate_limit)),
+            // Empty: what the plan says.
+            rate_limit: match self.rate_limit.trim() {
+                "" => None,
+                limit => errors.take("rate_limit", number(limit)),
+            },
             rate_window_seconds: errors.take("rate_window_seconds", number(&self.rate_window_seconds)),
             limits: self.limits(&mut errors),
             quota: errors.take("quota", self.quota()).flatten(),

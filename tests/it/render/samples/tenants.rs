@@ -1,7 +1,8 @@
 //! Samples of the views about tenants.
 
+use gatepost::web::pages::operator::plans;
 use gatepost::web::pages::operator::tenants::view;
-use gatepost::web::pages::settings::{Edit, SettingsForm};
+use gatepost::web::pages::settings::{Edit, SettingsForm, Used};
 use gatepost::web::shell::Shell;
 use gatepost::web::view::{Badge, Choice};
 
@@ -11,7 +12,7 @@ fn operator(kind: Kind) -> Shell {
     Shell { is_operator: true, ..shell(kind, "/operator/tenants") }
 }
 
-fn plans() -> Vec<Choice> {
+fn choices() -> Vec<Choice> {
     ["free", "pro", "unlimited"].map(|plan| Choice::new(plan, plan, "pro")).into()
 }
 
@@ -38,7 +39,7 @@ pub fn index(kind: Kind) -> String {
 
 pub fn new(kind: Kind) -> String {
     let form = view::NewForm { name: t(kind, "Acme"), slug: t(kind, "acme"), plan: "pro".into() };
-    print(view::New { shell: operator(kind), form, plans: plans(), errors: errors(kind, &["name", "slug"]) })
+    print(view::New { shell: operator(kind), form, plans: choices(), errors: errors(kind, &["name", "slug"]) })
 }
 
 pub fn show(kind: Kind, is_deleted: bool) -> String {
@@ -63,7 +64,7 @@ pub fn show(kind: Kind, is_deleted: bool) -> String {
         is_suspended,
         is_deleted,
         form: view::TenantForm { name: t(kind, "Acme Shipping"), plan: "pro".into() },
-        plans: plans(),
+        plans: choices(),
         suspend: act("suspension"),
         delete: act("deletion"),
         resume: "/operator/tenants/1/activation".into(),
@@ -82,10 +83,54 @@ pub fn settings(kind: Kind) -> String {
     print(Edit {
         shell: shell(kind, "/settings"),
         slug: "acme-shipping".into(),
-        plan: "pro".into(),
+        plan: "Pro".into(),
+        used: many(kind, 4, |index| Used {
+            name: ["Keys", "Webhooks", "Members", "Events this month"][index],
+            used: ["7", "5", "1", "not counted"][index].into(),
+            allowed: ["1,000", "5", "no limit", "no limit"][index].into(),
+            part: [Some(1), Some(100), None, None][index],
+        }),
         form: form(),
         meanwhile: (kind == Kind::Hostile).then(form),
         delete: (kind != Kind::Empty).then(|| ask(kind, "delete-tenant", "/settings/deletion")),
         errors: errors(kind, &["name", "key_prefix", "time_zone"]),
+    })
+}
+
+fn row(name: &str) -> plans::Row {
+    plans::Row {
+        href: "/operator/plans/pro".into(),
+        name: name.into(),
+        keys: "1,000".into(),
+        webhooks: "100".into(),
+        members: "50".into(),
+        events: "1,000,000".into(),
+        usual_rate: "1,000".into(),
+        most_rate: "No limit".into(),
+    }
+}
+
+pub fn all_plans(kind: Kind) -> String {
+    let rows = many(kind, 3, |index| row(["Free", "Pro", "Unlimited"][index]));
+    print(plans::Index { shell: operator(kind), rows })
+}
+
+pub fn plan(kind: Kind) -> String {
+    let typed = |text: &str| if kind == Kind::Empty { String::new() } else { t(kind, text) };
+    print(plans::Edit {
+        shell: operator(kind),
+        name: "pro".into(),
+        title: "Plan pro".into(),
+        form: plans::PlanForm {
+            max_keys: typed("1000"),
+            max_webhooks: typed("100"),
+            max_members: typed("50"),
+            max_events_per_month: typed("1000000"),
+            default_rate_limit: typed("1000"),
+            max_rate_limit: typed("1000000"),
+            seen: "1764000000000000".into(),
+        },
+        meanwhile: (kind == Kind::Hostile).then(|| row("Pro")),
+        errors: errors(kind, &["max_keys", "default_rate_limit"]),
     })
 }
