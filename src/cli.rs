@@ -10,6 +10,7 @@ mod keys;
 mod logs;
 mod members;
 mod plans;
+mod secrets;
 mod serve;
 mod tenants;
 mod tokens;
@@ -52,6 +53,9 @@ enum Command {
     /// People who sign in.
     #[command(subcommand)]
     Users(users::Command),
+    /// Secrets at rest, and the master key that seals them.
+    #[command(subcommand)]
+    Secrets(secrets::Command),
     /// Customer organizations.
     #[command(subcommand)]
     Tenants(tenants::Command),
@@ -110,6 +114,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Migrate => migrate(&settings, json)?,
         Command::Users(command) => users::run(settings, command, json)?,
         Command::Tenants(command) => tenants::run(settings, command, json)?,
+        Command::Secrets(command) => return secrets::run(settings, command, json),
         Command::Plans(command) => plans::run(settings, command, json)?,
         Command::Members(command) => members::run(settings, command, json)?,
         Command::Tokens(command) => tokens::run(settings, command, json)?,

@@ -17,6 +17,7 @@ pub mod once;
 pub mod outbox;
 pub mod plans;
 pub mod second_factor;
+pub mod secrets;
 pub mod sessions;
 pub mod tenants;
 pub mod usage;

@@ -26,6 +26,7 @@ pub mod outbox;
 pub mod partitions;
 pub mod plans;
 pub mod samples;
+pub mod sealed;
 pub mod second_factors;
 pub mod sessions;
 pub mod signing_secrets;

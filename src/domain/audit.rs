@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// What can be done, and how people say it. A test compares it with what services record.
-pub const ACTIONS: [(&str, &str); 42] = [
+pub const ACTIONS: [(&str, &str); 43] = [
     ("api_key.minted", "made a key"),
     ("api_key.updated", "changed a key"),
     ("api_key.rotated", "rotated a key"),
@@ -37,6 +37,7 @@ pub const ACTIONS: [(&str, &str); 42] = [
     ("tenant.erased", "erased a tenant for good"),
     ("tenant.entered", "entered as an operator"),
     ("plan.updated", "changed a plan"),
+    ("secrets.rotated", "sealed secrets with another master key"),
     ("user.created", "made a user"),
     ("user.updated", "changed a user"),
     ("user.password_set", "set a password"),

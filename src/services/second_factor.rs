@@ -137,7 +137,7 @@ fn opened(vault: &Vault, user: &User, row: &SecondFactor) -> Result<Authenticato
     Authenticator::new(&vault.open(NOBODYS, &row_of(user.id), &row.sealed)?, &user.email)
 }
 
-fn row_of(user: UserId) -> String {
+pub(super) fn row_of(user: UserId) -> String {
     format!("user:{user}/totp")
 }
 

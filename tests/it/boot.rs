@@ -7,4 +7,5 @@ mod embedded;
 mod flags;
 mod keys;
 mod refusals;
+mod secrets;
 mod serving;
