@@ -69,6 +69,8 @@ pub struct Settings {
     pub allow_private_networks: Vec<IpNet>,
     pub allow_http_webhooks: bool,
     pub trusted_proxies: Vec<IpNet>,
+    /// For the head of a request, and again for its body.
+    pub request_deadline: Duration,
     pub workers: usize,
     pub deliveries_in_flight: usize,
     pub tenant_in_flight: i64,
@@ -153,6 +155,7 @@ impl Reader<'_> {
         let private = self.or_else(&t::ALLOW_PRIVATE_NETWORKS, parse::networks, Networks::default);
         let allow_http_webhooks = self.or(&t::ALLOW_HTTP_WEBHOOKS, parse::truth);
         let proxies = self.or_else(&t::TRUSTED_PROXIES, parse::networks, Networks::default);
+        let request_seconds = self.or(&t::REQUEST_SECONDS, |text| parse::number(text, 1, 600));
         let workers = self.or(&t::WORKERS, |text| parse::number(text, 1, 64));
         let in_flight = self.or(&t::DELIVERIES_IN_FLIGHT, |text| parse::number(text, 1, 1000));
         let tenant_in_flight = self.or(&t::TENANT_IN_FLIGHT, |text| parse::number(text, 1, 1000));
@@ -176,6 +179,7 @@ impl Reader<'_> {
             allow_private_networks: private?.0,
             allow_http_webhooks: allow_http_webhooks?,
             trusted_proxies: proxies?.0,
+            request_deadline: Duration::from_secs(request_seconds?),
             workers: workers?,
             deliveries_in_flight: in_flight?,
             tenant_in_flight: tenant_in_flight?,

@@ -383,6 +383,7 @@ diesel::table! {
         is_active -> Bool,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        has_short_password -> Bool,
     }
 }
 

@@ -87,6 +87,12 @@ pub const TRUSTED_PROXIES: Setting = open(
     "none",
     "proxies whose X-Forwarded-For and X-Gatepost-Require-… are believed: CIDRs, separated by commas",
 );
+pub const REQUEST_SECONDS: Setting = open(
+    "GATEPOST_REQUEST_SECONDS",
+    "request_seconds",
+    "30",
+    "time that a client has for the head of a request, and again for its body: 1 to 600",
+);
 pub const WORKERS: Setting = open("GATEPOST_WORKERS", "workers", "2", "threads that serve HTTP, 1 to 64");
 pub const DELIVERIES_IN_FLIGHT: Setting = open(
     "GATEPOST_DELIVERIES_IN_FLIGHT",
@@ -128,7 +134,7 @@ pub const RETENTION_AUDIT: Setting =
     open("GATEPOST_RETENTION_AUDIT_DAYS", "retention_audit_days", "400", "days to keep the audit log");
 
 /// In the order in which they are printed.
-pub const SETTINGS: [Setting; 26] = [
+pub const SETTINGS: [Setting; 27] = [
     DATABASE_URL,
     DATA_DIR,
     PG_BIN,
@@ -144,6 +150,7 @@ pub const SETTINGS: [Setting; 26] = [
     ALLOW_PRIVATE_NETWORKS,
     ALLOW_HTTP_WEBHOOKS,
     TRUSTED_PROXIES,
+    REQUEST_SECONDS,
     WORKERS,
     DELIVERIES_IN_FLIGHT,
     TENANT_IN_FLIGHT,

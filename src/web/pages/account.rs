@@ -8,7 +8,7 @@ use actix_web::web::{Data, Path};
 use super::{page, see_other, unprocessable};
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::services::account::{self, HANDLE};
-use crate::services::accounts;
+use crate::services::accounts::{self, NewPassword};
 use crate::services::second_factor as factor;
 use crate::store::Scope;
 use crate::store::notify::Change;
@@ -63,13 +63,14 @@ pub async fn change_password(
 ) -> Answer {
     let checked = match confirm_password(&state, &who, &form.current_password).await {
         Ok(()) => {
-            let new = form.password.clone();
-            state.off_the_loop(move || accounts::new_password(&new)).await
+            let (new, user) = (form.password.clone(), who.user()?);
+            let has_factor = state.pages.read(Scope::Instance, move |conn| factor::is_on(conn, user)).await?;
+            state.off_the_loop(move || NewPassword::parse(&new, has_factor)).await
         }
         Err(error) => Err(error),
     };
-    let hash = match checked {
-        Ok(hash) => hash,
+    let new = match checked {
+        Ok(new) => new,
         Err(Error::Invalid(errors)) => {
             let form = NameForm { name: who.shell.user_name.clone() };
             return unprocessable(&view(&state, who, form, errors).await?);
@@ -77,8 +78,14 @@ pub async fn change_password(
         Err(error) => return Err(error.into()),
     };
     let (user, person, here, now) = (who.user()?, who.person(), handle(&who), state.clock.now());
-    let act = move |conn: &mut _| account::change_password(conn, &person, user, &hash, &here, now);
-    state.pages.tx(Scope::Instance, act).await?;
+    let act = move |conn: &mut _| account::change_password(conn, &person, user, &new, &here, now);
+    match state.pages.tx(Scope::Instance, act).await {
+        Err(Error::Invalid(errors)) => {
+            let form = NameForm { name: who.shell.user_name.clone() };
+            return unprocessable(&view(&state, who, form, errors).await?);
+        }
+        done => done?,
+    }
     state.throttle.succeeded(&attempt(&who));
     state.forget(&Change::Access);
     // A new key for this one: who had the old one has nothing.

@@ -975,6 +975,9 @@ fn reset_link(kind: Kind) -> String {
 
 fn members(kind: Kind) -> String {
     print(members::view::Index {
+        search: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        chips: chips(kind, "/members"),
+        pager: pager(kind),
         shell: shell(kind, "/members"),
         rows: many(kind, 4, |index| members::view::Row {
             name: t(kind, ["Ada Lovelace", "Dan Abramov", "Vera Rubin", "Otto"][index]),

@@ -164,13 +164,19 @@ pub async fn remove_factor(
     let (operator, id, now) = (who.operator()?, *id, state.clock.now());
     let act = move |conn: &mut _| {
         let user = accounts::find(conn, id)?;
-        second_factor::remove(conn, &operator, &user, now)?;
-        Ok(user)
+        let is_password_ended = second_factor::remove(conn, &operator, &user, now)?;
+        Ok((user, is_password_ended))
     };
     match state.pages.tx(Scope::Instance, act).await {
-        Ok(user) => {
+        Ok((user, is_password_ended)) => {
             state.forget(&Change::Access);
-            see_other(&who.session, urls::USERS, Flash::good(format!("{} has no second factor now.", user.name)))
+            let mut said = format!("{} has no second factor now.", user.name);
+            if is_password_ended {
+                said.push_str(
+                    " Their password was too short to stand alone, and works no more: make them a reset link.",
+                );
+            }
+            see_other(&who.session, urls::USERS, Flash::good(said))
         }
         Err(error) => back(&who.session, urls::USERS, error),
     }
