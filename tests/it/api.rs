@@ -7,6 +7,7 @@ mod bulk;
 mod deliveries;
 mod events;
 mod gate;
+mod inbound;
 mod key_life;
 mod key_lists;
 mod limits;

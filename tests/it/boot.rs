@@ -6,6 +6,7 @@ mod commands;
 mod embedded;
 mod flags;
 mod keys;
+pub mod leaks;
 mod refusals;
 mod secrets;
 mod serving;
