@@ -278,6 +278,12 @@ fn must_fit_plan(conn: &mut PgConnection, before: &ApiKey, change: &KeyChange, n
     Ok(())
 }
 
+/// `Conflict` where somebody has changed a key since then; until this transaction ends, nobody does.
+pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, seen: DateTime<Utc>) -> Result<()> {
+    let is_same = to_change(conn, actor, id)?.updated_at == seen;
+    if is_same { Ok(()) } else { Err(Error::conflict("somebody else changed this key meanwhile: look at it again")) }
+}
+
 pub fn activate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime<Utc>) -> Result<ApiKey> {
     set_active(conn, actor, id, true, now)
 }

@@ -236,6 +236,16 @@ pub fn update(
     Ok(after)
 }
 
+/// `Conflict` where somebody has changed a webhook since then; until this transaction ends, nobody does.
+pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: WebhookId, seen: DateTime<Utc>) -> Result<()> {
+    let is_same = to_change(conn, actor, id)?.updated_at == seen;
+    if is_same {
+        Ok(())
+    } else {
+        Err(Error::conflict("somebody else changed this webhook meanwhile: look at it again"))
+    }
+}
+
 /// What the audit log tells of a webhook; header values may be secrets, so only their names.
 fn facts(webhook: &Webhook) -> Value {
     let headers: Vec<&String> = webhook.headers.as_object().map(|headers| headers.keys().collect()).unwrap_or_default();

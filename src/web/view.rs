@@ -9,6 +9,7 @@ pub mod filter;
 pub mod pager;
 pub mod qr;
 pub mod sample;
+pub mod seen;
 pub mod sheets;
 pub mod spark;
 pub mod text;

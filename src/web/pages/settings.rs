@@ -3,7 +3,6 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use askama::Template;
-use chrono::DateTime;
 use serde::Deserialize;
 
 use super::api_keys::acts::Confirmed;
@@ -21,7 +20,7 @@ use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Ask, text};
+use crate::web::view::{Ask, seen, text};
 
 #[derive(Template)]
 #[template(path = "settings/edit.html")]
@@ -86,18 +85,16 @@ impl SettingsForm {
             name: tenant.name.clone(),
             key_prefix: tenant.key_prefix.clone(),
             time_zone: tenant.time_zone.clone().unwrap_or_default(),
-            seen: tenant.updated_at.timestamp_micros().to_string(),
+            seen: seen::seen(tenant.updated_at),
         }
     }
 
     fn ask(&self) -> Settings {
-        // What is no moment at all was never seen.
-        let seen = self.seen.parse().ok().and_then(DateTime::from_timestamp_micros);
         Settings {
             name: Some(self.name.clone()),
             key_prefix: Some(self.key_prefix.clone()),
             time_zone: Some(Some(self.time_zone.clone())),
-            seen: Some(seen.unwrap_or_default()),
+            seen: seen::parse(&self.seen),
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod show;
 pub mod snippets;
 pub mod view;
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 
 use super::paging::Place;
 use super::spans::Stretch;
-use super::{back, page, see_other, unprocessable};
+use super::{back, page, rendered, see_other, unprocessable};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{PageSize, Paging};
 use crate::domain::{Actor, Error, FieldErrors, Permission, Result, WebhookId};
@@ -31,7 +32,7 @@ use crate::web::problem::{Answer, Fail};
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Pager, filter};
+use crate::web::view::{Pager, filter, seen};
 use view::{Edit, Index, New, Show, WebhookForm};
 
 const ROWS: i64 = 25;
@@ -175,7 +176,11 @@ pub async fn update(
     let changed = match form.ask() {
         Ok(ask) => {
             let (actor, policy, id, now) = (who.actor, policy(&state), before.id, state.clock.now());
-            let change = move |conn: &mut _| webhooks::update(conn, &policy, &actor, id, &ask, now);
+            let seen = seen::parse(&form.seen);
+            let change = move |conn: &mut _| {
+                seen.map_or(Ok(()), |seen| webhooks::must_be_as_seen(conn, &actor, id, seen))?;
+                webhooks::update(conn, &policy, &actor, id, &ask, now)
+            };
             state.pages.tx(Scope::Tenant(who.shell.tenant.id), change).await
         }
         Err(error) => Err(error),
@@ -185,6 +190,12 @@ pub async fn update(
             see_other(&who.session, urls::webhook(webhook.id), Flash::good(format!("{} is saved.", webhook.name)))
         }
         Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form, errors)),
+        // What was written first is shown by the webhook's page; sending the form again then means it.
+        Err(Error::Conflict(_)) if seen::parse(&form.seen).is_some_and(|seen| seen != before.updated_at) => {
+            let again = WebhookForm { seen: seen::seen(before.updated_at), ..form };
+            let view = edit_view(who.shell, &before, again, FieldErrors::default());
+            rendered(StatusCode::CONFLICT, &Edit { is_stale: true, ..view })
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -197,5 +208,5 @@ async fn editable(state: &State, who: &SignedIn, id: WebhookId) -> Result<Webhoo
 }
 
 fn edit_view(shell: Shell, webhook: &Webhook, form: WebhookForm, errors: FieldErrors) -> Edit {
-    Edit { shell, id: webhook.id.0, name: webhook.name.clone(), fields: form.fields(), form, errors }
+    Edit { is_stale: false, shell, id: webhook.id.0, name: webhook.name.clone(), fields: form.fields(), form, errors }
 }

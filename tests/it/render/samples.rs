@@ -448,6 +448,7 @@ fn key_fields(form: &api_keys::form::KeyForm) -> api_keys::view::Fields {
 
 fn key_form(kind: Kind) -> api_keys::form::KeyForm {
     api_keys::form::KeyForm {
+        seen: "1764000000000000".into(),
         nonce: "nonce".into(),
         name: if kind == Kind::Empty { String::new() } else { t(kind, "Billing worker") },
         owner: t(kind, ""),
@@ -479,6 +480,7 @@ fn edit_key(kind: Kind) -> String {
     let form = key_form(kind);
     let fields = key_fields(&form);
     print(api_keys::view::Edit {
+        is_stale: kind == Kind::Hostile,
         shell: shell(kind, "/keys/7/edit"),
         id: 7,
         name: t(kind, "Billing worker"),
@@ -612,6 +614,7 @@ fn webhook_fields() -> webhooks::view::Fields {
 
 fn webhook_form(kind: Kind) -> webhooks::view::WebhookForm {
     webhooks::view::WebhookForm {
+        seen: "1764000000000000".into(),
         nonce: "nonce".into(),
         url: if kind == Kind::Empty { String::new() } else { t(kind, "https://hooks.example.com/webhooks/orders") },
         events: t(kind, "order.created\norder.shipped"),
@@ -635,6 +638,7 @@ fn new_webhook(kind: Kind) -> String {
 
 fn edit_webhook(kind: Kind) -> String {
     print(webhooks::view::Edit {
+        is_stale: kind == Kind::Hostile,
         shell: shell(kind, "/webhooks/3/edit"),
         id: 3,
         name: t(kind, "Order notifications"),

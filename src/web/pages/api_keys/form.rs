@@ -11,13 +11,15 @@ use crate::domain::quota::Quota;
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::ApiKey;
 use crate::services::random_token;
-use crate::web::view::{Choice, text};
+use crate::web::view::{Choice, seen, text};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyForm {
     /// Makes a second sending of the same form make no second key.
     pub nonce: String,
+    /// When the key was written that the form was filled with.
+    pub seen: String,
     pub name: String,
     pub description: String,
     pub environment: String,
@@ -79,6 +81,7 @@ impl KeyForm {
             text::pretty(&key.metadata.to_string())
         };
         Self {
+            seen: seen::seen(key.updated_at),
             name: key.name.clone(),
             description: key.description.clone().unwrap_or_default(),
             environment: key.environment.to_string(),

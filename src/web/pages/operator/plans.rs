@@ -3,7 +3,6 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use askama::Template;
-use chrono::DateTime;
 use serde::Deserialize;
 
 use super::super::{page, rendered, see_other, unprocessable};
@@ -19,7 +18,7 @@ use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::text;
+use crate::web::view::{seen, text};
 
 #[derive(Template)]
 #[template(path = "operator/plans.html")]
@@ -83,7 +82,7 @@ impl PlanForm {
             max_events_per_month: typed(plan.max_events_per_month),
             default_rate_limit: plan.default_rate_limit.to_string(),
             max_rate_limit: typed(plan.max_rate_limit),
-            seen: plan.updated_at.timestamp_micros().to_string(),
+            seen: seen::seen(plan.updated_at),
         }
     }
 
@@ -97,8 +96,7 @@ impl PlanForm {
             max_events_per_month: e.take("max_events_per_month", optional(&self.max_events_per_month)),
             default_rate_limit: e.take("default_rate_limit", number(&self.default_rate_limit)),
             max_rate_limit: e.take("max_rate_limit", optional(&self.max_rate_limit)),
-            // What is no moment at all was never seen.
-            seen: Some(self.seen.parse().ok().and_then(DateTime::from_timestamp_micros).unwrap_or_default()),
+            seen: seen::parse(&self.seen),
         };
         if errors.is_empty() { Ok(change) } else { Err(errors.into()) }
     }
