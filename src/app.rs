@@ -127,7 +127,7 @@ impl App {
         let settings = Arc::new(settings);
         let opened = Arc::clone(&settings);
         let database = spawn_blocking(move || Database::open_for_serving(&opened)).await.map_err(Error::bug)??;
-        let vault = Arc::new(Vault::new(settings.master_key.bytes()));
+        let vault = Arc::new(settings.vault());
         let pages = Db::new(database.url(), PAGES);
         let setup_link = first_steps(&settings, &vault, &pages, &clock).await?;
         let hasher = Arc::new(Hasher::new(settings.peppers.clone(), settings.key_hash));

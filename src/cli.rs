@@ -10,6 +10,8 @@ mod house;
 mod keys;
 mod logs;
 mod members;
+mod plans;
+mod secrets;
 mod serve;
 mod tenants;
 mod tokens;
@@ -53,9 +55,15 @@ enum Command {
     /// People who sign in.
     #[command(subcommand)]
     Users(users::Command),
+    /// Secrets at rest, and the master key that seals them.
+    #[command(subcommand)]
+    Secrets(secrets::Command),
     /// Customer organizations.
     #[command(subcommand)]
     Tenants(tenants::Command),
+    /// What tenants may have.
+    #[command(subcommand)]
+    Plans(plans::Command),
     /// Who works in which tenant.
     #[command(subcommand)]
     Members(members::Command),
@@ -114,6 +122,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Migrate => migrate(&settings, json)?,
         Command::Users(command) => users::run(settings, command, json)?,
         Command::Tenants(command) => tenants::run(settings, command, json)?,
+        Command::Secrets(command) => return secrets::run(settings, command, json),
+        Command::Plans(command) => plans::run(settings, command, json)?,
         Command::Members(command) => members::run(settings, command, json)?,
         Command::Tokens(command) => tokens::run(settings, command, json)?,
         Command::Keys(command) => return keys::run(settings, command, json),

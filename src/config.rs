@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::domain::digest::{HashAlgorithm, Pepper, Peppers};
+use crate::domain::vault::Vault;
 pub use secrets::MasterKey;
 pub use sources::{Environment, Origin, Refusal, Sources};
 pub use table::{SETTINGS, Setting};
@@ -61,11 +62,15 @@ pub struct Settings {
     pub cookie_secure: bool,
     pub peppers: Peppers,
     pub master_key: MasterKey,
+    /// Those that only open any more.
+    pub old_master_keys: Vec<MasterKey>,
     pub key_hash: HashAlgorithm,
     pub allow_query_key: bool,
     pub allow_private_networks: Vec<IpNet>,
     pub allow_http_webhooks: bool,
     pub trusted_proxies: Vec<IpNet>,
+    /// For the head of a request, and again for its body.
+    pub request_deadline: Duration,
     pub workers: usize,
     pub deliveries_in_flight: usize,
     pub tenant_in_flight: i64,
@@ -85,6 +90,11 @@ pub enum Missing {
 }
 
 impl Settings {
+    /// What seals secrets at rest, with the present master key, and opens them, with the old ones too.
+    pub fn vault(&self) -> Vault {
+        Vault::with_old(self.master_key.bytes(), self.old_master_keys.iter().map(MasterKey::bytes))
+    }
+
     /// Parses all sources. The first thing that does not fit is the error.
     pub fn load(sources: &Sources) -> Result<Self, Refusal> {
         Self::examine(sources, Missing::Make).map_err(|mut refusals| {
@@ -139,11 +149,13 @@ impl Reader<'_> {
         let peppers_old = self.optional(&t::PEPPERS_OLD, secrets::old_peppers, |_| "set".to_owned());
         let key_file = folder.map(|dir| dir.join("master_key"));
         let master_key = self.kept(&t::MASTER_KEY, missing, key_file, MasterKey::parse, |_| "set".to_owned());
+        let keys_old = self.optional(&t::MASTER_KEYS_OLD, secrets::old_master_keys, |_| "set".to_owned());
         let key_hash = self.or(&t::KEY_HASH, parse::key_hash);
         let allow_query_key = self.or(&t::ALLOW_QUERY_KEY, parse::truth);
         let private = self.or_else(&t::ALLOW_PRIVATE_NETWORKS, parse::networks, Networks::default);
         let allow_http_webhooks = self.or(&t::ALLOW_HTTP_WEBHOOKS, parse::truth);
         let proxies = self.or_else(&t::TRUSTED_PROXIES, parse::networks, Networks::default);
+        let request_seconds = self.or(&t::REQUEST_SECONDS, |text| parse::number(text, 1, 600));
         let workers = self.or(&t::WORKERS, |text| parse::number(text, 1, 64));
         let in_flight = self.or(&t::DELIVERIES_IN_FLIGHT, |text| parse::number(text, 1, 1000));
         let tenant_in_flight = self.or(&t::TENANT_IN_FLIGHT, |text| parse::number(text, 1, 1000));
@@ -161,11 +173,13 @@ impl Reader<'_> {
             cookie_secure: cookie_secure?,
             peppers: Peppers { current: pepper?, old: peppers_old?.unwrap_or_default() },
             master_key: master_key?,
+            old_master_keys: keys_old?.unwrap_or_default(),
             key_hash: key_hash?,
             allow_query_key: allow_query_key?,
             allow_private_networks: private?.0,
             allow_http_webhooks: allow_http_webhooks?,
             trusted_proxies: proxies?.0,
+            request_deadline: Duration::from_secs(request_seconds?),
             workers: workers?,
             deliveries_in_flight: in_flight?,
             tenant_in_flight: tenant_in_flight?,

@@ -19,6 +19,7 @@ pub mod retry;
 pub mod scope;
 pub mod signature;
 pub mod signing_key;
+pub mod tenant;
 pub mod text;
 pub mod token;
 pub mod totp;

@@ -181,8 +181,8 @@ impl Gate {
         Ok(())
     }
 
-    /// The tenant of this slug. That there is one is known for good, since slugs never change; that there is none
-    /// may be old news.
+    /// The tenant of this slug. That there is one is known until it is deleted, since slugs never change; that there is
+    /// none may be old news.
     pub async fn tenant_by_slug(&self, slug: &str) -> Result<Option<TenantId>> {
         Ok(self.tenants.find(slug).await?.map(|entry| entry.value))
     }
@@ -254,7 +254,12 @@ impl Gate {
                 self.keys.forget(public_id);
                 self.quotas.reconsider();
             }
-            Change::Tenant(tenant) => self.keys.forget_where(|known| known.key.tenant_id == *tenant),
+            Change::Tenant(tenant) => {
+                self.keys.forget_where(|known| known.key.tenant_id == *tenant);
+                // Keys of a tenant that was restored were unknown until now.
+                self.keys.forget_absent();
+                self.tenants.forget_where(|known| known == tenant);
+            }
             Change::Access => self.keys.forget_where(|known| known.key.requires_owner),
             Change::Delivery => {}
         }

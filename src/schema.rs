@@ -214,6 +214,27 @@ diesel::table! {
 }
 
 diesel::table! {
+    event_months (tenant_id, month) {
+        tenant_id -> Int8,
+        month -> Date,
+        total -> Int8,
+    }
+}
+
+diesel::table! {
+    plans (name) {
+        name -> Text,
+        max_keys -> Nullable<Int8>,
+        max_webhooks -> Nullable<Int8>,
+        max_members -> Nullable<Int8>,
+        max_events_per_month -> Nullable<Int8>,
+        default_rate_limit -> Int8,
+        max_rate_limit -> Nullable<Int8>,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     second_factors (user_id) {
         user_id -> Int8,
         sealed -> Bytea,
@@ -257,6 +278,10 @@ diesel::table! {
         key_prefix -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        suspended_at -> Nullable<Timestamptz>,
+        suspended_reason -> Nullable<Text>,
+        deleted_at -> Nullable<Timestamptz>,
+        time_zone -> Nullable<Text>,
     }
 }
 
@@ -371,6 +396,7 @@ diesel::table! {
         is_active -> Bool,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        has_short_password -> Bool,
     }
 }
 
@@ -416,6 +442,7 @@ diesel::joinable!(attempts -> deliveries (delivery_id));
 diesel::joinable!(attempts -> events (event_id));
 diesel::joinable!(attempts -> webhooks (webhook_id));
 diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(tenants -> plans (plan));
 diesel::allow_tables_to_appear_in_same_query!(
     access_tokens,
     api_keys,
@@ -423,6 +450,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit_chains,
     audit_entries,
     deliveries,
+    event_months,
     events,
     idempotency_keys,
     instance_facts,
@@ -430,6 +458,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     key_limits,
     memberships,
     one_time_links,
+    plans,
     recovery_codes,
     second_factors,
     sessions,

@@ -15,7 +15,9 @@ pub mod invitations;
 pub mod members;
 pub mod once;
 pub mod outbox;
+pub mod plans;
 pub mod second_factor;
+pub mod secrets;
 pub mod sessions;
 pub mod tenants;
 pub mod usage;
@@ -26,7 +28,7 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::domain::{Error, Result, UserId, Via};
+use crate::domain::{Actor, Error, Result, UserId, Via};
 
 /// Somebody who runs the instance, acting on it rather than in a tenant.
 #[derive(Debug, Clone)]
@@ -42,6 +44,22 @@ impl Operator {
     /// Whoever sits at the machine's console.
     pub fn at_the_console() -> Self {
         Self { user: None, via: Via::Cli, label: "console".to_owned(), ip: None, request_id: None }
+    }
+
+    /// Gatepost itself.
+    pub fn system() -> Self {
+        Self { user: None, via: Via::System, label: "system".to_owned(), ip: None, request_id: None }
+    }
+
+    /// Whoever acts in a tenant, acting on the tenant itself.
+    pub fn of(actor: &Actor) -> Self {
+        Self {
+            user: actor.user,
+            via: actor.via,
+            label: actor.label.clone(),
+            ip: actor.ip,
+            request_id: actor.request_id.clone(),
+        }
     }
 }
 

@@ -101,7 +101,7 @@ async fn furnish(running: &Running) -> Value {
     let unknown = unknown.unwrap().reveal_once();
     let make = move |conn: &mut PgConnection| {
         let who = Operator::at_the_console();
-        let tenant = tenants::create(conn, &who, &NewTenant::parse("Bench", None, None)?, now)?.id;
+        let tenant = tenants::create(conn, &who, &NewTenant::parse("Bench", None, Some("unlimited"))?, now)?.id;
         let person = NewUser::parse("bench@example.com", None, "measure twice, cut once", true)?;
         let user = accounts::create(conn, &who, &person, now)?.id;
         let actor = Actor {

@@ -15,7 +15,7 @@ use receiver::Receiver;
 
 /// The settings of a demonstration: its own data directory and database, and webhooks that may reach this machine.
 pub fn settings(mut sources: Sources) -> Result<Settings, Failure> {
-    for setting in [table::DATABASE_URL, table::PEPPER, table::PEPPERS_OLD, table::MASTER_KEY] {
+    for setting in [table::DATABASE_URL, table::PEPPER, table::PEPPERS_OLD, table::MASTER_KEY, table::MASTER_KEYS_OLD] {
         sources.leave_out(&setting);
     }
     let usual = Settings::examine(&sources, Missing::Leave).map_err(first)?;

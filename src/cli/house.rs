@@ -9,7 +9,6 @@ use crate::config::Settings;
 use crate::domain::actor::Authority;
 use crate::domain::digest::Hasher;
 use crate::domain::scope::ScopeSet;
-use crate::domain::vault::Vault;
 use crate::domain::{Actor, Clock, Result, Role, TenantId, Via};
 use crate::services::instance;
 use crate::services::tenants::{self, TenantRef};
@@ -27,7 +26,7 @@ impl House {
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
         let database = Database::open(settings)?;
         let mut conn = migrations::connect(database.url())?;
-        let vault = Vault::new(settings.master_key.bytes());
+        let vault = settings.vault();
         conn.transaction(|conn| instance::recognize(conn, &settings.peppers, &vault))?;
         let hasher = Hasher::new(settings.peppers.clone(), settings.key_hash);
         Ok(Self { hasher, clock: Clock::default(), conn, database })

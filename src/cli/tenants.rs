@@ -1,14 +1,26 @@
 //! `gatepost tenants`.
 
-use clap::Subcommand;
-use serde_json::json;
+use clap::{Args, Subcommand};
+use diesel::pg::PgConnection;
+use serde_json::{Value, json};
 
 use super::house::House;
 use super::tell;
 use crate::app::Failure;
 use crate::config::Settings;
+use crate::domain::page::Paging;
+use crate::domain::tenant::TenantState;
+use crate::domain::{Rejection, Result as Done, TenantId};
+use crate::model::Tenant;
 use crate::services::Operator;
-use crate::services::tenants::{self, NewTenant};
+use crate::services::tenants::{self, NewTenant, TenantChange, TenantFilter, life};
+
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The tenant's slug.
+    #[arg(long)]
+    tenant: String,
+}
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -23,14 +35,123 @@ pub enum Command {
         #[arg(long, value_parser = tenants::PLANS)]
         plan: Option<String>,
     },
+    /// Print tenants, newest first, with their keys, webhooks and members.
+    List {
+        /// Part of a name or slug.
+        #[arg(long)]
+        search: Option<String>,
+        /// active, suspended or deleted; otherwise all but deleted ones.
+        #[arg(long, value_parser = state)]
+        state: Option<TenantState>,
+    },
+    /// Give a tenant another name or plan.
+    Update {
+        #[command(flatten)]
+        which: Which,
+        #[arg(long)]
+        name: Option<String>,
+        /// free, pro or unlimited.
+        #[arg(long, value_parser = tenants::PLANS)]
+        plan: Option<String>,
+    },
+    /// Refuse a tenant's keys and hold its deliveries, until it is resumed.
+    Suspend {
+        #[command(flatten)]
+        which: Which,
+        /// Shown to its people.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let a suspended tenant's keys in again, and deliver what waited.
+    Resume {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Delete a tenant; for 30 days it can be restored, then all of it is erased.
+    Delete {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Bring a deleted tenant back as it was.
+    Restore {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+fn state(text: &str) -> Result<TenantState, String> {
+    text.parse().map_err(|rejection: Rejection| rejection.detail)
 }
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
-    let Command::Create { name, slug, plan } = command;
-    let ask = NewTenant::parse(&name, slug.as_deref(), plan.as_deref())?;
     let mut house = House::open(&settings)?;
-    let now = house.clock.now();
-    let tenant = house.tx(|conn, _| tenants::create(conn, &Operator::at_the_console(), &ask, now))?;
-    let value = json!({"id": tenant.id, "slug": tenant.slug, "name": tenant.name, "plan": tenant.plan});
-    tell(json, &value, &format!("Made tenant {} ({})", tenant.id, tenant.slug))
+    let (now, who) = (house.clock.now(), Operator::at_the_console());
+    let mut change = |slug: &str, work: &dyn Fn(&mut PgConnection, TenantId) -> Done<Tenant>| {
+        house.tx(|conn, _| {
+            let id = tenants::find_any_by_slug(conn, slug)?.id;
+            work(conn, id)
+        })
+    };
+    let (tenant, done) = match command {
+        Command::List { search, state } => return list(&mut house, &TenantFilter { text: search, state }, json),
+        Command::Create { name, slug, plan } => {
+            let ask = NewTenant::parse(&name, slug.as_deref(), plan.as_deref())?;
+            let tenant = house.tx(|conn, _| tenants::create(conn, &who, &ask, now))?;
+            let done = format!("Made tenant {} ({})", tenant.id, tenant.slug);
+            (tenant, done)
+        }
+        Command::Update { which, name, plan } => {
+            let ask = TenantChange { name, plan, is_active: None };
+            let tenant = change(&which.tenant, &|conn, id| tenants::update(conn, &who, id, ask.clone(), now))?;
+            (tenant, format!("{} is changed", which.tenant))
+        }
+        Command::Suspend { which, reason } => {
+            let tenant = change(&which.tenant, &|conn, id| life::suspend(conn, &who, id, reason.as_deref(), now))?;
+            (tenant, format!("{} is suspended: its keys are refused, its deliveries wait", which.tenant))
+        }
+        Command::Resume { which } => {
+            let tenant = change(&which.tenant, &|conn, id| life::resume(conn, &who, id, now))?;
+            (tenant, format!("{} is active", which.tenant))
+        }
+        Command::Delete { which } => {
+            let tenant = change(&which.tenant, &|conn, id| life::delete(conn, &who, id, now))?;
+            (tenant, format!("{} is deleted; for 30 days `gatepost tenants restore` brings it back", which.tenant))
+        }
+        Command::Restore { which } => {
+            let tenant = change(&which.tenant, &|conn, id| life::restore(conn, &who, id, now))?;
+            let done = format!("{} is {}, as it was", which.tenant, tenant.state());
+            (tenant, done)
+        }
+    };
+    tell(json, &value(&tenant), &done)
+}
+
+fn value(tenant: &Tenant) -> Value {
+    json!({
+        "id": tenant.id, "slug": tenant.slug, "name": tenant.name, "plan": tenant.plan, "state": tenant.state(),
+        "suspended_reason": tenant.suspended_reason,
+    })
+}
+
+fn list(house: &mut House, filter: &TenantFilter, json: bool) -> Result<(), Failure> {
+    let mut paging = Paging::default();
+    loop {
+        let page = house.read(|conn| tenants::page(conn, filter, &paging))?;
+        for (tenant, figures) in page.rows {
+            let (keys, webhooks, members) = (figures.keys, figures.webhooks, figures.members);
+            let mut value = value(&tenant);
+            if let Value::Object(fields) = &mut value {
+                fields.insert("keys".to_owned(), keys.into());
+                fields.insert("webhooks".to_owned(), webhooks.into());
+                fields.insert("members".to_owned(), members.into());
+            }
+            let (slug, state, plan) = (&tenant.slug, tenant.state(), &tenant.plan);
+            let line = format!("{slug:<24} {state:<10} {plan:<10} {keys} keys, {webhooks} webhooks, {members} members");
+            tell(json, &value, &line)?;
+        }
+        match page.older {
+            Some(before) => paging.before = Some(before),
+            None => return Ok(()),
+        }
+    }
 }

@@ -10,7 +10,7 @@ use super::house::House;
 use super::{say, tell};
 use crate::app::Failure;
 use crate::config::Settings;
-use crate::services::accounts::{self, NewUser};
+use crate::services::accounts::{self, NewPassword, NewUser};
 use crate::services::{Operator, account, second_factor, tenants};
 use crate::web::urls;
 
@@ -60,8 +60,8 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
         Command::ResetLink { email } => reset_link(&settings, &email, json),
         Command::RemoveSecondFactor { email } => remove_second_factor(&settings, &email, json),
         Command::SetPassword { email, password_stdin: _ } => {
-            let hash = accounts::new_password(&password()?)?;
-            set_password(&settings, &email, &hash, json)
+            let new = NewPassword::parse(&password()?, false)?;
+            set_password(&settings, &email, &new, json)
         }
     }
 }
@@ -89,21 +89,25 @@ fn reset_link(settings: &Settings, email: &str, json: bool) -> Result<(), Failur
 fn remove_second_factor(settings: &Settings, email: &str, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
     let now = house.clock.now();
-    let user = house.tx(|conn, _| {
+    let (user, is_password_ended) = house.tx(|conn, _| {
         let user = tenants::user_named(conn, None, Some(email))?;
-        second_factor::remove(conn, &Operator::at_the_console(), &user, now)?;
-        Ok(user)
+        let is_password_ended = second_factor::remove(conn, &Operator::at_the_console(), &user, now)?;
+        Ok((user, is_password_ended))
     })?;
-    let sentence = format!("{} signs in with the password alone", user.email);
+    let sentence = if is_password_ended {
+        format!("{} needs a reset link: their password was too short to stand alone", user.email)
+    } else {
+        format!("{} signs in with the password alone", user.email)
+    };
     tell(json, &json!({"id": user.id, "email": user.email}), &sentence)
 }
 
-fn set_password(settings: &Settings, email: &str, hash: &str, json: bool) -> Result<(), Failure> {
+fn set_password(settings: &Settings, email: &str, new: &NewPassword, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
     let now = house.clock.now();
     let user = house.tx(|conn, _| {
         let user = tenants::user_named(conn, None, Some(email))?;
-        accounts::set_password(conn, &Operator::at_the_console(), user.id, hash, now)?;
+        accounts::set_password(conn, &Operator::at_the_console(), user.id, new, now)?;
         Ok(user)
     })?;
     tell(json, &json!({"id": user.id, "email": user.email}), &format!("{} has a new password", user.email))

@@ -47,6 +47,12 @@ impl fmt::Debug for MasterKey {
     }
 }
 
+/// Retired master keys, as base64 separated by commas.
+pub fn old_master_keys(text: &str) -> Result<Vec<MasterKey>, String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(MasterKey::parse).collect()
+}
+
 /// The pepper in force: the bytes of the text as it was written, named by their own fingerprint.
 pub fn pepper(text: &str) -> Result<Pepper, String> {
     let bytes = text.trim().as_bytes();
@@ -155,6 +161,13 @@ mod tests {
         assert!(pepper("V8mYx2vQe0cT5oJrL1sZ7bNwKf4hGa9dUiRpXtEy3Wk").is_ok());
         assert!(MasterKey::parse(&STANDARD.encode([0u8; 32])).is_err());
         assert!(MasterKey::parse("c2hvcnQ=").is_err());
+    }
+
+    #[test]
+    fn retired_master_keys_are_held_to_the_same() {
+        let key = "mZ0o4l5T1u7qf3uHkz0cDJr2nKpV8yYgWbQxS6tEaLU";
+        assert_eq!(old_master_keys(&format!(" {key} ,")).unwrap().len(), 1);
+        assert!(old_master_keys(&format!("{key},c2hvcnQ=")).is_err());
     }
 
     #[test]

@@ -57,7 +57,13 @@ pub const MASTER_KEY: Setting = secret(
     "GATEPOST_MASTER_KEY",
     "master_key",
     "made on first start of the private Postgres",
-    "base64 of 32 random bytes; seals the signing secrets of webhooks",
+    "base64 of 32 random bytes; seals signing secrets and second factors",
+);
+pub const MASTER_KEYS_OLD: Setting = secret(
+    "GATEPOST_MASTER_KEYS_OLD",
+    "master_keys_old",
+    "none",
+    "other master keys that still open what they sealed: base64, separated by commas",
 );
 pub const KEY_HASH: Setting =
     open("GATEPOST_KEY_HASH", "key_hash", "hmac-sha256", "how secrets of API keys are kept: hmac-sha256 or argon2id");
@@ -80,6 +86,12 @@ pub const TRUSTED_PROXIES: Setting = open(
     "trusted_proxies",
     "none",
     "proxies whose X-Forwarded-For and X-Gatepost-Require-… are believed: CIDRs, separated by commas",
+);
+pub const REQUEST_SECONDS: Setting = open(
+    "GATEPOST_REQUEST_SECONDS",
+    "request_seconds",
+    "30",
+    "time that a client has for the head of a request, and again for its body: 1 to 600",
 );
 pub const WORKERS: Setting = open("GATEPOST_WORKERS", "workers", "2", "threads that serve HTTP, 1 to 64");
 pub const DELIVERIES_IN_FLIGHT: Setting = open(
@@ -122,7 +134,7 @@ pub const RETENTION_AUDIT: Setting =
     open("GATEPOST_RETENTION_AUDIT_DAYS", "retention_audit_days", "400", "days to keep the audit log");
 
 /// In the order in which they are printed.
-pub const SETTINGS: [Setting; 25] = [
+pub const SETTINGS: [Setting; 27] = [
     DATABASE_URL,
     DATA_DIR,
     PG_BIN,
@@ -132,11 +144,13 @@ pub const SETTINGS: [Setting; 25] = [
     PEPPER,
     PEPPERS_OLD,
     MASTER_KEY,
+    MASTER_KEYS_OLD,
     KEY_HASH,
     ALLOW_QUERY_KEY,
     ALLOW_PRIVATE_NETWORKS,
     ALLOW_HTTP_WEBHOOKS,
     TRUSTED_PROXIES,
+    REQUEST_SECONDS,
     WORKERS,
     DELIVERIES_IN_FLIGHT,
     TENANT_IN_FLIGHT,

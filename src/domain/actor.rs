@@ -50,7 +50,9 @@ pub enum Permission {
     /// Make somebody an owner, or an owner something else.
     MakeOwners,
     ReadTenant,
+    /// Its settings.
     WriteTenant,
+    DeleteTenant,
     ReadAudit,
 }
 
@@ -70,7 +72,7 @@ impl Permission {
             Self::ReadMembers => "members:read",
             Self::WriteMembers | Self::MakeOwners => "members:write",
             Self::ReadTenant => "tenants:read",
-            Self::WriteTenant => "tenants:write",
+            Self::WriteTenant | Self::DeleteTenant => "tenants:write",
             Self::ReadAudit => "audit:read",
         }
     }
@@ -91,7 +93,7 @@ impl Permission {
             | Self::WriteMembers
             | Self::WriteTenant
             | Self::ReadAudit => Role::Admin,
-            Self::MakeOwners => Role::Owner,
+            Self::MakeOwners | Self::DeleteTenant => Role::Owner,
         }
     }
 }

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// What can be done, and how people say it. A test compares it with what services record.
-pub const ACTIONS: [(&str, &str); 39] = [
+pub const ACTIONS: [(&str, &str); 47] = [
     ("api_key.minted", "made a key"),
     ("api_key.updated", "changed a key"),
     ("api_key.rotated", "rotated a key"),
@@ -34,6 +34,14 @@ pub const ACTIONS: [(&str, &str); 39] = [
     ("invitation.revoked", "revoked an invitation"),
     ("tenant.created", "made a tenant"),
     ("tenant.updated", "changed a tenant"),
+    ("tenant.suspended", "suspended a tenant"),
+    ("tenant.resumed", "resumed a tenant"),
+    ("tenant.deleted", "deleted a tenant"),
+    ("tenant.restored", "restored a tenant"),
+    ("tenant.erased", "erased a tenant for good"),
+    ("tenant.entered", "entered as an operator"),
+    ("plan.updated", "changed a plan"),
+    ("secrets.rotated", "sealed secrets with another master key"),
     ("user.created", "made a user"),
     ("user.updated", "changed a user"),
     ("user.password_set", "set a password"),

@@ -1,4 +1,5 @@
-//! Passwords of people: at least 15 characters, none that is easily guessed, kept as argon2id.
+//! Passwords of people: at least 15 characters, or 8 beside a second factor; none that is easily guessed; kept as
+//! argon2id.
 
 use std::fmt;
 
@@ -11,6 +12,8 @@ use zxcvbn::{Score, zxcvbn};
 use super::error::{Error, Rejection, Result};
 
 const SHORTEST: usize = 15;
+/// Beside a second factor.
+const SHORTEST_OF_TWO: usize = 8;
 /// Bytes; more would only let strangers make the server hash for longer.
 const LONGEST: usize = 512;
 
@@ -18,11 +21,18 @@ const LONGEST: usize = 512;
 pub struct Password(Zeroizing<String>);
 
 impl Password {
+    /// One that stands alone.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
-        if text.chars().count() < SHORTEST {
+        Self::parse_beside(text, false)
+    }
+
+    /// One that may be shorter where its owner has a second factor.
+    pub fn parse_beside(text: &str, has_second_factor: bool) -> Result<Self, Rejection> {
+        let least = if has_second_factor { SHORTEST_OF_TWO } else { SHORTEST };
+        if text.chars().count() < least {
             return Err(Rejection::new(
                 "too_short",
-                format!("must be at least {SHORTEST} characters: a few random words do well"),
+                format!("must be at least {least} characters: a few random words do well"),
             ));
         }
         if LONGEST < text.len() {
@@ -36,6 +46,11 @@ impl Password {
             ));
         }
         Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// Whether it needs a second factor beside it.
+    pub fn is_short(&self) -> bool {
+        self.0.chars().count() < SHORTEST
     }
 }
 
@@ -84,6 +99,15 @@ mod tests {
         }
         assert!(Password::parse("correct horse battery staple").is_ok());
         assert!(Password::parse("пять слов для пароля").is_ok());
+    }
+
+    #[test]
+    fn beside_a_second_factor_eight_characters_do_and_are_remembered_as_few() {
+        assert_eq!(Password::parse_beside("kV9#xQ2", true).unwrap_err().code, "too_short");
+        assert_eq!(Password::parse_beside("password", true).unwrap_err().code, "too_common");
+        assert_eq!(Password::parse("kV9#xQ2m!z").unwrap_err().code, "too_short");
+        assert!(Password::parse_beside("kV9#xQ2m!z", true).unwrap().is_short());
+        assert!(!Password::parse_beside("correct horse battery staple", true).unwrap().is_short());
     }
 
     #[test]

@@ -121,3 +121,36 @@ pub fn email(text: &str) -> Result<String, Rejection> {
         && matches!(text.split_once('@'), Some((local, host)) if !local.is_empty() && !host.is_empty() && !host.contains('@'));
     if fits { Ok(text) } else { Err(Rejection::new("email", "must be an e-mail address")) }
 }
+
+/// Levels of arrays and objects in JSON that is taken: what reads it later must not run out of stack.
+pub const DEEPEST: usize = 64;
+
+/// How deep objects and arrays are nested in text that is JSON.
+pub fn json_depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut is_in_string, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_in_string => is_escaped = true,
+            b'"' => is_in_string = !is_in_string,
+            b'[' | b'{' if !is_in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !is_in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_strings_is_not_depth() {
+        assert_eq!((json_depth(b"7"), json_depth(br#"{"a": [[], {}]}"#)), (0, 3));
+        assert_eq!(json_depth(br#"["[[[\"[[{", "\\"]"#), 1);
+    }
+}

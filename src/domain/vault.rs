@@ -9,21 +9,48 @@ use zeroize::Zeroizing;
 use super::error::{Error, Result};
 use super::ids::TenantId;
 
-/// Which master key sealed a secret: the first byte of what is kept, so that keys can be changed later.
-const KEY_ID: u8 = 1;
+/// The form of what is kept: its first byte.
+const UNNAMED: u8 = 1;
+const NAMED: u8 = 2;
+const KEY_ID_BYTES: usize = 8;
 const NONCE_BYTES: usize = 24;
 
-/// Seals and opens with XChaCha20-Poly1305. What is kept: key id (1 byte), nonce (24 bytes), ciphertext with tag.
+/// Which master key sealed a secret: the beginning of a digest of the key, that gives nothing of it away.
+pub type KeyId = [u8; KEY_ID_BYTES];
+
+/// Seals and opens with XChaCha20-Poly1305. What is kept: form (1 byte), id of the key (8 bytes), nonce (24 bytes),
+/// ciphertext with tag. What was sealed before keys had ids (form 1) is without one: every key is tried.
 pub struct Vault {
+    current: Lock,
+    /// Keys that only open any more.
+    old: Vec<Lock>,
+}
+
+struct Lock {
     cipher: XChaCha20Poly1305,
-    fingerprint: String,
+    id: KeyId,
+}
+
+impl Lock {
+    fn new(master: [u8; 32]) -> Self {
+        let master = Zeroizing::new(master);
+        Self { cipher: XChaCha20Poly1305::new(&(*master).into()), id: id_of(&master) }
+    }
+
+    fn open(&self, aad: &[u8], rest: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>()?;
+        self.cipher.decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad }).ok()
+    }
 }
 
 impl Vault {
     pub fn new(master: [u8; 32]) -> Self {
-        let master = Zeroizing::new(master);
-        let cipher = XChaCha20Poly1305::new(&(*master).into());
-        Self { cipher, fingerprint: fingerprint_of(&master) }
+        Self::with_old(master, [])
+    }
+
+    /// Seals with `master`, and opens with the old ones too.
+    pub fn with_old(master: [u8; 32], old: impl IntoIterator<Item = [u8; 32]>) -> Self {
+        Self { current: Lock::new(master), old: old.into_iter().map(Lock::new).collect() }
     }
 
     /// Seals `plain` for one tenant and one row (`webhook:3`): elsewhere it can't be opened.
@@ -31,28 +58,59 @@ impl Vault {
         let mut nonce = [0_u8; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|error| Error::bug(error.to_string()))?;
         let payload = Payload { msg: plain, aad: &aad(tenant, what) };
-        let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| Error::bug("sealing failed"))?;
-        Ok([&[KEY_ID], nonce.as_slice(), &sealed].concat())
+        let sealed = self.current.cipher.encrypt(&XNonce::from(nonce), payload);
+        let sealed = sealed.map_err(|_| Error::bug("sealing failed"))?;
+        Ok([self.mark().as_slice(), nonce.as_slice(), &sealed].concat())
     }
 
-    /// Opens what [`Vault::seal`] made for the same tenant and row.
+    /// Opens what [`Vault::seal`] made for the same tenant and row, with the present key or an old one.
     pub fn open(&self, tenant: TenantId, what: &str, sealed: &[u8]) -> Result<Vec<u8>> {
-        let unopened = || Error::bug(format!("the sealed secret of {what} can't be opened with this master key"));
-        let (&KEY_ID, rest) = sealed.split_first().ok_or_else(unopened)? else { return Err(unopened()) };
-        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or_else(unopened)?;
-        let payload = Payload { msg: ciphertext, aad: &aad(tenant, what) };
-        self.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| unopened())
+        let aad = aad(tenant, what);
+        let mut locks = std::iter::once(&self.current).chain(&self.old);
+        let opened = match sealed.split_first() {
+            Some((&UNNAMED, rest)) => locks.find_map(|lock| lock.open(&aad, rest)),
+            Some((&NAMED, rest)) => rest
+                .split_first_chunk::<KEY_ID_BYTES>()
+                .and_then(|(id, rest)| locks.find(|lock| lock.id == *id)?.open(&aad, rest)),
+            _ => None,
+        };
+        opened.ok_or_else(|| Error::bug(format!("the sealed secret of {what} can't be opened with these master keys")))
+    }
+
+    /// With what everything begins that the present key has sealed.
+    pub fn mark(&self) -> Vec<u8> {
+        mark(&self.current)
+    }
+
+    /// With what everything named begins that can be opened.
+    pub fn marks(&self) -> Vec<Vec<u8>> {
+        std::iter::once(&self.current).chain(&self.old).map(mark).collect()
     }
 
     /// Tells one master key from another without giving it away; kept in `instance_facts`.
     pub fn fingerprint(&self) -> String {
-        self.fingerprint.clone()
+        hex::encode(self.current.id)
     }
+
+    /// Whether the key of this fingerprint is the present one or an old one.
+    pub fn holds(&self, fingerprint: &str) -> bool {
+        std::iter::once(&self.current).chain(&self.old).any(|lock| hex::encode(lock.id) == fingerprint)
+    }
+
+    /// The id of the key that sealed something, for people; none where that was not written down yet.
+    pub fn key_of(sealed: &[u8]) -> Option<String> {
+        let (&form, rest) = sealed.split_first()?;
+        rest.get(..KEY_ID_BYTES).filter(|_| form == NAMED).map(hex::encode)
+    }
+}
+
+fn mark(lock: &Lock) -> Vec<u8> {
+    [&[NAMED], lock.id.as_slice()].concat()
 }
 
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Vault({})", self.fingerprint)
+        write!(f, "Vault({})", self.fingerprint())
     }
 }
 
@@ -60,11 +118,11 @@ fn aad(tenant: TenantId, what: &str) -> Vec<u8> {
     format!("tenant:{tenant}/{what}").into_bytes()
 }
 
-fn fingerprint_of(master: &[u8; 32]) -> String {
+fn id_of(master: &[u8; 32]) -> KeyId {
     let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(master)
         .map(|mac| mac.chain_update(b"gatepost master key fingerprint"));
     let digest = mac.map(|mac| mac.finalize().into_bytes().to_vec()).unwrap_or_default();
-    hex::encode(digest.get(..8).unwrap_or_default())
+    digest.first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -102,5 +160,28 @@ mod tests {
         assert_eq!(one.fingerprint(), Vault::new([7; 32]).fingerprint());
         assert_ne!(one.fingerprint(), two.fingerprint());
         assert_eq!(one.fingerprint().len(), 16);
+    }
+
+    #[test]
+    fn an_old_key_opens_and_the_present_one_seals() {
+        let (old, new) = (Vault::new([7; 32]), Vault::with_old([8; 32], [[7; 32]]));
+        let before = old.seal(ACME, "webhook:3", b"whsec_x").unwrap();
+        assert_eq!(new.open(ACME, "webhook:3", &before).unwrap(), b"whsec_x");
+        let after = new.seal(ACME, "webhook:3", b"whsec_x").unwrap();
+        assert!(old.open(ACME, "webhook:3", &after).is_err());
+        assert!(after.starts_with(&new.mark()) && !before.starts_with(&new.mark()));
+        assert_eq!((Vault::key_of(&before), Vault::key_of(&after)), (Some(old.fingerprint()), Some(new.fingerprint())));
+        assert!(new.holds(&old.fingerprint()) && !old.holds(&new.fingerprint()));
+    }
+
+    #[test]
+    fn what_was_sealed_before_keys_had_ids_still_opens() {
+        let vault = Vault::new([7; 32]);
+        let sealed = vault.seal(ACME, "webhook:3", b"whsec_x").unwrap();
+        let unnamed = [&[UNNAMED], sealed.get(1 + KEY_ID_BYTES..).unwrap()].concat();
+        assert_eq!(vault.open(ACME, "webhook:3", &unnamed).unwrap(), b"whsec_x");
+        assert_eq!(Vault::with_old([8; 32], [[7; 32]]).open(ACME, "webhook:3", &unnamed).unwrap(), b"whsec_x");
+        assert!(Vault::new([8; 32]).open(ACME, "webhook:3", &unnamed).is_err());
+        assert_eq!(Vault::key_of(&unnamed), None);
     }
 }

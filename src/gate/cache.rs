@@ -142,6 +142,12 @@ impl<V: Send + Sync + 'static> Cache<V> {
         }
     }
 
+    /// Forgets which ids are unknown.
+    pub fn forget_absent(&self) {
+        self.link.invalidate_all();
+        self.absent.invalidate_all();
+    }
+
     pub fn link(&self) -> &Link {
         &self.link
     }

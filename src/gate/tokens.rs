@@ -91,7 +91,11 @@ impl TokenGate {
     pub fn invalidate(&self, change: &Change) {
         match change {
             Change::Access => self.tokens.forget_where(|_| true),
-            Change::Tenant(tenant) => self.tokens.forget_where(|known| known.row.token.tenant_id == Some(*tenant)),
+            Change::Tenant(tenant) => {
+                self.tokens.forget_where(|known| known.row.token.tenant_id == Some(*tenant));
+                // Tokens of a tenant that was restored were unknown until now.
+                self.tokens.forget_absent();
+            }
             Change::Key(_) | Change::Delivery => {}
         }
     }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::Value;
 
-use super::accounts;
+use super::accounts::{self, NewPassword};
 use super::audit::{self, Deed};
 use super::{Operator, random_token};
 use crate::domain::{Error, Noun, Result, UserId, text};
@@ -102,13 +102,11 @@ pub fn change_password(
     conn: &mut PgConnection,
     who: &Operator,
     user: UserId,
-    hash: &str,
+    new: &NewPassword,
     here: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    if !store::users::update_password(conn, user, hash, now)? {
-        return Err(Error::NotFound(Noun::User));
-    }
+    accounts::write_password(conn, user, new, now)?;
     let ended = end_others(conn, user, here, now)?;
     let tokens = end_logins(conn, user, now)?;
     let deed =
@@ -151,7 +149,7 @@ pub fn reset_password(
     conn: &mut PgConnection,
     who: &Operator,
     token: &str,
-    hash: &str,
+    new: &NewPassword,
     now: DateTime<Utc>,
 ) -> Result<User> {
     let user = reset_offered(conn, token, now)?;
@@ -159,7 +157,7 @@ pub fn reset_password(
         return Err(Error::NotFound(Noun::ResetLink));
     }
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
-    accounts::set_password(conn, &who, user.id, hash, now)?;
+    accounts::set_password(conn, &who, user.id, new, now)?;
     Ok(user)
 }
 

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::account;
 use super::audit::{self, Deed};
 use super::invitations;
+use super::second_factor;
 use super::tenants::{self, NewTenant};
 use super::{Operator, random_token};
 use crate::domain::page::{Page, Paging};
@@ -135,10 +136,41 @@ fn facts(user: &User) -> serde_json::Value {
     serde_json::json!({"name": user.name, "is_active": user.is_active, "is_operator": user.is_operator})
 }
 
-/// Parses and hashes a new password: call it off the async threads.
-pub fn new_password(text: &str) -> Result<String> {
-    let password = Password::parse(text).map_err(|rejection| Error::field("password", rejection))?;
-    password::hash(&password)
+/// A password to be set, hashed already.
+#[derive(Debug, Clone)]
+pub struct NewPassword {
+    pub hash: String,
+    /// Whether only a second factor makes it long enough.
+    pub is_short: bool,
+}
+
+impl NewPassword {
+    /// Parses and hashes: call it off the async threads. Beside a second factor it may be shorter.
+    pub fn parse(text: &str, has_second_factor: bool) -> Result<Self> {
+        let password = Password::parse_beside(text, has_second_factor);
+        let password = password.map_err(|rejection| Error::field("password", rejection))?;
+        Ok(Self { hash: password::hash(&password)?, is_short: password.is_short() })
+    }
+}
+
+/// Writes a new password. A short one is taken only as long as its second factor is on.
+pub(super) fn write_password(
+    conn: &mut PgConnection,
+    user: UserId,
+    new: &NewPassword,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    // Whoever switches the factor off waits here, or is waited for.
+    store::users::lock_has_short_password(conn, user)?;
+    if new.is_short && !second_factor::is_on(conn, user)? {
+        let says = "must be at least 15 characters: your second factor is off by now";
+        return Err(Error::field("password", Rejection::new("too_short", says)));
+    }
+    if store::users::update_password(conn, user, &new.hash, new.is_short, now)? {
+        Ok(())
+    } else {
+        Err(Error::NotFound(Noun::User))
+    }
 }
 
 /// Gives a user a new password and signs them out everywhere.
@@ -146,12 +178,10 @@ pub fn set_password(
     conn: &mut PgConnection,
     who: &Operator,
     user: UserId,
-    password_hash: &str,
+    new: &NewPassword,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    if !store::users::update_password(conn, user, password_hash, now)? {
-        return Err(Error::NotFound(Noun::User));
-    }
+    write_password(conn, user, new, now)?;
     let ended = store::sessions::delete_of_user(conn, user)?;
     let tokens = account::end_logins(conn, user, now)?;
     let deed = Deed::new("user.password_set", format!("user:{user}"))

@@ -11,6 +11,7 @@ use diesel::pg::PgConnection;
 
 use super::audit::{self, Deed};
 use super::idempotency::{self, IdempotencyKey};
+use super::plans::{self, Thing};
 use crate::domain::api_key::{KeyChange, KeyMark, KeyPrefix, KeySecret, KeySort, NewKey, Place};
 use crate::domain::digest::Hasher;
 use crate::domain::page::{Page, Paging};
@@ -89,13 +90,19 @@ pub fn mint(
     now: DateTime<Utc>,
 ) -> Result<MintedKey> {
     actor.must(Permission::WriteKeys)?;
+    plans::must_have_room(conn, actor.tenant, Thing::Key, now)?;
+    let plan = plans::of_tenant(conn, actor.tenant)?;
+    let rate_limit = ask.rate_limit.unwrap_or(plan.default_rate_limit);
+    if ask.rate_limit.is_some() {
+        plans::must_allow_rate(&plan, rate_limit, ask.rate_window_seconds)?;
+    }
     let prefix = match &ask.prefix {
         Some(prefix) => prefix.clone(),
         None => prefix_of_tenant(conn, actor.tenant)?,
     };
     let secret = KeySecret::generate(&prefix, ask.environment)?;
     let shared = (ask.limits.clone(), ask.quota);
-    let mut key = store::api_keys::insert(conn, &row(actor, hasher, ask, &secret, now)?)?;
+    let mut key = store::api_keys::insert(conn, &row(actor, hasher, ask, rate_limit, &secret, now)?)?;
     if !shared.0.is_empty() || shared.1.is_some() {
         store::key_limits::put(conn, key.tenant_id, key.lineage_id, (&shared.0, shared.1), now)?;
         key = store::api_keys::find(conn, key.tenant_id, key.id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
@@ -111,7 +118,14 @@ pub fn mint(
     Ok(MintedKey { key, secret })
 }
 
-fn row(actor: &Actor, hasher: &Hasher, ask: NewKey, secret: &KeySecret, now: DateTime<Utc>) -> Result<NewApiKey> {
+fn row(
+    actor: &Actor,
+    hasher: &Hasher,
+    ask: NewKey,
+    rate_limit: i64,
+    secret: &KeySecret,
+    now: DateTime<Utc>,
+) -> Result<NewApiKey> {
     let stored = hasher.digest(secret.expose())?;
     Ok(NewApiKey {
         tenant_id: actor.tenant,
@@ -126,7 +140,7 @@ fn row(actor: &Actor, hasher: &Hasher, ask: NewKey, secret: &KeySecret, now: Dat
         pepper_id: stored.pepper_id,
         digest: stored.digest,
         scopes: ask.scopes,
-        rate_limit: ask.rate_limit,
+        rate_limit,
         rate_window_seconds: ask.rate_window_seconds,
         allowed_ips: ask.allowed_ips,
         owner: ask.owner,
@@ -230,6 +244,7 @@ pub fn update(
     if before.revoked_at.is_some() && change.is_active == Some(true) {
         return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
     }
+    must_fit_plan(conn, &before, change, now)?;
     if change.limits.is_some() || change.quota.is_some() {
         let limits = change.limits.clone().unwrap_or_else(|| before.named_limits());
         let quota = change.quota.unwrap_or_else(|| before.quota());
@@ -246,6 +261,30 @@ pub fn update(
         .with("changed", change.fields())
         .changing(facts(&before), facts(&after));
     changed(conn, actor, after, deed, now)
+}
+
+/// A higher limit than the plan allows, or one more key where an expired one comes back to life.
+fn must_fit_plan(conn: &mut PgConnection, before: &ApiKey, change: &KeyChange, now: DateTime<Utc>) -> Result<()> {
+    if change.rate_limit.is_some() || change.rate_window_seconds.is_some() {
+        let limit = change.rate_limit.unwrap_or(before.rate_limit);
+        let window = change.rate_window_seconds.unwrap_or(before.rate_window_seconds);
+        // What it has stays, whatever the plan has become: forms send it along.
+        if (limit, window) != (before.rate_limit, before.rate_window_seconds) {
+            plans::must_allow_rate(&plans::of_tenant(conn, before.tenant_id)?, limit, window)?;
+        }
+    }
+    let is_back =
+        change.expires_at.is_some() && before.revoked_at.is_none() && before.expires_at.is_some_and(|at| at <= now);
+    if is_back {
+        plans::must_have_room(conn, before.tenant_id, Thing::Key, now)?;
+    }
+    Ok(())
+}
+
+/// `Conflict` where somebody has changed a key since then; until this transaction ends, nobody does.
+pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, seen: DateTime<Utc>) -> Result<()> {
+    let is_same = to_change(conn, actor, id)?.updated_at == seen;
+    if is_same { Ok(()) } else { Err(Error::conflict("somebody else changed this key meanwhile: look at it again")) }
 }
 
 pub fn activate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime<Utc>) -> Result<ApiKey> {

@@ -7,10 +7,13 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::idempotency::{self, IdempotencyKey, Once};
+use super::plans;
 use crate::domain::page::{Page, Paging};
 use crate::domain::retry::Schedule;
 use crate::domain::webhook::EventType;
-use crate::domain::{Actor, Error, EventId, FieldErrors, Noun, Permission, Rejection, Result, TenantId, WebhookId};
+use crate::domain::{
+    Actor, Error, EventId, FieldErrors, Noun, Permission, Rejection, Result, TenantId, WebhookId, text,
+};
 use crate::model::{Delivery, Event};
 use crate::store::deliveries::DeliveryFilter;
 pub use crate::store::events::EventFilter;
@@ -47,11 +50,14 @@ impl NewEvent {
     }
 }
 
-fn parse_payload(text: &str) -> Result<String, Rejection> {
-    if MAX_PAYLOAD < text.len() {
+fn parse_payload(json: &str) -> Result<String, Rejection> {
+    if MAX_PAYLOAD < json.len() {
         return Err(Rejection::new("too_large", "must be at most 256 KiB of JSON"));
     }
-    let raw: Result<&RawValue, _> = serde_json::from_str(text);
+    if text::DEEPEST < text::json_depth(json.as_bytes()) {
+        return Err(Rejection::new("too_deep", format!("must be nested at most {} levels deep", text::DEEPEST)));
+    }
+    let raw: Result<&RawValue, _> = serde_json::from_str(json);
     raw.map(|raw| raw.get().to_owned()).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         Rejection::new("json", format!("must be JSON: {place} is not"))
@@ -75,10 +81,12 @@ pub struct Published {
 /// Publishes an event to every active webhook that wants it: all of it or nothing.
 pub fn publish(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: DateTime<Utc>) -> Result<Published> {
     actor.must(Permission::WriteEvents)?;
-    let Some(key) = &ask.idempotency_key else { return write(conn, actor, ask, None, now) };
-    let once = idempotency::once(conn, actor.tenant, "events", key, &ask.hash(), now, |conn| {
+    let counted = |conn: &mut PgConnection| {
+        plans::count_events(conn, &[(actor.tenant, 1)], now)?;
         write(conn, actor, ask, None, now)
-    })?;
+    };
+    let Some(key) = &ask.idempotency_key else { return counted(conn) };
+    let once = idempotency::once(conn, actor.tenant, "events", key, &ask.hash(), now, counted)?;
     Ok(match once {
         Once::First(published) => published,
         Once::Again(published) => Published { is_replay: true, ..published },

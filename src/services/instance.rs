@@ -11,7 +11,7 @@ const PEPPER: &str = "pepper_fingerprint";
 const MASTER_KEY: &str = "master_key_fingerprint";
 
 /// Refuses other secrets than those of the last start: with them every key would be unknown, and no webhook could
-/// be signed. A pepper may be followed by another as long as it is still listed among the retired ones.
+/// be signed. A pepper or master key may be followed by another as long as it is still listed among the retired ones.
 pub fn recognize(conn: &mut PgConnection, peppers: &Peppers, vault: &Vault) -> Result<()> {
     let known = store::instance_facts::find(conn, PEPPER)?;
     let is_held =
@@ -22,10 +22,16 @@ pub fn recognize(conn: &mut PgConnection, peppers: &Peppers, vault: &Vault) -> R
         ));
     }
     let known_key = store::instance_facts::find(conn, MASTER_KEY)?;
-    if known_key.is_some_and(|known| known != vault.fingerprint()) {
+    if known_key.is_some_and(|known| !vault.holds(&known)) {
         return Err(Error::conflict(
-            "GATEPOST_MASTER_KEY is not the one that this database's signing secrets were sealed with: give the right one",
+            "GATEPOST_MASTER_KEY is not the one that this database's signing secrets were sealed with: give the right one, or list that one in GATEPOST_MASTER_KEYS_OLD",
         ));
+    }
+    let foreign = store::sealed::count_foreign(conn, &vault.marks())?;
+    if 0 < foreign {
+        return Err(Error::conflict(format!(
+            "{foreign} secrets are sealed with a master key that is not given: list it in GATEPOST_MASTER_KEYS_OLD, and run `gatepost secrets rotate` before you take it away",
+        )));
     }
     remember(conn, &peppers.current, vault)
 }

@@ -5,6 +5,7 @@ use diesel::pg::PgConnection;
 
 use super::accounts::{self, NewUser, digest};
 use super::audit::{self, Deed};
+use super::plans::{self, Thing};
 use super::{Operator, random_token};
 use crate::domain::{Actor, Error, FieldErrors, InvitationId, Noun, Permission, Rejection, Result, Role, UserId, text};
 use crate::model::{Invitation, NewInvitation, Tenant, User};
@@ -58,6 +59,8 @@ pub fn create(conn: &mut PgConnection, actor: &Actor, ask: &Ask, now: DateTime<U
     if store::memberships::has_email(conn, actor.tenant, &ask.email)? {
         return Err(Error::field("email", Rejection::new("member", "belongs to a member already")));
     }
+    // The place is taken by whoever joins; who can't is not invited.
+    plans::must_have_room(conn, actor.tenant, Thing::Member, now)?;
     let token = random_token()?;
     let row = NewInvitation {
         tenant_id: actor.tenant,
@@ -172,7 +175,11 @@ pub fn accept_as_new(
 }
 
 fn redeem(conn: &mut PgConnection, token: &str, now: DateTime<Utc>) -> Result<Invitation> {
-    store::invitations::redeem(conn, &digest(token), now)?.ok_or(Error::NotFound(Noun::Invitation))
+    let invitation = store::invitations::redeem(conn, &digest(token), now)?;
+    let invitation = invitation.ok_or(Error::NotFound(Noun::Invitation))?;
+    // Nobody joins a tenant that is deleted.
+    store::tenants::find(conn, invitation.tenant_id)?.ok_or(Error::NotFound(Noun::Invitation))?;
+    Ok(invitation)
 }
 
 fn join(
@@ -182,6 +189,7 @@ fn join(
     user: &User,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    plans::must_have_room(conn, invitation.tenant_id, Thing::Member, now)?;
     store::memberships::insert(conn, invitation.tenant_id, user.id, invitation.role, now)?;
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
     let deed = Deed::new("member.joined", format!("user:{}", user.id))

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::audit::{self, Deed};
 use super::invitations;
-use crate::domain::{Actor, Error, Noun, Permission, Result, Role, UserId};
+use crate::domain::page::{Page, Paging};
+use crate::domain::{Actor, Error, MembershipId, Noun, Permission, Result, Role, UserId};
 use crate::model::{Membership, User};
 use crate::store;
 use crate::store::notify::{self, Change};
@@ -15,6 +16,24 @@ use crate::store::notify::{self, Change};
 pub fn list(conn: &mut PgConnection, actor: &Actor) -> Result<Vec<(Membership, User)>> {
     actor.must(Permission::ReadMembers)?;
     store::memberships::list(conn, actor.tenant)
+}
+
+/// One page of them, the latest to come first, with what is searched for in name or e-mail address.
+pub fn page(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    search: Option<&str>,
+    paging: &Paging<MembershipId>,
+) -> Result<Page<(Membership, User), MembershipId>> {
+    actor.must(Permission::ReadMembers)?;
+    let rows = store::memberships::page(conn, actor.tenant, search, paging)?;
+    Ok(Page::cut(rows, paging, |(member, _)| member.id))
+}
+
+/// How many owners the tenant has: the last one stays.
+pub fn count_owners(conn: &mut PgConnection, actor: &Actor) -> Result<i64> {
+    actor.must(Permission::ReadMembers)?;
+    store::memberships::count_owners(conn, actor.tenant)
 }
 
 pub fn find(conn: &mut PgConnection, actor: &Actor, user: UserId) -> Result<(Membership, User)> {

@@ -2,8 +2,8 @@
 //! once is leased in the same transaction.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::dispatch::{Claim, Room};
 use super::events::{NewEvent, Published};
+use super::plans;
 use crate::domain::retry::Schedule;
-use crate::domain::{Actor, Error, EventId, Permission, Result};
+use crate::domain::{Actor, Error, EventId, Permission, Result, TenantId};
 use crate::store;
 use crate::store::notify::{self, Change};
 use crate::store::outbox::{Placed, Posted};
@@ -52,13 +53,37 @@ pub struct Waiting {
 
 /// The near end of the way. Cheap to clone.
 #[derive(Clone)]
-pub struct Outbox(mpsc::Sender<Waiting>);
+pub struct Outbox {
+    way: mpsc::Sender<Waiting>,
+    full: Arc<Full>,
+}
+
+/// Tenants whose plan had no room for their events a moment ago: what they send is refused before it can hold up what
+/// others publish.
+#[derive(Default)]
+struct Full(Mutex<HashMap<TenantId, (Instant, String)>>);
+
+/// How long that is believed.
+const FULL_FOR: Duration = Duration::from_secs(1);
+
+impl Full {
+    fn must_not_be(&self, tenant: TenantId) -> Result<()> {
+        let mut full = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        full.retain(|_, (since, _)| since.elapsed() < FULL_FOR);
+        full.get(&tenant).map_or(Ok(()), |(_, says)| Err(Error::LimitReached(says.clone())))
+    }
+
+    fn note(&self, tenant: TenantId, says: &str) {
+        let mut full = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        full.insert(tenant, (Instant::now(), says.to_owned()));
+    }
+}
 
 impl Outbox {
     /// And its far end, for the worker that publishes.
     pub fn new() -> (Self, mpsc::Receiver<Waiting>) {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
-        (Self(sender), receiver)
+        (Self { way: sender, full: Arc::default() }, receiver)
     }
 
     /// Publishes events without idempotency keys: once this returns, they are in the database with their deliveries.
@@ -67,13 +92,23 @@ impl Outbox {
     /// `Unavailable` where the database is away, or too much waits to be published.
     pub async fn publish(&self, actor: Actor, events: Vec<NewEvent>) -> Result<Vec<Published>> {
         actor.must(Permission::WriteEvents)?;
+        let tenant = actor.tenant;
+        // A batch that does not fit says nothing about a smaller one.
+        let is_one = events.len() == 1;
+        self.full.must_not_be(tenant)?;
         let (done, is_done) = oneshot::channel();
         let waiting = Waiting { post: Arc::new(Post::new(actor, events)), done };
-        self.0
+        self.way
             .send_timeout(waiting, PATIENCE)
             .await
             .map_err(|_| Error::unavailable("too much waits to be published"))?;
-        is_done.await.map_err(|_| Error::unavailable("the server is stopping"))?
+        let published = is_done.await.map_err(|_| Error::unavailable("the server is stopping"))?;
+        if let Err(Error::LimitReached(says)) = &published
+            && is_one
+        {
+            self.full.note(tenant, says);
+        }
+        published
     }
 }
 
@@ -95,6 +130,9 @@ pub fn publish(
     lease: Duration,
     now: DateTime<Utc>,
 ) -> Result<Outcome> {
+    let asked: Vec<_> =
+        posts.iter().map(|post| (post.actor.tenant, i64::try_from(post.len()).unwrap_or(i64::MAX))).collect();
+    plans::count_events(conn, &asked, now)?;
     // While somebody else claims or publishes, caps can't be kept to without waiting: then all of it is claimed later.
     let is_alone = 0 < room.slots && store::claims::try_turnstile(conn)?;
     let room = if is_alone { room } else { Room { slots: 0, ..room } };

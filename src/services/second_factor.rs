@@ -5,6 +5,7 @@ use diesel::pg::PgConnection;
 
 use super::audit::{self, Deed};
 use super::{Operator, account};
+use crate::domain::password;
 use crate::domain::totp::{self, Authenticator, RECOVERY_CODES};
 use crate::domain::vault::Vault;
 use crate::domain::{Error, Rejection, Result, TenantId, UserId};
@@ -93,17 +94,32 @@ pub fn switch_off(
     code: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    // Whoever sets a short password just now waits here, or is waited for.
+    if store::users::lock_has_short_password(conn, user.id)? {
+        let says = "Your password is too short to stand alone: set one of at least 15 characters first.";
+        return Err(Error::field("current_password", Rejection::new("too_short", says)));
+    }
     must_show(conn, vault, user, code, now)?;
-    remove(conn, who, user, now)
+    remove(conn, who, user, now)?;
+    Ok(())
 }
 
-/// Takes it away from somebody who lost it: an operator's act. Ends tokens that sign-ins made.
-pub fn remove(conn: &mut PgConnection, who: &Operator, user: &User, now: DateTime<Utc>) -> Result<()> {
+/// Takes it away from somebody who lost it: an operator's act. Ends tokens that sign-ins made, and a password that is too
+/// short to stand alone: then it returns true, and they need a link to set another.
+pub fn remove(conn: &mut PgConnection, who: &Operator, user: &User, now: DateTime<Utc>) -> Result<bool> {
+    let is_short = store::users::lock_has_short_password(conn, user.id)?;
     if !store::second_factors::delete(conn, user.id)? {
         return Err(Error::conflict("there is no second factor to remove"));
     }
     account::end_logins(conn, user.id, now)?;
-    audit::record_for_instance(conn, who, None, deed("user.second_factor_off", user), now)
+    if is_short {
+        // Nobody's: nothing verifies against it, in the time that it always takes.
+        store::users::update_password(conn, user.id, password::NOBODYS_HASH, false, now)?;
+        store::sessions::delete_of_user(conn, user.id)?;
+    }
+    let deed = deed("user.second_factor_off", user).with("password_ended", is_short);
+    audit::record_for_instance(conn, who, None, deed, now)?;
+    Ok(is_short)
 }
 
 /// Whether this is the code of the moment or an unused recovery code. It is used up by that.
@@ -137,7 +153,7 @@ fn opened(vault: &Vault, user: &User, row: &SecondFactor) -> Result<Authenticato
     Authenticator::new(&vault.open(NOBODYS, &row_of(user.id), &row.sealed)?, &user.email)
 }
 
-fn row_of(user: UserId) -> String {
+pub(super) fn row_of(user: UserId) -> String {
     format!("user:{user}/totp")
 }
 

@@ -5,6 +5,7 @@ use diesel::pg::PgConnection;
 use crate::domain::{Result, Role, TenantId, UserId};
 use crate::model::{Tenant, User};
 use crate::store;
+use crate::store::tenants::TenantFilter;
 
 /// How many tenants an operator is offered to switch to.
 const OFFERED: i64 = 100;
@@ -14,6 +15,8 @@ pub struct Seat {
     pub user: User,
     /// The tenant that was chosen, or the first one; `None` for somebody who belongs nowhere.
     pub here: Option<(Tenant, Role)>,
+    /// Whether they work there as its member, and not as an operator.
+    pub is_member: bool,
     pub tenants: Vec<Tenant>,
 }
 
@@ -21,8 +24,13 @@ pub struct Seat {
 pub fn seat(conn: &mut PgConnection, user: UserId, chosen: Option<TenantId>) -> Result<Option<Seat>> {
     let Some(user) = store::users::find(conn, user)?.filter(|user| user.is_active) else { return Ok(None) };
     let mut places = store::memberships::list_of_user(conn, user.id)?;
+    let own: Vec<TenantId> = places.iter().map(|(tenant, _)| tenant.id).collect();
     if user.is_operator {
-        let rest = store::tenants::list(conn, OFFERED, 0)?;
+        let mut rest = store::tenants::list(conn, &TenantFilter::default(), OFFERED, 0)?;
+        // Chosen from the list of all, which may be longer.
+        if let Some(chosen) = chosen.filter(|chosen| rest.iter().all(|tenant| tenant.id != *chosen)) {
+            rest.extend(store::tenants::find(conn, chosen)?);
+        }
         let rest = rest.into_iter().filter(|tenant| places.iter().all(|(known, _)| known.id != tenant.id));
         let rest: Vec<_> = rest.map(|tenant| (tenant, Role::Owner)).collect();
         places.extend(rest);
@@ -31,5 +39,6 @@ pub fn seat(conn: &mut PgConnection, user: UserId, chosen: Option<TenantId>) -> 
         }
     }
     let here = places.iter().find(|(tenant, _)| Some(tenant.id) == chosen).or(places.first()).cloned();
-    Ok(Some(Seat { user, here, tenants: places.into_iter().map(|(tenant, _)| tenant).collect() }))
+    let is_member = here.as_ref().is_some_and(|(tenant, _)| own.contains(&tenant.id));
+    Ok(Some(Seat { user, here, is_member, tenants: places.into_iter().map(|(tenant, _)| tenant).collect() }))
 }

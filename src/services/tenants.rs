@@ -1,15 +1,22 @@
-//! Tenants and who works in them.
+//! Tenants and who works in them. How they end and come back, and what their own people set: the files beside.
+
+pub mod life;
+mod settings;
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use super::Operator;
 use super::audit::{self, Deed};
+use super::plans::{self, Thing};
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, TenantId, UserId, text};
 use crate::model::{Membership, Tenant, User};
 use crate::store::notify::{self, Change};
+use crate::store::tenants::TenantSet;
+pub use crate::store::tenants::{TenantFigures, TenantFilter};
 use crate::store::{self, Scope};
+pub use settings::{Settings, configure};
 
 pub const PLANS: [&str; 3] = ["free", "pro", "unlimited"];
 
@@ -45,7 +52,7 @@ fn parse_plan(text: &str) -> Result<String, Rejection> {
     }
 }
 
-/// What may be changed of a tenant; `None` leaves it.
+/// What an operator may change of a tenant; `None` leaves it. What its own people may: [`Settings`].
 #[derive(Debug, Clone, Default)]
 pub struct TenantChange {
     pub name: Option<String>,
@@ -61,11 +68,11 @@ pub enum TenantRef {
 }
 
 pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewTenant, now: DateTime<Utc>) -> Result<Tenant> {
-    if store::tenants::find_by_slug(conn, &ask.slug)?.is_some() {
+    if store::tenants::find_any_by_slug(conn, &ask.slug)?.is_some() {
         return Err(Error::field("slug", Rejection::new("taken", "is taken already: choose another")));
     }
     let tenant = store::tenants::insert(conn, &ask.name, &ask.slug, &ask.plan, now)?;
-    let deed = Deed::new("tenant.created", format!("tenant:{}", tenant.id)).with("slug", ask.slug.as_str());
+    let deed = Deed::new("tenant.created", target(tenant.id)).with("slug", ask.slug.as_str());
     audit::record_for_instance(conn, who, Some(tenant.id), deed, now)?;
     Ok(tenant)
 }
@@ -78,13 +85,49 @@ pub fn find(conn: &mut PgConnection, tenant: &TenantRef) -> Result<Tenant> {
     found.ok_or(Error::NotFound(Noun::Tenant))
 }
 
+/// Deleted ones too: for those who run the instance.
+pub fn find_any(conn: &mut PgConnection, tenant: TenantId) -> Result<Tenant> {
+    store::tenants::find_any(conn, tenant)?.ok_or(Error::NotFound(Noun::Tenant))
+}
+
+/// The same, by slug.
+pub fn find_any_by_slug(conn: &mut PgConnection, slug: &str) -> Result<Tenant> {
+    store::tenants::find_any_by_slug(conn, slug)?.ok_or(Error::NotFound(Noun::Tenant))
+}
+
 /// The tenants within a scope, oldest first; paged by offset.
-pub fn list(conn: &mut PgConnection, scope: Scope, paging: &Paging<i64>) -> Result<Page<Tenant, i64>> {
+pub fn list(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &TenantFilter,
+    paging: &Paging<i64>,
+) -> Result<Page<Tenant, i64>> {
     if let Scope::Tenant(own) = scope {
         return Ok(Page { rows: vec![find(conn, &TenantRef::Id(own))?], older: None, newer: None, total: Some(1) });
     }
-    let rows = store::tenants::list(conn, paging.size.get(), paging.offset.unwrap_or(0))?;
-    Ok(Page { rows, older: None, newer: None, total: Some(store::tenants::count(conn)?) })
+    let rows = store::tenants::list(conn, filter, paging.size.get(), paging.offset.unwrap_or(0))?;
+    Ok(Page { rows, older: None, newer: None, total: Some(store::tenants::count(conn, filter)?) })
+}
+
+/// One page of tenants, newest first, each with what it has. Runs in `Scope::Instance`.
+pub fn page(
+    conn: &mut PgConnection,
+    filter: &TenantFilter,
+    paging: &Paging<TenantId>,
+) -> Result<Page<(Tenant, TenantFigures), TenantId>> {
+    let rows = store::tenants::page(conn, filter, paging)?;
+    let ids: Vec<TenantId> = rows.iter().map(|tenant| tenant.id).collect();
+    let figures = store::tenants::figures(conn, &ids)?;
+    Ok(Page::cut(rows, paging, |tenant| tenant.id).map(|tenant| {
+        let none = TenantFigures { id: tenant.id, keys: 0, webhooks: 0, members: 0, last_activity_at: None };
+        let own = figures.iter().find(|one| one.id == tenant.id).copied().unwrap_or(none);
+        (tenant, own)
+    }))
+}
+
+/// What one tenant has. Runs in `Scope::Instance`.
+pub fn figures(conn: &mut PgConnection, tenant: TenantId) -> Result<TenantFigures> {
+    store::tenants::figures(conn, &[tenant])?.pop().ok_or(Error::NotFound(Noun::Tenant))
 }
 
 /// Changes a tenant; a suspended one's keys are refused and its deliveries wait.
@@ -97,20 +140,41 @@ pub fn update(
 ) -> Result<Tenant> {
     let before = find(conn, &TenantRef::Id(tenant))?;
     let mut errors = FieldErrors::default();
-    let name = errors.take("name", text::name(change.name.as_deref().unwrap_or(&before.name)));
-    let plan = errors.take("plan", parse_plan(change.plan.as_deref().unwrap_or(&before.plan)));
-    let (Some(name), Some(plan)) = (name, plan) else { return Err(errors.into()) };
-    let is_active = change.is_active.unwrap_or(before.is_active);
-    let after = store::tenants::update(conn, tenant, &name, &plan, is_active, now)?;
-    let after = after.ok_or(Error::NotFound(Noun::Tenant))?;
-    let deed = Deed::new("tenant.updated", format!("tenant:{tenant}")).changing(facts(&before), facts(&after));
-    audit::record_for_instance(conn, who, Some(tenant), deed, now)?;
-    notify::send(conn, &Change::Tenant(tenant))?;
-    Ok(after)
+    let name = change.name.as_deref().map(|name| errors.take("name", text::name(name)).unwrap_or_default());
+    let plan = change.plan.as_deref().map(|plan| errors.take("plan", parse_plan(plan)).unwrap_or_default());
+    if !errors.is_empty() {
+        return Err(errors.into());
+    }
+    let mut after = before.clone();
+    if name.is_some() || plan.is_some() {
+        let set = TenantSet { name: name.as_deref(), plan: plan.as_deref(), ..TenantSet::default() };
+        after = store::tenants::update(conn, tenant, &set, now)?.ok_or(Error::NotFound(Noun::Tenant))?;
+        let deed = Deed::new("tenant.updated", target(tenant)).with("name", after.slug.as_str());
+        audit::record_for_instance(conn, who, Some(tenant), deed.changing(facts(&before), facts(&after)), now)?;
+        notify::send(conn, &Change::Tenant(tenant))?;
+    }
+    match change.is_active {
+        Some(false) => life::suspend(conn, who, tenant, None, now),
+        Some(true) => life::resume(conn, who, tenant, now),
+        None => Ok(after),
+    }
 }
 
 fn facts(tenant: &Tenant) -> serde_json::Value {
-    serde_json::json!({"name": tenant.name, "plan": tenant.plan, "is_active": tenant.is_active})
+    serde_json::json!({
+        "name": tenant.name, "plan": tenant.plan, "key_prefix": tenant.key_prefix, "time_zone": tenant.time_zone,
+    })
+}
+
+fn target(tenant: TenantId) -> String {
+    format!("tenant:{tenant}")
+}
+
+/// An operator who is no member goes into a tenant: it is told.
+pub fn note_entry(conn: &mut PgConnection, who: &Operator, tenant: TenantId, now: DateTime<Utc>) -> Result<()> {
+    let slug = find(conn, &TenantRef::Id(tenant))?.slug;
+    let deed = Deed::new("tenant.entered", target(tenant)).with("name", slug);
+    audit::record_for_instance(conn, who, Some(tenant), deed, now)
 }
 
 pub fn add_member(
@@ -123,6 +187,7 @@ pub fn add_member(
 ) -> Result<Membership> {
     find(conn, &TenantRef::Id(tenant))?;
     user_named(conn, Some(user), None)?;
+    plans::must_have_room(conn, tenant, Thing::Member, now)?;
     let membership = store::memberships::insert(conn, tenant, user, role, now)?;
     let deed = Deed::new("member.added", format!("user:{user}")).with("role", role.as_str());
     audit::record_for_instance(conn, who, Some(tenant), deed, now)?;

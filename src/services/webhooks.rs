@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::audit::{self, Deed};
 use super::events::{self, NewEvent, Published};
+use super::plans::{self, Thing};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{Page, Paging};
 use crate::domain::signature::SigningSecret;
@@ -73,6 +74,7 @@ pub fn subscribe(
 ) -> Result<Subscribed> {
     actor.must(Permission::WriteWebhooks)?;
     let Fresh { settings, headers, secret, key } = settings::parse_new(ask, policy)?;
+    plans::must_have_room(conn, actor.tenant, Thing::Webhook, now)?;
     if MAX_WEBHOOKS <= store::webhooks::count(conn, Scope::Tenant(actor.tenant), &WebhookFilter::default())? {
         return Err(Error::LimitReached(format!("a tenant can have {MAX_WEBHOOKS} webhooks: delete one first")));
     }
@@ -159,6 +161,16 @@ pub fn update(
     let deed = if has_new_values { deed.with("header_values", "changed") } else { deed };
     audit::record(conn, actor, deed, now)?;
     Ok(after)
+}
+
+/// `Conflict` where somebody has changed a webhook since then; until this transaction ends, nobody does.
+pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: WebhookId, seen: DateTime<Utc>) -> Result<()> {
+    let is_same = to_change(conn, actor, id)?.updated_at == seen;
+    if is_same {
+        Ok(())
+    } else {
+        Err(Error::conflict("somebody else changed this webhook meanwhile: look at it again"))
+    }
 }
 
 /// What the audit log tells of a webhook; header values may be secrets, so only their names.

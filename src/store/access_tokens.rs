@@ -7,7 +7,7 @@ use diesel::sql_types::{Array, BigInt, Timestamptz};
 use crate::domain::page::Paging;
 use crate::domain::{AccessTokenId, Result, Role, TenantId, UserId};
 use crate::model::{AccessToken, NewAccessToken, User};
-use crate::schema::{access_tokens, memberships, users};
+use crate::schema::{access_tokens, memberships, tenants, users};
 
 /// Whose tokens of a list are wanted: of one tenant, or of the instance itself.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,14 +37,16 @@ pub fn find(conn: &mut PgConnection, tenant: Option<TenantId>, id: AccessTokenId
     Ok(found.first(conn).optional()?)
 }
 
-/// For the gate: by public id, in any tenant.
+/// For the gate: by public id, in any tenant that is not deleted.
 pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<TokenRow>> {
     let of_the_tenant = memberships::tenant_id.nullable().eq(access_tokens::tenant_id);
     let of_the_user = memberships::user_id.eq(access_tokens::user_id);
     let found = access_tokens::table
         .inner_join(users::table)
         .left_join(memberships::table.on(of_the_tenant.and(of_the_user)))
+        .left_join(tenants::table.on(tenants::id.nullable().eq(access_tokens::tenant_id)))
         .filter(access_tokens::public_id.eq(public_id))
+        .filter(tenants::deleted_at.is_null())
         .select((AccessToken::as_select(), User::as_select(), memberships::role.nullable()));
     let row: Option<(AccessToken, User, Option<Role>)> = found.first(conn).optional()?;
     Ok(row.map(|(token, user, role)| TokenRow { token, user, role }))

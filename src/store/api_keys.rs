@@ -58,7 +58,7 @@ pub fn list_ids(
     Ok(found.select((api_keys::id, api_keys::public_id)).load(conn)?)
 }
 
-/// For the gate: by public id, in any tenant.
+/// For the gate: by public id, in any tenant that is not deleted.
 pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<GateRow>> {
     let of_the_tenant = memberships::tenant_id.eq(api_keys::tenant_id);
     let of_the_user = memberships::user_id.nullable().eq(api_keys::user_id);
@@ -68,6 +68,7 @@ pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<
         .left_join(memberships::table.on(of_the_tenant.and(of_the_user)))
         .filter(api_keys::public_id.eq(public_id))
         .filter(api_keys::deleted_at.is_null())
+        .filter(tenants::deleted_at.is_null())
         .select((
             ApiKey::as_select(),
             tenants::slug,

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
-use crate::domain::{Result, Role, TenantId, UserId};
+use crate::domain::page::Paging;
+use crate::domain::{MembershipId, Result, Role, TenantId, UserId};
 use crate::model::{Membership, Tenant, User};
 use crate::schema::{memberships, tenants, users};
 
@@ -29,11 +30,12 @@ pub fn find(conn: &mut PgConnection, tenant: TenantId, user: UserId) -> Result<O
     Ok(found.first(conn).optional()?)
 }
 
-/// Where a user works, by the tenants' names.
+/// Where a user works, by the tenants' names; deleted ones are left out.
 pub fn list_of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<(Tenant, Role)>> {
     let found = memberships::table
         .inner_join(tenants::table)
         .filter(memberships::user_id.eq(user))
+        .filter(tenants::deleted_at.is_null())
         .order(tenants::name)
         .select((Tenant::as_select(), memberships::role));
     Ok(found.load(conn)?)
@@ -47,6 +49,42 @@ pub fn list(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<(Membership
         .order(memberships::id)
         .select((Membership::as_select(), User::as_select()));
     Ok(found.load(conn)?)
+}
+
+/// One page of who works in a tenant, the latest to come first, or the first to come where `paging.after` is given; with
+/// what is searched for in name or e-mail address.
+pub fn page(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    search: Option<&str>,
+    paging: &Paging<MembershipId>,
+) -> Result<Vec<(Membership, User)>> {
+    let mut query = memberships::table
+        .inner_join(users::table)
+        .filter(memberships::tenant_id.eq(tenant))
+        .select((Membership::as_select(), User::as_select()))
+        .limit(paging.size.plus_one())
+        .into_boxed();
+    if let Some(search) = search {
+        let like = format!("%{}%", search.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        query = query.filter(users::email.ilike(like.clone()).or(users::name.ilike(like)));
+    }
+    if let Some(before) = paging.before {
+        query = query.filter(memberships::id.lt(before));
+    }
+    query = match paging.after {
+        Some(after) => query.filter(memberships::id.gt(after)).order(memberships::id.asc()),
+        None => query.order(memberships::id.desc()),
+    };
+    if let Some(offset) = paging.offset {
+        query = query.offset(offset);
+    }
+    Ok(query.load(conn)?)
+}
+
+pub fn count_owners(conn: &mut PgConnection, tenant: TenantId) -> Result<i64> {
+    let owners = memberships::table.filter(memberships::tenant_id.eq(tenant)).filter(memberships::role.eq(Role::Owner));
+    Ok(owners.count().get_result(conn)?)
 }
 
 pub fn find_with_user(conn: &mut PgConnection, tenant: TenantId, user: UserId) -> Result<Option<(Membership, User)>> {

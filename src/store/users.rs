@@ -89,8 +89,20 @@ pub fn update(
     Ok(changed.returning(User::as_returning()).get_result(conn).optional()?)
 }
 
-/// Whether there is such a user.
-pub fn update_password(conn: &mut PgConnection, user: UserId, hash: &str, now: DateTime<Utc>) -> Result<bool> {
-    let set = (users::password_hash.eq(hash), users::updated_at.eq(now));
+/// Whether there is such a user. `is_short` where only a second factor makes it long enough.
+pub fn update_password(
+    conn: &mut PgConnection,
+    user: UserId,
+    hash: &str,
+    is_short: bool,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let set = (users::password_hash.eq(hash), users::has_short_password.eq(is_short), users::updated_at.eq(now));
     Ok(diesel::update(users::table.filter(users::id.eq(user))).set(set).execute(conn)? == 1)
+}
+
+/// Whether a user's password is one that only a second factor makes long enough, while nobody else changes it.
+pub fn lock_has_short_password(conn: &mut PgConnection, user: UserId) -> Result<bool> {
+    let found = users::table.filter(users::id.eq(user)).select(users::has_short_password).for_update();
+    Ok(found.first(conn).optional()?.unwrap_or(false))
 }

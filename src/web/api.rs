@@ -14,6 +14,7 @@ pub mod health;
 pub mod list;
 pub mod login;
 pub mod members;
+pub mod plans;
 pub mod protected;
 pub mod tenants;
 pub mod tokens;
@@ -56,10 +57,17 @@ pub fn routes() -> Vec<Entry> {
         post(Door::Api, "/api/keys/{id}/revoke", || to(api_keys::revoke)),
         post(Door::Api, "/api/keys/{id}/rotation", || to(api_keys::rotation::create)),
         get(Door::Api, "/api/keys/{id}/usage", || to(usage::of_key)),
+        get(Door::Api, "/api/plans", || to(plans::index)),
+        patch(Door::Api, "/api/plans/{name}", || to(plans::update)),
         get(Door::Api, "/api/tenants", || to(tenants::index)),
         post(Door::Api, "/api/tenants", || to(tenants::create)),
         get(Door::Api, "/api/tenants/{id}", || to(tenants::show)),
         patch(Door::Api, "/api/tenants/{id}", || to(tenants::update)),
+        delete(Door::Api, "/api/tenants/{id}", || to(tenants::destroy)),
+        post(Door::Api, "/api/tenants/{id}/activation", || to(tenants::resume)),
+        get(Door::Api, "/api/tenants/{id}/plan", || to(plans::of_tenant)),
+        post(Door::Api, "/api/tenants/{id}/restoration", || to(tenants::restore)),
+        post(Door::Api, "/api/tenants/{id}/suspension", || to(tenants::suspend)),
         get(Door::Api, "/api/tenants/{id}/invitations", || to(members::invited)),
         post(Door::Api, "/api/tenants/{id}/invitations", || to(members::invite)),
         delete(Door::Api, "/api/tenants/{id}/invitations/{invitation}", || to(members::uninvite)),

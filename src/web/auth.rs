@@ -22,11 +22,14 @@ use crate::domain::{Actor, Error, Result, Role, TenantId, UserId, Via};
 use crate::model::{Tenant, User};
 use crate::services::Operator;
 use crate::services::sessions::{self, Seat};
+use crate::services::tenants;
 use crate::store::Scope;
 
 /// The session's entry for the signed-in user, and for the tenant they work in.
 pub const USER: &str = "user";
 pub const TENANT: &str = "tenant";
+/// And for what they could do there at their last page.
+pub const RIGHTS: &str = "rights";
 
 /// Somebody signed in, working in a tenant of theirs. A stranger is sent to sign in.
 pub struct SignedIn {
@@ -44,20 +47,44 @@ impl FromRequest for SignedIn {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let session = request.get_session();
-            let state = state(&request)?;
-            let Some(user) = session.get::<UserId>(USER).ok().flatten() else {
-                return Err(to_sign_in(&request));
-            };
-            let tenant = session.get::<TenantId>(TENANT).ok().flatten();
-            let seat = state.pages.read(Scope::Instance, move |conn| sessions::seat(conn, user, tenant)).await?;
-            let Some(seat) = seat else {
-                session.purge();
-                return Err(to_sign_in(&request));
-            };
-            Self::seated(&request, &state, session, seat)
+            let (who, is_member) = found(&request).await?;
+            if !who.shell.is_somewhere() {
+                return Err(nowhere(&request, who.actor.is_operator));
+            }
+            who.take_seat(&request, is_member).await?;
+            Ok(who)
         })
     }
+}
+
+/// Somebody signed in, for pages of no tenant: their own account, the instance. They may work in none.
+pub struct Anywhere(pub SignedIn);
+
+impl FromRequest for Anywhere {
+    type Error = Fail;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Fail>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { Ok(Self(found(&request).await?.0)) })
+    }
+}
+
+/// Who holds the session, and whether they are a member where they work.
+async fn found(request: &HttpRequest) -> Result<(SignedIn, bool), Fail> {
+    let session = request.get_session();
+    let state = state(request)?;
+    let Some(user) = session.get::<UserId>(USER).ok().flatten() else {
+        return Err(to_sign_in(request));
+    };
+    let tenant = session.get::<TenantId>(TENANT).ok().flatten();
+    let seat = state.pages.read(Scope::Instance, move |conn| sessions::seat(conn, user, tenant)).await?;
+    let Some(seat) = seat else {
+        session.purge();
+        return Err(to_sign_in(request));
+    };
+    let is_member = seat.is_member;
+    Ok((SignedIn::seated(request, &state, session, seat)?, is_member))
 }
 
 impl SignedIn {
@@ -81,17 +108,37 @@ impl SignedIn {
         self.actor.user.ok_or(Error::Unauthenticated)
     }
 
+    /// Renews the session where its rights are not those of its last page: a key that was seen before must not open
+    /// what it did not. That an operator enters a tenant of which they are no member is told to it.
+    async fn take_seat(&self, request: &HttpRequest, is_member: bool) -> Result<(), Fail> {
+        let (tenant, role) = (self.actor.tenant, self.shell.role);
+        let rights = format!("{tenant} {role} {} {}", self.actor.is_operator, is_member);
+        let before = self.session.get::<String>(RIGHTS).ok().flatten();
+        if before.as_ref() == Some(&rights) {
+            return Ok(());
+        }
+        if !is_member {
+            let (state, who) = (state(request)?, self.person());
+            let now = state.clock.now();
+            state.pages.tx(Scope::Instance, move |conn| tenants::note_entry(conn, &who, tenant, now)).await?;
+        }
+        if before.is_some() {
+            self.session.renew();
+        }
+        self.session.insert(RIGHTS, rights).map_err(|error| Error::bug(error.to_string()).into())
+    }
+
     fn seated(request: &HttpRequest, state: &State, session: Session, seat: Seat) -> Result<Self, Fail> {
-        let Some((tenant, role)) = seat.here else {
-            let says = "you are not a member of any tenant: ask whoever runs this instance to add you";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", says).into());
+        let (tenant, role) = match &seat.here {
+            Some((tenant, role)) => (choice(tenant), *role),
+            None => (TenantChoice::nowhere(), Role::Viewer),
         };
         let actor = actor(request, state, &seat.user, tenant.id, role);
         let shell = Shell {
             user_name: seat.user.name.clone(),
             user_email: seat.user.email.clone(),
             is_operator: seat.user.is_operator,
-            tenant: choice(&tenant),
+            tenant,
             tenants: seat.tenants.iter().map(choice).collect(),
             role,
             csrf: csrf::token(&session)?,
@@ -117,7 +164,24 @@ fn actor(request: &HttpRequest, state: &State, user: &User, tenant: TenantId, ro
 }
 
 fn choice(tenant: &Tenant) -> TenantChoice {
-    TenantChoice { id: tenant.id, name: tenant.name.clone(), slug: tenant.slug.clone(), is_active: tenant.is_active }
+    TenantChoice {
+        id: tenant.id,
+        name: tenant.name.clone(),
+        slug: tenant.slug.clone(),
+        is_active: tenant.is_active,
+        reason: tenant.suspended_reason.clone(),
+        time_zone: tenant.time_zone.clone(),
+    }
+}
+
+/// Somebody who works in no tenant begins at their account, or, where they run the instance, at its tenants.
+fn nowhere(request: &HttpRequest, is_operator: bool) -> Fail {
+    let says = "you are not a member of any tenant: ask whoever runs this instance to add you";
+    if request.path() == urls::OVERVIEW {
+        let place = if is_operator { urls::TENANTS } else { urls::ACCOUNT };
+        return Problem::new(StatusCode::SEE_OTHER, "forbidden", says).header(LOCATION, place.to_owned()).into();
+    }
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", says).into()
 }
 
 /// Sends a stranger to the sign-in page, which leads back to where they wanted to go.

@@ -9,7 +9,7 @@ use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
 
 use super::csrf;
-use super::json::{LARGE_BODY_LIMIT, read};
+use super::json::{LARGE_BODY_LIMIT, deadline_of, read};
 use super::problem::Fail;
 use crate::domain::{Error, Rejection};
 
@@ -23,7 +23,7 @@ impl<T: DeserializeOwned> FromRequest for CheckedForm<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload, session) = (request.clone(), payload.take(), request.get_session());
         Box::pin(async move {
-            let body = read(payload, LARGE_BODY_LIMIT).await?;
+            let body = read(payload, LARGE_BODY_LIMIT, deadline_of(&request)).await?;
             let (mut token, mut fields) = (None, url::form_urlencoded::Serializer::new(String::new()));
             for (name, value) in url::form_urlencoded::parse(&body) {
                 if name == csrf::FIELD {

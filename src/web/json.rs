@@ -2,17 +2,21 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
-use actix_web::web::{Bytes, BytesMut};
+use actix_web::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use tokio::time::timeout;
 
 use super::problem::{Answer, Fail, Problem};
+use super::state::State;
+use crate::domain::text::{self, DEEPEST};
 use crate::domain::{Error, Rejection};
 
 /// Bytes of a body that an ordinary route takes.
@@ -28,11 +32,11 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest for Json<T, LIMIT> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Fail>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let accepted = accept(request);
+        let (accepted, deadline) = (accept(request), deadline_of(request));
         let payload = payload.take();
         Box::pin(async move {
             accepted?;
-            let body = read(payload, LIMIT).await?;
+            let body = read(payload, LIMIT, deadline).await?;
             Ok(Self(parse(&body)?))
         })
     }
@@ -58,8 +62,21 @@ pub fn ok(body: &impl Serialize) -> Answer {
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(text))
 }
 
-/// Reads a body, refusing it as soon as it is over the limit.
-pub async fn read(mut payload: Payload, limit: usize) -> Result<Bytes, Fail> {
+/// How long a client may take to send its body.
+pub fn deadline_of(request: &HttpRequest) -> Duration {
+    let usual = Duration::from_secs(30);
+    request.app_data::<Data<State>>().map_or(usual, |state| state.settings.request_deadline)
+}
+
+/// Reads a body, refusing it as soon as it is over the limit, or takes too long.
+pub async fn read(payload: Payload, limit: usize, deadline: Duration) -> Result<Bytes, Fail> {
+    timeout(deadline, read_all(payload, limit)).await.unwrap_or_else(|_| {
+        let says = "the body took too long to arrive";
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", says).header(CONNECTION, "close").into())
+    })
+}
+
+async fn read_all(mut payload: Payload, limit: usize) -> Result<Bytes, Fail> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Problem::of_status(StatusCode::BAD_REQUEST))?;
@@ -75,10 +92,15 @@ pub async fn read(mut payload: Payload, limit: usize) -> Result<Bytes, Fail> {
 /// Unparseable text is 400; JSON that does not fit is 422 and names the field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
     let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
+    if DEEPEST < text::json_depth(body) {
+        let says = format!("the body is nested deeper than {DEEPEST} levels");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_json", says).into());
+    }
     if let Ok(parsed) = serde_json::from_slice(body) {
         return Ok(parsed);
     }
-    // What is refused is read again, slowly, for a refusal that says where. All of the text first, so that what is not JSON is 400 even where a field is missing too.
+    // What is refused is read again, slowly, for a refusal that says where: all of the text first, so that what is not
+    // JSON is 400 even where a field is missing too.
     serde_json::from_slice::<IgnoredAny>(body).map_err(|error| malformed(&error))?;
     let mut reader = serde_json::Deserializer::from_slice(body);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -147,6 +169,14 @@ mod tests {
     fn refused(body: &str) -> (u16, String) {
         let problem = parse::<Ask>(body.as_bytes()).unwrap_err().problem;
         (problem.status.as_u16(), problem.errors.iter().map(|error| error.field.clone()).collect())
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_is_not_read() {
+        let nested = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let body = |levels| format!(r#"{{"name": {}}}"#, nested(levels));
+        assert_eq!((refused(&body(63)).0, refused(&body(64)).0), (422, 400));
+        assert_eq!(refused(&body(100_000)).0, 400);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod overview;
 pub mod paging;
 pub mod password_resets;
 pub mod sessions;
+pub mod settings;
 pub mod setup;
 pub mod spans;
 pub mod usage;
@@ -113,6 +114,24 @@ pub fn routes() -> Vec<Entry> {
         post(Door::Page, "/account/second-factor/recovery-codes", || to(account::second_factor::renew_codes)),
         post(Door::Page, "/account/sessions/deletion", || to(account::sign_out_elsewhere)),
         post(Door::Page, "/account/sessions/{id}/deletion", || to(account::sign_out)),
+        get(Door::Page, "/settings", || to(settings::edit)),
+        post(Door::Page, "/settings", || to(settings::update)),
+        get(Door::Page, "/settings/deletion", || to(settings::ask_delete)),
+        post(Door::Page, "/settings/deletion", || to(settings::delete)),
+        get(Door::Page, "/operator/plans", || to(operator::plans::index)),
+        get(Door::Page, "/operator/plans/{name}", || to(operator::plans::edit)),
+        post(Door::Page, "/operator/plans/{name}", || to(operator::plans::update)),
+        get(Door::Page, "/operator/tenants", || to(operator::tenants::index)),
+        post(Door::Page, "/operator/tenants", || to(operator::tenants::create)),
+        get(Door::Page, "/operator/tenants/new", || to(operator::tenants::new)),
+        get(Door::Page, "/operator/tenants/{id}", || to(operator::tenants::show)),
+        post(Door::Page, "/operator/tenants/{id}", || to(operator::tenants::update)),
+        get(Door::Page, "/operator/tenants/{id}/suspension", || to(operator::tenants::acts::ask_suspend)),
+        post(Door::Page, "/operator/tenants/{id}/suspension", || to(operator::tenants::acts::suspend)),
+        post(Door::Page, "/operator/tenants/{id}/activation", || to(operator::tenants::acts::resume)),
+        get(Door::Page, "/operator/tenants/{id}/deletion", || to(operator::tenants::acts::ask_delete)),
+        post(Door::Page, "/operator/tenants/{id}/deletion", || to(operator::tenants::acts::delete)),
+        post(Door::Page, "/operator/tenants/{id}/restoration", || to(operator::tenants::acts::restore)),
         get(Door::Page, "/operator/users", || to(operator::users::index)),
         post(Door::Page, "/operator/users/{id}/activation", || to(operator::users::activate)),
         get(Door::Page, "/operator/users/{id}/deactivation", || to(operator::users::ask_deactivate)),

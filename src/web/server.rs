@@ -19,8 +19,7 @@ use super::routes::{self, Door};
 use super::session_store::{ABSOLUTE, PostgresSessions};
 use super::state::State;
 
-/// Time that a client has for its request's head, and that an idle connection is kept.
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Routes beside the product's own: for the demonstration.
@@ -28,7 +27,7 @@ pub type MoreRoutes = fn(&mut ServiceConfig);
 
 /// Serves on a bound socket until the returned server is stopped. Signals are the caller's business.
 pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io::Result<Server> {
-    let workers = state.settings.workers;
+    let (workers, head_deadline) = (state.settings.workers, state.settings.request_deadline);
     let key = Key::from(state.cookie_key().map_err(io::Error::other)?.as_slice());
     let server = HttpServer::new(move || {
         App::new()
@@ -45,7 +44,7 @@ pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io
     });
     Ok(server
         .workers(workers)
-        .client_request_timeout(HEAD_DEADLINE)
+        .client_request_timeout(head_deadline)
         .keep_alive(KEEP_ALIVE)
         .disable_signals()
         .shutdown_timeout(10)

@@ -21,12 +21,27 @@ pub struct Shell {
     pub rights: Actor,
 }
 
+/// No tenant's: where somebody is who works in none.
+pub const NOWHERE: TenantId = TenantId(0);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantChoice {
     pub id: TenantId,
     pub name: String,
     pub slug: String,
     pub is_active: bool,
+    /// Why it is suspended, where that was said.
+    pub reason: Option<String>,
+    /// In which its people read times; none: each in their own.
+    pub time_zone: Option<String>,
+}
+
+impl TenantChoice {
+    /// For somebody who works in no tenant.
+    pub fn nowhere() -> Self {
+        let (slug, name) = (String::new(), "No tenant".to_owned());
+        Self { id: NOWHERE, name, slug, is_active: true, reason: None, time_zone: None }
+    }
 }
 
 impl Shell {
@@ -36,6 +51,15 @@ impl Shell {
             "/" => self.path == "/",
             _ => self.path == root || self.path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/')),
         }
+    }
+
+    /// Whether there is a tenant around this page.
+    pub fn is_somewhere(&self) -> bool {
+        self.tenant.id != NOWHERE
+    }
+
+    pub fn may_write_tenant(&self) -> bool {
+        self.rights.may(Permission::WriteTenant)
     }
 
     pub fn may_write_keys(&self) -> bool {

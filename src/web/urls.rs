@@ -2,7 +2,7 @@
 
 use url::form_urlencoded::byte_serialize;
 
-use crate::domain::{AccessTokenId, ApiKeyId, DeliveryId, EventId, InvitationId, UserId, WebhookId};
+use crate::domain::{AccessTokenId, ApiKeyId, DeliveryId, EventId, InvitationId, TenantId, UserId, WebhookId};
 
 pub const OVERVIEW: &str = "/";
 pub const SETUP: &str = "/setup";
@@ -30,6 +30,11 @@ pub const SECOND_FACTOR: &str = "/account/second-factor";
 pub const SIGN_IN_CODE: &str = "/sign-in/code";
 pub const PASSWORD_RESET: &str = "/password-reset";
 pub const USERS: &str = "/operator/users";
+pub const TENANTS: &str = "/operator/tenants";
+pub const NEW_TENANT: &str = "/operator/tenants/new";
+pub const PLANS: &str = "/operator/plans";
+pub const SETTINGS: &str = "/settings";
+pub const SETTINGS_DELETION: &str = "/settings/deletion";
 pub const MEMBERS: &str = "/members";
 pub const INVITATION: &str = "/invitation";
 pub const NEW_TOKEN: &str = "/tokens/new";
@@ -97,6 +102,19 @@ pub fn reset_with(token: &str) -> String {
 /// `act`: `activation`, `deactivation`, `promotion`, `demotion`, `reset-link`.
 pub fn user_act(id: UserId, act: &str) -> String {
     format!("/operator/users/{id}/{act}")
+}
+
+pub fn tenant(id: TenantId) -> String {
+    format!("{TENANTS}/{id}")
+}
+
+/// `act`: `suspension`, `activation`, `deletion`, `restoration`.
+pub fn tenant_act(id: TenantId, act: &str) -> String {
+    format!("{TENANTS}/{id}/{act}")
+}
+
+pub fn plan(name: &str) -> String {
+    format!("{PLANS}/{name}")
 }
 
 pub fn invitation_with(token: &str) -> String {

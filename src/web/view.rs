@@ -9,12 +9,13 @@ pub mod filter;
 pub mod pager;
 pub mod qr;
 pub mod sample;
+pub mod seen;
 pub mod sheets;
 pub mod spark;
 pub mod text;
 pub mod when;
 
-pub use ask::Ask;
+pub use ask::{Ask, Note};
 pub use badge::{Badge, Tone};
 pub use chart::{Chart, Series};
 pub use choice::Choice;

@@ -9,8 +9,9 @@ use diesel::pg::PgConnection;
 use super::{Context, Stop, pause};
 use crate::config::Retention;
 use crate::domain::api_key::RESTORABLE_FOR;
-use crate::domain::{Clock, Result};
+use crate::domain::{Clock, Result, tenant};
 use crate::services::idempotency;
+use crate::services::tenants::life;
 use crate::store::partitions::{self, Parted};
 use crate::store::{self, Db, Scope};
 
@@ -20,6 +21,8 @@ const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 const BATCH: i64 = 1_000;
 /// After their end, for those who wonder why a link no longer works.
 const INVITATIONS_KEPT: TimeDelta = TimeDelta::days(30);
+/// After their end, for those who wonder what was counted.
+const MONTHS_KEPT: TimeDelta = TimeDelta::days(60);
 /// Days for which partitions are made ahead.
 const DAYS_AHEAD: i64 = 7;
 
@@ -93,7 +96,7 @@ impl Keeper {
 }
 
 /// What is deleted, and how long it is kept. Deliveries go before the events that they belong to.
-fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 9] {
+fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 11] {
     [
         ("invitations", store::invitations::delete_old, INVITATIONS_KEPT),
         ("sessions", store::sessions::delete_ended, TimeDelta::zero()),
@@ -103,7 +106,9 @@ fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 9] {
         ("hours of deliveries", store::delivery_totals::delete_old_hours, days(retention.buckets_days)),
         ("deliveries", store::deliveries::delete_old, days(retention.deliveries_days)),
         ("events", store::events::delete_old, days(retention.deliveries_days)),
+        ("months of events", store::event_months::delete_old, MONTHS_KEPT),
         ("audit entries", store::audit_entries::delete_old, days(retention.audit_days)),
+        ("deleted tenants", life::erase_old, tenant::RESTORABLE_FOR),
     ]
 }
 

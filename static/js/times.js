@@ -1,7 +1,19 @@
-// Times in the reader's language and zone, and kept current; the exact moment in the title.
+// Times in the reader's language, in the tenant's zone or else the reader's, and kept current; the exact moment in the
+// title.
+const zone = known(document.querySelector("[data-time-zone]")?.dataset.timeZone);
 const relative = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto", style: "short" });
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long", ...zone });
 const units = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
+
+// A browser may know fewer zones than the database: then the reader's own.
+function known(timeZone) {
+  try {
+    new Intl.DateTimeFormat(undefined, { timeZone });
+    return { timeZone };
+  } catch {
+    return {};
+  }
+}
 
 function words(at) {
   const seconds = Math.round((at - Date.now()) / 1000);
@@ -22,9 +34,9 @@ export function refresh() {
 }
 
 // Charts say the moments of their bars in UTC; the reader gets them in their own zone.
-const bar = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const hour = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const bar = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", ...zone });
+const hour = new Intl.DateTimeFormat(undefined, { timeStyle: "short", ...zone });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", ...zone });
 
 for (const place of document.querySelectorAll("[data-moment]")) {
   const at = Date.parse(place.dataset.moment);

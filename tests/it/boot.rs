@@ -8,6 +8,8 @@ mod embedded;
 mod flags;
 mod hostile;
 mod keys;
+pub mod leaks;
 mod refusals;
+mod secrets;
 mod serving;
 mod webhooks;

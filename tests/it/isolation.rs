@@ -13,7 +13,7 @@ struct Count {
 }
 
 /// Every table of a tenant, asked without a filter.
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 23] = [
     "access_tokens",
     "api_keys",
     "attempts",
@@ -22,6 +22,7 @@ const TABLES: [&str; 22] = [
     "deliveries",
     "delivery_hours",
     "delivery_minutes",
+    "event_months",
     "events",
     "idempotency_keys",
     "invitations",

@@ -9,3 +9,4 @@ mod pruning;
 mod retries;
 mod samples;
 mod signatures;
+mod tenants;

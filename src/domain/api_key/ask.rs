@@ -48,7 +48,8 @@ pub struct NewKey {
     pub environment: Environment,
     pub prefix: Option<KeyPrefix>,
     pub scopes: Vec<String>,
-    pub rate_limit: i64,
+    /// None: what the tenant's plan says.
+    pub rate_limit: Option<i64>,
     pub rate_window_seconds: i64,
     pub limits: Vec<NamedLimit>,
     pub quota: Option<Quota>,
@@ -62,7 +63,6 @@ pub struct NewKey {
 }
 
 impl NewKey {
-    pub const DEFAULT_RATE_LIMIT: i64 = 1000;
     pub const DEFAULT_RATE_WINDOW_SECONDS: i64 = 3600;
 
     pub fn parse(draft: KeyDraft, now: DateTime<Utc>) -> Result<Self> {
@@ -74,9 +74,7 @@ impl NewKey {
                 .unwrap_or(Environment::Live),
             prefix: checked(&mut errors, "prefix", draft.prefix, KeyPrefix::parse),
             scopes: list(&mut errors, "scopes", &draft.scopes, MOST_SCOPES, scope::parse),
-            rate_limit: errors
-                .take("rate_limit", rate_limit(draft.rate_limit.unwrap_or(Self::DEFAULT_RATE_LIMIT)))
-                .unwrap_or_default(),
+            rate_limit: draft.rate_limit.and_then(|limit| errors.take("rate_limit", rate_limit(limit))),
             rate_window_seconds: errors
                 .take(
                     "rate_window_seconds",
@@ -312,7 +310,7 @@ mod tests {
         let key = NewKey::parse(KeyDraft { name: Some(" CI ".into()), ..KeyDraft::default() }, now()).unwrap();
         assert_eq!(
             (key.name.as_str(), key.rate_limit, key.rate_window_seconds, key.is_active),
-            ("CI", 1000, 3600, true)
+            ("CI", None, 3600, true)
         );
         assert_eq!((key.environment, key.metadata), (Environment::Live, Value::Object(Map::new())));
     }

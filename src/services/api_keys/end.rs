@@ -7,6 +7,7 @@ use super::{changed, news, target, to_change};
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Rejection, Result, text};
 use crate::model::ApiKey;
 use crate::services::audit::Deed;
+use crate::services::plans::{self, Thing};
 use crate::store;
 
 /// Refuses the key for good. A key that is revoked already stays as it is.
@@ -59,6 +60,10 @@ pub fn restore(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTi
     actor.must_own(Permission::WriteKeys, kept.user_id)?;
     if kept.deleted_at.is_none() {
         return Err(Error::conflict("this key is not deleted: there is nothing to restore"));
+    }
+    // One that is revoked or over takes no place.
+    if kept.revoked_at.is_none() && kept.ends_at().is_none_or(|at| now < at) {
+        plans::must_have_room(conn, actor.tenant, Thing::Key, now)?;
     }
     let key = store::api_keys::restore(conn, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     let deed = Deed::new("api_key.restored", target(id))

@@ -38,7 +38,7 @@ pub struct Break {
 pub fn verify(conn: &mut PgConnection, slug: Option<&str>) -> Result<Vec<Reading>> {
     let chains = store::audit_entries::chains(conn)?;
     let wanted = match slug {
-        Some(slug) => vec![store::tenants::find_by_slug(conn, slug)?.ok_or(Error::NotFound(Noun::Tenant))?.id],
+        Some(slug) => vec![store::tenants::find_any_by_slug(conn, slug)?.ok_or(Error::NotFound(Noun::Tenant))?.id],
         None => {
             let mut all = store::audit_entries::chains_of_entries(conn)?;
             all.extend(chains.iter().map(|chain| chain.tenant_id));
@@ -53,7 +53,7 @@ pub fn verify(conn: &mut PgConnection, slug: Option<&str>) -> Result<Vec<Reading
 fn read(conn: &mut PgConnection, id: TenantId, chain: Option<&AuditChain>) -> Result<Reading> {
     let slug = match id {
         INSTANCE => None,
-        _ => Some(store::tenants::find(conn, id)?.map_or_else(|| format!("tenant {id}"), |tenant| tenant.slug)),
+        _ => Some(store::tenants::find_any(conn, id)?.map_or_else(|| format!("tenant {id}"), |tenant| tenant.slug)),
     };
     let mut walk = Walk::from(chain);
     let broken = loop {

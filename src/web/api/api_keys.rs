@@ -197,7 +197,8 @@ struct RevokeBody {
 /// Takes an empty body or a JSON object, whatever its content type says: clients of older services send none at all.
 pub async fn revoke(state: Data<State>, bearer: Bearer, id: Path<String>, payload: Payload) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
-    let body: RevokeBody = json::parse(&json::read(payload.into_inner(), json::BODY_LIMIT).await?)?;
+    let body: RevokeBody =
+        json::parse(&json::read(payload.into_inner(), json::BODY_LIMIT, state.settings.request_deadline).await?)?;
     let revoke =
         move |conn: &mut PgConnection, actor: &Actor| api_keys::revoke(conn, actor, id, body.reason.as_deref(), now);
     changed(&state, &bearer, id, revoke).await?;

@@ -7,15 +7,17 @@ use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::list::List;
+use super::list::{List, paging};
 use super::tenants::{named, parse_id};
-use crate::domain::{Error, FieldErrors, InvitationId, Noun, Permission, Rejection, Result, Role, UserId};
+use crate::domain::{
+    Error, FieldErrors, InvitationId, MembershipId, Noun, Permission, Rejection, Result, Role, UserId,
+};
 use crate::model::{Invitation, Membership, User};
 use crate::services::{invitations, members, tenants};
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::Bearer;
-use crate::web::json::Json;
+use crate::web::json::{Json, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::{base, urls};
@@ -43,11 +45,24 @@ impl From<(Membership, User)> for MemberBody {
     }
 }
 
-pub async fn index(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    offset: Option<i64>,
+    /// Part of a name or e-mail address.
+    q: Option<String>,
+}
+
+pub async fn index(state: Data<State>, bearer: Bearer, id: Path<String>, Query(query): Query<IndexQuery>) -> Answer {
     let actor = bearer.actor(&named(&id)?).await?;
-    let rows = state.api.read(Scope::Tenant(actor.tenant), move |conn| members::list(conn, &actor)).await?;
-    let data = rows.into_iter().map(MemberBody::from).collect();
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None, total: None }))
+    let paging = paging::<MembershipId>(query.limit, query.cursor.as_deref(), query.offset)?;
+    let search = query.q.map(|text| text.trim().replace('\0', "")).filter(|text| !text.is_empty());
+    let scope = Scope::Tenant(actor.tenant);
+    let list = move |conn: &mut _| members::page(conn, &actor, search.as_deref(), &paging);
+    let page = state.api.read(scope, list).await?;
+    Ok(HttpResponse::Ok().json(List::new(page.map(MemberBody::from))))
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,4 +1,4 @@
-//! `/api/tenants`: an operator's list of tenants. Who works in one: `members`.
+//! `/api/tenants`: an operator's list of tenants, their settings, and how they end. Who works in one: `members`.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
@@ -6,10 +6,12 @@ use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::body::present;
 use super::list::{List, paging};
+use crate::domain::tenant::TenantState;
 use crate::domain::{Error, Noun, Permission, TenantId};
 use crate::model::Tenant;
-use crate::services::tenants::{self, NewTenant, TenantChange, TenantRef};
+use crate::services::tenants::{self, NewTenant, Settings, TenantChange, TenantFilter, TenantRef, life};
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -25,6 +27,12 @@ pub struct TenantBody {
     plan: String,
     is_active: bool,
     key_prefix: String,
+    /// None: each reader's own.
+    time_zone: Option<String>,
+    state: TenantState,
+    suspended_at: Option<DateTime<Utc>>,
+    suspended_reason: Option<String>,
+    deleted_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -32,12 +40,17 @@ pub struct TenantBody {
 impl From<Tenant> for TenantBody {
     fn from(row: Tenant) -> Self {
         Self {
+            state: row.state(),
             id: row.id,
             name: row.name,
             slug: row.slug,
             plan: row.plan,
             is_active: row.is_active,
             key_prefix: row.key_prefix,
+            time_zone: row.time_zone,
+            suspended_at: row.suspended_at,
+            suspended_reason: row.suspended_reason,
+            deleted_at: row.deleted_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -49,13 +62,17 @@ impl From<Tenant> for TenantBody {
 pub struct IndexQuery {
     limit: Option<i64>,
     offset: Option<i64>,
+    q: Option<String>,
+    state: Option<TenantState>,
 }
 
-/// All tenants for an instance token; its own for a tenant's.
+/// All tenants for an instance token, but deleted ones only where they are asked for; its own for a tenant's.
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadTenant).await?;
     let paging = paging::<i64>(query.limit, None, Some(query.offset.unwrap_or(0)))?;
-    let page = state.api.read(Scope::Instance, move |conn| tenants::list(conn, scope, &paging)).await?;
+    let text = query.q.map(|text| text.trim().replace('\0', "")).filter(|text| !text.is_empty());
+    let filter = TenantFilter { text, state: query.state };
+    let page = state.api.read(Scope::Instance, move |conn| tenants::list(conn, scope, &filter, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(TenantBody::from))))
 }
 
@@ -87,19 +104,79 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answe
 #[serde(deny_unknown_fields)]
 pub struct UpdateBody {
     name: Option<String>,
+    key_prefix: Option<String>,
+    /// `null`: each reader's own.
+    #[serde(default, deserialize_with = "present")]
+    time_zone: Option<Option<String>>,
+    /// These two are an operator's to change.
     plan: Option<String>,
     is_active: Option<bool>,
+    /// When the settings were written that this change is meant for: if they were changed since, 409.
+    updated_at: Option<DateTime<Utc>>,
 }
 
+/// What its admins may change, and, with an instance token, the rest.
 pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<UpdateBody>) -> Answer {
-    let who = bearer.operator(Permission::WriteTenant.scope())?;
-    let tenant = parse_id(&id)?;
-    let change = TenantChange { name: body.name, plan: body.plan, is_active: body.is_active };
+    let actor = bearer.actor(&named(&id)?).await?;
+    actor.must(Permission::WriteTenant)?;
+    let is_operators = body.plan.is_some() || body.is_active.is_some();
+    let who = is_operators.then(|| bearer.operator(Permission::WriteTenant.scope())).transpose()?;
+    let change = TenantChange { name: None, plan: body.plan, is_active: body.is_active };
+    let settings =
+        Settings { name: body.name, key_prefix: body.key_prefix, time_zone: body.time_zone, seen: body.updated_at };
     let now = state.clock.now();
-    let update = move |conn: &mut _| tenants::update(conn, &who, tenant, change, now);
-    let tenant = state.api.tx(Scope::Instance, update).await?;
-    state.forget(&Change::Tenant(tenant.id));
-    Ok(HttpResponse::Ok().json(TenantBody::from(tenant)))
+    let scope = if is_operators { Scope::Instance } else { Scope::Tenant(actor.tenant) };
+    let update = move |conn: &mut _| {
+        let tenant = tenants::configure(conn, &actor, settings, now)?;
+        match who {
+            Some(who) => tenants::update(conn, &who, actor.tenant, change, now),
+            None => Ok(tenant),
+        }
+    };
+    let tenant = state.api.tx(scope, update).await?;
+    Ok(told(&state, tenant))
+}
+
+/// Answers with a tenant, once this process has forgotten how it was.
+fn told(state: &State, tenant: Tenant) -> HttpResponse {
+    for change in [Change::Tenant(tenant.id), Change::Access, Change::Delivery] {
+        state.forget(&change);
+    }
+    HttpResponse::Ok().json(TenantBody::from(tenant))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SuspensionBody {
+    reason: Option<String>,
+}
+
+pub async fn suspend(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<SuspensionBody>) -> Answer {
+    let (who, tenant) = (bearer.operator(Permission::WriteTenant.scope())?, parse_id(&id)?);
+    let now = state.clock.now();
+    let act = move |conn: &mut _| life::suspend(conn, &who, tenant, body.reason.as_deref(), now);
+    Ok(told(&state, state.api.tx(Scope::Instance, act).await?))
+}
+
+pub async fn resume(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let (who, tenant) = (bearer.operator(Permission::WriteTenant.scope())?, parse_id(&id)?);
+    let now = state.clock.now();
+    Ok(told(&state, state.api.tx(Scope::Instance, move |conn| life::resume(conn, &who, tenant, now)).await?))
+}
+
+/// By an owner or an operator; for 30 days it can be restored.
+pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let actor = bearer.actor(&named(&id)?).await?;
+    let now = state.clock.now();
+    let tenant = state.api.tx(Scope::Instance, move |conn| life::delete_own(conn, &actor, now)).await?;
+    told(&state, tenant);
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub async fn restore(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+    let (who, tenant) = (bearer.operator(Permission::WriteTenant.scope())?, parse_id(&id)?);
+    let now = state.clock.now();
+    Ok(told(&state, state.api.tx(Scope::Instance, move |conn| life::restore(conn, &who, tenant, now)).await?))
 }
 
 pub(super) fn parse_id(text: &str) -> Result<TenantId, Error> {

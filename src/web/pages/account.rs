@@ -8,11 +8,11 @@ use actix_web::web::{Data, Path};
 use super::{page, see_other, unprocessable};
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::services::account::{self, HANDLE};
-use crate::services::accounts;
+use crate::services::accounts::{self, NewPassword};
 use crate::services::second_factor as factor;
 use crate::store::Scope;
 use crate::store::notify::Change;
-use crate::web::auth::SignedIn;
+use crate::web::auth::{Anywhere, SignedIn};
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::problem::Answer;
@@ -22,7 +22,7 @@ use crate::web::urls;
 use crate::web::view::text;
 use view::{Index, NameForm, PasswordForm, Row};
 
-pub async fn index(state: Data<State>, who: SignedIn) -> Answer {
+pub async fn index(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
     let form = NameForm { name: who.shell.user_name.clone() };
     page(&view(&state, who, form, FieldErrors::default()).await?)
 }
@@ -46,7 +46,7 @@ fn handle(who: &SignedIn) -> String {
     who.session.get::<String>(HANDLE).ok().flatten().unwrap_or_default()
 }
 
-pub async fn rename(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<NameForm>) -> Answer {
+pub async fn rename(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<NameForm>) -> Answer {
     let (user, person, now, name) = (who.user()?, who.person(), state.clock.now(), form.name.clone());
     let act = move |conn: &mut _| account::rename(conn, &person, user, &name, now);
     match state.pages.tx(Scope::Instance, act).await {
@@ -58,18 +58,19 @@ pub async fn rename(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
 
 pub async fn change_password(
     state: Data<State>,
-    who: SignedIn,
+    Anywhere(who): Anywhere,
     CheckedForm(form): CheckedForm<PasswordForm>,
 ) -> Answer {
     let checked = match confirm_password(&state, &who, &form.current_password).await {
         Ok(()) => {
-            let new = form.password.clone();
-            state.off_the_loop(move || accounts::new_password(&new)).await
+            let (new, user) = (form.password.clone(), who.user()?);
+            let has_factor = state.pages.read(Scope::Instance, move |conn| factor::is_on(conn, user)).await?;
+            state.off_the_loop(move || NewPassword::parse(&new, has_factor)).await
         }
         Err(error) => Err(error),
     };
-    let hash = match checked {
-        Ok(hash) => hash,
+    let new = match checked {
+        Ok(new) => new,
         Err(Error::Invalid(errors)) => {
             let form = NameForm { name: who.shell.user_name.clone() };
             return unprocessable(&view(&state, who, form, errors).await?);
@@ -77,8 +78,14 @@ pub async fn change_password(
         Err(error) => return Err(error.into()),
     };
     let (user, person, here, now) = (who.user()?, who.person(), handle(&who), state.clock.now());
-    let act = move |conn: &mut _| account::change_password(conn, &person, user, &hash, &here, now);
-    state.pages.tx(Scope::Instance, act).await?;
+    let act = move |conn: &mut _| account::change_password(conn, &person, user, &new, &here, now);
+    match state.pages.tx(Scope::Instance, act).await {
+        Err(Error::Invalid(errors)) => {
+            let form = NameForm { name: who.shell.user_name.clone() };
+            return unprocessable(&view(&state, who, form, errors).await?);
+        }
+        done => done?,
+    }
     state.throttle.succeeded(&attempt(&who));
     state.forget(&Change::Access);
     // A new key for this one: who had the old one has nothing.
@@ -112,14 +119,14 @@ async fn confirm_password(state: &State, who: &SignedIn, password: &str) -> Resu
     Err(Error::field("current_password", Rejection::new("wrong", "Your present password is another one.")))
 }
 
-pub async fn sign_out(state: Data<State>, who: SignedIn, id: Path<i64>, _: CheckedForm<Nothing>) -> Answer {
+pub async fn sign_out(state: Data<State>, Anywhere(who): Anywhere, id: Path<i64>, _: CheckedForm<Nothing>) -> Answer {
     let (user, person, id, now) = (who.user()?, who.person(), *id, state.clock.now());
     let act = move |conn: &mut _| account::sign_out(conn, &person, user, id, now);
     state.pages.tx(Scope::Instance, act).await?;
     see_other(&who.session, urls::ACCOUNT, Flash::good("That browser is signed out."))
 }
 
-pub async fn sign_out_elsewhere(state: Data<State>, who: SignedIn, _: CheckedForm<Nothing>) -> Answer {
+pub async fn sign_out_elsewhere(state: Data<State>, Anywhere(who): Anywhere, _: CheckedForm<Nothing>) -> Answer {
     let (user, person, here, now) = (who.user()?, who.person(), handle(&who), state.clock.now());
     let act = move |conn: &mut _| account::sign_out_elsewhere(conn, &person, user, &here, now);
     let ended = state.pages.tx(Scope::Instance, act).await?;

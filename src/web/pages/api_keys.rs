@@ -12,12 +12,13 @@ pub mod snippets;
 pub mod view;
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
 use actix_web::web::{Data, Path};
 use url::Url;
 
 use super::spans::Asked;
-use super::{page, see_other, unprocessable};
+use super::{back, page, rendered, see_other, unprocessable};
 use crate::domain::api_key::KeySecret;
 use crate::domain::{ApiKeyId, Error, FieldErrors, Permission, Result};
 use crate::model::ApiKey;
@@ -33,6 +34,7 @@ use crate::web::problem::{Answer, Fail};
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
+use crate::web::view::seen;
 use form::KeyForm;
 use view::{Created, Edit, New, Replaced};
 
@@ -82,7 +84,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
         }
         Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, form, errors)),
-        Err(error) => Err(error.into()),
+        Err(error) => back(&who.session, urls::KEYS, error),
     }
 }
 
@@ -157,8 +159,11 @@ pub async fn update(
     let (before, now) = (editable(&state, &who, *id).await?, state.clock.now());
     let changed = match form.change(&before, now) {
         Ok(change) => {
-            let (actor, id) = (who.actor, before.id);
-            let change = move |conn: &mut _| api_keys::update(conn, &actor, id, &change, now);
+            let (actor, id, seen) = (who.actor, before.id, seen::parse(&form.seen));
+            let change = move |conn: &mut _| {
+                seen.map_or(Ok(()), |seen| api_keys::must_be_as_seen(conn, &actor, id, seen))?;
+                api_keys::update(conn, &actor, id, &change, now)
+            };
             state.pages.tx(Scope::Tenant(who.shell.tenant.id), change).await
         }
         Err(error) => Err(error),
@@ -169,6 +174,12 @@ pub async fn update(
             see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is saved.", key.name)))
         }
         Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form, errors)),
+        // What was written first is shown by the key's page; sending the form again then means it.
+        Err(Error::Conflict(_)) if seen::parse(&form.seen).is_some_and(|seen| seen != before.updated_at) => {
+            let again = KeyForm { seen: seen::seen(before.updated_at), ..form };
+            let view = edit_view(who.shell, &before, again, FieldErrors::default());
+            rendered(StatusCode::CONFLICT, &Edit { is_stale: true, ..view })
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -182,5 +193,5 @@ async fn editable(state: &State, who: &SignedIn, id: ApiKeyId) -> Result<ApiKey,
 }
 
 fn edit_view(shell: Shell, key: &ApiKey, form: KeyForm, errors: FieldErrors) -> Edit {
-    Edit { shell, id: key.id.0, name: key.name.clone(), fields: form.fields(), form, errors }
+    Edit { is_stale: false, shell, id: key.id.0, name: key.name.clone(), fields: form.fields(), form, errors }
 }

@@ -8,8 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::api_keys::acts::Confirmed;
+use super::paging::Place;
 use super::{back, confirmations, page, see_other};
-use crate::domain::{Actor, Permission, Role, UserId};
+use crate::domain::{Actor, MembershipId, Permission, Role, UserId};
 use crate::model::{Invitation, Membership, User};
 use crate::services::{invitations as invited, members};
 use crate::store::Scope;
@@ -17,27 +18,46 @@ use crate::store::notify::Change;
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
+use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Ask, Badge, Choice, Tone, When, text};
+use crate::web::view::{Ask, Badge, Choice, Pager, Tone, When, filter, text};
 use view::{Index, Invited, Row};
 
-pub async fn index(state: Data<State>, who: SignedIn) -> Answer {
+const ROWS: i64 = 50;
+
+/// What the list's URL may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    q: String,
+    #[serde(flatten)]
+    place: Place,
+}
+
+pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     let (actor, now) = (who.actor, state.clock.now());
-    let asker = actor.clone();
-    let read = move |conn: &mut _| Ok((members::list(conn, &asker)?, invited::list(conn, &asker, now)?));
-    let (found, open) = state.pages.read(Scope::Tenant(actor.tenant), read).await?;
-    let owners = found.iter().filter(|(member, _)| member.role == Role::Owner).count();
+    let (asker, paging) = (actor.clone(), asked.place.paging::<MembershipId>(ROWS));
+    let search = Some(asked.q.trim().replace('\0', "")).filter(|search| !search.is_empty());
+    let read = move |conn: &mut _| {
+        let found = members::page(conn, &asker, search.as_deref(), &paging)?;
+        Ok((found, members::count_owners(conn, &asker)?, invited::list(conn, &asker, now)?))
+    };
+    let (found, owners, open) = state.pages.read(Scope::Tenant(actor.tenant), read).await?;
+    let set = [("q", asked.q.trim())];
     page(&Index {
-        rows: found.into_iter().map(|one| row(one, &actor, owners, &who.shell.csrf, now)).collect(),
+        pager: Pager::new(urls::MEMBERS, &set, &found),
+        chips: filter::chips(urls::MEMBERS, &set, |_, value| ("Search".to_owned(), value.to_owned())),
+        rows: found.rows.into_iter().map(|one| row(one, &actor, owners, &who.shell.csrf, now)).collect(),
         invited: open.into_iter().map(|one| invitation(one, &who.shell.csrf, now)).collect(),
+        search: asked.q,
         shell: who.shell,
     })
 }
 
-fn row((member, user): (Membership, User), actor: &Actor, owners: usize, csrf: &str, now: DateTime<Utc>) -> Row {
+fn row((member, user): (Membership, User), actor: &Actor, owners: i64, csrf: &str, now: DateTime<Utc>) -> Row {
     // An owner is an owner's to change, and the last one nobody's.
     let is_owner = member.role == Role::Owner;
     let may_change = !is_owner || (actor.may(Permission::MakeOwners) && owners != 1);

@@ -10,7 +10,8 @@ use super::api_keys::secretive;
 use super::{page, see_other, unprocessable};
 use crate::domain::{Error, FieldErrors, Result};
 use crate::model::User;
-use crate::services::{account, accounts};
+use crate::services::accounts::NewPassword;
+use crate::services::{account, second_factor};
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::auth::visitor;
@@ -66,16 +67,17 @@ pub async fn create(
     CheckedForm(form): CheckedForm<ResetForm>,
 ) -> Answer {
     let user = offered(&state, &form.token).await?;
-    let password = form.password.clone();
-    let hash = match state.off_the_loop(move || accounts::new_password(&password)).await {
-        Ok(hash) => hash,
+    let (password, id) = (form.password.clone(), user.id);
+    let has_factor = state.pages.read(Scope::Instance, move |conn| second_factor::is_on(conn, id)).await?;
+    let new = match state.off_the_loop(move || NewPassword::parse(&password, has_factor)).await {
+        Ok(new) => new,
         Err(Error::Invalid(errors)) => {
             return unprocessable(&view(&session, form.token, user.email, errors)?).map(secretive);
         }
         Err(error) => return Err(error.into()),
     };
     let (who, token, now) = (visitor(&request, &state), form.token, state.clock.now());
-    let act = move |conn: &mut _| account::reset_password(conn, &who, &token, &hash, now);
+    let act = move |conn: &mut _| account::reset_password(conn, &who, &token, &new, now);
     state.pages.tx(Scope::Instance, act).await?;
     state.forget(&Change::Access);
     see_other(&session, urls::SIGN_IN, Flash::good("Your password is set. Sign in with it."))

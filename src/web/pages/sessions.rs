@@ -13,9 +13,9 @@ use serde::Deserialize;
 use super::{go, page, rendered, see_other};
 use crate::domain::{Error, Noun, Result, TenantId, UserId};
 use crate::services::account::{ADDRESS, DEVICE, HANDLE};
-use crate::services::{accounts, random_token, second_factor};
+use crate::services::{accounts, random_token, second_factor, sessions as seats};
 use crate::store::Scope;
-use crate::web::auth::{SignedIn, TENANT, USER};
+use crate::web::auth::{Anywhere, RIGHTS, TENANT, USER};
 use crate::web::flash::{self, Flash};
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::json::Query;
@@ -116,6 +116,7 @@ fn refused(session: &Session, form: SignInForm, status: StatusCode, says: String
 pub fn begin(request: &HttpRequest, state: &State, session: &Session, user: UserId) -> Result<()> {
     session.renew();
     csrf::renew(session);
+    session.remove(RIGHTS);
     let keep = |error: actix_session::SessionInsertError| Error::bug(error.to_string());
     let device = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let address = client::address(request, &state.settings.trusted_proxies);
@@ -136,11 +137,12 @@ pub struct TenantForm {
     tenant: TenantId,
 }
 
-/// Switches to another tenant of this person's.
-pub async fn switch(who: SignedIn, CheckedForm(form): CheckedForm<TenantForm>) -> Answer {
-    let Some(chosen) = who.shell.tenants.iter().find(|tenant| tenant.id == form.tenant) else {
-        return Err(Error::NotFound(Noun::Tenant).into());
-    };
+/// Switches to another tenant of this person's. The page that follows renews the session.
+pub async fn switch(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<TenantForm>) -> Answer {
+    let (user, tenant) = (who.user()?, form.tenant);
+    let seat = state.pages.read(Scope::Instance, move |conn| seats::seat(conn, user, Some(tenant))).await?;
+    let here = seat.and_then(|seat| seat.here).map(|(tenant, _)| tenant).filter(|here| here.id == tenant);
+    let chosen = here.ok_or(Error::NotFound(Noun::Tenant))?;
     who.session.insert(TENANT, chosen.id).map_err(|error| Error::bug(error.to_string()))?;
     see_other(&who.session, urls::OVERVIEW, Flash::good(format!("You are now in {}.", chosen.name)))
 }

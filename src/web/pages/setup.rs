@@ -88,7 +88,7 @@ async fn parse(state: &State, form: SetupForm) -> Result<(NewUser, NewTenant), E
     state
         .off_the_loop(move || {
             let user = NewUser::parse(&form.email, Some(&form.name), &form.password, true);
-            let tenant = NewTenant::parse(&form.tenant, None, None);
+            let tenant = NewTenant::parse(&form.tenant, None, Some("unlimited"));
             both(user, renamed(tenant))
         })
         .await

@@ -9,6 +9,7 @@ pub mod view;
 
 use std::collections::BTreeMap;
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 use super::paging::Place;
 use super::spans::{Asked, Stretch};
-use super::{back, page, see_other, unprocessable};
+use super::{back, page, rendered, see_other, unprocessable};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{PageSize, Paging};
 use crate::domain::{Actor, Error, FieldErrors, Permission, Result, WebhookId};
@@ -34,7 +35,7 @@ use crate::web::problem::{Answer, Fail};
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Pager, filter};
+use crate::web::view::{Pager, filter, seen};
 use view::{Edit, Index, New, Show, WebhookForm};
 
 const ROWS: i64 = 25;
@@ -202,8 +203,11 @@ pub async fn update(
     let changed = match form.ask() {
         Ok(ask) => {
             let (actor, id, now) = (who.actor, before.id, state.clock.now());
-            let (vault, policy) = (state.vault.clone(), policy(&state));
-            let change = move |conn: &mut _| webhooks::update(conn, &vault, &policy, &actor, id, &ask, now);
+            let (vault, policy, seen) = (state.vault.clone(), policy(&state), seen::parse(&form.seen));
+            let change = move |conn: &mut _| {
+                seen.map_or(Ok(()), |seen| webhooks::must_be_as_seen(conn, &actor, id, seen))?;
+                webhooks::update(conn, &vault, &policy, &actor, id, &ask, now)
+            };
             state.pages.tx(Scope::Tenant(who.shell.tenant.id), change).await
         }
         Err(error) => Err(error),
@@ -213,6 +217,12 @@ pub async fn update(
             see_other(&who.session, urls::webhook(webhook.id), Flash::good(format!("{} is saved.", webhook.name)))
         }
         Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form.without_secrets(), errors)),
+        // What was written first is shown by the webhook's page; sending the form again then means it.
+        Err(Error::Conflict(_)) if seen::parse(&form.seen).is_some_and(|seen| seen != before.updated_at) => {
+            let again = WebhookForm { seen: seen::seen(before.updated_at), ..form.without_secrets() };
+            let view = edit_view(who.shell, &before, again, FieldErrors::default());
+            rendered(StatusCode::CONFLICT, &Edit { is_stale: true, ..view })
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -225,5 +235,5 @@ async fn editable(state: &State, who: &SignedIn, id: WebhookId) -> Result<Webhoo
 }
 
 fn edit_view(shell: Shell, webhook: &Webhook, form: WebhookForm, errors: FieldErrors) -> Edit {
-    Edit { shell, id: webhook.id.0, name: webhook.name.clone(), fields: form.fields(), form, errors }
+    Edit { is_stale: false, shell, id: webhook.id.0, name: webhook.name.clone(), fields: form.fields(), form, errors }
 }

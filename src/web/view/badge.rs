@@ -48,7 +48,8 @@ impl Badge {
             "retrying" | "rotating" => (Tone::Warn, "retry"),
             "failing" | "expired" => (Tone::Warn, "alert"),
             "paused" => (Tone::Idle, "pause"),
-            "failed" | "revoked" => (Tone::Bad, "cross"),
+            "suspended" => (Tone::Warn, "pause"),
+            "failed" | "revoked" | "deleted" => (Tone::Bad, "cross"),
             "disabled" => (Tone::Bad, "stop"),
             _ => (Tone::Idle, "minus"),
         };

@@ -13,6 +13,7 @@ use gatepost::domain::scope::ScopeSet;
 use gatepost::domain::{Actor, AttemptId, DeliveryId, Role, TenantId, UserId, Via, WebhookId};
 use gatepost::schema::attempts;
 use gatepost::services::events::NewEvent;
+use gatepost::services::tenants::life;
 use gatepost::services::webhooks::WebhookFields;
 use gatepost::services::{Operator, access_tokens, api_keys, deliveries, events, invitations, webhooks};
 use gatepost::store::deliveries::DeliveryFilter;
@@ -77,6 +78,18 @@ impl<'a> Rows<'a> {
     fn make(&self, kind: &str, actor: &Actor) -> String {
         match kind {
             "tenant" => self.app.tenant.to_string(),
+            "plan" => "pro".to_owned(),
+            "spare-tenant" => self.app.make_tenant(&unique("spare")).to_string(),
+            "suspended-tenant" => {
+                let tenant = self.app.make_tenant(&unique("suspended"));
+                let (who, now) = (Operator::at_the_console(), self.app.clock.now());
+                life::suspend(&mut self.conn.borrow_mut(), &who, tenant, None, now).unwrap().id.to_string()
+            }
+            "deleted-tenant" => {
+                let tenant = self.app.make_tenant(&unique("deleted"));
+                let (who, now) = (Operator::at_the_console(), self.app.clock.now());
+                life::delete(&mut self.conn.borrow_mut(), &who, tenant, now).unwrap().id.to_string()
+            }
             "member" => {
                 let user = self.app.make_user(&unique("member"), false);
                 self.app.make_member(self.app.tenant, user, Role::Viewer);
@@ -215,7 +228,9 @@ impl<'a> Rows<'a> {
             (_, "/api/tenants/{}/invitations") => {
                 json!({"email": format!("{}@example.com", unique("guest")), "role": "viewer"})
             }
+            ("PATCH", "/api/plans/{}") => json!({"max_keys": 1000}),
             ("PATCH", "/api/tenants/{}") => json!({"name": "acme"}),
+            (_, "/api/tenants/{}/suspension") => json!({"reason": "unpaid"}),
             ("PATCH", _) => json!({"name": "another name"}),
             (_, "/api/keys" | "/api/tokens") => json!({"name": "new", "tenant_id": tenant}),
             (_, "/api/keys/bulk-revocation" | "/api/keys/bulk-deletion") => {
@@ -277,6 +292,12 @@ impl<'a> Rows<'a> {
                 ("days", text("7")),
             ],
             "/invitation" => vec![("token", text("a guess")), ("name", text("x")), ("password", text(PASSWORD))],
+            "/settings" => vec![("name", text("acme")), ("key_prefix", text("sk"))],
+            "/settings/deletion" | "/operator/tenants/{}/deletion" => vec![("confirmation", text("another slug"))],
+            "/operator/tenants" => vec![("name", unique("tenant")), ("plan", text("pro"))],
+            "/operator/tenants/{}" => vec![("name", text("acme")), ("plan", text("unlimited"))],
+            "/operator/plans/{}" => vec![("default_rate_limit", text("1000"))],
+            "/operator/tenants/{}/suspension" => vec![("reason", text("unpaid"))],
             "/tenant" => vec![("tenant", self.app.tenant.to_string())],
             "/keys/lookup" => vec![("clue", self.some_key().to_string())],
             "/keys/bulk-revocation" | "/keys/bulk-deletion" => vec![("ids", self.some_key().to_string())],

@@ -12,13 +12,13 @@ use crate::support::Person;
 use crate::support::database::Database;
 use crate::support::people::PASSWORD;
 
-const SERVE: [&str; 3] = ["serve", "--bind", "127.0.0.1:0"];
+pub const SERVE: [&str; 3] = ["serve", "--bind", "127.0.0.1:0"];
 
 /// A started server, and what it has printed until it listened.
 pub struct Served {
     pub child: Child,
     pub base: String,
-    printed: String,
+    pub printed: String,
 }
 
 impl Served {
@@ -26,7 +26,7 @@ impl Served {
         Self::listening(gatepost.start(&SERVE))
     }
 
-    fn listening(mut child: Child) -> Self {
+    pub fn listening(mut child: Child) -> Self {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut printed = String::new();
         // The last line of the greeting is the link, or the address to open.

@@ -46,7 +46,7 @@ async fn somebody_new_joins_by_a_link_that_is_shown_once_and_works_once() {
     let home = grace.visit("/").await.assert_ok().html();
     assert!(home.all_text().contains("Welcome to acme.") && home.text(".nav-user-who").contains("developer"));
     let members = ada.visit("/members").await.html();
-    assert_eq!(members.texts("tbody [data-label=Role]"), ["Admin", "Developer"]);
+    assert_eq!(members.texts("tbody [data-label=Role]"), ["Developer", "Admin"]);
     app.stranger().visit(&link).await.assert_status(404);
     let log = ada.visit("/audit?action=member.joined").await.html();
     assert_eq!(log.texts("tbody .cell-main > b"), ["Joined the tenant: grace@example.com"]);
@@ -155,11 +155,11 @@ async fn only_owners_make_owners_and_a_tenant_keeps_one() {
     otto.submit(role(otto.user_id), &[("role", "admin")]).await.assert_see_other("/members");
     assert!(otto.visit("/members").await.html().text("[role=alert]").contains("needs an owner"));
     otto.submit(format!("/members/{}/removal", otto.user_id), &[]).await.assert_see_other("/members");
-    assert_eq!(otto.visit("/members").await.html().texts("tbody [data-label=Role]"), ["Owner", "Admin", "Developer"]);
+    assert_eq!(otto.visit("/members").await.html().texts("tbody [data-label=Role]"), ["Developer", "Admin", "Owner"]);
 
     otto.submit(role(dan.user_id), &[("role", "owner")]).await.assert_see_other("/members");
     otto.submit(role(otto.user_id), &[("role", "admin")]).await.assert_see_other("/members");
-    assert_eq!(dan.visit("/members").await.html().texts("tbody [data-label=Role]"), ["Admin", "Admin", "Owner"]);
+    assert_eq!(dan.visit("/members").await.html().texts("tbody [data-label=Role]"), ["Owner", "Admin", "Admin"]);
     let log = dan.visit("/audit?action=member.role_changed").await.html();
     assert!(log.texts("tbody dd").contains(&"developer → owner".to_owned()));
 }
@@ -203,4 +203,38 @@ async fn an_empty_form_says_what_is_missing() {
     let fields = [("_csrf", csrf.as_str()), ("token", token(&link)), ("name", "Grace"), ("password", "short")];
     let again = guest.submit_exactly("/invitation", &fields).await.assert_status(422).html();
     assert!(again.error_at("password").contains("15") && again.value("name") == "Grace");
+}
+
+#[actix_web::test]
+async fn members_are_searched_and_paged() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    for n in 0..60 {
+        app.make_member(app.tenant, app.make_user(&format!("member{n:02}"), false), Role::Viewer);
+    }
+    let first = ada.visit("/members").await.html();
+    assert_eq!(
+        (first.select("tbody tr").len(), first.texts("tbody small").remove(0)),
+        (50, "member59@example.com".into())
+    );
+    let next = first.select(".pager a[rel=next]")[0].value().attr("href").unwrap().to_owned();
+    let second = ada.visit(&next).await.html();
+    assert_eq!(
+        (second.select("tbody tr").len(), second.texts("tbody small").pop().unwrap()),
+        (11, "ada@example.com".into())
+    );
+    let found = ada.visit("/members?q=MEMBER07").await.html();
+    assert_eq!(found.texts("tbody small"), ["member07@example.com"]);
+    assert!(ada.visit("/members?q=nobody").await.html().has(".empty a[href='/members']"));
+    let token = app.token_of(&ada, &["members:read"]);
+    let page = token.get("/api/tenants/1/members?limit=10&q=member5").await.assert_ok().json();
+    assert_eq!(
+        (page["data"].as_array().unwrap().len(), page["data"][0]["email"].clone()),
+        (10, json!("member59@example.com"))
+    );
+    let rest = format!(
+        "/api/tenants/1/members?limit=100&cursor={}",
+        token.get("/api/tenants/1/members?limit=50").await.json()["next_cursor"].as_str().unwrap()
+    );
+    assert_eq!(token.get(rest).await.assert_ok().json()["data"].as_array().unwrap().len(), 11);
 }

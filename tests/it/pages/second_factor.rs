@@ -96,6 +96,34 @@ async fn neither_a_code_nor_a_recovery_code_works_twice() {
 }
 
 #[actix_web::test]
+async fn beside_a_second_factor_eight_characters_do_and_they_go_with_it() {
+    const SHORT: &str = "kV9#xQ2m!z";
+    let app = TestApp::start().await;
+    let (ada, grace) = (app.viewer("ada").await, app.operator("grace").await);
+    let change = |password| [("current_password", PASSWORD), ("password", password)];
+    let alone = ada.submit("/account/password", &change(SHORT)).await.assert_status(422).html();
+    assert!(alone.error_at("password").contains("15"));
+    let (device, _) = set_up(&app, &ada).await;
+    let tiny = ada.submit("/account/password", &change("kV9#xQ2")).await.assert_status(422).html();
+    assert!(tiny.error_at("password").contains("8 characters"));
+    ada.submit("/account/password", &change("password1")).await.assert_status(422);
+    ada.submit("/account/password", &change(SHORT)).await.assert_see_other("/account");
+
+    // It can't stand alone: the factor stays until there is a longer one.
+    let code = device.code(app.clock.now());
+    let off = [("current_password", SHORT), ("code", code.as_str())];
+    let refused = ada.submit("/account/second-factor/deactivation", &off).await.assert_status(422).html();
+    assert!(refused.error_at("current_password").contains("15 characters first"), "{}", refused.all_text());
+    // Who lost the device loses the password with it.
+    let removal = format!("/operator/users/{}/second-factor-removal", ada.user_id);
+    grace.submit(removal, &[]).await.assert_see_other("/operator/users");
+    assert!(grace.visit("/operator/users").await.html().text("[role=status]").contains("reset link"));
+    ada.visit("/").await.assert_see_other("/sign-in");
+    let again = [("email", ada.email.as_str()), ("password", SHORT)];
+    app.stranger().submit("/sign-in", &again).await.assert_status(422);
+}
+
+#[actix_web::test]
 async fn guessing_codes_is_slowed_down_and_the_password_does_not_forgive_it() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;

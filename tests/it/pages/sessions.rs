@@ -122,12 +122,25 @@ async fn the_cookie_opens_no_door_of_the_api() {
 }
 
 #[actix_web::test]
-async fn somebody_who_belongs_nowhere_is_told_so() {
+async fn somebody_who_belongs_nowhere_is_told_so_and_has_an_account() {
     let app = TestApp::start().await;
     let user = app.make_user("eve", false);
     let eve = app.sign_in("eve", user).await;
-    let answer = eve.visit("/").await;
+    eve.visit("/").await.assert_see_other("/account");
+    let account = eve.visit("/account").await.assert_ok().html();
+    assert!(account.all_text().contains("not a member of any tenant") && !account.has("nav a[href='/keys']"));
+    eve.submit("/account", &[("name", "Eve")]).await.assert_see_other("/account");
+    assert_eq!(eve.visit("/account").await.html().value("name"), "Eve");
+    let change = [("current_password", PASSWORD), ("password", "another horse, another staple")];
+    eve.submit("/account/password", &change).await.assert_see_other("/account");
+    eve.visit("/account/second-factor").await.assert_ok();
+    let answer = eve.visit("/keys").await;
     assert!(answer.assert_status(403).html().all_text().contains("not a member of any tenant"));
+    // Who runs the instance begins at its tenants.
+    let bare = TestApp::start_bare(&[]).await;
+    let grace = bare.operator("grace").await;
+    grace.visit("/").await.assert_see_other("/operator/tenants");
+    assert!(grace.visit("/operator/tenants").await.html().has(".empty a[href='/operator/tenants/new']"));
 }
 
 #[actix_web::test]
@@ -143,13 +156,70 @@ async fn people_switch_between_their_tenants_and_into_no_other() {
 
 #[actix_web::test]
 async fn every_answer_carries_the_security_headers() {
+    const POLICY: [&str; 8] = [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ];
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    for path in ["/", "/sign-in", "/nowhere", "/api/keys", "/healthz", "/static/nothing"] {
-        let answer = ada.visit(path).await;
-        assert!(answer.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
-        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
+    let mut answers = Vec::new();
+    let paths = [
+        "/",
+        "/sign-in",
+        "/nowhere",
+        "/settings",
+        "/operator/tenants",
+        "/api/keys",
+        "/healthz",
+        "/static/nothing",
+        "/static/css/base.css",
+    ];
+    for path in paths {
+        answers.push((path, ada.visit(path).await));
+    }
+    answers.push(("a wrong method", ada.delete("/keys").await));
+    answers.push(("a refused form", ada.submit_exactly("/settings", &[]).await));
+    answers.push((
+        "no JSON",
+        app.token_of(&ada, &["*"])
+            .send(reqwest::Method::POST, "/api/keys", Some(("application/json", "{".into())))
+            .await,
+    ));
+    for (what, answer) in answers {
+        let policy: Vec<_> = answer.header("content-security-policy").split(';').map(str::trim).collect();
+        assert!(POLICY.iter().all(|part| policy.contains(part)), "{what}: {policy:?}");
+        assert!(policy.contains(&"require-trusted-types-for 'script'"), "{what}");
+        for (name, value) in [
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("referrer-policy", "same-origin"),
+            ("x-content-type-options", "nosniff"),
+            ("strict-transport-security", ""),
+        ] {
+            assert_eq!(answer.header(name), value, "{what}: {name}");
+        }
+        assert!(answer.header("permissions-policy").contains("camera=()"), "{what}");
+    }
+}
+
+#[actix_web::test]
+async fn behind_https_cookies_and_browsers_are_held_to_it() {
+    let app = TestApp::start_with(&[("GATEPOST_PUBLIC_URL", "https://keys.example.com")]).await;
+    let answer = app.stranger().visit("/sign-in").await;
+    let cookie = answer.assert_ok().header("set-cookie");
+    for part in ["__Host-gatepost=", "Secure", "HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(part), "{part} in {cookie}");
+    }
+    assert!(!cookie.contains("Domain="), "{cookie}");
+    for path in ["/sign-in", "/api/keys", "/nowhere"] {
+        let answer = app.stranger().visit(path).await;
+        assert!(answer.header("strict-transport-security").starts_with("max-age=31536000"), "{path}");
     }
 }
 

@@ -267,3 +267,44 @@ async fn a_webhook_s_page_and_program_tell_how_it_has_been_doing() {
     let tabs = page.texts("[aria-labelledby=verify] .tab");
     assert_eq!(tabs, ["Python", "JavaScript", "Go", "Rust", "Ruby", "PHP", "By hand"]);
 }
+
+#[actix_web::test]
+async fn two_who_edit_a_webhook_or_a_key_at_once_do_not_overwrite_each_other_unseen() {
+    let app = TestApp::start().await;
+    let (ada, otto) = (app.admin("ada").await, app.owner("otto").await);
+    subscribe(&ada, &GOOD).await.assert_see_other("/webhooks/1");
+    app.token_of(&ada, &["*"]).post_json("/api/keys", serde_json::json!({"name": "ci"})).await.assert_status(201);
+    for (page, more) in [
+        (
+            "/webhooks/1",
+            &[
+                ("url", "http://127.0.0.1:9/hook"),
+                ("events", "*"),
+                ("payload_format", "standard"),
+                ("signature_style", "prefixed"),
+                ("timeout_seconds", "5"),
+                ("max_in_flight", "3"),
+            ][..],
+        ),
+        ("/keys/1", &[("environment", "live"), ("rate_limit", "10"), ("rate_window_seconds", "60")][..]),
+    ] {
+        let (of_ada, of_otto) =
+            (ada.visit(format!("{page}/edit")).await.html(), otto.visit(format!("{page}/edit")).await.html());
+        let save = async |person: &Person, name: &str, seen: &str| {
+            person.submit(page, &[&[("name", name), ("seen", seen)], more].concat()).await
+        };
+        app.advance(chrono::TimeDelta::seconds(1));
+        save(&otto, "Otto's", &of_otto.value("seen")).await.assert_see_other(page);
+
+        let refused = save(&ada, "Ada's", &of_ada.value("seen")).await.assert_status(409).html();
+
+        assert!(
+            refused.text("main [role=alert]").contains("Somebody else changed this")
+                && refused.value("name") == "Ada's"
+        );
+        assert_eq!(otto.visit(page).await.html().text("h1"), "Otto's");
+        app.advance(chrono::TimeDelta::seconds(1));
+        save(&ada, "Ada's", &refused.value("seen")).await.assert_see_other(page);
+        assert_eq!(otto.visit(page).await.html().text("h1"), "Ada's");
+    }
+}

@@ -1,5 +1,7 @@
 //! Samples of every view.
 
+mod tenants;
+
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 use gatepost::domain::actor::Authority;
@@ -50,11 +52,19 @@ pub fn all(kind: Kind) -> Vec<(String, String)> {
         ("usage", usage(kind)),
         ("usage-records", usage_records(kind)),
         ("account", account(kind)),
+        ("account-nowhere", nowhere(kind)),
         ("second-factor", second_factor(kind)),
         ("recovery-codes", recovery_codes(kind)),
         ("sign-in-code", sign_in_code(kind)),
         ("password-reset", password_reset(kind)),
         ("operator-users", operator_users(kind)),
+        ("operator-tenants", tenants::index(kind)),
+        ("operator-tenants-new", tenants::new(kind)),
+        ("operator-tenant", tenants::show(kind, false)),
+        ("operator-tenant-deleted", tenants::show(kind, true)),
+        ("operator-plans", tenants::all_plans(kind)),
+        ("operator-plan", tenants::plan(kind)),
+        ("settings", tenants::settings(kind)),
         ("operator-reset-link", reset_link(kind)),
         ("members", members(kind)),
         ("invitations-new", new_invitation(kind)),
@@ -100,8 +110,14 @@ fn ago(minutes: i64) -> When {
 }
 
 fn shell(kind: Kind, path: &str) -> Shell {
-    let tenant =
-        |id, name: &str| TenantChoice { id: TenantId(id), name: t(kind, name), slug: "acme".into(), is_active: true };
+    let tenant = |id, name: &str| TenantChoice {
+        id: TenantId(id),
+        name: t(kind, name),
+        slug: "acme".into(),
+        is_active: kind != Kind::Hostile,
+        reason: (kind == Kind::Hostile).then(|| t(kind, "")),
+        time_zone: (kind != Kind::Empty).then(|| t(kind, "Europe/Vienna")),
+    };
     let mut tenants = vec![tenant(1, "Acme Shipping")];
     if kind != Kind::Empty {
         tenants.extend([tenant(2, "Borealis Labs"), tenant(3, "Globex")]);
@@ -437,6 +453,7 @@ fn key_fields(form: &api_keys::form::KeyForm) -> api_keys::view::Fields {
 
 fn key_form(kind: Kind) -> api_keys::form::KeyForm {
     api_keys::form::KeyForm {
+        seen: "1764000000000000".into(),
         nonce: "nonce".into(),
         name: if kind == Kind::Empty { String::new() } else { t(kind, "Billing worker") },
         owner: t(kind, ""),
@@ -468,6 +485,7 @@ fn edit_key(kind: Kind) -> String {
     let form = key_form(kind);
     let fields = key_fields(&form);
     print(api_keys::view::Edit {
+        is_stale: kind == Kind::Hostile,
         shell: shell(kind, "/keys/7/edit"),
         id: 7,
         name: t(kind, "Billing worker"),
@@ -603,6 +621,7 @@ fn webhook_fields() -> webhooks::view::Fields {
 
 fn webhook_form(kind: Kind) -> webhooks::view::WebhookForm {
     webhooks::view::WebhookForm {
+        seen: "1764000000000000".into(),
         nonce: "nonce".into(),
         url: if kind == Kind::Empty { String::new() } else { t(kind, "https://hooks.example.com/webhooks/orders") },
         events: t(kind, "order.created\norder.shipped"),
@@ -628,6 +647,7 @@ fn new_webhook(kind: Kind) -> String {
 
 fn edit_webhook(kind: Kind) -> String {
     print(webhooks::view::Edit {
+        is_stale: kind == Kind::Hostile,
         shell: shell(kind, "/webhooks/3/edit"),
         id: 3,
         name: t(kind, "Order notifications"),
@@ -903,9 +923,20 @@ fn usage_records(kind: Kind) -> String {
     })
 }
 
+/// Of somebody who works in no tenant.
+fn nowhere(kind: Kind) -> String {
+    let shell = shell(kind, "/account");
+    let shell = Shell { tenant: TenantChoice::nowhere(), tenants: Vec::new(), role: Role::Viewer, ..shell };
+    account_of(kind, shell)
+}
+
 fn account(kind: Kind) -> String {
+    account_of(kind, shell(kind, "/account"))
+}
+
+fn account_of(kind: Kind, shell: Shell) -> String {
     print(account::view::Index {
-        shell: shell(kind, "/account"),
+        shell,
         form: account::view::NameForm { name: t(kind, "Ada Lovelace") },
         has_others: kind != Kind::Empty,
         has_factor: kind == Kind::Full,
@@ -996,6 +1027,9 @@ fn reset_link(kind: Kind) -> String {
 
 fn members(kind: Kind) -> String {
     print(members::view::Index {
+        search: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
+        chips: chips(kind, "/members"),
+        pager: pager(kind),
         shell: shell(kind, "/members"),
         rows: many(kind, 4, |index| members::view::Row {
             name: t(kind, ["Ada Lovelace", "Dan Abramov", "Vera Rubin", "Otto"][index]),

@@ -69,7 +69,7 @@ impl TestApp {
     }
 
     pub fn make_tenant(&self, slug: &str) -> TenantId {
-        let ask = NewTenant::parse(slug, Some(slug), None).unwrap();
+        let ask = NewTenant::parse(slug, Some(slug), Some("unlimited")).unwrap();
         tenants::create(&mut self.conn(), &Operator::at_the_console(), &ask, self.clock.now()).unwrap().id
     }
 

@@ -149,9 +149,9 @@ async fn what_keeps_dying_ends_as_failed() {
 async fn suspended_tenants_and_paused_webhooks_wait() {
     let app = quiet(1, 10).await;
     let mut conn = app.conn();
-    diesel::sql_query("UPDATE tenants SET is_active = FALSE").execute(&mut conn).unwrap();
+    diesel::sql_query("UPDATE tenants SET is_active = FALSE, suspended_at = now()").execute(&mut conn).unwrap();
     assert!(claim(&mut conn, 1).is_empty());
-    diesel::sql_query("UPDATE tenants SET is_active = TRUE").execute(&mut conn).unwrap();
+    diesel::sql_query("UPDATE tenants SET is_active = TRUE, suspended_at = NULL").execute(&mut conn).unwrap();
     diesel::sql_query("UPDATE webhooks SET is_active = FALSE").execute(&mut conn).unwrap();
     assert!(claim(&mut conn, 1).is_empty());
     diesel::sql_query("UPDATE webhooks SET is_active = TRUE").execute(&mut conn).unwrap();

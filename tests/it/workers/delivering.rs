@@ -47,7 +47,7 @@ async fn a_payload_that_went_bad_ends_in_plain_sight() {
     let receiver = Receiver::start().await;
     let webhook = program.subscribe(&receiver, json!({})).await;
     let path = format!("/api/webhooks/{}", webhook["id"]);
-    diesel::sql_query("UPDATE tenants SET is_active = FALSE").execute(&mut app.conn()).unwrap();
+    diesel::sql_query("UPDATE tenants SET is_active = FALSE, suspended_at = now()").execute(&mut app.conn()).unwrap();
     let event = {
         use gatepost::domain::Actor;
         use gatepost::services::events::{NewEvent, publish};
@@ -55,7 +55,7 @@ async fn a_payload_that_went_bad_ends_in_plain_sight() {
         publish(&mut app.conn(), &Actor::system(app.tenant), &ask, app.clock.now()).unwrap()
     };
     diesel::update(events::table).set(events::payload.eq("{not json")).execute(&mut app.conn()).unwrap();
-    diesel::sql_query("UPDATE tenants SET is_active = TRUE").execute(&mut app.conn()).unwrap();
+    diesel::sql_query("UPDATE tenants SET is_active = TRUE, suspended_at = NULL").execute(&mut app.conn()).unwrap();
     let find = || deliveries::table.select((deliveries::state, deliveries::last_error)).first(&mut app.conn());
     for _ in 0..500 {
         let (state, error): (String, Option<String>) = find().unwrap();

@@ -16,7 +16,7 @@ use crate::services::second_factor::{self, Standing};
 use crate::services::{Operator, accounts};
 use crate::store::Scope;
 use crate::store::notify::Change;
-use crate::web::auth::SignedIn;
+use crate::web::auth::{Anywhere, SignedIn};
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::problem::Answer;
@@ -121,12 +121,12 @@ async fn view(state: &State, who: SignedIn, errors: FieldErrors) -> Result<Show>
     Ok(Show { shell: who.shell, stage, errors })
 }
 
-pub async fn show(state: Data<State>, who: SignedIn) -> Answer {
+pub async fn show(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
     page(&view(&state, who, FieldErrors::default()).await?).map(secretive)
 }
 
 /// Begins: the page then shows what the app needs.
-pub async fn create(state: Data<State>, who: SignedIn, _: CheckedForm<Nothing>) -> Answer {
+pub async fn create(state: Data<State>, Anywhere(who): Anywhere, _: CheckedForm<Nothing>) -> Answer {
     let begun = with_own(&state, &who, |conn, vault, _, user, now| second_factor::begin(conn, vault, user, now));
     match begun.await {
         Ok(()) => super::super::go(urls::SECOND_FACTOR),
@@ -148,7 +148,7 @@ async fn refused(state: &State, who: SignedIn, error: Error) -> Answer {
     }
 }
 
-pub async fn activate(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<CodeForm>) -> Answer {
+pub async fn activate(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<CodeForm>) -> Answer {
     if let Err(error) = throttled(&state, &who, "code") {
         return refused(&state, who, error).await;
     }
@@ -164,7 +164,11 @@ pub async fn activate(state: Data<State>, who: SignedIn, CheckedForm(form): Chec
     }
 }
 
-pub async fn renew_codes(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<RenewalForm>) -> Answer {
+pub async fn renew_codes(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    CheckedForm(form): CheckedForm<RenewalForm>,
+) -> Answer {
     if let Err(error) = throttled(&state, &who, RENEWAL) {
         return refused(&state, who, error).await;
     }
@@ -190,7 +194,11 @@ fn at_renewal(error: Error) -> Error {
 }
 
 /// Needs the password and a code: neither a session that was left open nor a borrowed device is enough.
-pub async fn deactivate(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<OffForm>) -> Answer {
+pub async fn deactivate(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    CheckedForm(form): CheckedForm<OffForm>,
+) -> Answer {
     if let Err(error) = confirm_password(&state, &who, &form.current_password).await {
         return refused(&state, who, error).await;
     }

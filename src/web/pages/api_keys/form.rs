@@ -11,13 +11,15 @@ use crate::domain::quota::Quota;
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::ApiKey;
 use crate::services::random_token;
-use crate::web::view::{Choice, text};
+use crate::web::view::{Choice, seen, text};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyForm {
     /// Makes a second sending of the same form make no second key.
     pub nonce: String,
+    /// When the key was written that the form was filled with.
+    pub seen: String,
     pub name: String,
     pub description: String,
     pub environment: String,
@@ -65,7 +67,6 @@ impl KeyForm {
             nonce: random_token()?,
             environment: "live".to_owned(),
             expiry: "90".to_owned(),
-            rate_limit: NewKey::DEFAULT_RATE_LIMIT.to_string(),
             rate_window_seconds: NewKey::DEFAULT_RATE_WINDOW_SECONDS.to_string(),
             ..Self::default()
         })
@@ -80,6 +81,7 @@ impl KeyForm {
             text::pretty(&key.metadata.to_string())
         };
         Self {
+            seen: seen::seen(key.updated_at),
             name: key.name.clone(),
             description: key.description.clone().unwrap_or_default(),
             environment: key.environment.to_string(),
@@ -134,7 +136,7 @@ impl KeyForm {
             [&self.prefix, &self.description, &self.allowed_ips, &self.tags, &self.metadata, &self.limits, &self.quota];
         self.requires_owner
             || texts.iter().any(|text| !text.is_empty())
-            || self.rate_limit != NewKey::DEFAULT_RATE_LIMIT.to_string()
+            || !self.rate_limit.trim().is_empty()
             || self.rate_window_seconds != NewKey::DEFAULT_RATE_WINDOW_SECONDS.to_string()
     }
 
@@ -146,7 +148,11 @@ impl KeyForm {
             environment: Some(self.environment.clone()),
             prefix: Some(self.prefix.clone()),
             scopes: self.all_scopes(),
-            rate_limit: errors.take("rate_limit", number(&self.rate_limit)),
+            // Empty: what the plan says.
+            rate_limit: match self.rate_limit.trim() {
+                "" => None,
+                limit => errors.take("rate_limit", number(limit)),
+            },
             rate_window_seconds: errors.take("rate_window_seconds", number(&self.rate_window_seconds)),
             limits: self.limits(&mut errors),
             quota: errors.take("quota", self.quota()).flatten(),

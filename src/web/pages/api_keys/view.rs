@@ -81,6 +81,8 @@ pub struct New {
 #[derive(Template)]
 #[template(path = "api_keys/edit.html")]
 pub struct Edit {
+    /// Whether somebody else saved it while this form was open.
+    pub is_stale: bool,
     pub shell: Shell,
     pub id: i64,
     pub name: String,

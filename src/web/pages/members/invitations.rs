@@ -74,7 +74,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             see_other(&who.session, urls::MEMBERS, Flash::good(said))
         }
         Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, &who.actor, form, errors)),
-        Err(error) => Err(error.into()),
+        Err(error) => back(&who.session, urls::MEMBERS, error),
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::domain::FieldErrors;
 use crate::web::shell::Shell;
-use crate::web::view::{Ask, Badge, Choice, When};
+use crate::web::view::{Ask, Badge, Chip, Choice, Pager, When};
 
 #[derive(Template)]
 #[template(path = "members/index.html")]
@@ -13,6 +13,9 @@ pub struct Index {
     pub shell: Shell,
     pub rows: Vec<Row>,
     pub invited: Vec<Invited>,
+    pub search: String,
+    pub chips: Vec<Chip>,
+    pub pager: Pager,
 }
 
 pub struct Row {

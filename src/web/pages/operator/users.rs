@@ -16,7 +16,7 @@ use crate::services::accounts::{self, UserChange};
 use crate::services::{account, second_factor};
 use crate::store::Scope;
 use crate::store::notify::Change;
-use crate::web::auth::SignedIn;
+use crate::web::auth::{Anywhere, SignedIn};
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::json::Query;
@@ -37,7 +37,7 @@ pub struct Listing {
     place: Place,
 }
 
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+pub async fn index(state: Data<State>, Anywhere(who): Anywhere, Query(asked): Query<Listing>) -> Answer {
     who.operator()?;
     let (paging, now) = (asked.place.paging::<UserId>(ROWS), state.clock.now());
     let search = Some(asked.q.trim().replace('\0', "")).filter(|search| !search.is_empty());
@@ -135,37 +135,48 @@ async fn question(state: &State, who: SignedIn, id: UserId, act: Act) -> Answer 
     page(&confirmations::New::of(who.shell, ask))
 }
 
-pub async fn ask_deactivate(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+pub async fn ask_deactivate(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
     question(&state, who, *id, Act::Deactivation).await
 }
 
-pub async fn ask_promote(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+pub async fn ask_promote(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
     question(&state, who, *id, Act::Promotion).await
 }
 
-pub async fn ask_demote(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+pub async fn ask_demote(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
     question(&state, who, *id, Act::Demotion).await
 }
 
-pub async fn ask_reset(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+pub async fn ask_reset(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
     question(&state, who, *id, Act::ResetLink).await
 }
 
-pub async fn ask_remove_factor(state: Data<State>, who: SignedIn, id: Path<UserId>) -> Answer {
+pub async fn ask_remove_factor(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
     question(&state, who, *id, Act::SecondFactor).await
 }
 
-pub async fn remove_factor(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+pub async fn remove_factor(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    id: Path<UserId>,
+    _: CheckedForm<Confirmed>,
+) -> Answer {
     let (operator, id, now) = (who.operator()?, *id, state.clock.now());
     let act = move |conn: &mut _| {
         let user = accounts::find(conn, id)?;
-        second_factor::remove(conn, &operator, &user, now)?;
-        Ok(user)
+        let is_password_ended = second_factor::remove(conn, &operator, &user, now)?;
+        Ok((user, is_password_ended))
     };
     match state.pages.tx(Scope::Instance, act).await {
-        Ok(user) => {
+        Ok((user, is_password_ended)) => {
             state.forget(&Change::Access);
-            see_other(&who.session, urls::USERS, Flash::good(format!("{} has no second factor now.", user.name)))
+            let mut said = format!("{} has no second factor now.", user.name);
+            if is_password_ended {
+                said.push_str(
+                    " Their password was too short to stand alone, and works no more: make them a reset link.",
+                );
+            }
+            see_other(&who.session, urls::USERS, Flash::good(said))
         }
         Err(error) => back(&who.session, urls::USERS, error),
     }
@@ -188,28 +199,48 @@ async fn change(state: &State, who: SignedIn, id: UserId, change: UserChange, sa
     }
 }
 
-pub async fn deactivate(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+pub async fn deactivate(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    id: Path<UserId>,
+    _: CheckedForm<Confirmed>,
+) -> Answer {
     let off = UserChange { is_active: Some(false), ..UserChange::default() };
     change(&state, who, *id, off, "is deactivated").await
 }
 
-pub async fn activate(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Nothing>) -> Answer {
+pub async fn activate(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    id: Path<UserId>,
+    _: CheckedForm<Nothing>,
+) -> Answer {
     let on = UserChange { is_active: Some(true), ..UserChange::default() };
     change(&state, who, *id, on, "may sign in again").await
 }
 
-pub async fn promote(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+pub async fn promote(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    id: Path<UserId>,
+    _: CheckedForm<Confirmed>,
+) -> Answer {
     let on = UserChange { is_operator: Some(true), ..UserChange::default() };
     change(&state, who, *id, on, "is an operator now").await
 }
 
-pub async fn demote(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+pub async fn demote(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    id: Path<UserId>,
+    _: CheckedForm<Confirmed>,
+) -> Answer {
     let off = UserChange { is_operator: Some(false), ..UserChange::default() };
     change(&state, who, *id, off, "is an ordinary user now").await
 }
 
 /// Shows the link straight from the POST. Sent again it makes another one, and the first stops working.
-pub async fn reset(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+pub async fn reset(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
     let (operator, id, now) = (who.operator()?, *id, state.clock.now());
     let act = move |conn: &mut _| {
         let token = account::offer_reset(conn, &operator, id, now)?;

@@ -9,7 +9,7 @@ use crate::model::Webhook;
 use crate::services::random_token;
 use crate::services::webhooks::WebhookFields;
 use crate::web::pages::api_keys::form::number;
-use crate::web::view::{Choice, text};
+use crate::web::view::{Choice, seen, text};
 
 use super::view::{Fields, WebhookForm};
 
@@ -27,6 +27,7 @@ impl WebhookForm {
 
     pub fn of(webhook: &Webhook) -> Self {
         Self {
+            seen: seen::seen(webhook.updated_at),
             name: webhook.name.clone(),
             url: webhook.url.clone(),
             events: webhook.events.join("\n"),

@@ -36,6 +36,8 @@ pub struct Row {
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookForm {
     pub nonce: String,
+    /// When the webhook was written that the form was filled with.
+    pub seen: String,
     pub name: String,
     pub url: String,
     /// One a line.
@@ -74,6 +76,8 @@ pub struct New {
 #[derive(Template)]
 #[template(path = "webhooks/edit.html")]
 pub struct Edit {
+    /// Whether somebody else saved it while this form was open.
+    pub is_stale: bool,
     pub shell: Shell,
     pub id: i64,
     pub name: String,

@@ -1,0 +1,98 @@
+//! `gatepost plans`.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::house::House;
+use super::tell;
+use crate::app::Failure;
+use crate::config::Settings;
+use crate::model::Plan;
+use crate::services::Operator;
+use crate::services::plans::{self, PlanChange};
+use crate::services::tenants;
+
+/// A number, or `none` for no limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit(Option<i64>);
+
+fn limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "none" => Ok(Limit(None)),
+        number => number.parse().map(|most| Limit(Some(most))).map_err(|_| "must be a number, or none".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Change {
+    /// free, pro or unlimited.
+    #[arg(value_parser = tenants::PLANS)]
+    name: String,
+    #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
+    max_keys: Option<Limit>,
+    #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
+    max_webhooks: Option<Limit>,
+    #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
+    max_members: Option<Limit>,
+    #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
+    max_events_per_month: Option<Limit>,
+    /// Requests an hour of keys that name no limit.
+    #[arg(long, value_name = "NUMBER")]
+    default_rate_limit: Option<i64>,
+    /// Requests an hour that a key may name at most.
+    #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
+    max_rate_limit: Option<Limit>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print what each plan allows.
+    List,
+    /// Change what a plan allows, from now on; what is not named stays.
+    Update(Change),
+}
+
+pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
+    let mut house = House::open(&settings)?;
+    let now = house.clock.now();
+    let plans = match command {
+        Command::List => house.read(plans::list)?,
+        Command::Update(ask) => {
+            let most = |limit: Option<Limit>| limit.map(|limit| limit.0);
+            let change = PlanChange {
+                max_keys: most(ask.max_keys),
+                max_webhooks: most(ask.max_webhooks),
+                max_members: most(ask.max_members),
+                max_events_per_month: most(ask.max_events_per_month),
+                default_rate_limit: ask.default_rate_limit,
+                max_rate_limit: most(ask.max_rate_limit),
+                seen: None,
+            };
+            let who = Operator::at_the_console();
+            vec![house.tx(|conn, _| plans::update(conn, &who, &ask.name, &change, now))?]
+        }
+    };
+    plans.iter().try_for_each(|plan| tell(json, &value(plan), &line(plan)))
+}
+
+fn value(plan: &Plan) -> Value {
+    json!({
+        "name": plan.name, "max_keys": plan.max_keys, "max_webhooks": plan.max_webhooks,
+        "max_members": plan.max_members, "max_events_per_month": plan.max_events_per_month,
+        "default_rate_limit": plan.default_rate_limit, "max_rate_limit": plan.max_rate_limit,
+    })
+}
+
+fn line(plan: &Plan) -> String {
+    let most = |limit: Option<i64>| limit.map_or_else(|| "any number of".to_owned(), |most| most.to_string());
+    format!(
+        "{:<10} {} keys, {} webhooks, {} members, {} events a month, {} requests an hour, at most {}",
+        plan.name,
+        most(plan.max_keys),
+        most(plan.max_webhooks),
+        most(plan.max_members),
+        most(plan.max_events_per_month),
+        plan.default_rate_limit,
+        most(plan.max_rate_limit),
+    )
+}

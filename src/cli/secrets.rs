@@ -1,0 +1,87 @@
+//! `gatepost secrets`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::house::House;
+use super::{say, tell};
+use crate::app::Failure;
+use crate::config::Settings;
+use crate::services::Operator;
+use crate::services::secrets::{self, OfKey, Place};
+
+/// Secrets in one transaction.
+const BATCH: i64 = 100;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print how many secrets each master key has sealed.
+    Status,
+    /// Seal all secrets anew with GATEPOST_MASTER_KEY that one of GATEPOST_MASTER_KEYS_OLD has sealed, while servers run.
+    Rotate,
+}
+
+pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode, Failure> {
+    let mut house = House::open(&settings)?;
+    match command {
+        Command::Status => status(&mut house, &settings, json),
+        Command::Rotate => rotate(&mut house, &settings, json),
+    }
+}
+
+fn status(house: &mut House, settings: &Settings, json: bool) -> Result<ExitCode, Failure> {
+    let present = settings.vault().fingerprint();
+    for OfKey { key, count } in house.read(secrets::by_key)? {
+        let is_present = key.as_ref() == Some(&present);
+        let name = key.clone().unwrap_or_else(|| "a key that was not written down".to_owned());
+        let mark = if is_present { " (the present one)" } else { "" };
+        let value = json!({"master_key": key, "is_present": is_present, "secrets": count});
+        tell(json, &value, &format!("{count} sealed with {name}{mark}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rotate(house: &mut House, settings: &Settings, json: bool) -> Result<ExitCode, Failure> {
+    let vault = settings.vault();
+    let present = vault.fingerprint();
+    let all: i64 = others(house, &present)?;
+    let (mut resealed, mut unopened, mut place) = (0, Vec::new(), Some(Place::default()));
+    while let Some(from) = place {
+        let batch = house.tx(|conn, _| secrets::reseal(conn, &vault, from, BATCH))?;
+        if 0 < batch.resealed && !json {
+            resealed += batch.resealed;
+            say(&format!("{resealed} of {all}"))?;
+        } else {
+            resealed += batch.resealed;
+        }
+        unopened.extend(batch.unopened);
+        place = batch.next;
+    }
+    let now = house.clock.now();
+    if 0 < resealed {
+        house.tx(|conn, _| secrets::note(conn, &Operator::at_the_console(), &vault, resealed, now))?;
+    }
+    let left = others(house, &present)?;
+    let sentence = if !unopened.is_empty() {
+        format!("{} can't be opened by any key that is given: {}", unopened.len(), unopened.join(", "))
+    } else if 0 < left {
+        format!(
+            "{left} were sealed with an old key meanwhile: restart every process with the present key, then run this again"
+        )
+    } else {
+        format!(
+            "All secrets are sealed with {present}. GATEPOST_MASTER_KEYS_OLD may go once every process runs with this key as GATEPOST_MASTER_KEY."
+        )
+    };
+    let value = json!({"master_key": present, "resealed": resealed, "left": left, "unopened": unopened});
+    tell(json, &value, &sentence)?;
+    Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How many secrets are sealed with another key than the present one.
+fn others(house: &mut House, present: &str) -> Result<i64, Failure> {
+    let all = house.read(secrets::by_key)?;
+    Ok(all.iter().filter(|of| of.key.as_deref() != Some(present)).map(|of| of.count).sum())
+}

@@ -1,0 +1,249 @@
+//! Plans: what a tenant may have, changed by operators, and whether there is room for one more.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use serde_json::json;
+
+use super::Operator;
+use super::audit::{self, Deed};
+use crate::domain::api_key::NewKey;
+use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
+use crate::model::Plan;
+use crate::store;
+use crate::store::event_months::Limited;
+
+/// The greatest limit that a plan may name.
+const MOST: i64 = 1_000_000_000_000;
+/// And for rates, which keys hold themselves.
+const MOST_RATE: i64 = 1_000_000_000;
+
+/// The smallest first.
+pub fn list(conn: &mut PgConnection) -> Result<Vec<Plan>> {
+    store::plans::list(conn)
+}
+
+pub fn find(conn: &mut PgConnection, name: &str) -> Result<Plan> {
+    store::plans::find(conn, name)?.ok_or(Error::NotFound(Noun::Plan))
+}
+
+pub fn of_tenant(conn: &mut PgConnection, tenant: TenantId) -> Result<Plan> {
+    store::plans::find_of_tenant(conn, tenant)?.ok_or(Error::NotFound(Noun::Tenant))
+}
+
+/// A change of a plan as it was written: what is absent stays, `Some(None)` takes a limit away.
+#[derive(Debug, Clone, Default)]
+pub struct PlanChange {
+    pub max_keys: Option<Option<i64>>,
+    pub max_webhooks: Option<Option<i64>>,
+    pub max_members: Option<Option<i64>>,
+    pub max_events_per_month: Option<Option<i64>>,
+    pub default_rate_limit: Option<i64>,
+    pub max_rate_limit: Option<Option<i64>>,
+    /// When the plan was written that this change is meant for: where somebody else has changed it since, it is refused.
+    pub seen: Option<DateTime<Utc>>,
+}
+
+/// Changes what all tenants of a plan may have, from now on. What they have beyond it stays.
+pub fn update(
+    conn: &mut PgConnection,
+    who: &Operator,
+    name: &str,
+    change: &PlanChange,
+    now: DateTime<Utc>,
+) -> Result<Plan> {
+    let before = store::plans::lock(conn, name)?.ok_or(Error::NotFound(Noun::Plan))?;
+    if change.seen.is_some_and(|seen| seen != before.updated_at) {
+        return Err(Error::conflict("somebody else changed this plan meanwhile: look at it again"));
+    }
+    let after = Plan {
+        max_keys: change.max_keys.unwrap_or(before.max_keys),
+        max_webhooks: change.max_webhooks.unwrap_or(before.max_webhooks),
+        max_members: change.max_members.unwrap_or(before.max_members),
+        max_events_per_month: change.max_events_per_month.unwrap_or(before.max_events_per_month),
+        default_rate_limit: change.default_rate_limit.unwrap_or(before.default_rate_limit),
+        max_rate_limit: change.max_rate_limit.unwrap_or(before.max_rate_limit),
+        ..before.clone()
+    };
+    check(&after)?;
+    if after == before {
+        return Ok(after);
+    }
+    store::plans::update(conn, &after, now)?;
+    let deed = Deed::new("plan.updated", format!("plan:{name}")).with("name", name);
+    audit::record_for_instance(conn, who, None, deed.changing(facts(&before), facts(&after)), now)?;
+    find(conn, name)
+}
+
+fn check(plan: &Plan) -> Result<()> {
+    let mut errors = FieldErrors::default();
+    for (field, limit) in [
+        ("max_keys", plan.max_keys),
+        ("max_webhooks", plan.max_webhooks),
+        ("max_members", plan.max_members),
+        ("max_events_per_month", plan.max_events_per_month),
+    ] {
+        if limit.is_some_and(|limit| !(0..=MOST).contains(&limit)) {
+            errors.add(field, Rejection::new("range", format!("must be from 0 to {MOST}, or nothing for no limit")));
+        }
+    }
+    if !(1..=MOST_RATE).contains(&plan.default_rate_limit) {
+        errors.add("default_rate_limit", Rejection::new("range", format!("must be from 1 to {MOST_RATE}")));
+    }
+    if plan.max_rate_limit.is_some_and(|most| !(plan.default_rate_limit..=MOST_RATE).contains(&most)) {
+        let says = format!("must be from the usual limit to {MOST_RATE}, or nothing for no limit");
+        errors.add("max_rate_limit", Rejection::new("range", says));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
+}
+
+fn facts(plan: &Plan) -> serde_json::Value {
+    json!({
+        "max_keys": plan.max_keys, "max_webhooks": plan.max_webhooks, "max_members": plan.max_members,
+        "max_events_per_month": plan.max_events_per_month, "default_rate_limit": plan.default_rate_limit,
+        "max_rate_limit": plan.max_rate_limit,
+    })
+}
+
+/// What a plan limits the number of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thing {
+    Key,
+    Webhook,
+    Member,
+}
+
+impl Thing {
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::Key => "keys",
+            Self::Webhook => "webhooks",
+            Self::Member => "members",
+        }
+    }
+
+    const fn most(self, plan: &Plan) -> Option<i64> {
+        match self {
+            Self::Key => plan.max_keys,
+            Self::Webhook => plan.max_webhooks,
+            Self::Member => plan.max_members,
+        }
+    }
+
+    fn count(self, conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<i64> {
+        match self {
+            Self::Key => store::plans::count_keys(conn, tenant, now),
+            Self::Webhook => store::plans::count_webhooks(conn, tenant),
+            Self::Member => store::plans::count_members(conn, tenant),
+        }
+    }
+}
+
+/// Refuses where the tenant's plan has no room for one more. Until this transaction ends, nobody else finds room there
+/// either: of two who want the last place, one gets it. Call it before the new one is written.
+///
+/// # Errors
+/// `LimitReached`, with a sentence that says what is allowed.
+pub fn must_have_room(conn: &mut PgConnection, tenant: TenantId, thing: Thing, now: DateTime<Utc>) -> Result<()> {
+    let plan = of_tenant(conn, tenant)?;
+    if thing.most(&plan).is_none() {
+        return Ok(());
+    }
+    store::tenants::lock(conn, tenant)?;
+    // It may have been given another plan while this waited.
+    let plan = of_tenant(conn, tenant)?;
+    match thing.most(&plan) {
+        Some(most) if most <= thing.count(conn, tenant, now)? => {
+            let (name, noun) = (&plan.name, thing.noun());
+            Err(Error::LimitReached(format!(
+                "the plan {name} allows {most} {noun}: remove one, or ask for another plan"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a rate limit beyond what the plan allows a key in an hour.
+pub fn must_allow_rate(plan: &Plan, limit: i64, window_seconds: i64) -> Result<()> {
+    let hour = i128::from(NewKey::DEFAULT_RATE_WINDOW_SECONDS);
+    let is_beyond = |most: i64| i128::from(most) * i128::from(window_seconds) < i128::from(limit) * hour;
+    match plan.max_rate_limit {
+        Some(most) if is_beyond(most) => {
+            let says = format!("must be at most {most} requests an hour on the plan {}", plan.name);
+            Err(Error::field("rate_limit", Rejection::new("limit_reached", says)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Counts events that are about to be published, in the transaction that publishes them: all of these or none.
+///
+/// # Errors
+/// `LimitReached` where a tenant's plan has no room for its events this month.
+pub fn count_events(conn: &mut PgConnection, events: &[(TenantId, i64)], now: DateTime<Utc>) -> Result<()> {
+    let tenants: Vec<TenantId> = events.iter().map(|(tenant, _)| *tenant).collect();
+    // In the order of their ids, as everybody counts: so that nobody waits for each other.
+    for limited in store::event_months::limited(conn, &tenants)? {
+        let count = events.iter().filter(|(tenant, _)| *tenant == limited.tenant).map(|(_, count)| count).sum();
+        if !store::event_months::take(conn, limited, count, now)? {
+            return Err(no_room(limited));
+        }
+    }
+    Ok(())
+}
+
+fn no_room(limited: Limited) -> Error {
+    let most = limited.most;
+    Error::LimitReached(format!(
+        "the plan allows {most} events a month: wait for the next one, or ask for another plan"
+    ))
+}
+
+/// What a tenant has of what its plan allows.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    pub plan: Plan,
+    pub keys: i64,
+    pub webhooks: i64,
+    pub members: i64,
+    /// This month; counted only where the plan limits them.
+    pub events: Option<i64>,
+}
+
+pub fn standing(conn: &mut PgConnection, actor: &Actor, now: DateTime<Utc>) -> Result<Standing> {
+    actor.must(Permission::ReadTenant)?;
+    let plan = of_tenant(conn, actor.tenant)?;
+    let events = match plan.max_events_per_month {
+        Some(_) => Some(store::event_months::find(conn, actor.tenant, now)?.unwrap_or(0)),
+        None => None,
+    };
+    Ok(Standing {
+        keys: store::plans::count_keys(conn, actor.tenant, now)?,
+        webhooks: store::plans::count_webhooks(conn, actor.tenant)?,
+        members: store::plans::count_members(conn, actor.tenant)?,
+        events,
+        plan,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_compared_by_the_hour() {
+        let plan = Plan {
+            name: "free".into(),
+            max_keys: None,
+            max_webhooks: None,
+            max_members: None,
+            max_events_per_month: None,
+            default_rate_limit: 1,
+            max_rate_limit: Some(3600),
+            updated_at: DateTime::UNIX_EPOCH,
+        };
+        assert!(must_allow_rate(&plan, 3600, 3600).is_ok() && must_allow_rate(&plan, 1, 1).is_ok());
+        assert!(must_allow_rate(&plan, 86_400, 86_400).is_ok());
+        assert!(must_allow_rate(&plan, 3601, 3600).is_err() && must_allow_rate(&plan, 2, 1).is_err());
+        assert!(must_allow_rate(&Plan { max_rate_limit: None, ..plan }, 1_000_000_000, 1).is_ok());
+    }
+}

@@ -1,0 +1,77 @@
+//! Seals secrets at rest anew with the present master key, in batches, while everything runs.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+
+use super::Operator;
+use super::audit::{self, Deed};
+use super::second_factor;
+use crate::domain::vault::Vault;
+use crate::domain::{Error, Result, UserId, WebhookId};
+use crate::model::Webhook;
+use crate::store;
+pub use crate::store::sealed::OfKey;
+use crate::store::sealed::{Kept, Sealed};
+
+/// How far a rotation has come: the next batch begins there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Place {
+    table: usize,
+    after: i64,
+}
+
+/// What a batch did.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    pub resealed: usize,
+    /// What no key that is given opens.
+    pub unopened: Vec<String>,
+    /// None once there is no more.
+    pub next: Option<Place>,
+}
+
+/// Seals up to `size` secrets anew that another key has sealed. One that changes just then is left to the next run.
+pub fn reseal(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64) -> Result<Batch> {
+    let Some(kept) = Kept::ALL.get(from.table).copied() else { return Ok(Batch::default()) };
+    let rows = store::sealed::list_others(conn, kept, &vault.mark(), from.after, size)?;
+    let mut batch = Batch::default();
+    for row in &rows {
+        let name = bound_to(kept, row);
+        match vault.open(row.tenant, &name, &row.sealed) {
+            Ok(plain) => {
+                let plain = zeroize::Zeroizing::new(plain);
+                let sealed = vault.seal(row.tenant, &name, &plain)?;
+                batch.resealed += usize::from(store::sealed::replace(conn, kept, row, &sealed)?);
+            }
+            Err(Error::Bug(_)) => batch.unopened.push(name),
+            Err(error) => return Err(error),
+        }
+    }
+    let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == size);
+    batch.next = match rows.last().filter(|_| is_full) {
+        Some(last) => Some(Place { after: last.key, ..from }),
+        None if from.table + 1 < Kept::ALL.len() => Some(Place { table: from.table + 1, after: 0 }),
+        None => None,
+    };
+    Ok(batch)
+}
+
+/// What the vault binds a secret to.
+fn bound_to(kept: Kept, row: &Sealed) -> String {
+    match kept {
+        Kept::SigningSecrets => Webhook::vault_name(WebhookId(row.owner)),
+        Kept::SecondFactors => second_factor::row_of(UserId(row.owner)),
+    }
+}
+
+/// Notes that it was done, and how much of it.
+pub fn note(conn: &mut PgConnection, who: &Operator, vault: &Vault, resealed: usize, now: DateTime<Utc>) -> Result<()> {
+    let deed =
+        Deed::new("secrets.rotated", "instance").with("master_key", vault.fingerprint()).with("resealed", resealed);
+    audit::record_for_instance(conn, who, None, deed, now)
+}
+
+/// How many secrets each master key has sealed.
+pub fn by_key(conn: &mut PgConnection) -> Result<Vec<OfKey>> {
+    store::sealed::count_by_key(conn)
+}

@@ -1,0 +1,67 @@
+//! What a tenant's own people set: its name, how its keys begin, and in which zone they read times.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+
+use super::super::audit::{self, Deed};
+use super::{TenantRef, facts, find, target};
+use crate::domain::api_key::KeyPrefix;
+use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Result, tenant, text};
+use crate::model::Tenant;
+use crate::store;
+use crate::store::notify::{self, Change};
+use crate::store::tenants::TenantSet;
+
+/// A change of settings as it was written: what is absent stays, `Some(None)` clears.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub name: Option<String>,
+    pub key_prefix: Option<String>,
+    pub time_zone: Option<Option<String>>,
+    /// When the settings that this change is meant for were written: where somebody else has changed them since, it is
+    /// refused. None: whatever they are now.
+    pub seen: Option<DateTime<Utc>>,
+}
+
+/// Changes the settings of the actor's tenant.
+///
+/// # Errors
+/// `Conflict` where somebody changed them since they were `seen`.
+pub fn configure(conn: &mut PgConnection, actor: &Actor, ask: Settings, now: DateTime<Utc>) -> Result<Tenant> {
+    actor.must(Permission::WriteTenant)?;
+    let mut errors = FieldErrors::default();
+    let name = ask.name.map(|name| errors.take("name", text::name(&name)).unwrap_or_default());
+    let prefix = ask.key_prefix.map(|prefix| errors.take("key_prefix", KeyPrefix::parse(prefix.trim())));
+    let zone = ask.time_zone.map(|zone| zone.filter(|zone| !zone.trim().is_empty()));
+    let zone = zone.map(|zone| zone.and_then(|zone| errors.take("time_zone", tenant::time_zone(&zone))));
+    if let Some(Some(zone)) = &zone
+        && !store::tenants::knows_zone(conn, zone)?
+    {
+        errors.add("time_zone", tenant::no_zone());
+    }
+    if !errors.is_empty() {
+        return Err(errors.into());
+    }
+    let before = store::tenants::lock(conn, actor.tenant)?.ok_or(Error::NotFound(Noun::Tenant))?;
+    if ask.seen.is_some_and(|seen| seen != before.updated_at) {
+        return Err(Error::conflict("somebody else changed these settings meanwhile: look at them again"));
+    }
+    let prefix = prefix.flatten();
+    let set = TenantSet {
+        name: name.as_deref(),
+        key_prefix: prefix.as_ref().map(KeyPrefix::as_str),
+        time_zone: zone.as_ref().map(Option::as_deref),
+        ..TenantSet::default()
+    };
+    let is_same = set.name.is_none_or(|name| name == before.name)
+        && set.key_prefix.is_none_or(|prefix| prefix == before.key_prefix)
+        && set.time_zone.is_none_or(|zone| zone == before.time_zone.as_deref());
+    if is_same {
+        return find(conn, &TenantRef::Id(actor.tenant));
+    }
+    let after = store::tenants::update(conn, actor.tenant, &set, now)?.ok_or(Error::NotFound(Noun::Tenant))?;
+    let deed = Deed::new("tenant.updated", target(actor.tenant)).with("name", after.slug.as_str());
+    audit::record(conn, actor, deed.changing(facts(&before), facts(&after)), now)?;
+    notify::send(conn, &Change::Tenant(actor.tenant))?;
+    Ok(after)
+}

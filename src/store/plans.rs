@@ -1,0 +1,66 @@
+//! Queries on `plans`, and on what tenants have of what plans limit.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Timestamptz};
+
+use crate::domain::{Result, TenantId};
+use crate::model::Plan;
+use crate::schema::{memberships, plans, tenants, webhooks};
+
+/// The smallest first.
+pub fn list(conn: &mut PgConnection) -> Result<Vec<Plan>> {
+    Ok(Plan::query().order((plans::max_keys.asc().nulls_last(), plans::name)).load(conn)?)
+}
+
+pub fn find(conn: &mut PgConnection, name: &str) -> Result<Option<Plan>> {
+    Ok(Plan::query().filter(plans::name.eq(name)).first(conn).optional()?)
+}
+
+/// One, while nobody else changes it.
+pub fn lock(conn: &mut PgConnection, name: &str) -> Result<Option<Plan>> {
+    Ok(Plan::query().filter(plans::name.eq(name)).for_no_key_update().first(conn).optional()?)
+}
+
+pub fn find_of_tenant(conn: &mut PgConnection, tenant: TenantId) -> Result<Option<Plan>> {
+    let found = tenants::table.inner_join(plans::table).filter(tenants::id.eq(tenant)).select(Plan::as_select());
+    Ok(found.first(conn).optional()?)
+}
+
+pub fn update(conn: &mut PgConnection, plan: &Plan, now: DateTime<Utc>) -> Result<()> {
+    let set = (
+        plans::max_keys.eq(plan.max_keys),
+        plans::max_webhooks.eq(plan.max_webhooks),
+        plans::max_members.eq(plan.max_members),
+        plans::max_events_per_month.eq(plan.max_events_per_month),
+        plans::default_rate_limit.eq(plan.default_rate_limit),
+        plans::max_rate_limit.eq(plan.max_rate_limit),
+        plans::updated_at.eq(now),
+    );
+    diesel::update(plans::table.filter(plans::name.eq(&plan.name))).set(set).execute(conn)?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// Keys that are or could be let in. One that was replaced counts as its successor does: once.
+pub fn count_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<i64> {
+    let query = diesel::sql_query(
+        "SELECT count(*) AS count FROM api_keys WHERE tenant_id = $1 AND deleted_at IS NULL AND revoked_at IS NULL
+             AND rotates_out_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+    );
+    Ok(query.bind::<BigInt, _>(tenant).bind::<Timestamptz, _>(now).get_result::<Count>(conn)?.count)
+}
+
+pub fn count_webhooks(conn: &mut PgConnection, tenant: TenantId) -> Result<i64> {
+    let found = webhooks::table.filter(webhooks::tenant_id.eq(tenant)).filter(webhooks::deleted_at.is_null());
+    Ok(found.count().get_result(conn)?)
+}
+
+pub fn count_members(conn: &mut PgConnection, tenant: TenantId) -> Result<i64> {
+    Ok(memberships::table.filter(memberships::tenant_id.eq(tenant)).count().get_result(conn)?)
+}

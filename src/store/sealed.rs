@@ -1,0 +1,91 @@
+//! Whatever the master key has sealed, in whichever table: read and replaced in batches.
+
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bytea, Nullable, Text};
+
+use crate::domain::{Result, TenantId};
+
+/// A table that keeps sealed secrets, and what they are bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    SigningSecrets,
+    SecondFactors,
+}
+
+impl Kept {
+    pub const ALL: [Self; 2] = [Self::SigningSecrets, Self::SecondFactors];
+
+    /// Table, key, tenant, and the row that the vault binds it to.
+    const fn columns(self) -> [&'static str; 4] {
+        match self {
+            Self::SigningSecrets => ["signing_secrets", "id", "tenant_id", "webhook_id"],
+            Self::SecondFactors => ["second_factors", "user_id", "0::bigint", "user_id"],
+        }
+    }
+}
+
+/// One sealed secret.
+#[derive(QueryableByName)]
+pub struct Sealed {
+    #[diesel(sql_type = BigInt)]
+    pub key: i64,
+    /// 0 for people, who are of none.
+    #[diesel(sql_type = BigInt)]
+    pub tenant: TenantId,
+    /// A webhook, or a user.
+    #[diesel(sql_type = BigInt)]
+    pub owner: i64,
+    #[diesel(sql_type = Bytea)]
+    pub sealed: Vec<u8>,
+}
+
+/// The next ones behind a key that don't begin with this mark, by their keys.
+pub fn list_others(conn: &mut PgConnection, kept: Kept, mark: &[u8], after: i64, limit: i64) -> Result<Vec<Sealed>> {
+    let [table, key, tenant, owner] = kept.columns();
+    let query = diesel::sql_query(format!(
+        "SELECT {key} AS key, {tenant} AS tenant, {owner} AS owner, sealed FROM {table}
+         WHERE {key} > $2 AND substring(sealed FROM 1 FOR octet_length($1)) <> $1 ORDER BY {key} LIMIT $3"
+    ));
+    Ok(query.bind::<Bytea, _>(mark).bind::<BigInt, _>(after).bind::<BigInt, _>(limit).load(conn)?)
+}
+
+/// Puts one in the place of another; whether it was still there.
+pub fn replace(conn: &mut PgConnection, kept: Kept, row: &Sealed, sealed: &[u8]) -> Result<bool> {
+    let [table, key, ..] = kept.columns();
+    let query = diesel::sql_query(format!("UPDATE {table} SET sealed = $1 WHERE {key} = $2 AND sealed = $3"));
+    let bound = query.bind::<Bytea, _>(sealed).bind::<BigInt, _>(row.key).bind::<Bytea, _>(&row.sealed);
+    Ok(bound.execute(conn)? == 1)
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// How many name a key that is none of these. (Form 2 is the one that names keys: `domain::vault`.)
+pub fn count_foreign(conn: &mut PgConnection, marks: &[Vec<u8>]) -> Result<i64> {
+    let query = diesel::sql_query(
+        "SELECT count(*) AS count FROM (SELECT sealed FROM signing_secrets UNION ALL SELECT sealed FROM second_factors) s
+         WHERE get_byte(sealed, 0) = 2 AND substring(sealed FROM 1 FOR 9) <> ALL ($1)",
+    );
+    Ok(query.bind::<Array<Bytea>, _>(marks).get_result::<Count>(conn)?.count)
+}
+
+/// How many secrets a key has sealed.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct OfKey {
+    /// In hexadecimal; none where it was not written down yet.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub key: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    pub count: i64,
+}
+
+pub fn count_by_key(conn: &mut PgConnection) -> Result<Vec<OfKey>> {
+    let query = diesel::sql_query(
+        "SELECT CASE get_byte(sealed, 0) WHEN 2 THEN encode(substring(sealed FROM 2 FOR 8), 'hex') END AS key, count(*) AS count
+         FROM (SELECT sealed FROM signing_secrets UNION ALL SELECT sealed FROM second_factors) s GROUP BY 1 ORDER BY 1",
+    );
+    Ok(query.load(conn)?)
+}

@@ -1,0 +1,64 @@
+//! Takes all of a tenant out of the database, table by table.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+use crate::domain::{Result, TenantId};
+use crate::model::Tenant;
+use crate::schema::tenants;
+
+/// Those that may be large, in the order in which they are emptied: a batch a transaction.
+const LARGE: [&str; 3] = ["attempts", "deliveries", "events"];
+
+/// The others, those that refer to others first. Usage is in partitions of a day each, which retention has dropped
+/// mostly; the audit log goes with the end of its chain, so that it is never seen broken.
+const REST: [&str; 17] = [
+    "audit_entries",
+    "audit_chains",
+    "delivery_hours",
+    "delivery_minutes",
+    "event_months",
+    "usage_logs",
+    "usage_minutes",
+    "usage_hours",
+    "usage_latencies",
+    "idempotency_keys",
+    "signing_secrets",
+    "webhooks",
+    "key_limits",
+    "api_keys",
+    "access_tokens",
+    "invitations",
+    "memberships",
+];
+
+/// One that was deleted before a time, the first one first; nobody else erases it meanwhile.
+pub fn find_old(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Option<Tenant>> {
+    let old = Tenant::query().filter(tenants::deleted_at.lt(before)).order(tenants::deleted_at).for_update();
+    Ok(old.skip_locked().first(conn).optional()?)
+}
+
+/// Deletes up to `limit` rows of the first large table that still has some, and tells how many.
+pub fn delete_some(conn: &mut PgConnection, tenant: TenantId, limit: i64) -> Result<usize> {
+    for table in LARGE {
+        let query = diesel::sql_query(format!(
+            "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE tenant_id = $1 LIMIT $2))"
+        ));
+        let deleted = query.bind::<BigInt, _>(tenant).bind::<BigInt, _>(limit).execute(conn)?;
+        if 0 < deleted {
+            return Ok(deleted);
+        }
+    }
+    Ok(0)
+}
+
+/// Deletes what is left, and the tenant.
+pub fn delete_rest(conn: &mut PgConnection, tenant: TenantId) -> Result<()> {
+    for table in REST {
+        let query = diesel::sql_query(format!("DELETE FROM {table} WHERE tenant_id = $1"));
+        query.bind::<BigInt, _>(tenant).execute(conn)?;
+    }
+    diesel::delete(tenants::table.filter(tenants::id.eq(tenant))).execute(conn)?;
+    Ok(())
+}

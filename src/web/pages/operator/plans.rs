@@ -1,0 +1,176 @@
+//! The plans of the instance, for its operators.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path};
+use askama::Template;
+use serde::Deserialize;
+
+use super::super::{page, rendered, see_other, unprocessable};
+use crate::domain::{Error, FieldErrors, Rejection, Result};
+use crate::model::Plan;
+use crate::services::plans::{self, PlanChange};
+use crate::store::Scope;
+use crate::web::auth::Anywhere;
+use crate::web::flash::Flash;
+use crate::web::forms::CheckedForm;
+use crate::web::pages::api_keys::form::number;
+use crate::web::problem::Answer;
+use crate::web::shell::Shell;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{seen, text};
+
+#[derive(Template)]
+#[template(path = "operator/plans.html")]
+pub struct Index {
+    pub shell: Shell,
+    pub rows: Vec<Row>,
+}
+
+pub struct Row {
+    pub href: String,
+    pub name: String,
+    pub keys: String,
+    pub webhooks: String,
+    pub members: String,
+    pub events: String,
+    pub usual_rate: String,
+    pub most_rate: String,
+}
+
+impl Row {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            href: urls::plan(&plan.name),
+            name: text::capitalized(&plan.name),
+            keys: limit(plan.max_keys),
+            webhooks: limit(plan.max_webhooks),
+            members: limit(plan.max_members),
+            events: limit(plan.max_events_per_month),
+            usual_rate: text::grouped(plan.default_rate_limit),
+            most_rate: limit(plan.max_rate_limit),
+        }
+    }
+}
+
+/// As people say it.
+pub fn limit(most: Option<i64>) -> String {
+    most.map_or_else(|| "No limit".to_owned(), text::grouped)
+}
+
+/// The form as the browser sends it: an empty limit is none.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanForm {
+    pub max_keys: String,
+    pub max_webhooks: String,
+    pub max_members: String,
+    pub max_events_per_month: String,
+    pub default_rate_limit: String,
+    pub max_rate_limit: String,
+    /// Microseconds of the moment when the plan was written that this form was filled with.
+    pub seen: String,
+}
+
+impl PlanForm {
+    fn of(plan: &Plan) -> Self {
+        let typed = |most: Option<i64>| most.map(|most| most.to_string()).unwrap_or_default();
+        Self {
+            max_keys: typed(plan.max_keys),
+            max_webhooks: typed(plan.max_webhooks),
+            max_members: typed(plan.max_members),
+            max_events_per_month: typed(plan.max_events_per_month),
+            default_rate_limit: plan.default_rate_limit.to_string(),
+            max_rate_limit: typed(plan.max_rate_limit),
+            seen: seen::seen(plan.updated_at),
+        }
+    }
+
+    fn change(&self) -> Result<PlanChange> {
+        let mut errors = FieldErrors::default();
+        let e = &mut errors;
+        let change = PlanChange {
+            max_keys: e.take("max_keys", optional(&self.max_keys)),
+            max_webhooks: e.take("max_webhooks", optional(&self.max_webhooks)),
+            max_members: e.take("max_members", optional(&self.max_members)),
+            max_events_per_month: e.take("max_events_per_month", optional(&self.max_events_per_month)),
+            default_rate_limit: e.take("default_rate_limit", number(&self.default_rate_limit)),
+            max_rate_limit: e.take("max_rate_limit", optional(&self.max_rate_limit)),
+            seen: seen::parse(&self.seen),
+        };
+        if errors.is_empty() { Ok(change) } else { Err(errors.into()) }
+    }
+}
+
+fn optional(text: &str) -> Result<Option<i64>, Rejection> {
+    let text = text.trim();
+    if text.is_empty() { Ok(None) } else { number(text).map(Some) }
+}
+
+#[derive(Template)]
+#[template(path = "operator/plan.html")]
+pub struct Edit {
+    pub shell: Shell,
+    pub name: String,
+    pub title: String,
+    pub form: PlanForm,
+    /// What somebody else saved while this form was open.
+    pub meanwhile: Option<Row>,
+    pub errors: FieldErrors,
+}
+
+fn edit_view(shell: Shell, plan: &Plan, form: PlanForm, errors: FieldErrors) -> Edit {
+    let title = format!("Plan {}", plan.name);
+    Edit { shell, name: plan.name.clone(), title, form, meanwhile: None, errors }
+}
+
+pub async fn index(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
+    who.operator()?;
+    let rows = state.pages.read(Scope::Instance, plans::list).await?;
+    page(&Index { shell: who.shell, rows: rows.iter().map(Row::of).collect() })
+}
+
+async fn found(state: &State, name: &str) -> Result<Plan> {
+    let name = name.to_owned();
+    state.pages.read(Scope::Instance, move |conn| plans::find(conn, &name)).await
+}
+
+pub async fn edit(state: Data<State>, Anywhere(who): Anywhere, name: Path<String>) -> Answer {
+    who.operator()?;
+    let plan = found(&state, &name).await?;
+    page(&edit_view(who.shell, &plan, PlanForm::of(&plan), FieldErrors::default()))
+}
+
+/// Where somebody else has saved meanwhile, both are shown: sending the form again then means it.
+pub async fn update(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    name: Path<String>,
+    CheckedForm(form): CheckedForm<PlanForm>,
+) -> Answer {
+    let (operator, now, plan) = (who.operator()?, state.clock.now(), name.clone());
+    let changed = match form.change() {
+        Ok(change) => {
+            let act = move |conn: &mut _| plans::update(conn, &operator, &plan, &change, now);
+            state.pages.tx(Scope::Instance, act).await
+        }
+        Err(error) => Err(error),
+    };
+    match changed {
+        Ok(plan) => {
+            let said = format!("The plan {} is saved. It holds for what is made from now on.", plan.name);
+            see_other(&who.session, urls::PLANS, Flash::good(said))
+        }
+        Err(Error::Invalid(errors)) => {
+            let plan = found(&state, &name).await?;
+            unprocessable(&edit_view(who.shell, &plan, form, errors))
+        }
+        Err(Error::Conflict(_)) => {
+            let plan = found(&state, &name).await?;
+            let again = PlanForm { seen: PlanForm::of(&plan).seen, ..form };
+            let both = edit_view(who.shell, &plan, again, FieldErrors::default());
+            rendered(StatusCode::CONFLICT, &Edit { meanwhile: Some(Row::of(&plan)), ..both })
+        }
+        Err(error) => Err(error.into()),
+    }
+}

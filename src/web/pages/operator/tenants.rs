@@ -1,0 +1,183 @@
+//! The tenants of the instance, for its operators: made, found, opened, changed. How they end: the file beside.
+
+pub mod acts;
+pub mod view;
+
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::super::paging::Place;
+use super::super::{page, see_other, unprocessable};
+use crate::domain::tenant::TenantState;
+use crate::domain::{Error, FieldErrors, Result, TenantId};
+use crate::model::Tenant;
+use crate::services::tenants::{self, NewTenant, PLANS, TenantChange, TenantFigures, TenantFilter};
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::auth::{Anywhere, SignedIn};
+use crate::web::flash::Flash;
+use crate::web::forms::CheckedForm;
+use crate::web::json::Query;
+use crate::web::problem::Answer;
+use crate::web::shell::Shell;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Badge, Choice, Pager, When, filter, text};
+use view::{Facts, Index, New, NewForm, Row, Show, TenantForm};
+
+const ROWS: i64 = 50;
+
+/// What the list's URL may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    q: String,
+    state: String,
+    #[serde(flatten)]
+    place: Place,
+}
+
+pub async fn index(state: Data<State>, Anywhere(who): Anywhere, Query(asked): Query<Listing>) -> Answer {
+    who.operator()?;
+    let (paging, now) = (asked.place.paging::<TenantId>(ROWS), state.clock.now());
+    let search = asked.q.trim().replace('\0', "");
+    let wanted = TenantFilter { text: Some(search).filter(|text| !text.is_empty()), state: asked.state.parse().ok() };
+    let read = move |conn: &mut _| tenants::page(conn, &wanted, &paging);
+    let found = state.pages.read(Scope::Instance, read).await?;
+    let set = [("q", asked.q.trim()), ("state", asked.state.as_str())];
+    page(&Index {
+        pager: Pager::new(urls::TENANTS, &set, &found),
+        chips: filter::chips(urls::TENANTS, &set, |name, value| match name {
+            "q" => ("Search".to_owned(), value.to_owned()),
+            _ => ("Status".to_owned(), text::capitalized(value)),
+        }),
+        rows: found.rows.into_iter().map(|(tenant, figures)| row(tenant, figures, now)).collect(),
+        states: states(&asked.state),
+        search: asked.q,
+        shell: who.shell,
+    })
+}
+
+fn states(chosen: &str) -> Vec<Choice> {
+    let any = Choice::new("", "All but deleted", chosen);
+    let each =
+        TenantState::ALL.iter().map(|state| Choice::new(state.as_str(), text::capitalized(state.as_str()), chosen));
+    std::iter::once(any).chain(each).collect()
+}
+
+fn row(tenant: Tenant, figures: TenantFigures, now: DateTime<Utc>) -> Row {
+    Row {
+        href: urls::tenant(tenant.id),
+        state: Badge::state(tenant.state().as_str()),
+        keys: text::grouped(figures.keys),
+        webhooks: text::grouped(figures.webhooks),
+        members: text::grouped(figures.members),
+        active: When::maybe(figures.last_activity_at, now),
+        name: tenant.name,
+        slug: tenant.slug,
+        plan: tenant.plan,
+    }
+}
+
+fn plans(chosen: &str) -> Vec<Choice> {
+    PLANS.iter().map(|plan| Choice::new(*plan, text::capitalized(plan), chosen)).collect()
+}
+
+pub async fn new(Anywhere(who): Anywhere) -> Answer {
+    who.operator()?;
+    page(&blank(who.shell, NewForm::default(), FieldErrors::default()))
+}
+
+fn blank(shell: Shell, form: NewForm, errors: FieldErrors) -> New {
+    let chosen = if form.plan.is_empty() { "free" } else { form.plan.as_str() };
+    New { shell, plans: plans(chosen), form, errors }
+}
+
+pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<NewForm>) -> Answer {
+    let (operator, now) = (who.operator()?, state.clock.now());
+    let plan = Some(form.plan.as_str()).filter(|plan| !plan.is_empty());
+    let made = match NewTenant::parse(&form.name, Some(form.slug.trim()), plan) {
+        Ok(ask) => state.pages.tx(Scope::Instance, move |conn| tenants::create(conn, &operator, &ask, now)).await,
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(tenant) => {
+            let said = format!("{} is made. Enter it to invite its owner.", tenant.name);
+            see_other(&who.session, urls::tenant(tenant.id), Flash::good(said))
+        }
+        Err(Error::Invalid(errors)) => unprocessable(&blank(who.shell, form, errors)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A tenant and what it has, deleted or not.
+async fn found(state: &State, id: TenantId) -> Result<(Tenant, TenantFigures)> {
+    let read = move |conn: &mut _| Ok((tenants::find_any(conn, id)?, tenants::figures(conn, id)?));
+    state.pages.read(Scope::Instance, read).await
+}
+
+pub async fn show(state: Data<State>, Anywhere(who): Anywhere, id: Path<TenantId>) -> Answer {
+    who.operator()?;
+    let found = found(&state, *id).await?;
+    page(&detail(who, found, None, FieldErrors::default(), state.clock.now()))
+}
+
+fn detail(
+    who: SignedIn,
+    (tenant, figures): (Tenant, TenantFigures),
+    form: Option<TenantForm>,
+    errors: FieldErrors,
+    now: DateTime<Utc>,
+) -> Show {
+    let form = form.unwrap_or_else(|| TenantForm { name: tenant.name.clone(), plan: tenant.plan.clone() });
+    Show {
+        facts: Facts {
+            state: Badge::state(tenant.state().as_str()),
+            keys: text::grouped(figures.keys),
+            webhooks: text::grouped(figures.webhooks),
+            members: text::grouped(figures.members),
+            active: When::maybe(figures.last_activity_at, now),
+            made: When::new(tenant.created_at, now),
+            suspended: When::maybe(tenant.suspended_at, now),
+            reason: tenant.suspended_reason.clone(),
+            erased: When::maybe(tenant.erased_at(), now),
+        },
+        is_suspended: tenant.suspended_at.is_some(),
+        is_deleted: tenant.deleted_at.is_some(),
+        suspend: acts::suspension(&tenant, &who.shell.csrf),
+        delete: acts::deletion(&tenant, &who.shell.csrf),
+        resume: urls::tenant_act(tenant.id, "activation"),
+        restore: urls::tenant_act(tenant.id, "restoration"),
+        plans: plans(&form.plan),
+        id: tenant.id.0,
+        name: tenant.name,
+        slug: tenant.slug,
+        shell: who.shell,
+        form,
+        errors,
+    }
+}
+
+pub async fn update(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    id: Path<TenantId>,
+    CheckedForm(form): CheckedForm<TenantForm>,
+) -> Answer {
+    let (operator, id, now) = (who.operator()?, *id, state.clock.now());
+    let change =
+        TenantChange { name: Some(form.name.clone()), plan: Some(form.plan.clone()), ..TenantChange::default() };
+    let act = move |conn: &mut _| tenants::update(conn, &operator, id, change, now);
+    match state.pages.tx(Scope::Instance, act).await {
+        Ok(tenant) => {
+            state.forget(&Change::Tenant(id));
+            see_other(&who.session, urls::tenant(id), Flash::good(format!("{} is saved.", tenant.name)))
+        }
+        Err(Error::Invalid(errors)) => {
+            let found = found(&state, id).await?;
+            unprocessable(&detail(who, found, Some(form), errors, now))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

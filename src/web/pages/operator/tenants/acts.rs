@@ -1,0 +1,146 @@
+//! How an operator suspends, resumes, deletes and restores a tenant: asked on a page of its own where no script shows
+//! the dialog.
+
+use actix_web::web::{Data, Path};
+use diesel::pg::PgConnection;
+use serde::Deserialize;
+
+use super::found;
+use crate::domain::{Error, Result, TenantId};
+use crate::model::Tenant;
+use crate::services::tenants::life;
+use crate::store::Scope;
+use crate::store::notify::Change;
+use crate::web::auth::{Anywhere, SignedIn};
+use crate::web::flash::Flash;
+use crate::web::forms::{CheckedForm, Nothing};
+use crate::web::pages::api_keys::acts::Confirmed;
+use crate::web::pages::{back, confirmations, page, see_other, unprocessable};
+use crate::web::problem::Answer;
+use crate::web::state::State;
+use crate::web::urls;
+use crate::web::view::{Ask, text};
+
+pub fn suspension(tenant: &Tenant, csrf: &str) -> Ask {
+    let says = "Its API keys are refused at once, with 403. Deliveries wait, and go out once it is resumed: nothing is lost. Its people can look around, and read the reason.";
+    let (name, id) = (&tenant.name, tenant.id);
+    let ask = Ask::new(format!("suspend-{id}"), format!("Suspend {name}?"), says)
+        .posts("Suspend", urls::tenant_act(id, "suspension"), csrf, urls::tenant(id))
+        .noting("reason", "Reason", "Shown to its people.");
+    Ask {
+        note: ask
+            .note
+            .map(|note| crate::web::view::Note { value: tenant.suspended_reason.clone().unwrap_or_default(), ..note }),
+        ..ask
+    }
+}
+
+pub fn deletion(tenant: &Tenant, csrf: &str) -> Ask {
+    let says = "Its keys and access tokens stop working at once, and nobody can work in it. For 30 days it can be restored as it is now; then all of it is erased: keys, webhooks, events, usage and audit log.";
+    let (name, id) = (&tenant.name, tenant.id);
+    Ask::new(format!("delete-{id}"), format!("Delete {name}?"), says)
+        .posts("Delete tenant", urls::tenant_act(id, "deletion"), csrf, urls::tenant(id))
+        .typed(tenant.slug.as_str())
+}
+
+async fn question(state: &State, who: SignedIn, id: TenantId, ask: fn(&Tenant, &str) -> Ask) -> Answer {
+    who.operator()?;
+    let (tenant, _) = found(state, id).await?;
+    let ask = ask(&tenant, &who.shell.csrf);
+    page(&confirmations::New::of(who.shell, ask))
+}
+
+pub async fn ask_suspend(state: Data<State>, Anywhere(who): Anywhere, id: Path<TenantId>) -> Answer {
+    question(&state, who, *id, suspension).await
+}
+
+pub async fn ask_delete(state: Data<State>, Anywhere(who): Anywhere, id: Path<TenantId>) -> Answer {
+    question(&state, who, *id, deletion).await
+}
+
+/// Does it, and lets this process know before it answers.
+async fn act(
+    state: &State,
+    id: TenantId,
+    work: impl FnOnce(&mut PgConnection) -> Result<Tenant> + Send + 'static,
+) -> Result<Tenant> {
+    let tenant = state.pages.tx(Scope::Instance, work).await?;
+    for change in [Change::Tenant(id), Change::Access, Change::Delivery] {
+        state.forget(&change);
+    }
+    Ok(tenant)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Suspension {
+    reason: String,
+}
+
+pub async fn suspend(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    id: Path<TenantId>,
+    CheckedForm(form): CheckedForm<Suspension>,
+) -> Answer {
+    let (operator, id, now, reason) = (who.operator()?, *id, state.clock.now(), form.reason.clone());
+    let work = move |conn: &mut _| life::suspend(conn, &operator, id, Some(&reason), now);
+    match act(&state, id, work).await {
+        Ok(tenant) => {
+            let said = format!("{} is suspended. Its keys are refused from now on.", tenant.name);
+            see_other(&who.session, urls::tenant(id), Flash::good(said))
+        }
+        Err(Error::Invalid(errors)) => {
+            let (tenant, _) = found(&state, id).await?;
+            let says = text::refusal("reason", errors.of("reason").unwrap_or("does not fit"));
+            let ask = suspension(&tenant, &who.shell.csrf).note_refused(form.reason, says);
+            unprocessable(&confirmations::New::of(who.shell, ask))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub async fn resume(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    id: Path<TenantId>,
+    _: CheckedForm<Nothing>,
+) -> Answer {
+    let (operator, id, now) = (who.operator()?, *id, state.clock.now());
+    let tenant = act(&state, id, move |conn| life::resume(conn, &operator, id, now)).await?;
+    let said = format!("{} is active again. What waited is being delivered.", tenant.name);
+    see_other(&who.session, urls::tenant(id), Flash::good(said))
+}
+
+pub async fn delete(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    id: Path<TenantId>,
+    CheckedForm(form): CheckedForm<Confirmed>,
+) -> Answer {
+    let (operator, id, now) = (who.operator()?, *id, state.clock.now());
+    let (tenant, _) = found(&state, id).await?;
+    if form.confirmation.trim() != tenant.slug {
+        let ask = deletion(&tenant, &who.shell.csrf).refused();
+        return unprocessable(&confirmations::New::of(who.shell, ask));
+    }
+    let tenant = act(&state, id, move |conn| life::delete(conn, &operator, id, now)).await?;
+    let said = format!("{} is deleted. For 30 days it can be restored here.", tenant.name);
+    see_other(&who.session, urls::tenant(id), Flash::good(said))
+}
+
+pub async fn restore(
+    state: Data<State>,
+    Anywhere(who): Anywhere,
+    id: Path<TenantId>,
+    _: CheckedForm<Nothing>,
+) -> Answer {
+    let (operator, id, now) = (who.operator()?, *id, state.clock.now());
+    match act(&state, id, move |conn| life::restore(conn, &operator, id, now)).await {
+        Ok(tenant) => {
+            let said = format!("{} is restored. It is {}, as it was.", tenant.name, tenant.state());
+            see_other(&who.session, urls::tenant(id), Flash::good(said))
+        }
+        Err(error) => back(&who.session, urls::tenant(id), error),
+    }
+}

@@ -1,0 +1,100 @@
+//! Tenants for programs: settings, suspension on every replica, and the way there and back of a deletion.
+
+use gatepost::app::App;
+use serde_json::{Value, json};
+
+use super::{mint, text};
+use crate::support::{Person, TestApp, settings};
+
+#[actix_web::test]
+async fn a_tenant_suspended_at_one_replica_is_refused_at_the_other_within_a_second() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let key = mint(&program, json!({})).await;
+    let operator = app.instance_token_of(&app.operator("grace").await, &["tenants:write"]);
+    let other = App::start(settings::for_test(&app.database.url, &[]), app.clock.clone()).await.unwrap();
+    let there = Person::stranger(&format!("http://{}", other.addr)).with("x-api-key", text(&key, "secret"));
+    let here = app.key(text(&key, "secret"));
+    here.get("/protected/").await.assert_ok();
+    there.get("/protected/").await.assert_ok();
+
+    let suspended = operator.post_json("/api/tenants/1/suspension", json!({"reason": "not paid"})).await;
+
+    let body = suspended.assert_ok().json();
+    assert_eq!((text(&body, "state"), text(&body, "suspended_reason")), ("suspended", "not paid"));
+    here.get("/protected/").await.assert_problem(403, "tenant_suspended");
+    within_a_second(&there, 403).await;
+    let verified = program.post_json("/api/keys/verification", json!({"key": key["secret"]})).await.json();
+    assert_eq!(text(&verified, "code"), "TENANT_SUSPENDED");
+    operator.post_json("/api/tenants/1/activation", json!({})).await.assert_ok();
+    here.get("/protected/").await.assert_ok();
+    within_a_second(&there, 200).await;
+    other.stop().await;
+}
+
+async fn within_a_second(person: &Person, status: u16) {
+    let start = std::time::Instant::now();
+    while person.get("/protected/").await.status != status {
+        assert!(start.elapsed() < std::time::Duration::from_secs(1), "not {status} after a second");
+    }
+}
+
+#[actix_web::test]
+async fn admins_change_settings_and_nothing_that_is_an_operator_s() {
+    let app = TestApp::start().await;
+    let token = app.token_of(&app.admin("ada").await, &["*"]);
+    let ask = json!({"name": "Acme Ltd", "key_prefix": "acme", "time_zone": "Europe/Vienna"});
+    let changed = token.patch_json("/api/tenants/1", ask).await.assert_ok().json();
+    assert_eq!((text(&changed, "time_zone"), text(&changed, "key_prefix")), ("Europe/Vienna", "acme"));
+    let cleared = token.patch_json("/api/tenants/1", json!({"time_zone": null})).await.assert_ok().json();
+    assert_eq!((&cleared["time_zone"], text(&cleared, "name")), (&Value::Null, "Acme Ltd"));
+    for (field, value) in [("plan", json!("unlimited")), ("is_active", json!(true))] {
+        token.patch_json("/api/tenants/1", json!({field: value})).await.assert_problem(403, "forbidden");
+    }
+    for field in ["id", "slug", "suspended_at", "deleted_at", "is_operator", "tenant_id"] {
+        token.patch_json("/api/tenants/1", json!({field: 1})).await.assert_invalid(field);
+    }
+    token.patch_json("/api/tenants/1", json!({"key_prefix": "pk"})).await.assert_invalid("key_prefix");
+    token.patch_json("/api/tenants/1", json!({"time_zone": "Mars/Olympus"})).await.assert_invalid("time_zone");
+    let stale = json!({"name": "x", "updated_at": "2020-01-01T00:00:00Z"});
+    token.patch_json("/api/tenants/1", stale).await.assert_problem(409, "conflict");
+    let fresh = json!({"name": "x", "updated_at": cleared["updated_at"]});
+    token.patch_json("/api/tenants/1", fresh).await.assert_ok();
+}
+
+#[actix_web::test]
+async fn a_deleted_tenant_is_gone_for_everybody_until_it_is_restored() {
+    let app = TestApp::start().await;
+    let otto = app.owner("otto").await;
+    let token = app.token_of(&otto, &["*"]);
+    let key = mint(&token, json!({})).await;
+    let operator = app.instance_token_of(&app.operator("grace").await, &["*"]);
+    let holder = app.key(text(&key, "secret"));
+    holder.get("/protected/").await.assert_ok();
+    let invited = json!({"email": "x@example.com", "role": "viewer"});
+    let link = token.post_json("/api/tenants/1/invitations", invited).await.assert_status(201).json();
+    let link = text(&link, "link").strip_prefix("http://127.0.0.1:8000").unwrap().to_owned();
+
+    token.delete("/api/tenants/1").await.assert_status(204);
+
+    holder.get("/protected/").await.assert_problem(401, "invalid_api_key");
+    token.get("/api/keys").await.assert_problem(401, "unauthenticated");
+    otto.visit("/keys").await.assert_status(403);
+    app.stranger().visit(&link).await.assert_status(404);
+    operator.get("/api/tenants/1").await.assert_problem(404, "not_found");
+    operator.get("/api/keys?tenant=acme").await.assert_problem(404, "not_found");
+    assert_eq!(operator.get("/api/tenants").await.assert_ok().json()["total"], 0);
+    let deleted = operator.get("/api/tenants?state=deleted").await.assert_ok().json();
+    assert_eq!(text(&deleted["data"][0], "state"), "deleted");
+    operator.post_json("/api/tenants", json!({"name": "new", "slug": "acme"})).await.assert_invalid("slug");
+
+    operator.post_json("/api/tenants/1/restoration", json!({})).await.assert_ok();
+    operator.post_json("/api/tenants/1/restoration", json!({})).await.assert_problem(409, "conflict");
+    holder.get("/protected/").await.assert_ok();
+    token.get("/api/keys").await.assert_ok();
+    otto.visit("/keys").await.assert_ok();
+    app.stranger().visit(&link).await.assert_ok();
+    let log = token.get("/api/audit?target=tenant:1").await.assert_ok().json();
+    let deeds: Vec<_> = log["data"].as_array().unwrap().iter().map(|entry| text(entry, "action").to_owned()).collect();
+    assert_eq!(deeds, ["tenant.restored", "tenant.deleted", "tenant.created"]);
+}
