@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
+use serde_json::Map;
 
 use super::Operator;
 use super::audit::{self, Deed};
-use super::second_factor;
+use super::{second_factor, webhooks};
 use crate::domain::vault::Vault;
 use crate::domain::{Error, Result, UserId, WebhookId};
 use crate::model::Webhook;
@@ -32,7 +33,7 @@ pub struct Batch {
 
 /// Seals up to `size` secrets anew that another key has sealed. One that changes just then is left to the next run.
 pub fn reseal(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64) -> Result<Batch> {
-    let Some(kept) = Kept::ALL.get(from.table).copied() else { return Ok(Batch::default()) };
+    let Some(kept) = Kept::ALL.get(from.table).copied() else { return reseal_headers(conn, vault, from, size) };
     let rows = store::sealed::list_others(conn, kept, &vault.mark(), from.after, size)?;
     let mut batch = Batch::default();
     for row in &rows {
@@ -50,9 +51,27 @@ pub fn reseal(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64) ->
     let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == size);
     batch.next = match rows.last().filter(|_| is_full) {
         Some(last) => Some(Place { after: last.key, ..from }),
-        None if from.table + 1 < Kept::ALL.len() => Some(Place { table: from.table + 1, after: 0 }),
-        None => None,
+        None => Some(Place { table: from.table + 1, after: 0 }),
     };
+    Ok(batch)
+}
+
+/// The same for the values of headers, behind the last of the tables: of up to `size` webhooks.
+fn reseal_headers(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64) -> Result<Batch> {
+    let rows = store::sealed::lock_headers(conn, &vault.mark(), from.after, size)?;
+    let mut batch = Batch::default();
+    for (tenant, id, headers) in &rows {
+        match webhooks::headers::reseal(vault, *tenant, *id, headers) {
+            Ok(sealed) => {
+                store::webhooks::update_headers(conn, *tenant, *id, &sealed)?;
+                batch.resealed += sealed.as_object().map_or(0, Map::len);
+            }
+            Err(Error::Bug(_)) => batch.unopened.push(format!("the headers of {}", Webhook::vault_name(*id))),
+            Err(error) => return Err(error),
+        }
+    }
+    let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == size);
+    batch.next = rows.last().filter(|_| is_full).map(|(_, id, _)| Place { after: id.0, ..from });
     Ok(batch)
 }
 

@@ -1,9 +1,12 @@
 //! Whatever the master key has sealed, in whichever table: read and replaced in batches.
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bytea, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Bytea, Nullable, Text};
+use serde_json::Value;
 
-use crate::domain::{Result, TenantId};
+use crate::domain::{Result, TenantId, WebhookId};
+use crate::schema::webhooks;
 
 /// A table that keeps sealed secrets, and what they are bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,11 @@ impl Kept {
         }
     }
 }
+
+/// All that is sealed, the values of webhooks' headers among it.
+const EVERYTHING: &str = "SELECT sealed FROM signing_secrets UNION ALL SELECT sealed FROM second_factors
+     UNION ALL SELECT decode(value ->> 'sealed', 'base64') FROM webhooks, jsonb_each(headers)
+     WHERE jsonb_typeof(value) = 'object'";
 
 /// One sealed secret.
 #[derive(QueryableByName)]
@@ -49,6 +57,23 @@ pub fn list_others(conn: &mut PgConnection, kept: Kept, mark: &[u8], after: i64,
     Ok(query.bind::<Bytea, _>(mark).bind::<BigInt, _>(after).bind::<BigInt, _>(limit).load(conn)?)
 }
 
+/// Headers of the next webhooks behind this one, deleted ones too, of which a value does not begin with this mark.
+/// Nobody else changes them until this transaction ends.
+pub fn lock_headers(
+    conn: &mut PgConnection,
+    mark: &[u8],
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(TenantId, WebhookId, Value)>> {
+    let is_other =
+        sql::<Bool>("EXISTS (SELECT FROM jsonb_each(headers) WHERE jsonb_typeof(value) = 'object' AND position(")
+            .bind::<Bytea, _>(mark)
+            .sql(" in decode(value ->> 'sealed', 'base64')) <> 1)");
+    let rows =
+        webhooks::table.filter(webhooks::id.gt(WebhookId(after))).filter(is_other).order(webhooks::id).limit(limit);
+    Ok(rows.select((webhooks::tenant_id, webhooks::id, webhooks::headers)).for_update().load(conn)?)
+}
+
 /// Puts one in the place of another; whether it was still there.
 pub fn replace(conn: &mut PgConnection, kept: Kept, row: &Sealed, sealed: &[u8]) -> Result<bool> {
     let [table, key, ..] = kept.columns();
@@ -65,10 +90,10 @@ struct Count {
 
 /// How many name a key that is none of these. (Form 2 is the one that names keys: `domain::vault`.)
 pub fn count_foreign(conn: &mut PgConnection, marks: &[Vec<u8>]) -> Result<i64> {
-    let query = diesel::sql_query(
-        "SELECT count(*) AS count FROM (SELECT sealed FROM signing_secrets UNION ALL SELECT sealed FROM second_factors) s
-         WHERE get_byte(sealed, 0) = 2 AND substring(sealed FROM 1 FOR 9) <> ALL ($1)",
-    );
+    let query = diesel::sql_query(format!(
+        "SELECT count(*) AS count FROM ({EVERYTHING}) s
+         WHERE get_byte(sealed, 0) = 2 AND substring(sealed FROM 1 FOR 9) <> ALL ($1)"
+    ));
     Ok(query.bind::<Array<Bytea>, _>(marks).get_result::<Count>(conn)?.count)
 }
 
@@ -83,9 +108,9 @@ pub struct OfKey {
 }
 
 pub fn count_by_key(conn: &mut PgConnection) -> Result<Vec<OfKey>> {
-    let query = diesel::sql_query(
+    let query = diesel::sql_query(format!(
         "SELECT CASE get_byte(sealed, 0) WHEN 2 THEN encode(substring(sealed FROM 2 FOR 8), 'hex') END AS key, count(*) AS count
-         FROM (SELECT sealed FROM signing_secrets UNION ALL SELECT sealed FROM second_factors) s GROUP BY 1 ORDER BY 1",
-    );
+         FROM ({EVERYTHING}) s GROUP BY 1 ORDER BY 1"
+    ));
     Ok(query.load(conn)?)
 }

@@ -134,6 +134,11 @@ pub fn reveal(
     Ok(values)
 }
 
+/// The same values, sealed with the present master key.
+pub(in crate::services) fn reseal(vault: &Vault, tenant: TenantId, id: WebhookId, kept: &Value) -> Result<Value> {
+    Ok(Value::Object(seal(vault, tenant, id, &open(vault, tenant, id, kept)?)?))
+}
+
 /// Seals values that an earlier version has kept in clear, of all tenants; tells of how many webhooks.
 pub fn seal_plain(conn: &mut PgConnection, vault: &Vault) -> Result<usize> {
     let open_ones = store::webhooks::lock_with_plain_headers(conn)?;

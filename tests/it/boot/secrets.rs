@@ -38,7 +38,7 @@ async fn secrets_are_sealed_anew_while_a_server_signs_with_them() {
     let token = app.mint_token(UserId(owner.user_id), Some(app.tenant), &["*"]);
     let program = Person::with_token(&app.base, &token);
     let receiver = Receiver::start().await;
-    let webhook = program.subscribe(&receiver, json!({})).await;
+    let webhook = program.subscribe(&receiver, json!({"headers": {"X-Team": "payments"}})).await;
     let secret = webhook["secret"].as_str().unwrap().to_owned();
     let hook = |n| json!({"url": format!("http://127.0.0.1:9/{n}"), "events": ["never.happens"]});
     let hooks = (0..150).map(|n| program.post_json("/api/webhooks", hook(n)));
@@ -69,9 +69,13 @@ async fn secrets_are_sealed_anew_while_a_server_signs_with_them() {
     }
     let ran = rotate.join().unwrap().ok();
 
-    assert!(ran.stdout.starts_with("100 of 152\n151 of 152\n152 of 152\nAll secrets are sealed with "), "{ran:?}");
+    assert!(
+        ran.stdout.starts_with("100 of 153\n151 of 153\n152 of 153\n153 of 153\nAll secrets are sealed with "),
+        "{ran:?}"
+    );
     let received = receiver.wait_for(published).await;
     assert!(received.iter().all(|one| is_signed(&secret, one)), "each was signed with the same secret");
+    assert!(received.iter().all(|one| one.header("x-team") == "payments"), "and had its header");
     let again = command(&app, &both).run(&["secrets", "rotate", "--json"]).ok().json();
     assert_eq!((again["resealed"].clone(), again["left"].clone()), (json!(0), json!(0)));
     running.stop().await;
@@ -80,10 +84,12 @@ async fn secrets_are_sealed_anew_while_a_server_signs_with_them() {
     let old_alone = [("GATEPOST_MASTER_KEY", MASTER_KEY)];
     command(&app, &old_alone).run(&["secrets", "status"]).assert_failed(1, &["GATEPOST_MASTER_KEYS_OLD"]);
     let status = command(&app, &new_alone).run(&["secrets", "status", "--json"]).ok().json();
-    assert_eq!((status["secrets"].clone(), status["is_present"].clone()), (json!(153), json!(true)));
+    assert_eq!((status["secrets"].clone(), status["is_present"].clone()), (json!(154), json!(true)));
     let running = serve(&app, &new_alone).await;
     let program = Person::with_token(&format!("http://{}", running.addr), &token);
     assert_eq!(revealed(&program, &webhook).await, secret);
+    program.publish("order.created", json!(1)).await;
+    assert_eq!(receiver.wait_for(published + 1).await[published].header("x-team"), "payments");
     assert_eq!(revealed(&program, &fresh).await, fresh["secret"].as_str().unwrap());
     let log = command(&app, &new_alone).run(&["audit", "verify"]).ok();
     assert!(!log.stdout.is_empty());
