@@ -10,26 +10,38 @@ use crate::child::Child;
 use crate::client::{Line, Request, share};
 use crate::house::micros;
 
-const PER_SECOND: u32 = 200;
+pub const PER_SECOND: u32 = 200;
 const PUBLISHERS: u32 = 8;
 const EVENTS: u32 = 2_000;
 
 pub async fn at_ease(bare: &Child, gatepost: &Child) {
     println!("From the answer to the arrival, {PER_SECOND} events/s, {EVENTS} events");
-    let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
+    let token = gatepost.told("token");
     // A webhook with a rate is never sent to at once: its deliveries are claimed.
     for (name, kind, rate) in [("sent at once", "at.once", "null"), ("by a claim", "by.claim", "1000")] {
-        let ask = format!(
-            "{{\"url\": \"http://{}/clocked\", \"events\": [\"{kind}\"], \"rate_per_second\": {rate}, \"max_in_flight\": 100}}",
-            bare.addr
-        );
-        let subscribe = Request::new("POST", "/api/webhooks", gatepost.addr, &[&bearer], &ask).expecting(201);
-        Line::open(gatepost.addr).await.ask(&subscribe).await;
-        let answered = publish(gatepost, &bearer, kind).await;
-        let mut took = waits(bare, &answered).await;
-        took.sort_unstable();
+        subscribe(bare, gatepost, token, kind, rate).await;
+        let took = measure(bare, gatepost, token, kind).await;
         println!("  {name:<30} p50 {:>6} µs   p99 {:>6} µs", share(&took, 500), share(&took, 990));
     }
+}
+
+/// A webhook that leads to where arrivals are clocked.
+pub async fn subscribe(bare: &Child, gatepost: &Child, token: &str, kind: &str, rate: &str) {
+    let ask = format!(
+        "{{\"url\": \"http://{}/clocked\", \"events\": [\"{kind}\"], \"rate_per_second\": {rate}, \"max_in_flight\": 100}}",
+        bare.addr
+    );
+    let bearer = format!("authorization: Bearer {token}");
+    let subscribe = Request::new("POST", "/api/webhooks", gatepost.addr, &[&bearer], &ask).expecting(201);
+    Line::open(gatepost.addr).await.ask(&subscribe).await;
+}
+
+/// Microseconds from answers to arrivals, sorted.
+pub async fn measure(bare: &Child, gatepost: &Child, token: &str, kind: &str) -> Vec<u64> {
+    let answered = publish(gatepost, &format!("authorization: Bearer {token}"), kind).await;
+    let mut took = waits(bare, &answered).await;
+    took.sort_unstable();
+    took
 }
 
 /// When each event was answered, by its number.

@@ -20,11 +20,11 @@ pub async fn delivered(bare: &Child, gatepost: &Child) {
     let ask = format!("{{\"url\": \"http://{}/hook\", \"events\": [\"*\"], \"max_in_flight\": 100}}", bare.addr);
     let subscribe = Request::new("POST", "/api/webhooks", gatepost.addr, &[&bearer], &ask).expecting(201);
     Line::open(gatepost.addr).await.ask(&subscribe).await;
+    let bearer = bearer.as_str();
     let direct = Request::new("POST", "/hook", bare.addr, &[], "{\"id\": 1}");
     let event = "{\"type\": \"order.created\", \"data\": {\"id\": 1}}";
-    let single = Request::new("POST", "/api/events", gatepost.addr, &[&bearer], event).expecting(202);
-    let batch = format!("{{\"events\": [{}]}}", vec![event; BATCH].join(","));
-    let batch = Request::new("POST", "/api/events/batch", gatepost.addr, &[&bearer], &batch).expecting(202);
+    let single = Request::new("POST", "/api/events", gatepost.addr, &[bearer], event).expecting(202);
+    let batch = batch(gatepost, bearer, event);
     let mut cluster = Cluster::of(gatepost);
     let posted = median(vec![rate(send(&direct, EVENTS).await), rate(send(&direct, EVENTS).await)]);
     println!("  posted directly                {posted:>8.0}/s");
@@ -51,6 +51,26 @@ pub async fn delivered(bare: &Child, gatepost: &Child) {
     if let (Some(before), Some(after)) = (before, cluster.statements()) {
         println!("  statements while idle          {:>8.1}/s", (after - before) as f64 / pause.as_secs_f64());
     }
+}
+
+fn batch(gatepost: &Child, bearer: &str, event: &str) -> Request {
+    let events = format!("{{\"events\": [{}]}}", vec![event; BATCH].join(","));
+    Request::new("POST", "/api/events/batch", gatepost.addr, &[bearer], &events).expecting(202)
+}
+
+/// Events per second that were published in batches and delivered to a webhook of its own, as the median of some turns.
+pub async fn in_batches(bare: &Child, gatepost: &Child) -> f64 {
+    let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
+    let kind = format!("batch.n{}", crate::house::micros());
+    let ask = format!("{{\"url\": \"http://{}/hook\", \"events\": [\"{kind}\"], \"max_in_flight\": 100}}", bare.addr);
+    let subscribe = Request::new("POST", "/api/webhooks", gatepost.addr, &[&bearer], &ask).expecting(201);
+    Line::open(gatepost.addr).await.ask(&subscribe).await;
+    let request = batch(gatepost, &bearer, &format!("{{\"type\": \"{kind}\", \"data\": {{\"id\": 1}}}}"));
+    let mut rates = Vec::new();
+    for _ in 0..TURNS {
+        rates.push(rate(published(bare, &request, EVENTS / BATCH).await));
+    }
+    median(rates)
 }
 
 fn rate(took: Duration) -> f64 {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use actix_web::{App as Actix, HttpResponse, HttpServer, web};
 use diesel::prelude::*;
@@ -51,7 +51,11 @@ pub fn bare() -> Value {
         }));
         let arrivals = web::resource("/arrivals")
             .route(web::get().to(|| async { HttpResponse::Ok().json(std::mem::take(&mut *ARRIVALS.lock().unwrap())) }));
-        Actix::new().service(bare).service(hook).service(count).service(clocked).service(arrivals)
+        let silent = web::resource("/silent").route(web::post().to(|| async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            HttpResponse::Ok().finish()
+        }));
+        Actix::new().service(silent).service(bare).service(hook).service(count).service(clocked).service(arrivals)
     };
     tokio::spawn(HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run());
     json!({"addr": addr.to_string()})
@@ -123,8 +127,18 @@ async fn furnish(running: &Running) -> Value {
             expires_at: None,
         };
         let token = access_tokens::mint_for(conn, &who, &hasher, user, NewToken::parse(draft, now)?, now)?;
+        let calm = tenants::create(conn, &who, &NewTenant::parse("Calm", None, Some("unlimited"))?, now)?.id;
+        let draft = TokenDraft {
+            name: Some("calm".to_owned()),
+            tenant: Some(calm),
+            scopes: Some(vec!["*".to_owned()]),
+            expires_at: None,
+        };
+        let calm = access_tokens::mint_for(conn, &who, &hasher, user, NewToken::parse(draft, now)?, now)?;
         let (id, key, token) = (minted.key.id.0, minted.secret.reveal_once(), token.secret.reveal_once());
-        Ok(json!({"key_id": id, "key": key, "token": token, "unknown": unknown}))
+        Ok(
+            json!({"key_id": id, "key": key, "token": token, "unknown": unknown, "calm_token": calm.secret.reveal_once()}),
+        )
     };
     running.state.pages.tx(Scope::Instance, make).await.expect("the house can be furnished")
 }

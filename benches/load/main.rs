@@ -2,7 +2,7 @@
 //! Ratios tell more than figures: both sides of each run on the same machine, turn by turn.
 //!
 //! `make bench SECTIONS="verification usage"` runs some of: verification, latency, usage, memory, arrival,
-//! delivery, and million, which is not run unless it is named.
+//! delivery, and those that fill tables and are not run unless they are named: fair, history, million.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,6 +16,7 @@ mod arrival;
 mod child;
 mod client;
 mod delivery;
+mod fair;
 mod gate;
 mod house;
 mod million;
@@ -52,6 +53,8 @@ async fn measure(wanted: &[&str]) {
             "memory" => gate::memory(&gatepost).await,
             "delivery" => delivery::delivered(&bare, &gatepost).await,
             "arrival" => arrival::at_ease(&bare, &gatepost).await,
+            "fair" => fair::to_others(&bare, &gatepost).await,
+            "history" => fair::with_history(&bare, &gatepost).await,
             "million" => million::keys(&gatepost).await,
             other => eprintln!("there is no section {other}"),
         }

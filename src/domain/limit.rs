@@ -245,6 +245,21 @@ mod tests {
     }
 
     proptest! {
+        /// What is counted a little too long costs a caller who keeps to nine tenths next to nothing.
+        #[test]
+        fn who_stays_at_nine_tenths_of_the_limit_is_let_in(
+            window_seconds in prop_oneof![Just(1_u64), Just(10), Just(60), Just(3600)],
+            jitter in prop::collection::vec(0_i64..1000, 3_000),
+            start in 0_i64..10_000_000,
+        ) {
+            let mut window = Window::new(Limit { quota: 1_000, window_seconds });
+            // 900 calls in each window, none of them further from its place than a thousandth of it.
+            let length = i64::try_from(window_seconds).unwrap() * 1_000_000;
+            let calls = jitter.iter().zip(0_i64..).map(|(jitter, n)| start + n * length / 900 + jitter * length / 1_000_000);
+            let accepted = calls.filter(|now| window.take(at(*now), 1).is_allowed).count();
+            prop_assert!(2_850 <= accepted, "{accepted} of 3000");
+        }
+
         #[test]
         fn never_over_the_limit_in_any_trailing_window(
             quota in 1_u64..20,

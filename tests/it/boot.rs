@@ -12,4 +12,5 @@ pub mod leaks;
 mod refusals;
 mod secrets;
 mod serving;
+mod usage;
 mod webhooks;

@@ -112,7 +112,7 @@ fn near(near: &gate::Near) -> Near {
         id: key.id.0,
         name: key.name.clone(),
         limit: near.limit.name.to_string(),
-        window: text::seconds(number(limit.window_seconds)),
+        window: text::seconds(number(limit.window_seconds)).trim_start_matches("1 ").to_owned(),
         used: text::grouped(number(near.limit.used())),
         quota: text::grouped(number(limit.quota)),
         percent: near.limit.percent(),

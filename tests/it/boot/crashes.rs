@@ -39,7 +39,7 @@ pub fn on(database: &Database) -> Gatepost {
 
 /// A tenant whose webhook leads to this receiver, and a token that may publish.
 pub fn prepare(gatepost: &Gatepost, receiver: &Receiver) -> String {
-    gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
+    gatepost.run(&["tenants", "create", "--name", "Acme", "--plan", "unlimited"]).ok();
     let user = ["users", "create", "--email", "ada@example.com", "--operator", "--password-stdin"];
     gatepost.run_with(&user, PASSWORD).ok();
     gatepost.run(&["members", "add", "--user", "ada@example.com", "--tenant", "acme", "--role", "owner"]).ok();

@@ -882,7 +882,7 @@ fn usage(kind: Kind) -> String {
             id: 7,
             name: t(kind, ["Billing worker", "Mobile app, production"][index]),
             limit: ["key", "burst"][index].into(),
-            window: ["1 hour", "10 seconds"][index].into(),
+            window: ["hour", "10 seconds"][index].into(),
             used: ["961", "2"][index].into(),
             quota: ["1,000", "10"][index].into(),
             percent: [96, 20][index],

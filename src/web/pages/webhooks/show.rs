@@ -136,7 +136,12 @@ fn latency(stats: Option<&WebhookStats>) -> String {
         )
     };
     match stats.map(|stats| (stats.p50_ms, stats.p95_ms)) {
-        Some((Some(p50), Some(p95))) => format!("{} / {}", millis(p50), millis(p95)),
+        Some((Some(p50), Some(p95))) => {
+            let (p50, p95) = (millis(p50), millis(p95));
+            // One unit is enough for both.
+            let bare = p50.strip_suffix(" ms").filter(|_| p95.ends_with(" ms")).unwrap_or(&p50);
+            format!("{bare} / {p95}")
+        }
         _ => "–".to_owned(),
     }
 }

@@ -1,0 +1,125 @@
+//! What one tenant's trouble costs another: a backlog, endpoints that never answer, and a long history.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+
+use crate::arrival;
+use crate::child::Child;
+use crate::client::{Line, Request, share};
+use crate::delivery;
+
+/// Deliveries that wait, of one tenant's one webhook.
+const BACKLOG: i64 = 100_000;
+/// Endpoints that take a request and never answer it, each with deliveries that are due.
+const DEAD: i64 = 1_000;
+const EACH: i64 = 5;
+/// Deliveries that ended long ago, with their events and attempts.
+const HISTORY: i64 = 1_000_000;
+
+/// From webhook, how many: events and deliveries that are due now.
+const DUE: &str = "WITH made AS (
+     INSERT INTO events (id, tenant_id, type, payload, created_at)
+     SELECT uuid_v7(clock_timestamp()), w.tenant_id, 'bench.due', '{}', now()
+     FROM webhooks w, generate_series(1, $2) WHERE w.id = $1
+     RETURNING id, tenant_id
+ )
+ INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_max, next_attempt_at, created_at)
+ SELECT uuid_v7(clock_timestamp()), tenant_id, id, 'bench.due', $1, 'pending', 5, now(), now() FROM made";
+
+/// From webhook, how many: what ended in the days before.
+const PAST: &str = "WITH past AS (
+     SELECT uuid_v7(now() - n * INTERVAL '2 seconds') AS id, now() - n * INTERVAL '2 seconds' AS at
+     FROM generate_series(1, $2) n
+ ), made AS (
+     INSERT INTO events (id, tenant_id, type, payload, created_at)
+     SELECT past.id, w.tenant_id, 'bench.past', '{\"id\": 1}', past.at FROM past, webhooks w WHERE w.id = $1
+ ), delivered AS (
+     INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_made, attempts_max,
+         last_status, created_at, finished_at)
+     SELECT past.id, w.tenant_id, past.id, 'bench.past', w.id, 'delivered', 1, 10, 200, past.at, past.at
+     FROM past, webhooks w WHERE w.id = $1
+ )
+ INSERT INTO attempts (id, tenant_id, delivery_id, event_id, event_type, webhook_id, number, request_url, request_headers,
+     response_status, response_headers, response_body, duration_ms, success, created_at, finished_at)
+ SELECT past.id, w.tenant_id, past.id, past.id, 'bench.past', w.id, 1, w.url, '{}', 200, '{}', '', 3, TRUE, past.at, past.at
+ FROM past, webhooks w WHERE w.id = $1";
+
+fn run(conn: &mut PgConnection, sql: &str, webhook: i64, count: i64) {
+    diesel::sql_query(sql).bind::<BigInt, _>(webhook).bind::<BigInt, _>(count).execute(conn).unwrap();
+}
+
+/// A webhook of the busy tenant; its id.
+async fn subscribe(gatepost: &Child, url: &str, more: &str) -> i64 {
+    let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
+    let ask = format!("{{\"url\": \"{url}\", \"events\": [\"bench.never\"]{more}}}");
+    let request = Request::new("POST", "/api/webhooks", gatepost.addr, &[&bearer], &ask).expecting(201);
+    let made: serde_json::Value = serde_json::from_str(&Line::open(gatepost.addr).await.ask(&request).await).unwrap();
+    made["id"].as_i64().unwrap()
+}
+
+pub async fn to_others(bare: &Child, gatepost: &Child) {
+    println!("One tenant's events at {}/s, from the answer to the arrival", arrival::PER_SECOND);
+    let mut conn = PgConnection::establish(gatepost.told("database")).unwrap();
+    let calm = gatepost.told("calm_token");
+    arrival::subscribe(bare, gatepost, calm, "calm", "null").await;
+    let tell = async |name: &str| {
+        let took = arrival::measure(bare, gatepost, calm, "calm").await;
+        println!("  {name:<44} p50 {:>6} µs   p99 {:>7} µs", share(&took, 500), share(&took, 990));
+    };
+    tell("alone").await;
+    let busy = subscribe(gatepost, &format!("http://{}/hook", bare.addr), ", \"max_in_flight\": 100").await;
+    run(&mut conn, DUE, busy, BACKLOG);
+    tell("beside another's backlog of 100,000").await;
+    println!("    of which wait after that              {:>8}", waiting(&mut conn));
+    diesel::sql_query("UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, finished_at = now() WHERE state = 'pending' AND lease_token IS NULL")
+        .execute(&mut conn)
+        .unwrap();
+    let dead = subscribe(gatepost, &format!("http://{}/silent", bare.addr), ", \"timeout_seconds\": 2").await;
+    let copy = "INSERT INTO webhooks (tenant_id, name, url, events, payload_format, signature_style, timeout_seconds, max_in_flight,
+            headers, is_active, created_at, updated_at)
+        SELECT tenant_id, name, url, events, payload_format, signature_style, timeout_seconds, max_in_flight, headers, is_active,
+            created_at, updated_at FROM webhooks, generate_series(1, $2) WHERE id = $1";
+    run(&mut conn, copy, dead, DEAD);
+    let all: Vec<i64> = gatepost::schema::webhooks::table
+        .filter(gatepost::schema::webhooks::url.like("%/silent"))
+        .select(gatepost::schema::webhooks::id)
+        .load(&mut conn)
+        .unwrap();
+    all.iter().for_each(|webhook| run(&mut conn, DUE, *webhook, EACH));
+    tell("beside another's 1,000 dead endpoints").await;
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+fn waiting(conn: &mut PgConnection) -> i64 {
+    let query = "SELECT count(*) AS count FROM deliveries WHERE state = 'pending'";
+    diesel::sql_query(query).get_result::<Count>(conn).unwrap().count
+}
+
+/// Deliveries published in batches, before and after a million that have ended.
+pub async fn with_history(bare: &Child, gatepost: &Child) {
+    println!("Published in batches and delivered");
+    let mut conn = PgConnection::establish(gatepost.told("database")).unwrap();
+    let before = delivery::in_batches(bare, gatepost).await;
+    println!("  with no history                {before:>8.0}/s");
+    let past = subscribe(gatepost, &format!("http://{}/hook", bare.addr), "").await;
+    run(&mut conn, PAST, past, HISTORY);
+    for table in ["events", "deliveries", "attempts"] {
+        diesel::sql_query(format!("VACUUM ANALYZE {table}")).execute(&mut conn).unwrap();
+    }
+    let size: Size = diesel::sql_query("SELECT pg_size_pretty(pg_database_size(current_database())) AS size")
+        .get_result(&mut conn)
+        .unwrap();
+    let after = delivery::in_batches(bare, gatepost).await;
+    println!("  with a million that have ended {after:>8.0}/s  {:>5.2} of it   ({})", after / before, size.size);
+}
+
+#[derive(QueryableByName)]
+struct Size {
+    #[diesel(sql_type = Text)]
+    size: String,
+}

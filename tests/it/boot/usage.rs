@@ -1,0 +1,74 @@
+//! What is on record of the calls before a process ends: all of them where it is told to stop, all but the last moment
+//! where it is killed.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use diesel::prelude::*;
+use gatepost::schema::usage_logs;
+use serde_json::json;
+
+use super::crashes::{on, prepare};
+use super::serving::Served;
+use crate::support::database::Database;
+use crate::support::{Person, Receiver};
+
+/// How often usage is written, unless it is set.
+const FLUSH: Duration = Duration::from_millis(250);
+/// A write of it may take so long, here, where others compute.
+const WRITE: Duration = Duration::from_secs(1);
+
+struct House {
+    database: Database,
+    served: Served,
+    program: Person,
+    secret: String,
+}
+
+impl House {
+    async fn start() -> Self {
+        let database = Database::clone_template();
+        let gatepost = on(&database);
+        let token = prepare(&gatepost, &Receiver::start().await);
+        let secret = gatepost.run(&["keys", "create", "--tenant", "acme", "--name", "ci"]).ok().line().to_owned();
+        let served = Served::start(&gatepost);
+        let program = Person::with_token(&served.base, &token);
+        Self { database, served, program, secret }
+    }
+
+    /// The id of the request.
+    async fn verify(&self) -> String {
+        let answer = self.program.post_json("/api/keys/verification", json!({"key": self.secret})).await;
+        answer.assert_ok().json()["request_id"].as_str().unwrap().to_owned()
+    }
+}
+
+fn on_record(database: &Database) -> BTreeSet<String> {
+    let ids: Vec<String> = usage_logs::table.select(usage_logs::request_id).load(&mut database.connect()).unwrap();
+    ids.into_iter().collect()
+}
+
+#[actix_web::test]
+async fn a_stop_loses_no_usage() {
+    let house = House::start().await;
+    let ids = futures_util::future::join_all((0..100).map(|_| house.verify())).await;
+    assert_eq!(house.served.stop(), 0);
+    assert_eq!(on_record(&house.database), ids.into_iter().collect());
+}
+
+#[actix_web::test]
+async fn a_kill_loses_no_more_usage_than_that_of_one_interval() {
+    let house = House::start().await;
+    let (begun, mut answered) = (Instant::now(), Vec::new());
+    while begun.elapsed() < WRITE * 2 {
+        answered.push((house.verify().await, Instant::now()));
+    }
+    house.served.kill();
+    let killed = Instant::now();
+
+    let kept = on_record(&house.database);
+    let lost = answered.iter().filter(|(id, _)| !kept.contains(id));
+    let oldest = lost.map(|(_, at)| killed - *at).max().unwrap_or_default();
+    assert!(oldest <= FLUSH + WRITE, "one of {oldest:?} before the end is lost");
+    assert!(!kept.is_empty());
+}
