@@ -1,9 +1,11 @@
-//! HTTP going out: one client, which reaches vetted addresses only and never waits or reads without bound.
+//! HTTP going out: one client, which reaches vetted addresses only and never waits or reads without bound. And mail.
 
 pub mod client;
 pub mod fault;
 pub mod guard;
+pub mod mail;
 pub mod send;
 
 pub use client::Outbound;
+pub use mail::Mailer;
 pub use send::Request;

@@ -3,9 +3,8 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
-use super::Operator;
 use super::audit::{self, Deed};
-use super::second_factor;
+use super::{Operator, mail, second_factor};
 use crate::domain::vault::Vault;
 use crate::domain::{Error, Result, UserId, WebhookId};
 use crate::model::Webhook;
@@ -61,6 +60,7 @@ fn bound_to(kept: Kept, row: &Sealed) -> String {
     match kept {
         Kept::SigningSecrets => Webhook::vault_name(WebhookId(row.owner)),
         Kept::SecondFactors => second_factor::row_of(UserId(row.owner)),
+        Kept::Mails => mail::row_of(row.owner),
     }
 }
 

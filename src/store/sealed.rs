@@ -10,16 +10,18 @@ use crate::domain::{Result, TenantId};
 pub enum Kept {
     SigningSecrets,
     SecondFactors,
+    Mails,
 }
 
 impl Kept {
-    pub const ALL: [Self; 2] = [Self::SigningSecrets, Self::SecondFactors];
+    pub const ALL: [Self; 3] = [Self::SigningSecrets, Self::SecondFactors, Self::Mails];
 
     /// Table, key, tenant, and the row that the vault binds it to.
     const fn columns(self) -> [&'static str; 4] {
         match self {
             Self::SigningSecrets => ["signing_secrets", "id", "tenant_id", "webhook_id"],
             Self::SecondFactors => ["second_factors", "user_id", "0::bigint", "user_id"],
+            Self::Mails => ["mails", "id", "coalesce(tenant_id, 0)", "id"],
         }
     }
 }
@@ -32,7 +34,7 @@ pub struct Sealed {
     /// 0 for people, who are of none.
     #[diesel(sql_type = BigInt)]
     pub tenant: TenantId,
-    /// A webhook, or a user.
+    /// A webhook, a user, or a letter.
     #[diesel(sql_type = BigInt)]
     pub owner: i64,
     #[diesel(sql_type = Bytea)]
@@ -66,7 +68,8 @@ struct Count {
 /// How many name a key that is none of these. (Form 2 is the one that names keys: `domain::vault`.)
 pub fn count_foreign(conn: &mut PgConnection, marks: &[Vec<u8>]) -> Result<i64> {
     let query = diesel::sql_query(
-        "SELECT count(*) AS count FROM (SELECT sealed FROM signing_secrets UNION ALL SELECT sealed FROM second_factors) s
+        "SELECT count(*) AS count FROM (SELECT sealed FROM signing_secrets UNION ALL SELECT sealed FROM second_factors
+             UNION ALL SELECT sealed FROM mails) s
          WHERE get_byte(sealed, 0) = 2 AND substring(sealed FROM 1 FOR 9) <> ALL ($1)",
     );
     Ok(query.bind::<Array<Bytea>, _>(marks).get_result::<Count>(conn)?.count)
@@ -85,7 +88,8 @@ pub struct OfKey {
 pub fn count_by_key(conn: &mut PgConnection) -> Result<Vec<OfKey>> {
     let query = diesel::sql_query(
         "SELECT CASE get_byte(sealed, 0) WHEN 2 THEN encode(substring(sealed FROM 2 FOR 8), 'hex') END AS key, count(*) AS count
-         FROM (SELECT sealed FROM signing_secrets UNION ALL SELECT sealed FROM second_factors) s GROUP BY 1 ORDER BY 1",
+         FROM (SELECT sealed FROM signing_secrets UNION ALL SELECT sealed FROM second_factors
+             UNION ALL SELECT sealed FROM mails) s GROUP BY 1 ORDER BY 1",
     );
     Ok(query.load(conn)?)
 }

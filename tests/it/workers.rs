@@ -3,6 +3,7 @@
 mod claims;
 mod delivering;
 mod keeping;
+mod mail;
 mod outbox;
 mod pruning;
 mod retries;
