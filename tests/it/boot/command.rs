@@ -95,6 +95,12 @@ impl Ran {
         serde_json::from_str(self.line()).unwrap()
     }
 
+    /// Asked for wrongly.
+    #[track_caller]
+    pub fn assert_wrong(&self) {
+        assert_eq!((self.code, self.stdout.as_str()), (2, ""), "{self:?}");
+    }
+
     /// Failed with this code and one line on stderr that contains all of these.
     #[track_caller]
     pub fn assert_failed(&self, code: i32, words: &[&str]) {
