@@ -20,7 +20,7 @@ use crate::domain::{Clock, Error};
 use crate::gate::Gate;
 use crate::gate::meter::Meter;
 use crate::gate::tokens::TokenGate;
-use crate::outbound::Outbound;
+use crate::outbound::{Mailer, Outbound};
 use crate::services::outbox::{Outbox, Waiting};
 use crate::services::{accounts, instance, webhooks};
 use crate::store::embedded::Trouble;
@@ -205,6 +205,7 @@ fn workers(state: &Data<State>, db: Db, posts: Receiver<Waiting>) -> Result<Work
         clock: state.clock.clone(),
         vault: Arc::clone(&state.vault),
         outbound: Outbound::new(policy(&state.settings))?,
+        mailer: state.settings.smtp.as_ref().map(Mailer::new).transpose()?.map(Arc::new),
         turnstile: Arc::default(),
         wake: Arc::clone(&state.wake),
         slots: state.settings.deliveries_in_flight,

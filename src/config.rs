@@ -2,6 +2,7 @@
 
 mod parse;
 pub mod secrets;
+pub mod smtp;
 pub mod sources;
 pub mod table;
 
@@ -16,6 +17,7 @@ use url::Url;
 use crate::domain::digest::{HashAlgorithm, Pepper, Peppers};
 use crate::domain::vault::Vault;
 pub use secrets::MasterKey;
+pub use smtp::Smtp;
 pub use sources::{Environment, Origin, Refusal, Sources};
 pub use table::{SETTINGS, Setting};
 
@@ -69,6 +71,8 @@ pub struct Settings {
     pub allow_private_networks: Vec<IpNet>,
     pub allow_http_webhooks: bool,
     pub trusted_proxies: Vec<IpNet>,
+    /// None: no mail is sent.
+    pub smtp: Option<Smtp>,
     /// For the head of a request, and again for its body.
     pub request_deadline: Duration,
     pub workers: usize,
@@ -155,6 +159,7 @@ impl Reader<'_> {
         let private = self.or_else(&t::ALLOW_PRIVATE_NETWORKS, parse::networks, Networks::default);
         let allow_http_webhooks = self.or(&t::ALLOW_HTTP_WEBHOOKS, parse::truth);
         let proxies = self.or_else(&t::TRUSTED_PROXIES, parse::networks, Networks::default);
+        let smtp = self.smtp(public_url.as_ref());
         let request_seconds = self.or(&t::REQUEST_SECONDS, |text| parse::number(text, 1, 600));
         let workers = self.or(&t::WORKERS, |text| parse::number(text, 1, 64));
         let in_flight = self.or(&t::DELIVERIES_IN_FLIGHT, |text| parse::number(text, 1, 1000));
@@ -179,6 +184,7 @@ impl Reader<'_> {
             allow_private_networks: private?.0,
             allow_http_webhooks: allow_http_webhooks?,
             trusted_proxies: proxies?.0,
+            smtp: smtp?,
             request_deadline: Duration::from_secs(request_seconds?),
             workers: workers?,
             deliveries_in_flight: in_flight?,
@@ -190,6 +196,16 @@ impl Reader<'_> {
             retention: retention?,
             in_force: Vec::new(),
         })
+    }
+
+    fn smtp(&mut self, public_url: Option<&Url>) -> Option<Option<Smtp>> {
+        let server = self.optional(&t::SMTP_URL, smtp::server, |_| "set".to_owned());
+        let host = public_url.and_then(Url::host_str).filter(|host| host.contains('.')).unwrap_or("gatepost.invalid");
+        let usual = format!("gatepost@{host}");
+        let (text, origin) = self.find(&t::SMTP_FROM)?.unwrap_or_else(|| (usual, Origin::Default));
+        let from = smtp::sender(&text).map_err(|detail| self.refuse(&t::SMTP_FROM, &origin, detail)).ok()?;
+        self.note(&t::SMTP_FROM, &from, origin);
+        Some(server?.map(|server| Smtp::new(server, from)))
     }
 
     fn retention(&mut self) -> Option<Retention> {

@@ -12,6 +12,7 @@ pub mod digest;
 pub mod error;
 pub mod ids;
 pub mod limit;
+pub mod mail;
 pub mod page;
 pub mod password;
 pub mod quota;

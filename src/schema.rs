@@ -222,6 +222,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    mails (id) {
+        id -> Int8,
+        tenant_id -> Nullable<Int8>,
+        recipient -> Text,
+        sealed -> Bytea,
+        attempts -> Int8,
+        next_attempt_at -> Timestamptz,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     plans (name) {
         name -> Text,
         max_keys -> Nullable<Int8>,
@@ -456,6 +468,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     instance_facts,
     invitations,
     key_limits,
+    mails,
     memberships,
     one_time_links,
     plans,

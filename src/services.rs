@@ -12,6 +12,7 @@ pub mod figures;
 pub mod idempotency;
 pub mod instance;
 pub mod invitations;
+pub mod mail;
 pub mod members;
 pub mod once;
 pub mod outbox;

@@ -18,6 +18,7 @@ pub mod instance_facts;
 pub mod invitations;
 mod kept;
 pub mod key_limits;
+pub mod mails;
 pub mod memberships;
 pub mod migrations;
 pub mod notify;

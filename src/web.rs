@@ -17,6 +17,7 @@ pub mod gated;
 pub mod headers;
 pub mod json;
 pub mod lookup;
+pub mod mail;
 pub mod pages;
 pub mod problem;
 pub mod request_id;

@@ -2,6 +2,7 @@
 
 pub mod deliver;
 pub mod listen;
+pub mod mail;
 pub mod post;
 pub mod prune;
 pub mod reap;
@@ -17,7 +18,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use crate::config::Retention;
 use crate::domain::Clock;
 use crate::domain::vault::Vault;
-use crate::outbound::Outbound;
+use crate::outbound::{Mailer, Outbound};
 use crate::store::Db;
 
 pub use listen::Audience;
@@ -31,6 +32,8 @@ pub struct Context {
     pub clock: Clock,
     pub vault: Arc<Vault>,
     pub outbound: Outbound,
+    /// Where a mail server is named.
+    pub mailer: Option<Arc<Mailer>>,
     /// Held while this process claims or publishes: the two would keep each other from the lock in the database.
     pub turnstile: Arc<Mutex<()>>,
     /// Rung when there may be something to deliver.

@@ -101,7 +101,7 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
             (tenant, done)
         }
         Command::Update { which, name, plan } => {
-            let ask = TenantChange { name, plan, is_active: None };
+            let ask = TenantChange { name, plan, ..TenantChange::default() };
             let tenant = change(&which.tenant, &|conn, id| tenants::update(conn, &who, id, ask.clone(), now))?;
             (tenant, format!("{} is changed", which.tenant))
         }
@@ -134,9 +134,9 @@ fn value(tenant: &Tenant) -> Value {
 }
 
 fn list(house: &mut House, filter: &TenantFilter, json: bool) -> Result<(), Failure> {
-    let mut paging = Paging::default();
+    let (mut paging, now) = (Paging::default(), house.clock.now());
     loop {
-        let page = house.read(|conn| tenants::page(conn, filter, &paging))?;
+        let page = house.read(|conn| tenants::page(conn, filter, &paging, now))?;
         for (tenant, figures) in page.rows {
             let (keys, webhooks, members) = (figures.keys, figures.webhooks, figures.members);
             let mut value = value(&tenant);

@@ -87,6 +87,18 @@ pub const TRUSTED_PROXIES: Setting = open(
     "none",
     "proxies whose X-Forwarded-For and X-Gatepost-Require-… are believed: CIDRs, separated by commas",
 );
+pub const SMTP_URL: Setting = secret(
+    "GATEPOST_SMTP_URL",
+    "smtp_url",
+    "none: no mail is sent",
+    "mail server for invitations and reset links: smtps://user:password@host, or smtp://user:password@host?tls=required",
+);
+pub const SMTP_FROM: Setting = open(
+    "GATEPOST_SMTP_FROM",
+    "smtp_from",
+    "gatepost@ and the public URL's host",
+    "who mail is from: Gatepost <gatepost@example.com>",
+);
 pub const REQUEST_SECONDS: Setting = open(
     "GATEPOST_REQUEST_SECONDS",
     "request_seconds",
@@ -134,7 +146,7 @@ pub const RETENTION_AUDIT: Setting =
     open("GATEPOST_RETENTION_AUDIT_DAYS", "retention_audit_days", "400", "days to keep the audit log");
 
 /// In the order in which they are printed.
-pub const SETTINGS: [Setting; 27] = [
+pub const SETTINGS: [Setting; 29] = [
     DATABASE_URL,
     DATA_DIR,
     PG_BIN,
@@ -150,6 +162,8 @@ pub const SETTINGS: [Setting; 27] = [
     ALLOW_PRIVATE_NETWORKS,
     ALLOW_HTTP_WEBHOOKS,
     TRUSTED_PROXIES,
+    SMTP_URL,
+    SMTP_FROM,
     REQUEST_SECONDS,
     WORKERS,
     DELIVERIES_IN_FLIGHT,

@@ -4,9 +4,8 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::Map;
 
-use super::Operator;
 use super::audit::{self, Deed};
-use super::{second_factor, webhooks};
+use super::{Operator, mail, second_factor, webhooks};
 use crate::domain::vault::Vault;
 use crate::domain::{Error, Result, UserId, WebhookId};
 use crate::model::Webhook;
@@ -80,6 +79,7 @@ fn bound_to(kept: Kept, row: &Sealed) -> String {
     match kept {
         Kept::SigningSecrets => Webhook::vault_name(WebhookId(row.owner)),
         Kept::SecondFactors => second_factor::row_of(UserId(row.owner)),
+        Kept::Mails => mail::row_of(row.owner),
     }
 }
 

@@ -58,6 +58,8 @@ pub struct TenantChange {
     pub name: Option<String>,
     pub plan: Option<String>,
     pub is_active: Option<bool>,
+    /// When the tenant was written that this change is meant for: where somebody else has changed it since, it is refused.
+    pub seen: Option<DateTime<Utc>>,
 }
 
 /// A tenant by its id or its slug.
@@ -114,10 +116,11 @@ pub fn page(
     conn: &mut PgConnection,
     filter: &TenantFilter,
     paging: &Paging<TenantId>,
+    now: DateTime<Utc>,
 ) -> Result<Page<(Tenant, TenantFigures), TenantId>> {
     let rows = store::tenants::page(conn, filter, paging)?;
     let ids: Vec<TenantId> = rows.iter().map(|tenant| tenant.id).collect();
-    let figures = store::tenants::figures(conn, &ids)?;
+    let figures = store::tenants::figures(conn, &ids, now)?;
     Ok(Page::cut(rows, paging, |tenant| tenant.id).map(|tenant| {
         let none = TenantFigures { id: tenant.id, keys: 0, webhooks: 0, members: 0, last_activity_at: None };
         let own = figures.iter().find(|one| one.id == tenant.id).copied().unwrap_or(none);
@@ -126,8 +129,8 @@ pub fn page(
 }
 
 /// What one tenant has. Runs in `Scope::Instance`.
-pub fn figures(conn: &mut PgConnection, tenant: TenantId) -> Result<TenantFigures> {
-    store::tenants::figures(conn, &[tenant])?.pop().ok_or(Error::NotFound(Noun::Tenant))
+pub fn figures(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<TenantFigures> {
+    store::tenants::figures(conn, &[tenant], now)?.pop().ok_or(Error::NotFound(Noun::Tenant))
 }
 
 /// Changes a tenant; a suspended one's keys are refused and its deliveries wait.
@@ -138,7 +141,11 @@ pub fn update(
     change: TenantChange,
     now: DateTime<Utc>,
 ) -> Result<Tenant> {
-    let before = find(conn, &TenantRef::Id(tenant))?;
+    let before = store::tenants::lock(conn, tenant)?.filter(|tenant| tenant.deleted_at.is_none());
+    let before = before.ok_or(Error::NotFound(Noun::Tenant))?;
+    if change.seen.is_some_and(|seen| seen != before.updated_at) {
+        return Err(Error::conflict("somebody else changed this tenant meanwhile: look at it again"));
+    }
     let mut errors = FieldErrors::default();
     let name = change.name.as_deref().map(|name| errors.take("name", text::name(name)).unwrap_or_default());
     let plan = change.plan.as_deref().map(|plan| errors.take("plan", parse_plan(plan)).unwrap_or_default());

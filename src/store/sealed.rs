@@ -13,22 +13,25 @@ use crate::schema::webhooks;
 pub enum Kept {
     SigningSecrets,
     SecondFactors,
+    Mails,
 }
 
 impl Kept {
-    pub const ALL: [Self; 2] = [Self::SigningSecrets, Self::SecondFactors];
+    pub const ALL: [Self; 3] = [Self::SigningSecrets, Self::SecondFactors, Self::Mails];
 
     /// Table, key, tenant, and the row that the vault binds it to.
     const fn columns(self) -> [&'static str; 4] {
         match self {
             Self::SigningSecrets => ["signing_secrets", "id", "tenant_id", "webhook_id"],
             Self::SecondFactors => ["second_factors", "user_id", "0::bigint", "user_id"],
+            Self::Mails => ["mails", "id", "coalesce(tenant_id, 0)", "id"],
         }
     }
 }
 
 /// All that is sealed, the values of webhooks' headers among it.
 const EVERYTHING: &str = "SELECT sealed FROM signing_secrets UNION ALL SELECT sealed FROM second_factors
+     UNION ALL SELECT sealed FROM mails
      UNION ALL SELECT decode(value ->> 'sealed', 'base64') FROM webhooks, jsonb_each(headers)
      WHERE jsonb_typeof(value) = 'object'";
 
@@ -40,7 +43,7 @@ pub struct Sealed {
     /// 0 for people, who are of none.
     #[diesel(sql_type = BigInt)]
     pub tenant: TenantId,
-    /// A webhook, or a user.
+    /// A webhook, a user, or a letter.
     #[diesel(sql_type = BigInt)]
     pub owner: i64,
     #[diesel(sql_type = Bytea)]

@@ -114,7 +114,8 @@ pub struct TenantFigures {
     pub last_activity_at: Option<DateTime<Utc>>,
 }
 
-pub fn figures(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<TenantFigures>> {
+/// Keys count as they do for plans: those that could be let in.
+pub fn figures(conn: &mut PgConnection, tenants: &[TenantId], now: DateTime<Utc>) -> Result<Vec<TenantFigures>> {
     let query = diesel::sql_query(
         "SELECT t.id, coalesce(k.keys, 0) AS keys,
              (SELECT count(*) FROM webhooks w WHERE w.tenant_id = t.id AND w.deleted_at IS NULL) AS webhooks,
@@ -124,10 +125,13 @@ pub fn figures(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<Tena
                  (SELECT a.created_at FROM audit_entries a WHERE a.tenant_id = t.id ORDER BY a.id DESC LIMIT 1))
                  AS last_activity_at
          FROM unnest($1) AS t (id)
-         LEFT JOIN LATERAL (SELECT count(*) AS keys, max(last_used_at) AS used_at FROM api_keys
-             WHERE tenant_id = t.id AND deleted_at IS NULL AND revoked_at IS NULL) k ON TRUE",
+         LEFT JOIN LATERAL (
+             SELECT count(*) FILTER (WHERE rotates_out_at IS NULL AND (expires_at IS NULL OR expires_at > $2)) AS keys,
+                 max(last_used_at) AS used_at
+             FROM api_keys WHERE tenant_id = t.id AND deleted_at IS NULL AND revoked_at IS NULL) k ON TRUE",
     );
-    Ok(query.bind::<Array<BigInt>, _>(tenants.iter().map(|id| id.0).collect::<Vec<_>>()).load(conn)?)
+    let bound = query.bind::<Array<BigInt>, _>(tenants.iter().map(|id| id.0).collect::<Vec<_>>());
+    Ok(bound.bind::<Timestamptz, _>(now).load(conn)?)
 }
 
 /// What changes of a tenant; what is `None` stays.

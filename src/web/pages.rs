@@ -102,6 +102,8 @@ pub fn routes() -> Vec<Entry> {
         get(Door::Page, "/usage", || to(usage::index)),
         get(Door::Page, "/usage.csv", || to(usage::export)),
         get(Door::Page, "/usage/records", || to(usage::records::index)),
+        get(Door::Page, "/password-reset/request", || to(password_resets::request::new)),
+        post(Door::Page, "/password-reset/request", || to(password_resets::request::create)),
         get(Door::Page, "/password-reset", || to(password_resets::new)),
         post(Door::Page, "/password-reset", || to(password_resets::create)),
         get(Door::Page, "/account", || to(account::index)),

@@ -29,6 +29,7 @@ pub const ACCOUNT: &str = "/account";
 pub const SECOND_FACTOR: &str = "/account/second-factor";
 pub const SIGN_IN_CODE: &str = "/sign-in/code";
 pub const PASSWORD_RESET: &str = "/password-reset";
+pub const LOST_PASSWORD: &str = "/password-reset/request";
 pub const USERS: &str = "/operator/users";
 pub const TENANTS: &str = "/operator/tenants";
 pub const NEW_TENANT: &str = "/operator/tenants/new";

@@ -13,7 +13,7 @@ struct Count {
 }
 
 /// Every table of a tenant, asked without a filter.
-const TABLES: [&str; 23] = [
+const TABLES: [&str; 24] = [
     "access_tokens",
     "api_keys",
     "attempts",
@@ -27,6 +27,7 @@ const TABLES: [&str; 23] = [
     "idempotency_keys",
     "invitations",
     "key_limits",
+    "mails",
     "memberships",
     "signing_secrets",
     "told_expiries",

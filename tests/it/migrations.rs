@@ -72,3 +72,32 @@ fn the_migrations_go_up_down_and_up_again() {
     conn.run_pending_migrations(migrations()).unwrap();
     assert_eq!(columns(&mut conn), first);
 }
+
+#[derive(QueryableByName, Debug, PartialEq)]
+struct Kept {
+    #[diesel(sql_type = Text)]
+    row: String,
+}
+
+#[test]
+fn tenants_of_before_keep_their_state_and_get_no_limits() {
+    let database = Database::empty();
+    let mut conn = database.connect();
+    let migrations = || FileBasedMigrations::from_path(MIGRATIONS).unwrap();
+    while !columns(&mut conn).contains_key("second_factors.sealed") {
+        conn.run_next_migration(migrations()).unwrap();
+    }
+    diesel::sql_query(
+        "INSERT INTO tenants (name, slug, plan, is_active, created_at, updated_at) VALUES
+             ('a', 'a', 'free', TRUE, now(), now()), ('b', 'b', 'pro', FALSE, now(), now())",
+    )
+    .execute(&mut conn)
+    .unwrap();
+    conn.run_pending_migrations(migrations()).unwrap();
+    let kept = "SELECT slug || ' ' || plan || ' ' || is_active || ' ' || (suspended_at IS NOT NULL) AS row FROM tenants ORDER BY 1";
+    let rows: Vec<Kept> = diesel::sql_query(kept).load(&mut conn).unwrap();
+    let rows: Vec<_> = rows.into_iter().map(|one| one.row).collect();
+    assert_eq!(rows, ["a unlimited true false", "b unlimited false true"]);
+    let lies = diesel::sql_query("UPDATE tenants SET is_active = TRUE").execute(&mut conn);
+    assert!(lies.unwrap_err().to_string().contains("tenants_is_active"));
+}

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod app;
 pub mod database;
+pub mod mailbox;
 pub mod people;
 pub mod receiver;
 pub mod sender;
@@ -11,5 +12,6 @@ pub mod settings;
 
 pub use answer::Answer;
 pub use app::TestApp;
+pub use mailbox::Mailbox;
 pub use people::Person;
 pub use receiver::Receiver;

@@ -3,6 +3,7 @@
 mod claims;
 mod delivering;
 mod keeping;
+mod mail;
 mod news;
 mod outbox;
 mod pruning;

@@ -13,7 +13,7 @@ const LARGE: [&str; 3] = ["attempts", "deliveries", "events"];
 
 /// The others, those that refer to others first. Usage is in partitions of a day each, which retention has dropped
 /// mostly; the audit log goes with the end of its chain, so that it is never seen broken.
-const REST: [&str; 17] = [
+const REST: [&str; 18] = [
     "audit_entries",
     "audit_chains",
     "delivery_hours",
@@ -30,6 +30,7 @@ const REST: [&str; 17] = [
     "api_keys",
     "access_tokens",
     "invitations",
+    "mails",
     "memberships",
 ];
 

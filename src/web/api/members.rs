@@ -18,6 +18,7 @@ use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::Bearer;
 use crate::web::json::{Json, Query};
+use crate::web::mail::Post;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::{base, urls};
@@ -177,7 +178,13 @@ pub async fn invite(
 ) -> Answer {
     let (actor, now) = (bearer.actor(&named(&id)?).await?, state.clock.now());
     let ask = invitations::Ask::parse(&body.email, &body.role, body.expires_in_days)?;
-    let create = move |conn: &mut _| invitations::create(conn, &actor, &ask, now);
+    let (post, inviter, public_url) =
+        (Post::of(&state), bearer.caller.email.clone(), state.settings.public_url.clone());
+    let create = move |conn: &mut _| {
+        let made = invitations::create(conn, &actor, &ask, now)?;
+        post.invite(conn, &public_url, &inviter, &made, now)?;
+        Ok(made)
+    };
     let made = state.api.tx(Scope::Tenant(parse_id(&id)?), create).await?;
     let link = base::of(&request, &state).join(&urls::invitation_with(&made.token)).map_err(Error::bug)?;
     let place = format!("/api/tenants/{}/invitations/{}", made.invitation.tenant_id, made.invitation.id);

@@ -121,7 +121,7 @@ pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
     actor.must(Permission::WriteTenant)?;
     let is_operators = body.plan.is_some() || body.is_active.is_some();
     let who = is_operators.then(|| bearer.operator(Permission::WriteTenant.scope())).transpose()?;
-    let change = TenantChange { name: None, plan: body.plan, is_active: body.is_active };
+    let change = TenantChange { name: None, plan: body.plan, is_active: body.is_active, seen: None };
     let settings =
         Settings { name: body.name, key_prefix: body.key_prefix, time_zone: body.time_zone, seen: body.updated_at };
     let now = state.clock.now();

@@ -1,5 +1,7 @@
 //! Where the link leads that an operator made for somebody who lost their password.
 
+pub mod request;
+
 use actix_session::Session;
 use actix_web::HttpRequest;
 use actix_web::web::Data;

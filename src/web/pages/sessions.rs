@@ -37,6 +37,8 @@ pub struct New {
     pub back: String,
     /// Why it did not work: one sentence that does not tell whether the account exists.
     pub refusal: Option<String>,
+    /// Whether a lost password can be set by mail.
+    pub sends_mail: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,12 +58,14 @@ pub struct SignInForm {
     back: String,
 }
 
-pub async fn new(session: Session, Query(asked): Query<Asked>) -> Answer {
+pub async fn new(state: Data<State>, session: Session, Query(asked): Query<Asked>) -> Answer {
     if session.contains_key(USER) {
         return go(urls::OVERVIEW);
     }
     let flash = flash::take(&session);
-    page(&New { csrf: csrf::token(&session)?, flash, email: String::new(), back: asked.back, refusal: None })
+    let sends_mail = state.settings.smtp.is_some();
+    let csrf = csrf::token(&session)?;
+    page(&New { csrf, flash, email: String::new(), back: asked.back, refusal: None, sends_mail })
 }
 
 pub async fn create(
@@ -74,7 +78,7 @@ pub async fn create(
     let attempt = Attempt { email: form.email.trim().to_lowercase(), ip };
     if let Some(wait) = state.throttle.wait(&attempt, state.clock.now()) {
         let says = format!("Too many attempts. Wait {} seconds, then try again.", wait.num_seconds().max(1));
-        return refused(&session, form, StatusCode::TOO_MANY_REQUESTS, says);
+        return refused(&state, &session, form, StatusCode::TOO_MANY_REQUESTS, says);
     }
     match check(&state, &form).await? {
         Some(user) => {
@@ -89,7 +93,7 @@ pub async fn create(
         None => {
             state.throttle.failed(attempt, state.clock.now());
             let says = "That e-mail address and password do not belong together.".to_owned();
-            refused(&session, form, StatusCode::UNPROCESSABLE_ENTITY, says)
+            refused(&state, &session, form, StatusCode::UNPROCESSABLE_ENTITY, says)
         }
     }
 }
@@ -106,9 +110,15 @@ async fn check(state: &State, form: &SignInForm) -> Result<Option<UserId>> {
     state.off_the_loop(move || Ok(credentials.check(&password).map(|user| user.id))).await
 }
 
-fn refused(session: &Session, form: SignInForm, status: StatusCode, says: String) -> Answer {
-    let view =
-        New { csrf: csrf::token(session)?, flash: None, email: form.email, back: form.back, refusal: Some(says) };
+fn refused(state: &State, session: &Session, form: SignInForm, status: StatusCode, says: String) -> Answer {
+    let view = New {
+        csrf: csrf::token(session)?,
+        flash: None,
+        email: form.email,
+        back: form.back,
+        refusal: Some(says),
+        sends_mail: state.settings.smtp.is_some(),
+    };
     rendered(status, &view)
 }
 

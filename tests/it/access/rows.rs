@@ -283,6 +283,7 @@ impl<'a> Rows<'a> {
             "/account" => vec![("name", text("somebody"))],
             // Wrong: who had the right one would be throttled or change it.
             "/account/password" => vec![("password", text(PASSWORD))],
+            "/password-reset/request" => vec![("email", format!("{}@example.com", unique("nobody")))],
             "/password-reset" => vec![("token", text("a guess")), ("password", text(PASSWORD))],
             "/members/{}/role" => vec![("role", text("developer"))],
             "/members/invitations" => vec![

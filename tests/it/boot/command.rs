@@ -102,6 +102,12 @@ impl Ran {
         assert!(words.iter().all(|word| self.stderr.contains(word)), "{words:?} in {self:?}");
     }
 
+    /// Asked for wrongly.
+    #[track_caller]
+    pub fn assert_wrong(&self) {
+        assert_eq!((self.code, self.stdout.as_str()), (2, ""), "{self:?}");
+    }
+
     /// Failed with this code and one line on stderr that contains all of these.
     #[track_caller]
     pub fn assert_failed(&self, code: i32, words: &[&str]) {

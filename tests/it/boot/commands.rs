@@ -135,3 +135,38 @@ fn members_are_led_from_the_command_line() {
     let invite = ["members", "invite", "--email", "x@example.com", "--tenant", "acme", "--role", "viewer"];
     assert!(gatepost.run(&invite).ok().line().contains("/invitation?token="));
 }
+
+#[test]
+fn tenants_and_plans_are_led_from_the_command_line() {
+    let database = Database::clone_template();
+    let gatepost = Gatepost::on(&database);
+    gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
+    gatepost.run(&["tenants", "create", "--name", "Beta", "--plan", "pro"]).ok();
+    let key = gatepost.run(&["keys", "create", "--tenant", "acme", "--name", "ci"]).ok().line().to_owned();
+    let code = || gatepost.run_with(&["keys", "verify", "--json"], &key).json()["code"].as_str().unwrap().to_owned();
+
+    gatepost.run(&["tenants", "suspend", "--tenant", "acme", "--reason", "not paid"]).ok();
+    assert_eq!(code(), "TENANT_SUSPENDED");
+    let listed = gatepost.run(&["tenants", "list", "--state", "suspended", "--json"]).ok().json();
+    assert_eq!((listed["slug"].clone(), listed["keys"].clone()), ("acme".into(), 1.into()));
+    assert_eq!(listed["suspended_reason"], "not paid");
+    gatepost.run(&["tenants", "resume", "--tenant", "acme"]).ok();
+    gatepost.run(&["tenants", "delete", "--tenant", "acme"]).ok();
+    assert_eq!(code(), "NOT_FOUND");
+    gatepost.run(&["tenants", "delete", "--tenant", "acme"]).assert_failed(1, &["no such tenant"]);
+    assert!(gatepost.run(&["tenants", "list"]).ok().line().starts_with("beta "));
+    gatepost.run(&["tenants", "restore", "--tenant", "acme"]).ok();
+    gatepost.run(&["tenants", "restore", "--tenant", "acme"]).assert_failed(1, &["not deleted"]);
+    assert_eq!(code(), "VALID");
+    gatepost.run(&["tenants", "update", "--tenant", "acme", "--name", "Acme Ltd", "--plan", "pro"]).ok();
+    let found = gatepost.run(&["tenants", "list", "--search", "ltd", "--json"]).ok().json();
+    assert_eq!((found["name"].clone(), found["plan"].clone()), ("Acme Ltd".into(), "pro".into()));
+
+    gatepost.run(&["plans", "update", "pro", "--max-keys", "1", "--max-members", "none"]).ok();
+    let plans = gatepost.run(&["plans", "list"]).ok().stdout;
+    assert!(plans.contains("pro        1 keys, 100 webhooks, any number of members,"), "{plans}");
+    let beyond = gatepost.run(&["keys", "create", "--tenant", "acme", "--name", "x"]);
+    beyond.assert_failed(1, &["plan pro allows 1 keys"]);
+    gatepost.run(&["plans", "update", "gold"]).assert_wrong();
+    gatepost.run(&["plans", "update", "pro", "--max-keys", "many"]).assert_wrong();
+}

@@ -287,12 +287,15 @@ async fn no_secret_that_was_made_stands_anywhere_afterwards() {
         ("API_KEY_PEPPER", PEPPER),
         ("GATEPOST_MASTER_KEY", MASTER_KEY),
         ("GATEPOST_ALLOW_QUERY_KEY", "true"),
+        // Nobody takes the letters: they wait, sealed.
+        ("GATEPOST_SMTP_URL", "smtp://me:the-password-of-a-mailbox@127.0.0.1:9"),
     ]);
     let log = folder.path().join("log");
     let served = Served::listening(gatepost.start_logging(&SERVE, File::create(&log).unwrap()));
     let mut loot = Loot::default();
     loot.add(PEPPER);
     loot.add(MASTER_KEY);
+    loot.add("the-password-of-a-mailbox");
     let browser = first_operator(&served, &mut loot).await;
     let fields = [("name", "page"), ("reach", "tenant"), ("expiry", "90")];
     let token = loot.take(form(&browser, "/tokens/new", "/tokens", &fields).await.assert_ok()).remove(0);
@@ -318,6 +321,7 @@ async fn no_secret_that_was_made_stands_anywhere_afterwards() {
     assert_eq!(found(&loot.0, &metrics), [""; 0], "in the metrics");
 
     // What should be found there is found: names, ids, requests.
+    assert!(rows.contains("mails: ") && rows.contains("signing_secrets: ") && rows.contains("second_factors: "));
     assert!(rows.contains("api_keys: ") && rows.contains("the mark of this test"));
     assert!(rows.contains(marked["key"].as_str().unwrap()) && rows.contains("user.password_changed"));
     assert!(log.contains(&request_id) && log.contains("TRACE") && log.contains("/api/keys/verification"));

@@ -50,6 +50,23 @@ async fn an_operator_makes_finds_suspends_deletes_and_restores_a_tenant() {
 }
 
 #[actix_web::test]
+async fn two_operators_who_change_a_tenant_at_once_do_not_overwrite_each_other_unseen() {
+    let app = TestApp::start().await;
+    let (grace, oscar) = (app.operator("grace").await, app.operator("oscar").await);
+    let seen = grace.visit("/operator/tenants/1").await.html().value("seen");
+    app.advance(chrono::TimeDelta::seconds(1));
+    let save = async |person: &Person, plan: &str, seen: &str| {
+        person.submit("/operator/tenants/1", &[("name", "acme"), ("plan", plan), ("seen", seen)]).await
+    };
+    save(&oscar, "pro", &seen).await.assert_see_other("/operator/tenants/1");
+    let refused = save(&grace, "free", &seen).await.assert_status(409).html();
+    assert!(refused.text("main [role=alert]").contains("Somebody else changed this tenant"));
+    app.advance(chrono::TimeDelta::seconds(1));
+    save(&grace, "free", &refused.value("seen")).await.assert_see_other("/operator/tenants/1");
+    assert_eq!(grace.visit("/operator/tenants").await.html().texts("tbody [data-label=Plan]"), ["free"]);
+}
+
+#[actix_web::test]
 async fn an_operator_who_enters_a_tenant_is_seen_by_it() {
     let app = TestApp::start().await;
     let beta = app.make_tenant("beta");

@@ -57,6 +57,7 @@ pub fn all(kind: Kind) -> Vec<(String, String)> {
         ("recovery-codes", recovery_codes(kind)),
         ("sign-in-code", sign_in_code(kind)),
         ("password-reset", password_reset(kind)),
+        ("password-reset-request", lost_password(kind)),
         ("operator-users", operator_users(kind)),
         ("operator-tenants", tenants::index(kind)),
         ("operator-tenants-new", tenants::new(kind)),
@@ -991,6 +992,14 @@ fn password_reset(kind: Kind) -> String {
     })
 }
 
+fn lost_password(kind: Kind) -> String {
+    print(password_resets::request::Request {
+        csrf: "csrf-token".into(),
+        email: t(kind, "ada@example.com"),
+        errors: errors(kind, &["email"]),
+    })
+}
+
 fn operator_users(kind: Kind) -> String {
     let act =
         |name: &str, index: usize| ask(kind, &format!("{name}-{index}"), &format!("/operator/users/{index}/{name}"));
@@ -1019,6 +1028,7 @@ fn operator_users(kind: Kind) -> String {
 
 fn reset_link(kind: Kind) -> String {
     print(operator::users::view::Link {
+        is_mailed: kind == Kind::Full,
         shell: Shell { is_operator: true, ..shell(kind, "/operator/users") },
         email: t(kind, "ada@example.com"),
         link: "https://gate.example.com/password-reset?token=Zc1LtPqfXr0NgY4h7EJmUo5sVaDk2HxRiS6wQj9GnBz".into(),
@@ -1073,6 +1083,7 @@ fn new_invitation(kind: Kind) -> String {
 
 fn created_invitation(kind: Kind) -> String {
     print(members::view::Created {
+        is_mailed: kind == Kind::Full,
         shell: shell(kind, "/members"),
         email: t(kind, "grace@example.com"),
         role: "a developer".into(),
@@ -1197,6 +1208,7 @@ fn set_up(kind: Kind) -> String {
 
 fn sign_in(kind: Kind) -> String {
     print(sessions::New {
+        sends_mail: kind == Kind::Full,
         csrf: "csrf-token".into(),
         flash: None,
         email: t(kind, ""),

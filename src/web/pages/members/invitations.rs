@@ -3,6 +3,7 @@
 use actix_session::Session;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
+use diesel::pg::PgConnection;
 use serde::Deserialize;
 
 use super::super::api_keys::acts::Confirmed;
@@ -22,6 +23,7 @@ use crate::web::auth::{SignedIn, TENANT, USER, visitor};
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
 use crate::web::json::Query;
+use crate::web::mail::Post;
 use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
@@ -47,9 +49,14 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     let now = state.clock.now();
     let made = match invitations::Ask::parse(&form.email, &form.role, form.days.parse().ok()) {
         Ok(ask) => {
-            let (actor, nonce) = (who.actor.clone(), form.nonce.clone());
-            let create = move |conn: &mut _| {
-                let work = |conn: &mut _| invitations::create(conn, &actor, &ask, now);
+            let (actor, nonce, post) = (who.actor.clone(), form.nonce.clone(), Post::of(&state));
+            let (inviter, public_url) = (who.shell.user_name.clone(), state.settings.public_url.clone());
+            let create = move |conn: &mut PgConnection| {
+                let work = |conn: &mut PgConnection| {
+                    let made = invitations::create(conn, &actor, &ask, now)?;
+                    post.invite(conn, &public_url, &inviter, &made, now)?;
+                    Ok(made)
+                };
                 let name = |made: &Made| made.invitation.id.to_string();
                 once(conn, actor.tenant, ("page:/members/invitations", &nonce), now, work, name)
             };
@@ -63,6 +70,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             let view = Created {
                 shell: who.shell,
                 email: made.invitation.email,
+                is_mailed: state.settings.smtp.is_some(),
                 role: a(made.invitation.role),
                 link: link.into(),
                 expires: When::new(made.invitation.expires_at, now),

@@ -3,12 +3,13 @@
 pub mod acts;
 pub mod view;
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::super::paging::Place;
-use super::super::{page, see_other, unprocessable};
+use super::super::{page, rendered, see_other, unprocessable};
 use crate::domain::tenant::TenantState;
 use crate::domain::{Error, FieldErrors, Result, TenantId};
 use crate::model::Tenant;
@@ -23,7 +24,7 @@ use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Badge, Choice, Pager, When, filter, text};
+use crate::web::view::{Badge, Choice, Pager, When, filter, seen, text};
 use view::{Facts, Index, New, NewForm, Row, Show, TenantForm};
 
 const ROWS: i64 = 50;
@@ -43,7 +44,7 @@ pub async fn index(state: Data<State>, Anywhere(who): Anywhere, Query(asked): Qu
     let (paging, now) = (asked.place.paging::<TenantId>(ROWS), state.clock.now());
     let search = asked.q.trim().replace('\0', "");
     let wanted = TenantFilter { text: Some(search).filter(|text| !text.is_empty()), state: asked.state.parse().ok() };
-    let read = move |conn: &mut _| tenants::page(conn, &wanted, &paging);
+    let read = move |conn: &mut _| tenants::page(conn, &wanted, &paging, now);
     let found = state.pages.read(Scope::Instance, read).await?;
     let set = [("q", asked.q.trim()), ("state", asked.state.as_str())];
     page(&Index {
@@ -113,7 +114,8 @@ pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(for
 
 /// A tenant and what it has, deleted or not.
 async fn found(state: &State, id: TenantId) -> Result<(Tenant, TenantFigures)> {
-    let read = move |conn: &mut _| Ok((tenants::find_any(conn, id)?, tenants::figures(conn, id)?));
+    let now = state.clock.now();
+    let read = move |conn: &mut _| Ok((tenants::find_any(conn, id)?, tenants::figures(conn, id, now)?));
     state.pages.read(Scope::Instance, read).await
 }
 
@@ -130,7 +132,7 @@ fn detail(
     errors: FieldErrors,
     now: DateTime<Utc>,
 ) -> Show {
-    let form = form.unwrap_or_else(|| TenantForm { name: tenant.name.clone(), plan: tenant.plan.clone() });
+    let form = form.unwrap_or_else(|| TenantForm::of(&tenant));
     Show {
         facts: Facts {
             state: Badge::state(tenant.state().as_str()),
@@ -143,6 +145,7 @@ fn detail(
             reason: tenant.suspended_reason.clone(),
             erased: When::maybe(tenant.erased_at(), now),
         },
+        is_stale: false,
         is_suspended: tenant.suspended_at.is_some(),
         is_deleted: tenant.deleted_at.is_some(),
         suspend: acts::suspension(&tenant, &who.shell.csrf),
@@ -166,8 +169,12 @@ pub async fn update(
     CheckedForm(form): CheckedForm<TenantForm>,
 ) -> Answer {
     let (operator, id, now) = (who.operator()?, *id, state.clock.now());
-    let change =
-        TenantChange { name: Some(form.name.clone()), plan: Some(form.plan.clone()), ..TenantChange::default() };
+    let change = TenantChange {
+        name: Some(form.name.clone()),
+        plan: Some(form.plan.clone()),
+        is_active: None,
+        seen: seen::parse(&form.seen),
+    };
     let act = move |conn: &mut _| tenants::update(conn, &operator, id, change, now);
     match state.pages.tx(Scope::Instance, act).await {
         Ok(tenant) => {
@@ -177,6 +184,13 @@ pub async fn update(
         Err(Error::Invalid(errors)) => {
             let found = found(&state, id).await?;
             unprocessable(&detail(who, found, Some(form), errors, now))
+        }
+        // How it is now stands above the form; sending that again then means it.
+        Err(Error::Conflict(_)) => {
+            let found = found(&state, id).await?;
+            let again = TenantForm { seen: TenantForm::of(&found.0).seen, ..form };
+            let view = detail(who, found, Some(again), FieldErrors::default(), now);
+            rendered(StatusCode::CONFLICT, &Show { is_stale: true, ..view })
         }
         Err(error) => Err(error.into()),
     }

@@ -20,6 +20,7 @@ use crate::web::auth::{Anywhere, SignedIn};
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::json::Query;
+use crate::web::mail::Post;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
@@ -242,14 +243,23 @@ pub async fn demote(
 /// Shows the link straight from the POST. Sent again it makes another one, and the first stops working.
 pub async fn reset(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
     let (operator, id, now) = (who.operator()?, *id, state.clock.now());
+    let (post, public_url) = (Post::of(&state), state.settings.public_url.clone());
     let act = move |conn: &mut _| {
         let token = account::offer_reset(conn, &operator, id, now)?;
-        Ok((token, accounts::find(conn, id)?))
+        let user = accounts::find(conn, id)?;
+        post.reset(conn, &public_url, &user, &token, now)?;
+        Ok((token, user))
     };
     match state.pages.tx(Scope::Instance, act).await {
         Ok((token, user)) => {
             let link: Result<_> = who.base.join(&urls::reset_with(&token)).map_err(Error::bug);
-            page(&Link { shell: who.shell, email: user.email, link: link?.into() }).map(secretive)
+            page(&Link {
+                is_mailed: state.settings.smtp.is_some(),
+                shell: who.shell,
+                email: user.email,
+                link: link?.into(),
+            })
+            .map(secretive)
         }
         Err(error) => back(&who.session, urls::USERS, error),
     }

@@ -4,8 +4,9 @@ use askama::Template;
 use serde::Deserialize;
 
 use crate::domain::FieldErrors;
+use crate::model::Tenant;
 use crate::web::shell::Shell;
-use crate::web::view::{Ask, Badge, Chip, Choice, Pager, When};
+use crate::web::view::{Ask, Badge, Chip, Choice, Pager, When, seen};
 
 #[derive(Template)]
 #[template(path = "operator/tenants.html")]
@@ -55,6 +56,14 @@ pub struct New {
 pub struct TenantForm {
     pub name: String,
     pub plan: String,
+    /// When the tenant was written that the form was filled with.
+    pub seen: String,
+}
+
+impl TenantForm {
+    pub fn of(tenant: &Tenant) -> Self {
+        Self { name: tenant.name.clone(), plan: tenant.plan.clone(), seen: seen::seen(tenant.updated_at) }
+    }
 }
 
 pub struct Facts {
@@ -78,6 +87,8 @@ pub struct Show {
     pub name: String,
     pub slug: String,
     pub facts: Facts,
+    /// Whether somebody else saved it while this form was open.
+    pub is_stale: bool,
     pub is_suspended: bool,
     pub is_deleted: bool,
     pub form: TenantForm,

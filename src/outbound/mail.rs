@@ -1,0 +1,56 @@
+//! Mail going out, to the server that the operator has named.
+
+use std::time::Duration;
+
+use lettre::message::header::ContentType;
+use lettre::message::{Mailbox, Message};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use uuid::Uuid;
+
+use crate::config::Smtp;
+use crate::domain::mail::Letter;
+use crate::domain::{Error, Result};
+
+/// For each step of the conversation, and for all of it.
+const STEP: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Sends letters.
+pub struct Mailer {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+}
+
+/// Why a letter was not sent, in words without its content.
+#[derive(Debug)]
+pub struct Unsent {
+    pub says: String,
+    /// Another attempt would end as this one did.
+    pub is_hopeless: bool,
+}
+
+impl Mailer {
+    /// Fails where the system's TLS certificates can't be read.
+    pub fn new(smtp: &Smtp) -> Result<Self> {
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp.url());
+        let transport = transport.map_err(|_| Error::bug("the address of the mail server does not fit"))?;
+        Ok(Self { transport: transport.timeout(Some(STEP)).build(), from: smtp.from.clone() })
+    }
+
+    pub async fn send(&self, letter: &Letter) -> std::result::Result<(), Unsent> {
+        let message = self.message(letter).map_err(|says| Unsent { says, is_hopeless: true })?;
+        match tokio::time::timeout(DEADLINE, self.transport.send(message)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(Unsent { is_hopeless: error.is_permanent(), says: error.to_string() }),
+            Err(_) => Err(Unsent { says: "the mail server took too long".to_owned(), is_hopeless: false }),
+        }
+    }
+
+    fn message(&self, letter: &Letter) -> std::result::Result<Message, String> {
+        let to = letter.to.parse::<Mailbox>().map_err(|error| error.to_string())?;
+        let id = format!("<{}@{}>", Uuid::new_v4(), self.from.email.domain());
+        let message = Message::builder().from(self.from.clone()).to(to).subject(&letter.subject).message_id(Some(id));
+        let message = message.header(ContentType::TEXT_PLAIN).body(letter.text.clone());
+        message.map_err(|error| error.to_string())
+    }
+}

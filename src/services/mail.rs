@@ -1,0 +1,67 @@
+//! Letters: written in the transaction of what they tell of, sealed until they are sent, tried again where that fails.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::PgConnection;
+
+use crate::domain::mail::Letter;
+use crate::domain::vault::Vault;
+use crate::domain::{Result, TenantId};
+use crate::model::Mail;
+use crate::store;
+
+/// Waits before another attempt, after which nothing is tried any more: the links in letters last a day at least.
+const GAPS: [TimeDelta; 6] = [
+    TimeDelta::minutes(1),
+    TimeDelta::minutes(5),
+    TimeDelta::minutes(15),
+    TimeDelta::hours(1),
+    TimeDelta::hours(3),
+    TimeDelta::hours(6),
+];
+/// Longer than sending takes at most: then somebody else tries it.
+const LEASE: TimeDelta = TimeDelta::minutes(15);
+
+/// Whom the vault seals a person's own letters for.
+const NOBODYS: TenantId = TenantId(0);
+
+/// Writes a letter, to be sent after this transaction.
+pub fn queue(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    tenant: Option<TenantId>,
+    letter: &Letter,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let id = store::mails::next_id(conn)?;
+    let sealed = vault.seal(tenant.unwrap_or(NOBODYS), &row_of(id), letter.content().as_bytes())?;
+    store::mails::insert(conn, id, tenant, &letter.to, &sealed, now)
+}
+
+/// What the vault binds a letter to.
+pub(super) fn row_of(id: i64) -> String {
+    format!("mail:{id}")
+}
+
+/// Takes letters that are due, for nobody else to send. Runs in `Scope::Instance`.
+pub fn claim(conn: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Result<Vec<Mail>> {
+    store::mails::claim(conn, limit, now + LEASE, now)
+}
+
+pub fn opened(vault: &Vault, mail: &Mail) -> Result<Letter> {
+    let content = vault.open(mail.tenant_id.unwrap_or(NOBODYS), &row_of(mail.id), &mail.sealed)?;
+    Ok(Letter::of_content(mail.recipient.clone(), &String::from_utf8_lossy(&content)))
+}
+
+/// Nothing of a letter is kept that was sent.
+pub fn sent(conn: &mut PgConnection, mail: &Mail) -> Result<()> {
+    store::mails::delete(conn, mail.id)
+}
+
+/// Tries it again later; false where it has been tried often enough, and is thrown away.
+pub fn failed(conn: &mut PgConnection, mail: &Mail, is_hopeless: bool, now: DateTime<Utc>) -> Result<bool> {
+    let made = usize::try_from(mail.attempts).unwrap_or(usize::MAX);
+    match GAPS.get(made.saturating_sub(1)).filter(|_| !is_hopeless) {
+        Some(gap) => store::mails::postpone(conn, mail.id, now + *gap).map(|()| true),
+        None => store::mails::delete(conn, mail.id).map(|()| false),
+    }
+}

@@ -1,0 +1,53 @@
+//! Sends letters that wait, where a mail server is named.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Context, Stop, pause};
+use crate::model::Mail;
+use crate::outbound::Mailer;
+use crate::services::mail;
+use crate::store::Scope;
+
+const EVERY: Duration = Duration::from_secs(1);
+const MOST_AT_ONCE: i64 = 10;
+
+pub async fn run(context: Context, mut stop: Stop) {
+    let Some(mailer) = context.mailer.clone() else { return };
+    while pause(&mut stop, EVERY).await {
+        let now = context.clock.now();
+        match context.db.tx(Scope::Instance, move |conn| mail::claim(conn, MOST_AT_ONCE, now)).await {
+            Ok(due) => {
+                for one in due {
+                    send(&context, &mailer, one).await;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(cause = ?std::error::Error::source(&error), "letters can't be looked at just now");
+            }
+        }
+    }
+}
+
+/// The conversation with the mail server holds no transaction.
+async fn send(context: &Context, mailer: &Arc<Mailer>, one: Mail) {
+    let unsent = match mail::opened(&context.vault, &one) {
+        Ok(letter) => mailer.send(&letter).await.err().map(|unsent| (unsent.says, unsent.is_hopeless)),
+        Err(_) => Some(("it can't be opened with these master keys".to_owned(), true)),
+    };
+    let (id, now) = (one.id, context.clock.now());
+    let done = match unsent {
+        None => context.db.tx(Scope::Instance, move |conn| mail::sent(conn, &one)).await.map(|()| true),
+        Some((says, is_hopeless)) => {
+            tracing::warn!(mail = id, says, "a letter could not be sent");
+            context.db.tx(Scope::Instance, move |conn| mail::failed(conn, &one, is_hopeless, now)).await
+        }
+    };
+    match done {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(mail = id, "a letter was given up: make its link anew and send it yourself"),
+        Err(error) => {
+            tracing::warn!(mail = id, cause = ?std::error::Error::source(&error), "what became of a letter can't be noted");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Letters: invitations and reset links that are mailed, tried again, and sealed until then.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use gatepost::schema::mails;
+use serde_json::json;
+
+use crate::support::people::PASSWORD;
+use crate::support::{Mailbox, TestApp};
+
+async fn app(mailbox: &Mailbox) -> TestApp {
+    let from = "Gatepost <gate@keys.example.com>";
+    TestApp::start_with(&[("GATEPOST_SMTP_URL", &mailbox.url), ("GATEPOST_SMTP_FROM", from)]).await
+}
+
+fn waiting(app: &TestApp) -> i64 {
+    mails::table.count().get_result(&mut app.conn()).unwrap()
+}
+
+async fn until_none_waits(app: &TestApp) {
+    for _ in 0..500 {
+        if waiting(app) == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("a letter that was sent is kept");
+}
+
+/// The path in the link of a letter.
+fn link(text: &str) -> String {
+    let link =
+        text.split_whitespace().find(|word| word.contains("token=")).unwrap_or_else(|| panic!("no link: {text}"));
+    link.strip_prefix("http://127.0.0.1:8000").unwrap().to_owned()
+}
+
+#[actix_web::test]
+async fn an_invitation_is_mailed_and_its_link_works() {
+    let mailbox = Mailbox::start().await;
+    let app = app(&mailbox).await;
+    let ada = app.admin("ada").await;
+    let program = app.token_of(&ada, &["*"]);
+    let ask = json!({"email": "grace@example.com", "role": "developer"});
+    program.post_json("/api/tenants/1/invitations", ask).await.assert_status(201);
+
+    let letter = mailbox.wait_for(1).await.remove(0);
+
+    assert_eq!((letter.from.as_str(), letter.to.as_str()), ("gate@keys.example.com", "grace@example.com"));
+    for header in [
+        "Subject: Join acme on Gatepost",
+        "From: Gatepost <gate@keys.example.com>",
+        "To: grace@example.com",
+        "Message-ID: <",
+        "Date: ",
+    ] {
+        assert!(letter.raw.contains(header), "{header} in {}", letter.raw);
+    }
+    let login = STANDARD.decode(letter.auth.clone().unwrap()).unwrap();
+    assert_eq!(login, b"\0me\0hunter2hunter2");
+    assert!(letter.text().contains("join acme as a developer") && letter.text().contains("ada@example.com"));
+    let token = link(&letter.text()).split_once("token=").unwrap().1.to_owned();
+    let join = [("token", token.as_str()), ("name", "Grace"), ("password", PASSWORD)];
+    app.stranger().submit("/invitation", &join).await.assert_see_other("/");
+    until_none_waits(&app).await;
+    // The page says so, too.
+    let form = ada.visit("/members/invitations/new").await.html();
+    let (csrf, nonce) = (form.value("_csrf"), form.value("nonce"));
+    let fields =
+        [("_csrf", csrf.as_str()), ("nonce", &nonce), ("email", "dan@example.com"), ("role", "viewer"), ("days", "7")];
+    let shown = ada.submit_exactly("/members/invitations", &fields).await;
+    assert!(shown.assert_ok().html().text("#once").contains("being mailed"));
+    assert_eq!(mailbox.wait_for(2).await[1].to, "dan@example.com");
+}
+
+#[actix_web::test]
+async fn a_lost_password_is_set_by_a_link_that_comes_by_mail() {
+    let mailbox = Mailbox::start().await;
+    let app = app(&mailbox).await;
+    let (ada, grace) = (app.viewer("ada").await, app.operator("grace").await);
+    let stranger = app.stranger();
+    assert!(stranger.visit("/sign-in").await.html().has("a[href='/password-reset/request']"));
+    let mut said = Vec::new();
+    for email in ["nobody@example.com", " Ada@Example.com"] {
+        let asked = stranger.submit("/password-reset/request", &[("email", email)]).await;
+        asked.assert_see_other("/sign-in");
+        said.push(stranger.visit("/sign-in").await.html().text("[role=status]"));
+    }
+    assert!(said[0] == said[1] && said[0].contains("If there is an account"), "{said:?}");
+    let letter = mailbox.wait_for(1).await.remove(0);
+    assert_eq!((letter.to.as_str(), mailbox.letters().len()), ("ada@example.com", 1));
+    let token = link(&letter.text()).split_once("token=").unwrap().1.to_owned();
+    let new = [("token", token.as_str()), ("password", "another horse, another staple")];
+    stranger.submit("/password-reset", &new).await.assert_see_other("/sign-in");
+    ada.visit("/").await.assert_see_other("/sign-in");
+
+    // An operator's link goes to the person as well.
+    let made = grace.submit(format!("/operator/users/{}/reset-link", ada.user_id), &[]).await;
+    assert!(made.assert_ok().html().text("#once").contains("being mailed"));
+    let second = mailbox.wait_for(2).await.remove(1);
+    assert_eq!(link(&second.text()), link(&made.html().text("#reset-link")));
+    // Nobody is flooded.
+    let mut last = 0;
+    for _ in 0..8 {
+        last = stranger.submit("/password-reset/request", &[("email", "ada@example.com")]).await.status;
+    }
+    assert_eq!(last, 422);
+}
+
+#[actix_web::test]
+async fn what_the_server_refuses_for_now_is_tried_again_and_what_it_refuses_for_good_is_not() {
+    let mailbox = Mailbox::start().await;
+    let app = app(&mailbox).await;
+    let program = app.program().await;
+    let invite = async |email: &str| {
+        let ask = json!({"email": email, "role": "viewer"});
+        program.post_json("/api/tenants/1/invitations", ask).await.assert_status(201);
+    };
+    mailbox.refuse("451 later");
+    invite("later@example.com").await;
+    while !mailbox.has_refused() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // It is not tried again before its time.
+    invite("other@example.com").await;
+    assert_eq!(mailbox.wait_for(1).await[0].to, "other@example.com");
+    app.advance(TimeDelta::minutes(20));
+    assert_eq!(mailbox.wait_for(2).await[1].to, "later@example.com");
+
+    mailbox.refuse("550 no such person");
+    invite("never@example.com").await;
+    until_none_waits(&app).await;
+    assert!(mailbox.has_refused() && mailbox.letters().len() == 2);
+}
+
+#[actix_web::test]
+async fn a_letter_waits_sealed_until_the_mail_server_is_there() {
+    // Nobody listens there.
+    let app = TestApp::start_with(&[("GATEPOST_SMTP_URL", "smtp://127.0.0.1:9")]).await;
+    let program = app.program().await;
+    let ask = json!({"email": "grace@example.com", "role": "viewer"});
+    let made = program.post_json("/api/tenants/1/invitations", ask).await.assert_status(201).json();
+    let token = made["link"].as_str().unwrap().split_once("token=").unwrap().1.to_owned();
+    let kept: Vec<Vec<u8>> = mails::table.select(mails::sealed).load(&mut app.conn()).unwrap();
+    assert_eq!(kept.len(), 1);
+    let is_inside = |bytes: &[u8]| bytes.windows(token.len()).any(|part| part == token.as_bytes());
+    assert!(kept[0].len() > 200 && !is_inside(&kept[0]));
+    // Without a mail server nothing waits, and nobody is sent to ask for mail.
+    let without = TestApp::start().await;
+    without
+        .program()
+        .await
+        .post_json("/api/tenants/1/invitations", json!({"email": "x@example.com", "role": "viewer"}))
+        .await
+        .assert_status(201);
+    assert_eq!(waiting(&without), 0);
+    without.stranger().visit("/password-reset/request").await.assert_status(404);
+    assert!(!without.stranger().visit("/sign-in").await.html().has("a[href='/password-reset/request']"));
+}
