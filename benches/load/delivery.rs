@@ -15,20 +15,26 @@ const TURNS: usize = 3;
 const BATCH: usize = 100;
 
 pub async fn delivered(bare: &Child, gatepost: &Child) {
-    println!("Delivery, {EVENTS} events over {PUBLISHERS} connections, median of {TURNS} turns");
+    println!("Published and delivered, {EVENTS} events over {PUBLISHERS} connections, median of {TURNS} turns");
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
-    let ask = format!("{{\"url\": \"http://{}/hook\", \"events\": [\"*\"], \"max_in_flight\": 100}}", bare.addr);
-    let subscribe = Request::new("POST", "/api/webhooks", gatepost.addr, &[&bearer], &ask).expecting(201);
-    Line::open(gatepost.addr).await.ask(&subscribe).await;
-    let bearer = bearer.as_str();
+    for kind in ["one.*", "four.n0", "four.n1", "four.n2", "four.n3"] {
+        subscribe(bare, gatepost, &bearer, kind).await;
+    }
+    let event = |kind: &str| format!("{{\"type\": \"{kind}\", \"data\": {{\"id\": 1}}}}");
     let direct = Request::new("POST", "/hook", bare.addr, &[], "{\"id\": 1}");
-    let event = "{\"type\": \"order.created\", \"data\": {\"id\": 1}}";
-    let single = Request::new("POST", "/api/events", gatepost.addr, &[bearer], event).expecting(202);
-    let batch = batch(gatepost, bearer, event);
+    let single = Request::new("POST", "/api/events", gatepost.addr, &[&bearer], &event("one.more")).expecting(202);
+    let to_one = batch(gatepost, &bearer, &vec![event("one.more"); BATCH]);
+    let four: Vec<_> = (0..BATCH).map(|n| event(&format!("four.n{}", n % 4))).collect();
+    let to_four = batch(gatepost, &bearer, &four);
+    let ways = [
+        ("one by one", &single, EVENTS),
+        ("in batches, to one webhook", &to_one, EVENTS / BATCH),
+        ("in batches, to four webhooks", &to_four, EVENTS / BATCH),
+    ];
     let mut cluster = Cluster::of(gatepost);
     let posted = median(vec![rate(send(&direct, EVENTS).await), rate(send(&direct, EVENTS).await)]);
     println!("  posted directly                {posted:>8.0}/s");
-    for (name, request, count) in [("one by one", &single, EVENTS), ("in batches", &batch, EVENTS / BATCH)] {
+    for (name, request, count) in ways {
         let mut delivered = Vec::new();
         let before = cluster.statements();
         let (server, database, receiver) = (gatepost.cpu(), cluster.cpu(), bare.cpu());
@@ -39,7 +45,7 @@ pub async fn delivered(bare: &Child, gatepost: &Child) {
         let [server, database, receiver] =
             [gatepost.cpu() - server, cluster.cpu() - database, bare.cpu() - receiver].map(|cpu| cpu * 1e3 / all);
         let (delivered, after) = (median(delivered), cluster.statements());
-        println!("  published {name}, delivered {delivered:>8.0}/s  {:>5.2} of posting", delivered / posted);
+        println!("  {name:<30} {delivered:>8.0}/s  {:>5.2} of posting", delivered / posted);
         println!("    CPU each: server {server:.2} ms, Postgres {database:.2} ms, receiver {receiver:.2} ms");
         if let (Some(before), Some(after)) = (before, after) {
             println!("    statements each, BEGIN and COMMIT included: {:.2}", (after - before) as f64 / all);
@@ -53,8 +59,15 @@ pub async fn delivered(bare: &Child, gatepost: &Child) {
     }
 }
 
-fn batch(gatepost: &Child, bearer: &str, event: &str) -> Request {
-    let events = format!("{{\"events\": [{}]}}", vec![event; BATCH].join(","));
+/// A webhook that leads to the receiver.
+async fn subscribe(bare: &Child, gatepost: &Child, bearer: &str, kind: &str) {
+    let ask = format!("{{\"url\": \"http://{}/hook\", \"events\": [\"{kind}\"], \"max_in_flight\": 100}}", bare.addr);
+    let subscribe = Request::new("POST", "/api/webhooks", gatepost.addr, &[bearer], &ask).expecting(201);
+    Line::open(gatepost.addr).await.ask(&subscribe).await;
+}
+
+fn batch(gatepost: &Child, bearer: &str, events: &[String]) -> Request {
+    let events = format!("{{\"events\": [{}]}}", events.join(","));
     Request::new("POST", "/api/events/batch", gatepost.addr, &[bearer], &events).expecting(202)
 }
 
@@ -62,10 +75,9 @@ fn batch(gatepost: &Child, bearer: &str, event: &str) -> Request {
 pub async fn in_batches(bare: &Child, gatepost: &Child) -> f64 {
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
     let kind = format!("batch.n{}", crate::house::micros());
-    let ask = format!("{{\"url\": \"http://{}/hook\", \"events\": [\"{kind}\"], \"max_in_flight\": 100}}", bare.addr);
-    let subscribe = Request::new("POST", "/api/webhooks", gatepost.addr, &[&bearer], &ask).expecting(201);
-    Line::open(gatepost.addr).await.ask(&subscribe).await;
-    let request = batch(gatepost, &bearer, &format!("{{\"type\": \"{kind}\", \"data\": {{\"id\": 1}}}}"));
+    subscribe(bare, gatepost, &bearer, &kind).await;
+    let event = format!("{{\"type\": \"{kind}\", \"data\": {{\"id\": 1}}}}");
+    let request = batch(gatepost, &bearer, &vec![event; BATCH]);
     let mut rates = Vec::new();
     for _ in 0..TURNS {
         rates.push(rate(published(bare, &request, EVENTS / BATCH).await));
