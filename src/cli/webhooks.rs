@@ -202,7 +202,7 @@ pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Fail
             desk.change(&which, json, "is paused", |conn, _, actor, id| webhooks::deactivate(conn, actor, id, now))
         }
         Command::Activate { which, probe: true } => {
-            desk.change(&which, json, "is being probed: a 2xx activates it", |conn, _, actor, id| {
+            desk.change(&which, json, "gets events once it has answered a probe with 2xx", |conn, _, actor, id| {
                 probe::begin(conn, actor, id, now)
             })
         }
@@ -256,16 +256,21 @@ fn list(desk: &mut Desk, asked: &List, json: bool) -> Result<(), Failure> {
         after: None,
         offset: None,
     };
-    let page = desk.house.tx(|conn, _| {
+    let now = desk.now;
+    let (page, bodies) = desk.house.tx(|conn, _| {
         let scope = match &asked.tenant {
             Some(slug) => Scope::Tenant(actor_in(conn, slug)?.tenant),
             None => Scope::Instance,
         };
         let filter = WebhookFilter { text: asked.q.clone(), state: asked.state };
-        webhooks::list(conn, scope, &filter, &paging)
+        let page = webhooks::list(conn, scope, &filter, &paging)?;
+        let read = |row: &Webhook| WebhookBody::read(conn, row.clone(), now);
+        let bodies = page.rows.iter().map(read).collect::<Done<Vec<_>>>()?;
+        Ok((page, bodies))
     })?;
     if json {
-        return say(&value(&Listed::new(page.map(WebhookBody::from)))?.to_string());
+        let list = Listed { data: bodies, next_cursor: page.older.map(cursor), total: None };
+        return say(&value(&list)?.to_string());
     }
     if page.rows.is_empty() {
         eprintln!("No webhook matches.");

@@ -109,13 +109,13 @@ pub const WORKERS: Setting = open("GATEPOST_WORKERS", "workers", "2", "threads t
 pub const DELIVERIES_IN_FLIGHT: Setting = open(
     "GATEPOST_DELIVERIES_IN_FLIGHT",
     "deliveries_in_flight",
-    "128",
+    "256",
     "webhook requests that one process has under way at a time, 1 to 1000",
 );
 pub const TENANT_IN_FLIGHT: Setting = open(
     "GATEPOST_TENANT_IN_FLIGHT",
     "tenant_in_flight",
-    "96",
+    "192",
     "webhook requests that one tenant has under way at a time, in all processes together, 1 to 1000",
 );
 pub const LEASE_SECONDS: Setting = open(

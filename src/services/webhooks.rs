@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::audit::{self, Deed};
 use super::events::{self, NewEvent, Published};
+use super::idempotency::{self, IdempotencyKey};
 use super::plans::{self, Thing};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{Page, Paging};
@@ -92,6 +93,42 @@ pub fn subscribe(
 pub fn find(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     actor.must(Permission::ReadWebhooks)?;
     store::webhooks::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))
+}
+
+/// What came of a request with an idempotency key.
+#[derive(Debug)]
+pub enum Once {
+    First(Subscribed),
+    /// The same request was answered before: its webhook, whose secret is kept nowhere but sealed.
+    Again(Webhook),
+}
+
+/// Registers an endpoint, unless a request with this key did before.
+pub fn subscribe_once(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    policy: &AddressPolicy,
+    actor: &Actor,
+    ask: &WebhookFields,
+    (key, hash): (&IdempotencyKey, &[u8]),
+    now: DateTime<Utc>,
+) -> Result<Once> {
+    actor.must(Permission::WriteWebhooks)?;
+    let mut made = None;
+    let done = idempotency::once(conn, actor.tenant, "webhooks", key, hash, now, |conn| {
+        let subscribed = subscribe(conn, vault, policy, actor, ask, now)?;
+        let id = subscribed.webhook.id;
+        made = Some(subscribed);
+        Ok(id)
+    })?;
+    let (idempotency::Once::First(id) | idempotency::Once::Again(id)) = done;
+    match made {
+        Some(made) => Ok(Once::First(made)),
+        None => {
+            let webhook = store::webhooks::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
+            Ok(Once::Again(webhook))
+        }
+    }
 }
 
 /// Whose webhook it is: for callers who are of no tenant. `None` where there is no such webhook.

@@ -5,20 +5,20 @@ pub mod statistics;
 
 use std::collections::BTreeMap;
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::body::{present, raw};
+use super::body::{idempotency, present, raw};
 use super::list::{List, paging};
 use crate::domain::webhook::{MASK, PayloadFormat, SignatureStyle, WebhookState};
 use crate::domain::{Actor, DeliveryId, Error, Noun, Permission, Result, TenantId, UserId, WebhookId};
 use crate::model::Webhook;
-use crate::services::webhooks::{self, Subscribed, WebhookFields, WebhookFilter};
+use crate::services::webhooks::{self, Once, Subscribed, WebhookFields, WebhookFilter};
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -142,7 +142,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
     Ok(HttpResponse::Ok().json(List::new(page.map(body))))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     tenant_id: Option<TenantId>,
@@ -184,18 +184,30 @@ impl From<CreateBody> for WebhookFields {
     }
 }
 
-pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateBody>) -> Answer {
+/// With an `Idempotency-Key`, a repeated request makes no second webhook: it is shown the first one, without its secret.
+pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Json(body): Json<CreateBody>) -> Answer {
     let now = state.clock.now();
     let actor = bearer.actor(&TenantAsk::new(body.tenant_id, body.tenant.clone())).await?;
+    let once = idempotency(&request, &body)?;
     let (vault, policy, ask) = (state.vault.clone(), state.policy.clone(), WebhookFields::from(body));
     let scope = Scope::Tenant(actor.tenant);
     let subscribe = move |conn: &mut _| {
-        let made = webhooks::subscribe(conn, &vault, &policy, &actor, &ask, now)?;
-        WebhookBody::revealed(conn, made, now)
+        let done = match &once {
+            Some((key, hash)) => webhooks::subscribe_once(conn, &vault, &policy, &actor, &ask, (key, hash), now)?,
+            None => Once::First(webhooks::subscribe(conn, &vault, &policy, &actor, &ask, now)?),
+        };
+        match done {
+            Once::First(made) => WebhookBody::revealed(conn, made, now),
+            Once::Again(webhook) => WebhookBody::read(conn, webhook, now),
+        }
     };
     let made = state.api.tx(scope, subscribe).await?;
     let place = format!("/api/webhooks/{}", made.id);
-    Ok(HttpResponse::Created().insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(made))
+    let mut answer = HttpResponse::Created();
+    if made.secret.is_none() {
+        answer.insert_header(("Idempotent-Replayed", "true"));
+    }
+    Ok(answer.insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(made))
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {

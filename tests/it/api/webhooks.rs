@@ -40,6 +40,26 @@ async fn the_name_defaults_to_the_host_and_a_secret_can_be_brought() {
 }
 
 #[actix_web::test]
+async fn a_repeated_request_makes_one_webhook_and_shows_its_secret_once() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let once = program.with("idempotency-key", "\"hook-7\"");
+    let ask = json!({"url": "https://hooks.example.com/x", "events": ["*"], "ed25519": true});
+    let first = once.post_json("/api/webhooks", ask.clone()).await.assert_status(201).json();
+    let again = once.post_json("/api/webhooks", ask).await;
+    assert_eq!(again.assert_status(201).header("idempotent-replayed"), "true");
+    let again = again.json();
+    assert_eq!((&again["id"], &again["public_keys"]), (&first["id"], &first["public_keys"]));
+    assert!(first["secret"].is_string() && again.get("secret").is_none(), "{again}");
+    let other = json!({"url": "https://hooks.example.com/y", "events": ["*"]});
+    once.post_json("/api/webhooks", other.clone()).await.assert_problem(422, "idempotency_mismatch");
+    assert_eq!(program.get("/api/webhooks?offset=0").await.json()["total"], 1);
+    let wrong = program.with("idempotency-key", "another");
+    wrong.post_json("/api/webhooks", json!({"url": "x", "events": ["*"]})).await.assert_invalid("url");
+    wrong.post_json("/api/webhooks", other).await.assert_status(201);
+}
+
+#[actix_web::test]
 async fn what_does_not_fit_is_named_and_nothing_is_written() {
     let app =
         TestApp::start_with(&[("GATEPOST_ALLOW_PRIVATE_NETWORKS", ""), ("GATEPOST_ALLOW_HTTP_WEBHOOKS", "false")])

@@ -53,6 +53,8 @@ fn a_webhook_is_made_changed_looked_at_and_deleted() {
     gatepost.run(&["webhooks", "rotate-secret", "1", "--overlap-seconds", "604801"]).assert_failed(1, &["overlap"]);
     let key = gatepost.run(&["webhooks", "rotate-key", "1"]).ok();
     assert_eq!(shown(&gatepost)["public_keys"], json!([key.line()]));
+    let listed = gatepost.run(&["webhooks", "list", "--json"]).ok().json();
+    assert_eq!(listed["data"][0]["public_keys"], json!([key.line()]));
     gatepost.run(&["webhooks", "remove-key", "1"]).ok();
     assert_eq!(shown(&gatepost)["public_keys"], json!([]));
 

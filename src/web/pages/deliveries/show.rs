@@ -129,7 +129,9 @@ fn phases(attempt: &Attempt) -> Vec<Phase> {
     for (name, class, took) in all {
         let Some(took) = took else { continue };
         let width = took.saturating_mul(1_000) / total.max(1);
-        phases.push(Phase { name, class, time: text::micros(took), x, width });
+        // Less than the total can tell.
+        let time = if took == 0 { "< 1 ms".to_owned() } else { text::micros(took) };
+        phases.push(Phase { name, class, time, x, width });
         x += width;
     }
     phases

@@ -7,8 +7,10 @@ use serde::Deserialize;
 
 use super::show::Asks;
 use super::{OnThisPage, detail, found};
-use crate::domain::{Actor, Error, Permission, Result, WebhookId};
-use crate::model::Webhook;
+use crate::domain::page::Paging;
+use crate::domain::{Actor, Error, EventId, Permission, Result, TenantId, WebhookId};
+use crate::model::{Delivery, Webhook};
+use crate::services::deliveries::{self, DeliveryFilter};
 use crate::services::webhooks;
 use crate::store::Scope;
 use crate::store::notify::Change;
@@ -22,7 +24,7 @@ use crate::web::state::State;
 use crate::web::urls;
 use crate::web::view::{Ask, text};
 
-/// How often a page looks for the answer to a probe before it goes on without.
+/// How often a page looks for the answer to a probe or test before it goes on without.
 const PROBE_LOOKS: u32 = 30;
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -123,6 +125,29 @@ pub async fn delete(
     see_other(&who.session, urls::WEBHOOKS, Flash::good(format!("{} is deleted.", webhook.name)))
 }
 
+/// Looks for a moment whether a test event has been answered.
+async fn answer_to_test(state: &State, tenant: TenantId, event: EventId) -> Result<Option<Delivery>> {
+    for _ in 0..PROBE_LOOKS {
+        tokio::time::sleep(PROBE_PAUSE).await;
+        let filter = DeliveryFilter { event: Some(event), ..DeliveryFilter::default() };
+        let scope = Scope::Tenant(tenant);
+        let find = move |conn: &mut _| deliveries::list(conn, scope, &filter, &Paging::default());
+        let sent = state.pages.read(scope, find).await?.rows.into_iter().next();
+        if let Some(delivery) = sent.filter(|delivery| delivery.state.is_final()) {
+            return Ok(Some(delivery));
+        }
+    }
+    Ok(None)
+}
+
+fn came_of_test(kind: &str, delivery: &Delivery) -> Flash {
+    match (&delivery.last_error, delivery.last_status) {
+        (Some(error), _) => Flash::bad(format!("{kind} was not taken. {}", text::sentence(error))),
+        (None, Some(status)) => Flash::good(format!("{kind} was answered {status}.")),
+        (None, None) => Flash::bad(format!("{kind} was not sent.")),
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Test {
@@ -141,8 +166,16 @@ pub async fn test(
     let act = move |conn: &mut _| webhooks::send_test(conn, &actor, id, Some(&kind), None, now);
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         Ok(published) => {
-            let said = format!("{} is on its way to this webhook alone.", published.kind);
-            see_other(&who.session, urls::event(published.id), Flash::good(said))
+            state.forget(&Change::Delivery);
+            match answer_to_test(&state, who.shell.tenant.id, published.id).await? {
+                Some(delivery) => {
+                    see_other(&who.session, urls::delivery(delivery.id), came_of_test(&published.kind, &delivery))
+                }
+                None => {
+                    let said = format!("{} is on its way to this webhook alone.", published.kind);
+                    see_other(&who.session, urls::event(published.id), Flash::good(said))
+                }
+            }
         }
         Err(Error::Invalid(errors)) => {
             let actor = who.actor;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::form::own_schedule;
 use super::view::{Key, Row, Show, Trouble, Way};
@@ -55,7 +55,8 @@ pub fn show(context: Context) -> Show {
         state: Badge::state(webhook.state().as_str()),
         trouble: trouble(&webhook, probe.as_ref(), stats.as_ref(), now),
         ranges: stretch.choices(&urls::webhook(webhook.id)),
-        latency: latency(stats.as_ref()),
+        median: stats.as_ref().and_then(|stats| millis(stats.p50_ms)).unwrap_or_else(|| "–".to_owned()),
+        slow: stats.as_ref().and_then(|stats| millis(stats.p95_ms)).map(|ms| format!("p95 {ms}")).unwrap_or_default(),
         last_failure: stats.as_ref().and_then(|stats| When::maybe(stats.last_failure_at, now)),
         next_due: stats.as_ref().and_then(|stats| When::maybe(stats.next_attempt_at, now)),
         is_disabled: webhook.state() == WebhookState::Disabled,
@@ -127,23 +128,10 @@ fn may_reveal(shell: &Shell, webhook: &Webhook) -> bool {
     is_own && shell.rights.may(Permission::RevealSecrets)
 }
 
-/// The median and the slow end of the latest attempts.
-fn latency(stats: Option<&WebhookStats>) -> String {
-    let millis = |ms: f64| {
-        text::millis(
-            TimeDelta::from_std(Duration::from_secs_f64(ms.max(0.0) / 1_000.0))
-                .map_or(0, |length| length.num_milliseconds()),
-        )
-    };
-    match stats.map(|stats| (stats.p50_ms, stats.p95_ms)) {
-        Some((Some(p50), Some(p95))) => {
-            let (p50, p95) = (millis(p50), millis(p95));
-            // One unit is enough for both.
-            let bare = p50.strip_suffix(" ms").filter(|_| p95.ends_with(" ms")).unwrap_or(&p50);
-            format!("{bare} / {p95}")
-        }
-        _ => "–".to_owned(),
-    }
+/// Milliseconds of the latest attempts.
+fn millis(ms: Option<f64>) -> Option<String> {
+    let length = Duration::try_from_secs_f64(ms? / 1_000.0).ok()?;
+    i64::try_from(length.as_millis()).ok().map(text::millis)
 }
 
 /// What is wrong, what becomes of it, and what can be done.

@@ -98,8 +98,9 @@ pub struct Show {
     pub trouble: Option<Trouble>,
     pub is_disabled: bool,
     pub ranges: Vec<Range>,
-    /// `41 ms / 230 ms`: the median, and what one in twenty exceeds.
-    pub latency: String,
+    pub median: String,
+    /// What one in twenty exceeds: `p95 230 ms`.
+    pub slow: String,
     pub last_failure: Option<When>,
     pub next_due: Option<When>,
     pub is_active: bool,
