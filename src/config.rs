@@ -202,7 +202,7 @@ impl Reader<'_> {
         let server = self.optional(&t::SMTP_URL, smtp::server, |_| "set".to_owned());
         let host = public_url.and_then(Url::host_str).filter(|host| host.contains('.')).unwrap_or("gatepost.invalid");
         let usual = format!("gatepost@{host}");
-        let (text, origin) = self.find(&t::SMTP_FROM)?.unwrap_or_else(|| (usual, Origin::Default));
+        let (text, origin) = self.find(&t::SMTP_FROM)?.unwrap_or((usual, Origin::Default));
         let from = smtp::sender(&text).map_err(|detail| self.refuse(&t::SMTP_FROM, &origin, detail)).ok()?;
         self.note(&t::SMTP_FROM, &from, origin);
         Some(server?.map(|server| Smtp::new(server, from)))
