@@ -84,37 +84,36 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
          ORDER BY d.next_attempt_at
          LIMIT room.free) one
  ), ranked AS (
-     SELECT due.id, due.is_failing, due.next_attempt_at, coalesce(busy, 0) AS busy,
+     SELECT due.id, due.is_failing, due.is_full, due.next_attempt_at, coalesce(busy, 0) AS busy,
          row_number() OVER (PARTITION BY tenant_id ORDER BY turn, next_attempt_at) AS turn
      FROM due LEFT JOIN busy_tenants USING (tenant_id)
  ), fair AS (
-     SELECT id, is_failing, turn, next_attempt_at,
+     SELECT id, is_failing, is_full, turn, next_attempt_at,
          row_number() OVER (PARTITION BY is_failing ORDER BY turn, next_attempt_at) AS place
      FROM ranked WHERE turn <= $4 - busy
  ), chosen AS (
-     SELECT d.id FROM fair JOIN deliveries d ON d.id = fair.id
-     WHERE d.state IN ('pending', 'retrying') AND d.lease_token IS NULL AND (NOT fair.is_failing OR fair.place <= $5)
+     SELECT d.id, uuid_v7(clock_timestamp()) AS attempt_id, fair.is_failing, fair.is_full
+     FROM fair JOIN deliveries d ON d.id = fair.id
+     WHERE coalesce(d.state IN ('pending', 'retrying') AND d.lease_token IS NULL, FALSE)
+         AND (NOT fair.is_failing OR fair.place <= $5)
      ORDER BY fair.turn, fair.next_attempt_at LIMIT $1
      FOR UPDATE OF d SKIP LOCKED
  ), leased AS (
      UPDATE deliveries d SET lease_token = gen_random_uuid(), lease_until = clock_timestamp() + make_interval(secs => $3),
          attempts_made = d.attempts_made + 1, next_attempt_at = NULL
      FROM chosen WHERE d.id = chosen.id
-     RETURNING d.*
+     RETURNING d.*, chosen.attempt_id, chosen.is_failing, chosen.is_full
  ), tried AS (
      INSERT INTO attempts (id, tenant_id, delivery_id, event_id, event_type, webhook_id, number, request_url, created_at)
-     SELECT uuid_v7(clock_timestamp()), d.tenant_id, d.id, d.event_id, d.event_type, d.webhook_id, d.attempts_made, w.url, $6
+     SELECT d.attempt_id, d.tenant_id, d.id, d.event_id, d.event_type, d.webhook_id, d.attempts_made, w.url, $6
      FROM leased d JOIN webhooks w ON w.id = d.webhook_id
-     RETURNING id, delivery_id
  )
- SELECT d.id, d.lease_token, tried.id AS attempt_id, d.tenant_id, t.slug AS tenant_slug, d.event_id, d.event_type,
+ SELECT d.id, d.lease_token, d.attempt_id, d.tenant_id, t.slug AS tenant_slug, d.event_id, d.event_type,
      e.payload, e.created_at AS event_at, d.webhook_id, w.url, w.payload_format, w.signature_style, w.timeout_seconds,
-     w.headers, d.attempts_made, d.attempts_max, w.retry_gaps, due.is_failing, due.is_full,
+     w.headers, d.attempts_made, d.attempts_max, w.retry_gaps, d.is_failing, d.is_full,
      ARRAY(SELECT s.sealed FROM signing_secrets s WHERE s.webhook_id = w.id
            AND (s.expires_at IS NULL OR s.expires_at > $6) ORDER BY s.id DESC) AS secrets
  FROM leased d
- JOIN tried ON tried.delivery_id = d.id
- JOIN due ON due.id = d.id
  JOIN events e ON e.id = d.event_id
  JOIN webhooks w ON w.id = d.webhook_id
  JOIN tenants t ON t.id = d.tenant_id";
@@ -124,6 +123,10 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
 /// each tenant no more than its cap, round-robin over tenants and over the webhooks of each.
 ///
 /// Of a webhook that is off, its probe alone.
+///
+/// Nothing joins two lists of deliveries: ids of attempts are made where deliveries are chosen, and what is known of
+/// them goes along, for the plan, which is made once and without statistics, would compare each with each. (That is also
+/// why `chosen` says its condition so that no partial index offers itself.)
 ///
 /// `waiting` steps through the partial index from one webhook to the next, so that a backlog of one costs the
 /// others nothing. `is_full` says that its webhook may have more that is due.

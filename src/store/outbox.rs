@@ -120,41 +120,39 @@ const INSERT: &str = "WITH asked AS (
      WHERE 0 < $10 AND NOT EXISTS (
          SELECT FROM deliveries d WHERE d.webhook_id = w.webhook_id AND d.state IN ('pending', 'retrying')
              AND d.lease_token IS NULL AND d.next_attempt_at <= clock_timestamp())
- ), of_webhook AS (
-     SELECT turn, webhook_id, tenant_id, free.slots,
-         row_number() OVER (PARTITION BY webhook_id ORDER BY turn) AS place
-     FROM wanted JOIN free USING (webhook_id)
- ), of_tenant AS (
-     SELECT turn, webhook_id, coalesce(busy, 0) AS busy,
-         row_number() OVER (PARTITION BY tenant_id ORDER BY turn, webhook_id) AS place,
-         row_number() OVER (ORDER BY turn, webhook_id) AS place_of_all
-     FROM of_webhook LEFT JOIN busy_tenants USING (tenant_id) WHERE place <= slots
- ), fast AS (
-     SELECT turn, webhook_id FROM of_tenant WHERE place <= $11 - busy AND place_of_all <= $10
  ), placed AS (
+     SELECT wanted.*, free.slots,
+         row_number() OVER (PARTITION BY webhook_id ORDER BY turn) AS place
+     FROM wanted LEFT JOIN free USING (webhook_id)
+ ), ranked AS (
+     SELECT placed.*, coalesce(place <= slots, FALSE) AS is_candidate, coalesce(busy, 0) AS busy,
+         row_number() OVER (PARTITION BY tenant_id, place <= slots ORDER BY turn, webhook_id) AS place_of_tenant,
+         row_number() OVER (PARTITION BY place <= slots ORDER BY turn, webhook_id) AS place_of_all
+     FROM placed LEFT JOIN busy_tenants USING (tenant_id)
+ ), made AS (
+     SELECT ranked.*, uuid_v7(clock_timestamp()) AS id,
+         CASE WHEN is_fast THEN gen_random_uuid() END AS lease_token,
+         CASE WHEN is_fast THEN uuid_v7(clock_timestamp()) END AS attempt_id
+     FROM ranked
+     CROSS JOIN LATERAL (SELECT is_candidate AND place_of_tenant <= $11 - busy AND place_of_all <= $10 AS is_fast) fast
+ ), written AS (
      INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_made, attempts_max,
          next_attempt_at, lease_token, lease_until, created_at)
-     SELECT uuid_v7(clock_timestamp()), w.tenant_id, w.event_id, w.type, w.webhook_id, 'pending',
-         CASE WHEN fast.turn IS NULL THEN 0 ELSE 1 END, w.attempts_max,
-         CASE WHEN fast.turn IS NULL THEN clock_timestamp() END,
-         CASE WHEN fast.turn IS NOT NULL THEN gen_random_uuid() END,
-         CASE WHEN fast.turn IS NOT NULL THEN clock_timestamp() + make_interval(secs => $12) END, $8
-     FROM wanted w LEFT JOIN fast ON fast.turn = w.turn AND fast.webhook_id = w.webhook_id
-     RETURNING id, tenant_id, event_id, event_type, webhook_id, lease_token, attempts_max
+     SELECT id, tenant_id, event_id, type, webhook_id, 'pending', CASE WHEN lease_token IS NULL THEN 0 ELSE 1 END,
+         attempts_max, CASE WHEN lease_token IS NULL THEN clock_timestamp() END, lease_token,
+         CASE WHEN lease_token IS NOT NULL THEN clock_timestamp() + make_interval(secs => $12) END, $8
+     FROM made
  ), tried AS (
      INSERT INTO attempts (id, tenant_id, delivery_id, event_id, event_type, webhook_id, number, request_url, created_at)
-     SELECT uuid_v7(clock_timestamp()), p.tenant_id, p.id, p.event_id, p.event_type, p.webhook_id, 1, w.url, $8
-     FROM placed p JOIN webhooks w ON w.id = p.webhook_id WHERE p.lease_token IS NOT NULL
-     RETURNING id, delivery_id
+     SELECT attempt_id, tenant_id, id, event_id, type, webhook_id, 1, url, $8 FROM made WHERE attempt_id IS NOT NULL
  )
- SELECT p.id, p.event_id, p.lease_token, tried.id AS attempt_id, t.slug AS tenant_slug, p.webhook_id, w.url,
-     w.payload_format, w.signature_style, w.timeout_seconds, w.headers, p.attempts_max, w.retry_gaps,
-     CASE WHEN tried.id IS NULL THEN '{}' ELSE ARRAY(SELECT s.sealed FROM signing_secrets s WHERE s.webhook_id = w.id
+ SELECT m.id, m.event_id, m.lease_token, m.attempt_id, t.slug AS tenant_slug, m.webhook_id, w.url,
+     w.payload_format, w.signature_style, w.timeout_seconds, w.headers, m.attempts_max, w.retry_gaps,
+     CASE WHEN m.attempt_id IS NULL THEN '{}' ELSE ARRAY(SELECT s.sealed FROM signing_secrets s WHERE s.webhook_id = w.id
          AND (s.expires_at IS NULL OR s.expires_at > $8) ORDER BY s.id DESC) END AS secrets
- FROM placed p
- JOIN webhooks w ON w.id = p.webhook_id
- JOIN tenants t ON t.id = p.tenant_id
- LEFT JOIN tried ON tried.delivery_id = p.id";
+ FROM made m
+ JOIN webhooks w ON w.id = m.webhook_id
+ JOIN tenants t ON t.id = m.tenant_id";
 
 /// Writes events and deliveries, in `Scope::Instance`. Deliveries to webhooks that are well, have no rate to keep and
 /// nothing waiting are leased at once with their attempts on record, within the caps of webhook and tenant and within
