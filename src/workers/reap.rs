@@ -10,7 +10,8 @@ const EVERY: Duration = Duration::from_secs(3);
 const MOST_AT_ONCE: i64 = 500;
 
 pub async fn run(context: Context, mut stop: Stop) {
-    while pause(&mut stop, EVERY).await {
+    // At once, too: whoever starts after a crash finds what it has left behind.
+    loop {
         let now = context.clock.now();
         match context.db.tx(Scope::Instance, move |conn| dispatch::reap(conn, MOST_AT_ONCE, now)).await {
             Ok(0) => {}
@@ -21,6 +22,9 @@ pub async fn run(context: Context, mut stop: Stop) {
             Err(error) => {
                 tracing::debug!(cause = ?std::error::Error::source(&error), "leases can't be looked at just now")
             }
+        }
+        if !pause(&mut stop, EVERY).await {
+            return;
         }
     }
 }
