@@ -3,6 +3,8 @@ import { announce } from "./announce.js";
 import { refresh } from "./times.js";
 
 const EVERY = 3_000;
+// Each look keeps the session alive: a page that somebody has left must not do so for ever.
+const LONGEST = 15 * 60_000;
 
 // The same page as a document: parsed by the browser, run by nobody.
 function again() {
@@ -28,31 +30,35 @@ function offer(region) {
   button.setAttribute("aria-pressed", "false");
   button.title = "Look again every 3 seconds";
   document.querySelector(`[data-live-for="${region.id}"]`)?.append(button);
-  let timer = 0;
+  // The run that goes on, if one does: an answer that comes after its end changes nothing.
+  let run = null;
   const stop = (why) => {
-    clearTimeout(timer);
-    timer = 0;
+    run = null;
     button.setAttribute("aria-pressed", "false");
-    if (why) announce(why);
+    announce(why);
   };
-  const turn = async () => {
-    // Nobody looks, or somebody is at work inside: next time.
-    if (!document.hidden && !region.contains(document.activeElement)) {
-      try {
-        const fresh = (await again()).getElementById(region.id);
-        if (timer && fresh) region.replaceChildren(...document.importNode(fresh, true).childNodes);
+  const start = async () => {
+    const mine = run = {};
+    const until = Date.now() + LONGEST;
+    while (run === mine) {
+      if (until < Date.now()) return stop("The list is no longer brought up to date.");
+      // Nobody looks, or somebody is at work inside: next time.
+      if (!document.hidden && !region.contains(document.activeElement)) {
+        const fresh = await again().catch(() => null);
+        if (run !== mine) return;
+        if (!fresh) return stop("The list can't be brought up to date just now.");
+        const now = fresh.getElementById(region.id);
+        if (now) region.replaceChildren(...document.importNode(now, true).childNodes);
         refresh();
-      } catch {
-        return stop("The list can't be brought up to date just now.");
       }
+      await new Promise((resolve) => setTimeout(resolve, EVERY));
     }
-    if (timer) timer = setTimeout(turn, EVERY);
   };
   button.addEventListener("click", () => {
-    if (timer) return stop("The list stays as it is.");
+    if (run) return stop("The list stays as it is.");
     button.setAttribute("aria-pressed", "true");
     announce("The list is brought up to date every 3 seconds.");
-    timer = setTimeout(turn, 0);
+    start();
   });
 }
 
