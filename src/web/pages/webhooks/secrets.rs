@@ -2,11 +2,12 @@
 
 use actix_web::web::{Data, Path};
 use chrono::TimeDelta;
+use diesel::pg::PgConnection;
 use serde::Deserialize;
 
 use super::acts::{May, ask};
 use super::{OnThisPage, detail, found};
-use crate::domain::{Actor, Permission, WebhookId};
+use crate::domain::{Actor, Permission, Result, WebhookId};
 use crate::model::Webhook;
 use crate::services::webhooks::{headers, secrets};
 use crate::store::Scope;
@@ -76,13 +77,9 @@ pub async fn rotate(
     id: Path<WebhookId>,
     CheckedForm(form): CheckedForm<Rotation>,
 ) -> Answer {
-    let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
+    let (actor, vault, id, now) = (who.actor.clone(), state.vault.clone(), *id, state.clock.now());
     let act = move |conn: &mut _| secrets::rotate(conn, &vault, &actor, id, form.overlap(), None, now);
-    if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
-        return back(&who.session, urls::webhook(id), error);
-    }
-    let said = "A new secret signs from now on. Reveal it to give it to the receiver.";
-    see_other(&who.session, urls::webhook(id), Flash::good(said))
+    done(&state, &who, id, act, "A new secret signs from now on. Reveal it to give it to the receiver.").await
 }
 
 /// A new key pair, or the first one.
@@ -92,20 +89,27 @@ pub async fn rotate_key(
     id: Path<WebhookId>,
     CheckedForm(form): CheckedForm<Rotation>,
 ) -> Answer {
-    let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
+    let (actor, vault, id, now) = (who.actor.clone(), state.vault.clone(), *id, state.clock.now());
     let act = move |conn: &mut _| secrets::rotate_key(conn, &vault, &actor, id, form.overlap(), None, now);
-    if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
-        return back(&who.session, urls::webhook(id), error);
-    }
-    let said = "A new key pair signs from now on. Give its public key to the receiver.";
-    see_other(&who.session, urls::webhook(id), Flash::good(said))
+    done(&state, &who, id, act, "A new key pair signs from now on. Give its public key to the receiver.").await
 }
 
 pub async fn remove_key(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Confirmed>) -> Answer {
-    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let (actor, id, now) = (who.actor.clone(), *id, state.clock.now());
     let act = move |conn: &mut _| secrets::remove_key(conn, &actor, id, now);
-    if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
-        return back(&who.session, urls::webhook(id), error);
+    done(&state, &who, id, act, "No key pair signs any more; the signing secret does.").await
+}
+
+/// Does it, and says on the webhook's page what came of it.
+async fn done<T: Send + 'static>(
+    state: &State,
+    who: &SignedIn,
+    id: WebhookId,
+    act: impl FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
+    said: &'static str,
+) -> Answer {
+    match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
+        Ok(_) => see_other(&who.session, urls::webhook(id), Flash::good(said)),
+        Err(error) => back(&who.session, urls::webhook(id), error),
     }
-    see_other(&who.session, urls::webhook(id), Flash::good("No key pair signs any more; the signing secret does."))
 }
