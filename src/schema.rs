@@ -123,13 +123,11 @@ diesel::table! {
         state -> Text,
         attempts_made -> Int8,
         attempts_max -> Int8,
-        next_attempt_at -> Nullable<Timestamptz>,
-        lease_token -> Nullable<Uuid>,
-        lease_until -> Nullable<Timestamptz>,
         last_status -> Nullable<Int2>,
         last_error -> Nullable<Text>,
         created_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
+        has_trouble -> Bool,
     }
 }
 
@@ -230,6 +228,23 @@ diesel::table! {
         attempts -> Int8,
         next_attempt_at -> Timestamptz,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    open_deliveries (tenant_id, delivery_id) {
+        tenant_id -> Int8,
+        delivery_id -> Uuid,
+        event_id -> Uuid,
+        event_type -> Text,
+        webhook_id -> Int8,
+        attempts_made -> Int8,
+        attempts_max -> Int8,
+        next_attempt_at -> Nullable<Timestamptz>,
+        lease_token -> Nullable<Uuid>,
+        lease_until -> Nullable<Timestamptz>,
+        attempt_id -> Nullable<Uuid>,
+        attempted_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -471,6 +486,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     mails,
     memberships,
     one_time_links,
+    open_deliveries,
     plans,
     recovery_codes,
     second_factors,

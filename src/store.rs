@@ -30,6 +30,7 @@ pub mod samples;
 pub mod sealed;
 pub mod second_factors;
 pub mod sessions;
+pub mod settlements;
 pub mod signing_secrets;
 pub mod tenants;
 pub mod usage;

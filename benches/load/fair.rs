@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
+use gatepost::store::partitions;
 
 use crate::arrival;
 use crate::child::Child;
@@ -23,8 +24,13 @@ const DUE: &str = "WITH made AS (
      FROM webhooks w, generate_series(1, $2) WHERE w.id = $1
      RETURNING id, tenant_id
  )
- INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_max, next_attempt_at, created_at)
- SELECT uuid_v7(clock_timestamp()), tenant_id, id, 'bench.due', $1, 'pending', 5, now(), now() FROM made";
+ , due AS (
+     INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_max, created_at)
+     SELECT uuid_v7(clock_timestamp()), tenant_id, id, 'bench.due', $1, 'pending', 5, now() FROM made
+     RETURNING *
+ )
+ INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, webhook_id, attempts_made, attempts_max, next_attempt_at)
+ SELECT tenant_id, id, event_id, event_type, webhook_id, 0, attempts_max, now() FROM due";
 
 /// From webhook, how many: what ended in the days before.
 const PAST: &str = "WITH past AS (
@@ -71,9 +77,7 @@ pub async fn to_others(bare: &Child, gatepost: &Child) {
     run(&mut conn, DUE, busy, BACKLOG);
     tell("beside another's backlog of 100,000").await;
     println!("    of which wait after that              {:>8}", waiting(&mut conn));
-    diesel::sql_query("UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, finished_at = now() WHERE state = 'pending' AND lease_token IS NULL")
-        .execute(&mut conn)
-        .unwrap();
+    diesel::sql_query("DELETE FROM open_deliveries WHERE lease_token IS NULL").execute(&mut conn).unwrap();
     let dead = subscribe(gatepost, &format!("http://{}/silent", bare.addr), ", \"timeout_seconds\": 2").await;
     let copy = "INSERT INTO webhooks (tenant_id, name, url, events, payload_format, signature_style, timeout_seconds, max_in_flight,
             headers, is_active, created_at, updated_at)
@@ -96,7 +100,7 @@ struct Count {
 }
 
 fn waiting(conn: &mut PgConnection) -> i64 {
-    let query = "SELECT count(*) AS count FROM deliveries WHERE state = 'pending'";
+    let query = "SELECT count(*) AS count FROM open_deliveries";
     diesel::sql_query(query).get_result::<Count>(conn).unwrap().count
 }
 
@@ -107,6 +111,9 @@ pub async fn with_history(bare: &Child, gatepost: &Child) {
     let before = delivery::in_batches(bare, gatepost).await;
     println!("  with no history                {before:>8.0}/s");
     let past = subscribe(gatepost, &format!("http://{}/hook", bare.addr), "").await;
+    let now = chrono::Utc::now();
+    let days: Vec<_> = (1..=30).map(|day| now - chrono::TimeDelta::days(day)).collect();
+    partitions::make_by_id(&mut conn, &days).unwrap();
     run(&mut conn, PAST, past, HISTORY);
     for table in ["events", "deliveries", "attempts"] {
         diesel::sql_query(format!("VACUUM ANALYZE {table}")).execute(&mut conn).unwrap();

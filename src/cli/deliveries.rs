@@ -155,7 +155,7 @@ fn print(page: Page<Delivery, DeliveryId>) -> Result<(), Failure> {
             row.webhook_id.0,
             row.state,
             row.last_status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
-            format!("{} of {}", row.attempts_made, row.attempts_max),
+            format!("{} of {}", row.attempts_made(), row.attempts_max),
             row.created_at.to_rfc3339_opts(SecondsFormat::Secs, true),
             row.event_type
         ))?;

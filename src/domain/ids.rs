@@ -56,6 +56,12 @@ pub fn earliest(at: DateTime<Utc>) -> Uuid {
     Uuid::from_u128(u128::from(u64::try_from(at.timestamp_millis()).unwrap_or(0)) << 80)
 }
 
+/// The time in a UUIDv7.
+pub fn made_at(id: Uuid) -> DateTime<Utc> {
+    let millis = i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX);
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
 macro_rules! typed_id {
     ($($name:ident $prefix:literal),*) => {$(
         /// A UUIDv7, printed as a TypeID (typeid spec 0.3: prefix and 26 characters of Crockford base32).

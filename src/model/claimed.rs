@@ -15,9 +15,11 @@ pub struct Claimed {
     pub id: DeliveryId,
     #[diesel(sql_type = SqlUuid)]
     pub lease_token: Uuid,
-    /// The attempt that it is about to have, which is on record already.
+    /// The attempt that it is about to have. The lease tells of it until it is written down.
     #[diesel(sql_type = SqlUuid)]
     pub attempt_id: AttemptId,
+    #[diesel(sql_type = Timestamptz)]
+    pub attempted_at: DateTime<Utc>,
     #[diesel(sql_type = BigInt)]
     pub tenant_id: TenantId,
     #[diesel(sql_type = Text)]

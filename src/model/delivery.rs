@@ -2,14 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use uuid::Uuid;
 
 use crate::domain::delivery::DeliveryState;
 use crate::domain::{DeliveryId, EventId, TenantId, WebhookId};
-use crate::schema::deliveries;
+use crate::schema::{deliveries, open_deliveries};
 
 #[derive(Debug, Clone, HasQuery)]
 #[diesel(table_name = deliveries)]
+#[diesel(base_query = deliveries::table.left_join(open_deliveries::table.on(
+    open_deliveries::tenant_id.eq(deliveries::tenant_id).and(open_deliveries::delivery_id.eq(deliveries::id)),
+)))]
 pub struct Delivery {
     pub id: DeliveryId,
     pub tenant_id: TenantId,
@@ -17,12 +19,16 @@ pub struct Delivery {
     pub event_type: String,
     pub webhook_id: WebhookId,
     pub state: DeliveryState,
-    pub attempts_made: i64,
+    attempts_made: i64,
+    /// With the one under way, while it is open.
+    #[diesel(select_expression = open_deliveries::attempts_made.nullable())]
+    attempts_begun: Option<i64>,
     pub attempts_max: i64,
+    #[diesel(select_expression = open_deliveries::next_attempt_at.nullable())]
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// Set while an attempt is under way.
-    pub lease_token: Option<Uuid>,
-    pub lease_until: Option<DateTime<Utc>>,
+    /// When the attempt began that is under way.
+    #[diesel(select_expression = open_deliveries::attempted_at.nullable())]
+    pub attempted_at: Option<DateTime<Utc>>,
     pub last_status: Option<i16>,
     pub last_error: Option<String>,
     pub created_at: DateTime<Utc>,
@@ -31,7 +37,12 @@ pub struct Delivery {
 
 impl Delivery {
     pub fn is_under_way(&self) -> bool {
-        self.lease_token.is_some()
+        self.attempted_at.is_some()
+    }
+
+    /// With the one under way.
+    pub fn attempts_made(&self) -> i64 {
+        self.attempts_begun.unwrap_or(self.attempts_made)
     }
 
     pub fn delivered_at(&self) -> Option<DateTime<Utc>> {

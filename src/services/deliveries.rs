@@ -84,7 +84,7 @@ pub fn redeliver(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: Da
         return Err(Error::conflict("its webhook is switched off: activate it first"));
     }
     let attempts_max = match before.state.is_final() {
-        true => before.attempts_made + webhook.schedule().attempts(),
+        true => before.attempts_made() + webhook.schedule().attempts(),
         false => before.attempts_max,
     };
     let after = store::deliveries::update_due(conn, actor.tenant, id, attempts_max)?.ok_or_else(under_way)?;

@@ -1,5 +1,6 @@
 //! The work of delivering, step by step: claim, make the request, judge the outcome, settle; and take back what got lost.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,7 +21,7 @@ use crate::model::{Claimed, Webhook};
 use crate::outbound::Request;
 use crate::store;
 pub use crate::store::claims::Room;
-use crate::store::claims::Settled;
+use crate::store::settlements::Settled;
 
 /// A leased delivery whose attempt is on record: to be sent once, and settled once.
 #[derive(Debug)]
@@ -128,14 +129,22 @@ impl Claim {
             Verdict::Retry { after } => (DeliveryState::Retrying, Some(after)),
             Verdict::Failed | Verdict::Gone => (DeliveryState::Failed, None),
         };
+        let is_probe = self.0.event_type == probe::KIND;
         let masked = |name: &String, value: &String| match self.0.headers.get(name) {
             Some(_) => MASK.to_owned(),
             None => value.clone(),
         };
         let settled = Settled {
+            tenant: self.0.tenant_id,
             delivery: self.0.id,
+            event: self.0.event_id,
+            event_type: self.0.event_type,
+            webhook: self.0.webhook_id,
             lease_token: self.0.lease_token,
             attempt: self.0.attempt_id,
+            attempted_at: self.0.attempted_at,
+            number: self.0.attempts_made,
+            request_url: self.0.url,
             state,
             retry_after,
             request_headers: object(sent.iter().map(|(name, value)| (name.clone(), masked(name, value)))),
@@ -151,8 +160,7 @@ impl Claim {
             // Without a header there was no request.
             payload_format: (!sent.is_empty()).then_some(self.0.payload_format),
         };
-        let is_probe = self.0.event_type == probe::KIND;
-        Settlement { settled, webhook: self.0.webhook_id, is_gone: verdict == Verdict::Gone, is_probe }
+        Settlement { settled, is_gone: verdict == Verdict::Gone, is_probe }
     }
 }
 
@@ -173,7 +181,6 @@ fn object(lines: impl Iterator<Item = (String, String)>) -> Value {
 #[derive(Debug, Clone)]
 pub struct Settlement {
     settled: Settled,
-    webhook: WebhookId,
     is_gone: bool,
     /// Whether its success may switch its webhook on.
     is_probe: bool,
@@ -200,13 +207,8 @@ impl Settlement {
 /// Writes a batch of settlements. Those whose lease has been lost change nothing; returns how many counted.
 pub fn settle(conn: &mut PgConnection, batch: &[Settlement], offset: TimeDelta, now: DateTime<Utc>) -> Result<usize> {
     let all: Vec<&Settled> = batch.iter().map(|one| &one.settled).collect();
-    let held = store::claims::settle_deliveries(conn, &all, offset, now)?;
+    let held: HashSet<DeliveryId> = store::settlements::settle(conn, &all, offset, now)?.into_iter().collect();
     let kept: Vec<&Settlement> = batch.iter().filter(|one| held.contains(&one.settled.delivery)).collect();
-    if kept.is_empty() {
-        return Ok(0);
-    }
-    let rows: Vec<&Settled> = kept.iter().map(|one| &one.settled).collect();
-    store::claims::settle_attempts(conn, &rows, now)?;
     judge_webhooks(conn, &kept, now)?;
     Ok(kept.len())
 }
@@ -214,10 +216,10 @@ pub fn settle(conn: &mut PgConnection, batch: &[Settlement], offset: TimeDelta, 
 /// Keeps what is known of the webhooks' health, and switches off those that are gone or have long failed.
 fn judge_webhooks(conn: &mut PgConnection, kept: &[&Settlement], now: DateTime<Utc>) -> Result<()> {
     let of = |wanted: &dyn Fn(&Settlement) -> bool| {
-        store::claims::distinct(kept.iter().filter(|one| wanted(one)).map(|one| one.webhook))
+        distinct(kept.iter().filter(|one| wanted(one)).map(|one| one.settled.webhook))
     };
     let succeeding = of(&|one| one.is_success());
-    let failing = of(&|one| !one.is_success() && !succeeding.contains(&one.webhook));
+    let failing = of(&|one| !one.is_success() && !succeeding.contains(&one.settled.webhook));
     let gone = of(&|one| one.is_gone);
     if !succeeding.is_empty() {
         store::webhooks::update_succeeding(conn, &succeeding, now)?;
@@ -237,6 +239,14 @@ fn judge_webhooks(conn: &mut PgConnection, kept: &[&Settlement], now: DateTime<U
         disable(conn, &gone, None, "the endpoint answered 410 Gone", now)?;
     }
     Ok(())
+}
+
+/// Webhooks of a batch, without repetition.
+fn distinct(ids: impl Iterator<Item = WebhookId>) -> Vec<WebhookId> {
+    let mut ids: Vec<_> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 /// Publishes `webhook.failing` a day before a webhook is switched off, once for each time of failing.

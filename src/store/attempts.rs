@@ -9,7 +9,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use super::Scope;
 use super::deliveries::SLACK;
 use crate::domain::delivery::StatusClass;
-use crate::domain::ids::earliest;
+use crate::domain::ids::{earliest, made_at};
 use crate::domain::page::Paging;
 use crate::domain::{AttemptId, DeliveryId, EventId, Result, TenantId, WebhookId};
 use crate::model::{Attempt, Event};
@@ -47,6 +47,8 @@ pub fn tenant_of(conn: &mut PgConnection, id: AttemptId) -> Result<Option<Tenant
 /// All of a delivery, in their order.
 pub fn list_of(conn: &mut PgConnection, tenant: TenantId, delivery: DeliveryId) -> Result<Vec<Attempt>> {
     let query = Attempt::query().filter(attempts::tenant_id.eq(tenant)).filter(attempts::delivery_id.eq(delivery));
+    // No attempt is older than its delivery.
+    let query = query.filter(attempts::id.ge(AttemptId(earliest(made_at(delivery.0)))));
     Ok(query.order(attempts::number).load(conn)?)
 }
 
@@ -90,12 +92,15 @@ fn narrowed<'a>(query: Joined<'a>, scope: Scope, filter: &AttemptFilter) -> Join
         query = query.filter(attempts::webhook_id.eq(webhook));
     }
     if let Some(delivery) = filter.delivery {
-        query = query.filter(attempts::delivery_id.eq(delivery));
+        let first = AttemptId(earliest(made_at(delivery.0)));
+        query = query.filter(attempts::delivery_id.eq(delivery)).filter(attempts::id.ge(first));
     }
     if let Some(event) = filter.event {
         // Attempts have no index by event, deliveries have.
+        let first = earliest(made_at(event.0) - SLACK);
         let of_event = deliveries::table.filter(deliveries::event_id.eq(event)).select(deliveries::id);
-        query = query.filter(attempts::delivery_id.eq_any(of_event));
+        let of_event = of_event.filter(deliveries::id.ge(DeliveryId(first)));
+        query = query.filter(attempts::delivery_id.eq_any(of_event)).filter(attempts::id.ge(AttemptId(first)));
     }
     if let Some(kind) = &filter.kind {
         query = match scope {

@@ -87,8 +87,8 @@ struct Waiting {
 /// Deliveries of a tenant, or of one webhook, that are still to be made, counted up to `most`.
 pub fn waiting(conn: &mut PgConnection, tenant: TenantId, webhook: Option<WebhookId>, most: i64) -> Result<i64> {
     let row = diesel::sql_query(
-        "SELECT count(*) AS total FROM (SELECT FROM deliveries
-         WHERE tenant_id = $1 AND state IN ('pending', 'retrying') AND ($2 IS NULL OR webhook_id = $2) LIMIT $3) AS waiting",
+        "SELECT count(*) AS total FROM (SELECT FROM open_deliveries
+         WHERE tenant_id = $1 AND ($2 IS NULL OR webhook_id = $2) LIMIT $3) AS waiting",
     )
     .bind::<BigInt, _>(tenant)
     .bind::<Nullable<BigInt>, _>(webhook)

@@ -42,7 +42,7 @@ pub fn take(conn: &mut PgConnection, of: Limited, count: i64, now: DateTime<Utc>
     let begun = kept(
         "INSERT INTO event_months (tenant_id, month, total)
          SELECT $1, $2, (SELECT count(*) FROM events
-             WHERE tenant_id = $1 AND id > (SELECT uuid_v7($2::timestamp AT TIME ZONE 'UTC' - INTERVAL '1 millisecond')))
+             WHERE tenant_id = $1 AND id >= uuid_floor($2::timestamp AT TIME ZONE 'UTC'))
          ON CONFLICT DO NOTHING",
     );
     let begun = begun.bind::<BigInt, _>(of.tenant).bind::<Date, _>(month(now)).execute(conn)?;

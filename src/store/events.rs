@@ -45,12 +45,18 @@ pub fn insert_with_deliveries(conn: &mut PgConnection, event: &NewEvent<'_>) -> 
              INSERT INTO events (id, tenant_id, type, payload, api_key_id, user_id, webhook_id, created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          )
-         INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_max, next_attempt_at, created_at)
-         SELECT uuid_v7(clock_timestamp()), w.tenant_id, $1, $3, w.id, 'pending',
-             CASE WHEN $7 IS NULL THEN coalesce(cardinality(w.retry_gaps) + 1, $9) ELSE $9 END, clock_timestamp(), $8
-         FROM webhooks w
-         WHERE w.tenant_id = $2 AND w.deleted_at IS NULL
-             AND CASE WHEN $7 IS NULL THEN w.is_active AND w.events && $10 ELSE w.id = $7 END",
+         , made AS (
+             INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_max, created_at)
+             SELECT uuid_v7(clock_timestamp()), w.tenant_id, $1, $3, w.id, 'pending',
+                 CASE WHEN $7 IS NULL THEN coalesce(cardinality(w.retry_gaps) + 1, $9) ELSE $9 END, $8
+             FROM webhooks w
+             WHERE w.tenant_id = $2 AND w.deleted_at IS NULL
+                 AND CASE WHEN $7 IS NULL THEN w.is_active AND w.events && $10 ELSE w.id = $7 END
+             RETURNING *
+         )
+         INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, webhook_id, attempts_made, attempts_max,
+             next_attempt_at)
+         SELECT tenant_id, id, event_id, event_type, webhook_id, 0, attempts_max, clock_timestamp() FROM made",
     );
     let bound = query
         .bind::<SqlUuid, _>(event.id)
@@ -111,12 +117,13 @@ pub fn list(
     Ok(query.load(conn)?)
 }
 
-/// Deletes up to `limit` events that are older than `before` and have no delivery left, and tells how many.
+/// Deletes up to `limit` events that are older than `before`, lie in partitions of days before that, and have no delivery
+/// left, and tells how many.
 pub fn delete_old(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
     let query = diesel::sql_query(
         "DELETE FROM events WHERE id IN (
              SELECT e.id FROM events e
-             WHERE e.created_at < $1
+             WHERE e.created_at < $1 AND e.id < uuid_floor(date_trunc('day', $1, 'UTC'))
                  AND NOT EXISTS (SELECT FROM deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.id)
              ORDER BY e.id LIMIT $2)",
     );

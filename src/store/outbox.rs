@@ -71,6 +71,7 @@ impl Placed {
             id: self.id,
             lease_token: self.lease_token?,
             attempt_id: self.attempt_id?,
+            attempted_at: now,
             tenant_id: event.tenant,
             tenant_slug: self.tenant_slug,
             event_id: self.event_id,
@@ -101,7 +102,7 @@ const INSERT: &str = "WITH asked AS (
      INSERT INTO events (id, tenant_id, type, payload, api_key_id, user_id, created_at)
      SELECT id, tenant_id, type, payload, api_key_id, user_id, $8 FROM asked
  ), wanted AS (
-     SELECT a.turn, a.id AS event_id, a.type, w.id AS webhook_id, w.tenant_id, w.url, w.max_in_flight,
+     SELECT a.turn, a.id AS event_id, a.type, w.id AS webhook_id, w.tenant_id, w.max_in_flight,
          coalesce(cardinality(w.retry_gaps) + 1, $9) AS attempts_max,
          t.is_active AND w.failing_since IS NULL AND w.rate_per_second IS NULL AS is_easy
      FROM asked a
@@ -109,7 +110,7 @@ const INSERT: &str = "WITH asked AS (
      JOIN webhooks w ON w.tenant_id = a.tenant_id AND w.is_active AND w.deleted_at IS NULL
          AND w.events && a.patterns::text[]
  ), in_flight AS (
-     SELECT webhook_id, tenant_id, count(*) AS busy FROM deliveries WHERE lease_token IS NOT NULL AND 0 < $10
+     SELECT webhook_id, tenant_id, count(*) AS busy FROM open_deliveries WHERE lease_token IS NOT NULL AND 0 < $10
      GROUP BY webhook_id, tenant_id
  ), busy_tenants AS (
      SELECT tenant_id, sum(busy) AS busy FROM in_flight GROUP BY tenant_id
@@ -118,8 +119,8 @@ const INSERT: &str = "WITH asked AS (
      FROM (SELECT DISTINCT webhook_id, max_in_flight FROM wanted WHERE is_easy) w
      LEFT JOIN in_flight USING (webhook_id)
      WHERE 0 < $10 AND NOT EXISTS (
-         SELECT FROM deliveries d WHERE d.webhook_id = w.webhook_id AND d.state IN ('pending', 'retrying')
-             AND d.lease_token IS NULL AND d.next_attempt_at <= clock_timestamp())
+         SELECT FROM open_deliveries d WHERE d.webhook_id = w.webhook_id AND d.lease_token IS NULL
+             AND d.next_attempt_at <= clock_timestamp())
  ), placed AS (
      SELECT wanted.*, free.slots,
          row_number() OVER (PARTITION BY webhook_id ORDER BY turn) AS place
@@ -130,21 +131,21 @@ const INSERT: &str = "WITH asked AS (
          row_number() OVER (PARTITION BY place <= slots ORDER BY turn, webhook_id) AS place_of_all
      FROM placed LEFT JOIN busy_tenants USING (tenant_id)
  ), made AS (
-     SELECT ranked.*, uuid_v7(clock_timestamp()) AS id,
+     SELECT ranked.*, is_fast, uuid_v7(clock_timestamp()) AS id,
          CASE WHEN is_fast THEN gen_random_uuid() END AS lease_token,
          CASE WHEN is_fast THEN uuid_v7(clock_timestamp()) END AS attempt_id
      FROM ranked
      CROSS JOIN LATERAL (SELECT is_candidate AND place_of_tenant <= $11 - busy AND place_of_all <= $10 AS is_fast) fast
  ), written AS (
-     INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_made, attempts_max,
-         next_attempt_at, lease_token, lease_until, created_at)
-     SELECT id, tenant_id, event_id, type, webhook_id, 'pending', CASE WHEN lease_token IS NULL THEN 0 ELSE 1 END,
-         attempts_max, CASE WHEN lease_token IS NULL THEN clock_timestamp() END, lease_token,
-         CASE WHEN lease_token IS NOT NULL THEN clock_timestamp() + make_interval(secs => $12) END, $8
+     INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_max, created_at)
+     SELECT id, tenant_id, event_id, type, webhook_id, 'pending', attempts_max, $8 FROM made
+ ), opened AS (
+     INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, webhook_id, attempts_made, attempts_max,
+         next_attempt_at, lease_token, lease_until, attempt_id, attempted_at)
+     SELECT tenant_id, id, event_id, type, webhook_id, is_fast::int, attempts_max,
+         CASE WHEN NOT is_fast THEN clock_timestamp() END, lease_token,
+         CASE WHEN is_fast THEN clock_timestamp() + make_interval(secs => $12) END, attempt_id, CASE WHEN is_fast THEN $8 END
      FROM made
- ), tried AS (
-     INSERT INTO attempts (id, tenant_id, delivery_id, event_id, event_type, webhook_id, number, request_url, created_at)
-     SELECT attempt_id, tenant_id, id, event_id, type, webhook_id, 1, url, $8 FROM made WHERE attempt_id IS NOT NULL
  )
  SELECT m.id, m.event_id, m.lease_token, m.attempt_id, t.slug AS tenant_slug, m.webhook_id, w.url,
      w.payload_format, w.signature_style, w.timeout_seconds, w.headers, m.attempts_max, w.retry_gaps,
@@ -155,7 +156,7 @@ const INSERT: &str = "WITH asked AS (
  JOIN tenants t ON t.id = m.tenant_id";
 
 /// Writes events and deliveries, in `Scope::Instance`. Deliveries to webhooks that are well, have no rate to keep and
-/// nothing waiting are leased at once with their attempts on record, within the caps of webhook and tenant and within
+/// nothing waiting are leased at once, with the attempt that each is about to have, within the caps of webhook and tenant and within
 /// `room`; the others are due.
 pub fn insert(
     conn: &mut PgConnection,

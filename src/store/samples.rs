@@ -93,6 +93,7 @@ CROSS JOIN LATERAL (SELECT number = attempts_made AND delivered.state = 'deliver
 pub fn insert_past(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<()> {
     let days: Vec<_> = (0..=5).map(|day| now - TimeDelta::days(day)).collect();
     partitions::make(conn, &partitions::USAGE, &days)?;
+    partitions::make_by_id(conn, &days)?;
     let statements = [USAGE].into_iter().chain(TOTALS).chain([DELIVERIES]).chain(DELIVERY_TOTALS);
     for statement in statements {
         sql_query(statement).bind::<BigInt, _>(tenant).bind::<Timestamptz, _>(now).execute(conn)?;

@@ -284,8 +284,8 @@ pub fn stats(
     };
     let query = diesel::sql_query(
         "SELECT w.id AS webhook_id, lately.*, backlog.waiting,
-             (SELECT d.next_attempt_at FROM deliveries d WHERE d.webhook_id = w.id AND d.state IN ('pending', 'retrying')
-              AND d.lease_token IS NULL ORDER BY d.next_attempt_at LIMIT 1) AS next_attempt_at
+             (SELECT o.next_attempt_at FROM open_deliveries o WHERE o.webhook_id = w.id AND o.lease_token IS NULL
+              ORDER BY o.next_attempt_at LIMIT 1) AS next_attempt_at
          FROM webhooks w
          CROSS JOIN LATERAL (
              SELECT count(*) AS attempts, count(*) FILTER (WHERE success) AS successes,
@@ -299,8 +299,8 @@ pub fn stats(
              WHERE latest.created_at > $3 - INTERVAL '7 days') lately
          CROSS JOIN LATERAL (
              SELECT count(*) AS waiting
-             FROM (SELECT FROM deliveries d WHERE d.webhook_id = w.id AND d.state IN ('pending', 'retrying')
-                   AND d.lease_token IS NULL LIMIT 1000) waiting) backlog
+             FROM (SELECT FROM open_deliveries o WHERE o.webhook_id = w.id AND o.lease_token IS NULL LIMIT 1000) waiting)
+             backlog
          WHERE w.id = ANY($1) AND ($2 IS NULL OR w.tenant_id = $2)",
     );
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();

@@ -15,6 +15,8 @@ use crate::store::Scope;
 
 /// How long a claim waits for others to come along.
 const GATHERING: Duration = Duration::from_millis(2);
+/// In one claim: while these are being sent, the next ones are claimed and those before them are settled.
+pub const MOST_AT_ONCE: u32 = 64;
 /// How often due retries are looked for where nothing rings.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -65,7 +67,7 @@ pub async fn run(
     }
 }
 
-/// One claim, as large as there are free slots, and its requests sent off.
+/// One claim, as large as there are free slots or as is well, and its requests sent off.
 async fn round(
     context: &Context,
     slots: &Arc<Semaphore>,
@@ -74,15 +76,15 @@ async fn round(
     done: &UnboundedSender<Done>,
 ) -> Result<()> {
     let turn = context.turnstile.lock().await;
-    let Some(mut held) = hold(slots) else {
+    let Some(mut held) = hold(slots, MOST_AT_ONCE) else {
         // The next settlement rings.
         has_more.store(true, Ordering::Release);
         return Ok(());
     };
-    let free = held.num_permits();
+    let most = held.num_permits();
     let (lease, clock) = (context.lease, context.clock.clone());
     let room = Room {
-        slots: i64::try_from(free).unwrap_or(i64::MAX),
+        slots: i64::try_from(most).unwrap_or(i64::MAX),
         for_failing: i64::try_from(of_failing.available_permits()).unwrap_or(i64::MAX),
         per_tenant: context.per_tenant,
     };
@@ -91,9 +93,13 @@ async fn round(
     let claims = context.db.tx(Scope::Instance, claim).await?;
     drop(turn);
     // Nothing came although something waited: a cap is reached, and what is in flight makes room when it comes back.
-    let is_held_up = claims.is_empty() && had_more && free < context.slots;
-    if is_held_up || free <= claims.len() || claims.iter().any(Claim::hints_at_more) {
+    let is_held_up = claims.is_empty() && had_more && slots.available_permits().saturating_add(most) < context.slots;
+    let is_full = most <= claims.len();
+    if is_held_up || is_full || claims.iter().any(Claim::hints_at_more) {
         has_more.store(true, Ordering::Release);
+    }
+    if is_full && 0 < slots.available_permits() {
+        context.wake.notify_one();
     }
     for claim in claims {
         // As many slots are held as deliveries could be leased.
@@ -104,11 +110,11 @@ async fn round(
     Ok(())
 }
 
-/// All slots that are free just now, as one; `None` where there is none. What is leased has its slot from the start, so
-/// that no lease runs while its delivery waits for one.
-pub fn hold(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    let free = u32::try_from(slots.available_permits()).ok().filter(|free| 0 < *free)?;
-    Arc::clone(slots).try_acquire_many_owned(free).ok()
+/// Slots that are free just now, at most so many, as one; `None` where there is none. What is leased has its slot from the
+/// start, so that no lease runs while its delivery waits for one.
+pub fn hold(slots: &Arc<Semaphore>, most: u32) -> Option<OwnedSemaphorePermit> {
+    let free = u32::try_from(slots.available_permits()).unwrap_or(most).min(most);
+    if free == 0 { None } else { Arc::clone(slots).try_acquire_many_owned(free).ok() }
 }
 
 /// Sends a claim off; what comes of it goes to whoever settles.

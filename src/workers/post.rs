@@ -78,7 +78,7 @@ async fn publish(context: &Context, off: &Off, group: Vec<Waiting>) {
 /// One transaction, and off with what it leased.
 async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Vec<Vec<Published>>> {
     let turn = context.turnstile.lock().await;
-    let mut held = deliver::hold(&off.slots);
+    let mut held = deliver::hold(&off.slots, deliver::MOST_AT_ONCE);
     let room = Room {
         slots: held.as_ref().and_then(|held| i64::try_from(held.num_permits()).ok()).unwrap_or(0),
         for_failing: 0,

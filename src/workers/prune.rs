@@ -23,6 +23,7 @@ const BATCH: i64 = 1_000;
 const INVITATIONS_KEPT: TimeDelta = TimeDelta::days(30);
 /// After their end, for those who wonder what was counted.
 const MONTHS_KEPT: TimeDelta = TimeDelta::days(60);
+
 /// Days for which partitions are made ahead.
 const DAYS_AHEAD: i64 = 7;
 
@@ -57,11 +58,13 @@ impl Keeper {
         }
     }
 
-    /// Without this they are made when the first row of a day is written.
     async fn make_ahead(&self) {
         let now = self.clock.now();
-        let ahead: Vec<_> = (0..=DAYS_AHEAD).map(|day| now + TimeDelta::days(day)).collect();
-        let make = move |conn: &mut _| partitions::make(conn, &partitions::USAGE, &ahead);
+        let make = move |conn: &mut _| {
+            let days = partitions::ahead(now, DAYS_AHEAD);
+            partitions::make(conn, &partitions::USAGE, &days)?;
+            partitions::make_by_id(conn, &days)
+        };
         if let Err(error) = self.db.tx(Scope::Instance, make).await {
             tracing::warn!(cause = ?std::error::Error::source(&error), "partitions can't be made ahead just now");
         }
@@ -71,14 +74,12 @@ impl Keeper {
         let now = self.clock.now();
         for (parted, kept) in kept(self.retention) {
             let drop = move |conn: &mut _| partitions::drop_before(conn, parted, now - kept);
-            match self.db.tx(Scope::Instance, drop).await {
-                Ok(0) => {}
-                Ok(count) => tracing::info!(table = parted.table, count, "old partitions are dropped"),
-                Err(error) => {
-                    let cause = std::error::Error::source(&error);
-                    tracing::warn!(table = parted.table, ?cause, "old partitions can't be dropped just now");
-                }
-            }
+            told(parted.table, self.db.tx(Scope::Instance, drop).await);
+        }
+        let before = now - days(self.retention.deliveries_days);
+        for table in partitions::BY_ID {
+            let drop = move |conn: &mut _| partitions::drop_by_id(conn, table, before);
+            told(table, self.db.tx(Scope::Instance, drop).await);
         }
     }
 
@@ -91,6 +92,17 @@ impl Keeper {
             if is_last || !pause(stop, BETWEEN_BATCHES).await {
                 return Ok(());
             }
+        }
+    }
+}
+
+fn told(table: &str, dropped: Result<usize>) {
+    match dropped {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(table, count, "old partitions are dropped"),
+        Err(error) => {
+            let cause = std::error::Error::source(&error);
+            tracing::warn!(table, ?cause, "old partitions can't be dropped just now");
         }
     }
 }

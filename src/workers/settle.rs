@@ -12,7 +12,7 @@ use crate::domain::{Error, Result};
 use crate::services::dispatch::{self, Settlement};
 use crate::store::Scope;
 
-const MOST_AT_ONCE: usize = 100;
+const MOST_AT_ONCE: usize = 64;
 /// How long the first of a batch waits for others.
 const GATHERING: Duration = Duration::from_millis(1);
 /// How long a settlement is tried again where the database is away: about as long as its lease lasts.

@@ -13,7 +13,7 @@ struct Count {
 }
 
 /// Every table of a tenant, asked without a filter.
-const TABLES: [&str; 24] = [
+const TABLES: [&str; 25] = [
     "access_tokens",
     "api_keys",
     "attempts",
@@ -29,6 +29,7 @@ const TABLES: [&str; 24] = [
     "key_limits",
     "mails",
     "memberships",
+    "open_deliveries",
     "signing_secrets",
     "told_expiries",
     "tenant_key_words",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
@@ -100,4 +101,55 @@ fn tenants_of_before_keep_their_state_and_get_no_limits() {
     assert_eq!(rows, ["a unlimited true false", "b unlimited false true"]);
     let lies = diesel::sql_query("UPDATE tenants SET is_active = TRUE").execute(&mut conn);
     assert!(lies.unwrap_err().to_string().contains("tenants_is_active"));
+}
+
+#[test]
+fn deliveries_of_before_are_kept_and_what_was_under_way_is_due_again() {
+    let database = Database::empty();
+    let mut conn = database.connect();
+    let migrations = || FileBasedMigrations::from_path(MIGRATIONS).unwrap();
+    while !columns(&mut conn).contains_key("webhooks.probe_id") {
+        conn.run_next_migration(migrations()).unwrap();
+    }
+    conn.batch_execute(
+        "INSERT INTO events (id, tenant_id, type, payload, created_at)
+         SELECT uuid_v7(now() - n * INTERVAL '1 day'), 1, 'a', '{}', now() FROM generate_series(0, 2) n;
+         INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_made, attempts_max,
+             next_attempt_at, lease_token, lease_until, last_error, created_at, finished_at)
+         SELECT uuid_v7(now()), 1, id, 'a', 1, s.* FROM (SELECT id FROM events LIMIT 1) e, (VALUES
+             ('pending', 0, 10, now(), NULL::uuid, NULL::timestamptz, NULL, now(), NULL::timestamptz),
+             ('retrying', 10, 10, NULL, gen_random_uuid(), now(), 'answered 500', now(), NULL),
+             ('failed', 10, 10, NULL, NULL, NULL, 'answered 500', now(), now()),
+             ('delivered', 1, 10, NULL, NULL, NULL, NULL, now(), now())) s;
+         INSERT INTO attempts (id, tenant_id, delivery_id, event_id, event_type, webhook_id, number, request_url, created_at)
+         SELECT uuid_v7(now()), 1, id, event_id, 'a', 1, 10, '', now() FROM deliveries WHERE lease_token IS NOT NULL",
+    )
+    .unwrap();
+    conn.run_pending_migrations(migrations()).unwrap();
+    let rows = |conn: &mut PgConnection, sql: &str| {
+        let rows: Vec<Kept> = diesel::sql_query(sql).load(conn).unwrap();
+        rows.into_iter().map(|one| one.row).collect::<Vec<_>>()
+    };
+    let states = "SELECT state || ' ' || has_trouble AS row FROM deliveries ORDER BY 1";
+    let kept = ["delivered false", "failed true", "pending false", "retrying true"];
+    assert_eq!(rows(&mut conn, states), kept);
+    let open = "SELECT attempts_made || ' ' || (next_attempt_at IS NOT NULL AND lease_token IS NULL) AS row
+                FROM open_deliveries ORDER BY 1";
+    assert_eq!(rows(&mut conn, open), ["0 true", "9 true"]);
+    let lost = "SELECT error AS row FROM attempts WHERE finished_at IS NOT NULL";
+    assert!(rows(&mut conn, lost)[0].contains("stopped before"));
+    let parts = "SELECT tableoid::regclass::text AS row FROM events";
+    assert_eq!(rows(&mut conn, parts), ["events_before"; 3]);
+
+    // What comes now goes into it as well, and what comes in three days into a day of its own.
+    conn.batch_execute(
+        "INSERT INTO events (id, tenant_id, type, payload, created_at)
+         SELECT uuid_v7(now() + n * INTERVAL '1 day'), 1, 'a', '{}', now() FROM generate_series(0, 3, 3) n",
+    )
+    .unwrap();
+    assert_eq!(rows(&mut conn, parts).iter().filter(|part| *part == "events_before").count(), 4);
+    conn.revert_last_migration(migrations()).unwrap();
+    let states = "SELECT state || ' ' || (next_attempt_at IS NOT NULL) AS row FROM deliveries ORDER BY 1";
+    assert_eq!(rows(&mut conn, states), ["delivered false", "failed false", "pending true", "retrying true"]);
+    assert_eq!(rows(&mut conn, "SELECT count(*)::text AS row FROM events"), ["5"]);
 }

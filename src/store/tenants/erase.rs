@@ -9,7 +9,7 @@ use crate::model::Tenant;
 use crate::schema::tenants;
 
 /// Those that may be large, in the order in which they are emptied: a batch a transaction.
-const LARGE: [&str; 3] = ["attempts", "deliveries", "events"];
+const LARGE: [&str; 4] = ["open_deliveries", "attempts", "deliveries", "events"];
 
 /// The others, those that refer to others first. Usage is in partitions of a day each, which retention has dropped
 /// mostly; the audit log goes with the end of its chain, so that it is never seen broken.
@@ -44,7 +44,9 @@ pub fn find_old(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Option
 pub fn delete_some(conn: &mut PgConnection, tenant: TenantId, limit: i64) -> Result<usize> {
     for table in LARGE {
         let query = diesel::sql_query(format!(
-            "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE tenant_id = $1 LIMIT $2))"
+            // Places of rows repeat in each partition: those of others are not this tenant's.
+            "DELETE FROM {table} WHERE tenant_id = $1
+                 AND ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE tenant_id = $1 LIMIT $2))"
         ));
         let deleted = query.bind::<BigInt, _>(tenant).bind::<BigInt, _>(limit).execute(conn)?;
         if 0 < deleted {

@@ -42,12 +42,12 @@ impl From<Delivery> for DeliveryBody {
     fn from(row: Delivery) -> Self {
         Self {
             delivered_at: row.delivered_at(),
+            attempts_made: row.attempts_made(),
             id: row.id,
             event_id: row.event_id,
             event: row.event_type,
             webhook_id: row.webhook_id,
             state: row.state,
-            attempts_made: row.attempts_made,
             attempts_max: row.attempts_max,
             next_attempt_at: row.next_attempt_at,
             last_status: row.last_status,

@@ -114,8 +114,7 @@ fn waiting(conn: &mut PgConnection) -> i64 {
 
 /// As if so much time had passed that leases have run out; how many there were.
 fn run_out(conn: &mut PgConnection) -> usize {
-    let sql =
-        "UPDATE deliveries SET lease_until = clock_timestamp() - INTERVAL '1 second' WHERE lease_token IS NOT NULL";
+    let sql = "UPDATE open_deliveries SET lease_until = clock_timestamp() - INTERVAL '1 second' WHERE lease_token IS NOT NULL";
     diesel::sql_query(sql).execute(conn).unwrap()
 }
 

@@ -1,11 +1,12 @@
 //! What is kept, and for how long: partitions made ahead, old ones dropped.
 
-use chrono::{Days, TimeDelta};
+use chrono::{Days, TimeDelta, Utc};
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use gatepost::config::Retention;
-use gatepost::schema::{usage_hours, usage_logs, usage_minutes};
-use gatepost::store::Db;
+use gatepost::schema::{attempts, deliveries, events, usage_hours, usage_logs, usage_minutes};
+use gatepost::store::{Db, partitions};
 use gatepost::workers::prune::Keeper;
 use serde_json::json;
 use tokio::sync::watch;
@@ -72,4 +73,58 @@ async fn partitions_are_made_ahead_and_old_ones_are_dropped_with_their_rows() {
     app.advance(TimeDelta::days(440));
     keeper.round(&mut stopped).await;
     assert_eq!(counts(&app), [0, 0, 0]);
+}
+
+/// A delivery of so many days ago with its event and its attempt; one that is open has no attempt yet.
+fn deliver_in_the_past(app: &TestApp, days: i64, is_open: bool) {
+    let at = Utc::now() - TimeDelta::days(days);
+    partitions::make_by_id(&mut app.conn(), &[at]).unwrap();
+    let tenant = app.tenant;
+    app.conn()
+        .batch_execute(&format!(
+            "INSERT INTO events (id, tenant_id, type, payload, created_at)
+             SELECT uuid_v7('{at}'), {tenant}, 'a', '{{}}', '{at}';
+             INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_max, created_at, finished_at)
+             SELECT uuid_v7('{at}'), tenant_id, id, type, 1, CASE WHEN {is_open} THEN 'pending' ELSE 'delivered' END, 10,
+                 created_at, CASE WHEN NOT {is_open} THEN created_at END
+             FROM events ORDER BY created_at = '{at}' DESC, id DESC LIMIT 1;
+             INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, webhook_id, attempts_made, attempts_max)
+             SELECT tenant_id, id, event_id, event_type, webhook_id, 0, 10 FROM deliveries WHERE created_at = '{at}' AND {is_open};
+             INSERT INTO attempts (id, tenant_id, delivery_id, event_id, event_type, webhook_id, number, request_url, created_at)
+             SELECT uuid_v7('{at}'), tenant_id, id, event_id, event_type, webhook_id, 1, '', created_at
+             FROM deliveries WHERE created_at = '{at}' AND NOT {is_open};"
+        ))
+        .unwrap();
+}
+
+#[actix_web::test]
+async fn days_of_deliveries_are_dropped_and_what_is_open_keeps_its_day() {
+    let app = TestApp::start().await;
+    let today = partitions(&app, "deliveries");
+    deliver_in_the_past(&app, 10, false);
+    deliver_in_the_past(&app, 40, false);
+    deliver_in_the_past(&app, 41, false);
+    deliver_in_the_past(&app, 41, true);
+    let keeper = Keeper {
+        db: Db::new(&app.database.url, 1),
+        clock: app.clock.clone(),
+        retention: Retention { usage_days: 30, buckets_days: 400, deliveries_days: 30, audit_days: 400 },
+    };
+    let (_stop, mut stopped) = watch::channel(false);
+    keeper.round(&mut stopped).await;
+
+    let conn = &mut app.conn();
+    let name = |days: i64| (Utc::now() - TimeDelta::days(days)).format("deliveries_%Y%m%d").to_string();
+    let left = partitions(&app, "deliveries");
+    assert!(left.contains(&name(41)) && !left.contains(&name(40)) && left.contains(&name(10)), "{left:?}");
+    assert!(today.iter().all(|part| left.contains(part)), "{left:?}");
+    let states: Vec<String> = deliveries::table.order(deliveries::id).select(deliveries::state).load(conn).unwrap();
+    assert_eq!(states, ["pending", "delivered"], "of that day the open one alone");
+    assert_eq!(events::table.count().get_result(conn), Ok(2_i64));
+    assert_eq!(attempts::table.count().get_result(conn), Ok(1_i64));
+
+    conn.batch_execute("DELETE FROM open_deliveries").unwrap();
+    keeper.round(&mut stopped).await;
+    assert!(!partitions(&app, "deliveries").contains(&name(41)));
+    assert_eq!(events::table.count().get_result(conn), Ok(1_i64));
 }

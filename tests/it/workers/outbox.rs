@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use gatepost::domain::{Actor, TenantId};
-use gatepost::schema::{attempts, deliveries};
+use gatepost::schema::{attempts, deliveries, open_deliveries};
 use gatepost::services::dispatch::Room;
 use gatepost::services::events::NewEvent;
 use gatepost::services::outbox::{self, Outcome, Post};
@@ -52,10 +52,13 @@ async fn what_there_is_room_for_is_leased_with_its_attempt_and_the_rest_waits() 
     assert!(first.published.iter().flatten().all(|event| event.deliveries == 1));
     assert_eq!((first.claims.len(), first.has_waiting), (3, true));
     let conn = &mut app.conn();
-    let leased =
-        deliveries::table.filter(deliveries::lease_token.is_not_null()).filter(deliveries::attempts_made.eq(1));
+    let leased = open_deliveries::table
+        .filter(open_deliveries::lease_token.is_not_null())
+        .filter(open_deliveries::attempt_id.is_not_null())
+        .filter(open_deliveries::attempts_made.eq(1));
     assert_eq!(leased.count().get_result(conn), Ok(3_i64));
-    assert_eq!(attempts::table.count().get_result(conn), Ok(3_i64));
+    assert_eq!(open_deliveries::table.count().get_result(conn), Ok(5_i64));
+    assert_eq!(deliveries::table.count().get_result(conn), Ok(5_i64));
 
     // Two wait already: nobody overtakes them.
     let second = publish(&app, &[post(app.tenant, 1)], Room { per_tenant: 1_000, ..ROOM });
@@ -83,7 +86,7 @@ async fn no_more_is_leased_than_caps_and_rates_allow_and_nothing_of_a_failing_we
 }
 
 fn clear(app: &TestApp) {
-    app.conn().batch_execute("DELETE FROM deliveries; DELETE FROM attempts").unwrap();
+    app.conn().batch_execute("DELETE FROM open_deliveries; DELETE FROM deliveries; DELETE FROM attempts").unwrap();
 }
 
 #[actix_web::test]
@@ -103,9 +106,11 @@ async fn a_process_that_dies_between_commit_and_sending_loses_nothing() {
     program.publish("later", json!(1)).await;
     assert_eq!(receiver.wait_for(1).await[0].header("x-webhook-event"), "later");
     assert_eq!(receiver.count(), 1);
-    diesel::sql_query("UPDATE deliveries SET lease_until = now() - INTERVAL '1 second' WHERE lease_token IS NOT NULL")
-        .execute(&mut app.conn())
-        .unwrap();
+    diesel::sql_query(
+        "UPDATE open_deliveries SET lease_until = now() - INTERVAL '1 second' WHERE lease_token IS NOT NULL",
+    )
+    .execute(&mut app.conn())
+    .unwrap();
 
     let received = receiver.wait_for(4).await;
     assert!(received[1..].iter().all(|request| request.header("x-webhook-attempt") == "2"));
