@@ -313,6 +313,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    unreachable_hosts (tenant_id, host) {
+        tenant_id -> Int8,
+        host -> Text,
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
     usage_logs (id) {
         id -> Int8,
         tenant_id -> Int8,
@@ -494,6 +502,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     signing_secrets,
     tenants,
     told_expiries,
+    unreachable_hosts,
     delivery_hours,
     delivery_minutes,
     usage_hours,

@@ -13,6 +13,7 @@ pub mod error;
 pub mod event_months;
 pub mod events;
 pub mod figures;
+pub mod hosts;
 pub mod idempotency_keys;
 pub mod instance_facts;
 pub mod invitations;

@@ -11,6 +11,8 @@ use crate::postgres::Cluster;
 const EVENTS: usize = 4_000;
 const PUBLISHERS: usize = 16;
 const TURNS: usize = 3;
+/// Turns that follow one which is not counted.
+const WARM_TURNS: usize = 7;
 /// Events in one request.
 const BATCH: usize = 100;
 
@@ -71,15 +73,16 @@ fn batch(gatepost: &Child, bearer: &str, events: &[String]) -> Request {
     Request::new("POST", "/api/events/batch", gatepost.addr, &[bearer], &events).expecting(202)
 }
 
-/// Events per second that were published in batches and delivered to a webhook of its own, as the median of some turns.
+/// Events per second that were published in batches and delivered to a webhook of its own, as the median of some turns, after one to warm up.
 pub async fn in_batches(bare: &Child, gatepost: &Child) -> f64 {
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
     let kind = format!("batch.n{}", crate::house::micros());
     subscribe(bare, gatepost, &bearer, &kind).await;
     let event = format!("{{\"type\": \"{kind}\", \"data\": {{\"id\": 1}}}}");
     let request = batch(gatepost, &bearer, &vec![event; BATCH]);
+    published(bare, &request, EVENTS / BATCH).await;
     let mut rates = Vec::new();
-    for _ in 0..TURNS {
+    for _ in 0..WARM_TURNS {
         rates.push(rate(published(bare, &request, EVENTS / BATCH).await));
     }
     median(rates)

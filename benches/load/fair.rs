@@ -118,6 +118,8 @@ pub async fn with_history(bare: &Child, gatepost: &Child) {
     for table in ["events", "deliveries", "attempts"] {
         diesel::sql_query(format!("VACUUM ANALYZE {table}")).execute(&mut conn).unwrap();
     }
+    // What was just written is not to be written out while it is measured.
+    diesel::sql_query("CHECKPOINT").execute(&mut conn).unwrap();
     let size: Size = diesel::sql_query("SELECT pg_size_pretty(pg_database_size(current_database())) AS size")
         .get_result(&mut conn)
         .unwrap();

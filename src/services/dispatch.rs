@@ -195,6 +195,16 @@ impl Settlement {
         self.settled.success
     }
 
+    fn has_answer(&self) -> bool {
+        self.settled.response_status.is_some()
+    }
+
+    /// Whether nobody was there who could have answered in time.
+    fn is_silent(&self) -> bool {
+        use ErrorKind::{Connect, Dns, Timeout, Tls};
+        !self.has_answer() && matches!(self.settled.error_kind, Some(Dns | Connect | Tls | Timeout))
+    }
+
     /// The same without what the receiver answered, for an answer that the database refuses.
     #[must_use]
     pub fn without_answer(mut self) -> Self {
@@ -221,6 +231,14 @@ fn judge_webhooks(conn: &mut PgConnection, kept: &[&Settlement], now: DateTime<U
     let succeeding = of(&|one| one.is_success());
     let failing = of(&|one| !one.is_success() && !succeeding.contains(&one.settled.webhook));
     let gone = of(&|one| one.is_gone);
+    let answered = of(&|one| one.has_answer());
+    let silent = of(&|one| one.is_silent() && !answered.contains(&one.settled.webhook));
+    if !silent.is_empty() {
+        store::hosts::insert_of(conn, &silent, now)?;
+    }
+    if !answered.is_empty() {
+        store::hosts::delete_of(conn, &answered)?;
+    }
     if !succeeding.is_empty() {
         store::webhooks::update_succeeding(conn, &succeeding, now)?;
     }

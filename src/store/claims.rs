@@ -59,16 +59,27 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
      GROUP BY webhook_id, tenant_id
  ), busy_tenants AS (
      SELECT tenant_id, sum(busy) AS busy FROM in_flight GROUP BY tenant_id
+ ), busy_hosts AS (
+     SELECT u.tenant_id, u.host, w.failing_since IS NOT NULL AS has_failed
+     FROM unreachable_hosts u
+     JOIN webhooks w ON w.tenant_id = u.tenant_id AND w.host = u.host
+     JOIN in_flight ON in_flight.webhook_id = w.id
+     GROUP BY 1, 2, 3
  ), due AS (
-     SELECT one.delivery_id, w.tenant_id, one.next_attempt_at, w.failing_since IS NOT NULL AS is_failing,
+     SELECT one.delivery_id, w.tenant_id, one.next_attempt_at, w.failing_since IS NOT NULL OR u.host IS NOT NULL AS is_failing,
          row_number() OVER (PARTITION BY w.id ORDER BY one.next_attempt_at) AS turn,
-         count(*) OVER (PARTITION BY w.id) = room.free AS is_full
+         count(*) OVER (PARTITION BY w.id) = room.free AS is_full,
+         u.host IS NULL OR busy_hosts.host IS NULL AND 1 = row_number() OVER (
+             PARTITION BY w.tenant_id, u.host, w.failing_since IS NULL ORDER BY one.next_attempt_at) AS may_go
      FROM waiting
      JOIN webhooks w ON w.id = waiting.webhook_id AND (w.is_active OR w.probe_id IS NOT NULL) AND w.deleted_at IS NULL
      JOIN tenants t ON t.id = w.tenant_id AND t.is_active
      LEFT JOIN in_flight ON in_flight.webhook_id = w.id
+     LEFT JOIN unreachable_hosts u ON u.tenant_id = w.tenant_id AND u.host = w.host
+     LEFT JOIN busy_hosts ON busy_hosts.tenant_id = u.tenant_id AND busy_hosts.host = u.host
+         AND busy_hosts.has_failed = (w.failing_since IS NOT NULL)
      CROSS JOIN LATERAL (
-         SELECT greatest(0, least($1, CASE WHEN w.failing_since IS NULL THEN w.max_in_flight ELSE 1 END
+         SELECT greatest(0, least($1, CASE WHEN w.failing_since IS NULL AND u.host IS NULL THEN w.max_in_flight ELSE 1 END
              - coalesce(in_flight.busy, 0), w.rate_per_second - coalesce(in_flight.begun, 0) - recent.ended)) AS free
          FROM (SELECT CASE WHEN w.rate_per_second IS NOT NULL THEN (
              SELECT count(*) FROM attempts a WHERE a.tenant_id = w.tenant_id AND a.webhook_id = w.id
@@ -84,7 +95,7 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
  ), ranked AS (
      SELECT due.*, coalesce(busy, 0) AS busy,
          row_number() OVER (PARTITION BY tenant_id ORDER BY due.turn, next_attempt_at) AS turn_of_tenant
-     FROM due LEFT JOIN busy_tenants USING (tenant_id)
+     FROM due LEFT JOIN busy_tenants USING (tenant_id) WHERE may_go
  ), fair AS (
      SELECT ranked.*, row_number() OVER (PARTITION BY is_failing ORDER BY turn_of_tenant, next_attempt_at) AS place
      FROM ranked WHERE turn_of_tenant <= $4 - busy
@@ -115,7 +126,8 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
 /// be: from each webhook no more than its cap and its rate leave free (a failing one is asked one thing at a time), from
 /// each tenant no more than its cap, round-robin over tenants and over the webhooks of each.
 ///
-/// Of a webhook that is off, its probe alone.
+/// Of a webhook that is off, its probe alone. To a host that does not answer one request of the tenant goes at a time, and
+/// one more of webhooks that have not failed themselves: what is well there must not wait for what is not.
 ///
 /// Nothing joins two lists of deliveries: ids of attempts are made where deliveries are chosen, and what is known of
 /// them goes along, for the plan, which is made once and without statistics, would compare each with each. (That is also

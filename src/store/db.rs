@@ -38,13 +38,21 @@ impl Scope {
     }
 }
 
+/// What each connection of a pool is set to when it is made.
 #[derive(Debug)]
-struct ByIndex;
+struct Set(&'static str);
 
-impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for ByIndex {
+/// Statements are short: to compile one takes longer than to run it.
+const SHORT: Set = Set("SET jit = off");
+/// A plain scan of an index also notes which of its entries are dead, which a bitmap of it does not: what is leased and
+/// settled all the time stays quick to read until the next vacuum.
+const BY_INDEX: Set =
+    Set("SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off;
+    SET enable_mergejoin = off");
+
+impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Set {
     fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
-        let settings = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
-        conn.batch_execute(settings).map_err(diesel::r2d2::Error::QueryError)
+        conn.batch_execute(self.0).map_err(diesel::r2d2::Error::QueryError)
     }
 }
 
@@ -62,17 +70,18 @@ pub struct Db {
 impl Db {
     /// Opens no connection yet: they are made when first needed.
     pub fn new(url: &str, size: u32) -> Self {
-        Self::with(url, size, Pool::builder())
+        Self::with(url, size, SHORT)
     }
 
     /// For workers, whose statements find single rows in tables that grow: their plans go by index from the start,
     /// whatever a table looked like when they were made.
     pub fn by_index(url: &str, size: u32) -> Self {
-        Self::with(url, size, Pool::builder().connection_customizer(Box::new(ByIndex)))
+        Self::with(url, size, BY_INDEX)
     }
 
-    fn with(url: &str, size: u32, builder: diesel::r2d2::Builder<ConnectionManager<PgConnection>>) -> Self {
-        let pool = builder
+    fn with(url: &str, size: u32, set: Set) -> Self {
+        let pool = Pool::builder()
+            .connection_customizer(Box::new(set))
             .max_size(size)
             .min_idle(Some(0))
             .idle_timeout(Some(Duration::from_secs(300)))

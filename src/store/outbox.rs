@@ -104,7 +104,8 @@ const INSERT: &str = "WITH asked AS (
  ), wanted AS (
      SELECT a.turn, a.id AS event_id, a.type, w.id AS webhook_id, w.tenant_id, w.max_in_flight,
          coalesce(cardinality(w.retry_gaps) + 1, $9) AS attempts_max,
-         t.is_active AND w.failing_since IS NULL AND w.rate_per_second IS NULL AS is_easy
+         t.is_active AND w.failing_since IS NULL AND w.rate_per_second IS NULL AND NOT EXISTS (
+             SELECT FROM unreachable_hosts u WHERE u.tenant_id = w.tenant_id AND u.host = w.host) AS is_easy
      FROM asked a
      JOIN tenants t ON t.id = a.tenant_id
      JOIN webhooks w ON w.tenant_id = a.tenant_id AND w.is_active AND w.deleted_at IS NULL
@@ -155,7 +156,7 @@ const INSERT: &str = "WITH asked AS (
  JOIN webhooks w ON w.id = m.webhook_id
  JOIN tenants t ON t.id = m.tenant_id";
 
-/// Writes events and deliveries, in `Scope::Instance`. Deliveries to webhooks that are well, have no rate to keep and
+/// Writes events and deliveries, in `Scope::Instance`. Deliveries to webhooks that are well, at hosts that answer, have no rate to keep and
 /// nothing waiting are leased at once, with the attempt that each is about to have, within the caps of webhook and tenant and within
 /// `room`; the others are due.
 pub fn insert(

@@ -269,6 +269,9 @@ pub struct WebhookStats {
     /// When the next of them is due.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub next_attempt_at: Option<DateTime<Utc>>,
+    /// Since when its host has not answered.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub unreachable_since: Option<DateTime<Utc>>,
 }
 
 /// One row for each of these webhooks.
@@ -285,7 +288,8 @@ pub fn stats(
     let query = diesel::sql_query(
         "SELECT w.id AS webhook_id, lately.*, backlog.waiting,
              (SELECT o.next_attempt_at FROM open_deliveries o WHERE o.webhook_id = w.id AND o.lease_token IS NULL
-              ORDER BY o.next_attempt_at LIMIT 1) AS next_attempt_at
+              ORDER BY o.next_attempt_at LIMIT 1) AS next_attempt_at,
+             (SELECT u.since FROM unreachable_hosts u WHERE u.tenant_id = w.tenant_id AND u.host = w.host) AS unreachable_since
          FROM webhooks w
          CROSS JOIN LATERAL (
              SELECT count(*) AS attempts, count(*) FILTER (WHERE success) AS successes,

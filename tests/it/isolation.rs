@@ -13,7 +13,7 @@ struct Count {
 }
 
 /// Every table of a tenant, asked without a filter.
-const TABLES: [&str; 25] = [
+const TABLES: [&str; 26] = [
     "access_tokens",
     "api_keys",
     "attempts",
@@ -34,6 +34,7 @@ const TABLES: [&str; 25] = [
     "told_expiries",
     "tenant_key_words",
     "tenants",
+    "unreachable_hosts",
     "usage_hours",
     "usage_latencies",
     "usage_logs",

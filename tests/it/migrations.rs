@@ -148,7 +148,9 @@ fn deliveries_of_before_are_kept_and_what_was_under_way_is_due_again() {
     )
     .unwrap();
     assert_eq!(rows(&mut conn, parts).iter().filter(|part| *part == "events_before").count(), 4);
-    conn.revert_last_migration(migrations()).unwrap();
+    while columns(&mut conn).contains_key("open_deliveries.tenant_id") {
+        conn.revert_last_migration(migrations()).unwrap();
+    }
     let states = "SELECT state || ' ' || (next_attempt_at IS NOT NULL) AS row FROM deliveries ORDER BY 1";
     assert_eq!(rows(&mut conn, states), ["delivered false", "failed false", "pending true", "retrying true"]);
     assert_eq!(rows(&mut conn, "SELECT count(*)::text AS row FROM events"), ["5"]);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
-use gatepost::domain::delivery::Outcome;
+use gatepost::domain::delivery::{ErrorKind, Outcome};
 use gatepost::domain::retry::Jitter;
 use gatepost::domain::{Clock, TenantId, UserId};
 use gatepost::schema::{attempts, deliveries, open_deliveries};
@@ -157,4 +157,53 @@ async fn suspended_tenants_and_paused_webhooks_wait() {
     assert!(claim(&mut conn, 1).is_empty());
     diesel::sql_query("UPDATE webhooks SET is_active = TRUE").execute(&mut conn).unwrap();
     assert_eq!(claim(&mut conn, 1).len(), 1);
+}
+
+/// Another webhook like the first one.
+fn add_webhook(app: &TestApp, url: &str) {
+    diesel::sql_query(format!(
+        "WITH made AS (
+             INSERT INTO webhooks (tenant_id, name, url, events, is_active, payload_format, signature_style, timeout_seconds,
+                 max_in_flight, headers, created_at, updated_at)
+             SELECT tenant_id, name, {url}, events, TRUE, payload_format, signature_style, timeout_seconds, max_in_flight,
+                 headers, created_at, updated_at FROM webhooks ORDER BY id LIMIT 1
+             RETURNING id
+         )
+         INSERT INTO signing_secrets (tenant_id, webhook_id, sealed, created_at)
+         SELECT tenant_id, made.id, sealed, created_at FROM signing_secrets, made LIMIT 1"
+    ))
+    .execute(&mut app.conn())
+    .unwrap();
+}
+
+#[actix_web::test]
+async fn to_a_host_that_does_not_answer_one_request_goes_at_a_time() {
+    let app = quiet(1, 10).await;
+    let conn = &mut app.conn();
+    let settle = |conn: &mut PgConnection, claims: Vec<Claim>, outcome: &Outcome| {
+        for claim in claims {
+            let settlement = claim.settle(&[], outcome.clone(), Jitter::NONE);
+            dispatch::settle(conn, &[settlement], TimeDelta::zero(), app.clock.now()).unwrap();
+        }
+    };
+    let silent = Outcome::failed(ErrorKind::Connect, "nobody listens");
+    let first = claim(conn, 1);
+    settle(conn, first, &silent);
+    add_webhook(&app, "url || '/second'");
+    add_webhook(&app, "'https://elsewhere.example/hook'");
+    (0..5).for_each(|_| publish(&app, app.tenant));
+
+    let held = claim(conn, 100);
+    // One of the webhook that failed, one of the other one of its host, and all five of elsewhere.
+    assert_eq!((held.len(), held.iter().filter(|claim| claim.is_failing()).count()), (7, 2));
+    assert!(claim(conn, 100).is_empty(), "the host is being asked already");
+    let (asked, elsewhere) = held.into_iter().partition(Claim::is_failing);
+    settle(conn, elsewhere, &answered(200));
+    settle(conn, asked, &silent);
+
+    let next = claim(conn, 100);
+    assert_eq!(next.len(), 1, "both have failed by now");
+    settle(conn, next, &answered(200));
+    // What answered is well again, with three left of it; the other one is failing still, and is asked one thing at a time.
+    assert_eq!(claim(conn, 100).len(), 4);
 }

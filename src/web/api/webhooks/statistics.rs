@@ -30,6 +30,8 @@ struct StatisticsBody {
     waiting: i64,
     /// When the next of them is due.
     next_attempt_at: Option<DateTime<Utc>>,
+    /// Since when its host has not answered: one request goes there at a time then.
+    unreachable_since: Option<DateTime<Utc>>,
     hours: Vec<HourBody>,
 }
 
@@ -71,6 +73,7 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answe
         last_failure: stats.last_failure,
         waiting: stats.waiting,
         next_attempt_at: stats.next_attempt_at,
+        unreachable_since: stats.unreachable_since,
         hours: tally.finished.iter().map(hour).collect(),
     }))
 }

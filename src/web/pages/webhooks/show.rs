@@ -161,11 +161,20 @@ fn trouble(
             let last = stats.and_then(|stats| stats.last_failure.as_deref()).map(text::sentence).unwrap_or_default();
             let since = webhook.failing_since.map(|since| When::new(since, now).text).unwrap_or_default();
             let off = webhook.switches_off_at().map(|at| switches_off(at, now)).unwrap_or_default();
-            Some(Trouble { says: format!("Nothing has been accepted since {since}. {last} {off}"), way: Way::None })
+            let host = stats.and_then(|stats| stats.unreachable_since).map(|_| HELD_BACK).unwrap_or_default();
+            Some(Trouble {
+                says: format!("Nothing has been accepted since {since}. {last}{host} {off}"),
+                way: Way::None,
+            })
         }
-        _ => None,
+        _ => stats.and_then(|stats| stats.unreachable_since).map(|since| Trouble {
+            says: format!("Its host has not answered since {}.{HELD_BACK}", When::new(since, now).text),
+            way: Way::None,
+        }),
     }
 }
+
+const HELD_BACK: &str = " Requests to this host go one at a time until it answers.";
 
 /// How long there is until a failing webhook is switched off.
 pub fn switches_off(at: DateTime<Utc>, now: DateTime<Utc>) -> String {

@@ -1,0 +1,2 @@
+DROP TABLE unreachable_hosts;
+ALTER TABLE webhooks DROP COLUMN host;

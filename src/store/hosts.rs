@@ -1,0 +1,33 @@
+//! Queries on `unreachable_hosts`: where webhooks lead that don't answer.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Timestamptz};
+
+use super::kept::kept;
+use crate::domain::{Result, WebhookId};
+
+fn numbers(ids: &[WebhookId]) -> Vec<i64> {
+    ids.iter().map(|id| id.0).collect()
+}
+
+/// Notes that the hosts of these webhooks have answered.
+pub fn delete_of(conn: &mut PgConnection, answered: &[WebhookId]) -> Result<()> {
+    let query = kept(
+        "DELETE FROM unreachable_hosts u USING webhooks w
+         WHERE w.id = ANY ($1) AND u.tenant_id = w.tenant_id AND u.host = w.host",
+    );
+    query.bind::<Array<BigInt>, _>(numbers(answered)).execute(conn)?;
+    Ok(())
+}
+
+/// Notes that the hosts of these webhooks have not answered, unless it is known.
+pub fn insert_of(conn: &mut PgConnection, silent: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
+    let query = kept(
+        "INSERT INTO unreachable_hosts (tenant_id, host, since)
+         SELECT DISTINCT tenant_id, host, $2::timestamptz FROM webhooks WHERE id = ANY ($1) ORDER BY 1, 2
+         ON CONFLICT DO NOTHING",
+    );
+    query.bind::<Array<BigInt>, _>(numbers(silent)).bind::<Timestamptz, _>(now).execute(conn)?;
+    Ok(())
+}
