@@ -10,7 +10,7 @@ use crate::child::Child;
 use crate::client::{Line, Request, share};
 use crate::house::micros;
 
-pub const PER_SECOND: u32 = 200;
+const PER_SECOND: u32 = 200;
 const PUBLISHERS: u32 = 8;
 const EVENTS: u32 = 2_000;
 
@@ -20,7 +20,7 @@ pub async fn at_ease(bare: &Child, gatepost: &Child) {
     // A webhook with a rate is never sent to at once: its deliveries are claimed.
     for (name, kind, rate) in [("sent at once", "at.once", "null"), ("by a claim", "by.claim", "1000")] {
         subscribe(bare, gatepost, token, kind, rate).await;
-        let took = measure(bare, gatepost, token, kind).await;
+        let took = measure(bare, gatepost, token, kind, PER_SECOND).await;
         println!("  {name:<30} p50 {:>6} µs   p99 {:>6} µs", share(&took, 500), share(&took, 990));
     }
 }
@@ -37,16 +37,16 @@ pub async fn subscribe(bare: &Child, gatepost: &Child, token: &str, kind: &str, 
 }
 
 /// Microseconds from answers to arrivals, sorted.
-pub async fn measure(bare: &Child, gatepost: &Child, token: &str, kind: &str) -> Vec<u64> {
-    let answered = publish(gatepost, &format!("authorization: Bearer {token}"), kind).await;
+pub async fn measure(bare: &Child, gatepost: &Child, token: &str, kind: &str, per_second: u32) -> Vec<u64> {
+    let answered = publish(gatepost, &format!("authorization: Bearer {token}"), kind, per_second).await;
     let mut took = waits(bare, &answered).await;
     took.sort_unstable();
     took
 }
 
 /// When each event was answered, by its number.
-async fn publish(gatepost: &Child, bearer: &str, kind: &str) -> HashMap<u64, u64> {
-    let gap = Duration::from_secs(1) * PUBLISHERS / PER_SECOND;
+async fn publish(gatepost: &Child, bearer: &str, kind: &str, per_second: u32) -> HashMap<u64, u64> {
+    let gap = Duration::from_secs(1) * PUBLISHERS / per_second;
     let begun = Instant::now();
     let loops = (0..PUBLISHERS).map(|index| {
         let (addr, bearer, kind) = (gatepost.addr, bearer.to_owned(), kind.to_owned());

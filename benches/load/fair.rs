@@ -1,5 +1,7 @@
 //! What one tenant's trouble costs another: a backlog, endpoints that never answer, and a long history.
 
+use std::net::TcpListener;
+
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use gatepost::store::partitions;
@@ -11,9 +13,11 @@ use crate::delivery;
 
 /// Deliveries that wait, of one tenant's one webhook.
 const BACKLOG: i64 = 100_000;
-/// Endpoints that take a request and never answer it, each with deliveries that are due.
-const DEAD: i64 = 1_000;
+/// Endpoints that take a connection and never answer, each a host of its own with deliveries that are due.
+const DEAD: usize = 1_000;
 const EACH: i64 = 5;
+/// About half of what can be published one by one and delivered.
+const PER_SECOND: u32 = 1_000;
 /// Deliveries that ended long ago, with their events and attempts.
 const HISTORY: i64 = 1_000_000;
 
@@ -64,12 +68,12 @@ async fn subscribe(gatepost: &Child, url: &str, more: &str) -> i64 {
 }
 
 pub async fn to_others(bare: &Child, gatepost: &Child) {
-    println!("One tenant's events at {}/s, from the answer to the arrival", arrival::PER_SECOND);
+    println!("One tenant's events at {}/s, from the answer to the arrival", PER_SECOND);
     let mut conn = PgConnection::establish(gatepost.told("database")).unwrap();
     let calm = gatepost.told("calm_token");
     arrival::subscribe(bare, gatepost, calm, "calm", "null").await;
     let tell = async |name: &str| {
-        let took = arrival::measure(bare, gatepost, calm, "calm").await;
+        let took = arrival::measure(bare, gatepost, calm, "calm", PER_SECOND).await;
         println!("  {name:<44} p50 {:>6} µs   p99 {:>7} µs", share(&took, 500), share(&took, 990));
     };
     tell("alone").await;
@@ -78,18 +82,18 @@ pub async fn to_others(bare: &Child, gatepost: &Child) {
     tell("beside another's backlog of 100,000").await;
     println!("    of which wait after that              {:>8}", waiting(&mut conn));
     diesel::sql_query("DELETE FROM open_deliveries WHERE lease_token IS NULL").execute(&mut conn).unwrap();
-    let dead = subscribe(gatepost, &format!("http://{}/silent", bare.addr), ", \"timeout_seconds\": 2").await;
-    let copy = "INSERT INTO webhooks (tenant_id, name, url, events, payload_format, signature_style, timeout_seconds, max_in_flight,
-            headers, is_active, created_at, updated_at)
-        SELECT tenant_id, name, url, events, payload_format, signature_style, timeout_seconds, max_in_flight, headers, is_active,
-            created_at, updated_at FROM webhooks, generate_series(1, $2) WHERE id = $1";
-    run(&mut conn, copy, dead, DEAD);
-    let all: Vec<i64> = gatepost::schema::webhooks::table
-        .filter(gatepost::schema::webhooks::url.like("%/silent"))
-        .select(gatepost::schema::webhooks::id)
-        .load(&mut conn)
+    diesel::sql_query("UPDATE webhooks SET deleted_at = now() WHERE id = $1")
+        .bind::<BigInt, _>(busy)
+        .execute(&mut conn)
         .unwrap();
-    all.iter().for_each(|webhook| run(&mut conn, DUE, *webhook, EACH));
+    // Their connections wait to be accepted for as long as these live.
+    let listeners: Vec<_> = (0..DEAD).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let mut dead = Vec::new();
+    for listener in &listeners {
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        dead.push(subscribe(gatepost, &url, ", \"timeout_seconds\": 2").await);
+    }
+    dead.iter().for_each(|webhook| run(&mut conn, DUE, *webhook, EACH));
     tell("beside another's 1,000 dead endpoints").await;
 }
 

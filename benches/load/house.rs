@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use actix_web::{App as Actix, HttpResponse, HttpServer, web};
 use diesel::prelude::*;
@@ -51,11 +51,7 @@ pub fn bare() -> Value {
         }));
         let arrivals = web::resource("/arrivals")
             .route(web::get().to(|| async { HttpResponse::Ok().json(std::mem::take(&mut *ARRIVALS.lock().unwrap())) }));
-        let silent = web::resource("/silent").route(web::post().to(|| async {
-            tokio::time::sleep(Duration::from_secs(60)).await;
-            HttpResponse::Ok().finish()
-        }));
-        Actix::new().service(silent).service(bare).service(hook).service(count).service(clocked).service(arrivals)
+        Actix::new().service(bare).service(hook).service(count).service(clocked).service(arrivals)
     };
     tokio::spawn(HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run());
     json!({"addr": addr.to_string()})
