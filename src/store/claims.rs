@@ -74,6 +74,7 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
      FROM waiting
      JOIN webhooks w ON w.id = waiting.webhook_id AND (w.is_active OR w.probe_id IS NOT NULL) AND w.deleted_at IS NULL
      JOIN tenants t ON t.id = w.tenant_id AND t.is_active
+         AND NOT EXISTS (SELECT FROM busy_tenants b WHERE b.tenant_id = t.id AND $4 <= b.busy)
      LEFT JOIN in_flight ON in_flight.webhook_id = w.id
      LEFT JOIN unreachable_hosts u ON u.tenant_id = w.tenant_id AND u.host = w.host
      LEFT JOIN busy_hosts ON busy_hosts.tenant_id = u.tenant_id AND busy_hosts.host = u.host

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,6 +17,8 @@ use crate::store::Scope;
 const GATHERING: Duration = Duration::from_millis(2);
 /// In one claim: while these are being sent, the next ones are claimed and those before them are settled.
 pub const MOST_AT_ONCE: u32 = 64;
+/// Fewer than these are little for a claim.
+const FEW: usize = 16;
 /// How often due retries are looked for where nothing rings.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -50,36 +52,39 @@ pub async fn run(
     // Endpoints that don't answer hold their slots for as long as a deadline: half of them stay with the others.
     let of_failing = Arc::new(Semaphore::new(context.slots.div_ceil(2)));
     while !is_over(&stop) {
-        let has_failed = match round(&context, &slots, &of_failing, &has_more, &done).await {
-            Ok(()) => false,
+        let begun = Instant::now();
+        // A moment later more slots are free and more has been published: larger claims cost less for each.
+        let wait = match round(&context, &slots, &of_failing, &has_more, &done).await {
+            Ok(claimed) if FEW <= claimed => Some(GATHERING),
+            // Looking through many webhooks for little takes long: others want the database too.
+            Ok(_) => Some(GATHERING.max(2 * begun.elapsed())),
             Err(error) => {
                 tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "deliveries can't be claimed just now");
-                true
+                None
             }
         };
         tokio::select! {
             // After a failure every ring would be another one.
-            // A moment later more slots are free and more has been published: larger claims cost less for each.
-            () = context.wake.notified(), if !has_failed => tokio::time::sleep(GATHERING).await,
+            () = context.wake.notified(), if wait.is_some() => tokio::time::sleep(wait.unwrap_or_default()).await,
             () = tokio::time::sleep(POLL) => {}
             _ = stop.wait_for(|is_over| *is_over) => {}
         }
     }
 }
 
-/// One claim, as large as there are free slots or as is well, and its requests sent off.
+/// One claim, as large as there are free slots or as is well, and its requests sent off; how many they are.
 async fn round(
     context: &Context,
     slots: &Arc<Semaphore>,
     of_failing: &Arc<Semaphore>,
     has_more: &AtomicBool,
     done: &UnboundedSender<Done>,
-) -> Result<()> {
+) -> Result<usize> {
     let turn = context.turnstile.lock().await;
     let Some(mut held) = hold(slots, MOST_AT_ONCE) else {
         // The next settlement rings.
         has_more.store(true, Ordering::Release);
-        return Ok(());
+        return Ok(0);
     };
     let most = held.num_permits();
     let (lease, clock) = (context.lease, context.clock.clone());
@@ -101,13 +106,14 @@ async fn round(
     if is_full && 0 < slots.available_permits() {
         context.wake.notify_one();
     }
+    let claimed = claims.len();
     for claim in claims {
         // As many slots are held as deliveries could be leased.
         let Some(one) = held.split(1) else { break };
         let of_failing = if claim.is_failing() { Arc::clone(of_failing).try_acquire_owned().ok() } else { None };
         send(context, claim, Slot { _one: one, _of_failing: of_failing }, done);
     }
-    Ok(())
+    Ok(claimed)
 }
 
 /// Slots that are free just now, at most so many, as one; `None` where there is none. What is leased has its slot from the
