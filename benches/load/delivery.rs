@@ -13,6 +13,9 @@ const PUBLISHERS: usize = 16;
 const TURNS: usize = 3;
 /// Turns that follow one which is not counted.
 const WARM_TURNS: usize = 7;
+/// Events per second, and for how long, to see what becomes of the memory.
+const STEADY: usize = 1_000;
+const MINUTES: usize = 10;
 /// Events in one request.
 const BATCH: usize = 100;
 
@@ -86,6 +89,32 @@ pub async fn in_batches(bare: &Child, gatepost: &Child) -> f64 {
         rates.push(rate(published(bare, &request, EVENTS / BATCH).await));
     }
     median(rates)
+}
+
+/// What the server takes while events come for ten minutes, at a pace that it keeps up with.
+pub async fn at_length(bare: &Child, gatepost: &Child) {
+    println!("Memory of the server, {STEADY} events/s in batches of {BATCH}, each delivered");
+    let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
+    subscribe(bare, gatepost, &bearer, "steady").await;
+    let request = batch(gatepost, &bearer, &vec!["{\"type\": \"steady\", \"data\": {\"id\": 1}}".to_owned(); BATCH]);
+    let (begun, before) = (Instant::now(), received(bare).await);
+    let mut line = Line::open(gatepost.addr).await;
+    let per_minute = STEADY * 60 / BATCH;
+    for minute in 1..=MINUTES {
+        for number in 0..per_minute {
+            let due = (minute - 1) * per_minute + number;
+            tokio::time::sleep_until(
+                (begun + Duration::from_secs(1) * due as u32 * BATCH as u32 / STEADY as u32).into(),
+            )
+            .await;
+            line.ask(&request).await;
+        }
+        println!(
+            "  after {minute:>2} minutes  {:>8.1} MiB   {:>8} delivered",
+            gatepost.memory(),
+            received(bare).await - before
+        );
+    }
 }
 
 fn rate(took: Duration) -> f64 {

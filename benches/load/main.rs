@@ -2,7 +2,8 @@
 //! Ratios tell more than figures: both sides of each run on the same machine, turn by turn.
 //!
 //! `make bench SECTIONS="verification usage"` runs some of: verification, latency, usage, memory, arrival,
-//! delivery, and those that fill tables and are not run unless they are named: fair, history, million.
+//! delivery, and those that fill tables or take long and are not run unless they are named: fair, history, million,
+//! length (ten minutes).
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -55,6 +56,7 @@ async fn measure(wanted: &[&str]) {
             "arrival" => arrival::at_ease(&bare, &gatepost).await,
             "fair" => fair::to_others(&bare, &gatepost).await,
             "history" => fair::with_history(&bare, &gatepost).await,
+            "length" => delivery::at_length(&bare, &gatepost).await,
             "million" => million::keys(&gatepost).await,
             other => eprintln!("there is no section {other}"),
         }

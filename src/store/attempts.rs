@@ -118,6 +118,10 @@ fn narrowed<'a>(query: Joined<'a>, scope: Scope, filter: &AttemptFilter) -> Join
     }
     if let Some(success) = filter.success {
         query = query.filter(attempts::success.eq(success));
+        if !success {
+            // Which has an index: what has failed says why.
+            query = query.filter(attempts::error.is_not_null());
+        }
     }
     query = match filter.status.map(|class| (class, class.bounds())) {
         None => query,

@@ -1,10 +1,10 @@
 //! Queries on `deliveries`, for those who look at them and direct them. What the worker asks is in `claims`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::dsl;
+use diesel::dsl::{self, sql};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Timestamptz, Uuid as SqlUuid};
 
 use super::Scope;
 use crate::domain::delivery::{DeliveryState, StatusClass};
@@ -75,11 +75,14 @@ pub fn list(
     paging: &Paging<DeliveryId>,
 ) -> Result<Vec<Delivery>> {
     let mut query = narrowed(Delivery::query().limit(paging.size.plus_one()).into_boxed(), scope, filter);
+    let is_of_open = filter.state.is_some_and(|state| !state.is_final());
     if let Some(before) = paging.before {
         query = query.filter(deliveries::id.lt(before));
     }
     query = match paging.after {
         Some(after) => query.filter(deliveries::id.gt(after)).order(deliveries::id.asc()),
+        // The same order, from the table that is small.
+        None if is_of_open => query.order(open_deliveries::delivery_id.desc()),
         None => query.order(deliveries::id.desc()),
     };
     if let Some(offset) = paging.offset {
@@ -102,7 +105,10 @@ fn narrowed<'a>(mut query: Listed<'a>, scope: Scope, filter: &DeliveryFilter) ->
         query = query.filter(deliveries::event_id.eq(event));
     }
     if let Some(state) = filter.state {
-        query = query.filter(deliveries::state.eq(state));
+        query = match open_as(state) {
+            Some(condition) => query.filter(sql::<Bool>(condition)),
+            None => query.filter(deliveries::state.eq(state)),
+        };
     }
     if let Some(kind) = &filter.kind {
         query = match scope {
@@ -121,12 +127,12 @@ fn narrowed<'a>(mut query: Listed<'a>, scope: Scope, filter: &DeliveryFilter) ->
             query.filter(deliveries::last_status.ge(first)).filter(deliveries::last_status.lt(next))
         }
     };
-    // What is in trouble has an index of its own, and what is open a table.
+    // Which has an index of its own.
     if filter.is_of_trouble() {
         query = query.filter(deliveries::has_trouble);
     }
-    if filter.state.is_some_and(|state| !state.is_final()) {
-        query = query.filter(open_deliveries::delivery_id.is_not_null());
+    if let (Scope::Tenant(tenant), Some(DeliveryState::Pending | DeliveryState::Retrying)) = (scope, filter.state) {
+        query = query.filter(open_deliveries::tenant_id.eq(tenant));
     }
     if let Some(first) = filter.first_id() {
         query = query.filter(deliveries::id.ge(first));
@@ -139,6 +145,20 @@ fn narrowed<'a>(mut query: Listed<'a>, scope: Scope, filter: &DeliveryFilter) ->
         query = query.filter(deliveries::created_at.lt(until)).filter(deliveries::id.lt(next));
     }
     query
+}
+
+/// What says of an open delivery that it is in this state. Its own table is asked, which is small and counts the attempt
+/// under way too.
+const fn open_as(state: DeliveryState) -> Option<&'static str> {
+    match state {
+        DeliveryState::Pending => {
+            Some("open_deliveries.attempts_made = (open_deliveries.lease_token IS NOT NULL)::int")
+        }
+        DeliveryState::Retrying => {
+            Some("open_deliveries.attempts_made > (open_deliveries.lease_token IS NOT NULL)::int")
+        }
+        DeliveryState::Delivered | DeliveryState::Failed | DeliveryState::Cancelled => None,
+    }
 }
 
 /// Makes a delivery due at once, by the database's clock, with this many attempts allowed in all. `None` where an attempt

@@ -54,3 +54,30 @@ async fn an_attempt_shows_what_was_sent_and_where_its_time_went() {
     let command = page.text("#curl-code-1");
     assert!(command.contains(r#"--data-raw '{"event":"order.created""#), "{command}");
 }
+
+#[actix_web::test]
+async fn an_attempt_that_is_under_way_is_shown_and_stays_on_record_where_its_webhook_is_deleted() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer_always(Reply::new(200).held());
+    let webhook = program.subscribe(&receiver, json!({})).await;
+    let event = program.publish("order.created", json!({"id": 7})).await;
+    receiver.wait_for(1).await;
+    let delivery = program.delivery_of(&event).await;
+    assert_eq!((&delivery["attempts_made"], &delivery["attempts"]), (&json!(1), &json!([])));
+    let vera = app.viewer("vera").await;
+    let path = format!("/deliveries/{}", delivery["id"].as_str().unwrap());
+    let page = vera.visit(&path).await.assert_ok().html();
+    assert!(
+        page.texts(".moment-head")[0].starts_with("Attempt 1 is under way since"),
+        "{:?}",
+        page.texts(".moment-head")
+    );
+
+    program.delete(format!("/api/webhooks/{}", webhook["id"])).await.assert_status(204);
+    receiver.release();
+    let delivery = program.delivery_once(&event, "cancelled", 1).await;
+    let error = delivery["attempts"][0]["error"].as_str().unwrap();
+    assert!(error.contains("deleted while this attempt was under way"), "{error}");
+}

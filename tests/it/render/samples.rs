@@ -798,6 +798,7 @@ fn show_delivery(kind: Kind) -> String {
         created: ago(40),
         finished: None,
         attempts: "2 of 10".into(),
+        under_way: (kind != Kind::Empty).then(|| (3, ago(0))),
         moments: many(kind, 2, |index| {
             if index == 0 {
                 moment(2, Some(503), "answered 503")

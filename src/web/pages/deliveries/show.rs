@@ -59,6 +59,7 @@ pub fn show(detail: DeliveryDetail, shell: Shell, now: DateTime<Utc>) -> Show {
         may_redeliver: may_act && is_sendable && delivery.state != DeliveryState::Pending,
         may_cancel: may_act && !delivery.state.is_final(),
         cancel: ask_cancel(&delivery, &shell.csrf),
+        under_way: delivery.attempted_at.map(|at| (delivery.attempts_made(), When::new(at, now))),
         moments: (attempts.iter().zip(&bodies).rev().enumerate())
             .map(|(index, (attempt, body))| moment(attempt, body, index == 0, now))
             .collect(),
@@ -82,18 +83,13 @@ pub fn ask_cancel(delivery: &Delivery, csrf: &str) -> Ask {
 }
 
 fn moment(attempt: &Attempt, request_body: &str, is_last: bool, now: DateTime<Utc>) -> Moment {
-    let is_open = attempt.finished_at.is_none();
-    let (tone, icon) = match (is_open, attempt.success) {
-        (true, _) => ("info", "clock"),
-        (false, true) => ("good", "check"),
-        (false, false) => ("bad", "cross"),
-    };
+    let (tone, icon) = if attempt.success { ("good", "check") } else { ("bad", "cross") };
     let body = attempt.response_body.clone().unwrap_or_default();
     Moment {
         number: attempt.number,
         tone,
         icon,
-        status: if is_open { Badge::state("pending") } else { Badge::response(attempt.response_status) },
+        status: Badge::response(attempt.response_status),
         note: note(attempt),
         at: When::new(attempt.created_at, now),
         duration: attempt.duration_ms.map(text::millis).unwrap_or_default(),

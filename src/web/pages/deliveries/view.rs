@@ -50,6 +50,8 @@ pub struct Show {
     pub created: When,
     pub finished: Option<When>,
     pub attempts: String,
+    /// The number of the attempt that has not come back, and when it began.
+    pub under_way: Option<(i64, When)>,
     pub moments: Vec<Moment>,
     pub next: Option<When>,
     pub payload: String,
