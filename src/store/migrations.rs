@@ -1,13 +1,12 @@
 //! Brings a database to this version's tables, and refuses databases that can't hold them.
 
-use chrono::Utc;
 use diesel::pg::PgConnection;
 use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::partitions;
-use crate::domain::{Error, Result};
+use crate::domain::{Clock, Error, Result};
 
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
@@ -68,7 +67,7 @@ pub fn run(conn: &mut PgConnection) -> Result<Report, Unfit> {
     let ran = conn.run_pending_migrations(MIGRATIONS).map_err(|error| failed(&error))?;
     let pending = ran.iter().map(ToString::to_string).collect();
     // A start after a long rest finds none of today.
-    partitions::make_by_id(conn, &partitions::ahead(Utc::now(), 1)).map_err(|error| failed(&error))?;
+    partitions::make_by_id(conn, &partitions::ahead(Clock::default().now(), 1)).map_err(|error| failed(&error))?;
     ask("SELECT pg_advisory_unlock($1)", conn)?;
     Ok(Report { pending, ..report })
 }
