@@ -76,7 +76,8 @@ fn batch(gatepost: &Child, bearer: &str, events: &[String]) -> Request {
     Request::new("POST", "/api/events/batch", gatepost.addr, &[bearer], &events).expecting(202)
 }
 
-/// Events per second that were published in batches and delivered to a webhook of its own, as the median of some turns, after one to warm up.
+/// Events per second that were published in batches and delivered to a webhook of its own, as the median of some turns,
+/// after one to warm up.
 pub async fn in_batches(bare: &Child, gatepost: &Child) -> f64 {
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
     let kind = format!("batch.n{}", crate::house::micros());

@@ -16,7 +16,7 @@ const BACKLOG: i64 = 100_000;
 /// Endpoints that take a connection and never answer, each a host of its own with deliveries that are due.
 const DEAD: usize = 1_000;
 const EACH: i64 = 5;
-/// About half of what can be published one by one and delivered.
+/// Well below what can be published one by one and delivered.
 const PER_SECOND: u32 = 1_000;
 /// Deliveries that ended long ago, with their events and attempts.
 const HISTORY: i64 = 1_000_000;

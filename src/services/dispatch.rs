@@ -23,7 +23,7 @@ use crate::store;
 pub use crate::store::claims::Room;
 use crate::store::settlements::Settled;
 
-/// A leased delivery whose attempt is on record: to be sent once, and settled once.
+/// A leased delivery, with the attempt that its lease names: to be sent once, and settled once.
 #[derive(Debug)]
 pub struct Claim(Claimed);
 

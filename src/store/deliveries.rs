@@ -38,6 +38,10 @@ impl DeliveryFilter {
         Some(DeliveryId(earliest(first - SLACK)))
     }
 
+    fn is_of_open(&self) -> bool {
+        self.state.is_some_and(|state| !state.is_final())
+    }
+
     fn is_of_trouble(&self) -> bool {
         matches!(self.state, Some(DeliveryState::Failed | DeliveryState::Cancelled))
             || self.status.is_some_and(|class| class != StatusClass::Success)
@@ -75,14 +79,13 @@ pub fn list(
     paging: &Paging<DeliveryId>,
 ) -> Result<Vec<Delivery>> {
     let mut query = narrowed(Delivery::query().limit(paging.size.plus_one()).into_boxed(), scope, filter);
-    let is_of_open = filter.state.is_some_and(|state| !state.is_final());
     if let Some(before) = paging.before {
         query = query.filter(deliveries::id.lt(before));
     }
     query = match paging.after {
         Some(after) => query.filter(deliveries::id.gt(after)).order(deliveries::id.asc()),
         // The same order, from the table that is small.
-        None if is_of_open => query.order(open_deliveries::delivery_id.desc()),
+        None if filter.is_of_open() => query.order(open_deliveries::delivery_id.desc()),
         None => query.order(deliveries::id.desc()),
     };
     if let Some(offset) = paging.offset {
@@ -131,7 +134,9 @@ fn narrowed<'a>(mut query: Listed<'a>, scope: Scope, filter: &DeliveryFilter) ->
     if filter.is_of_trouble() {
         query = query.filter(deliveries::has_trouble);
     }
-    if let (Scope::Tenant(tenant), Some(DeliveryState::Pending | DeliveryState::Retrying)) = (scope, filter.state) {
+    if let Scope::Tenant(tenant) = scope
+        && filter.is_of_open()
+    {
         query = query.filter(open_deliveries::tenant_id.eq(tenant));
     }
     if let Some(first) = filter.first_id() {

@@ -156,9 +156,9 @@ const INSERT: &str = "WITH asked AS (
  JOIN webhooks w ON w.id = m.webhook_id
  JOIN tenants t ON t.id = m.tenant_id";
 
-/// Writes events and deliveries, in `Scope::Instance`. Deliveries to webhooks that are well, at hosts that answer, have no rate to keep and
-/// nothing waiting are leased at once, with the attempt that each is about to have, within the caps of webhook and tenant and within
-/// `room`; the others are due.
+/// Writes events and deliveries, in `Scope::Instance`. Deliveries to webhooks that are well, at hosts that answer, have no
+/// rate to keep and nothing waiting are leased at once, with the attempt that each is about to have, within the caps of
+/// webhook and tenant and within `room`; the others are due.
 pub fn insert(
     conn: &mut PgConnection,
     events: &[Posted<'_>],
