@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod listen;
 pub mod mail;
+pub mod more;
 pub mod post;
 pub mod prune;
 pub mod reap;

@@ -12,10 +12,11 @@ use crate::house::micros;
 
 const PER_SECOND: u32 = 200;
 const PUBLISHERS: u32 = 8;
-const EVENTS: u32 = 2_000;
+/// How long events are published.
+const SECONDS: u32 = 10;
 
 pub async fn at_ease(bare: &Child, gatepost: &Child) {
-    println!("From the answer to the arrival, {PER_SECOND} events/s, {EVENTS} events");
+    println!("From the answer to the arrival, {PER_SECOND} events/s, {SECONDS} s each");
     let token = gatepost.told("token");
     // A webhook with a rate is never sent to at once: its deliveries are claimed.
     for (name, kind, rate) in [("sent at once", "at.once", "null"), ("by a claim", "by.claim", "1000")] {
@@ -39,7 +40,7 @@ pub async fn subscribe(bare: &Child, gatepost: &Child, token: &str, kind: &str, 
 /// Microseconds from answers to arrivals, sorted.
 pub async fn measure(bare: &Child, gatepost: &Child, token: &str, kind: &str, per_second: u32) -> Vec<u64> {
     let answered = publish(gatepost, &format!("authorization: Bearer {token}"), kind, per_second).await;
-    let mut took = waits(bare, &answered).await;
+    let mut took = waits(bare, answered).await;
     took.sort_unstable();
     took
 }
@@ -53,7 +54,7 @@ async fn publish(gatepost: &Child, bearer: &str, kind: &str, per_second: u32) ->
         tokio::spawn(async move {
             let (mut line, mut due, mut answered) =
                 (Line::open(addr).await, begun + gap * index / PUBLISHERS, Vec::new());
-            for n in (index..EVENTS).step_by(PUBLISHERS as usize) {
+            for n in (index..per_second * SECONDS).step_by(PUBLISHERS as usize) {
                 tokio::time::sleep_until(due.into()).await;
                 let event = format!("{{\"type\": \"{kind}\", \"data\": {{\"n\": {n}}}}}");
                 line.ask(&Request::new("POST", "/api/events", addr, &[&bearer], &event).expecting(202)).await;
@@ -67,10 +68,10 @@ async fn publish(gatepost: &Child, bearer: &str, kind: &str, per_second: u32) ->
 }
 
 /// Microseconds; none for an event that was there before its answer.
-async fn waits(bare: &Child, answered: &HashMap<u64, u64>) -> Vec<u64> {
+async fn waits(bare: &Child, answered: HashMap<u64, u64>) -> Vec<u64> {
     let (mut line, until) = (Line::open(bare.addr).await, Instant::now() + Duration::from_secs(30));
     let mut took = Vec::new();
-    while took.len() < EVENTS as usize {
+    while took.len() < answered.len() {
         assert!(Instant::now() < until, "events are missing");
         tokio::time::sleep(Duration::from_millis(50)).await;
         let arrived: Value =

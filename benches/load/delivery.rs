@@ -92,6 +92,19 @@ pub async fn in_batches(bare: &Child, gatepost: &Child) -> f64 {
     median(rates)
 }
 
+/// Events per second that were published one by one and delivered, as the median of some turns.
+pub async fn one_by_one(bare: &Child, gatepost: &Child, token: &str) -> f64 {
+    let bearer = format!("authorization: Bearer {token}");
+    subscribe(bare, gatepost, &bearer, "single").await;
+    let event = "{\"type\": \"single\", \"data\": {\"id\": 1}}";
+    let request = Request::new("POST", "/api/events", gatepost.addr, &[&bearer], event).expecting(202);
+    let mut rates = Vec::new();
+    for _ in 0..TURNS {
+        rates.push(rate(published(bare, &request, EVENTS).await));
+    }
+    median(rates)
+}
+
 /// What the server takes while events come for ten minutes, at a pace that it keeps up with.
 pub async fn at_length(bare: &Child, gatepost: &Child) {
     println!("Memory of the server, {STEADY} events/s in batches of {BATCH}, each delivered");

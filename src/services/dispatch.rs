@@ -16,27 +16,33 @@ use crate::domain::retry::{self, Jitter, Schedule, Verdict};
 use crate::domain::signature::{self, Envelope, Signer};
 use crate::domain::vault::Vault;
 use crate::domain::webhook::MASK;
-use crate::domain::{Actor, DeliveryId, Error, Result, WebhookId};
+use crate::domain::{Actor, DeliveryId, Error, Result, TenantId, WebhookId};
 use crate::model::{Claimed, Webhook};
 use crate::outbound::Request;
 use crate::store;
-pub use crate::store::claims::Room;
+pub use crate::store::claims::{Look, Room};
 use crate::store::settlements::Settled;
 
 /// A leased delivery, with the attempt that its lease names: to be sent once, and settled once.
 #[derive(Debug)]
 pub struct Claim(Claimed);
 
-/// Leases due deliveries as far as there is room, with the attempt that each is about to have.
+/// Finds out which webhooks have something due for which there is room.
+pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Look> {
+    store::claims::look(conn, room, offset)
+}
+
+/// Leases due deliveries of these webhooks as far as there is room, with the attempt that each is about to have.
 pub fn claim(
     conn: &mut PgConnection,
+    webhooks: &[WebhookId],
     room: Room,
     lease: Duration,
     offset: TimeDelta,
     now: DateTime<Utc>,
 ) -> Result<Vec<Claim>> {
     store::claims::lock_turnstile(conn)?;
-    let rows = store::claims::lease(conn, room, lease, offset, now)?;
+    let rows = store::claims::lease(conn, webhooks, room, lease, offset, now)?;
     Ok(rows.into_iter().map(Claim).collect())
 }
 
@@ -49,6 +55,10 @@ impl Claim {
     /// Whether its endpoint has been answering with nothing but failures.
     pub fn is_failing(&self) -> bool {
         self.0.is_failing
+    }
+
+    pub fn tenant(&self) -> TenantId {
+        self.0.tenant_id
     }
 
     /// Whether more may be due than was claimed.
@@ -187,6 +197,10 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    pub fn tenant(&self) -> TenantId {
+        self.settled.tenant
+    }
+
     pub fn state(&self) -> DeliveryState {
         self.settled.state
     }
@@ -200,7 +214,7 @@ impl Settlement {
     }
 
     /// Whether nobody was there who could have answered in time.
-    fn is_silent(&self) -> bool {
+    pub fn is_silent(&self) -> bool {
         use ErrorKind::{Connect, Dns, Timeout, Tls};
         !self.has_answer() && matches!(self.settled.error_kind, Some(Dns | Connect | Tls | Timeout))
     }

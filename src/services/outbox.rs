@@ -1,7 +1,7 @@
 //! The way of events into the database: requests that come together are published together, and what can be sent at
 //! once is leased in the same transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::dispatch::{Claim, Room};
 use super::events::{NewEvent, Published};
 use super::plans;
 use crate::domain::retry::Schedule;
-use crate::domain::{Actor, Error, EventId, Permission, Result, TenantId};
+use crate::domain::{Actor, Error, EventId, Permission, Result, TenantId, WebhookId};
 use crate::store;
 use crate::store::notify::{self, Change};
 use crate::store::outbox::{Placed, Posted};
@@ -118,8 +118,8 @@ pub struct Outcome {
     pub published: Vec<Vec<Published>>,
     /// Deliveries that are this process's to send, each in a slot.
     pub claims: Vec<Claim>,
-    /// Whether others wait to be claimed.
-    pub has_waiting: bool,
+    /// Tenants of which others wait to be claimed.
+    pub waiting: HashSet<TenantId>,
 }
 
 /// Publishes all of these, in `Scope::Instance`; whoever asks has been authorised. Leases what there is room for.
@@ -141,8 +141,9 @@ pub fn publish(
     let events: Vec<Posted<'_>> = posted.into_iter().flatten().collect();
     let attempts = Schedule::default().attempts();
     let placed = store::outbox::insert(conn, &events, attempts, room, lease, now)?;
-    let mut waiting = placed.iter().filter(|one| !one.is_leased()).count();
-    if 0 < waiting {
+    let mut late: Vec<(EventId, WebhookId)> =
+        placed.iter().filter(|one| !one.is_leased()).map(|one| (one.event_id, one.webhook_id)).collect();
+    if !late.is_empty() {
         notify::send(conn, &Change::Delivery)?;
     }
     let mut deliveries: HashMap<EventId, i64> = HashMap::new();
@@ -162,13 +163,19 @@ pub fn publish(
     };
     let mut claims: Vec<Claim> = placed.into_iter().filter(Placed::is_leased).filter_map(claim).collect();
     let free = room.slots.saturating_sub(i64::try_from(claims.len()).unwrap_or(i64::MAX));
-    if 0 < waiting && 0 < free {
+    if !late.is_empty() && 0 < free {
         // Behind what waited before: the oldest go first.
-        let more = store::claims::lease(conn, Room { slots: free, ..room }, lease, TimeDelta::zero(), now)?;
-        waiting = waiting.saturating_sub(more.len());
+        let webhooks: HashSet<WebhookId> = late.iter().map(|(_, webhook)| *webhook).collect();
+        let webhooks: Vec<WebhookId> = webhooks.into_iter().collect();
+        let room = Room { slots: free, ..room };
+        let more = store::claims::lease(conn, &webhooks, room, lease, TimeDelta::zero(), now)?;
+        if late.len() <= more.len() {
+            late.clear();
+        }
         claims.extend(more.into_iter().map(Claim::new));
     }
-    Ok(Outcome { published, claims, has_waiting: 0 < waiting })
+    let waiting = late.iter().filter_map(|(event, _)| by_id.get(event).map(|event| event.tenant)).collect();
+    Ok(Outcome { published, claims, waiting })
 }
 
 fn posted(post: &Post) -> Vec<Posted<'_>> {

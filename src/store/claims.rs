@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Double, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Timestamptz};
 
 use super::kept::kept;
-use crate::domain::Result;
+use crate::domain::{Result, TenantId, WebhookId};
 use crate::model::Claimed;
 
 /// Claims are made one after the other, so that two workers together keep to a webhook's cap.
@@ -43,14 +43,23 @@ pub struct Room {
     pub per_tenant: i64,
 }
 
-/// Slots, offset in seconds, lease in seconds, per tenant, for failing, now.
-const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
+/// Steps through the partial index from one webhook to the next, so that a backlog of one costs the others nothing.
+macro_rules! all_that_wait {
+    () => {
+        "WITH RECURSIVE waiting (webhook_id) AS (
      (SELECT webhook_id FROM open_deliveries WHERE lease_token IS NULL ORDER BY webhook_id LIMIT 1)
      UNION ALL
      SELECT (SELECT d.webhook_id FROM open_deliveries d
              WHERE d.lease_token IS NULL AND d.webhook_id > waiting.webhook_id ORDER BY d.webhook_id LIMIT 1)
      FROM waiting WHERE waiting.webhook_id IS NOT NULL
- ), a_second_ago AS (
+ )"
+    };
+}
+
+/// Webhooks of `waiting` that may be sent to now, and how much at once. Slots, offset in seconds, per tenant, for failing.
+macro_rules! ready {
+    () => {
+        ", a_second_ago AS (
      SELECT uuid_floor(clock_timestamp() - INTERVAL '1001 milliseconds') AS id
  ), in_flight AS (
      SELECT webhook_id, tenant_id, count(*) AS busy,
@@ -59,56 +68,102 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
      GROUP BY webhook_id, tenant_id
  ), busy_tenants AS (
      SELECT tenant_id, sum(busy) AS busy FROM in_flight GROUP BY tenant_id
- ), busy_hosts AS (
-     SELECT u.tenant_id, u.host, w.failing_since IS NOT NULL AS has_failed
-     FROM unreachable_hosts u
-     JOIN webhooks w ON w.tenant_id = u.tenant_id AND w.host = u.host
-     JOIN in_flight ON in_flight.webhook_id = w.id
-     GROUP BY 1, 2, 3
- ), due AS (
-     SELECT one.delivery_id, w.tenant_id, one.next_attempt_at, w.failing_since IS NOT NULL OR u.host IS NOT NULL AS is_failing,
-         row_number() OVER (PARTITION BY w.id ORDER BY one.next_attempt_at) AS turn,
-         count(*) OVER (PARTITION BY w.id) = room.free AS is_full,
-         u.host IS NULL OR busy_hosts.host IS NULL AND 1 = row_number() OVER (
-             PARTITION BY w.tenant_id, u.host, w.failing_since IS NULL ORDER BY one.next_attempt_at) AS may_go
-     FROM waiting
-     JOIN webhooks w ON w.id = waiting.webhook_id AND (w.is_active OR w.probe_id IS NOT NULL) AND w.deleted_at IS NULL
-     JOIN tenants t ON t.id = w.tenant_id AND t.is_active
-         AND NOT EXISTS (SELECT FROM busy_tenants b WHERE b.tenant_id = t.id AND $4 <= b.busy)
-     LEFT JOIN in_flight ON in_flight.webhook_id = w.id
-     LEFT JOIN unreachable_hosts u ON u.tenant_id = w.tenant_id AND u.host = w.host
-     LEFT JOIN busy_hosts ON busy_hosts.tenant_id = u.tenant_id AND busy_hosts.host = u.host
-         AND busy_hosts.has_failed = (w.failing_since IS NOT NULL)
+ ), busy_hosts AS MATERIALIZED (
+     SELECT DISTINCT w.tenant_id, w.host, w.has_failed
+     FROM in_flight
      CROSS JOIN LATERAL (
-         SELECT greatest(0, least($1, CASE WHEN w.failing_since IS NULL AND u.host IS NULL THEN w.max_in_flight ELSE 1 END
-             - coalesce(in_flight.busy, 0), w.rate_per_second - coalesce(in_flight.begun, 0) - recent.ended)) AS free
+         SELECT tenant_id, host, failing_since IS NOT NULL AS has_failed FROM webhooks WHERE id = in_flight.webhook_id LIMIT 1) w
+     JOIN unreachable_hosts u ON u.tenant_id = w.tenant_id AND u.host = w.host
+ ), wanted AS (
+     SELECT webhook_id, max(busy) AS busy, max(begun) AS begun FROM (
+         SELECT webhook_id, 0::bigint AS busy, 0::bigint AS begun, TRUE AS waits FROM waiting
+         UNION ALL
+         SELECT webhook_id, busy, begun, FALSE FROM in_flight) known
+     GROUP BY webhook_id HAVING bool_or(waits)
+ ), looked_at AS MATERIALIZED (
+     SELECT w.id, w.tenant_id, w.is_active, w.probe_id, w.has_failed, u.host AS silent_host,
+         w.has_failed OR u.host IS NOT NULL AS is_failing, room.free,
+         EXISTS (SELECT FROM busy_tenants b WHERE b.tenant_id = w.tenant_id AND $3 <= b.busy) AS is_tenant_busy,
+         EXISTS (SELECT FROM busy_hosts b
+             WHERE b.tenant_id = w.tenant_id AND b.host = u.host AND b.has_failed = w.has_failed) AS is_host_busy
+     FROM wanted
+     CROSS JOIN LATERAL (
+         SELECT id, tenant_id, host, is_active, probe_id, max_in_flight, rate_per_second, failing_since IS NOT NULL AS has_failed
+         FROM webhooks
+         WHERE id = wanted.webhook_id AND (is_active OR probe_id IS NOT NULL) AND deleted_at IS NULL LIMIT 1) w
+     JOIN tenants t ON t.id = w.tenant_id AND t.is_active
+     LEFT JOIN unreachable_hosts u ON u.tenant_id = w.tenant_id AND u.host = w.host
+     CROSS JOIN LATERAL (
+         SELECT least($1, CASE WHEN w.has_failed OR u.host IS NOT NULL THEN 1 ELSE w.max_in_flight END
+             - wanted.busy, w.rate_per_second - wanted.begun - recent.ended) AS free
          FROM (SELECT CASE WHEN w.rate_per_second IS NOT NULL THEN (
              SELECT count(*) FROM attempts a WHERE a.tenant_id = w.tenant_id AND a.webhook_id = w.id
                  AND a.id > (SELECT id FROM a_second_ago)) END AS ended) recent
      ) room
+ ), ready AS (
+     SELECT * FROM looked_at WHERE 0 < free AND NOT is_tenant_busy AND NOT is_host_busy AND (0 < $4 OR NOT is_failing)
+ )"
+    };
+}
+
+/// What of it is due, of a webhook at most so much; and of a silent host one thing for those that have failed, and one for
+/// the others.
+macro_rules! due {
+    ($most:literal) => {
+        concat!(
+            ", due AS (
+     SELECT one.delivery_id, ready.id AS webhook_id, ready.tenant_id, one.next_attempt_at, ready.is_failing,
+         row_number() OVER (PARTITION BY ready.id ORDER BY one.next_attempt_at) AS turn,
+         count(*) OVER (PARTITION BY ready.id) = ready.free AS is_full,
+         silent_host IS NULL OR 1 = row_number() OVER (
+             PARTITION BY ready.tenant_id, silent_host, has_failed ORDER BY one.next_attempt_at) AS may_go
+     FROM ready
      CROSS JOIN LATERAL (
          SELECT d.delivery_id, d.next_attempt_at FROM open_deliveries d
-         WHERE d.webhook_id = w.id AND d.lease_token IS NULL
+         WHERE d.webhook_id = ready.id AND d.lease_token IS NULL
              AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => $2)
-             AND (w.is_active OR d.delivery_id = w.probe_id)
+             AND (ready.is_active OR d.delivery_id = ready.probe_id)
          ORDER BY d.next_attempt_at
-         LIMIT room.free) one
+         LIMIT ",
+            $most,
+            ") one
  ), ranked AS (
      SELECT due.*, coalesce(busy, 0) AS busy,
          row_number() OVER (PARTITION BY tenant_id ORDER BY due.turn, next_attempt_at) AS turn_of_tenant
      FROM due LEFT JOIN busy_tenants USING (tenant_id) WHERE may_go
  ), fair AS (
      SELECT ranked.*, row_number() OVER (PARTITION BY is_failing ORDER BY turn_of_tenant, next_attempt_at) AS place
-     FROM ranked WHERE turn_of_tenant <= $4 - busy
- ), chosen AS (
+     FROM ranked WHERE turn_of_tenant <= $3 - busy
+ )"
+        )
+    };
+}
+
+/// A webhook's oldest delivery comes before its others in every order: the webhooks of the first so many of these are those
+/// of the first so many of all.
+const LOOK: &str = concat!(
+    all_that_wait!(),
+    ready!(),
+    due!("1"),
+    "(SELECT webhook_id, NULL::bigint AS tenant_id FROM fair WHERE NOT is_failing OR place <= $4 ORDER BY turn_of_tenant, next_attempt_at LIMIT $1)
+     UNION ALL
+     SELECT DISTINCT NULL::bigint, tenant_id FROM looked_at WHERE NOT is_failing AND (is_tenant_busy OR free < 1)"
+);
+
+/// Slots, offset in seconds, per tenant, for failing, lease in seconds, now, webhooks.
+const LEASE: &str = concat!(
+    "WITH waiting AS (SELECT unnest($7) AS webhook_id)",
+    ready!(),
+    due!("ready.free"),
+    ", chosen AS (
      SELECT d.tenant_id, d.delivery_id, uuid_v7(clock_timestamp()) AS attempt_id, fair.is_failing, fair.is_full
      FROM fair JOIN open_deliveries d ON d.tenant_id = fair.tenant_id AND d.delivery_id = fair.delivery_id
-     WHERE coalesce(d.lease_token IS NULL, FALSE) AND (NOT fair.is_failing OR fair.place <= $5)
+     WHERE coalesce(d.lease_token IS NULL, FALSE) AND (NOT fair.is_failing OR fair.place <= $4)
      ORDER BY fair.turn_of_tenant, fair.next_attempt_at LIMIT $1
      FOR UPDATE OF d SKIP LOCKED
  ), leased AS (
      UPDATE open_deliveries d SET lease_token = gen_random_uuid(), attempt_id = chosen.attempt_id, attempted_at = $6,
-         lease_until = clock_timestamp() + make_interval(secs => $3), attempts_made = d.attempts_made + 1,
+         lease_until = clock_timestamp() + make_interval(secs => $5), attempts_made = d.attempts_made + 1,
          next_attempt_at = NULL
      FROM chosen WHERE d.tenant_id = chosen.tenant_id AND d.delivery_id = chosen.delivery_id
      RETURNING d.*, chosen.is_failing, chosen.is_full
@@ -121,11 +176,44 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
  FROM leased d
  JOIN events e ON e.id = d.event_id
  JOIN webhooks w ON w.id = d.webhook_id
- JOIN tenants t ON t.id = d.tenant_id";
+ JOIN tenants t ON t.id = d.tenant_id"
+);
 
-/// Leases due deliveries of active webhooks of active tenants, and notes with each lease the attempt that is about to
-/// be: from each webhook no more than its cap and its rate leave free (a failing one is asked one thing at a time), from
-/// each tenant no more than its cap, round-robin over tenants and over the webhooks of each.
+/// What a look at all that waits has found.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// What [`lease`] would lease from.
+    pub webhooks: Vec<WebhookId>,
+    /// Tenants of which something waits for what is in flight, of a webhook that is well: for its own cap or its tenant's.
+    pub held_up: Vec<TenantId>,
+}
+
+/// Finds out from which webhooks something can be leased. With many that wait this takes a while, so it is asked outside the
+/// turnstile.
+pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Look> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Nullable<BigInt>)]
+        webhook_id: Option<WebhookId>,
+        #[diesel(sql_type = Nullable<BigInt>)]
+        tenant_id: Option<TenantId>,
+    }
+    let query = kept(LOOK);
+    let bound = query
+        .bind::<BigInt, _>(room.slots)
+        .bind::<Double, _>(seconds(offset))
+        .bind::<BigInt, _>(room.per_tenant)
+        .bind::<BigInt, _>(room.for_failing);
+    let found: Vec<Found> = bound.load(conn)?;
+    Ok(Look {
+        webhooks: found.iter().filter_map(|one| one.webhook_id).collect(),
+        held_up: found.iter().filter_map(|one| one.tenant_id).collect(),
+    })
+}
+
+/// Leases due deliveries of active ones of these webhooks, of active tenants, and notes with each lease the attempt that
+/// is about to be: from each webhook no more than its cap and its rate leave free (a failing one is asked one thing at a
+/// time), from each tenant no more than its cap, round-robin over tenants and over the webhooks of each.
 ///
 /// Of a webhook that is off, its probe alone. To a host that does not answer one request of the tenant goes at a time, and
 /// one more of webhooks that have not failed themselves: what is well there must not wait for what is not.
@@ -134,10 +222,10 @@ const LEASE: &str = "WITH RECURSIVE waiting (webhook_id) AS (
 /// them goes along, for the plan, which is made once and without statistics, would compare each with each. (That is also
 /// why `chosen` says its condition so that no partial index offers itself.)
 ///
-/// `waiting` steps through the partial index from one webhook to the next, so that a backlog of one costs the
-/// others nothing. `is_full` says that its webhook may have more that is due.
+/// `is_full` says that its webhook may have more that is due.
 pub fn lease(
     conn: &mut PgConnection,
+    webhooks: &[WebhookId],
     room: Room,
     lease: Duration,
     offset: TimeDelta,
@@ -147,10 +235,11 @@ pub fn lease(
     let bound = query
         .bind::<BigInt, _>(room.slots)
         .bind::<Double, _>(seconds(offset))
-        .bind::<Double, _>(lease.as_secs_f64())
         .bind::<BigInt, _>(room.per_tenant)
         .bind::<BigInt, _>(room.for_failing)
-        .bind::<Timestamptz, _>(now);
+        .bind::<Double, _>(lease.as_secs_f64())
+        .bind::<Timestamptz, _>(now)
+        .bind::<Array<BigInt>, _>(webhooks.iter().map(|id| id.0).collect::<Vec<_>>());
     Ok(bound.load(conn)?)
 }
 

@@ -41,7 +41,7 @@ pub struct Placed {
     #[diesel(sql_type = Text)]
     tenant_slug: String,
     #[diesel(sql_type = BigInt)]
-    webhook_id: WebhookId,
+    pub webhook_id: WebhookId,
     #[diesel(sql_type = Text)]
     url: String,
     #[diesel(sql_type = Text)]

@@ -1,15 +1,15 @@
 //! Claims what is due and sends it, never more at once than there are slots.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::more::More;
 use super::{Context, Stop, is_over};
-use crate::domain::Result;
 use crate::domain::retry::Jitter;
+use crate::domain::{Result, WebhookId};
 use crate::services::dispatch::{self, Claim, Room, Settlement};
 use crate::store::Scope;
 
@@ -32,12 +32,18 @@ pub struct Done {
 pub struct Slot {
     _one: OwnedSemaphorePermit,
     /// Among those that failing webhooks may take.
-    _of_failing: Option<OwnedSemaphorePermit>,
+    of_failing: Option<OwnedSemaphorePermit>,
+}
+
+impl Slot {
+    pub fn is_of_failing(&self) -> bool {
+        self.of_failing.is_some()
+    }
 }
 
 impl From<OwnedSemaphorePermit> for Slot {
     fn from(one: OwnedSemaphorePermit) -> Self {
-        Self { _one: one, _of_failing: None }
+        Self { _one: one, of_failing: None }
     }
 }
 
@@ -45,7 +51,7 @@ impl From<OwnedSemaphorePermit> for Slot {
 pub async fn run(
     context: Context,
     slots: Arc<Semaphore>,
-    has_more: Arc<AtomicBool>,
+    more: Arc<More>,
     done: UnboundedSender<Done>,
     mut stop: Stop,
 ) {
@@ -54,10 +60,10 @@ pub async fn run(
     while !is_over(&stop) {
         let begun = Instant::now();
         // A moment later more slots are free and more has been published: larger claims cost less for each.
-        let wait = match round(&context, &slots, &of_failing, &has_more, &done).await {
+        let wait = match round(&context, &slots, &of_failing, &more, &done).await {
             Ok(claimed) if FEW <= claimed => Some(GATHERING),
             // Looking through many webhooks for little takes long: others want the database too.
-            Ok(_) => Some(GATHERING.max(2 * begun.elapsed())),
+            Ok(_) => Some(GATHERING.max(4 * begun.elapsed())),
             Err(error) => {
                 tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "deliveries can't be claimed just now");
                 None
@@ -77,32 +83,33 @@ async fn round(
     context: &Context,
     slots: &Arc<Semaphore>,
     of_failing: &Arc<Semaphore>,
-    has_more: &AtomicBool,
+    more: &More,
     done: &UnboundedSender<Done>,
 ) -> Result<usize> {
-    let turn = context.turnstile.lock().await;
-    let Some(mut held) = hold(slots, MOST_AT_ONCE) else {
-        // The next settlement rings.
-        has_more.store(true, Ordering::Release);
+    let free = free(slots, MOST_AT_ONCE);
+    if free == 0 {
+        more.wait_for_a_slot();
+        return Ok(0);
+    }
+    let (room, offset) = (room(context, free, of_failing), context.clock.offset());
+    let look = context.db.tx(Scope::Instance, move |conn| dispatch::look(conn, room, offset)).await?;
+    // Only now: what came back meanwhile has rung.
+    more.reset(look.held_up);
+    if look.webhooks.is_empty() {
+        return Ok(0);
+    }
+    let Some((claims, mut held)) = lease(context, slots, of_failing, look.webhooks).await? else {
+        // Somebody was faster.
+        more.wait_for_a_slot();
         return Ok(0);
     };
-    let most = held.num_permits();
-    let (lease, clock) = (context.lease, context.clock.clone());
-    let room = Room {
-        slots: i64::try_from(most).unwrap_or(i64::MAX),
-        for_failing: i64::try_from(of_failing.available_permits()).unwrap_or(i64::MAX),
-        per_tenant: context.per_tenant,
-    };
-    let claim = move |conn: &mut _| dispatch::claim(conn, room, lease, clock.offset(), clock.now());
-    let had_more = has_more.swap(false, Ordering::AcqRel);
-    let claims = context.db.tx(Scope::Instance, claim).await?;
-    drop(turn);
-    // Nothing came although something waited: a cap is reached, and what is in flight makes room when it comes back.
-    let is_held_up = claims.is_empty() && had_more && slots.available_permits().saturating_add(most) < context.slots;
-    let is_full = most <= claims.len();
-    if is_held_up || is_full || claims.iter().any(Claim::hints_at_more) {
-        has_more.store(true, Ordering::Release);
+    let is_full = held.num_permits() <= claims.len();
+    if is_full {
+        more.wait_for_a_slot();
     }
+    // One that is failing rings by itself when it answers.
+    let held_up = claims.iter().filter(|claim| !claim.is_failing() && claim.hints_at_more());
+    more.wait_for(held_up.map(Claim::tenant));
     if is_full && 0 < slots.available_permits() {
         context.wake.notify_one();
     }
@@ -111,16 +118,47 @@ async fn round(
         // As many slots are held as deliveries could be leased.
         let Some(one) = held.split(1) else { break };
         let of_failing = if claim.is_failing() { Arc::clone(of_failing).try_acquire_owned().ok() } else { None };
-        send(context, claim, Slot { _one: one, _of_failing: of_failing }, done);
+        send(context, claim, Slot { _one: one, of_failing }, done);
     }
     Ok(claimed)
+}
+
+/// Leases from these webhooks, in their turn with whoever publishes, and holds as many slots as it may have leased; `None`
+/// where nothing came.
+async fn lease(
+    context: &Context,
+    slots: &Arc<Semaphore>,
+    of_failing: &Semaphore,
+    webhooks: Vec<WebhookId>,
+) -> Result<Option<(Vec<Claim>, OwnedSemaphorePermit)>> {
+    let _turn = context.turnstile.lock().await;
+    let Some(held) = hold(slots, MOST_AT_ONCE) else { return Ok(None) };
+    let room = room(context, u32::try_from(held.num_permits()).unwrap_or(MOST_AT_ONCE), of_failing);
+    let (lease, clock) = (context.lease, context.clock.clone());
+    let claim = move |conn: &mut _| dispatch::claim(conn, &webhooks, room, lease, clock.offset(), clock.now());
+    let claims = context.db.tx(Scope::Instance, claim).await?;
+    Ok(if claims.is_empty() { None } else { Some((claims, held)) })
+}
+
+fn room(context: &Context, slots: u32, of_failing: &Semaphore) -> Room {
+    Room {
+        slots: slots.into(),
+        for_failing: i64::try_from(of_failing.available_permits()).unwrap_or(i64::MAX),
+        per_tenant: context.per_tenant,
+    }
 }
 
 /// Slots that are free just now, at most so many, as one; `None` where there is none. What is leased has its slot from the
 /// start, so that no lease runs while its delivery waits for one.
 pub fn hold(slots: &Arc<Semaphore>, most: u32) -> Option<OwnedSemaphorePermit> {
-    let free = u32::try_from(slots.available_permits()).unwrap_or(most).min(most);
-    if free == 0 { None } else { Arc::clone(slots).try_acquire_many_owned(free).ok() }
+    match free(slots, most) {
+        0 => None,
+        free => Arc::clone(slots).try_acquire_many_owned(free).ok(),
+    }
+}
+
+fn free(slots: &Semaphore, most: u32) -> u32 {
+    u32::try_from(slots.available_permits()).unwrap_or(most).min(most)
 }
 
 /// Sends a claim off; what comes of it goes to whoever settles.

@@ -1,12 +1,12 @@
 //! Publishes what has come in, all of it in one transaction, and sends off at once what it may.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
 
 use super::deliver::{self, Done};
+use super::more::More;
 use super::{Context, Stop};
 use crate::domain::{Error, Result};
 use crate::services::dispatch::Room;
@@ -21,8 +21,7 @@ const MOST_EVENTS: usize = 1_000;
 /// What sends deliveries off.
 pub struct Off {
     pub slots: Arc<Semaphore>,
-    /// Whether the next settlement is to ring for a claim.
-    pub has_more: Arc<AtomicBool>,
+    pub more: Arc<More>,
     pub done: UnboundedSender<Done>,
 }
 
@@ -86,15 +85,15 @@ async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Ve
     };
     let (lease, now) = (context.lease, context.clock.now());
     let publish = move |conn: &mut _| outbox::publish(conn, &posts, room, lease, now);
-    let Outcome { published, claims, has_waiting } = context.db.tx(Scope::Instance, publish).await?;
+    let Outcome { published, claims, waiting } = context.db.tx(Scope::Instance, publish).await?;
     drop(turn);
     for claim in claims {
         // As many slots are held as deliveries could be leased.
         let Some(slot) = held.as_mut().and_then(|held| held.split(1)) else { break };
         deliver::send(context, claim, slot.into(), &off.done);
     }
-    if has_waiting {
-        off.has_more.store(true, Ordering::Release);
+    if !waiting.is_empty() {
+        off.more.wait_for(waiting);
         context.wake.notify_one();
     }
     Ok(published)

@@ -1,7 +1,6 @@
 //! Starts all workers on a thread of their own, and stops them so that nothing in flight is lost.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use super::listen::{Audience, Listener};
+use super::more::More;
 use super::{Context, Stop, deliver, mail, post, prune, reap, remind, settle};
 use crate::domain::{Error, Result};
 use crate::services::outbox::Waiting;
@@ -91,14 +91,14 @@ fn on_thread(runtime: &Runtime, context: Context, posts: mpsc::Receiver<Waiting>
 
 async fn deliver_and_settle(context: Context, posts: mpsc::Receiver<Waiting>, stop: Stop) {
     let slots = Arc::new(Semaphore::new(context.slots));
-    let has_more = Arc::new(AtomicBool::new(false));
+    let more = Arc::new(More::default());
     // Never holds more than there are slots, since each entry holds one.
     let (done, settled) = mpsc::unbounded_channel();
-    let settling = tokio::spawn(settle::run(context.clone(), Arc::clone(&has_more), settled, stop.clone()));
-    let off = post::Off { slots: Arc::clone(&slots), has_more: Arc::clone(&has_more), done: done.clone() };
+    let settling = tokio::spawn(settle::run(context.clone(), Arc::clone(&more), settled, stop.clone()));
+    let off = post::Off { slots: Arc::clone(&slots), more: Arc::clone(&more), done: done.clone() };
     let posting = tokio::spawn(post::run(context.clone(), off, posts, stop.clone()));
     let all = u32::try_from(context.slots).unwrap_or(u32::MAX);
-    deliver::run(context, Arc::clone(&slots), has_more, done, stop).await;
+    deliver::run(context, Arc::clone(&slots), more, done, stop).await;
     // A failed task has been logged by its panic.
     let _ = posting.await;
     // Every slot free means: everything has come back and is written.

@@ -1,12 +1,13 @@
 //! Writes down what came of attempts, as many in one transaction as have come in meanwhile.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::deliver::Done;
+use super::more::More;
 use super::{Context, Stop, is_over};
 use crate::domain::{Error, Result};
 use crate::services::dispatch::{self, Settlement};
@@ -21,17 +22,21 @@ const TRIES_WHEN_STOPPING: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Settles until no sender is left.
-pub async fn run(context: Context, has_more: Arc<AtomicBool>, mut done: UnboundedReceiver<Done>, stop: Stop) {
+pub async fn run(context: Context, more: Arc<More>, mut done: UnboundedReceiver<Done>, stop: Stop) {
     let mut batch = Vec::with_capacity(MOST_AT_ONCE);
     while 0 < done.recv_many(&mut batch, MOST_AT_ONCE).await {
         if batch.len() < MOST_AT_ONCE {
             tokio::time::sleep(GATHERING).await;
             while batch.len() < MOST_AT_ONCE && done.try_recv().map(|one| batch.push(one)).is_ok() {}
         }
+        let answered = || batch.iter().filter(|one| !one.settlement.is_silent());
+        let tenants: HashSet<_> = answered().map(|one| one.settlement.tenant()).collect();
+        // What comes after it of a webhook that is asked one thing at a time.
+        let has_next = answered().any(|one| one.slot.is_of_failing());
         let (settlements, slots): (Vec<_>, Vec<_>) = batch.drain(..).map(|one| (one.settlement, one.slot)).unzip();
         write(&context, settlements, &stop).await;
         drop(slots);
-        if has_more.load(Ordering::Acquire) {
+        if has_next || more.rings(tenants) {
             context.wake.notify_one();
         }
     }

@@ -6,7 +6,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
 
-use super::search::matching;
+use super::search::{matching, narrowed};
 use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState, Place, RESTORABLE_FOR};
 use crate::domain::page::Paging;
 use crate::domain::{Result, UserId};
@@ -44,7 +44,7 @@ pub fn list(
     paging: &Paging<KeyMark>,
     now: DateTime<Utc>,
 ) -> Result<Vec<ApiKey>> {
-    let mut query = filtered(scope, filter, now).limit(paging.size.plus_one());
+    let mut query = found(conn, scope, filter, now)?.limit(paging.size.plus_one());
     if let Some(mark) = &paging.before {
         query = query.filter(beyond(mark, false));
     }
@@ -68,7 +68,7 @@ pub fn list_after(
     limit: i64,
     now: DateTime<Utc>,
 ) -> Result<Vec<ApiKey>> {
-    let mut query = filtered(scope, filter, now).limit(limit);
+    let mut query = found(conn, scope, filter, now)?.limit(limit);
     if let Some(mark) = mark {
         query = query.filter(beyond(mark, false));
     }
@@ -76,7 +76,16 @@ pub fn list_after(
 }
 
 pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: DateTime<Utc>) -> Result<i64> {
-    Ok(filtered(scope, filter, now).count().get_result(conn)?)
+    Ok(found(conn, scope, filter, now)?.count().get_result(conn)?)
+}
+
+/// By an index of their own where the filter leaves few.
+fn found<'a>(conn: &mut PgConnection, scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> Result<Query<'a>> {
+    let query = filtered(scope, filter, now);
+    Ok(match narrowed(conn, scope, filter)? {
+        Some(condition) => query.filter(condition),
+        None => query,
+    })
 }
 
 fn filtered<'a>(scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> Query<'a> {
@@ -97,11 +106,11 @@ fn filtered<'a>(scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> Quer
     if let Some(text) = &filter.text {
         query = query.filter(matching(scope, text));
     }
-    narrowed(query, filter, now)
+    marked(query, filter, now)
 }
 
 /// By what stands on a key, and by what has become of it.
-fn narrowed<'a>(mut query: Query<'a>, filter: &'a KeyFilter, now: DateTime<Utc>) -> Query<'a> {
+fn marked<'a>(mut query: Query<'a>, filter: &'a KeyFilter, now: DateTime<Utc>) -> Query<'a> {
     if let Some(owner) = &filter.owner {
         query = query.filter(api_keys::owner.eq(owner));
     }

@@ -120,6 +120,79 @@ async fn keys_are_found_by_how_long_they_were_not_used_and_how_soon_they_end() {
     assert_eq!(found(&token, "expiring_days=90&sort=expires").await, ["used", "idle"]);
 }
 
+/// Many keys like one, every 100th of them with something that the others have not.
+fn multiply(app: &TestApp) {
+    let sql = "INSERT INTO api_keys (tenant_id, name, environment, public_id, key_prefix, hint, hash_algorithm, pepper_id, digest,
+             scopes, rate_limit, rate_window_seconds, allowed_ips, requires_owner, metadata, tags, is_active, revoked_at,
+             created_at, updated_at)
+         SELECT tenant_id, CASE n % 100 WHEN 1 THEN 'rare' ELSE 'many' END || ' ' || n,
+             CASE n % 100 WHEN 2 THEN 'test' ELSE 'live' END, 'p' || n, key_prefix, hint, hash_algorithm, pepper_id, 'd' || n,
+             CASE n % 100 WHEN 3 THEN '{stock:*}' WHEN 4 THEN '{*}' ELSE '{orders:read}' END::text[], rate_limit,
+             rate_window_seconds, allowed_ips, requires_owner, metadata,
+             CASE n % 100 WHEN 5 THEN ARRAY['it''s', 'a\\b'] ELSE '{most}' END, n % 100 <> 6,
+             CASE n % 100 WHEN 7 THEN now() END, created_at, updated_at
+         FROM api_keys CROSS JOIN generate_series(1, 1000) n WHERE name = 'first'";
+    diesel::sql_query(sql).execute(&mut app.conn()).unwrap();
+}
+
+#[actix_web::test]
+async fn the_few_among_many_are_found_by_each_of_their_marks() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    mint(&token, json!({"name": "first", "tags": ["most"]})).await;
+    multiply(&app);
+    // Those that end in these two digits, the newest first.
+    let expect = |digits: &[usize]| -> Vec<usize> {
+        (1..=1_000).rev().filter(|number| digits.contains(&(number % 100))).collect()
+    };
+    for (query, digits) in [
+        ("q=RAR", vec![1]),
+        ("q=rare+nothing", vec![]),
+        ("q=rare+many", vec![]),
+        ("environment=test", vec![2]),
+        ("environment=test&q=many", vec![2]),
+        ("scope=stock:read", vec![3, 4]),
+        ("tag=it%27s", vec![5]),
+        ("tag=a%5Cb", vec![5]),
+        ("tag=it%27s&state=active", vec![5]),
+        ("tag=it", vec![]),
+        ("state=disabled", vec![6]),
+        ("state=revoked", vec![7]),
+        ("state=revoked&tag=most&environment=live&q=many&scope=orders:read", vec![7]),
+        ("state=revoked&environment=test", vec![]),
+    ] {
+        let numbers: Vec<usize> = found(&token, &format!("limit=100&{query}"))
+            .await
+            .iter()
+            .map(|name| name.split(' ').nth(1).unwrap().parse().unwrap())
+            .collect();
+        assert_eq!(numbers, expect(&digits), "{query}");
+        let count = token.get(format!("/api/keys/count?{query}")).await.json()["count"].as_u64().unwrap();
+        assert_eq!(count, u64::try_from(numbers.len()).unwrap(), "{query}");
+    }
+    // In another order, page after page.
+    let page = |cursor: String| {
+        let token = token.clone();
+        async move { token.get(format!("/api/keys?q=rare&sort=name&limit=4{cursor}")).await.assert_ok().json() }
+    };
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    while all.len() < 10 {
+        let list = page(cursor).await;
+        all.extend(names(&list));
+        cursor = list["next_cursor"].as_str().map(|next| format!("&cursor={next}")).unwrap_or_default();
+    }
+    assert!(cursor.is_empty() && all.is_sorted(), "{all:?}");
+    // Another tenant's keys are not among them.
+    let other = app.make_tenant("other");
+    diesel::sql_query(format!("UPDATE api_keys SET tenant_id = {other} WHERE id % 200 < 100"))
+        .execute(&mut app.conn())
+        .unwrap();
+    assert_eq!(
+        found(&token, "limit=100&tag=it%27s").await.len() + found(&token, "limit=100&state=revoked").await.len(),
+        10
+    );
+}
+
 /// Every page of a list, by cursor, and then all the way by offset.
 async fn walked(token: &Person, sort: &str, limit: usize) -> (Vec<String>, Vec<String>) {
     let (mut by_cursor, mut cursor) = (Vec::new(), String::new());

@@ -42,25 +42,31 @@ async fn keys_near_their_limits_stand_first_and_each_page_of_a_key_has_its_lates
     let mut keys = Vec::new();
     for (name, calls) in [("Unused", 0), ("Half full", 5), ("Nearly full", 9)] {
         let key = program.post_json("/api/keys", json!({"name": name, "rate_limit": 10})).await.json();
-        for _ in 0..calls {
+        keys.push((key, calls));
+    }
+    // The news of their making, heard later, would make them unknown again.
+    app.until_all_is_heard(&program).await;
+    for (key, calls) in &keys {
+        for _ in 0..*calls {
             app.key(key["secret"].as_str().unwrap()).get("/protected/").await.assert_ok();
         }
-        keys.push(key);
     }
     app.running().state.gate.flush().await;
 
-    let rows = ada.visit("/usage").await.html().texts("section[aria-labelledby=limits] tbody tr");
+    let mut rows = ada.visit("/usage").await.html().texts("section[aria-labelledby=limits] tbody tr");
+    // The key by which the news were heard may be known still.
+    rows.retain(|row| !row.contains("marker"));
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert!(rows[0].contains("Nearly full") && rows[0].contains("90 %"), "{rows:?}");
     assert!(rows[1].contains("Half full") && rows[1].contains("50 %"), "{rows:?}");
     let other = app.make_tenant("beta");
     assert!(app.running().state.gate.nearest_to_limits(other, 8).is_empty());
 
-    let unused = ada.visit(format!("/keys/{}", keys[0]["id"])).await.html();
+    let unused = ada.visit(format!("/keys/{}", keys[0].0["id"])).await.html();
     assert!(unused.text("#calls").contains("Nobody has called with this key yet."));
-    let half = ada.visit(format!("/keys/{}", keys[1]["id"])).await.html();
+    let half = ada.visit(format!("/keys/{}", keys[1].0["id"])).await.html();
     assert_eq!(half.texts("#calls tbody tr").len(), 5);
-    let full = ada.visit(format!("/keys/{}", keys[2]["id"])).await.html();
+    let full = ada.visit(format!("/keys/{}", keys[2].0["id"])).await.html();
     assert_eq!(full.texts("#calls tbody tr").len(), 8, "the newest of them");
 }
 

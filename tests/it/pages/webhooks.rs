@@ -274,6 +274,39 @@ async fn a_webhook_s_page_and_program_tell_how_it_has_been_doing() {
 }
 
 #[actix_web::test]
+async fn a_host_that_does_not_answer_is_told_of() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let vera = app.viewer("vera").await;
+    let receiver = Receiver::start().await;
+    receiver.answer_always(Reply::new(500));
+    program.subscribe(&receiver, json!({"events": ["order.created"]})).await;
+    program
+        .post_json("/api/webhooks", json!({"url": "http://127.0.0.1:9/", "events": ["other"]}))
+        .await
+        .assert_status(201);
+    let silent = program.publish("other", json!(1)).await;
+    program.delivery_once(&silent, "retrying", 1).await;
+
+    let told = program.get("/api/webhooks/2/statistics").await.json();
+    assert!(told["unreachable_since"].is_string(), "{told}");
+    let says = vera.visit("/webhooks/2").await.html().text(".flash-bad p");
+    assert!(says.contains("Requests to this host go one at a time until it answers."), "{says}");
+    // Another webhook of the same host, which has not been asked yet.
+    program
+        .post_json("/api/webhooks", json!({"url": "http://127.0.0.1:9/b", "events": ["never"]}))
+        .await
+        .assert_status(201);
+    let says = vera.visit("/webhooks/3").await.html().text(".flash-bad p");
+    assert!(says.starts_with("Its host has not answered since just now."), "{says}");
+
+    // Whoever answers is there, whatever the answer is.
+    let refused = program.publish("order.created", json!(1)).await;
+    program.delivery_once(&refused, "retrying", 1).await;
+    assert!(program.get("/api/webhooks/1/statistics").await.json()["unreachable_since"].is_null());
+}
+
+#[actix_web::test]
 async fn two_who_edit_a_webhook_or_a_key_at_once_do_not_overwrite_each_other_unseen() {
     let app = TestApp::start().await;
     let (ada, otto) = (app.admin("ada").await, app.owner("otto").await);

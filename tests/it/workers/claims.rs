@@ -1,5 +1,6 @@
 //! Leases: who holds a delivery, and what becomes of those who come too late.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -15,10 +16,15 @@ use crate::support::{Receiver, TestApp};
 
 const LEASE: Duration = Duration::from_secs(75);
 
+fn room(slots: i64) -> Room {
+    Room { slots, for_failing: slots, per_tenant: 1_000 }
+}
+
 fn claim(conn: &mut PgConnection, slots: i64) -> Vec<Claim> {
-    let now = Clock::default().now();
+    let (room, now) = (room(slots), Clock::default().now());
+    let webhooks = dispatch::look(conn, room, TimeDelta::zero()).unwrap().webhooks;
     conn.transaction::<_, gatepost::domain::Error, _>(|conn| {
-        dispatch::claim(conn, Room { slots, for_failing: slots, per_tenant: 1_000 }, LEASE, TimeDelta::zero(), now)
+        dispatch::claim(conn, &webhooks, room, LEASE, TimeDelta::zero(), now)
     })
     .unwrap()
 }
@@ -206,4 +212,31 @@ async fn to_a_host_that_does_not_answer_one_request_goes_at_a_time() {
     settle(conn, next, &answered(200));
     // What answered is well again, with three left of it; the other one is failing still, and is asked one thing at a time.
     assert_eq!(claim(conn, 100).len(), 4);
+}
+
+#[actix_web::test]
+async fn a_look_names_whose_turn_it_is_and_who_waits_for_a_cap() {
+    let app = quiet(0, 2).await;
+    (0..9).for_each(|number| add_webhook(&app, &format!("'https://{number}.example/hook'")));
+    (0..3).for_each(|_| publish(&app, app.tenant));
+    let conn = &mut app.conn();
+    let look = |conn: &mut PgConnection, room| dispatch::look(conn, room, TimeDelta::zero()).unwrap();
+
+    let first = look(conn, room(4));
+    // Each has one thing that is older than all that the others have but one.
+    assert_eq!((first.webhooks.len(), first.held_up.len()), (4, 0));
+    let all: HashSet<_> = look(conn, room(100)).webhooks.into_iter().collect();
+    assert_eq!(all.len(), 10);
+
+    // Both of two slots each.
+    assert_eq!(claim(conn, 100).len(), 20);
+    let full = look(conn, room(100));
+    assert_eq!((full.webhooks.len(), full.held_up), (0, vec![app.tenant]));
+    // What nobody asks for is not leased, whatever is due.
+    let now = Clock::default().now();
+    diesel::sql_query("UPDATE webhooks SET max_in_flight = 5").execute(conn).unwrap();
+    assert!(dispatch::claim(conn, &[], room(100), LEASE, TimeDelta::zero(), now).unwrap().is_empty());
+    let capped = look(conn, Room { per_tenant: 20, ..room(100) });
+    assert_eq!((capped.webhooks.len(), capped.held_up), (0, vec![app.tenant]));
+    assert_eq!(look(conn, room(100)).webhooks.len(), 10);
 }
