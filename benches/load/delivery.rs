@@ -77,8 +77,8 @@ fn batch(gatepost: &Child, bearer: &str, events: &[String]) -> Request {
 }
 
 /// Events per second that were published in batches and delivered to a webhook of its own, as the median of some turns,
-/// after one to warm up.
-pub async fn in_batches(bare: &Child, gatepost: &Child) -> f64 {
+/// after one to warm up; and how many were delivered in all.
+pub async fn in_batches(bare: &Child, gatepost: &Child) -> (f64, usize) {
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
     let kind = format!("batch.n{}", crate::house::micros());
     subscribe(bare, gatepost, &bearer, &kind).await;
@@ -89,7 +89,7 @@ pub async fn in_batches(bare: &Child, gatepost: &Child) -> f64 {
     for _ in 0..WARM_TURNS {
         rates.push(rate(published(bare, &request, EVENTS / BATCH).await));
     }
-    median(rates)
+    (median(rates), (1 + WARM_TURNS) * EVENTS)
 }
 
 /// Events per second that were published one by one and delivered, as the median of some turns.
