@@ -41,8 +41,9 @@ pub async fn keys(gatepost: &Child) {
     }
     took.sort_unstable();
     println!("  cold verification              p50 {:>6} µs   p99 {:>6} µs", share(&took, 500), share(&took, 990));
-    for path in ["/api/keys?limit=50", "/api/keys?limit=50&q=999999", "/api/keys?limit=50&q=billing"] {
-        let request = Request::new("GET", path, gatepost.addr, &[&bearer], "");
+    let lists = ["", "&q=999999", "&q=billing", "&tag=nobody-s", "&state=revoked", "&environment=test", "&sort=name"];
+    for path in lists.map(|more| format!("/api/keys?limit=50{more}")) {
+        let request = Request::new("GET", &path, gatepost.addr, &[&bearer], "");
         let mut took = Vec::new();
         for _ in 0..21 {
             let begun = Instant::now();

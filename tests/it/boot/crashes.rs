@@ -224,7 +224,11 @@ async fn a_postgres_that_is_stopped_at_once_under_load_loses_nothing() {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let data_dir = folder.path().join("data");
     let place = data_dir.display().to_string();
-    let own = [("GATEPOST_DATA_DIR", place.as_str()), ("PATH", "/usr/local/bin:/usr/bin:/bin")];
+    let own = [
+        ("GATEPOST_DATA_DIR", place.as_str()),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("GATEPOST_LEASE_SECONDS", "75"),
+    ];
     let gatepost = Gatepost::new(&[&own[..], &LOOPBACK[2..]].concat());
     let receiver = Receiver::start().await;
     let served = Served::start(&gatepost);
@@ -247,8 +251,8 @@ async fn a_postgres_that_is_stopped_at_once_under_load_loses_nothing() {
 
     let acknowledged = publisher.acknowledged.lock().await.clone();
     let program = Person::with_token(&served.base, &token);
-    // Where a COMMIT was done and its answer was lost, nobody knows of a lease: it has to run out, in 75 seconds.
-    until("all is delivered", Duration::from_secs(120), async || {
+    // Where a COMMIT was done and its answer was lost, nobody knows of a lease: it has to run out.
+    until("all is delivered", Duration::from_secs(90), async || {
         let left = ["pending", "retrying"].map(|state| format!("/api/deliveries?limit=1&state={state}"));
         let mut count = 0;
         for list in left {
