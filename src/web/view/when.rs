@@ -26,6 +26,14 @@ impl When {
     pub fn maybe(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Self> {
         at.map(|at| Self::new(at, now))
     }
+
+    /// `for 12 min`, or `since` a date: what has been so for that long.
+    pub fn lasting(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
+        if TimeDelta::days(30) < now - since {
+            return format!("since {}", relative(since, now));
+        }
+        format!("for {}", span(now - since).unwrap_or_else(|| "a moment".to_owned()))
+    }
 }
 
 /// `just now`, `12 min ago`, `in 3 days`, and the date where it is further than a month.
@@ -65,5 +73,7 @@ mod tests {
             [ago(1), ago(12), ago(90), ago(7_300), ago(100_000), ago(400_000), ago(-5_000), ago(9_000_000)],
             ["just now", "12 s ago", "1 min ago", "2 h ago", "1 day ago", "4 days ago", "in 1 h", "10 Aug 2026"]
         );
+        let lasting = |seconds| When::lasting(now - TimeDelta::seconds(seconds), now);
+        assert_eq!([lasting(1), lasting(90), lasting(9_000_000)], ["for a moment", "for 1 min", "since 10 Aug 2026"]);
     }
 }

@@ -70,7 +70,7 @@ async fn an_attempt_that_is_under_way_is_shown_and_stays_on_record_where_its_web
     let path = format!("/deliveries/{}", delivery["id"].as_str().unwrap());
     let page = vera.visit(&path).await.assert_ok().html();
     let first = page.texts(".moment-head").swap_remove(0);
-    assert!(first.starts_with("Attempt 1") && first.contains("is under way since"), "{first}");
+    assert!(first.starts_with("Attempt 1") && first.contains("is under way, begun"), "{first}");
 
     program.delete(format!("/api/webhooks/{}", webhook["id"])).await.assert_status(204);
     receiver.release();

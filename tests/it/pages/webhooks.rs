@@ -298,7 +298,7 @@ async fn a_host_that_does_not_answer_is_told_of() {
         .await
         .assert_status(201);
     let says = vera.visit("/webhooks/3").await.html().text(".flash-bad p");
-    assert!(says.starts_with("Its host has not answered since just now."), "{says}");
+    assert!(says.starts_with("Its host has not answered for a moment."), "{says}");
 
     // Whoever answers is there, whatever the answer is.
     let refused = program.publish("order.created", json!(1)).await;

@@ -159,16 +159,13 @@ fn trouble(
         }
         (WebhookState::Failing, _) => {
             let last = stats.and_then(|stats| stats.last_failure.as_deref()).map(text::sentence).unwrap_or_default();
-            let since = webhook.failing_since.map(|since| When::new(since, now).text).unwrap_or_default();
+            let lasting = webhook.failing_since.map(|since| When::lasting(since, now)).unwrap_or_default();
             let off = webhook.switches_off_at().map(|at| switches_off(at, now)).unwrap_or_default();
             let host = stats.and_then(|stats| stats.unreachable_since).map(|_| HELD_BACK).unwrap_or_default();
-            Some(Trouble {
-                says: format!("Nothing has been accepted since {since}. {last}{host} {off}"),
-                way: Way::None,
-            })
+            Some(Trouble { says: format!("Nothing has been accepted {lasting}. {last}{host} {off}"), way: Way::None })
         }
         _ => stats.and_then(|stats| stats.unreachable_since).map(|since| Trouble {
-            says: format!("Its host has not answered since {}.{HELD_BACK}", When::new(since, now).text),
+            says: format!("Its host has not answered {}.{HELD_BACK}", When::lasting(since, now)),
             way: Way::None,
         }),
     }
