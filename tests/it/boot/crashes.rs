@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
@@ -55,6 +55,7 @@ struct Publisher {
     token: String,
     acknowledged: Arc<Mutex<Vec<String>>>,
     is_over: Arc<AtomicBool>,
+    refused: Arc<AtomicUsize>,
 }
 
 impl Publisher {
@@ -64,6 +65,7 @@ impl Publisher {
             token,
             acknowledged: Arc::default(),
             is_over: Arc::default(),
+            refused: Arc::default(),
         }
     }
 
@@ -79,6 +81,7 @@ impl Publisher {
                 Ok(answer) if answer.status() == 202 => answer.text().await,
                 Ok(answer) => {
                     assert_eq!(answer.status(), 503, "{:?}", answer.text().await);
+                    self.refused.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }
@@ -214,6 +217,14 @@ fn postmaster(data_dir: &Path) -> Option<i32> {
     note.lines().next()?.parse().ok()
 }
 
+/// The private Postgres of a data directory, as its note says.
+fn connect_to_private(data_dir: &Path) -> PgConnection {
+    let note = std::fs::read_to_string(data_dir.join("postgres/postmaster.pid")).unwrap();
+    let lines: Vec<_> = note.lines().map(str::trim).collect();
+    let address = format!("host='{}' port={} user=gatepost dbname=gatepost", lines[4], lines[3]);
+    PgConnection::establish(&address).unwrap()
+}
+
 #[actix_web::test]
 async fn a_postgres_that_is_stopped_at_once_under_load_loses_nothing() {
     use std::os::unix::fs::PermissionsExt;
@@ -221,17 +232,14 @@ async fn a_postgres_that_is_stopped_at_once_under_load_loses_nothing() {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let data_dir = folder.path().join("data");
     let place = data_dir.display().to_string();
-    let own = [
-        ("GATEPOST_DATA_DIR", place.as_str()),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-        ("GATEPOST_LEASE_SECONDS", "75"),
-    ];
+    let own = [("GATEPOST_DATA_DIR", place.as_str()), ("PATH", "/usr/local/bin:/usr/bin:/bin")];
     let gatepost = Gatepost::new(&[&own[..], &LOOPBACK[2..]].concat());
     let receiver = Receiver::start().await;
     let served = Served::start(&gatepost);
     let token = prepare(&gatepost, &receiver);
     let publisher = Publisher::new(&served.base, token.clone());
-    let publishing = tokio::spawn(publisher.clone().run(usize::MAX));
+    // Several, so that each stop finds one in the middle of it.
+    let publishing: Vec<_> = (0..3).map(|_| tokio::spawn(publisher.clone().run(usize::MAX))).collect();
     for stop in 1..=3 {
         let before = receiver.count();
         until("deliveries come", Duration::from_secs(30), async || before + 200 <= receiver.count()).await;
@@ -243,12 +251,16 @@ async fn a_postgres_that_is_stopped_at_once_under_load_loses_nothing() {
     let before = receiver.count();
     until("deliveries come again", Duration::from_secs(30), async || before + 200 <= receiver.count()).await;
     publisher.is_over.store(true, Ordering::Release);
-    publishing.await.unwrap();
+    for one in publishing {
+        one.await.unwrap();
+    }
+    assert!(0 < publisher.refused.load(Ordering::Relaxed), "nobody noticed");
 
     let acknowledged = publisher.acknowledged.lock().await.clone();
     let program = Person::with_token(&served.base, &token);
-    // Where a COMMIT was done and its answer was lost, nobody knows of a lease: it has to run out.
-    until("all is delivered", Duration::from_secs(90), async || {
+    // Where a COMMIT was done and its answer was lost, nobody knows of a lease.
+    run_out(&mut connect_to_private(&data_dir));
+    until("all is delivered", Duration::from_secs(60), async || {
         let left = ["pending", "retrying"].map(|state| format!("/api/deliveries?limit=1&state={state}"));
         let mut count = 0;
         for list in left {
