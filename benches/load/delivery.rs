@@ -40,16 +40,13 @@ pub async fn delivered(bare: &Child, gatepost: &Child) {
     let posted = median(vec![rate(send(&direct, EVENTS).await), rate(send(&direct, EVENTS).await)]);
     println!("  posted directly                {posted:>8.0}/s");
     for (name, request, count) in ways {
-        let mut delivered = Vec::new();
         let before = cluster.statements();
         let (server, database, receiver) = (gatepost.cpu(), cluster.cpu(), bare.cpu());
-        for _ in 0..TURNS {
-            delivered.push(rate(published(bare, request, count).await));
-        }
+        let delivered = median_rate(bare, request, count, TURNS).await;
         let all = (TURNS * EVENTS) as f64;
         let [server, database, receiver] =
             [gatepost.cpu() - server, cluster.cpu() - database, bare.cpu() - receiver].map(|cpu| cpu * 1e3 / all);
-        let (delivered, after) = (median(delivered), cluster.statements());
+        let after = cluster.statements();
         println!("  {name:<30} {delivered:>8.0}/s  {:>5.2} of posting", delivered / posted);
         println!("    CPU each: server {server:.2} ms, Postgres {database:.2} ms, receiver {receiver:.2} ms");
         if let (Some(before), Some(after)) = (before, after) {
@@ -85,11 +82,7 @@ pub async fn in_batches(bare: &Child, gatepost: &Child) -> (f64, usize) {
     let event = format!("{{\"type\": \"{kind}\", \"data\": {{\"id\": 1}}}}");
     let request = batch(gatepost, &bearer, &vec![event; BATCH]);
     published(bare, &request, EVENTS / BATCH).await;
-    let mut rates = Vec::new();
-    for _ in 0..WARM_TURNS {
-        rates.push(rate(published(bare, &request, EVENTS / BATCH).await));
-    }
-    (median(rates), (1 + WARM_TURNS) * EVENTS)
+    (median_rate(bare, &request, EVENTS / BATCH, WARM_TURNS).await, (1 + WARM_TURNS) * EVENTS)
 }
 
 /// Events per second that were published one by one and delivered, as the median of some turns.
@@ -98,11 +91,7 @@ pub async fn one_by_one(bare: &Child, gatepost: &Child, token: &str) -> f64 {
     subscribe(bare, gatepost, &bearer, "single").await;
     let event = "{\"type\": \"single\", \"data\": {\"id\": 1}}";
     let request = Request::new("POST", "/api/events", gatepost.addr, &[&bearer], event).expecting(202);
-    let mut rates = Vec::new();
-    for _ in 0..TURNS {
-        rates.push(rate(published(bare, &request, EVENTS).await));
-    }
-    median(rates)
+    median_rate(bare, &request, EVENTS, TURNS).await
 }
 
 /// What the server takes while events come for ten minutes, at a pace that it keeps up with.
@@ -129,6 +118,15 @@ pub async fn at_length(bare: &Child, gatepost: &Child) {
             received(bare).await - before
         );
     }
+}
+
+/// Events per second, published by so many requests a turn and delivered.
+async fn median_rate(bare: &Child, request: &Request, count: usize, turns: usize) -> f64 {
+    let mut rates = Vec::new();
+    for _ in 0..turns {
+        rates.push(rate(published(bare, request, count).await));
+    }
+    median(rates)
 }
 
 fn rate(took: Duration) -> f64 {
