@@ -175,6 +175,7 @@ async fn where_one_cannot_be_decided_none_is_counted() {
     let token = admin(&app).await;
     let (known, unknown) = (mint(&token, json!({})).await, mint(&token, json!({})).await);
     let known = json!({"key": known["secret"]});
+    app.until_all_is_heard(&token).await;
     verify(&token, json!([known])).await;
     app.database.cut();
     let body = json!({"verifications": [known, {"key": unknown["secret"]}]});
