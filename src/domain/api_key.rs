@@ -42,6 +42,11 @@ pub struct KeyPrefix(String);
 
 impl KeyPrefix {
     pub fn parse(text: &str) -> Result<Self, Rejection> {
+        Self::check(text)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    fn check(text: &str) -> Result<(), Rejection> {
         let is_ours = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
         let fits = (1..=16).contains(&text.len())
             && text.bytes().all(is_ours)
@@ -55,7 +60,7 @@ impl KeyPrefix {
         if is_reserved {
             return Err(Rejection::new("reserved", "is reserved: choose another prefix"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(())
     }
 
     pub fn as_str(&self) -> &str {
@@ -119,7 +124,7 @@ impl fmt::Debug for KeySecret {
 pub fn parse_secret(text: &str) -> Result<Presented<'_>, Malformed> {
     let presented = Presented::parse(text)?;
     let stem = presented.stem().strip_suffix("_test").unwrap_or(presented.stem());
-    KeyPrefix::parse(stem).map(|_| presented).map_err(|_| Malformed)
+    KeyPrefix::check(stem).map(|()| presented).map_err(|_| Malformed)
 }
 
 /// Whether the text looks like a key secret, its checksum aside.
@@ -133,7 +138,7 @@ pub fn is_public_id(text: &str) -> bool {
 }
 
 pub fn public_id(id: &str) -> String {
-    format!("pk_{id}")
+    ["pk_", id].concat()
 }
 
 #[cfg(test)]

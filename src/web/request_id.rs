@@ -12,9 +12,10 @@ use uuid::Uuid;
 pub struct RequestId(Uuid);
 
 impl RequestId {
-    /// Gives a request its id.
+    /// Gives a request its id: a UUIDv7 (RFC 9562 §5.7), so that those of one time stand side by side in an index, and
+    /// writing a busy hour's touches few of its pages.
     pub fn assign(request: &ServiceRequest) -> Self {
-        let id = Self(Uuid::new_v4());
+        let id = Self(Uuid::now_v7());
         request.extensions_mut().insert(id);
         id
     }

@@ -9,7 +9,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
 use super::search::{matching, narrowed};
 use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState, Place, RESTORABLE_FOR};
 use crate::domain::page::Paging;
-use crate::domain::{Result, UserId};
+use crate::domain::{ApiKeyId, Result, UserId};
 use crate::model::ApiKey;
 use crate::schema::api_keys;
 use crate::store::Scope;
@@ -52,10 +52,13 @@ pub fn list(
         Some(mark) => sorted(query.filter(beyond(mark, true)), sort, true),
         None => sorted(query, sort, false),
     };
-    if let Some(offset) = paging.offset {
-        query = query.offset(offset);
-    }
-    Ok(query.select(ApiKey::as_select()).load(conn)?)
+    let Some(offset) = paging.offset.filter(|offset| *offset != 0) else {
+        return Ok(query.select(ApiKey::as_select()).load(conn)?);
+    };
+    // What is skipped is not read where an index knows enough.
+    let ids: Vec<ApiKeyId> = query.offset(offset).select(api_keys::id).load(conn)?;
+    let page = api_keys::table.filter(api_keys::id.eq_any(ids)).into_boxed();
+    Ok(sorted(page, sort, paging.after.is_some()).select(ApiKey::as_select()).load(conn)?)
 }
 
 /// The next `limit` rows after this one, however many that are: for exports.

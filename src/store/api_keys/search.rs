@@ -51,15 +51,22 @@ fn term(tenant: TenantId, term: &str) -> String {
     format!("'{tenant}:{}'", term.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// One condition of a filter that an index answers.
+/// Conditions of a filter that indexes answer: all of them must hold.
+#[derive(Clone, Default)]
 struct Narrow {
-    /// A column of the view.
-    by: &'static str,
-    query: String,
+    words: Vec<String>,
+    terms: Vec<String>,
 }
 
-/// Tenant, queries: the place of the one that the fewest of 500 keys meet, spread over all. None where each is met by 2 of
-/// 100 or more: then a page is full before many keys have been read.
+impl Narrow {
+    fn all(&self) -> String {
+        let all: Vec<_> = self.words.iter().chain(&self.terms).map(String::as_str).collect();
+        all.join(" & ")
+    }
+}
+
+/// Tenant, queries: the place of the one that the fewest of 500 keys meet, spread over all; the first of those that are as
+/// rare. None where each is met by 2 of 100 or more: then a page is full before many keys have been read.
 const SAMPLE: &str = "WITH span AS (
      SELECT (SELECT min(id) FROM api_keys WHERE tenant_id = $1 AND deleted_at IS NULL) AS first,
          (SELECT max(id) FROM api_keys WHERE tenant_id = $1 AND deleted_at IS NULL) AS last
@@ -73,7 +80,8 @@ const SAMPLE: &str = "WITH span AS (
  CROSS JOIN LATERAL (SELECT count(*) AS hits FROM sample WHERE terms @@ query::tsquery) found
  WHERE hits < 10 ORDER BY hits, place LIMIT 1";
 
-/// Where one condition of the filter leaves few of the tenant's keys, those that meet it, found by an index. The planner
+/// Where a condition of the filter leaves few of the tenant's keys, or all of them together do, those that meet it, found by
+/// an index. The planner
 /// can't know: for beginnings of words it has no statistics, and row-level security keeps the others from it. So every key
 /// would be read, in the order of the list, until a page is full; that is best where many meet the filter, and only there.
 pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter) -> Result<Option<Condition>> {
@@ -87,18 +95,28 @@ pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter) -> Re
     if asked.is_empty() || filter.state == Some(KeyState::Deleted) {
         return Ok(None);
     }
-    let queries: Vec<_> = asked.iter().map(|one| one.query.as_str()).collect();
+    let queries: Vec<_> = asked.iter().map(Narrow::all).collect();
     let rarest = diesel::sql_query(SAMPLE).bind::<BigInt, _>(tenant.0).bind::<Array<Text>, _>(queries);
     let Some(Rarest { place }) = rarest.get_result(conn).optional()? else { return Ok(None) };
-    let Narrow { by, query } = asked.swap_remove(usize::try_from(place).unwrap_or_default());
+    let Narrow { words, terms } = asked.swap_remove(usize::try_from(place).unwrap_or_default());
     // Asked by itself and as a whole: merged with the list it would be tried on one key after the other.
-    let found = sql::<Bool>("api_keys.id = ANY (ARRAY(SELECT id FROM tenant_key_words WHERE ").sql(by).sql(" @@ ");
-    Ok(Some(Box::new(found.bind::<Text, _>(query).sql("::tsquery))"))))
+    let found = sql::<Bool>("api_keys.id = ANY (ARRAY(SELECT id FROM tenant_key_words WHERE ");
+    let (words, terms) = (words.join(" & "), terms.join(" & "));
+    // Each column by its own index; what both find is compared before a row is read.
+    Ok(Some(match (words.is_empty(), terms.is_empty()) {
+        (false, true) => Box::new(found.sql("words @@ ").bind::<Text, _>(words).sql("::tsquery))")),
+        (true, _) => Box::new(found.sql("terms @@ ").bind::<Text, _>(terms).sql("::tsquery))")),
+        (false, false) => {
+            let both = found.sql("words @@ ").bind::<Text, _>(words).sql("::tsquery AND terms @@ ");
+            Box::new(both.bind::<Text, _>(terms).sql("::tsquery))"))
+        }
+    }))
 }
 
+/// Each condition, and all of them together where they are several.
 fn conditions(tenant: TenantId, filter: &KeyFilter) -> Vec<Narrow> {
     let words = filter.text.as_deref().map(words).unwrap_or_default();
-    let mut all: Vec<_> = words.iter().map(|word| Narrow { by: "words", query: beginning(tenant, word) }).collect();
+    let words: Vec<_> = words.iter().map(|word| beginning(tenant, word)).collect();
     let mut terms = Vec::new();
     terms.extend(filter.environment.map(|environment| term(tenant, &format!("environment={environment}"))));
     terms.extend(filter.tag.as_deref().map(|tag| term(tenant, &format!("tag={tag}"))));
@@ -109,8 +127,13 @@ fn conditions(tenant: TenantId, filter: &KeyFilter) -> Vec<Narrow> {
     });
     if !filter.scopes.is_empty() {
         let any: Vec<_> = filter.scopes.iter().map(|scope| term(tenant, &format!("scope={scope}"))).collect();
-        terms.push(any.join(" | "));
+        terms.push(format!("({})", any.join(" | ")));
     }
-    all.extend(terms.into_iter().map(|query| Narrow { by: "terms", query }));
+    let by_word = words.iter().map(|word| Narrow { words: vec![word.clone()], ..Narrow::default() });
+    let by_term = terms.iter().map(|term| Narrow { terms: vec![term.clone()], ..Narrow::default() });
+    let mut all: Vec<_> = by_word.chain(by_term).collect();
+    if 1 < all.len() {
+        all.push(Narrow { words, terms });
+    }
     all
 }

@@ -212,20 +212,21 @@ impl Verification {
 async fn verify<'a>(state: &State, bearer: &'a Bearer, asked: Verification) -> Result<Verified<'a>> {
     let start = Instant::now();
     let decision = state.gate.decide(&asked.ask).await?;
+    let now = state.clock.now();
     if !asked.ask.is_dry_run
-        && let Some(record) = record(state, bearer, asked, &decision, start)
+        && let Some(record) = record(bearer, asked, &decision, start, now)
     {
         state.gate.record(record);
     }
-    Ok(Verified { decision, request_id: &bearer.request_id, now: state.clock.now() })
+    Ok(Verified { decision, request_id: &bearer.request_id, now })
 }
 
 fn record(
-    state: &State,
     bearer: &Bearer,
     asked: Verification,
     decision: &Decision,
     start: Instant,
+    now: DateTime<Utc>,
 ) -> Option<UsageRecord> {
     let known = decision.known()?;
     Some(UsageRecord {
@@ -240,7 +241,7 @@ fn record(
         duration_us: i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX),
         cost: i64::try_from(decision.cost).unwrap_or(i64::MAX),
         ip: asked.ask.ip,
-        at: state.clock.now(),
+        at: now,
     })
 }
 

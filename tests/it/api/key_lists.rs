@@ -120,16 +120,19 @@ async fn keys_are_found_by_how_long_they_were_not_used_and_how_soon_they_end() {
     assert_eq!(found(&token, "expiring_days=90&sort=expires").await, ["used", "idle"]);
 }
 
-/// Many keys like one, every 100th of them with something that the others have not.
+/// Many keys like one, every 100th of them with something that the others have not. Half are even and half are dull, but only
+/// every 100th is both.
 fn multiply(app: &TestApp) {
     let sql = "INSERT INTO api_keys (tenant_id, name, environment, public_id, key_prefix, hint, hash_algorithm, pepper_id, digest,
              scopes, rate_limit, rate_window_seconds, allowed_ips, requires_owner, metadata, tags, is_active, revoked_at,
              created_at, updated_at)
-         SELECT tenant_id, CASE n % 100 WHEN 1 THEN 'rare' ELSE 'many' END || ' ' || n,
+         SELECT tenant_id, CASE n % 100 WHEN 1 THEN 'rare' ELSE 'many' END || ' ' || n ||
+                 CASE n % 2 WHEN 0 THEN ' even' ELSE '' END,
              CASE n % 100 WHEN 2 THEN 'test' ELSE 'live' END, 'p' || n, key_prefix, hint, hash_algorithm, pepper_id, 'd' || n,
              CASE n % 100 WHEN 3 THEN '{stock:*}' WHEN 4 THEN '{*}' ELSE '{orders:read}' END::text[], rate_limit,
              rate_window_seconds, allowed_ips, requires_owner, metadata,
-             CASE n % 100 WHEN 5 THEN ARRAY['it''s', 'a\\b'] ELSE '{most}' END, n % 100 <> 6,
+             CASE WHEN n % 100 = 5 THEN ARRAY['it''s', 'a\\b'] WHEN n % 2 = 1 OR n % 100 = 8 THEN '{most,dull}'
+                 ELSE '{most}' END, n % 100 <> 6,
              CASE n % 100 WHEN 7 THEN now() END, created_at, updated_at
          FROM api_keys CROSS JOIN generate_series(1, 1000) n WHERE name = 'first'";
     diesel::sql_query(sql).execute(&mut app.conn()).unwrap();
@@ -160,6 +163,8 @@ async fn the_few_among_many_are_found_by_each_of_their_marks() {
         ("state=revoked", vec![7]),
         ("state=revoked&tag=most&environment=live&q=many&scope=orders:read", vec![7]),
         ("state=revoked&environment=test", vec![]),
+        ("q=even&tag=dull", vec![8]),
+        ("q=even+many&tag=dull&scope=orders:read&environment=live", vec![8]),
     ] {
         let numbers: Vec<usize> = found(&token, &format!("limit=100&{query}"))
             .await
