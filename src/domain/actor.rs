@@ -107,6 +107,23 @@ pub enum Authority {
     Key { id: ApiKeyId, scopes: ScopeSet },
 }
 
+impl Authority {
+    /// Refuses with 403 unless role and scopes allow it.
+    pub fn must(&self, permission: Permission) -> Result<()> {
+        let (role_allows, scopes) = match self {
+            Self::Person { role, scopes } => (permission.role() <= *role, scopes),
+            Self::Key { scopes, .. } => (true, scopes),
+        };
+        if !role_allows {
+            return Err(Error::forbidden(format!("this needs the role {} or higher", permission.role())));
+        }
+        if !scopes.allows(permission.scope()) {
+            return Err(Error::forbidden(format!("Missing required scopes: {}", permission.scope())));
+        }
+        Ok(())
+    }
+}
+
 /// Somebody acting in one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
@@ -124,17 +141,7 @@ pub struct Actor {
 impl Actor {
     /// Refuses with 403 unless role and scopes allow it.
     pub fn must(&self, permission: Permission) -> Result<()> {
-        let (role_allows, scopes) = match &self.authority {
-            Authority::Person { role, scopes } => (permission.role() <= *role, scopes),
-            Authority::Key { scopes, .. } => (true, scopes),
-        };
-        if !role_allows {
-            return Err(Error::forbidden(format!("this needs the role {} or higher", permission.role())));
-        }
-        if !scopes.allows(permission.scope()) {
-            return Err(Error::forbidden(format!("Missing required scopes: {}", permission.scope())));
-        }
-        Ok(())
+        self.authority.must(permission)
     }
 
     /// Whether [`Actor::must`] would pass: for pages that hide what would be refused.

@@ -185,16 +185,10 @@ impl Decision {
 
     /// The limit that is nearest: one that refuses, or else the one with the least left.
     pub fn nearest(&self) -> Option<&NamedStanding> {
-        self.standings.get(self.nearest_at()?)
-    }
-
-    /// Its place among them.
-    pub fn nearest_at(&self) -> Option<usize> {
-        let key = |(_, named): &(usize, &NamedStanding)| {
+        self.standings.iter().min_by_key(|named| {
             let wait = named.standing.retry_after.unwrap_or(0);
             (named.standing.is_allowed, std::cmp::Reverse(wait), named.standing.remaining)
-        };
-        self.standings.iter().enumerate().min_by_key(key).map(|(place, _)| place)
+        })
     }
 
     pub fn is_valid(&self) -> bool {

@@ -107,8 +107,7 @@ impl Bearer {
             (Some(own), _) => Some(own),
             (None, named) => named,
         };
-        // Rights do not depend on the tenant for an instance token, so any id serves to ask.
-        self.acting_in(tenant.unwrap_or(TenantId(0))).must(permission)?;
+        self.authority().must(permission)?;
         Ok(tenant.map_or(Scope::Instance, Scope::Tenant))
     }
 
@@ -163,13 +162,18 @@ impl Bearer {
         }
     }
 
-    fn acting_in(&self, tenant: TenantId) -> Actor {
+    /// The same in every tenant that the token reaches.
+    fn authority(&self) -> Authority {
         let role = if self.caller.is_operator { Role::Owner } else { self.caller.role.unwrap_or(Role::Viewer) };
+        Authority::Person { role, scopes: self.caller.scopes.clone() }
+    }
+
+    fn acting_in(&self, tenant: TenantId) -> Actor {
         Actor {
             tenant,
             user: Some(self.caller.user_id),
             is_operator: self.caller.is_operator,
-            authority: Authority::Person { role, scopes: self.caller.scopes.clone() },
+            authority: self.authority(),
             via: Via::Api,
             label: self.caller.email.clone(),
             ip: self.ip,

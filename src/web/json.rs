@@ -1,7 +1,8 @@
 //! JSON bodies and query strings of the API, with errors that name the field (FORMATS.md §4).
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -9,7 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, poll};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::timeout;
@@ -23,6 +24,8 @@ use crate::domain::{Error, Rejection};
 pub const BODY_LIMIT: usize = 256 * 1024;
 /// Bytes of a body that publishing and usage ingestion take.
 pub const LARGE_BODY_LIMIT: usize = 1024 * 1024;
+
+static JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A JSON body of at most `LIMIT` bytes. An empty one is read as `{}`.
 pub struct Json<T, const LIMIT: usize = BODY_LIMIT>(pub T);
@@ -45,6 +48,9 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest for Json<T, LIMIT> {
 /// `curl -d` says `application/x-www-form-urlencoded` and means JSON.
 fn accept(request: &HttpRequest) -> Result<(), Fail> {
     let Some(value) = request.headers().get(CONTENT_TYPE) else { return Ok(()) };
+    if value == JSON {
+        return Ok(());
+    }
     let kind = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = kind == "application/json" || kind.ends_with("+json") || kind == "application/x-www-form-urlencoded";
     if is_json || kind.is_empty() {
@@ -59,7 +65,12 @@ pub fn ok(body: &impl Serialize) -> Answer {
     // Most answers fit, so that nothing is moved while they grow.
     let mut text = Vec::with_capacity(2048);
     serde_json::to_writer(&mut text, body).map_err(|cause| Error::bug(cause.to_string()))?;
-    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(text))
+    Ok(printed(text))
+}
+
+/// The same for one that is printed already.
+pub fn printed(body: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, JSON.clone())).body(body)
 }
 
 /// How long a client may take to send its body.
@@ -70,10 +81,31 @@ pub fn deadline_of(request: &HttpRequest) -> Duration {
 
 /// Reads a body, refusing it as soon as it is over the limit, or takes too long.
 pub async fn read(payload: Payload, limit: usize, deadline: Duration) -> Result<Bytes, Fail> {
-    timeout(deadline, read_all(payload, limit)).await.unwrap_or_else(|_| {
+    let mut reading = pin!(read_all(payload, limit));
+    // Most bodies came with their head, and are there at the first or the second look: those cost no timer.
+    for _ in 0..2 {
+        if let Poll::Ready(read) = poll!(&mut reading) {
+            return read;
+        }
+        next_poll().await;
+    }
+    timeout(deadline, reading).await.unwrap_or_else(|_| {
         let says = "the body took too long to arrive";
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", says).header(CONNECTION, "close").into())
     })
+}
+
+/// Until this task is polled again, which is at once.
+async fn next_poll() {
+    let mut is_next = false;
+    poll_fn(|context| match std::mem::replace(&mut is_next, true) {
+        true => Poll::Ready(()),
+        false => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 async fn read_all(mut payload: Payload, limit: usize) -> Result<Bytes, Fail> {

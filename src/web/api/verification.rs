@@ -1,24 +1,23 @@
 //! `/api/keys/verification`: a backend or gateway asks what to make of a key, or of up to a hundred at once.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+mod answer;
+
 use std::net::IpAddr;
 use std::time::Instant;
 
 use actix_web::web::Data;
 use chrono::{DateTime, Utc};
-use serde::ser::Error as _;
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
+use serde::Deserialize;
 
-use super::api_keys::KeyBody;
+use answer::Verified;
+
 use crate::domain::api_key::Environment;
-use crate::domain::usage::{self, Outcome, UsageRecord};
+use crate::domain::usage::{self, UsageRecord};
 use crate::domain::{Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId, verification};
-use crate::gate::{Ask, Credential, Decision, KnownKey, NamedStanding};
+use crate::gate::{Ask, Credential, Decision};
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
-use crate::web::gated::{rate_headers, refusal};
+use crate::web::gated::refusal;
 use crate::web::json::{self, Json};
 use crate::web::problem::Answer;
 use crate::web::state::State;
@@ -58,82 +57,12 @@ struct Verification {
     method: String,
 }
 
-#[derive(Debug, Serialize)]
-struct Limit<'a> {
-    name: &'a str,
-    limit: u64,
-    remaining: u64,
-    reset_at: DateTime<Utc>,
-    window_seconds: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Quota {
-    limit: i64,
-    remaining: i64,
-    refills_at: Option<DateTime<Utc>>,
-}
-
-/// What was decided, as it is answered.
-struct Verified<'a> {
-    decision: Decision,
-    request_id: &'a str,
-    now: DateTime<Utc>,
-}
-
-#[derive(Serialize)]
-struct Fields<'a> {
-    valid: bool,
-    code: Outcome,
-    request_id: &'a str,
-    key: Option<Cow<'a, RawValue>>,
-    missing_scopes: &'a [String],
-    /// The limit that is nearest.
-    rate_limit: Option<&'a RawValue>,
-    /// All of them, with their names.
-    rate_limits: &'a [Box<RawValue>],
-    quota: Option<Quota>,
-    headers: Headers,
-}
-
-/// By their names.
-struct Headers(Vec<(&'static str, String)>);
-
-impl Serialize for Headers {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
-    }
-}
-
-impl Serialize for Verified<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let decision = &self.decision;
-        let quota =
-            decision.quota.map(|it| Quota { limit: it.quota, remaining: it.remaining, refills_at: it.refills_at });
-        // The nearest stands in the answer twice: each is printed once.
-        let limits = decision.standings.iter().map(|named| to_raw_value(&limit(named)).map_err(S::Error::custom));
-        let limits = limits.collect::<Result<Vec<_>, _>>()?;
-        let nearest = decision.nearest_at().and_then(|place| limits.get(place));
-        let fields = Fields {
-            valid: decision.is_valid(),
-            code: decision.outcome,
-            request_id: self.request_id,
-            key: decision.known().and_then(|known| printed(known, self.now)),
-            missing_scopes: &decision.missing_scopes,
-            rate_limit: nearest.map(AsRef::as_ref),
-            rate_limits: &limits,
-            quota,
-            headers: Headers(rate_headers::texts(decision)),
-        };
-        fields.serialize(serializer)
-    }
-}
-
 /// Answers 200 whatever the decision. A tenant's token knows its own keys only.
 pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<VerifyBody>) -> Answer {
     let reach = bearer.reach(&body.tenant_ask(), Permission::VerifyKeys).await?;
     let asked = Verification::parse(body, reach)?;
-    json::ok(&verify(&state, &bearer, asked).await?)
+    let verified = verify(&state, &bearer, asked).await?;
+    Ok(json::printed(answer::one(&verified)?))
 }
 
 /// Each of them as if it had come alone, in their order. Nothing is counted unless all of them can be decided.
@@ -146,7 +75,7 @@ pub async fn create_batch(state: Data<State>, bearer: Bearer, Json(body): Json<B
     for asked in all {
         verified.push(verify(&state, &bearer, asked).await?);
     }
-    json::ok(&BTreeMap::from([("data", verified)]))
+    Ok(json::printed(answer::many(&verified)?))
 }
 
 /// Every item that does not fit is named: `verifications[3].cost`.
@@ -243,18 +172,4 @@ fn record(
         ip: asked.ask.ip,
         at: now,
     })
-}
-
-fn printed(known: &KnownKey, now: DateTime<Utc>) -> Option<Cow<'_, RawValue>> {
-    known.printed(now, || to_raw_value(&KeyBody::of(&known.key, now)).ok())
-}
-
-fn limit(named: &NamedStanding) -> Limit<'_> {
-    Limit {
-        name: &named.name,
-        limit: named.standing.limit.quota,
-        remaining: named.standing.remaining,
-        reset_at: named.standing.more_at,
-        window_seconds: named.standing.limit.window_seconds,
-    }
 }

@@ -1,0 +1,209 @@
+//! What a verification is answered. Printed field by field: through serde's general way it was a seventh of all that a
+//! verification costs the server.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+
+use crate::domain::quota::QuotaStanding;
+use crate::domain::{Error, Result};
+use crate::gate::{Decision, NamedStanding};
+use crate::web::api::api_keys::KeyBody;
+use crate::web::gated::rate_headers;
+
+/// Bytes that most answers have room in, so that nothing is moved while they grow.
+const ROOM: usize = 2048;
+
+/// What was decided, as it is answered.
+pub struct Verified<'a> {
+    pub decision: Decision,
+    pub request_id: &'a str,
+    pub now: DateTime<Utc>,
+}
+
+#[derive(Serialize)]
+struct Quota {
+    limit: i64,
+    remaining: i64,
+    refills_at: Option<DateTime<Utc>>,
+}
+
+pub fn one(verified: &Verified<'_>) -> Result<Vec<u8>> {
+    let mut out = Printer(Vec::with_capacity(ROOM));
+    out.verified(verified)?;
+    Ok(out.0)
+}
+
+/// In a list, `data`.
+pub fn many(all: &[Verified<'_>]) -> Result<Vec<u8>> {
+    let mut out = Printer(Vec::with_capacity(ROOM.saturating_mul(all.len())));
+    out.text("{\"data\":");
+    out.list(all, Printer::verified)?;
+    out.text("}");
+    Ok(out.0)
+}
+
+/// JSON on its way.
+struct Printer(Vec<u8>);
+
+impl Printer {
+    /// As it is.
+    fn text(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn value(&mut self, value: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.0, value).map_err(|cause| Error::bug(cause.to_string()))
+    }
+
+    fn number(&mut self, name: &str, number: u64) {
+        self.text(name);
+        self.text(itoa::Buffer::new().format(number));
+    }
+
+    fn list<T>(&mut self, all: &[T], print: impl Fn(&mut Self, &T) -> Result<()>) -> Result<()> {
+        self.text("[");
+        for (place, one) in all.iter().enumerate() {
+            if place != 0 {
+                self.text(",");
+            }
+            print(self, one)?;
+        }
+        self.text("]");
+        Ok(())
+    }
+
+    fn verified(&mut self, verified: &Verified<'_>) -> Result<()> {
+        let decision = &verified.decision;
+        self.text(if decision.is_valid() { "{\"valid\":true" } else { "{\"valid\":false" });
+        self.text(",\"code\":");
+        self.value(&decision.outcome)?;
+        self.text(",\"request_id\":");
+        self.value(&verified.request_id)?;
+        self.text(",\"key\":");
+        self.key(decision, verified.now);
+        self.text(",\"missing_scopes\":");
+        self.value(&decision.missing_scopes)?;
+        self.limits(decision)?;
+        self.text(",\"quota\":");
+        self.value(&decision.quota.map(quota))?;
+        self.text(",\"headers\":{");
+        for (place, (name, value)) in rate_headers::texts(decision).iter().enumerate() {
+            self.text(if place == 0 { "\"" } else { ",\"" });
+            self.text(name);
+            self.text("\":");
+            self.value(value)?;
+        }
+        self.text("}}");
+        Ok(())
+    }
+
+    /// As it was printed before, where its state is still the same.
+    fn key(&mut self, decision: &Decision, now: DateTime<Utc>) {
+        let known = decision.known();
+        let printed = known.and_then(|known| known.printed(now, || to_raw_value(&KeyBody::of(&known.key, now)).ok()));
+        self.text(printed.as_ref().map_or("null", |key| key.get()));
+    }
+
+    /// The limit that is nearest, and all of them.
+    fn limits(&mut self, decision: &Decision) -> Result<()> {
+        self.text(",\"rate_limit\":");
+        let start = self.0.len();
+        match decision.nearest() {
+            Some(nearest) => self.limit(nearest)?,
+            None => self.text("null"),
+        }
+        let nearest = start..self.0.len();
+        self.text(",\"rate_limits\":");
+        if let [_] = decision.standings.as_slice() {
+            // It stands there already.
+            self.text("[");
+            self.0.extend_from_within(nearest);
+            self.text("]");
+            return Ok(());
+        }
+        self.list(&decision.standings, Self::limit)
+    }
+
+    fn limit(&mut self, named: &NamedStanding) -> Result<()> {
+        let standing = &named.standing;
+        self.text("{\"name\":");
+        self.value(&&*named.name)?;
+        self.number(",\"limit\":", standing.limit.quota);
+        self.number(",\"remaining\":", standing.remaining);
+        self.text(",\"reset_at\":");
+        self.value(&standing.more_at)?;
+        self.number(",\"window_seconds\":", standing.limit.window_seconds);
+        self.text("}");
+        Ok(())
+    }
+}
+
+fn quota(standing: QuotaStanding) -> Quota {
+    Quota { limit: standing.quota, remaining: standing.remaining, refills_at: standing.refills_at }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::limit::named::Per;
+    use crate::domain::limit::{Limit, Window};
+    use crate::domain::usage::Outcome;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_764_000_000, 0).unwrap() + TimeDelta::seconds(seconds)
+    }
+
+    fn taken(name: &str, quota: u64, window_seconds: u64) -> NamedStanding {
+        let standing = Window::new(Limit { quota, window_seconds }).take(at(0), 3);
+        NamedStanding { name: name.into(), per: Per::Key, standing }
+    }
+
+    fn answered(decision: Decision) -> Value {
+        let verified = [(); 2].map(|()| Verified { decision: decision.clone(), request_id: "r-\"1\"", now: at(0) });
+        let [first, ..] = &verified;
+        let alone: Value = serde_json::from_slice(&one(first).unwrap()).unwrap();
+        let together: Value = serde_json::from_slice(&many(&verified).unwrap()).unwrap();
+        assert_eq!(together, json!({"data": [alone, alone]}));
+        alone
+    }
+
+    #[test]
+    fn a_refusal_has_every_field() {
+        let decision =
+            Decision { missing_scopes: vec!["a:b".into(), "c".into()], ..Decision::refused(Outcome::NotFound) };
+        let expected = json!({
+            "valid": false, "code": "NOT_FOUND", "request_id": "r-\"1\"", "key": null, "missing_scopes": ["a:b", "c"],
+            "rate_limit": null, "rate_limits": [], "quota": null, "headers": {},
+        });
+        assert_eq!(answered(decision), expected);
+        assert_eq!(serde_json::from_slice::<Value>(&many(&[]).unwrap()).unwrap(), json!({"data": []}));
+    }
+
+    #[test]
+    fn the_nearest_limit_is_told_beside_all_of_them() {
+        let hourly = json!({
+            "name": "key", "limit": 1000, "remaining": 997, "reset_at": "2025-11-24T17:01:00Z", "window_seconds": 3600,
+        });
+        let burst = json!({
+            "name": "burst", "limit": 10, "remaining": 7, "reset_at": "2025-11-24T16:00:02Z", "window_seconds": 1,
+        });
+        let valid = |standings| Decision { standings, ..Decision::refused(Outcome::Valid) };
+        let one = answered(valid(vec![taken("key", 1000, 3600)]));
+        assert_eq!((&one["rate_limit"], &one["rate_limits"]), (&hourly, &json!([hourly])));
+        let two = answered(valid(vec![taken("key", 1000, 3600), taken("burst", 10, 1)]));
+        assert_eq!((&two["rate_limit"], &two["rate_limits"]), (&burst, &json!([hourly, burst])));
+        assert_eq!(two["headers"]["RateLimit"], "\"key\";r=997;t=3660, \"burst\";r=7;t=2");
+        assert_eq!(two["valid"], true);
+    }
+
+    #[test]
+    fn a_quota_is_told() {
+        let quota = QuotaStanding { quota: 100, remaining: 3, refills_at: None };
+        let told = answered(Decision { quota: Some(quota), ..Decision::refused(Outcome::QuotaExceeded) });
+        assert_eq!(told["quota"], json!({"limit": 100, "remaining": 3, "refills_at": null}));
+    }
+}
