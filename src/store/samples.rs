@@ -52,6 +52,12 @@ const DELIVERY_TOTALS: [&str; 2] = [
      FROM delivery_minutes WHERE tenant_id = $1 AND minute < $2 GROUP BY 2, 3 ON CONFLICT DO NOTHING",
 ];
 
+/// Nothing was used before it was made.
+const AGES: [&str; 2] = [
+    "UPDATE api_keys SET created_at = $2 - interval '6 days' WHERE tenant_id = $1",
+    "UPDATE webhooks SET created_at = $2 - interval '6 days' WHERE tenant_id = $1",
+];
+
 /// Three days of events up to two hours ago, with deliveries and attempts as the webhooks of today would have had them.
 const DELIVERIES: &str = "
 WITH published AS (
@@ -94,7 +100,7 @@ pub fn insert_past(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>
     let days: Vec<_> = (0..=5).map(|day| now - TimeDelta::days(day)).collect();
     partitions::make(conn, &partitions::USAGE, &days)?;
     partitions::make_by_id(conn, &days)?;
-    let statements = [USAGE].into_iter().chain(TOTALS).chain([DELIVERIES]).chain(DELIVERY_TOTALS);
+    let statements = AGES.into_iter().chain([USAGE]).chain(TOTALS).chain([DELIVERIES]).chain(DELIVERY_TOTALS);
     for statement in statements {
         sql_query(statement).bind::<BigInt, _>(tenant).bind::<Timestamptz, _>(now).execute(conn)?;
     }
