@@ -43,15 +43,21 @@ pub struct Room {
     pub per_tenant: i64,
 }
 
-/// Steps through the partial index from one webhook to the next, so that a backlog of one costs the others nothing.
+/// Steps through the partial index from one webhook to the next, so that a backlog of one costs the others nothing. Those
+/// whose first delivery is not due have none that is.
 macro_rules! all_that_wait {
     () => {
-        "WITH RECURSIVE waiting (webhook_id) AS (
-     (SELECT webhook_id FROM open_deliveries WHERE lease_token IS NULL ORDER BY webhook_id LIMIT 1)
+        "WITH RECURSIVE step AS (
+     (SELECT webhook_id, next_attempt_at FROM open_deliveries
+      WHERE lease_token IS NULL ORDER BY webhook_id, next_attempt_at LIMIT 1)
      UNION ALL
-     SELECT (SELECT d.webhook_id FROM open_deliveries d
-             WHERE d.lease_token IS NULL AND d.webhook_id > waiting.webhook_id ORDER BY d.webhook_id LIMIT 1)
-     FROM waiting WHERE waiting.webhook_id IS NOT NULL
+     SELECT next.webhook_id, next.next_attempt_at FROM step CROSS JOIN LATERAL (
+         SELECT d.webhook_id, d.next_attempt_at FROM open_deliveries d
+         WHERE d.lease_token IS NULL AND d.webhook_id > step.webhook_id
+         ORDER BY d.webhook_id, d.next_attempt_at LIMIT 1) next
+ ), waiting AS (
+     SELECT webhook_id, next_attempt_at AS first_due FROM step
+     WHERE next_attempt_at <= clock_timestamp() + make_interval(secs => $2)
  )"
     };
 }
@@ -75,13 +81,13 @@ macro_rules! ready {
          SELECT tenant_id, host, failing_since IS NOT NULL AS has_failed FROM webhooks WHERE id = in_flight.webhook_id LIMIT 1) w
      JOIN unreachable_hosts u ON u.tenant_id = w.tenant_id AND u.host = w.host
  ), wanted AS (
-     SELECT webhook_id, max(busy) AS busy, max(begun) AS begun FROM (
-         SELECT webhook_id, 0::bigint AS busy, 0::bigint AS begun, TRUE AS waits FROM waiting
+     SELECT webhook_id, max(first_due) AS first_due, max(busy) AS busy, max(begun) AS begun FROM (
+         SELECT webhook_id, first_due, 0::bigint AS busy, 0::bigint AS begun, TRUE AS waits FROM waiting
          UNION ALL
-         SELECT webhook_id, busy, begun, FALSE FROM in_flight) known
+         SELECT webhook_id, NULL, busy, begun, FALSE FROM in_flight) known
      GROUP BY webhook_id HAVING bool_or(waits)
  ), looked_at AS MATERIALIZED (
-     SELECT w.id, w.tenant_id, w.is_active, w.probe_id, w.has_failed, u.host AS silent_host,
+     SELECT w.id, w.tenant_id, w.is_active, w.probe_id, w.has_failed, u.host AS silent_host, wanted.first_due,
          w.has_failed OR u.host IS NOT NULL AS is_failing, room.free,
          EXISTS (SELECT FROM busy_tenants b WHERE b.tenant_id = w.tenant_id AND $3 <= b.busy) AS is_tenant_busy,
          EXISTS (SELECT FROM busy_hosts b
@@ -106,10 +112,10 @@ macro_rules! ready {
     };
 }
 
-/// What of it is due, of a webhook at most so much; and of a silent host one thing for those that have failed, and one for
-/// the others.
+/// What of it is due, of each webhook what `$of_one` says; and of a silent host one thing for those that have failed, and one
+/// for the others.
 macro_rules! due {
-    ($most:literal) => {
+    ($of_one:literal) => {
         concat!(
             ", due AS (
      SELECT one.delivery_id, ready.id AS webhook_id, ready.tenant_id, one.next_attempt_at, ready.is_failing,
@@ -118,14 +124,8 @@ macro_rules! due {
          silent_host IS NULL OR 1 = row_number() OVER (
              PARTITION BY ready.tenant_id, silent_host, has_failed ORDER BY one.next_attempt_at) AS may_go
      FROM ready
-     CROSS JOIN LATERAL (
-         SELECT d.delivery_id, d.next_attempt_at FROM open_deliveries d
-         WHERE d.webhook_id = ready.id AND d.lease_token IS NULL
-             AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => $2)
-             AND (ready.is_active OR d.delivery_id = ready.probe_id)
-         ORDER BY d.next_attempt_at
-         LIMIT ",
-            $most,
+     CROSS JOIN LATERAL (",
+            $of_one,
             ") one
  ), ranked AS (
      SELECT due.*, coalesce(busy, 0) AS busy,
@@ -140,11 +140,18 @@ macro_rules! due {
 }
 
 /// A webhook's oldest delivery comes before its others in every order: the webhooks of the first so many of these are those
-/// of the first so many of all.
+/// of the first so many of all. Where a webhook is off, its probe alone counts.
 const LOOK: &str = concat!(
     all_that_wait!(),
     ready!(),
-    due!("1"),
+    due!(
+        "
+         SELECT NULL::uuid AS delivery_id, ready.first_due AS next_attempt_at WHERE ready.is_active
+         UNION ALL
+         SELECT d.delivery_id, d.next_attempt_at FROM open_deliveries d
+         WHERE NOT ready.is_active AND d.tenant_id = ready.tenant_id AND d.delivery_id = ready.probe_id
+             AND d.lease_token IS NULL AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => $2)"
+    ),
     "(SELECT webhook_id, NULL::bigint AS tenant_id FROM fair WHERE NOT is_failing OR place <= $4 ORDER BY turn_of_tenant, next_attempt_at LIMIT $1)
      UNION ALL
      SELECT DISTINCT NULL::bigint, tenant_id FROM looked_at WHERE NOT is_failing AND (is_tenant_busy OR free < 1)"
@@ -152,9 +159,17 @@ const LOOK: &str = concat!(
 
 /// Slots, offset in seconds, per tenant, for failing, lease in seconds, now, webhooks.
 const LEASE: &str = concat!(
-    "WITH waiting AS (SELECT unnest($7) AS webhook_id)",
+    "WITH waiting AS (SELECT unnest($7) AS webhook_id, NULL::timestamptz AS first_due)",
     ready!(),
-    due!("ready.free"),
+    due!(
+        "
+         SELECT d.delivery_id, d.next_attempt_at FROM open_deliveries d
+         WHERE d.webhook_id = ready.id AND d.lease_token IS NULL
+             AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => $2)
+             AND (ready.is_active OR d.delivery_id = ready.probe_id)
+         ORDER BY d.next_attempt_at
+         LIMIT ready.free"
+    ),
     ", chosen AS (
      SELECT d.tenant_id, d.delivery_id, uuid_v7(clock_timestamp()) AS attempt_id, fair.is_failing, fair.is_full
      FROM fair JOIN open_deliveries d ON d.tenant_id = fair.tenant_id AND d.delivery_id = fair.delivery_id

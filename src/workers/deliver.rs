@@ -111,6 +111,8 @@ async fn round(
     let held_up = claims.iter().filter(|claim| !claim.is_failing() && claim.hints_at_more());
     more.wait_for(held_up.map(Claim::tenant));
     if is_full && 0 < slots.available_permits() {
+        // What comes back until then need not ring as well.
+        more.there_is_a_slot();
         context.wake.notify_one();
     }
     let claimed = claims.len();

@@ -26,6 +26,11 @@ impl More {
         self.lock().for_a_slot = true;
     }
 
+    /// Nobody has to wait any more: there is a slot.
+    pub fn there_is_a_slot(&self) {
+        self.lock().for_a_slot = false;
+    }
+
     /// Something of these tenants waits for a cap of their own.
     pub fn wait_for(&self, tenants: impl IntoIterator<Item = TenantId>) {
         self.lock().tenants.extend(tenants);
@@ -59,6 +64,8 @@ mod tests {
         assert!(more.rings([other, one]) && !more.rings([other]) && !more.rings([]));
         more.wait_for_a_slot();
         assert!(more.rings([other]) && more.rings([]));
+        more.there_is_a_slot();
+        assert!(more.rings([one]) && !more.rings([other]));
         more.reset([other]);
         assert!(more.rings([other]) && !more.rings([one]) && !more.rings([]));
     }
