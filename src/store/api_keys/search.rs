@@ -81,9 +81,9 @@ const SAMPLE: &str = "WITH span AS (
  WHERE hits < 10 ORDER BY hits, place LIMIT 1";
 
 /// Where a condition of the filter leaves few of the tenant's keys, or all of them together do, those that meet it, found by
-/// an index. The planner
-/// can't know: for beginnings of words it has no statistics, and row-level security keeps the others from it. So every key
-/// would be read, in the order of the list, until a page is full; that is best where many meet the filter, and only there.
+/// an index. The planner can't know: for beginnings of words it has no statistics, and row-level security keeps the others
+/// from it. So every key would be read, in the order of the list, until a page is full; that is best where many meet the
+/// filter, and only there.
 pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter) -> Result<Option<Condition>> {
     #[derive(QueryableByName)]
     struct Rarest {
