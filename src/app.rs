@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
-use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::config::{Refusal, Settings};
@@ -141,7 +141,7 @@ impl App {
             hasher,
             vault,
             policy: Arc::new(policy(&settings)),
-            wake: Arc::new(Notify::new()),
+            bell: Arc::default(),
             clock,
             api: Db::new(database.url(), API),
             pages,
@@ -207,7 +207,7 @@ fn workers(state: &Data<State>, db: Db, posts: Receiver<Waiting>) -> Result<Work
         outbound: Outbound::new(policy(&state.settings))?,
         mailer: state.settings.smtp.as_ref().map(Mailer::new).transpose()?.map(Arc::new),
         turnstile: Arc::default(),
-        wake: Arc::clone(&state.wake),
+        bell: Arc::clone(&state.bell),
         slots: state.settings.deliveries_in_flight,
         per_tenant: state.settings.tenant_in_flight,
         lease: state.settings.lease,

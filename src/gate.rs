@@ -261,7 +261,7 @@ impl Gate {
                 self.tenants.forget_where(|known| known == tenant);
             }
             Change::Access => self.keys.forget_where(|known| known.key.requires_owner),
-            Change::Delivery => {}
+            Change::Delivery | Change::DeliveryAt(_) => {}
         }
     }
 

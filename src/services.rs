@@ -5,6 +5,7 @@ pub mod account;
 pub mod accounts;
 pub mod api_keys;
 pub mod audit;
+pub mod bell;
 pub mod deliveries;
 pub mod dispatch;
 pub mod events;

@@ -14,12 +14,13 @@ pub mod settle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, watch};
 
 use crate::config::Retention;
 use crate::domain::Clock;
 use crate::domain::vault::Vault;
 use crate::outbound::{Mailer, Outbound};
+use crate::services::bell::Bell;
 use crate::store::Db;
 
 pub use listen::Audience;
@@ -38,7 +39,7 @@ pub struct Context {
     /// Held while this process claims or publishes: the two would keep each other from the lock in the database.
     pub turnstile: Arc<Mutex<()>>,
     /// Rung when there may be something to deliver.
-    pub wake: Arc<Notify>,
+    pub bell: Arc<Bell>,
     /// Requests in flight at once.
     pub slots: usize,
     /// Of one tenant, in all processes together.

@@ -96,7 +96,7 @@ impl TokenGate {
                 // Tokens of a tenant that was restored were unknown until now.
                 self.tokens.forget_absent();
             }
-            Change::Key(_) | Change::Delivery => {}
+            Change::Key(_) | Change::Delivery | Change::DeliveryAt(_) => {}
         }
     }
 

@@ -57,7 +57,4 @@ pub struct Claimed {
     /// Whether its webhook has been answering with nothing but failures.
     #[diesel(sql_type = Bool)]
     pub is_failing: bool,
-    /// Whether its webhook got as many as it may have: more may be due.
-    #[diesel(sql_type = Bool)]
-    pub is_full: bool,
 }

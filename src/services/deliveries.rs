@@ -89,7 +89,7 @@ pub fn redeliver(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: Da
     };
     let after = store::deliveries::update_due(conn, actor.tenant, id, attempts_max)?.ok_or_else(under_way)?;
     audit::record(conn, actor, Deed::new("delivery.redelivered", format!("delivery:{id}")), now)?;
-    notify::send(conn, &Change::Delivery)?;
+    notify::send(conn, &Change::delivery_at([after.webhook_id]))?;
     Ok(after)
 }
 

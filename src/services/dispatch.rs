@@ -32,6 +32,14 @@ pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Lo
     store::claims::look(conn, room, offset)
 }
 
+/// What was leased from some webhooks.
+#[derive(Debug, Default)]
+pub struct Leased {
+    pub claims: Vec<Claim>,
+    /// Those of them that are well and have more that is due: it waits for what is in flight.
+    pub with_more: Vec<(TenantId, WebhookId)>,
+}
+
 /// Leases due deliveries of these webhooks as far as there is room, with the attempt that each is about to have.
 pub fn claim(
     conn: &mut PgConnection,
@@ -40,10 +48,23 @@ pub fn claim(
     lease: Duration,
     offset: TimeDelta,
     now: DateTime<Utc>,
-) -> Result<Vec<Claim>> {
+) -> Result<Leased> {
     store::claims::lock_turnstile(conn)?;
+    self::lease(conn, webhooks, room, lease, offset, now)
+}
+
+/// The same for whoever has the turnstile already.
+pub(super) fn lease(
+    conn: &mut PgConnection,
+    webhooks: &[WebhookId],
+    room: Room,
+    lease: Duration,
+    offset: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Leased> {
     let rows = store::claims::lease(conn, webhooks, room, lease, offset, now)?;
-    Ok(rows.into_iter().map(Claim).collect())
+    let with_more = store::claims::with_more(conn, webhooks, offset)?;
+    Ok(Leased { claims: rows.into_iter().map(Claim).collect(), with_more })
 }
 
 impl Claim {
@@ -57,13 +78,8 @@ impl Claim {
         self.0.is_failing
     }
 
-    pub fn tenant(&self) -> TenantId {
-        self.0.tenant_id
-    }
-
-    /// Whether more may be due than was claimed.
-    pub fn hints_at_more(&self) -> bool {
-        self.0.is_full
+    pub fn webhook(&self) -> WebhookId {
+        self.0.webhook_id
     }
 
     /// How long its request may take.
@@ -199,6 +215,10 @@ pub struct Settlement {
 impl Settlement {
     pub fn tenant(&self) -> TenantId {
         self.settled.tenant
+    }
+
+    pub fn webhook(&self) -> WebhookId {
+        self.settled.webhook
     }
 
     pub fn state(&self) -> DeliveryState {

@@ -73,6 +73,9 @@ pub struct Published {
     /// How many webhooks it goes to.
     pub deliveries: i64,
     pub created_at: DateTime<Utc>,
+    /// Those of them that have something to be sent now.
+    #[serde(skip)]
+    pub webhooks: Vec<WebhookId>,
     /// Whether this is the answer to an earlier request with the same idempotency key.
     #[serde(skip)]
     pub is_replay: bool,
@@ -155,15 +158,16 @@ fn write(
         attempts_max,
         now,
     };
-    let deliveries = store::events::insert_with_deliveries(conn, &event)?;
-    if 0 < deliveries {
-        notify::send(conn, &Change::Delivery)?;
+    let webhooks = store::events::insert_with_deliveries(conn, &event)?;
+    if !webhooks.is_empty() {
+        notify::send(conn, &Change::delivery_at(webhooks.iter().copied()))?;
     }
     Ok(Published {
         id: event.id,
         kind: ask.kind.to_string(),
-        deliveries: i64::try_from(deliveries).unwrap_or(i64::MAX),
+        deliveries: i64::try_from(webhooks.len()).unwrap_or(i64::MAX),
         created_at: now,
+        webhooks,
         is_replay: false,
     })
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::dispatch::{Claim, Room};
+use super::dispatch::{self, Claim, Leased, Room};
 use super::events::{NewEvent, Published};
 use super::plans;
 use crate::domain::retry::Schedule;
@@ -118,8 +118,10 @@ pub struct Outcome {
     pub published: Vec<Vec<Published>>,
     /// Deliveries that are this process's to send, each in a slot.
     pub claims: Vec<Claim>,
-    /// Tenants of which others wait to be claimed.
-    pub waiting: HashSet<TenantId>,
+    /// Webhooks whose deliveries wait for what is in flight.
+    pub waiting: Vec<(TenantId, WebhookId)>,
+    /// Webhooks that may have something due, whatever it waits for.
+    pub due: Vec<WebhookId>,
 }
 
 /// Publishes all of these, in `Scope::Instance`; whoever asks has been authorised. Leases what there is room for.
@@ -141,41 +143,43 @@ pub fn publish(
     let events: Vec<Posted<'_>> = posted.into_iter().flatten().collect();
     let attempts = Schedule::default().attempts();
     let placed = store::outbox::insert(conn, &events, attempts, room, lease, now)?;
-    let mut late: Vec<(EventId, WebhookId)> =
-        placed.iter().filter(|one| !one.is_leased()).map(|one| (one.event_id, one.webhook_id)).collect();
-    if !late.is_empty() {
-        notify::send(conn, &Change::Delivery)?;
-    }
     let mut deliveries: HashMap<EventId, i64> = HashMap::new();
     placed.iter().for_each(|one| *deliveries.entry(one.event_id).or_default() += 1);
     let mut all = events.iter().map(|event| Published {
         id: event.id,
         kind: event.kind.to_owned(),
+        webhooks: Vec::new(),
         deliveries: deliveries.get(&event.id).copied().unwrap_or(0),
         created_at: now,
         is_replay: false,
     });
     let published = counts.into_iter().map(|count| all.by_ref().take(count).collect()).collect();
     let by_id: HashMap<EventId, &Posted<'_>> = events.iter().map(|event| (event.id, event)).collect();
+    let late = placed.iter().filter(|one| !one.is_leased());
+    let late: HashSet<(TenantId, WebhookId)> =
+        late.filter_map(|one| Some((by_id.get(&one.event_id)?.tenant, one.webhook_id))).collect();
     let claim = |one: Placed| {
         let event = by_id.get(&one.event_id)?;
         one.into_claimed(event, now).map(Claim::new)
     };
     let mut claims: Vec<Claim> = placed.into_iter().filter(Placed::is_leased).filter_map(claim).collect();
     let free = room.slots.saturating_sub(i64::try_from(claims.len()).unwrap_or(i64::MAX));
-    if !late.is_empty() && 0 < free {
+    let mut due: Vec<WebhookId> = late.iter().map(|(_, webhook)| *webhook).collect();
+    let mut waiting: Vec<(TenantId, WebhookId)> = late.into_iter().collect();
+    if !due.is_empty() && 0 < free {
         // Behind what waited before: the oldest go first.
-        let webhooks: HashSet<WebhookId> = late.iter().map(|(_, webhook)| *webhook).collect();
-        let webhooks: Vec<WebhookId> = webhooks.into_iter().collect();
         let room = Room { slots: free, ..room };
-        let more = store::claims::lease(conn, &webhooks, room, lease, TimeDelta::zero(), now)?;
-        if late.len() <= more.len() {
-            late.clear();
-        }
-        claims.extend(more.into_iter().map(Claim::new));
+        let Leased { claims: more, with_more } = dispatch::lease(conn, &due, room, lease, TimeDelta::zero(), now)?;
+        waiting = with_more;
+        // One that is failing is not asked from here.
+        let is_done = |webhook: &WebhookId| more.iter().any(|claim| claim.webhook() == *webhook);
+        due.retain(|webhook| !is_done(webhook) || waiting.iter().any(|(_, waits)| waits == webhook));
+        claims.extend(more);
     }
-    let waiting = late.iter().filter_map(|(event, _)| by_id.get(event).map(|event| event.tenant)).collect();
-    Ok(Outcome { published, claims, waiting })
+    if !due.is_empty() {
+        notify::send(conn, &Change::delivery_at(due.iter().copied()))?;
+    }
+    Ok(Outcome { published, claims, waiting, due })
 }
 
 fn posted(post: &Post) -> Vec<Posted<'_>> {

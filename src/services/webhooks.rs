@@ -257,7 +257,7 @@ fn switch(
 ) -> Result<Webhook> {
     let after = store::webhooks::update_active(conn, actor.tenant, id, is_active, now)?;
     if is_active {
-        notify::send(conn, &Change::Delivery)?;
+        notify::send(conn, &Change::delivery_at([id]))?;
     }
     after.ok_or(Error::NotFound(Noun::Webhook))
 }

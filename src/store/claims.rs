@@ -120,7 +120,6 @@ macro_rules! due {
             ", due AS (
      SELECT one.delivery_id, ready.id AS webhook_id, ready.tenant_id, one.next_attempt_at, ready.is_failing,
          row_number() OVER (PARTITION BY ready.id ORDER BY one.next_attempt_at) AS turn,
-         count(*) OVER (PARTITION BY ready.id) = ready.free AS is_full,
          silent_host IS NULL OR 1 = row_number() OVER (
              PARTITION BY ready.tenant_id, silent_host, has_failed ORDER BY one.next_attempt_at) AS may_go
      FROM ready
@@ -154,7 +153,7 @@ const LOOK: &str = concat!(
     ),
     "(SELECT webhook_id, NULL::bigint AS tenant_id FROM fair WHERE NOT is_failing OR place <= $4 ORDER BY turn_of_tenant, next_attempt_at LIMIT $1)
      UNION ALL
-     SELECT DISTINCT NULL::bigint, tenant_id FROM looked_at WHERE NOT is_failing AND (is_tenant_busy OR free < 1)"
+     SELECT id, tenant_id FROM looked_at WHERE NOT is_failing AND (is_tenant_busy OR free < 1)"
 );
 
 /// Slots, offset in seconds, per tenant, for failing, lease in seconds, now, webhooks.
@@ -171,7 +170,7 @@ const LEASE: &str = concat!(
          LIMIT ready.free"
     ),
     ", chosen AS (
-     SELECT d.tenant_id, d.delivery_id, uuid_v7(clock_timestamp()) AS attempt_id, fair.is_failing, fair.is_full
+     SELECT d.tenant_id, d.delivery_id, uuid_v7(clock_timestamp()) AS attempt_id, fair.is_failing
      FROM fair JOIN open_deliveries d ON d.tenant_id = fair.tenant_id AND d.delivery_id = fair.delivery_id
      WHERE coalesce(d.lease_token IS NULL, FALSE) AND (NOT fair.is_failing OR fair.place <= $4)
      ORDER BY fair.turn_of_tenant, fair.next_attempt_at LIMIT $1
@@ -181,11 +180,11 @@ const LEASE: &str = concat!(
          lease_until = clock_timestamp() + make_interval(secs => $5), attempts_made = d.attempts_made + 1,
          next_attempt_at = NULL
      FROM chosen WHERE d.tenant_id = chosen.tenant_id AND d.delivery_id = chosen.delivery_id
-     RETURNING d.*, chosen.is_failing, chosen.is_full
+     RETURNING d.*, chosen.is_failing
  )
  SELECT d.delivery_id AS id, d.lease_token, d.attempt_id, d.attempted_at, d.tenant_id, t.slug AS tenant_slug, d.event_id,
      d.event_type, e.payload, e.created_at AS event_at, d.webhook_id, w.url, w.payload_format, w.signature_style,
-     w.timeout_seconds, w.headers, d.attempts_made, d.attempts_max, w.retry_gaps, d.is_failing, d.is_full,
+     w.timeout_seconds, w.headers, d.attempts_made, d.attempts_max, w.retry_gaps, d.is_failing,
      ARRAY(SELECT s.sealed FROM signing_secrets s WHERE s.webhook_id = w.id
            AND (s.expires_at IS NULL OR s.expires_at > $6) ORDER BY s.id DESC) AS secrets
  FROM leased d
@@ -199,8 +198,8 @@ const LEASE: &str = concat!(
 pub struct Look {
     /// What [`lease`] would lease from.
     pub webhooks: Vec<WebhookId>,
-    /// Tenants of which something waits for what is in flight, of a webhook that is well: for its own cap or its tenant's.
-    pub held_up: Vec<TenantId>,
+    /// Those that are well and wait for what is in flight: for their own cap or their tenant's.
+    pub held_up: Vec<(TenantId, WebhookId)>,
 }
 
 /// Finds out from which webhooks something can be leased. With many that wait this takes a while, so it is asked outside the
@@ -208,8 +207,9 @@ pub struct Look {
 pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Look> {
     #[derive(QueryableByName)]
     struct Found {
-        #[diesel(sql_type = Nullable<BigInt>)]
-        webhook_id: Option<WebhookId>,
+        #[diesel(sql_type = BigInt)]
+        webhook_id: WebhookId,
+        /// Where it is held up.
         #[diesel(sql_type = Nullable<BigInt>)]
         tenant_id: Option<TenantId>,
     }
@@ -221,8 +221,8 @@ pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Lo
         .bind::<BigInt, _>(room.for_failing);
     let found: Vec<Found> = bound.load(conn)?;
     Ok(Look {
-        webhooks: found.iter().filter_map(|one| one.webhook_id).collect(),
-        held_up: found.iter().filter_map(|one| one.tenant_id).collect(),
+        webhooks: found.iter().filter(|one| one.tenant_id.is_none()).map(|one| one.webhook_id).collect(),
+        held_up: found.iter().filter_map(|one| Some((one.tenant_id?, one.webhook_id))).collect(),
     })
 }
 
@@ -236,8 +236,6 @@ pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Lo
 /// Nothing joins two lists of deliveries: ids of attempts are made where deliveries are chosen, and what is known of
 /// them goes along, for the plan, which is made once and without statistics, would compare each with each. (That is also
 /// why `chosen` says its condition so that no partial index offers itself.)
-///
-/// `is_full` says that its webhook may have more that is due.
 pub fn lease(
     conn: &mut PgConnection,
     webhooks: &[WebhookId],
@@ -254,8 +252,37 @@ pub fn lease(
         .bind::<BigInt, _>(room.for_failing)
         .bind::<Double, _>(lease.as_secs_f64())
         .bind::<Timestamptz, _>(now)
-        .bind::<Array<BigInt>, _>(webhooks.iter().map(|id| id.0).collect::<Vec<_>>());
+        .bind::<Array<BigInt>, _>(webhooks);
     Ok(bound.load(conn)?)
+}
+
+/// Those of these webhooks that are well and have more that is due.
+pub fn with_more(
+    conn: &mut PgConnection,
+    webhooks: &[WebhookId],
+    offset: TimeDelta,
+) -> Result<Vec<(TenantId, WebhookId)>> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = BigInt)]
+        tenant_id: TenantId,
+        #[diesel(sql_type = BigInt)]
+        id: WebhookId,
+    }
+    let query = kept(
+        "SELECT w.tenant_id, w.id FROM unnest($1) AS asked (id)
+         CROSS JOIN LATERAL (
+             SELECT id, tenant_id, host FROM webhooks
+             WHERE id = asked.id AND is_active AND deleted_at IS NULL AND failing_since IS NULL LIMIT 1) w
+         CROSS JOIN LATERAL (
+             SELECT FROM open_deliveries d WHERE d.webhook_id = w.id AND d.lease_token IS NULL
+                 AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => $2)
+             ORDER BY d.next_attempt_at LIMIT 1) more
+         WHERE NOT EXISTS (SELECT FROM unreachable_hosts u WHERE u.tenant_id = w.tenant_id AND u.host = w.host)",
+    );
+    let bound = query.bind::<Array<BigInt>, _>(webhooks).bind::<Double, _>(seconds(offset));
+    let found: Vec<Found> = bound.load(conn)?;
+    Ok(found.into_iter().map(|one| (one.tenant_id, one.id)).collect())
 }
 
 pub(super) fn seconds(span: TimeDelta) -> f64 {

@@ -37,9 +37,14 @@ pub struct NewEvent<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// Writes an event together with a delivery to each active webhook that wants it, and tells how many these are.
+/// Writes an event together with a delivery to each active webhook that wants it, and tells which these are.
 /// They are due by the database's clock, at once.
-pub fn insert_with_deliveries(conn: &mut PgConnection, event: &NewEvent<'_>) -> Result<usize> {
+pub fn insert_with_deliveries(conn: &mut PgConnection, event: &NewEvent<'_>) -> Result<Vec<WebhookId>> {
+    #[derive(QueryableByName)]
+    struct Made {
+        #[diesel(sql_type = BigInt)]
+        webhook_id: WebhookId,
+    }
     let query = diesel::sql_query(
         "WITH published AS (
              INSERT INTO events (id, tenant_id, type, payload, api_key_id, user_id, webhook_id, created_at)
@@ -56,7 +61,8 @@ pub fn insert_with_deliveries(conn: &mut PgConnection, event: &NewEvent<'_>) -> 
          )
          INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, webhook_id, attempts_made, attempts_max,
              next_attempt_at)
-         SELECT tenant_id, id, event_id, event_type, webhook_id, 0, attempts_max, clock_timestamp() FROM made",
+         SELECT tenant_id, id, event_id, event_type, webhook_id, 0, attempts_max, clock_timestamp() FROM made
+         RETURNING webhook_id",
     );
     let bound = query
         .bind::<SqlUuid, _>(event.id)
@@ -69,7 +75,8 @@ pub fn insert_with_deliveries(conn: &mut PgConnection, event: &NewEvent<'_>) -> 
         .bind::<Timestamptz, _>(event.now)
         .bind::<BigInt, _>(event.attempts_max)
         .bind::<Array<Text>, _>(&event.patterns);
-    Ok(bound.execute(conn)?)
+    let made: Vec<Made> = bound.load(conn)?;
+    Ok(made.into_iter().map(|row| row.webhook_id).collect())
 }
 
 pub fn find(conn: &mut PgConnection, tenant: TenantId, id: EventId) -> Result<Option<Event>> {

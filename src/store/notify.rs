@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 
 use super::kept::kept;
-use crate::domain::{Error, Rejection, Result, TenantId};
+use crate::domain::{Error, Rejection, Result, TenantId, WebhookId};
 
 /// The one channel that listeners hear.
 pub const CHANNEL: &str = "gatepost";
@@ -20,8 +20,23 @@ pub enum Change {
     Tenant(TenantId),
     /// Users, memberships or access tokens.
     Access,
-    /// There is a delivery to make.
+    /// There are deliveries to make, wherever.
     Delivery,
+    /// There are deliveries to make to these webhooks.
+    DeliveryAt(Vec<WebhookId>),
+}
+
+/// What Postgres hands on is shorter than 8,000 bytes.
+const MOST_WEBHOOKS: usize = 200;
+
+impl Change {
+    /// There are deliveries to make to these webhooks, named where they are not too many.
+    pub fn delivery_at(webhooks: impl IntoIterator<Item = WebhookId>) -> Self {
+        let mut webhooks: Vec<WebhookId> = webhooks.into_iter().collect();
+        webhooks.sort_unstable();
+        webhooks.dedup();
+        if webhooks.len() <= MOST_WEBHOOKS { Self::DeliveryAt(webhooks) } else { Self::Delivery }
+    }
 }
 
 impl fmt::Display for Change {
@@ -31,6 +46,10 @@ impl fmt::Display for Change {
             Self::Tenant(tenant) => write!(f, "tenant:{tenant}"),
             Self::Access => f.write_str("access"),
             Self::Delivery => f.write_str("delivery"),
+            Self::DeliveryAt(webhooks) => {
+                let ids: Vec<String> = webhooks.iter().map(ToString::to_string).collect();
+                write!(f, "delivery:{}", ids.join(","))
+            }
         }
     }
 }
@@ -41,6 +60,7 @@ impl FromStr for Change {
         match text.split_once(':') {
             Some(("key", public_id)) => Ok(Self::Key(public_id.to_owned())),
             Some(("tenant", id)) => Ok(Self::Tenant(id.parse()?)),
+            Some(("delivery", ids)) => Ok(Self::DeliveryAt(ids.split(',').map(str::parse).collect::<Result<_, _>>()?)),
             None if text == "access" => Ok(Self::Access),
             None if text == "delivery" => Ok(Self::Delivery),
             _ => Err(Rejection::new("change", "is no change that this version knows")),
@@ -94,9 +114,22 @@ mod tests {
 
     #[test]
     fn every_change_survives_the_wire() {
-        for change in [Change::Key("pk_1".into()), Change::Tenant(TenantId(7)), Change::Access, Change::Delivery] {
+        let (one, some) = (Change::delivery_at([WebhookId(7)]), Change::delivery_at([9, 7, 9].map(WebhookId)));
+        assert_eq!(some, Change::DeliveryAt(vec![WebhookId(7), WebhookId(9)]));
+        for change in
+            [Change::Key("pk_1".into()), Change::Tenant(TenantId(7)), Change::Access, Change::Delivery, one, some]
+        {
             assert_eq!(change.to_string().parse::<Change>().unwrap(), change);
         }
-        assert!("key".parse::<Change>().is_err() && "tenant:x".parse::<Change>().is_err());
+        for unknown in ["key", "tenant:x", "delivery:", "delivery:7,x"] {
+            assert!(unknown.parse::<Change>().is_err(), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn what_names_too_many_names_none() {
+        let largest = (0..200).map(|n| WebhookId(i64::MAX - n));
+        assert!(Change::delivery_at(largest).to_string().len() < 8_000);
+        assert_eq!(Change::delivery_at((0..201).map(WebhookId)), Change::Delivery);
     }
 }

@@ -89,12 +89,12 @@ impl Placed {
             retry_gaps: self.retry_gaps,
             secrets: self.secrets,
             is_failing: false,
-            is_full: false,
         })
     }
 }
 
-/// A column each of the events, now, attempts, slots, per tenant, lease in seconds.
+/// A column each of the events, now, attempts, slots, per tenant, lease in seconds, tenants. (What is wanted and what is in flight
+/// meet as rows of one list: joined, each would be compared with each.)
 const INSERT: &str = "WITH asked AS (
      SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7) WITH ORDINALITY
          AS a (id, tenant_id, type, payload, api_key_id, user_id, patterns, turn)
@@ -102,41 +102,47 @@ const INSERT: &str = "WITH asked AS (
      INSERT INTO events (id, tenant_id, type, payload, api_key_id, user_id, created_at)
      SELECT id, tenant_id, type, payload, api_key_id, user_id, $8 FROM asked
  ), wanted AS (
-     SELECT a.turn, a.id AS event_id, a.type, w.id AS webhook_id, w.tenant_id, w.max_in_flight,
+     SELECT a.turn, a.id AS event_id, a.type, w.id AS webhook_id, a.tenant_id, w.max_in_flight,
          coalesce(cardinality(w.retry_gaps) + 1, $9) AS attempts_max,
-         t.is_active AND w.failing_since IS NULL AND w.rate_per_second IS NULL AND NOT EXISTS (
-             SELECT FROM unreachable_hosts u WHERE u.tenant_id = w.tenant_id AND u.host = w.host) AS is_easy
+         t.is_active AND w.failing_since IS NULL AND w.rate_per_second IS NULL AND silent.host IS NULL AS is_easy
      FROM asked a
      JOIN tenants t ON t.id = a.tenant_id
-     JOIN webhooks w ON w.tenant_id = a.tenant_id AND w.is_active AND w.deleted_at IS NULL
-         AND w.events && a.patterns::text[]
+     CROSS JOIN LATERAL (
+         SELECT id, host, max_in_flight, retry_gaps, failing_since, rate_per_second FROM webhooks
+         WHERE tenant_id = a.tenant_id AND is_active AND deleted_at IS NULL AND events && a.patterns::text[] OFFSET 0) w
+     LEFT JOIN LATERAL (
+         SELECT u.host FROM unreachable_hosts u WHERE u.tenant_id = a.tenant_id AND u.host = w.host LIMIT 1) silent ON TRUE
  ), in_flight AS (
-     SELECT webhook_id, tenant_id, count(*) AS busy FROM open_deliveries WHERE lease_token IS NOT NULL AND 0 < $10
+     SELECT webhook_id, tenant_id, count(*) AS busy FROM open_deliveries
+     WHERE lease_token IS NOT NULL AND tenant_id = ANY ($13) AND 0 < $10
      GROUP BY webhook_id, tenant_id
- ), busy_tenants AS (
-     SELECT tenant_id, sum(busy) AS busy FROM in_flight GROUP BY tenant_id
- ), free AS (
-     SELECT w.webhook_id, w.max_in_flight - coalesce(in_flight.busy, 0) AS slots
-     FROM (SELECT DISTINCT webhook_id, max_in_flight FROM wanted WHERE is_easy) w
-     LEFT JOIN in_flight USING (webhook_id)
-     WHERE 0 < $10 AND NOT EXISTS (
-         SELECT FROM open_deliveries d WHERE d.webhook_id = w.webhook_id AND d.lease_token IS NULL
-             AND d.next_attempt_at <= clock_timestamp())
+ ), known AS (
+     SELECT turn, event_id, type, webhook_id, tenant_id, max_in_flight, attempts_max, is_easy, 0::bigint AS busy FROM wanted
+     UNION ALL
+     SELECT NULL, NULL, NULL, webhook_id, tenant_id, NULL, NULL, FALSE, busy FROM in_flight
+ ), counted AS (
+     SELECT turn, event_id, type, webhook_id, tenant_id, attempts_max, is_easy,
+         max_in_flight - max(busy) OVER (PARTITION BY webhook_id) AS free,
+         sum(busy) OVER (PARTITION BY tenant_id) AS busy_of_tenant,
+         row_number() OVER (PARTITION BY webhook_id ORDER BY turn NULLS LAST) AS place
+     FROM known
  ), placed AS (
-     SELECT wanted.*, free.slots,
-         row_number() OVER (PARTITION BY webhook_id ORDER BY turn) AS place
-     FROM wanted LEFT JOIN free USING (webhook_id)
+     SELECT counted.*, is_easy AND place <= free AND bool_or(CASE WHEN is_easy AND place = 1 AND 0 < $10 THEN NOT EXISTS (
+         SELECT FROM open_deliveries d WHERE d.webhook_id = counted.webhook_id AND d.lease_token IS NULL
+             AND d.next_attempt_at <= clock_timestamp()) END) OVER (PARTITION BY webhook_id) AS is_candidate
+     FROM counted
  ), ranked AS (
-     SELECT placed.*, coalesce(place <= slots, FALSE) AS is_candidate, coalesce(busy, 0) AS busy,
-         row_number() OVER (PARTITION BY tenant_id, place <= slots ORDER BY turn, webhook_id) AS place_of_tenant,
-         row_number() OVER (PARTITION BY place <= slots ORDER BY turn, webhook_id) AS place_of_all
-     FROM placed LEFT JOIN busy_tenants USING (tenant_id)
+     SELECT placed.*,
+         row_number() OVER (PARTITION BY tenant_id, is_candidate ORDER BY turn, webhook_id) AS place_of_tenant,
+         row_number() OVER (PARTITION BY is_candidate ORDER BY turn, webhook_id) AS place_of_all
+     FROM placed WHERE turn IS NOT NULL
  ), made AS (
      SELECT ranked.*, is_fast, uuid_v7(clock_timestamp()) AS id,
          CASE WHEN is_fast THEN gen_random_uuid() END AS lease_token,
          CASE WHEN is_fast THEN uuid_v7(clock_timestamp()) END AS attempt_id
      FROM ranked
-     CROSS JOIN LATERAL (SELECT is_candidate AND place_of_tenant <= $11 - busy AND place_of_all <= $10 AS is_fast) fast
+     CROSS JOIN LATERAL (SELECT coalesce(is_candidate, FALSE) AND place_of_tenant <= $11 - busy_of_tenant
+         AND place_of_all <= $10 AS is_fast) fast
  ), written AS (
      INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_max, created_at)
      SELECT id, tenant_id, event_id, type, webhook_id, 'pending', attempts_max, $8 FROM made
@@ -168,6 +174,9 @@ pub fn insert(
     now: DateTime<Utc>,
 ) -> Result<Vec<Placed>> {
     let query = kept(INSERT);
+    let mut tenants = each(events, |event| event.tenant.0);
+    tenants.sort_unstable();
+    tenants.dedup();
     let bound = query
         .bind::<Array<SqlUuid>, _>(each(events, |event| event.id.0))
         .bind::<Array<BigInt>, _>(each(events, |event| event.tenant.0))
@@ -181,7 +190,8 @@ pub fn insert(
         .bind::<BigInt, _>(attempts_max)
         .bind::<BigInt, _>(room.slots)
         .bind::<BigInt, _>(room.per_tenant)
-        .bind::<Double, _>(lease.as_secs_f64());
+        .bind::<Double, _>(lease.as_secs_f64())
+        .bind::<Array<BigInt>, _>(tenants);
     Ok(bound.load(conn)?)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sha2::Sha256;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
@@ -18,6 +18,7 @@ use crate::domain::{Clock, Error, Result};
 use crate::gate::Gate;
 use crate::gate::tokens::TokenGate;
 use crate::model::ApiKey;
+use crate::services::bell::Bell;
 use crate::services::outbox::Outbox;
 use crate::store::Db;
 use crate::store::notify::Change;
@@ -39,7 +40,7 @@ pub struct State {
     /// Where events are published.
     pub outbox: Outbox,
     /// Rung where this process has published something.
-    pub wake: Arc<Notify>,
+    pub bell: Arc<Bell>,
     /// Password hashes that run at once: each takes a core for tens of milliseconds.
     pub hashing: Arc<Semaphore>,
     pub throttle: Throttle,
@@ -54,9 +55,7 @@ impl State {
     pub fn forget(&self, change: &Change) {
         self.gate.invalidate(change);
         self.tokens.invalidate(change);
-        if *change == Change::Delivery {
-            self.wake.notify_one();
-        }
+        self.bell.hear(change);
     }
 
     /// The same for a key.

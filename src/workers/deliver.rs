@@ -1,16 +1,18 @@
 //! Claims what is due and sends it, never more at once than there are slots.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::more::More;
 use super::{Context, Stop, is_over};
 use crate::domain::retry::Jitter;
 use crate::domain::{Result, WebhookId};
-use crate::services::dispatch::{self, Claim, Room, Settlement};
+use crate::services::bell::Call;
+use crate::services::dispatch::{self, Claim, Leased, Room, Settlement};
 use crate::store::Scope;
 
 /// How long a claim waits for others to come along.
@@ -19,7 +21,7 @@ const GATHERING: Duration = Duration::from_millis(2);
 pub const MOST_AT_ONCE: u32 = 64;
 /// Fewer than these are little for a claim.
 const FEW: usize = 16;
-/// How often due retries are looked for where nothing rings.
+/// How often is looked everywhere for what has become due.
 const POLL: Duration = Duration::from_secs(1);
 
 /// A judged attempt on its way to be written; its slot is free again once it has been.
@@ -57,10 +59,16 @@ pub async fn run(
 ) {
     // Endpoints that don't answer hold their slots for as long as a deadline: half of them stay with the others.
     let of_failing = Arc::new(Semaphore::new(context.slots.div_ceil(2)));
+    let mut look_at = Instant::now();
     while !is_over(&stop) {
         let begun = Instant::now();
+        let rung = context.bell.take();
+        let call = if look_at <= begun { Call::Anywhere } else { rung };
+        if call == Call::Anywhere {
+            look_at = begun + POLL;
+        }
         // A moment later more slots are free and more has been published: larger claims cost less for each.
-        let wait = match round(&context, &slots, &of_failing, &more, &done).await {
+        let wait = match round(&context, &slots, &of_failing, &more, &done, call).await {
             Ok(claimed) if FEW <= claimed => Some(GATHERING),
             // Looking through many webhooks for little takes long: others want the database too.
             Ok(_) => Some(GATHERING.max(4 * begun.elapsed())),
@@ -71,51 +79,43 @@ pub async fn run(
         };
         tokio::select! {
             // After a failure every ring would be another one.
-            () = context.wake.notified(), if wait.is_some() => tokio::time::sleep(wait.unwrap_or_default()).await,
-            () = tokio::time::sleep(POLL) => {}
+            () = context.bell.rung(), if wait.is_some() => tokio::time::sleep(wait.unwrap_or_default()).await,
+            () = tokio::time::sleep_until(look_at) => {}
             _ = stop.wait_for(|is_over| *is_over) => {}
         }
     }
 }
 
-/// One claim, as large as there are free slots or as is well, and its requests sent off; how many they are.
+/// One claim where something may be due, as large as there are free slots or as is well, and its requests sent off; how many
+/// they are.
 async fn round(
     context: &Context,
     slots: &Arc<Semaphore>,
     of_failing: &Arc<Semaphore>,
     more: &More,
     done: &UnboundedSender<Done>,
+    call: Call,
 ) -> Result<usize> {
-    let free = free(slots, MOST_AT_ONCE);
-    if free == 0 {
-        more.wait_for_a_slot();
+    let webhooks = match call {
+        Call::At(webhooks) => webhooks.into_iter().collect(),
+        Call::Anywhere => look(context, slots, of_failing, more).await?,
+    };
+    if webhooks.is_empty() {
         return Ok(0);
     }
-    let (room, offset) = (room(context, free, of_failing), context.clock.offset());
-    let look = context.db.tx(Scope::Instance, move |conn| dispatch::look(conn, room, offset)).await?;
-    // Only now: what came back meanwhile has rung.
-    more.reset(look.held_up);
-    if look.webhooks.is_empty() {
-        return Ok(0);
-    }
-    let Some((claims, mut held)) = lease(context, slots, of_failing, look.webhooks).await? else {
+    let Some((claims, mut held)) = lease(context, slots, of_failing, more, &webhooks).await? else {
         // Somebody was faster.
         more.wait_for_a_slot();
         return Ok(0);
     };
-    let is_full = held.num_permits() <= claims.len();
-    if is_full {
-        more.wait_for_a_slot();
-    }
-    // One that is failing rings by itself when it answers.
-    let held_up = claims.iter().filter(|claim| !claim.is_failing() && claim.hints_at_more());
-    more.wait_for(held_up.map(Claim::tenant));
-    if is_full && 0 < slots.available_permits() {
-        // What comes back until then need not ring as well.
-        more.there_is_a_slot();
-        context.wake.notify_one();
-    }
     let claimed = claims.len();
+    if held.num_permits() <= claimed {
+        if 0 < slots.available_permits() {
+            context.bell.ring(Call::at(webhooks));
+        } else {
+            more.wait_for_a_slot();
+        }
+    }
     for claim in claims {
         // As many slots are held as deliveries could be leased.
         let Some(one) = held.split(1) else { break };
@@ -125,21 +125,37 @@ async fn round(
     Ok(claimed)
 }
 
+/// Webhooks of which something is due that may be sent now, as many as slots are free.
+async fn look(context: &Context, slots: &Semaphore, of_failing: &Semaphore, more: &More) -> Result<Vec<WebhookId>> {
+    let free = free(slots, u32::MAX);
+    if free == 0 {
+        more.wait_for_a_slot();
+        return Ok(Vec::new());
+    }
+    let (room, offset) = (room(context, free, of_failing), context.clock.offset());
+    let look = context.db.tx(Scope::Instance, move |conn| dispatch::look(conn, room, offset)).await?;
+    // Only now: what came back meanwhile has rung.
+    more.reset(look.held_up);
+    Ok(look.webhooks)
+}
+
 /// Leases from these webhooks, in their turn with whoever publishes, and holds as many slots as it may have leased; `None`
-/// where nothing came.
+/// where there was no slot.
 async fn lease(
     context: &Context,
     slots: &Arc<Semaphore>,
     of_failing: &Semaphore,
-    webhooks: Vec<WebhookId>,
+    more: &More,
+    webhooks: &[WebhookId],
 ) -> Result<Option<(Vec<Claim>, OwnedSemaphorePermit)>> {
     let _turn = context.turnstile.lock().await;
     let Some(held) = hold(slots, MOST_AT_ONCE) else { return Ok(None) };
     let room = room(context, u32::try_from(held.num_permits()).unwrap_or(MOST_AT_ONCE), of_failing);
-    let (lease, clock) = (context.lease, context.clock.clone());
-    let claim = move |conn: &mut _| dispatch::claim(conn, &webhooks, room, lease, clock.offset(), clock.now());
-    let claims = context.db.tx(Scope::Instance, claim).await?;
-    Ok(if claims.is_empty() { None } else { Some((claims, held)) })
+    let (lease, clock, from) = (context.lease, context.clock.clone(), webhooks.to_vec());
+    let claim = move |conn: &mut _| dispatch::claim(conn, &from, room, lease, clock.offset(), clock.now());
+    let Leased { claims, with_more } = context.db.tx(Scope::Instance, claim).await?;
+    more.wait_only_at(webhooks, with_more);
+    Ok(Some((claims, held)))
 }
 
 fn room(context: &Context, slots: u32, of_failing: &Semaphore) -> Room {

@@ -1,19 +1,27 @@
 //! Who waits for what is in flight to come back.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::domain::TenantId;
+use crate::domain::{TenantId, WebhookId};
+use crate::services::bell::Call;
 
-/// For whose settlements to ring. Endpoints that don't answer are many where there are any, and a look through them finds
-/// little: when one has not answered once more, the next look at the clock is early enough.
+/// Where something is due that waits: for a slot, or for a cap of its webhook's or its tenant's. Endpoints that don't answer
+/// are many where there are any, and a look through them finds little: when one has not answered once more, the next look at
+/// the clock is early enough.
 #[derive(Debug, Default)]
 pub struct More(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
     for_a_slot: bool,
-    tenants: HashSet<TenantId>,
+    at: HashMap<WebhookId, TenantId>,
+}
+
+impl Waiting {
+    fn extend(&mut self, webhooks: impl IntoIterator<Item = (TenantId, WebhookId)>) {
+        self.at.extend(webhooks.into_iter().map(|(tenant, webhook)| (webhook, tenant)));
+    }
 }
 
 impl More {
@@ -26,28 +34,34 @@ impl More {
         self.lock().for_a_slot = true;
     }
 
-    /// Nobody has to wait any more: there is a slot.
-    pub fn there_is_a_slot(&self) {
-        self.lock().for_a_slot = false;
+    /// Something of these webhooks waits for a cap.
+    pub fn wait_at(&self, webhooks: impl IntoIterator<Item = (TenantId, WebhookId)>) {
+        self.lock().extend(webhooks);
     }
 
-    /// Something of these tenants waits for a cap of their own.
-    pub fn wait_for(&self, tenants: impl IntoIterator<Item = TenantId>) {
-        self.lock().tenants.extend(tenants);
-    }
-
-    /// Only these tenants' wait, as far as is known.
-    pub fn reset(&self, tenants: impl IntoIterator<Item = TenantId>) {
+    /// Of these webhooks that were leased from, something of `still` waits.
+    pub fn wait_only_at(&self, leased_from: &[WebhookId], still: impl IntoIterator<Item = (TenantId, WebhookId)>) {
         let mut waiting = self.lock();
-        waiting.for_a_slot = false;
-        waiting.tenants.clear();
-        waiting.tenants.extend(tenants);
+        for webhook in leased_from {
+            waiting.at.remove(webhook);
+        }
+        waiting.extend(still);
     }
 
-    /// Whether to ring when slots are free again and endpoints of these tenants have answered.
-    pub fn rings(&self, answered: impl IntoIterator<Item = TenantId>) -> bool {
+    /// Of all webhooks, something of these waits.
+    pub fn reset(&self, webhooks: impl IntoIterator<Item = (TenantId, WebhookId)>) {
+        let mut waiting = self.lock();
+        *waiting = Waiting::default();
+        waiting.extend(webhooks);
+    }
+
+    /// What to ring for when slots are free again and endpoints of these tenants have answered.
+    pub fn call(&self, answered: &HashSet<TenantId>) -> Call {
         let waiting = self.lock();
-        waiting.for_a_slot || answered.into_iter().any(|tenant| waiting.tenants.contains(&tenant))
+        if waiting.for_a_slot {
+            return Call::Anywhere;
+        }
+        Call::at(waiting.at.iter().filter(|(_, tenant)| answered.contains(tenant)).map(|(webhook, _)| *webhook))
     }
 }
 
@@ -56,17 +70,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_rings_for_those_who_wait_and_for_everybody_where_slots_are_short() {
+    fn it_calls_where_something_waits_and_anywhere_where_slots_are_short() {
         let more = More::default();
         let [one, other] = [TenantId(1), TenantId(2)];
-        assert!(!more.rings([one, other]));
-        more.wait_for([one]);
-        assert!(more.rings([other, one]) && !more.rings([other]) && !more.rings([]));
+        let [first, second, third] = [WebhookId(1), WebhookId(2), WebhookId(3)];
+        let calls = |answered: &[TenantId]| more.call(&answered.iter().copied().collect());
+        let nowhere = Call::at([]);
+        assert_eq!(calls(&[one, other]), nowhere);
+        more.wait_at([(one, first), (one, second), (other, third)]);
+        assert_eq!((calls(&[one]), calls(&[])), (Call::at([first, second]), nowhere.clone()));
+        assert_eq!(calls(&[one, other]), Call::at([first, second, third]));
         more.wait_for_a_slot();
-        assert!(more.rings([other]) && more.rings([]));
-        more.there_is_a_slot();
-        assert!(more.rings([one]) && !more.rings([other]));
-        more.reset([other]);
-        assert!(more.rings([other]) && !more.rings([one]) && !more.rings([]));
+        assert_eq!((calls(&[one]), calls(&[])), (Call::Anywhere, Call::Anywhere));
+        more.reset([(one, first), (one, second), (other, third)]);
+        more.wait_only_at(&[first, second], [(one, second)]);
+        assert_eq!((calls(&[one]), calls(&[other])), (Call::at([second]), Call::at([third])));
+        more.reset([(other, third)]);
+        assert_eq!((calls(&[one]), calls(&[other])), (nowhere, Call::at([third])));
     }
 }

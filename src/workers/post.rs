@@ -9,6 +9,7 @@ use super::deliver::{self, Done};
 use super::more::More;
 use super::{Context, Stop};
 use crate::domain::{Error, Result};
+use crate::services::bell::Call;
 use crate::services::dispatch::Room;
 use crate::services::events::Published;
 use crate::services::outbox::{self, Outcome, Post, Waiting};
@@ -85,16 +86,16 @@ async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Ve
     };
     let (lease, now) = (context.lease, context.clock.now());
     let publish = move |conn: &mut _| outbox::publish(conn, &posts, room, lease, now);
-    let Outcome { published, claims, waiting } = context.db.tx(Scope::Instance, publish).await?;
+    let Outcome { published, claims, waiting, due } = context.db.tx(Scope::Instance, publish).await?;
+    // In its turn: whoever leases it next says that it waits no more.
+    off.more.wait_at(waiting);
     drop(turn);
     for claim in claims {
         // As many slots are held as deliveries could be leased.
         let Some(slot) = held.as_mut().and_then(|held| held.split(1)) else { break };
         deliver::send(context, claim, slot.into(), &off.done);
     }
-    if !waiting.is_empty() {
-        off.more.wait_for(waiting);
-        context.wake.notify_one();
-    }
+    // What was in flight may have come back before anything was known to wait for it.
+    context.bell.ring(Call::at(due));
     Ok(published)
 }

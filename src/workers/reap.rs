@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Context, Stop, pause};
+use crate::services::bell::Call;
 use crate::services::dispatch;
 use crate::store::Scope;
 
@@ -17,7 +18,7 @@ pub async fn run(context: Context, mut stop: Stop) {
             Ok(0) => {}
             Ok(count) => {
                 tracing::warn!(count, "leases ran out: their deliveries are due again");
-                context.wake.notify_one();
+                context.bell.ring(Call::Anywhere);
             }
             Err(error) => {
                 tracing::debug!(cause = ?std::error::Error::source(&error), "leases can't be looked at just now")

@@ -5,32 +5,31 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use super::listen::{Audience, Listener};
 use super::more::More;
 use super::{Context, Stop, deliver, mail, post, prune, reap, remind, settle};
 use crate::domain::{Error, Result};
+use crate::services::bell::{Bell, Call};
 use crate::services::outbox::Waiting;
 use crate::store::notify::Change;
 
 /// How long a stop waits for requests in flight. What takes longer is delivered again once its lease has run out.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Rings for the delivery worker when somebody has published.
-struct Bell(Arc<Notify>);
+/// Rings for the delivery worker when another process has published.
+struct News(Arc<Bell>);
 
-impl Audience for Bell {
+impl Audience for News {
     fn hear(&self, change: &Change) {
-        if *change == Change::Delivery {
-            self.0.notify_one();
-        }
+        self.0.hear(change);
     }
 
     /// What was published while nobody listened is due as well.
     fn set_listening(&self, _: bool) {
-        self.0.notify_one();
+        self.0.ring(Call::Anywhere);
     }
 }
 
@@ -48,7 +47,7 @@ impl Workers {
         posts: mpsc::Receiver<Waiting>,
         mut audiences: Vec<Arc<dyn Audience>>,
     ) -> Result<Self> {
-        audiences.push(Arc::new(Bell(Arc::clone(&context.wake))));
+        audiences.push(Arc::new(News(Arc::clone(&context.bell))));
         let listener = Listener::start(context.db.clone(), audiences)?;
         let runtime = Builder::new_current_thread().enable_all().thread_name("deliver").build().map_err(Error::bug)?;
         let (stop, stopped) = watch::channel(false);

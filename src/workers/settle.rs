@@ -10,6 +10,7 @@ use super::deliver::Done;
 use super::more::More;
 use super::{Context, Stop, is_over};
 use crate::domain::{Error, Result};
+use crate::services::bell::Call;
 use crate::services::dispatch::{self, Settlement};
 use crate::store::Scope;
 
@@ -29,16 +30,27 @@ pub async fn run(context: Context, more: Arc<More>, mut done: UnboundedReceiver<
             tokio::time::sleep(GATHERING).await;
             while batch.len() < MOST_AT_ONCE && done.try_recv().map(|one| batch.push(one)).is_ok() {}
         }
-        let answered = || batch.iter().filter(|one| !one.settlement.is_silent());
-        let tenants: HashSet<_> = answered().map(|one| one.settlement.tenant()).collect();
-        // What comes after it of a webhook that is asked one thing at a time.
-        let has_next = answered().any(|one| one.slot.is_of_failing());
+        let tenants: HashSet<_> = answered(&batch).map(|one| one.settlement.tenant()).collect();
+        let next = next(&batch);
         let (settlements, slots): (Vec<_>, Vec<_>) = batch.drain(..).map(|one| (one.settlement, one.slot)).unzip();
         write(&context, settlements, &stop).await;
         drop(slots);
-        if has_next || more.rings(tenants) {
-            context.wake.notify_one();
-        }
+        context.bell.ring(next);
+        context.bell.ring(more.call(&tenants));
+    }
+}
+
+fn answered(batch: &[Done]) -> impl Iterator<Item = &Done> {
+    batch.iter().filter(|one| !one.settlement.is_silent())
+}
+
+/// What comes next of webhooks that are asked one thing at a time; others at its host may have waited for one that is well
+/// again.
+fn next(batch: &[Done]) -> Call {
+    let answered = || answered(batch).filter(|one| one.slot.is_of_failing()).map(|one| &one.settlement);
+    match answered().any(Settlement::is_success) {
+        true => Call::Anywhere,
+        false => Call::at(answered().map(Settlement::webhook)),
     }
 }
 

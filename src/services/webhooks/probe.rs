@@ -60,7 +60,7 @@ pub(in crate::services) fn succeed(conn: &mut PgConnection, probes: &[DeliveryId
         audit::record(conn, &Actor::system(webhook.tenant_id), deed.with("by", "a probe that was taken"), now)?;
     }
     if !well.is_empty() {
-        notify::send(conn, &Change::Delivery)?;
+        notify::send(conn, &Change::delivery_at(well.iter().map(|webhook| webhook.id)))?;
     }
     Ok(())
 }

@@ -151,7 +151,7 @@ where
 {
     let actor = actor(bearer, id).await?;
     let delivery = state.api.tx(Scope::Tenant(actor.tenant), move |conn| act(conn, &actor)).await?;
-    state.forget(&Change::Delivery);
+    state.forget(&Change::delivery_at([delivery.webhook_id]));
     Ok(delivery)
 }
 

@@ -140,7 +140,7 @@ async fn publish(state: &State, actor: Actor, ask: NewEvent) -> Result<Published
     }
     let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
     let published = state.api.tx(scope, move |conn| events::publish(conn, &actor, &ask, now)).await?;
-    state.forget(&Change::Delivery);
+    state.forget(&Change::delivery_at(published.webhooks.iter().copied()));
     Ok(published)
 }
 
@@ -153,7 +153,7 @@ async fn publish_all(state: &State, actor: Actor, asks: Vec<NewEvent>) -> Result
         asks.iter().map(|ask| events::publish(conn, &actor, ask, now)).collect::<Result<Vec<_>>>()
     };
     let published = state.api.tx(scope, publish).await?;
-    state.forget(&Change::Delivery);
+    state.forget(&Change::delivery_at(published.iter().flat_map(|one| &one.webhooks).copied()));
     Ok(published)
 }
 

@@ -338,7 +338,7 @@ where
 {
     let actor = actor(bearer, id).await?;
     let changed = state.api.tx(Scope::Tenant(actor.tenant), move |conn| change(conn, &actor)).await?;
-    state.forget(&Change::Delivery);
+    state.forget(&Change::delivery_at([id]));
     Ok(changed)
 }
 

@@ -7,9 +7,9 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 use gatepost::domain::delivery::{ErrorKind, Outcome};
 use gatepost::domain::retry::Jitter;
-use gatepost::domain::{Clock, TenantId, UserId};
-use gatepost::schema::{attempts, deliveries, open_deliveries};
-use gatepost::services::dispatch::{self, Claim, Room};
+use gatepost::domain::{Clock, TenantId, UserId, WebhookId};
+use gatepost::schema::{attempts, deliveries, open_deliveries, webhooks};
+use gatepost::services::dispatch::{self, Claim, Leased, Room};
 use serde_json::json;
 
 use crate::support::{Receiver, TestApp};
@@ -21,10 +21,15 @@ fn room(slots: i64) -> Room {
 }
 
 fn claim(conn: &mut PgConnection, slots: i64) -> Vec<Claim> {
-    let (room, now) = (room(slots), Clock::default().now());
+    let room = room(slots);
     let webhooks = dispatch::look(conn, room, TimeDelta::zero()).unwrap().webhooks;
+    lease(conn, &webhooks, room).claims
+}
+
+fn lease(conn: &mut PgConnection, webhooks: &[WebhookId], room: Room) -> Leased {
+    let now = Clock::default().now();
     conn.transaction::<_, gatepost::domain::Error, _>(|conn| {
-        dispatch::claim(conn, &webhooks, room, LEASE, TimeDelta::zero(), now)
+        dispatch::claim(conn, webhooks, room, LEASE, TimeDelta::zero(), now)
     })
     .unwrap()
 }
@@ -230,13 +235,35 @@ async fn a_look_names_whose_turn_it_is_and_who_waits_for_a_cap() {
 
     // Both of two slots each.
     assert_eq!(claim(conn, 100).len(), 20);
+    let each: HashSet<_> = all.iter().map(|webhook| (app.tenant, *webhook)).collect();
     let full = look(conn, room(100));
-    assert_eq!((full.webhooks.len(), full.held_up), (0, vec![app.tenant]));
+    assert_eq!((full.webhooks.len(), full.held_up.into_iter().collect::<HashSet<_>>()), (0, each.clone()));
     // What nobody asks for is not leased, whatever is due.
-    let now = Clock::default().now();
     diesel::sql_query("UPDATE webhooks SET max_in_flight = 5").execute(conn).unwrap();
-    assert!(dispatch::claim(conn, &[], room(100), LEASE, TimeDelta::zero(), now).unwrap().is_empty());
+    assert!(lease(conn, &[], room(100)).claims.is_empty());
     let capped = look(conn, Room { per_tenant: 20, ..room(100) });
-    assert_eq!((capped.webhooks.len(), capped.held_up), (0, vec![app.tenant]));
+    assert_eq!((capped.webhooks.len(), capped.held_up.into_iter().collect::<HashSet<_>>()), (0, each));
     assert_eq!(look(conn, room(100)).webhooks.len(), 10);
+}
+
+#[actix_web::test]
+async fn whoever_leases_hears_of_what_is_left_where_all_is_well() {
+    let app = quiet(5, 3).await;
+    let conn = &mut app.conn();
+    let webhook: WebhookId = webhooks::table.select(webhooks::id).first(conn).unwrap();
+    let leased = |conn: &mut PgConnection, room| {
+        let Leased { claims, with_more } = lease(conn, &[webhook], room);
+        (claims.len(), with_more)
+    };
+    let left = vec![(app.tenant, webhook)];
+
+    // By the number of slots, by the tenant's cap, by the webhook's own.
+    assert_eq!(leased(conn, room(1)), (1, left.clone()));
+    assert_eq!(leased(conn, Room { per_tenant: 2, ..room(100) }), (1, left.clone()));
+    assert_eq!(leased(conn, room(100)), (1, left.clone()));
+    assert_eq!(leased(conn, room(100)), (0, left));
+    diesel::sql_query("UPDATE webhooks SET failing_since = now()").execute(conn).unwrap();
+    assert_eq!(leased(conn, room(100)), (0, Vec::new()), "one that fails waits for its own answer");
+    diesel::sql_query("UPDATE webhooks SET failing_since = NULL, max_in_flight = 5").execute(conn).unwrap();
+    assert_eq!(leased(conn, room(100)), (2, Vec::new()));
 }

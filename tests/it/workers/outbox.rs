@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use gatepost::domain::{Actor, TenantId};
-use gatepost::schema::{attempts, deliveries, open_deliveries};
+use diesel::sql_types::BigInt;
+use gatepost::domain::{Actor, TenantId, WebhookId};
+use gatepost::schema::{attempts, deliveries, open_deliveries, webhooks};
 use gatepost::services::dispatch::Room;
 use gatepost::services::events::NewEvent;
 use gatepost::services::outbox::{self, Outcome, Post};
+use gatepost::store::{Db, Scope};
 use serde_json::{Value, json};
 
 use crate::support::receiver::Reply;
@@ -50,7 +52,8 @@ async fn what_there_is_room_for_is_leased_with_its_attempt_and_the_rest_waits() 
 
     assert_eq!(first.published.iter().map(Vec::len).collect::<Vec<_>>(), [1, 4]);
     assert!(first.published.iter().flatten().all(|event| event.deliveries == 1));
-    assert_eq!((first.claims.len(), first.waiting.contains(&app.tenant)), (3, true));
+    let webhook: WebhookId = webhooks::table.select(webhooks::id).first(&mut app.conn()).unwrap();
+    assert_eq!((first.claims.len(), first.waiting, first.due), (3, vec![(app.tenant, webhook)], vec![webhook]));
     let conn = &mut app.conn();
     let leased = open_deliveries::table
         .filter(open_deliveries::lease_token.is_not_null())
@@ -62,7 +65,7 @@ async fn what_there_is_room_for_is_leased_with_its_attempt_and_the_rest_waits() 
 
     // Two wait already: nobody overtakes them.
     let second = publish(&app, &[post(app.tenant, 1)], Room { per_tenant: 1_000, ..ROOM });
-    assert_eq!((second.claims.len(), second.waiting.contains(&app.tenant)), (0, true));
+    assert_eq!((second.claims.len(), second.waiting, second.due), (0, vec![(app.tenant, webhook)], vec![webhook]));
 }
 
 #[actix_web::test]
@@ -97,7 +100,7 @@ async fn a_process_that_dies_between_commit_and_sending_loses_nothing() {
     program.subscribe(&receiver, json!({})).await;
     app.stop().await;
     let leased = publish(&app, &[post(app.tenant, 3)], ROOM);
-    assert_eq!((leased.claims.len(), leased.waiting.len()), (3, 0));
+    assert_eq!((leased.claims.len(), leased.waiting.len(), leased.due.len()), (3, 0, 0));
     // Whoever leased them is gone: nobody sends them until the leases have run out.
     drop(leased);
     let settings = crate::support::settings::for_test(&app.database.url, &[]);
@@ -127,10 +130,45 @@ async fn while_somebody_else_claims_nothing_is_leased_and_nobody_waits() {
         .transaction::<_, diesel::result::Error, _>(|conn| {
             gatepost::store::claims::lock_turnstile(conn).unwrap();
             let outcome = publish(&app, &[post(app.tenant, 1)], ROOM);
-            assert_eq!((outcome.claims.len(), outcome.waiting.contains(&app.tenant)), (0, true));
+            assert_eq!((outcome.claims.len(), outcome.waiting.len(), outcome.due.len()), (0, 1, 1));
             Ok(())
         })
         .unwrap();
+}
+
+#[actix_web::test]
+async fn publishing_reads_the_webhooks_of_its_own_tenant_alone() {
+    let app = quiet(json!({})).await;
+    let other = app.make_tenant("other");
+    let more = "INSERT INTO webhooks (tenant_id, name, url, events, is_active, payload_format, signature_style,
+            timeout_seconds, max_in_flight, headers, created_at, updated_at)
+        SELECT $1, name || number, 'https://' || number || '.example/', events, TRUE, payload_format, signature_style,
+            timeout_seconds, max_in_flight, headers, created_at, updated_at FROM webhooks, generate_series(1, 500) number";
+    diesel::sql_query(more).bind::<BigInt, _>(other).execute(&mut app.conn()).unwrap();
+    let silent = "INSERT INTO unreachable_hosts (tenant_id, host, since) SELECT tenant_id, host, now() FROM webhooks
+        WHERE tenant_id = $1";
+    diesel::sql_query(silent).bind::<BigInt, _>(other).execute(&mut app.conn()).unwrap();
+    let (posts, now) = (vec![post(app.tenant, 4)], app.clock.now());
+
+    // As the workers' connections are set.
+    let db = Db::by_index(&app.database.url, 1);
+    let publish = move |conn: &mut PgConnection| {
+        let outcome = outbox::publish(conn, &posts, ROOM, Duration::from_secs(75), now)?;
+        let rows =
+            "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint AS count FROM pg_stat_xact_user_tables
+            WHERE relname IN ('webhooks', 'unreachable_hosts')";
+        Ok((outcome.claims.len(), diesel::sql_query(rows).get_result::<Count>(conn)?.count))
+    };
+    let (claims, read) = db.tx(Scope::Instance, publish).await.unwrap();
+
+    assert_eq!(claims, 4);
+    assert!((1..50).contains(&read), "{read} rows were read");
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
 }
 
 #[actix_web::test]

@@ -74,7 +74,7 @@ pub async fn resume(
         }
     };
     let webhook = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
-    state.forget(&Change::Delivery);
+    state.forget(&Change::delivery_at([id]));
     let said = if webhook.is_active { resumed(&webhook.name) } else { answer_to_probe(&state, &who.actor, id).await? };
     see_other(&who.session, urls::webhook(id), said)
 }
@@ -166,7 +166,7 @@ pub async fn test(
     let act = move |conn: &mut _| webhooks::send_test(conn, &actor, id, Some(&kind), None, now);
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         Ok(published) => {
-            state.forget(&Change::Delivery);
+            state.forget(&Change::delivery_at([id]));
             match answer_to_test(&state, who.shell.tenant.id, published.id).await? {
                 Some(delivery) => {
                     see_other(&who.session, urls::delivery(delivery.id), came_of_test(&published.kind, &delivery))
