@@ -6,7 +6,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
 
-use super::search::{matching, narrowed};
+use super::search::{Narrowed, by_order, matching, narrowed};
 use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState, Place, RESTORABLE_FOR};
 use crate::domain::page::Paging;
 use crate::domain::{ApiKeyId, Result, UserId};
@@ -33,7 +33,22 @@ pub struct KeyFilter {
     pub expiring_until: Option<DateTime<Utc>>,
 }
 
+impl KeyFilter {
+    /// Whether nothing is asked but words and marks.
+    fn is_of_marks(&self) -> bool {
+        let is_ended = matches!(self.state, Some(KeyState::Expired | KeyState::Rotating | KeyState::Deleted));
+        let is_narrower = self.user.is_some() || self.owner.is_some();
+        !is_ended && !is_narrower && self.unused_since.is_none() && self.expiring_until.is_none()
+    }
+}
+
 type Query<'a> = api_keys::BoxedQuery<'a, Pg>;
+
+/// Keys that are asked for, and whether to walk through them in the order of the list.
+struct Found<'a> {
+    query: Query<'a>,
+    is_walked: bool,
+}
 
 /// One page in the order of `sort`, and one row more; backwards where `paging.after` is given.
 pub fn list(
@@ -44,7 +59,8 @@ pub fn list(
     paging: &Paging<KeyMark>,
     now: DateTime<Utc>,
 ) -> Result<Vec<ApiKey>> {
-    let mut query = found(conn, scope, filter, now)?.limit(paging.size.plus_one());
+    let Found { query, is_walked } = found(conn, scope, filter, now)?;
+    let (is_walked, mut query) = (is_walked && sort != KeySort::LastUsed, query.limit(paging.size.plus_one()));
     if let Some(mark) = &paging.before {
         query = query.filter(beyond(mark, false));
     }
@@ -53,10 +69,10 @@ pub fn list(
         None => sorted(query, sort, false),
     };
     let Some(offset) = paging.offset.filter(|offset| *offset != 0) else {
-        return Ok(query.select(ApiKey::as_select()).load(conn)?);
+        return in_order(conn, is_walked, |conn| query.select(ApiKey::as_select()).load(conn));
     };
     // What is skipped is not read where an index knows enough.
-    let ids: Vec<ApiKeyId> = query.offset(offset).select(api_keys::id).load(conn)?;
+    let ids: Vec<ApiKeyId> = in_order(conn, is_walked, |conn| query.offset(offset).select(api_keys::id).load(conn))?;
     let page = api_keys::table.filter(api_keys::id.eq_any(ids)).into_boxed();
     Ok(sorted(page, sort, paging.after.is_some()).select(ApiKey::as_select()).load(conn)?)
 }
@@ -71,24 +87,36 @@ pub fn list_after(
     limit: i64,
     now: DateTime<Utc>,
 ) -> Result<Vec<ApiKey>> {
-    let mut query = found(conn, scope, filter, now)?.limit(limit);
+    let Found { query, is_walked } = found(conn, scope, filter, now)?;
+    let mut query = query.limit(limit);
     if let Some(mark) = mark {
         query = query.filter(beyond(mark, false));
     }
-    Ok(sorted(query, sort, false).select(ApiKey::as_select()).load(conn)?)
+    let query = sorted(query, sort, false).select(ApiKey::as_select());
+    in_order(conn, is_walked && sort != KeySort::LastUsed, |conn| query.load(conn))
 }
 
 pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: DateTime<Utc>) -> Result<i64> {
-    Ok(found(conn, scope, filter, now)?.count().get_result(conn)?)
+    Ok(found(conn, scope, filter, now)?.query.count().get_result(conn)?)
 }
 
 /// By an index of their own where the filter leaves few.
-fn found<'a>(conn: &mut PgConnection, scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> Result<Query<'a>> {
+fn found<'a>(conn: &mut PgConnection, scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> Result<Found<'a>> {
     let query = filtered(scope, filter, now);
     Ok(match narrowed(conn, scope, filter)? {
-        Some(condition) => query.filter(condition),
-        None => query,
+        Narrowed::Few(condition) => Found { query: query.filter(condition), is_walked: false },
+        Narrowed::Many => Found { query, is_walked: filter.is_of_marks() },
+        Narrowed::Unknown => Found { query, is_walked: false },
     })
+}
+
+/// Loads a page.
+fn in_order<T>(
+    conn: &mut PgConnection,
+    is_walked: bool,
+    load: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
+) -> Result<T> {
+    if is_walked { by_order(conn, load) } else { Ok(load(conn)?) }
 }
 
 fn filtered<'a>(scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> Query<'a> {

@@ -80,30 +80,45 @@ const SAMPLE: &str = "WITH span AS (
  CROSS JOIN LATERAL (SELECT count(*) AS hits FROM sample WHERE terms @@ query::tsquery) found
  WHERE hits < 10 ORDER BY hits, place LIMIT 1";
 
+/// How many keys meet what a filter asks of their words and marks.
+pub enum Narrowed {
+    /// Few: those that meet this.
+    Few(Condition),
+    /// So many that a page is full before many keys have been read, in the order of the list.
+    Many,
+    Unknown,
+}
+
 /// Where a condition of the filter leaves few of the tenant's keys, or all of them together do, those that meet it, found by
 /// an index. The planner can't know: for beginnings of words it has no statistics, and row-level security keeps the others
-/// from it. So every key would be read, in the order of the list, until a page is full; that is best where many meet the
-/// filter, and only there.
-pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter) -> Result<Option<Condition>> {
+/// from it.
+pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter) -> Result<Narrowed> {
     #[derive(QueryableByName)]
     struct Rarest {
         #[diesel(sql_type = BigInt)]
         place: i64,
     }
-    let Scope::Tenant(tenant) = scope else { return Ok(None) };
+    let Scope::Tenant(tenant) = scope else {
+        return Ok(if filter.text.is_some() { Narrowed::Many } else { Narrowed::Unknown });
+    };
     let mut asked = conditions(tenant, filter);
-    if asked.is_empty() || filter.state == Some(KeyState::Deleted) {
-        return Ok(None);
+    if filter.state == Some(KeyState::Deleted) {
+        return Ok(Narrowed::Unknown);
+    }
+    if asked.is_empty() {
+        return Ok(Narrowed::Many);
     }
     let queries: Vec<_> = asked.iter().map(Narrow::all).collect();
     let rarest = diesel::sql_query(SAMPLE).bind::<BigInt, _>(tenant.0).bind::<Array<Text>, _>(queries);
-    let Some(Rarest { place }) = rarest.get_result(conn).optional()? else { return Ok(None) };
+    let Some(Rarest { place }) = by_order(conn, |conn| rarest.get_result(conn).optional())? else {
+        return Ok(Narrowed::Many);
+    };
     let Narrow { words, terms } = asked.swap_remove(usize::try_from(place).unwrap_or_default());
     // Asked by itself and as a whole: merged with the list it would be tried on one key after the other.
     let found = sql::<Bool>("api_keys.id = ANY (ARRAY(SELECT id FROM tenant_key_words WHERE ");
     let (words, terms) = (words.join(" & "), terms.join(" & "));
     // Each column by its own index; what both find is compared before a row is read.
-    Ok(Some(match (words.is_empty(), terms.is_empty()) {
+    Ok(Narrowed::Few(match (words.is_empty(), terms.is_empty()) {
         (false, true) => Box::new(found.sql("words @@ ").bind::<Text, _>(words).sql("::tsquery))")),
         (true, _) => Box::new(found.sql("terms @@ ").bind::<Text, _>(terms).sql("::tsquery))")),
         (false, false) => {
@@ -111,6 +126,15 @@ pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter) -> Re
             Box::new(both.bind::<Text, _>(terms).sql("::tsquery))"))
         }
     }))
+}
+
+/// Runs a query by an index of its order. The planner takes a tenant's keys for few, and what is asked of them for rare: it
+/// would gather them all and sort them.
+pub fn by_order<T>(conn: &mut PgConnection, query: impl FnOnce(&mut PgConnection) -> QueryResult<T>) -> Result<T> {
+    diesel::sql_query("SET LOCAL enable_sort = off").execute(conn)?;
+    let found = query(conn)?;
+    diesel::sql_query("SET LOCAL enable_sort = on").execute(conn)?;
+    Ok(found)
 }
 
 /// Each condition, and all of them together where they are several.

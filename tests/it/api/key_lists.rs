@@ -1,8 +1,14 @@
 //! `/api/keys` as a list: every filter, every order, page after page.
 
 use chrono::TimeDelta;
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer};
+use gatepost::domain::api_key::KeySort;
+use gatepost::domain::page::Paging;
 use gatepost::schema::api_keys;
+use gatepost::store::api_keys::KeyFilter;
+use gatepost::store::{self, Db, Scope};
 use serde_json::{Value, json};
 
 use super::{admin, mint, path, text};
@@ -122,7 +128,7 @@ async fn keys_are_found_by_how_long_they_were_not_used_and_how_soon_they_end() {
 
 /// Many keys like one, every 100th of them with something that the others have not. Half are even and half are dull, but only
 /// every 100th is both.
-fn multiply(app: &TestApp) {
+fn multiply(app: &TestApp, count: i32) {
     let sql = "INSERT INTO api_keys (tenant_id, name, environment, public_id, key_prefix, hint, hash_algorithm, pepper_id, digest,
              scopes, rate_limit, rate_window_seconds, allowed_ips, requires_owner, metadata, tags, is_active, revoked_at,
              created_at, updated_at)
@@ -134,8 +140,8 @@ fn multiply(app: &TestApp) {
              CASE WHEN n % 100 = 5 THEN ARRAY['it''s', 'a\\b'] WHEN n % 2 = 1 OR n % 100 = 8 THEN '{most,dull}'
                  ELSE '{most}' END, n % 100 <> 6,
              CASE n % 100 WHEN 7 THEN now() END, created_at, updated_at
-         FROM api_keys CROSS JOIN generate_series(1, 1000) n WHERE name = 'first'";
-    diesel::sql_query(sql).execute(&mut app.conn()).unwrap();
+         FROM api_keys CROSS JOIN generate_series(1, $1) n WHERE name = 'first'";
+    diesel::sql_query(sql).bind::<Integer, _>(count).execute(&mut app.conn()).unwrap();
 }
 
 #[actix_web::test]
@@ -143,7 +149,7 @@ async fn the_few_among_many_are_found_by_each_of_their_marks() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     mint(&token, json!({"name": "first", "tags": ["most"]})).await;
-    multiply(&app);
+    multiply(&app, 1_000);
     // Those that end in these two digits, the newest first.
     let expect = |digits: &[usize]| -> Vec<usize> {
         (1..=1_000).rev().filter(|number| digits.contains(&(number % 100))).collect()
@@ -264,4 +270,42 @@ async fn pages_follow_each_other_in_every_order() {
             token.get(format!("/api/keys?sort={sort}&cursor={junk}")).await.assert_invalid("cursor");
         }
     }
+}
+
+#[actix_web::test]
+async fn a_page_reads_few_keys_even_where_newer_ones_are_others() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    mint(&token, json!({"name": "first", "tags": ["most"]})).await;
+    let other = app.make_tenant("other");
+    // The other tenant's are the newer half.
+    multiply(&app, 3_000);
+    let later = "UPDATE api_keys SET tenant_id = $1 WHERE id > (SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY id) FROM api_keys)";
+    diesel::sql_query(later).bind::<BigInt, _>(other).execute(&mut app.conn()).unwrap();
+    app.conn().batch_execute("VACUUM ANALYZE api_keys").unwrap();
+
+    let now = app.clock.now();
+    for (text, sort) in
+        [(None, KeySort::Newest), (None, KeySort::Name), (Some("many"), KeySort::Newest), (Some("even"), KeySort::Name)]
+    {
+        let scope = Scope::Tenant(app.tenant);
+        let filter = KeyFilter { text: text.map(str::to_owned), ..KeyFilter::default() };
+        let list = move |conn: &mut PgConnection| {
+            let page = store::api_keys::list(conn, scope, &filter, sort, &Paging::default(), now)?;
+            let rows = "SELECT (seq_tup_read + idx_tup_fetch)::bigint AS count FROM pg_stat_xact_user_tables
+                WHERE relname = 'api_keys'";
+            Ok((page.len(), diesel::sql_query(rows).get_result::<Count>(conn)?.count))
+        };
+        // A connection of its own, for what it has read in a while is told together.
+        let (page, read) = Db::new(&app.database.url, 1).read(scope, list).await.unwrap();
+        assert_eq!(page, 51, "{text:?}");
+        // A search asks 500 first how many there are.
+        assert!(read < if text.is_some() { 750 } else { 150 }, "{text:?} by {sort:?} read {read}");
+    }
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
 }

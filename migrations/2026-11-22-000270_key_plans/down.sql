@@ -1,0 +1,1 @@
+ALTER TABLE api_keys ALTER COLUMN tenant_id SET STATISTICS -1;
