@@ -31,7 +31,9 @@ impl Call {
         }
     }
 
-    fn and(self, other: Self) -> Self {
+    /// Wherever either of the two calls.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::At(mut these), Self::At(those)) => {
                 these.extend(those);

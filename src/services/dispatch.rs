@@ -20,7 +20,7 @@ use crate::domain::{Actor, DeliveryId, Error, Result, TenantId, WebhookId};
 use crate::model::{Claimed, Webhook};
 use crate::outbound::Request;
 use crate::store;
-pub use crate::store::claims::{Look, Room};
+pub use crate::store::claims::{Held, Look, Room};
 use crate::store::settlements::Settled;
 
 /// A leased delivery, with the attempt that its lease names: to be sent once, and settled once.
@@ -36,8 +36,8 @@ pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Lo
 #[derive(Debug, Default)]
 pub struct Leased {
     pub claims: Vec<Claim>,
-    /// Those of them that are well and have more that is due: it waits for what is in flight.
-    pub with_more: Vec<(TenantId, WebhookId)>,
+    /// Those of them that are well and have more that is due: it waits for what is in flight, or for its rate.
+    pub with_more: Vec<Held>,
 }
 
 /// Leases due deliveries of these webhooks as far as there is room, with the attempt that each is about to have.

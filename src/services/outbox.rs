@@ -170,7 +170,7 @@ pub fn publish(
         // Behind what waited before: the oldest go first.
         let room = Room { slots: free, ..room };
         let Leased { claims: more, with_more } = dispatch::lease(conn, &due, room, lease, TimeDelta::zero(), now)?;
-        waiting = with_more;
+        waiting = with_more.iter().map(|held| (held.tenant_id, held.webhook_id)).collect();
         // One that is failing is not asked from here.
         let is_done = |webhook: &WebhookId| more.iter().any(|claim| claim.webhook() == *webhook);
         due.retain(|webhook| !is_done(webhook) || waiting.iter().any(|(_, waits)| waits == webhook));

@@ -256,23 +256,24 @@ pub fn lease(
     Ok(bound.load(conn)?)
 }
 
-/// Those of these webhooks that are well and have more that is due.
-pub fn with_more(
-    conn: &mut PgConnection,
-    webhooks: &[WebhookId],
-    offset: TimeDelta,
-) -> Result<Vec<(TenantId, WebhookId)>> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = BigInt)]
-        tenant_id: TenantId,
-        #[diesel(sql_type = BigInt)]
-        id: WebhookId,
-    }
+/// A webhook that is well and has more that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
+pub struct Held {
+    #[diesel(sql_type = BigInt)]
+    pub tenant_id: TenantId,
+    #[diesel(sql_type = BigInt)]
+    pub webhook_id: WebhookId,
+    /// Whether it keeps a rate: then time alone may make room.
+    #[diesel(sql_type = Bool)]
+    pub is_paced: bool,
+}
+
+/// What holds these webhooks up that are well and have more that is due.
+pub fn with_more(conn: &mut PgConnection, webhooks: &[WebhookId], offset: TimeDelta) -> Result<Vec<Held>> {
     let query = kept(
-        "SELECT w.tenant_id, w.id FROM unnest($1) AS asked (id)
+        "SELECT w.tenant_id, w.id AS webhook_id, w.rate_per_second IS NOT NULL AS is_paced FROM unnest($1) AS asked (id)
          CROSS JOIN LATERAL (
-             SELECT id, tenant_id, host FROM webhooks
+             SELECT id, tenant_id, host, rate_per_second FROM webhooks
              WHERE id = asked.id AND is_active AND deleted_at IS NULL AND failing_since IS NULL LIMIT 1) w
          CROSS JOIN LATERAL (
              SELECT FROM open_deliveries d WHERE d.webhook_id = w.id AND d.lease_token IS NULL
@@ -280,9 +281,7 @@ pub fn with_more(
              ORDER BY d.next_attempt_at LIMIT 1) more
          WHERE NOT EXISTS (SELECT FROM unreachable_hosts u WHERE u.tenant_id = w.tenant_id AND u.host = w.host)",
     );
-    let bound = query.bind::<Array<BigInt>, _>(webhooks).bind::<Double, _>(seconds(offset));
-    let found: Vec<Found> = bound.load(conn)?;
-    Ok(found.into_iter().map(|one| (one.tenant_id, one.id)).collect())
+    Ok(query.bind::<Array<BigInt>, _>(webhooks).bind::<Double, _>(seconds(offset)).load(conn)?)
 }
 
 pub(super) fn seconds(span: TimeDelta) -> f64 {

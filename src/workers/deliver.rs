@@ -23,6 +23,8 @@ pub const MOST_AT_ONCE: u32 = 64;
 const FEW: usize = 16;
 /// How often is looked everywhere for what has become due.
 const POLL: Duration = Duration::from_secs(1);
+/// How often is asked whether a webhook's rate lets more go.
+const PACE: Duration = Duration::from_millis(50);
 
 /// A judged attempt on its way to be written; its slot is free again once it has been.
 pub struct Done {
@@ -62,7 +64,7 @@ pub async fn run(
     let mut look_at = Instant::now();
     while !is_over(&stop) {
         let begun = Instant::now();
-        let rung = context.bell.take();
+        let rung = context.bell.take().and(more.paced());
         let call = if look_at <= begun { Call::Anywhere } else { rung };
         if call == Call::Anywhere {
             look_at = begun + POLL;
@@ -81,6 +83,7 @@ pub async fn run(
             // After a failure every ring would be another one.
             () = context.bell.rung(), if wait.is_some() => tokio::time::sleep(wait.unwrap_or_default()).await,
             () = tokio::time::sleep_until(look_at) => {}
+            () = tokio::time::sleep(PACE), if wait.is_some() && more.has_paced() => {}
             _ = stop.wait_for(|is_over| *is_over) => {}
         }
     }
@@ -154,7 +157,7 @@ async fn lease(
     let (lease, clock, from) = (context.lease, context.clock.clone(), webhooks.to_vec());
     let claim = move |conn: &mut _| dispatch::claim(conn, &from, room, lease, clock.offset(), clock.now());
     let Leased { claims, with_more } = context.db.tx(Scope::Instance, claim).await?;
-    more.wait_only_at(webhooks, with_more);
+    more.wait_only_at(webhooks, &with_more);
     Ok(Some((claims, held)))
 }
 

@@ -5,6 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{TenantId, WebhookId};
 use crate::services::bell::Call;
+use crate::services::dispatch::Held;
+
+/// With more than these that keep a rate, the others are found by the next look.
+const MOST_PACED: usize = 100;
 
 /// Where something is due that waits: for a slot, or for a cap of its webhook's or its tenant's. Endpoints that don't answer
 /// are many where there are any, and a look through them finds little: when one has not answered once more, the next look at
@@ -16,6 +20,8 @@ pub struct More(Mutex<Waiting>);
 struct Waiting {
     for_a_slot: bool,
     at: HashMap<WebhookId, TenantId>,
+    /// Of these, some wait for their rate.
+    paced: HashSet<WebhookId>,
 }
 
 impl Waiting {
@@ -40,18 +46,30 @@ impl More {
     }
 
     /// Of these webhooks that were leased from, something of `still` waits.
-    pub fn wait_only_at(&self, leased_from: &[WebhookId], still: impl IntoIterator<Item = (TenantId, WebhookId)>) {
+    pub fn wait_only_at(&self, leased_from: &[WebhookId], still: &[Held]) {
         let mut waiting = self.lock();
         for webhook in leased_from {
             waiting.at.remove(webhook);
+            waiting.paced.remove(webhook);
         }
-        waiting.extend(still);
+        waiting.extend(still.iter().map(|held| (held.tenant_id, held.webhook_id)));
+        waiting.paced.extend(still.iter().filter(|held| held.is_paced).map(|held| held.webhook_id));
+    }
+
+    pub fn has_paced(&self) -> bool {
+        !self.lock().paced.is_empty()
+    }
+
+    /// Where time alone may make room.
+    pub fn paced(&self) -> Call {
+        Call::at(self.lock().paced.iter().copied().take(MOST_PACED))
     }
 
     /// Of all webhooks, something of these waits.
     pub fn reset(&self, webhooks: impl IntoIterator<Item = (TenantId, WebhookId)>) {
         let mut waiting = self.lock();
-        *waiting = Waiting::default();
+        waiting.for_a_slot = false;
+        waiting.at.clear();
         waiting.extend(webhooks);
     }
 
@@ -69,6 +87,24 @@ impl More {
 mod tests {
     use super::*;
 
+    fn held(tenant_id: TenantId, webhook_id: WebhookId, is_paced: bool) -> Held {
+        Held { tenant_id, webhook_id, is_paced }
+    }
+
+    #[test]
+    fn what_keeps_a_rate_is_asked_again_until_nothing_of_it_is_left() {
+        let more = More::default();
+        let (one, [first, second]) = (TenantId(1), [WebhookId(1), WebhookId(2)]);
+        assert_eq!(more.paced(), Call::at([]));
+        more.wait_only_at(&[first, second], &[held(one, first, true), held(one, second, false)]);
+        assert_eq!(more.paced(), Call::at([first]));
+        // A look knows nothing of rates.
+        more.reset([]);
+        assert_eq!(more.paced(), Call::at([first]));
+        more.wait_only_at(&[first], &[]);
+        assert_eq!(more.paced(), Call::at([]));
+    }
+
     #[test]
     fn it_calls_where_something_waits_and_anywhere_where_slots_are_short() {
         let more = More::default();
@@ -83,7 +119,7 @@ mod tests {
         more.wait_for_a_slot();
         assert_eq!((calls(&[one]), calls(&[])), (Call::Anywhere, Call::Anywhere));
         more.reset([(one, first), (one, second), (other, third)]);
-        more.wait_only_at(&[first, second], [(one, second)]);
+        more.wait_only_at(&[first, second], &[held(one, second, false)]);
         assert_eq!((calls(&[one]), calls(&[other])), (Call::at([second]), Call::at([third])));
         more.reset([(other, third)]);
         assert_eq!((calls(&[one]), calls(&[other])), (nowhere, Call::at([third])));

@@ -9,7 +9,7 @@ use gatepost::domain::delivery::{ErrorKind, Outcome};
 use gatepost::domain::retry::Jitter;
 use gatepost::domain::{Clock, TenantId, UserId, WebhookId};
 use gatepost::schema::{attempts, deliveries, open_deliveries, webhooks};
-use gatepost::services::dispatch::{self, Claim, Leased, Room};
+use gatepost::services::dispatch::{self, Claim, Held, Leased, Room};
 use serde_json::json;
 
 use crate::support::{Receiver, TestApp};
@@ -255,13 +255,16 @@ async fn whoever_leases_hears_of_what_is_left_where_all_is_well() {
         let Leased { claims, with_more } = lease(conn, &[webhook], room);
         (claims.len(), with_more)
     };
-    let left = vec![(app.tenant, webhook)];
+    let left = vec![Held { tenant_id: app.tenant, webhook_id: webhook, is_paced: false }];
 
     // By the number of slots, by the tenant's cap, by the webhook's own.
     assert_eq!(leased(conn, room(1)), (1, left.clone()));
     assert_eq!(leased(conn, Room { per_tenant: 2, ..room(100) }), (1, left.clone()));
     assert_eq!(leased(conn, room(100)), (1, left.clone()));
-    assert_eq!(leased(conn, room(100)), (0, left));
+    assert_eq!(leased(conn, room(100)), (0, left.clone()));
+    diesel::sql_query("UPDATE webhooks SET rate_per_second = 3").execute(conn).unwrap();
+    assert_eq!(leased(conn, room(100)), (0, vec![Held { is_paced: true, ..left[0] }]));
+    diesel::sql_query("UPDATE webhooks SET rate_per_second = NULL").execute(conn).unwrap();
     diesel::sql_query("UPDATE webhooks SET failing_since = now()").execute(conn).unwrap();
     assert_eq!(leased(conn, room(100)), (0, Vec::new()), "one that fails waits for its own answer");
     diesel::sql_query("UPDATE webhooks SET failing_since = NULL, max_in_flight = 5").execute(conn).unwrap();
