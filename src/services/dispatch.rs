@@ -50,18 +50,6 @@ pub fn claim(
     now: DateTime<Utc>,
 ) -> Result<Leased> {
     store::claims::lock_turnstile(conn)?;
-    self::lease(conn, webhooks, room, lease, offset, now)
-}
-
-/// The same for whoever has the turnstile already.
-pub(super) fn lease(
-    conn: &mut PgConnection,
-    webhooks: &[WebhookId],
-    room: Room,
-    lease: Duration,
-    offset: TimeDelta,
-    now: DateTime<Utc>,
-) -> Result<Leased> {
     let rows = store::claims::lease(conn, webhooks, room, lease, offset, now)?;
     let with_more = store::claims::with_more(conn, webhooks, offset)?;
     Ok(Leased { claims: rows.into_iter().map(Claim).collect(), with_more })

@@ -169,11 +169,12 @@ pub fn publish(
     if !due.is_empty() && 0 < free {
         // Behind what waited before: the oldest go first.
         let room = Room { slots: free, ..room };
-        let Leased { claims: more, with_more } = dispatch::lease(conn, &due, room, lease, TimeDelta::zero(), now)?;
+        let Leased { claims: more, with_more } = dispatch::claim(conn, &due, room, lease, TimeDelta::zero(), now)?;
         waiting = with_more.iter().map(|held| (held.tenant_id, held.webhook_id)).collect();
-        // One that is failing is not asked from here.
-        let is_done = |webhook: &WebhookId| more.iter().any(|claim| claim.webhook() == *webhook);
-        due.retain(|webhook| !is_done(webhook) || waiting.iter().any(|(_, waits)| waits == webhook));
+        // What is left, and one that is failing, which is not asked from here.
+        let asked: HashSet<WebhookId> = more.iter().map(Claim::webhook).collect();
+        let left: HashSet<WebhookId> = with_more.iter().map(|held| held.webhook_id).collect();
+        due.retain(|webhook| !asked.contains(webhook) || left.contains(webhook));
         claims.extend(more);
     }
     if !due.is_empty() {
