@@ -118,9 +118,7 @@ pub struct Outcome {
     pub published: Vec<Vec<Published>>,
     /// Deliveries that are this process's to send, each in a slot.
     pub claims: Vec<Claim>,
-    /// Webhooks whose deliveries wait for what is in flight.
-    pub waiting: Vec<(TenantId, WebhookId)>,
-    /// Webhooks that may have something due, whatever it waits for.
+    /// Webhooks that have more that is due.
     pub due: Vec<WebhookId>,
 }
 
@@ -156,21 +154,18 @@ pub fn publish(
     let published = counts.into_iter().map(|count| all.by_ref().take(count).collect()).collect();
     let by_id: HashMap<EventId, &Posted<'_>> = events.iter().map(|event| (event.id, event)).collect();
     let late = placed.iter().filter(|one| !one.is_leased());
-    let late: HashSet<(TenantId, WebhookId)> =
-        late.filter_map(|one| Some((by_id.get(&one.event_id)?.tenant, one.webhook_id))).collect();
+    let late: HashSet<WebhookId> = late.map(|one| one.webhook_id).collect();
     let claim = |one: Placed| {
         let event = by_id.get(&one.event_id)?;
         one.into_claimed(event, now).map(Claim::new)
     };
     let mut claims: Vec<Claim> = placed.into_iter().filter(Placed::is_leased).filter_map(claim).collect();
     let free = room.slots.saturating_sub(i64::try_from(claims.len()).unwrap_or(i64::MAX));
-    let mut due: Vec<WebhookId> = late.iter().map(|(_, webhook)| *webhook).collect();
-    let mut waiting: Vec<(TenantId, WebhookId)> = late.into_iter().collect();
+    let mut due: Vec<WebhookId> = late.into_iter().collect();
     if !due.is_empty() && 0 < free {
         // Behind what waited before: the oldest go first.
         let room = Room { slots: free, ..room };
         let Leased { claims: more, with_more } = dispatch::claim(conn, &due, room, lease, TimeDelta::zero(), now)?;
-        waiting = with_more.iter().map(|held| (held.tenant_id, held.webhook_id)).collect();
         // What is left, and one that is failing, which is not asked from here.
         let asked: HashSet<WebhookId> = more.iter().map(Claim::webhook).collect();
         let left: HashSet<WebhookId> = with_more.iter().map(|held| held.webhook_id).collect();
@@ -180,7 +175,7 @@ pub fn publish(
     if !due.is_empty() {
         notify::send(conn, &Change::delivery_at(due.iter().copied()))?;
     }
-    Ok(Outcome { published, claims, waiting, due })
+    Ok(Outcome { published, claims, due })
 }
 
 fn posted(post: &Post) -> Vec<Posted<'_>> {

@@ -256,7 +256,7 @@ pub fn lease(
     Ok(bound.load(conn)?)
 }
 
-/// A webhook that is well and has more that is due.
+/// A webhook that is well, of an active tenant, and has more that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
 pub struct Held {
     #[diesel(sql_type = BigInt)]
@@ -268,18 +268,21 @@ pub struct Held {
     pub is_paced: bool,
 }
 
-/// What holds these webhooks up that are well and have more that is due.
+/// Those of these webhooks that are well and have more that is due.
 pub fn with_more(conn: &mut PgConnection, webhooks: &[WebhookId], offset: TimeDelta) -> Result<Vec<Held>> {
     let query = kept(
         "SELECT w.tenant_id, w.id AS webhook_id, w.rate_per_second IS NOT NULL AS is_paced FROM unnest($1) AS asked (id)
          CROSS JOIN LATERAL (
              SELECT id, tenant_id, host, rate_per_second FROM webhooks
              WHERE id = asked.id AND is_active AND deleted_at IS NULL AND failing_since IS NULL LIMIT 1) w
+         JOIN tenants t ON t.id = w.tenant_id AND t.is_active
          CROSS JOIN LATERAL (
              SELECT FROM open_deliveries d WHERE d.webhook_id = w.id AND d.lease_token IS NULL
                  AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => $2)
              ORDER BY d.next_attempt_at LIMIT 1) more
-         WHERE NOT EXISTS (SELECT FROM unreachable_hosts u WHERE u.tenant_id = w.tenant_id AND u.host = w.host)",
+         LEFT JOIN LATERAL (
+             SELECT u.host FROM unreachable_hosts u WHERE u.tenant_id = w.tenant_id AND u.host = w.host LIMIT 1) silent ON TRUE
+         WHERE silent.host IS NULL",
     );
     Ok(query.bind::<Array<BigInt>, _>(webhooks).bind::<Double, _>(seconds(offset)).load(conn)?)
 }

@@ -40,11 +40,6 @@ impl More {
         self.lock().for_a_slot = true;
     }
 
-    /// Something of these webhooks waits for a cap.
-    pub fn wait_at(&self, webhooks: impl IntoIterator<Item = (TenantId, WebhookId)>) {
-        self.lock().extend(webhooks);
-    }
-
     /// Of these webhooks that were leased from, something of `still` waits.
     pub fn wait_only_at(&self, leased_from: &[WebhookId], still: &[Held]) {
         let mut waiting = self.lock();
@@ -113,7 +108,7 @@ mod tests {
         let calls = |answered: &[TenantId]| more.call(&answered.iter().copied().collect());
         let nowhere = Call::at([]);
         assert_eq!(calls(&[one, other]), nowhere);
-        more.wait_at([(one, first), (one, second), (other, third)]);
+        more.reset([(one, first), (one, second), (other, third)]);
         assert_eq!((calls(&[one]), calls(&[])), (Call::at([first, second]), nowhere.clone()));
         assert_eq!(calls(&[one, other]), Call::at([first, second, third]));
         more.wait_for_a_slot();

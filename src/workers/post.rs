@@ -6,7 +6,6 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
 
 use super::deliver::{self, Done};
-use super::more::More;
 use super::{Context, Stop};
 use crate::domain::{Error, Result};
 use crate::services::bell::Call;
@@ -22,7 +21,6 @@ const MOST_EVENTS: usize = 1_000;
 /// What sends deliveries off.
 pub struct Off {
     pub slots: Arc<Semaphore>,
-    pub more: Arc<More>,
     pub done: UnboundedSender<Done>,
 }
 
@@ -86,16 +84,14 @@ async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Ve
     };
     let (lease, now) = (context.lease, context.clock.now());
     let publish = move |conn: &mut _| outbox::publish(conn, &posts, room, lease, now);
-    let Outcome { published, claims, waiting, due } = context.db.tx(Scope::Instance, publish).await?;
-    // In its turn: whoever leases it next says that it waits no more.
-    off.more.wait_at(waiting);
+    let Outcome { published, claims, due } = context.db.tx(Scope::Instance, publish).await?;
     drop(turn);
     for claim in claims {
         // As many slots are held as deliveries could be leased.
         let Some(slot) = held.as_mut().and_then(|held| held.split(1)) else { break };
         deliver::send(context, claim, slot.into(), &off.done);
     }
-    // What was in flight may have come back before anything was known to wait for it.
+    // Whoever leases from them next finds out what they wait for.
     context.bell.ring(Call::at(due));
     Ok(published)
 }

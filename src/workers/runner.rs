@@ -94,7 +94,7 @@ async fn deliver_and_settle(context: Context, posts: mpsc::Receiver<Waiting>, st
     // Never holds more than there are slots, since each entry holds one.
     let (done, settled) = mpsc::unbounded_channel();
     let settling = tokio::spawn(settle::run(context.clone(), Arc::clone(&more), settled, stop.clone()));
-    let off = post::Off { slots: Arc::clone(&slots), more: Arc::clone(&more), done: done.clone() };
+    let off = post::Off { slots: Arc::clone(&slots), done: done.clone() };
     let posting = tokio::spawn(post::run(context.clone(), off, posts, stop.clone()));
     let all = u32::try_from(context.slots).unwrap_or(u32::MAX);
     deliver::run(context, Arc::clone(&slots), more, done, stop).await;

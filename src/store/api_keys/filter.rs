@@ -60,7 +60,7 @@ pub fn list(
     now: DateTime<Utc>,
 ) -> Result<Vec<ApiKey>> {
     let Found { query, is_walked } = found(conn, scope, filter, now)?;
-    let (is_walked, mut query) = (is_walked && sort != KeySort::LastUsed, query.limit(paging.size.plus_one()));
+    let mut query = query.limit(paging.size.plus_one());
     if let Some(mark) = &paging.before {
         query = query.filter(beyond(mark, false));
     }
@@ -69,10 +69,11 @@ pub fn list(
         None => sorted(query, sort, false),
     };
     let Some(offset) = paging.offset.filter(|offset| *offset != 0) else {
-        return in_order(conn, is_walked, |conn| query.select(ApiKey::as_select()).load(conn));
+        return in_order(conn, sort, is_walked, |conn| query.select(ApiKey::as_select()).load(conn));
     };
     // What is skipped is not read where an index knows enough.
-    let ids: Vec<ApiKeyId> = in_order(conn, is_walked, |conn| query.offset(offset).select(api_keys::id).load(conn))?;
+    let ids: Vec<ApiKeyId> =
+        in_order(conn, sort, is_walked, |conn| query.offset(offset).select(api_keys::id).load(conn))?;
     let page = api_keys::table.filter(api_keys::id.eq_any(ids)).into_boxed();
     Ok(sorted(page, sort, paging.after.is_some()).select(ApiKey::as_select()).load(conn)?)
 }
@@ -93,7 +94,7 @@ pub fn list_after(
         query = query.filter(beyond(mark, false));
     }
     let query = sorted(query, sort, false).select(ApiKey::as_select());
-    in_order(conn, is_walked && sort != KeySort::LastUsed, |conn| query.load(conn))
+    in_order(conn, sort, is_walked, |conn| query.load(conn))
 }
 
 pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: DateTime<Utc>) -> Result<i64> {
@@ -110,13 +111,14 @@ fn found<'a>(conn: &mut PgConnection, scope: Scope, filter: &'a KeyFilter, now: 
     })
 }
 
-/// Loads a page.
+/// Loads a page. No index has the order of last use.
 fn in_order<T>(
     conn: &mut PgConnection,
+    sort: KeySort,
     is_walked: bool,
     load: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
 ) -> Result<T> {
-    if is_walked { by_order(conn, load) } else { Ok(load(conn)?) }
+    if is_walked && sort != KeySort::LastUsed { by_order(conn, load) } else { Ok(load(conn)?) }
 }
 
 fn filtered<'a>(scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> Query<'a> {

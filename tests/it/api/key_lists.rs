@@ -12,6 +12,7 @@ use gatepost::store::{self, Db, Scope};
 use serde_json::{Value, json};
 
 use super::{admin, mint, path, text};
+use crate::support::database::rows_read;
 use crate::support::{Person, TestApp};
 
 fn names(list: &Value) -> Vec<String> {
@@ -292,20 +293,11 @@ async fn a_page_reads_few_keys_even_where_newer_ones_are_others() {
         let filter = KeyFilter { text: text.map(str::to_owned), ..KeyFilter::default() };
         let list = move |conn: &mut PgConnection| {
             let page = store::api_keys::list(conn, scope, &filter, sort, &Paging::default(), now)?;
-            let rows = "SELECT (seq_tup_read + idx_tup_fetch)::bigint AS count FROM pg_stat_xact_user_tables
-                WHERE relname = 'api_keys'";
-            Ok((page.len(), diesel::sql_query(rows).get_result::<Count>(conn)?.count))
+            Ok((page.len(), rows_read(conn, &["api_keys"])))
         };
-        // A connection of its own, for what it has read in a while is told together.
         let (page, read) = Db::new(&app.database.url, 1).read(scope, list).await.unwrap();
         assert_eq!(page, 51, "{text:?}");
         // A search asks 500 first how many there are.
         assert!(read < if text.is_some() { 750 } else { 150 }, "{text:?} by {sort:?} read {read}");
     }
-}
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{Array, BigInt, Text};
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -99,6 +99,13 @@ fn fingerprint() -> String {
 struct Found {
     #[diesel(sql_type = BigInt)]
     found: i64,
+}
+
+/// Rows of these tables that this connection has read of late: in all, if it was made for what is being watched.
+pub fn rows_read(conn: &mut PgConnection, tables: &[&str]) -> i64 {
+    let query = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint AS found FROM pg_stat_xact_user_tables
+        WHERE relname = ANY ($1)";
+    diesel::sql_query(query).bind::<Array<Text>, _>(tables).get_result::<Found>(conn).unwrap().found
 }
 
 /// Made once per cluster and set of migrations; test processes that come at once wait for the first.

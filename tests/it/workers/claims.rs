@@ -265,6 +265,9 @@ async fn whoever_leases_hears_of_what_is_left_where_all_is_well() {
     diesel::sql_query("UPDATE webhooks SET rate_per_second = 3").execute(conn).unwrap();
     assert_eq!(leased(conn, room(100)), (0, vec![Held { is_paced: true, ..left[0] }]));
     diesel::sql_query("UPDATE webhooks SET rate_per_second = NULL").execute(conn).unwrap();
+    diesel::sql_query("UPDATE tenants SET is_active = FALSE, suspended_at = now()").execute(conn).unwrap();
+    assert_eq!(leased(conn, room(100)), (0, Vec::new()), "what is suspended waits for nothing that comes by itself");
+    diesel::sql_query("UPDATE tenants SET is_active = TRUE, suspended_at = NULL").execute(conn).unwrap();
     diesel::sql_query("UPDATE webhooks SET failing_since = now()").execute(conn).unwrap();
     assert_eq!(leased(conn, room(100)), (0, Vec::new()), "one that fails waits for its own answer");
     diesel::sql_query("UPDATE webhooks SET failing_since = NULL, max_in_flight = 5").execute(conn).unwrap();
