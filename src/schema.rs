@@ -43,8 +43,6 @@ diesel::table! {
         tags -> Array<Text>,
         is_active -> Bool,
         expires_at -> Nullable<Timestamptz>,
-        last_used_at -> Nullable<Timestamptz>,
-        last_used_ip -> Nullable<Text>,
         revoked_at -> Nullable<Timestamptz>,
         revoked_reason -> Nullable<Text>,
         deleted_at -> Nullable<Timestamptz>,
@@ -352,6 +350,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    key_uses (api_key_id) {
+        api_key_id -> Int8,
+        tenant_id -> Int8,
+        created_at -> Timestamptz,
+        is_deleted -> Bool,
+        used_at -> Timestamptz,
+        used_ip -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     told_expiries (api_key_id) {
         api_key_id -> Int8,
         tenant_id -> Int8,
@@ -491,6 +500,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     instance_facts,
     invitations,
     key_limits,
+    key_uses,
     mails,
     memberships,
     one_time_links,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Jsonb, Nullable, Timestamptz};
+use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz};
 use serde_json::Value;
 
 use crate::domain::api_key::{Environment, KeyState};
@@ -40,7 +40,9 @@ pub struct ApiKey {
     pub tags: Vec<String>,
     pub is_active: bool,
     pub expires_at: Option<DateTime<Utc>>,
+    #[diesel(select_expression = sql(USED_AT), select_expression_type = SqlLiteral<Nullable<Timestamptz>>)]
     pub last_used_at: Option<DateTime<Utc>>,
+    #[diesel(select_expression = sql(USED_IP), select_expression_type = SqlLiteral<Nullable<Text>>)]
     pub last_used_ip: Option<String>,
     pub revoked_at: Option<DateTime<Utc>>,
     pub revoked_reason: Option<String>,
@@ -53,6 +55,11 @@ pub struct ApiKey {
     #[diesel(embed)]
     pub rotation: Rotation,
 }
+
+// What changes with every use has a row of its own.
+const USED_AT: &str =
+    "(SELECT nullif(uses.used_at, 'epoch') FROM key_uses AS uses WHERE uses.api_key_id = api_keys.id)";
+const USED_IP: &str = "(SELECT uses.used_ip FROM key_uses AS uses WHERE uses.api_key_id = api_keys.id)";
 
 const SHARED: &str = "(SELECT jsonb_build_object('limits', more.limits, 'quota', more.quota, 'refill', more.refill) \
      FROM key_limits AS more WHERE more.lineage_id = api_keys.lineage_id)";

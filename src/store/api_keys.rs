@@ -4,10 +4,10 @@ mod expiring;
 mod filter;
 mod life;
 mod search;
+mod uses;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
 
 use crate::domain::api_key::KeyChange;
 use crate::domain::digest::StoredDigest;
@@ -20,6 +20,7 @@ pub use life::{
     delete, delete_old, find_by_hint, find_by_public_id, find_kept, find_many, lock_kept, lock_many, replace, restore,
     revoke, share_limit, tenant_of, update_tags,
 };
+pub use uses::{Use, update_last_used};
 
 /// A key with what its verification depends on besides.
 #[derive(Debug, Clone)]
@@ -145,26 +146,4 @@ pub fn update_digest(conn: &mut PgConnection, id: ApiKeyId, old: &StoredDigest, 
             api_keys::version.eq(api_keys::version + 1),
         ));
     Ok(changed.execute(conn)? != 0)
-}
-
-/// The last use of a key.
-#[derive(Debug, Clone)]
-pub struct Use {
-    pub id: ApiKeyId,
-    pub at: DateTime<Utc>,
-    pub ip: Option<String>,
-}
-
-/// Moves `last_used_at` forward, never back.
-pub fn update_last_used(conn: &mut PgConnection, uses: &[Use]) -> Result<()> {
-    diesel::sql_query(
-        "UPDATE api_keys SET last_used_at = used.at, last_used_ip = coalesce(used.ip, last_used_ip)
-         FROM unnest($1, $2, $3) AS used (id, at, ip)
-         WHERE api_keys.id = used.id AND (last_used_at IS NULL OR last_used_at < used.at)",
-    )
-    .bind::<Array<BigInt>, _>(uses.iter().map(|used| used.id.0).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(uses.iter().map(|used| used.at).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(uses.iter().map(|used| used.ip.as_deref()).collect::<Vec<_>>())
-    .execute(conn)?;
-    Ok(())
 }

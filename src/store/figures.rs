@@ -97,17 +97,20 @@ pub fn expiring_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Ut
     Ok(rows.load(conn)?)
 }
 
-/// Active keys that nobody has used for 30 days, the first made first: in that order an index finds them.
+/// Active keys that nobody has used for 30 days, those first that were made or used in the earliest week: in that order an index
+/// finds them.
 pub fn idle_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>, limit: i64) -> Result<Vec<Named>> {
     let rows = diesel::sql_query(
-        "SELECT id, name, coalesce(last_used_at, created_at) AS at FROM api_keys
-         WHERE tenant_id = $1 AND deleted_at IS NULL AND revoked_at IS NULL AND is_active
-           AND (expires_at IS NULL OR expires_at > $2) AND created_at < $2 - INTERVAL '30 days'
-           AND (last_used_at IS NULL OR last_used_at < $2 - INTERVAL '30 days')
-         ORDER BY id LIMIT $3",
+        "SELECT k.id, k.name, greatest(u.created_at, u.used_at) AS at
+         FROM key_uses u JOIN api_keys k ON k.id = u.api_key_id
+         WHERE u.tenant_id = $1 AND NOT u.is_deleted AND u.created_at < $3 AND u.used_at < $3
+           AND u.idle_week <= date_trunc('week', $3 AT TIME ZONE 'UTC')::date
+           AND k.revoked_at IS NULL AND k.is_active AND (k.expires_at IS NULL OR k.expires_at > $2)
+         ORDER BY u.idle_week, u.api_key_id LIMIT $4",
     )
     .bind::<BigInt, _>(tenant)
     .bind::<Timestamptz, _>(now)
+    .bind::<Timestamptz, _>(now - TimeDelta::days(30))
     .bind::<BigInt, _>(limit);
     Ok(rows.load(conn)?)
 }

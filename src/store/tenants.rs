@@ -120,14 +120,15 @@ pub fn figures(conn: &mut PgConnection, tenants: &[TenantId], now: DateTime<Utc>
         "SELECT t.id, coalesce(k.keys, 0) AS keys,
              (SELECT count(*) FROM webhooks w WHERE w.tenant_id = t.id AND w.deleted_at IS NULL) AS webhooks,
              (SELECT count(*) FROM memberships m WHERE m.tenant_id = t.id) AS members,
-             greatest(k.used_at,
+             greatest(
+                 (SELECT nullif(u.used_at, 'epoch') FROM key_uses u WHERE u.tenant_id = t.id AND NOT u.is_deleted
+                  ORDER BY u.used_at DESC LIMIT 1),
                  (SELECT e.created_at FROM events e WHERE e.tenant_id = t.id ORDER BY e.id DESC LIMIT 1),
                  (SELECT a.created_at FROM audit_entries a WHERE a.tenant_id = t.id ORDER BY a.id DESC LIMIT 1))
                  AS last_activity_at
          FROM unnest($1) AS t (id)
          LEFT JOIN LATERAL (
-             SELECT count(*) FILTER (WHERE rotates_out_at IS NULL AND (expires_at IS NULL OR expires_at > $2)) AS keys,
-                 max(last_used_at) AS used_at
+             SELECT count(*) FILTER (WHERE rotates_out_at IS NULL AND (expires_at IS NULL OR expires_at > $2)) AS keys
              FROM api_keys WHERE tenant_id = t.id AND deleted_at IS NULL AND revoked_at IS NULL) k ON TRUE",
     );
     let bound = query.bind::<Array<BigInt>, _>(tenants.iter().map(|id| id.0).collect::<Vec<_>>());

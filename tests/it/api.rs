@@ -10,6 +10,7 @@ mod gate;
 mod inbound;
 mod key_life;
 mod key_lists;
+mod key_uses;
 mod limits;
 mod login;
 mod lookup;

@@ -13,7 +13,7 @@ struct Count {
 }
 
 /// Every table of a tenant, asked without a filter.
-const TABLES: [&str; 26] = [
+const TABLES: [&str; 27] = [
     "access_tokens",
     "api_keys",
     "attempts",
@@ -27,6 +27,7 @@ const TABLES: [&str; 26] = [
     "idempotency_keys",
     "invitations",
     "key_limits",
+    "key_uses",
     "mails",
     "memberships",
     "open_deliveries",

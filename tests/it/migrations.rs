@@ -155,3 +155,41 @@ fn deliveries_of_before_are_kept_and_what_was_under_way_is_due_again() {
     assert_eq!(rows(&mut conn, states), ["delivered false", "failed false", "pending true", "retrying true"]);
     assert_eq!(rows(&mut conn, "SELECT count(*)::text AS row FROM events"), ["5"]);
 }
+
+#[test]
+fn the_last_uses_of_before_are_kept_there_and_back() {
+    let database = Database::empty();
+    let mut conn = database.connect();
+    let migrations = || FileBasedMigrations::from_path(MIGRATIONS).unwrap();
+    conn.run_pending_migrations(migrations()).unwrap();
+    while columns(&mut conn).contains_key("key_uses.used_at") {
+        conn.revert_last_migration(migrations()).unwrap();
+    }
+    conn.batch_execute(
+        "INSERT INTO tenants (name, slug, plan, is_active, created_at, updated_at) VALUES ('a', 'a', 'pro', TRUE, now(), now());
+         INSERT INTO api_keys (tenant_id, name, environment, public_id, key_prefix, hint, hash_algorithm, pepper_id, digest,
+             scopes, rate_limit, rate_window_seconds, allowed_ips, requires_owner, metadata, tags, is_active, created_at,
+             updated_at, last_used_at, last_used_ip, deleted_at)
+         SELECT 1, 'k' || n, 'live', 'pk' || n, 'sk', 'h', 'hmac-sha256', 'p', 'd' || n, '{}', 1, 1, '{}', FALSE, '{}', '{}', TRUE,
+             '2026-01-01 12:00Z', now(), CASE n WHEN 1 THEN '2026-02-04 12:00Z'::timestamptz END, CASE n WHEN 1 THEN '::1' END,
+             CASE n WHEN 3 THEN now() END
+         FROM generate_series(1, 3) n",
+    )
+    .unwrap();
+    conn.run_pending_migrations(migrations()).unwrap();
+    let rows = |conn: &mut PgConnection, sql: &str| {
+        let rows: Vec<Kept> = diesel::sql_query(sql).load(conn).unwrap();
+        rows.into_iter().map(|one| one.row).collect::<Vec<_>>()
+    };
+    let uses =
+        "SELECT concat_ws(' ', (used_at AT TIME ZONE 'UTC')::date, used_ip, idle_week, is_deleted) AS row FROM key_uses
+                ORDER BY api_key_id";
+    let expected = ["2026-02-04 ::1 2026-02-02 f", "1970-01-01 2025-12-29 f", "1970-01-01 2025-12-29 t"];
+    assert_eq!(rows(&mut conn, uses), expected);
+    while columns(&mut conn).contains_key("key_uses.used_at") {
+        conn.revert_last_migration(migrations()).unwrap();
+    }
+    let before =
+        "SELECT concat_ws(' ', (last_used_at AT TIME ZONE 'UTC')::date, last_used_ip) AS row FROM api_keys ORDER BY id";
+    assert_eq!(rows(&mut conn, before), ["2026-02-04 ::1", "", ""]);
+}

@@ -1,5 +1,7 @@
 //! Lists of keys: which ones, in which order, and a page of them.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use diesel::dsl::{not, sql};
 use diesel::pg::Pg;
@@ -7,6 +9,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
 
 use super::search::{Narrowed, by_order, matching, narrowed};
+use super::uses::{self, Stretch};
 use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState, Place, RESTORABLE_FOR};
 use crate::domain::page::Paging;
 use crate::domain::{ApiKeyId, Result, UserId};
@@ -34,15 +37,37 @@ pub struct KeyFilter {
 }
 
 impl KeyFilter {
-    /// Whether nothing is asked but words and marks.
+    /// Whether nothing is asked but words and marks, and for how long a key was not used.
     fn is_of_marks(&self) -> bool {
         let is_ended = matches!(self.state, Some(KeyState::Expired | KeyState::Rotating | KeyState::Deleted));
         let is_narrower = self.user.is_some() || self.owner.is_some();
-        !is_ended && !is_narrower && self.unused_since.is_none() && self.expiring_until.is_none()
+        !is_ended && !is_narrower && self.expiring_until.is_none()
+    }
+
+    /// Whether nothing is asked but for how long a key was not used.
+    fn is_of_use(&self) -> bool {
+        let has_marks = self.text.is_some() || self.environment.is_some() || self.tag.is_some();
+        self.is_of_marks() && !has_marks && self.scopes.is_empty() && self.state.is_none()
     }
 }
 
+/// Unused keys that are read one by one, in place of walking through all of them.
+const FEW_UNUSED: i64 = 5_000;
+/// Keys that are looked at in the order of `key_uses` for one page. Where more are needed, few meet the rest of the filter.
+const MOST_WALKED: i64 = 20_000;
+/// Rows of a list, from which on those that are skipped count.
+const DEEP: i64 = 1_000;
+
 type Query<'a> = api_keys::BoxedQuery<'a, Pg>;
+
+/// What a list is asked for, by whom and when.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    scope: Scope,
+    filter: &'a KeyFilter,
+    sort: KeySort,
+    now: DateTime<Utc>,
+}
 
 /// Keys that are asked for, and whether to walk through them in the order of the list.
 struct Found<'a> {
@@ -59,23 +84,13 @@ pub fn list(
     paging: &Paging<KeyMark>,
     now: DateTime<Utc>,
 ) -> Result<Vec<ApiKey>> {
-    let Found { query, is_walked } = found(conn, scope, filter, now)?;
-    let mut query = query.limit(paging.size.plus_one());
-    if let Some(mark) = &paging.before {
-        query = query.filter(beyond(mark, false));
-    }
-    query = match &paging.after {
-        Some(mark) => sorted(query.filter(beyond(mark, true)), sort, true),
-        None => sorted(query, sort, false),
+    let stretch = Stretch {
+        mark: paging.after.as_ref().or(paging.before.as_ref()),
+        is_backwards: paging.after.is_some(),
+        limit: paging.size.plus_one(),
+        offset: paging.offset.unwrap_or_default(),
     };
-    let Some(offset) = paging.offset.filter(|offset| *offset != 0) else {
-        return in_order(conn, sort, is_walked, |conn| query.select(ApiKey::as_select()).load(conn));
-    };
-    // What is skipped is not read where an index knows enough.
-    let ids: Vec<ApiKeyId> =
-        in_order(conn, sort, is_walked, |conn| query.offset(offset).select(api_keys::id).load(conn))?;
-    let page = api_keys::table.filter(api_keys::id.eq_any(ids)).into_boxed();
-    Ok(sorted(page, sort, paging.after.is_some()).select(ApiKey::as_select()).load(conn)?)
+    read(conn, Asked { scope, filter, sort, now }, &stretch)
 }
 
 /// The next `limit` rows after this one, however many that are: for exports.
@@ -88,30 +103,125 @@ pub fn list_after(
     limit: i64,
     now: DateTime<Utc>,
 ) -> Result<Vec<ApiKey>> {
-    let Found { query, is_walked } = found(conn, scope, filter, now)?;
-    let mut query = query.limit(limit);
-    if let Some(mark) = mark {
-        query = query.filter(beyond(mark, false));
-    }
-    let query = sorted(query, sort, false).select(ApiKey::as_select());
-    in_order(conn, sort, is_walked, |conn| query.load(conn))
+    let stretch = Stretch { mark, is_backwards: false, limit, offset: 0 };
+    read(conn, Asked { scope, filter, sort, now }, &stretch)
 }
 
 pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: DateTime<Utc>) -> Result<i64> {
-    Ok(found(conn, scope, filter, now)?.query.count().get_result(conn)?)
+    if let (Scope::Tenant(tenant), Some(since), true) = (scope, filter.unused_since, filter.is_of_use()) {
+        return uses::count_unused(conn, tenant, since);
+    }
+    let narrowed = narrowed(conn, scope, filter)?;
+    Ok(found(conn, scope, filter, narrowed, now)?.query.count().get_result(conn)?)
+}
+
+fn read(conn: &mut PgConnection, asked: Asked<'_>, stretch: &Stretch<'_>) -> Result<Vec<ApiKey>> {
+    let Asked { scope, filter, sort, now } = asked;
+    let narrowed = narrowed(conn, scope, filter)?;
+    if let Some(ids) = by_uses(conn, asked, &narrowed, stretch)? {
+        return these(conn, &ids, sort, stretch);
+    }
+    let Found { mut query, is_walked } = found(conn, scope, filter, narrowed, now)?;
+    if let Some(mark) = stretch.mark {
+        query = query.filter(beyond(mark, stretch.is_backwards));
+    }
+    let query = sorted(query, sort, stretch.is_backwards).limit(stretch.limit);
+    if stretch.offset == 0 {
+        return in_order(conn, sort, is_walked, |conn| query.select(ApiKey::as_select()).load(conn));
+    }
+    // What is skipped is not read where an index knows enough.
+    let ids: Vec<ApiKeyId> =
+        in_order(conn, sort, is_walked, |conn| query.offset(stretch.offset).select(api_keys::id).load(conn))?;
+    these(conn, &ids, sort, stretch)
+}
+
+fn these(conn: &mut PgConnection, ids: &[ApiKeyId], sort: KeySort, stretch: &Stretch<'_>) -> Result<Vec<ApiKey>> {
+    let query = api_keys::table.filter(among(ids)).into_boxed();
+    Ok(sorted(query, sort, stretch.is_backwards).select(ApiKey::as_select()).load(conn)?)
+}
+
+/// A page of those lists whose order, or what is asked of them, `key_uses` knows; `None` for others, and where too few of what
+/// it knows meet the rest of the filter.
+fn by_uses(
+    conn: &mut PgConnection,
+    asked: Asked<'_>,
+    narrowed: &Narrowed,
+    stretch: &Stretch<'_>,
+) -> Result<Option<Vec<ApiKeyId>>> {
+    let Asked { scope, filter, now, .. } = asked;
+    let is_dense = match scope {
+        Scope::Tenant(_) => matches!(narrowed, Narrowed::Many) && filter.is_of_marks(),
+        Scope::Instance => filter.is_of_use(),
+    };
+    // The first of each week are taken together: deep down, those that are skipped would be read once for each of them.
+    let is_deep = filter.unused_since.is_some() && DEEP < stretch.offset;
+    if !is_dense || is_deep {
+        return Ok(None);
+    }
+    if filter.is_of_use() {
+        return Ok(next_by_uses(conn, asked, stretch)?.map(|marks| marks.into_iter().map(|mark| mark.id).collect()));
+    }
+    // More and more of them, until enough meet the rest.
+    let wanted = usize::try_from(stretch.offset + stretch.limit).unwrap_or(usize::MAX);
+    let (mut met, mut last) = (Vec::new(), stretch.mark.cloned());
+    let mut limit = 2 * (stretch.offset + stretch.limit);
+    while limit <= MOST_WALKED {
+        let next = Stretch { mark: last.as_ref(), limit, offset: 0, ..*stretch };
+        let Some(marks) = next_by_uses(conn, asked, &next)? else { return Ok(None) };
+        let ids: Vec<_> = marks.iter().map(|mark| mark.id).collect();
+        let meets = filtered(scope, filter, now).filter(among(&ids)).select(api_keys::id);
+        let meets: HashSet<ApiKeyId> = meets.load(conn)?.into_iter().collect();
+        let is_end = i64::try_from(ids.len()).is_ok_and(|count| count < limit);
+        met.extend(ids.into_iter().filter(|id| meets.contains(id)));
+        if is_end || wanted <= met.len() {
+            met.truncate(wanted);
+            return Ok(Some(met.into_iter().skip(usize::try_from(stretch.offset).unwrap_or(wanted)).collect()));
+        }
+        last = marks.last().cloned();
+        limit *= 4;
+    }
+    Ok(None)
+}
+
+fn next_by_uses(conn: &mut PgConnection, asked: Asked<'_>, stretch: &Stretch<'_>) -> Result<Option<Vec<KeyMark>>> {
+    match (asked.sort, asked.scope, asked.filter.unused_since) {
+        (KeySort::LastUsed, scope, None) => uses::by_use(conn, scope, stretch).map(Some),
+        (KeySort::LastUsed, Scope::Tenant(tenant), Some(since)) => {
+            uses::unused_by_use(conn, tenant, since, stretch).map(Some)
+        }
+        (KeySort::Newest, Scope::Tenant(tenant), Some(since)) => {
+            uses::unused_by_age(conn, tenant, since, stretch).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// By an index of their own where the filter leaves few.
-fn found<'a>(conn: &mut PgConnection, scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> Result<Found<'a>> {
+fn found<'a>(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &'a KeyFilter,
+    narrowed: Narrowed,
+    now: DateTime<Utc>,
+) -> Result<Found<'a>> {
     let query = filtered(scope, filter, now);
-    Ok(match narrowed(conn, scope, filter)? {
+    let is_walked = matches!(narrowed, Narrowed::Many) && filter.is_of_marks();
+    if let (Scope::Tenant(tenant), Some(since), true) = (scope, filter.unused_since, is_walked)
+        && let Some(few) = uses::unused_if_few(conn, tenant, since, FEW_UNUSED)?
+    {
+        return Ok(Found { query: query.filter(among(&few)), is_walked: false });
+    }
+    let query = match filter.unused_since {
+        Some(since) => query.filter(unused(since)),
+        None => query,
+    };
+    Ok(match narrowed {
         Narrowed::Few(condition) => Found { query: query.filter(condition), is_walked: false },
-        Narrowed::Many => Found { query, is_walked: filter.is_of_marks() },
-        Narrowed::Unknown => Found { query, is_walked: false },
+        Narrowed::Many | Narrowed::Unknown => Found { query, is_walked },
     })
 }
 
-/// Loads a page. No index has the order of last use.
+/// Loads a page. Only `key_uses` has the order of last use in an index.
 fn in_order<T>(
     conn: &mut PgConnection,
     sort: KeySort,
@@ -153,15 +263,24 @@ fn marked<'a>(mut query: Query<'a>, filter: &'a KeyFilter, now: DateTime<Utc>) -
     if let Some(tag) = &filter.tag {
         query = query.filter(sql::<Bool>("").bind::<Text, _>(tag).sql(" = ANY(api_keys.tags)"));
     }
-    if let Some(since) = filter.unused_since {
-        let unused = sql::<Bool>("coalesce(api_keys.last_used_at, api_keys.created_at) <= ");
-        query = query.filter(unused.bind::<Timestamptz, _>(since));
-    }
     if let Some(until) = filter.expiring_until {
         query = query.filter(api_keys::revoked_at.is_null());
         query = query.filter(api_keys::expires_at.gt(now)).filter(api_keys::expires_at.le(until));
     }
     query
+}
+
+/// One of these. The planner is not to count them: it takes a tenant's keys for few, and would look through all of them for
+/// thousands of ids, in place of looking up each.
+fn among(ids: &[ApiKeyId]) -> Box<dyn BoxableExpression<api_keys::table, Pg, SqlType = Bool>> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    Box::new(sql::<Bool>("api_keys.id = ANY (ARRAY(SELECT unnest(").bind::<Array<BigInt>, _>(ids).sql(")))"))
+}
+
+/// Neither made nor used since.
+fn unused(since: DateTime<Utc>) -> Beyond {
+    let uses = "EXISTS (SELECT FROM key_uses AS uses WHERE uses.api_key_id = api_keys.id AND greatest(uses.created_at, uses.used_at) <= ";
+    Box::new(sql::<Nullable<Bool>>(uses).bind::<Timestamptz, _>(since).sql(")"))
 }
 
 /// What [`ApiKey::state`] says, as SQL.
@@ -187,14 +306,17 @@ fn in_state(query: Query<'_>, state: KeyState, now: DateTime<Utc>) -> Query<'_> 
     }
 }
 
+/// When a key was last used, or long ago: those never used stand at the end.
+const USED_AT: &str = "(SELECT uses.used_at FROM key_uses AS uses WHERE uses.api_key_id = api_keys.id)";
+
 fn sorted(query: Query<'_>, sort: KeySort, is_backwards: bool) -> Query<'_> {
     let order = match (sort, is_backwards) {
         (KeySort::Newest, false) => "api_keys.id DESC",
         (KeySort::Newest, true) => "api_keys.id",
         (KeySort::Name, false) => "lower(api_keys.name), api_keys.id",
         (KeySort::Name, true) => "lower(api_keys.name) DESC, api_keys.id DESC",
-        (KeySort::LastUsed, false) => "api_keys.last_used_at DESC NULLS LAST, api_keys.id DESC",
-        (KeySort::LastUsed, true) => "api_keys.last_used_at NULLS FIRST, api_keys.id",
+        (KeySort::LastUsed, false) => return query.order(sql::<Bool>(USED_AT).sql(" DESC, api_keys.id DESC")),
+        (KeySort::LastUsed, true) => return query.order(sql::<Bool>(USED_AT).sql(", api_keys.id")),
         (KeySort::Expires, false) => "api_keys.expires_at, api_keys.id",
         (KeySort::Expires, true) => "api_keys.expires_at DESC, api_keys.id DESC",
     };
@@ -214,23 +336,12 @@ fn beyond(mark: &KeyMark, is_before: bool) -> Beyond {
             let row = sql::<Nullable<Bool>>("(lower(api_keys.name), api_keys.id").sql(than);
             Box::new(row.bind::<Text, _>(name.clone()).sql("), ").bind::<BigInt, _>(id).sql(")"))
         }
-        // Those never used stand at the end.
-        (Place::LastUsed(Some(at)), false) => Box::new(
-            api_keys::last_used_at
-                .lt(*at)
-                .or(api_keys::last_used_at.eq(*at).and(api_keys::id.lt(id)))
-                .or(api_keys::last_used_at.is_null().nullable()),
-        ),
-        (Place::LastUsed(None), false) => {
-            Box::new(api_keys::last_used_at.is_null().and(api_keys::id.lt(id)).nullable())
+        (Place::LastUsed(at), _) => {
+            let than = if is_before { ", api_keys.id) > (coalesce(" } else { ", api_keys.id) < (coalesce(" };
+            let row = sql::<Nullable<Bool>>("(").sql(USED_AT).sql(than).bind::<Nullable<Timestamptz>, _>(*at);
+            Box::new(row.sql(", 'epoch'), ").bind::<BigInt, _>(id).sql(")"))
         }
-        (Place::LastUsed(Some(at)), true) => {
-            Box::new(api_keys::last_used_at.gt(*at).or(api_keys::last_used_at.eq(*at).and(api_keys::id.gt(id))))
-        }
-        (Place::LastUsed(None), true) => {
-            Box::new(api_keys::last_used_at.is_not_null().or(api_keys::id.gt(id)).nullable())
-        }
-        // And so do those that never expire.
+        // Those that never expire stand at the end.
         (Place::Expires(Some(at)), false) => Box::new(
             api_keys::expires_at
                 .gt(*at)

@@ -4,10 +4,10 @@ use chrono::TimeDelta;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer};
+use gatepost::domain::ApiKeyId;
 use gatepost::domain::api_key::KeySort;
 use gatepost::domain::page::Paging;
-use gatepost::schema::api_keys;
-use gatepost::store::api_keys::KeyFilter;
+use gatepost::store::api_keys::{KeyFilter, Use};
 use gatepost::store::{self, Db, Scope};
 use serde_json::{Value, json};
 
@@ -129,7 +129,7 @@ async fn keys_are_found_by_how_long_they_were_not_used_and_how_soon_they_end() {
 
 /// Many keys like one, every 100th of them with something that the others have not. Half are even and half are dull, but only
 /// every 100th is both.
-fn multiply(app: &TestApp, count: i32) {
+pub fn multiply(app: &TestApp, count: i32) {
     let sql = "INSERT INTO api_keys (tenant_id, name, environment, public_id, key_prefix, hint, hash_algorithm, pepper_id, digest,
              scopes, rate_limit, rate_window_seconds, allowed_ips, requires_owner, metadata, tags, is_active, revoked_at,
              created_at, updated_at)
@@ -240,10 +240,9 @@ async fn pages_follow_each_other_in_every_order() {
         let expires = expires.map(|days| (now + TimeDelta::days(days)).to_rfc3339());
         let key = mint(&token, json!({"name": name, "expires_at": expires})).await;
         let used = used.map(|hours| now - TimeDelta::hours(hours));
-        diesel::update(api_keys::table.filter(api_keys::id.eq(key["id"].as_i64().unwrap())))
-            .set(api_keys::last_used_at.eq(used))
-            .execute(&mut app.conn())
-            .unwrap();
+        let Some(at) = used else { continue };
+        let id = ApiKeyId(key["id"].as_i64().unwrap());
+        store::api_keys::update_last_used(&mut app.conn(), &[Use { id, at, ip: None }]).unwrap();
     }
     let newest = ["Émile", "alpha", "delta", "gamma:7:x", "alpha", "Alpha", "beta"];
     let used = ["Alpha", "gamma:7:x", "alpha", "alpha", "Émile", "delta", "beta"];

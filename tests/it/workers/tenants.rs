@@ -109,7 +109,9 @@ async fn thirty_days_after_its_deletion_all_of_a_tenant_is_erased_and_of_no_othe
     let beta = app.make_tenant("beta");
     app.person("bob", beta, gatepost::domain::Role::Owner).await;
     let before = (holding(&mut app.conn(), 1), holding(&mut app.conn(), beta.0));
-    for table in ["attempts", "signing_secrets", "key_limits", "idempotency_keys", "usage_logs", "delivery_minutes"] {
+    for table in
+        ["attempts", "signing_secrets", "key_limits", "key_uses", "idempotency_keys", "usage_logs", "delivery_minutes"]
+    {
         assert!(before.0.iter().any(|held| held == table), "{table} in {before:?}");
     }
 

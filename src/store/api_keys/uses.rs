@@ -1,0 +1,237 @@
+//! `key_uses`: when keys were last used, the order that this makes, and those that nobody uses.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
+
+use crate::domain::api_key::{KeyMark, Place};
+use crate::domain::{ApiKeyId, Result, TenantId};
+use crate::store::Scope;
+
+/// The last use of a key.
+#[derive(Debug, Clone)]
+pub struct Use {
+    pub id: ApiKeyId,
+    pub at: DateTime<Utc>,
+    pub ip: Option<String>,
+}
+
+/// Moves the last use forward, never back. Rows are taken in the order of their ids, so that two processes never wait for each
+/// other in a ring, whatever plan this gets.
+pub fn update_last_used(conn: &mut PgConnection, uses: &[Use]) -> Result<()> {
+    diesel::sql_query(
+        "WITH held AS (
+             SELECT api_key_id, used.at, used.ip
+             FROM key_uses JOIN unnest($1, $2, $3) AS used (id, at, ip) ON api_key_id = used.id
+             WHERE used_at < used.at ORDER BY api_key_id FOR NO KEY UPDATE OF key_uses
+         )
+         UPDATE key_uses SET used_at = held.at, used_ip = coalesce(held.ip, used_ip)
+         FROM held WHERE key_uses.api_key_id = held.api_key_id",
+    )
+    .bind::<Array<BigInt>, _>(uses.iter().map(|used| used.id.0).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(uses.iter().map(|used| used.at).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(uses.iter().map(|used| used.ip.as_deref()).collect::<Vec<_>>())
+    .execute(conn)?;
+    Ok(())
+}
+
+/// A stretch of a list: from a mark on, or from its end or beginning, so many after so many.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch<'a> {
+    pub mark: Option<&'a KeyMark>,
+    pub is_backwards: bool,
+    pub limit: i64,
+    pub offset: i64,
+}
+
+impl Stretch<'_> {
+    /// What lies beyond the mark, as a row of these columns compares with it.
+    fn beyond(&self, row: &str, place: &str) -> String {
+        let than = if self.is_backwards { ">" } else { "<" };
+        if self.mark.is_some() { format!("{row} {than} {place}") } else { "TRUE".to_owned() }
+    }
+
+    fn id(&self) -> i64 {
+        self.mark.map_or(0, |mark| mark.id.0)
+    }
+
+    /// When the key of the mark was last used.
+    fn used_at(&self) -> Option<DateTime<Utc>> {
+        match self.mark?.place {
+            Place::LastUsed(at) => at,
+            _ => None,
+        }
+    }
+
+    /// As SQL: those of a tenant's keys that lie in it, in the order of last use.
+    fn of_tenant(&self, tenant: &str, which: &str, limit: &str) -> String {
+        let (direction, beyond) =
+            (self.direction(), self.beyond("(used_at, api_key_id)", "(coalesce($2, 'epoch'), $3)"));
+        format!(
+            "SELECT api_key_id AS id, used_at FROM key_uses
+             WHERE tenant_id = {tenant} AND NOT is_deleted AND {which} AND {beyond}
+             ORDER BY used_at {direction}, api_key_id {direction} LIMIT {limit}"
+        )
+    }
+
+    fn load(
+        &self,
+        conn: &mut PgConnection,
+        found: &str,
+        unused_since: Option<DateTime<Utc>>,
+        tenant: i64,
+    ) -> Result<Vec<KeyMark>> {
+        let direction = self.direction();
+        let query = diesel::sql_query(format!(
+            "SELECT id, nullif(used_at, 'epoch') AS at FROM ({found}) found ORDER BY used_at {direction}, id {direction}"
+        ));
+        let query = query
+            .bind::<Nullable<Timestamptz>, _>(unused_since)
+            .bind::<Nullable<Timestamptz>, _>(self.used_at())
+            .bind::<BigInt, _>(self.id())
+            .bind::<BigInt, _>(tenant)
+            .bind::<BigInt, _>(self.limit)
+            .bind::<BigInt, _>(self.offset);
+        let found: Vec<Used> = query.load(conn)?;
+        Ok(found.into_iter().map(|used| KeyMark { place: Place::LastUsed(used.at), id: used.id }).collect())
+    }
+
+    fn direction(&self) -> &'static str {
+        if self.is_backwards { "ASC" } else { "DESC" }
+    }
+}
+
+#[derive(QueryableByName)]
+struct Used {
+    #[diesel(sql_type = BigInt)]
+    id: ApiKeyId,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    at: Option<DateTime<Utc>>,
+}
+
+/// What a key is that is unused since $1: neither made nor used since.
+const UNUSED: &str = "used_at <= $1 AND created_at <= $1";
+/// Where those stand in the index by weeks.
+const IN_WEEKS: &str = "idle_week <= date_trunc('week', $1 AT TIME ZONE 'UTC')::date";
+
+/// In the order of last use, those never used at the end. Across tenants it looks at each tenant's first.
+pub fn by_use(conn: &mut PgConnection, scope: Scope, stretch: &Stretch<'_>) -> Result<Vec<KeyMark>> {
+    let direction = stretch.direction();
+    let (found, tenant) = match scope {
+        Scope::Tenant(tenant) => (stretch.of_tenant("$4", "TRUE", "$5 OFFSET $6"), tenant.0),
+        Scope::Instance => {
+            let all = stretch.of_tenant("tenants.id", "TRUE", "$5 + $6");
+            let order = format!("ORDER BY used_at {direction}, id {direction} LIMIT $5 OFFSET $6");
+            (format!("SELECT of_it.* FROM tenants CROSS JOIN LATERAL ({all}) of_it {order}"), 0)
+        }
+    };
+    stretch.load(conn, &found, None, tenant)
+}
+
+/// Those unused since a time, in the order of last use: those that were used, and then the others.
+pub fn unused_by_use(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    since: DateTime<Utc>,
+    stretch: &Stretch<'_>,
+) -> Result<Vec<KeyMark>> {
+    let is_never = |mark: &KeyMark| mark.place == Place::LastUsed(None);
+    let wanted = stretch.limit + stretch.offset;
+    let mut all = Vec::new();
+    for of_never in [stretch.is_backwards, !stretch.is_backwards] {
+        let is_second = of_never != stretch.is_backwards;
+        let mark = stretch.mark.filter(|mark| is_never(mark) == of_never);
+        let left = wanted - i64::try_from(all.len()).unwrap_or(wanted);
+        // A mark of the second part lies behind all of the first.
+        if left == 0 || (!is_second && mark.is_none() && stretch.mark.is_some()) {
+            continue;
+        }
+        let part = Stretch { mark, limit: left, offset: 0, ..*stretch };
+        if of_never {
+            let never = unused_of_weeks(conn, tenant, since, &part, "used_at = 'epoch'")?;
+            all.extend(never.into_iter().map(|id| KeyMark { place: Place::LastUsed(None), id }));
+        } else {
+            let used = part.of_tenant("$4", &format!("used_at > 'epoch' AND {UNUSED}"), "$5 OFFSET $6");
+            all.extend(part.load(conn, &used, Some(since), tenant.0)?);
+        }
+    }
+    Ok(all.into_iter().skip(usize::try_from(stretch.offset).unwrap_or_default()).collect())
+}
+
+/// Those unused since a time, the newest first.
+pub fn unused_by_age(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    since: DateTime<Utc>,
+    stretch: &Stretch<'_>,
+) -> Result<Vec<KeyMark>> {
+    let found = unused_of_weeks(conn, tenant, since, stretch, "TRUE")?;
+    Ok(found.into_iter().map(|id| KeyMark { place: Place::Newest, id }).collect())
+}
+
+/// In the order of their ids they may all lie behind everything else: the first of each week are looked up by an index, and the
+/// first of these taken.
+fn unused_of_weeks(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    since: DateTime<Utc>,
+    stretch: &Stretch<'_>,
+    which: &str,
+) -> Result<Vec<ApiKeyId>> {
+    let direction = stretch.direction();
+    let beyond = stretch.beyond("api_key_id", "$3");
+    let of_tenant = format!("FROM key_uses WHERE tenant_id = $2 AND NOT is_deleted AND {which}");
+    let query = diesel::sql_query(format!(
+        "WITH RECURSIVE weeks (week) AS (
+             (SELECT idle_week {of_tenant} AND {IN_WEEKS} ORDER BY idle_week DESC LIMIT 1)
+             UNION ALL
+             SELECT before.idle_week FROM weeks CROSS JOIN LATERAL (
+                 SELECT idle_week {of_tenant} AND idle_week < week ORDER BY idle_week DESC LIMIT 1) before
+         )
+         SELECT id, NULL::timestamptz AS at FROM weeks CROSS JOIN LATERAL (
+             SELECT api_key_id AS id {of_tenant} AND idle_week = week AND {beyond} AND {UNUSED}
+             ORDER BY api_key_id {direction} LIMIT $4 + $5) of_week
+         ORDER BY id {direction} LIMIT $4 OFFSET $5"
+    ))
+    .bind::<Timestamptz, _>(since)
+    .bind::<BigInt, _>(tenant)
+    .bind::<BigInt, _>(stretch.id())
+    .bind::<BigInt, _>(stretch.limit)
+    .bind::<BigInt, _>(stretch.offset);
+    let found: Vec<Used> = query.load(conn)?;
+    Ok(found.into_iter().map(|used| used.id).collect())
+}
+
+/// Those unused since a time, where they are no more than so many.
+pub fn unused_if_few(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    since: DateTime<Utc>,
+    most: i64,
+) -> Result<Option<Vec<ApiKeyId>>> {
+    let query = diesel::sql_query(format!(
+        "SELECT api_key_id AS id, NULL::timestamptz AS at FROM key_uses
+         WHERE tenant_id = $2 AND NOT is_deleted AND {IN_WEEKS} AND {UNUSED}
+         LIMIT $3 + 1"
+    ))
+    .bind::<Timestamptz, _>(since)
+    .bind::<BigInt, _>(tenant)
+    .bind::<BigInt, _>(most);
+    let found: Vec<Used> = query.load(conn)?;
+    let is_few = i64::try_from(found.len()).is_ok_and(|count| count <= most);
+    Ok(is_few.then(|| found.into_iter().map(|used| used.id).collect()))
+}
+
+pub fn count_unused(conn: &mut PgConnection, tenant: TenantId, since: DateTime<Utc>) -> Result<i64> {
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = BigInt)]
+        count: i64,
+    }
+    let query = diesel::sql_query(format!(
+        "SELECT count(*) AS count FROM key_uses
+         WHERE tenant_id = $2 AND NOT is_deleted AND {IN_WEEKS} AND {UNUSED}"
+    ));
+    let count: Count = query.bind::<Timestamptz, _>(since).bind::<BigInt, _>(tenant).get_result(conn)?;
+    Ok(count.count)
+}
