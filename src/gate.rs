@@ -88,7 +88,7 @@ impl Gate {
     /// Decides about a presented key. Only a key that memory doesn't hold costs a look at the database.
     pub async fn decide(&self, ask: &Ask) -> Result<Decision> {
         let decision = self.decided(ask).await?;
-        self.counters.of(decision.outcome).increment(1);
+        self.counters.count(decision.outcome);
         Ok(decision)
     }
 
@@ -157,7 +157,7 @@ impl Gate {
         if limited(&looked) != Outcome::Valid {
             return Ok((Outcome::RateLimited, looked, None));
         }
-        let asked = self.quotas.ask(lineage, quota.quota, cost, is_dry_run, now).await?;
+        let asked = Box::pin(self.quotas.ask(lineage, quota.quota, cost, is_dry_run, now)).await?;
         if !asked.is_allowed {
             return Ok((Outcome::QuotaExceeded, looked, Some(asked.standing)));
         }

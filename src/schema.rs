@@ -333,6 +333,7 @@ diesel::table! {
         cost -> Int8,
         ip -> Nullable<Text>,
         created_at -> Timestamptz,
+        is_reported -> Bool,
     }
 }
 

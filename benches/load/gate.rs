@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::child::Child;
-use crate::client::{Request, flood, median, paced, share};
+use crate::client::{Line, Request, flood, median, paced, share};
+use crate::house::AS_MUCH;
 
 const TURNS: usize = 5;
 const TURN: Duration = Duration::from_secs(2);
@@ -14,9 +15,13 @@ fn bare_route(bare: &Child) -> Request {
 }
 
 fn verification(gatepost: &Child, key: &str) -> Request {
+    verification_at(gatepost, "/api/keys/verification", gatepost, key)
+}
+
+fn verification_at(server: &Child, path: &str, gatepost: &Child, key: &str) -> Request {
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
     let body = format!("{{\"key\": \"{key}\"}}");
-    Request::new("POST", "/api/keys/verification", gatepost.addr, &[&bearer, "content-type: application/json"], &body)
+    Request::new("POST", path, server.addr, &[&bearer, "content-type: application/json"], &body)
 }
 
 fn with_key(gatepost: &Child, path: &str) -> Request {
@@ -26,6 +31,7 @@ fn with_key(gatepost: &Child, path: &str) -> Request {
 fn sides<'a>(bare: &'a Child, gatepost: &'a Child) -> Vec<(&'static str, &'a Child, Request)> {
     vec![
         ("bare route", bare, bare_route(bare)),
+        ("bare POST of as many bytes", bare, verification_at(bare, "/bare", gatepost, gatepost.told("key"))),
         ("POST /api/keys/verification", gatepost, verification(gatepost, gatepost.told("key"))),
         ("  of an unknown key", gatepost, verification(gatepost, gatepost.told("unknown"))),
         ("  of a malformed key", gatepost, verification(gatepost, "sk_made_up")),
@@ -38,6 +44,8 @@ fn sides<'a>(bare: &'a Child, gatepost: &'a Child) -> Vec<(&'static str, &'a Chi
 pub async fn throughput(bare: &Child, gatepost: &Child) {
     println!("Throughput, {CONNECTIONS} connections, median of {TURNS} alternating turns of {TURN:?}");
     let sides = sides(bare, gatepost);
+    let answer = Line::open(gatepost.addr).await.ask(&verification(gatepost, gatepost.told("key"))).await.len();
+    assert!(answer.abs_diff(AS_MUCH.len()) < AS_MUCH.len() / 10, "a verification is answered {answer} bytes");
     let mut rates = vec![Vec::new(); sides.len()];
     let mut costs = vec![Vec::new(); sides.len()];
     for _ in 0..TURNS {

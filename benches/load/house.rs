@@ -21,6 +21,8 @@ use gatepost::services::{Operator, access_tokens, api_keys};
 use gatepost::store::Scope;
 use serde_json::{Value, json};
 
+/// As many bytes as a verification is answered, give or take a tenth: what HTTP alone takes for them.
+pub const AS_MUCH: &[u8] = &[b' '; 1_180];
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
 /// Numbers of events, and when each arrived: microseconds of the machine's clock.
 static ARRIVALS: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
@@ -35,8 +37,10 @@ pub fn bare() -> Value {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let app = || {
-        let bare =
-            web::resource("/bare").route(web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "ok"})) }));
+        let as_much = |_: web::Bytes| async { HttpResponse::Ok().content_type("application/json").body(AS_MUCH) };
+        let bare = web::resource("/bare")
+            .route(web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "ok"})) }))
+            .route(web::post().to(as_much));
         let hook = web::resource("/hook").route(web::post().to(|_: web::Bytes| async {
             RECEIVED.fetch_add(1, Ordering::Relaxed);
             HttpResponse::Ok().finish()

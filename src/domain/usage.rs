@@ -2,11 +2,13 @@
 
 pub mod report;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::error::Rejection;
 use super::{ApiKeyId, TenantId};
@@ -38,8 +40,8 @@ pub struct UsageRecord {
     /// `None` where no key of the tenant was presented.
     pub api_key: Option<ApiKeyId>,
     pub request_id: String,
-    pub endpoint: String,
-    pub method: String,
+    pub endpoint: Cow<'static, str>,
+    pub method: Cow<'static, str>,
     pub status: i16,
     pub outcome: Outcome,
     /// Why it was refused, in a sentence.
@@ -49,6 +51,16 @@ pub struct UsageRecord {
     pub cost: i64,
     pub ip: Option<IpAddr>,
     pub at: DateTime<Utc>,
+    /// By an application, under whatever id it gave; else the id carries the time ([`began_at`]).
+    pub is_reported: bool,
+}
+
+/// When the request of this id began: our own ids are UUIDv7, whose first 48 bits are the milliseconds since 1970 (RFC
+/// 9562, section 5.7).
+pub fn began_at(request_id: &str) -> Option<DateTime<Utc>> {
+    let id = Uuid::try_parse(request_id).ok().filter(|id| id.get_version_num() == 7)?;
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }
 
 /// Where a record stands in the log: by its time, and by its id among those of one moment.

@@ -57,12 +57,13 @@ impl<V: Send + Sync + 'static> Cache<V> {
 
     /// From memory where that can be trusted, else from the database; if that is away, from memory all the same.
     pub async fn find(self: &Arc<Self>, id: &str) -> Result<Option<Arc<Entry<V>>>> {
-        let Some(entry) = self.entries.get(id) else { return self.find_unknown(id).await };
+        // What waits for the database is kept apart, so that a call for something known carries no room for it.
+        let Some(entry) = self.entries.get(id) else { return Box::pin(self.find_unknown(id)).await };
         if self.link.trusts(entry.generation) {
             self.refresh_if_old(id, &entry);
             return Ok(Some(entry));
         }
-        match timeout(READ_THROUGH, self.fill(id)).await {
+        match Box::pin(timeout(READ_THROUGH, self.fill(id))).await {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(Error::Unavailable(_))) => Ok(Some(entry)),
             Ok(Err(error)) => Err(error),

@@ -11,9 +11,12 @@ use crate::domain::usage::Outcome;
 pub struct Counters([OnceLock<Counter>; Outcome::ALL.len()]);
 
 impl Counters {
-    pub fn of(&self, outcome: Outcome) -> Counter {
+    pub fn count(&self, outcome: Outcome) {
         let made = || metrics::counter!("gatepost_verifications_total", "outcome" => outcome.as_str());
         let slot = Outcome::ALL.iter().position(|one| *one == outcome).and_then(|at| self.0.get(at));
-        slot.map_or_else(made, |slot| slot.get_or_init(made).clone())
+        match slot {
+            Some(slot) => slot.get_or_init(made).increment(1),
+            None => made().increment(1),
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Memory {
                 hasher.waste(secret);
                 Ok(false)
             }
-            (HashAlgorithm::Argon2id, _) => self.verify_slowly(hasher, stored, secret).await,
+            (HashAlgorithm::Argon2id, _) => Box::pin(self.verify_slowly(hasher, stored, secret)).await,
         }
     }
 

@@ -16,7 +16,7 @@ use super::lock;
 use crate::domain::usage::UsageRecord;
 use crate::domain::{AccessTokenId, Error, Result};
 use crate::store::{Db, Scope};
-use batch::{Batch, Endpoints};
+use batch::{Batch, Endpoints, Made};
 
 /// Records that wait; when more come, the newest are dropped and counted.
 const MOST_WAITING: usize = 65_536;
@@ -88,6 +88,7 @@ impl Meter {
             reports: Vec::new(),
             guarded: Vec::new(),
             endpoints: Endpoints::default(),
+            made: Made::default(),
             is_stopping: Arc::clone(&meter.is_stopping),
         };
         tokio::spawn(worker.run());
@@ -187,6 +188,7 @@ struct Worker {
     guarded: Vec<Guarded>,
     /// Those that have totals of their own today.
     endpoints: Endpoints,
+    made: Made,
     is_stopping: Arc<AtomicBool>,
 }
 
@@ -239,7 +241,7 @@ impl Worker {
             let write = move |conn: &mut PgConnection| {
                 let is_new = first(conn)?;
                 if is_new {
-                    batch.write(conn)?;
+                    batch.write(conn, true)?;
                 }
                 Ok(is_new)
             };
@@ -271,7 +273,8 @@ impl Worker {
         let mut waiting = lock(&self.waiting);
         waiting.is_closed = is_last;
         let taken = match waiting.records.len() {
-            count if count <= BATCH => std::mem::take(&mut waiting.records),
+            // About as many will come until the next time.
+            count if count <= BATCH => std::mem::replace(&mut waiting.records, Vec::with_capacity(count)),
             _ => {
                 let rest = waiting.records.split_off(BATCH);
                 std::mem::replace(&mut waiting.records, rest)
@@ -310,16 +313,22 @@ impl Worker {
             records.into_iter().for_each(|record| batch.push(record, &mut self.endpoints));
             told.push(done);
         }
-        let count = batch.len();
+        let (count, days) = (batch.len(), batch.days());
+        let makes_days = !self.made.has(&days);
         let batch = Arc::new(batch);
         let copy = Arc::clone(&batch);
-        let written = self.db.tx(Scope::Instance, move |conn| copy.write(conn)).await;
+        let written = self.db.tx(Scope::Instance, move |conn| copy.write(conn, makes_days)).await;
         let is_done = match &written {
             Ok(()) => {
+                if makes_days {
+                    self.made.remember(&days);
+                }
                 metrics::counter!("gatepost_usage_written_total").increment(u64::try_from(count).unwrap_or(0));
                 true
             }
-            Err(Error::Unavailable(_)) => {
+            // Or a day that was there is gone.
+            Err(error) if matches!(error, Error::Unavailable(_)) || !makes_days => {
+                self.made.forget();
                 self.batch = Arc::unwrap_or_clone(batch);
                 self.batch.truncate(own);
                 false

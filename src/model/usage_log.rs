@@ -23,6 +23,7 @@ pub struct UsageLog {
     pub cost: i64,
     pub ip: Option<String>,
     pub created_at: DateTime<Utc>,
+    pub is_reported: bool,
 }
 
 #[derive(Debug, Insertable)]
@@ -40,6 +41,7 @@ pub struct NewUsageLog<'a> {
     pub cost: i64,
     pub ip: Option<String>,
     pub created_at: DateTime<Utc>,
+    pub is_reported: bool,
 }
 
 impl<'a> From<&'a UsageRecord> for NewUsageLog<'a> {
@@ -57,6 +59,7 @@ impl<'a> From<&'a UsageRecord> for NewUsageLog<'a> {
             cost: record.cost,
             ip: record.ip.map(|ip| ip.to_string()),
             created_at: record.at,
+            is_reported: record.is_reported,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Queries on `usage_logs`: the log of verifications.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 
 use super::Scope;
 use crate::domain::page::Paging;
-use crate::domain::usage::{Outcome, RecordPlace};
+use crate::domain::usage::{self, Outcome, RecordPlace};
 use crate::domain::{ApiKeyId, Result};
 use crate::model::UsageLog;
 use crate::schema::usage_logs;
@@ -22,11 +22,34 @@ pub struct LogFilter {
     pub until: Option<DateTime<Utc>>,
 }
 
+/// From when until when the records of a request of our own can lie.
+type Stretch = (DateTime<Utc>, DateTime<Utc>);
+
+/// A clock may have been set back by so much since a request began.
+const SET_BACK: TimeDelta = TimeDelta::seconds(10);
+/// How long most requests take at the very most, and all of them: the longest deadline of a body, and a minute.
+const LASTING: [TimeDelta; 2] = [TimeDelta::seconds(10), TimeDelta::seconds(660)];
+
 /// Newest first; oldest first where `paging.after` is given.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
     filter: &LogFilter,
+    paging: &Paging<RecordPlace>,
+) -> Result<Vec<UsageLog>> {
+    let began_at = filter.request.as_deref().and_then(usage::began_at);
+    let stretches = began_at.map(|at| LASTING.map(|lasting| (at - SET_BACK, at + lasting)));
+    let Some([short, long]) = stretches else { return page(conn, scope, filter, None, paging) };
+    let found = page(conn, scope, filter, Some(short), paging)?;
+    let has_own = found.iter().any(|record| !record.is_reported);
+    if has_own { Ok(found) } else { page(conn, scope, filter, Some(long), paging) }
+}
+
+fn page(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &LogFilter,
+    stretch: Option<Stretch>,
     paging: &Paging<RecordPlace>,
 ) -> Result<Vec<UsageLog>> {
     let mut query = usage_logs::table.select(UsageLog::as_select()).limit(paging.size.plus_one()).into_boxed();
@@ -44,6 +67,14 @@ pub fn list(
     }
     if let Some(request) = &filter.request {
         query = query.filter(usage_logs::request_id.eq(request.clone()));
+        // Only what was reported has an index by the id.
+        query = match stretch {
+            Some((since, until)) => {
+                let is_inside = usage_logs::created_at.ge(since).and(usage_logs::created_at.lt(until));
+                query.filter(usage_logs::is_reported.or(is_inside))
+            }
+            None => query.filter(usage_logs::is_reported),
+        };
     }
     if let Some(since) = filter.since {
         query = query.filter(usage_logs::created_at.ge(since));

@@ -158,7 +158,7 @@ fn actor(request: &HttpRequest, state: &State, user: &User, tenant: TenantId, ro
         authority: Authority::Person { role, scopes: ScopeSet::all() },
         via: Via::Page,
         label: user.email.clone(),
-        ip: client::address(request, &state.settings.trusted_proxies),
+        ip: client::address(request.head(), &state.settings.trusted_proxies),
         request_id: Some(request_id(request)),
     }
 }
@@ -202,7 +202,7 @@ pub fn visitor(request: &HttpRequest, state: &State) -> Operator {
         user: None,
         via: Via::Page,
         label: "visitor".to_owned(),
-        ip: client::address(request, &state.settings.trusted_proxies),
+        ip: client::address(request.head(), &state.settings.trusted_proxies),
         request_id: Some(request_id(request)),
     }
 }

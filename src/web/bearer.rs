@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use actix_web::dev::Payload;
+use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::auth::state;
 use super::client;
 use super::problem::Fail;
-use super::request_id::request_id;
+use super::request_id::RequestId;
 use super::state::State;
 use crate::domain::actor::Authority;
 use crate::domain::{Actor, Error, Noun, Permission, Rejection, Result, Role, TenantId, Via, text};
@@ -28,7 +28,7 @@ use crate::store::Scope;
 pub struct Bearer {
     pub caller: Arc<Caller>,
     pub ip: Option<IpAddr>,
-    pub request_id: String,
+    pub request_id: RequestId,
     state: Data<State>,
 }
 
@@ -38,19 +38,13 @@ impl FromRequest for Bearer {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move {
-            let state = state(&request)?;
-            let presented = presented(&request).ok_or(Error::Unauthenticated)?;
-            let caller = state.tokens.caller(presented).await?;
-            let ip = client::address(&request, &state.settings.trusted_proxies);
-            Ok(Self { caller, ip, request_id: request_id(&request), state })
-        })
+        Box::pin(async move { Ok(Self::of(&state(&request)?, request.head(), RequestId::of(&request)).await?) })
     }
 }
 
 /// The token of `Authorization: Bearer …` (RFC 6750, section 2.1).
-pub fn presented(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+pub fn presented(head: &RequestHead) -> Option<&str> {
+    let value = head.headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
@@ -74,6 +68,13 @@ impl TenantAsk {
 }
 
 impl Bearer {
+    /// Who presents a token with this request.
+    pub async fn of(state: &Data<State>, head: &RequestHead, request_id: RequestId) -> Result<Self> {
+        let caller = state.tokens.caller(presented(head).ok_or(Error::Unauthenticated)?).await?;
+        let ip = client::address(head, &state.settings.trusted_proxies);
+        Ok(Self { caller, ip, request_id, state: state.clone() })
+    }
+
     /// The tenant that a creation or a single act is for. A tenant's token acts in its own and finds no other;
     /// an instance token must name one.
     pub async fn actor(&self, ask: &TenantAsk) -> Result<Actor> {
@@ -122,7 +123,7 @@ impl Bearer {
             via: Via::Api,
             label: self.caller.email.clone(),
             ip: self.ip,
-            request_id: Some(self.request_id.clone()),
+            request_id: Some(self.request_id.to_string()),
         })
     }
 
@@ -144,7 +145,8 @@ impl Bearer {
             None => Ok(None),
             // Its own tenant needs no looking up.
             Some(TenantRef::Id(id)) if self.caller.tenant == Some(id) => Ok(Some(id)),
-            Some(named) => self.find(named).await.map(Some),
+            // Apart, so that a call that names none carries no room for it.
+            Some(named) => Box::pin(self.find(named)).await.map(Some),
         }
     }
 
@@ -177,7 +179,7 @@ impl Bearer {
             via: Via::Api,
             label: self.caller.email.clone(),
             ip: self.ip,
-            request_id: Some(self.request_id.clone()),
+            request_id: Some(self.request_id.to_string()),
         }
     }
 }

@@ -2,18 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use actix_web::HttpRequest;
+use actix_web::dev::RequestHead;
 use actix_web::http::header::HeaderValue;
 use ipnet::IpNet;
 
 /// The caller's address. `X-Forwarded-For` is believed only behind trusted proxies, and there
 /// it is the right-most address that is not itself a trusted proxy.
-pub fn address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
-    let peer = peer(request)?;
+pub fn address(head: &RequestHead, trusted: &[IpNet]) -> Option<IpAddr> {
+    let peer = peer(head)?;
     if !is_within(trusted, peer) {
         return Some(peer);
     }
-    let lines: Vec<_> = request.headers().get_all("x-forwarded-for").map(HeaderValue::as_bytes).collect();
+    let lines: Vec<_> = head.headers.get_all("x-forwarded-for").map(HeaderValue::as_bytes).collect();
     let mut nearest = peer;
     // Byte by byte, since a client may have put anything to the left of what our proxies wrote.
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
@@ -28,13 +28,13 @@ pub fn address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
 }
 
 /// Whether whoever holds the other end of the connection is a trusted proxy.
-pub fn is_behind_trusted_proxy(request: &HttpRequest, trusted: &[IpNet]) -> bool {
-    peer(request).is_some_and(|peer| is_within(trusted, peer))
+pub fn is_behind_trusted_proxy(head: &RequestHead, trusted: &[IpNet]) -> bool {
+    peer(head).is_some_and(|peer| is_within(trusted, peer))
 }
 
 /// The other end of the connection.
-pub fn peer(request: &HttpRequest) -> Option<IpAddr> {
-    request.peer_addr().map(|addr| canonical(addr.ip()))
+pub fn peer(head: &RequestHead) -> Option<IpAddr> {
+    head.peer_addr.map(|addr| canonical(addr.ip()))
 }
 
 fn is_within(networks: &[IpNet], ip: IpAddr) -> bool {
@@ -68,7 +68,7 @@ mod tests {
             request = request.append_header(("x-forwarded-for", HeaderValue::from_bytes(line).unwrap()));
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "2001:db8:1::/48".parse().unwrap()];
-        address(&request.to_http_request(), &trusted).unwrap().to_string()
+        address(request.to_http_request().head(), &trusted).unwrap().to_string()
     }
 
     fn seen(peer: &str, forwarded: &str) -> String {

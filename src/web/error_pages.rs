@@ -1,11 +1,11 @@
 //! Prints problems: as problem+json for programs, as a page for people.
 
+use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::ServiceResponse;
+use actix_web::dev::{RequestHead, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use actix_web::http::{StatusCode, Uri};
-use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::forward_auth;
@@ -31,8 +31,8 @@ pub struct Asker {
 }
 
 impl Asker {
-    pub fn of(request: &HttpRequest, id: RequestId) -> Self {
-        Self { uri: request.uri().clone(), wants_page: wants_page(request), id }
+    pub fn of(head: &RequestHead, id: RequestId) -> Self {
+        Self { uri: head.uri.clone(), wants_page: wants_page(head), id }
     }
 
     fn request_id(&self) -> String {
@@ -45,7 +45,9 @@ pub fn print(response: ServiceResponse<BoxBody>, asker: &Asker) -> ServiceRespon
     if !is_error(response.status()) {
         return response;
     }
-    log(&response, asker);
+    if let Some(fail) = response.response().error().and_then(|error| error.as_error::<Fail>()) {
+        log(fail, asker);
+    }
     let (request, mut inner) = response.into_parts();
     let spoken = inner.extensions_mut().remove::<Problem>();
     let problem = spoken.or_else(|| unspoken(&inner));
@@ -54,6 +56,12 @@ pub fn print(response: ServiceResponse<BoxBody>, asker: &Asker) -> ServiceRespon
         None => inner,
     };
     ServiceResponse::new(request, inner)
+}
+
+/// The answer that says why there is none.
+pub fn refusal(fail: &Fail, asker: &Asker) -> HttpResponse {
+    log(fail, asker);
+    printed(asker, &fail.problem, &HeaderMap::new())
 }
 
 /// The problem of an error that the framework made with nothing to say.
@@ -85,8 +93,7 @@ pub fn as_error(error: actix_web::Error, refusal: HttpResponse) -> actix_web::Er
     InternalError::from_response(error, refusal).into()
 }
 
-fn log(response: &ServiceResponse<BoxBody>, asker: &Asker) {
-    let Some(fail) = response.response().error().and_then(|error| error.as_error::<Fail>()) else { return };
+fn log(fail: &Fail, asker: &Asker) {
     let Some(cause) = &fail.cause else { return };
     // By the cause: nginx is told a 403 whatever it is.
     if matches!(cause, Error::Bug(_) | Error::Unavailable(_)) {
@@ -123,15 +130,15 @@ fn printed(asker: &Asker, problem: &Problem, present: &HeaderMap) -> HttpRespons
 }
 
 /// Whether a person is asking: not one of the programs' addresses, and a browser's `Accept`.
-fn wants_page(request: &HttpRequest) -> bool {
+fn wants_page(head: &RequestHead) -> bool {
     const PROGRAMS: [&str; 6] = ["/api/", "/api-keys", "/protected", "/metrics", "/healthz", "/readyz"];
     let accepts_html = || {
-        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+        let accept = head.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
         accept.is_some_and(|accept| accept.contains("text/html"))
     };
-    let is_asked = forward_auth::is_asked(request.path());
-    !is_asked
-        && request.path() != "/api"
-        && !PROGRAMS.iter().any(|prefix| request.path().starts_with(prefix))
+    let path = head.uri.path();
+    !forward_auth::is_asked(path)
+        && path != "/api"
+        && !PROGRAMS.iter().any(|prefix| path.starts_with(prefix))
         && accepts_html()
 }

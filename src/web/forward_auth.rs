@@ -5,17 +5,15 @@ pub mod original;
 pub mod recipes;
 pub mod requirements;
 
-use std::sync::Arc;
-
-use actix_web::HttpRequest;
+use actix_web::dev::RequestHead;
 use actix_web::web::{Data, to};
+use actix_web::{HttpMessage, HttpRequest};
 
-use super::gated::{self, Requirements};
+use super::gated::{self, Passage};
 use super::problem::{Answer, Fail};
 use super::routes::{Door, Entry, any};
 use super::state::State;
 use crate::domain::{Error, Rejection};
-use crate::gate::Decision;
 
 /// Exactly here, requirements stand in the query.
 pub const PATH: &str = "/auth";
@@ -34,28 +32,44 @@ pub fn routes() -> Vec<Entry> {
 
 /// The gate's decision about the original request, for gateways that pass refusals on and for one that cannot.
 pub async fn show(state: Data<State>, request: HttpRequest) -> Answer {
-    let is_for_nginx = requirements::is_for_nginx(&request);
-    let allowed = decide(&state, &request, is_for_nginx).await.and_then(|decision| Ok(answer::allowed(&decision)?));
-    if is_for_nginx { answer::in_nginx_terms(allowed) } else { allowed }
+    let (answer, passage) = answered(&state, request.head()).await;
+    if let Some(passage) = passage {
+        request.extensions_mut().insert(passage);
+    }
+    answer
 }
 
-async fn decide(state: &State, request: &HttpRequest, is_for_nginx: bool) -> Result<Arc<Decision>, Fail> {
-    let required = requirements::of(request, &state.settings.trusted_proxies)?;
-    let original = original::of(request, is_for_nginx);
-    let decided = gated::admit_for(request, state, required.clone(), Some(original)).await;
-    match decided {
-        Err(fail) if fail.problem.code == "invalid_api_key" => Err(explained(state, request, &required, fail).await),
-        decided => decided,
-    }
+/// The same, and how it is to be accounted for where a key was recognized.
+pub async fn answered(state: &State, head: &RequestHead) -> (Answer, Option<Passage>) {
+    let is_for_nginx = requirements::is_for_nginx(head);
+    let (answer, passage) = match decide(state, head, is_for_nginx).await {
+        Ok((passage, None)) => (answer::allowed(passage.decision()).map_err(Fail::from), Some(passage)),
+        Ok((passage, Some(fail))) => (Err(fail), Some(passage)),
+        Err(fail) => (Err(fail), None),
+    };
+    (if is_for_nginx { answer::in_nginx_terms(answer) } else { answer }, passage)
+}
+
+async fn decide(state: &State, head: &RequestHead, is_for_nginx: bool) -> Result<(Passage, Option<Fail>), Fail> {
+    let required = requirements::of(head, &state.settings.trusted_proxies)?;
+    let (original, tenant) = (original::of(head, is_for_nginx), required.tenant.clone());
+    // In a piece of its own: allocators have small ones at hand.
+    let (passage, refused) = Box::pin(gated::decide(head, state, required, Some(original))).await?;
+    let fail = match (refused, tenant) {
+        (Some(problem), Some(slug)) if problem.code == "invalid_api_key" => {
+            Some(Box::pin(explained(state, head, &slug, problem.into())).await)
+        }
+        (refused, _) => refused.map(Fail::from),
+    };
+    Ok((passage, fail))
 }
 
 /// Where no key can ever fit, since the gateway names a tenant that does not exist, that is what is said.
-async fn explained(state: &State, request: &HttpRequest, required: &Requirements, fail: Fail) -> Fail {
-    let Some(slug) = &required.tenant else { return fail };
+async fn explained(state: &State, head: &RequestHead, slug: &str, fail: Fail) -> Fail {
     // Where that can't be found out, the refusal stands.
     match state.gate.tenant_by_slug(slug).await {
         Ok(None) => {
-            let field = requirements::name_of("tenant", request);
+            let field = requirements::name_of("tenant", head);
             Error::field(field, Rejection::new("unknown", "is the slug of no tenant")).into()
         }
         _ => fail,

@@ -21,7 +21,7 @@ pub async fn pass(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let id = RequestId::assign(&request);
+    let id = RequestId::assign(&request, state.clock.now());
     let span = request_id::span(&request, id);
     match span.is_disabled() {
         true => answer(&state, request, next, id).await,
@@ -37,7 +37,7 @@ async fn answer(
     id: RequestId,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let start = Instant::now();
-    let asker = Asker::of(request.request(), id);
+    let asker = Asker::of(request.head(), id);
     // What gateways pass on speaks for another host.
     let is_ours = !forward_auth::is_asked(request.path());
     let mut response = match next.call(request).await {

@@ -6,19 +6,21 @@ pub mod refusal;
 
 use std::future::Future;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::dev::{Payload, ServiceResponse};
+use actix_web::dev::{Payload, RequestHead, ServiceResponse};
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::auth::state;
 use super::bearer::{self, Bearer, TenantAsk};
 use super::client;
-use super::problem::Fail;
-use super::request_id::request_id;
+use super::problem::{Fail, Problem};
+use super::request_id::{RequestId, request_id};
 use super::routes::Pattern;
 use super::state::State;
 use crate::domain::actor::Authority;
@@ -119,7 +121,7 @@ impl<N: Needs> FromRequest for TokenOrKey<N> {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let is_token = bearer::presented(request).is_some_and(access_token::has_form);
+        let is_token = bearer::presented(request.head()).is_some_and(access_token::has_form);
         let has_key = request.headers().contains_key("x-api-key");
         if is_token && !has_key {
             let token = Bearer::from_request(request, payload);
@@ -130,12 +132,14 @@ impl<N: Needs> FromRequest for TokenOrKey<N> {
     }
 }
 
-/// Left in a request by a key that was recognized, for [`account`].
-struct Passage {
+/// What a key that was recognized came to: what its answer carries, and what is recorded of it. Left in a request for
+/// [`account`].
+pub struct Passage {
     decision: Arc<Decision>,
     original: Option<Original>,
     /// What was decided, where the answer says it in other words.
     status: u16,
+    ip: Option<IpAddr>,
 }
 
 /// What a key must be good for.
@@ -167,34 +171,39 @@ pub struct Original {
 /// Lets a key in, or tells why not.
 pub async fn admit(request: &HttpRequest, state: &State, scopes: &[&str]) -> Result<Arc<Decision>, Fail> {
     let scopes = scopes.iter().map(ToString::to_string).collect();
-    admit_for(request, state, Requirements { scopes, ..Requirements::default() }, None).await
+    let required = Requirements { scopes, ..Requirements::default() };
+    let (passage, refused) = decide(request.head(), state, required, None).await?;
+    let decision = Arc::clone(&passage.decision);
+    request.extensions_mut().insert(passage);
+    refused.map_or(Ok(decision), |problem| Err(problem.into()))
 }
 
-/// The same for whatever is required, and for another request than this one.
-pub async fn admit_for(
-    request: &HttpRequest,
+/// Decides about the key that a request presents, for whatever is required, and for another request than this one: how it
+/// is to be accounted for, and the refusal where it is one.
+pub async fn decide(
+    head: &RequestHead,
     state: &State,
     required: Requirements,
     original: Option<Original>,
-) -> Result<Arc<Decision>, Fail> {
+) -> Result<(Passage, Option<Problem>), Fail> {
     let query = original.as_ref().map_or("", |original| &original.query);
-    let credential = match presented::find(request, query, state.settings.allow_query_key) {
+    let credential = match presented::find(head, query, state.settings.allow_query_key) {
         Presented::Credential(credential) => credential,
         Presented::Nothing => return Err(refusal::required().into()),
         Presented::Conflict => return Err(refusal::conflict().into()),
     };
+    let ip = client::address(head, &state.settings.trusted_proxies);
     let ask = Ask {
         tenant_slug: required.tenant,
         scopes: required.scopes,
         environment: required.environment,
         cost: required.cost,
-        ..Ask::new(credential, client::address(request, &state.settings.trusted_proxies))
+        ..Ask::new(credential, ip)
     };
     let decision = Arc::new(state.gate.decide(&ask).await?);
     let refused = refusal::of(&decision);
     let status = refused.as_ref().map_or(StatusCode::OK, |problem| problem.status).as_u16();
-    request.extensions_mut().insert(Passage { decision: Arc::clone(&decision), original, status });
-    refused.map_or(Ok(decision), |problem| Err(problem.into()))
+    Ok((Passage { decision, original, status, ip }, refused))
 }
 
 fn acting(request: &HttpRequest, state: &State, decision: &Decision) -> Result<Actor> {
@@ -206,7 +215,7 @@ fn acting(request: &HttpRequest, state: &State, decision: &Decision) -> Result<A
         authority: Authority::Key { id: known.key.id, scopes: known.scopes.clone() },
         via: Via::Api,
         label: known.key.hint.clone(),
-        ip: client::address(request, &state.settings.trusted_proxies),
+        ip: client::address(request.head(), &state.settings.trusted_proxies),
         request_id: Some(request_id(request)),
     })
 }
@@ -214,37 +223,54 @@ fn acting(request: &HttpRequest, state: &State, decision: &Decision) -> Result<A
 /// Adds the rate-limit headers to every answer that a recognized key gets, refusals included, and meters it.
 pub fn account(state: &State, response: &mut ServiceResponse, start: Instant) {
     let Some(passage) = response.request().extensions_mut().remove::<Passage>() else { return };
-    for (name, value) in rate_headers::of(&passage.decision) {
-        response.headers_mut().insert(name, value);
-    }
-    let status = response.status().as_u16();
-    if let Some(record) = record(state, response.request(), status, passage, start) {
-        state.gate.record(record);
-    }
+    passage.add_headers(response.headers_mut());
+    let request = response.request();
+    let pattern = || request.app_data::<Pattern>().map(|pattern| pattern.0.to_string());
+    let this = || (pattern().unwrap_or_else(|| request.path().to_owned()), request.method().to_string());
+    passage.record(state, RequestId::of(request), this, response.status().as_u16(), start);
 }
 
-fn record(state: &State, request: &HttpRequest, status: u16, passage: Passage, start: Instant) -> Option<UsageRecord> {
-    let decision = passage.decision;
-    let known = decision.known()?;
-    let (endpoint, method, status) = match passage.original {
-        Some(original) => (original.path, original.method, passage.status),
-        None => {
-            let pattern = request.app_data::<Pattern>().map(|pattern| pattern.0.to_string());
-            (pattern.unwrap_or_else(|| request.path().to_owned()), request.method().to_string(), status)
+impl Passage {
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// Where the key stands with its limits.
+    pub fn add_headers(&self, headers: &mut HeaderMap) {
+        for (name, value) in rate_headers::of(&self.decision) {
+            headers.insert(name, value);
         }
-    };
-    Some(UsageRecord {
-        tenant: known.key.tenant_id,
-        api_key: Some(known.key.id),
-        request_id: request_id(request),
-        endpoint: usage::endpoint(&endpoint),
-        method: method.chars().take(20).collect(),
-        status: i16::try_from(status).unwrap_or(0),
-        outcome: decision.outcome,
-        reason: decision.reason.clone(),
-        duration_us: i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX),
-        cost: i64::try_from(decision.cost).unwrap_or(i64::MAX),
-        ip: client::address(request, &state.settings.trusted_proxies),
-        at: state.clock.now(),
-    })
+    }
+
+    /// Meters it: as the request that the question was about, or else as `this` one, its endpoint and its method, which was
+    /// answered with `status`.
+    pub fn record(
+        self,
+        state: &State,
+        request_id: RequestId,
+        this: impl FnOnce() -> (String, String),
+        status: u16,
+        start: Instant,
+    ) {
+        let Some(known) = self.decision.known() else { return };
+        let ((endpoint, method), status) = match self.original {
+            Some(original) => ((original.path, original.method), self.status),
+            None => (this(), status),
+        };
+        state.gate.record(UsageRecord {
+            tenant: known.key.tenant_id,
+            api_key: Some(known.key.id),
+            request_id: request_id.to_string(),
+            endpoint: usage::endpoint(&endpoint).into(),
+            method: method.chars().take(20).collect::<String>().into(),
+            status: i16::try_from(status).unwrap_or(0),
+            outcome: self.decision.outcome,
+            reason: self.decision.reason.clone(),
+            duration_us: i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX),
+            cost: i64::try_from(self.decision.cost).unwrap_or(i64::MAX),
+            ip: self.ip,
+            at: state.clock.now(),
+            is_reported: false,
+        });
+    }
 }

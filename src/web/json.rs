@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use actix_web::dev::Payload;
+use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Data};
@@ -35,19 +35,24 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest for Json<T, LIMIT> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Fail>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (accepted, deadline) = (accept(request), deadline_of(request));
+        let (accepted, deadline) = (accept(request.head()), deadline_of(request));
         let payload = payload.take();
         Box::pin(async move {
             accepted?;
-            let body = read(payload, LIMIT, deadline).await?;
-            Ok(Self(parse(&body)?))
+            Ok(Self(parse(&read(payload, LIMIT, deadline).await?)?))
         })
     }
 }
 
+/// The same for a request that no route was looked up for.
+pub async fn body<T: DeserializeOwned>(head: &RequestHead, payload: Payload, deadline: Duration) -> Result<T, Fail> {
+    accept(head)?;
+    parse(&read(payload, BODY_LIMIT, deadline).await?)
+}
+
 /// `curl -d` says `application/x-www-form-urlencoded` and means JSON.
-fn accept(request: &HttpRequest) -> Result<(), Fail> {
-    let Some(value) = request.headers().get(CONTENT_TYPE) else { return Ok(()) };
+fn accept(head: &RequestHead) -> Result<(), Fail> {
+    let Some(value) = head.headers.get(CONTENT_TYPE) else { return Ok(()) };
     if value == JSON {
         return Ok(());
     }
@@ -89,7 +94,7 @@ pub async fn read(payload: Payload, limit: usize, deadline: Duration) -> Result<
         }
         next_poll().await;
     }
-    timeout(deadline, reading).await.unwrap_or_else(|_| {
+    Box::pin(timeout(deadline, reading)).await.unwrap_or_else(|_| {
         let says = "the body took too long to arrive";
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", says).header(CONNECTION, "close").into())
     })
@@ -109,22 +114,31 @@ async fn next_poll() {
 }
 
 async fn read_all(mut payload: Payload, limit: usize) -> Result<Bytes, Fail> {
-    let mut body = BytesMut::new();
+    // Most come in one piece, which is not copied.
+    let mut body = Bytes::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Problem::of_status(StatusCode::BAD_REQUEST))?;
         if limit < body.len().saturating_add(chunk.len()) {
             let says = format!("the body is larger than {} KiB", limit / 1024);
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", says).into());
         }
-        body.extend_from_slice(&chunk);
+        body = if body.is_empty() { chunk } else { joined(body, &chunk) };
     }
-    Ok(body.freeze())
+    Ok(body)
+}
+
+/// In place, where the bytes before are nobody else's.
+fn joined(body: Bytes, chunk: &[u8]) -> Bytes {
+    let mut whole = BytesMut::from(body);
+    whole.extend_from_slice(chunk);
+    whole.freeze()
 }
 
 /// Unparseable text is 400; JSON that does not fit is 422 and names the field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
     let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
-    if DEEPEST < text::json_depth(body) {
+    // A body of so many bytes cannot be deeper.
+    if DEEPEST < body.len() && DEEPEST < text::json_depth(body) {
         let says = format!("the body is nested deeper than {DEEPEST} levels");
         return Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_json", says).into());
     }

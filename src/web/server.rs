@@ -4,6 +4,7 @@ use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use actix_service::IntoServiceFactory;
 use actix_session::SessionMiddleware;
 use actix_session::config::{CookieContentSecurity, PersistentSession, TtlExtensionPolicy};
 use actix_web::cookie::{Key, SameSite};
@@ -13,6 +14,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpServer};
 
+use super::direct::DirectFactory;
 use super::front;
 use super::problem::{Fail, Problem};
 use super::routes::{self, Door};
@@ -30,7 +32,7 @@ pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io
     let (workers, head_deadline) = (state.settings.workers, state.settings.request_deadline);
     let key = Key::from(state.cookie_key().map_err(io::Error::other)?.as_slice());
     let server = HttpServer::new(move || {
-        App::new()
+        let app = App::new()
             .app_data(state.clone())
             .configure(|config| routes::configure(config, |entry| entry.door != Door::Page))
             .configure(more)
@@ -40,7 +42,8 @@ pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io
                     .configure(|config| routes::configure(config, |entry| entry.door == Door::Page))
                     .default_service(web::to(nothing_here)),
             )
-            .wrap(from_fn(front::pass))
+            .wrap(from_fn(front::pass));
+        DirectFactory { app: app.into_factory(), state: state.clone() }
     });
     Ok(server
         .workers(workers)

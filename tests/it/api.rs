@@ -18,6 +18,7 @@ mod members;
 mod plans;
 mod tenants;
 mod usage;
+mod usage_requests;
 mod verification;
 mod verifications;
 mod webhooks;

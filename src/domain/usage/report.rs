@@ -101,8 +101,15 @@ fn one(
         tenant,
         api_key: None,
         request_id: draft.request_id.map_or_else(|| request_id.to_owned(), |id| endpoint(&id)),
-        endpoint: endpoint(draft.endpoint.as_deref().unwrap_or("(reported)")),
-        method: draft.method.unwrap_or_default().chars().filter(char::is_ascii_alphabetic).take(20).collect(),
+        endpoint: endpoint(draft.endpoint.as_deref().unwrap_or("(reported)")).into(),
+        method: draft
+            .method
+            .unwrap_or_default()
+            .chars()
+            .filter(char::is_ascii_alphabetic)
+            .take(20)
+            .collect::<String>()
+            .into(),
         status: status?,
         outcome: outcome?,
         reason: None,
@@ -110,6 +117,7 @@ fn one(
         cost: 0,
         ip: draft.ip.map(|ip| ip.to_canonical()),
         at: at?,
+        is_reported: true,
     };
     Some(Reported { key: key?, record })
 }

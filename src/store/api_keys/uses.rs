@@ -7,6 +7,7 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
 use crate::domain::api_key::{KeyMark, Place};
 use crate::domain::{ApiKeyId, Result, TenantId};
 use crate::store::Scope;
+use crate::store::kept::kept;
 
 /// The last use of a key.
 #[derive(Debug, Clone)]
@@ -19,7 +20,7 @@ pub struct Use {
 /// Moves the last use forward, never back. Rows are taken in the order of their ids, so that two processes never wait for each
 /// other in a ring, whatever plan this gets.
 pub fn update_last_used(conn: &mut PgConnection, uses: &[Use]) -> Result<()> {
-    diesel::sql_query(
+    kept(
         "WITH held AS (
              SELECT api_key_id, used.at, used.ip
              FROM key_uses JOIN unnest($1, $2, $3) AS used (id, at, ip) ON api_key_id = used.id

@@ -23,7 +23,7 @@ pub async fn ready(state: Data<State>) -> Answer {
 
 /// Prometheus' text format, for this machine alone.
 pub async fn metrics(request: HttpRequest, state: Data<State>) -> Answer {
-    let is_near = client::address(&request, &state.settings.trusted_proxies).is_some_and(|ip| ip.is_loopback());
+    let is_near = client::address(request.head(), &state.settings.trusted_proxies).is_some_and(|ip| ip.is_loopback());
     let is_forwarded = request.headers().contains_key("x-forwarded-for");
     if !is_near || is_forwarded {
         return Err(Error::NotFound(Noun::Page).into());

@@ -2,6 +2,7 @@
 
 mod answer;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -23,7 +24,7 @@ use crate::web::problem::Answer;
 use crate::web::state::State;
 
 const MOST_AT_ONCE: usize = 100;
-const ENDPOINT: &str = "/api/keys/verification";
+pub const PATH: &str = "/api/keys/verification";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,15 +54,18 @@ pub struct BatchBody {
 /// What to decide, and what to record it as.
 struct Verification {
     ask: Ask,
-    endpoint: String,
-    method: String,
+    endpoint: Cow<'static, str>,
+    method: Cow<'static, str>,
 }
 
 /// Answers 200 whatever the decision. A tenant's token knows its own keys only.
 pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<VerifyBody>) -> Answer {
+    answered(&state, &bearer, body).await
+}
+
+pub async fn answered(state: &State, bearer: &Bearer, body: VerifyBody) -> Answer {
     let reach = bearer.reach(&body.tenant_ask(), Permission::VerifyKeys).await?;
-    let asked = Verification::parse(body, reach)?;
-    let verified = verify(&state, &bearer, asked).await?;
+    let verified = verify(state, bearer, Verification::parse(body, reach)?).await?;
     Ok(json::printed(answer::one(&verified)?))
 }
 
@@ -79,7 +83,7 @@ pub async fn create_batch(state: Data<State>, bearer: Bearer, Json(body): Json<B
 }
 
 /// Every item that does not fit is named: `verifications[3].cost`.
-async fn parse_batch(bearer: &Bearer, items: Vec<VerifyBody>) -> Result<Vec<Verification>> {
+async fn parse_batch(bearer: &Bearer, items: Vec<VerifyBody>) -> Result<Vec<Box<Verification>>> {
     if !(1..=MOST_AT_ONCE).contains(&items.len()) {
         let says = format!("must be 1 to {MOST_AT_ONCE} verifications");
         return Err(Error::field("verifications", Rejection::new("range", says)));
@@ -108,12 +112,15 @@ impl VerifyBody {
 }
 
 impl Verification {
-    fn parse(body: VerifyBody, reach: Scope) -> Result<Self> {
+    fn parse(body: VerifyBody, reach: Scope) -> Result<Box<Self>> {
         let mut errors = FieldErrors::default();
         let credential = errors.take("secret", Credential::of_fields(&body.key, body.secret.as_deref()));
         let scopes = verification::scopes(&mut errors, "scopes", &body.scopes);
         let cost = errors.take("cost", verification::cost(body.cost.unwrap_or(1)));
-        let method = errors.take("method", verification::method(body.method.as_deref().unwrap_or("POST")));
+        let method = match &body.method {
+            Some(method) => errors.take("method", verification::method(method)).map(Cow::Owned),
+            None => Some(Cow::Borrowed("POST")),
+        };
         // A query may hold secrets, and would make every call an endpoint of its own.
         let named = usage::endpoint(body.endpoint.as_deref().map_or("", |uri| verification::split_uri(uri).0.trim()));
         match (credential, cost, method) {
@@ -130,15 +137,15 @@ impl Verification {
                     is_dry_run: body.dry_run,
                     ..Ask::new(credential, body.ip.map(|ip| ip.to_canonical()))
                 };
-                let endpoint = if named.is_empty() { ENDPOINT.to_owned() } else { named };
-                Ok(Self { ask, endpoint, method })
+                let endpoint = if named.is_empty() { Cow::Borrowed(PATH) } else { Cow::Owned(named) };
+                Ok(Box::new(Self { ask, endpoint, method }))
             }
             _ => Err(Error::from(errors)),
         }
     }
 }
 
-async fn verify<'a>(state: &State, bearer: &'a Bearer, asked: Verification) -> Result<Verified<'a>> {
+async fn verify(state: &State, bearer: &Bearer, asked: Box<Verification>) -> Result<Verified> {
     let start = Instant::now();
     let decision = state.gate.decide(&asked.ask).await?;
     let now = state.clock.now();
@@ -147,12 +154,12 @@ async fn verify<'a>(state: &State, bearer: &'a Bearer, asked: Verification) -> R
     {
         state.gate.record(record);
     }
-    Ok(Verified { decision, request_id: &bearer.request_id, now })
+    Ok(Verified { decision, request_id: bearer.request_id, now })
 }
 
 fn record(
     bearer: &Bearer,
-    asked: Verification,
+    asked: Box<Verification>,
     decision: &Decision,
     start: Instant,
     now: DateTime<Utc>,
@@ -161,7 +168,7 @@ fn record(
     Some(UsageRecord {
         tenant: known.key.tenant_id,
         api_key: Some(known.key.id),
-        request_id: bearer.request_id.clone(),
+        request_id: bearer.request_id.to_string(),
         endpoint: asked.endpoint,
         method: asked.method,
         status: i16::try_from(refusal::status(decision.outcome)).unwrap_or(0),
@@ -171,5 +178,6 @@ fn record(
         cost: i64::try_from(decision.cost).unwrap_or(i64::MAX),
         ip: asked.ask.ip,
         at: now,
+        is_reported: false,
     })
 }

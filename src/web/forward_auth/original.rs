@@ -1,6 +1,6 @@
 //! The request that a gateway asks about, as each gateway tells it.
 
-use actix_web::HttpRequest;
+use actix_web::dev::RequestHead;
 use actix_web::http::header::HeaderName;
 
 use super::PATH;
@@ -17,30 +17,30 @@ static NGINX: Names = (HeaderName::from_static("x-original-uri"), HeaderName::fr
 static FORWARDED: Names = (HeaderName::from_static("x-forwarded-uri"), HeaderName::from_static("x-forwarded-method"));
 
 /// Under `/auth/…` the rest of the path (Envoy); at `/auth` what headers say; without them, this request itself.
-pub fn of(request: &HttpRequest, is_for_nginx: bool) -> Original {
-    if !is_exact(request) {
-        let path = request.uri().path().strip_prefix(PATH).unwrap_or_default();
+pub fn of(head: &RequestHead, is_for_nginx: bool) -> Original {
+    if !is_exact(head) {
+        let path = head.uri.path().strip_prefix(PATH).unwrap_or_default();
         return Original {
-            method: request.method().to_string(),
+            method: head.method.to_string(),
             path: path.to_owned(),
-            query: request.query_string().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
         };
     }
     let order = if is_for_nginx { [&NGINX, &FORWARDED] } else { [&FORWARDED, &NGINX] };
-    let said = |pick: fn(&Names) -> &HeaderName| order.into_iter().find_map(|names| header(request, pick(names)));
+    let said = |pick: fn(&Names) -> &HeaderName| order.into_iter().find_map(|names| header(head, pick(names)));
     let uri = said(|names| &names.0);
     let (path, query) = verification::split_uri(uri.as_deref().unwrap_or(PATH));
     let method = said(|names| &names.1).and_then(|text| verification::method(&text).ok());
     Original {
-        method: method.unwrap_or_else(|| request.method().to_string()),
+        method: method.unwrap_or_else(|| head.method.to_string()),
         path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
         query: query.to_owned(),
     }
 }
 
 /// The last line is the one that the nearest proxy wrote.
-fn header(request: &HttpRequest, name: &HeaderName) -> Option<String> {
-    let value = request.headers().get_all(name).last()?;
+fn header(head: &RequestHead, name: &HeaderName) -> Option<String> {
+    let value = head.headers.get_all(name).last()?;
     Some(String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).filter(|text| !text.is_empty())
 }
 
@@ -56,7 +56,7 @@ mod tests {
         for (name, value) in headers {
             request = request.append_header((*name, *value));
         }
-        let original = of(&request.to_http_request(), is_for_nginx);
+        let original = of(request.to_http_request().head(), is_for_nginx);
         (original.method, original.path, original.query)
     }
 

@@ -1,7 +1,7 @@
 //! What a gateway requires of the key: in the query of `/auth`, in headers under `/auth/…`. What can't be read or
 //! can't be believed is refused: a requirement that is passed over would let too many through.
 
-use actix_web::HttpRequest;
+use actix_web::dev::RequestHead;
 use actix_web::http::StatusCode;
 use ipnet::IpNet;
 use url::form_urlencoded;
@@ -31,32 +31,32 @@ struct Written {
 }
 
 /// Whether the answer must keep to what nginx's `auth_request` understands.
-pub fn is_for_nginx(request: &HttpRequest) -> bool {
-    is_exact(request) && pairs(request).any(|(name, _)| name == "nginx")
+pub fn is_for_nginx(head: &RequestHead) -> bool {
+    is_exact(head) && pairs(head).any(|(name, _)| name == "nginx")
 }
 
 /// Whether the question stands at `/auth` itself; a path below it is the original request's.
-pub fn is_exact(request: &HttpRequest) -> bool {
-    !request.uri().path().starts_with(BELOW)
+pub fn is_exact(head: &RequestHead) -> bool {
+    !head.uri.path().starts_with(BELOW)
 }
 
 /// What the writer of this request calls a requirement.
-pub fn name_of(name: &str, request: &HttpRequest) -> String {
+pub fn name_of(name: &str, head: &RequestHead) -> String {
     let header = NAMES.iter().find(|(own, _)| *own == name).map_or(name, |(_, header)| *header);
-    if is_exact(request) { name.to_owned() } else { header.to_owned() }
+    if is_exact(head) { name.to_owned() } else { header.to_owned() }
 }
 
-pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Result<Requirements, Fail> {
+pub fn of(head: &RequestHead, trusted: &[IpNet]) -> Result<Requirements, Fail> {
     let mut errors = FieldErrors::default();
-    let headers = headers(request, &mut errors);
-    let written = if is_exact(request) {
+    let headers = headers(head, &mut errors);
+    let written = if is_exact(head) {
         for one in &headers {
             let says = "counts under /auth/… only: at /auth itself, requirements stand in the query";
             errors.add(&one.field, Rejection::new("misplaced", says));
         }
-        query(request, &mut errors)
+        query(head, &mut errors)
     } else {
-        believe(request, trusted, !headers.is_empty() || !errors.is_empty())?;
+        believe(head, trusted, !headers.is_empty() || !errors.is_empty())?;
         headers
     };
     let required = parse(&written, &mut errors);
@@ -64,23 +64,23 @@ pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Result<Requirements, Fail
 }
 
 /// Anybody can write a header: those of strangers are neither followed nor passed over.
-fn believe(request: &HttpRequest, trusted: &[IpNet], has_any: bool) -> Result<(), Fail> {
-    if !has_any || client::is_behind_trusted_proxy(request, trusted) {
+fn believe(head: &RequestHead, trusted: &[IpNet], has_any: bool) -> Result<(), Fail> {
+    if !has_any || client::is_behind_trusted_proxy(head, trusted) {
         return Ok(());
     }
-    let peer = client::peer(request).map_or_else(|| "this one".to_owned(), |ip| ip.to_string());
+    let peer = client::peer(head).map_or_else(|| "this one".to_owned(), |ip| ip.to_string());
     let says = format!("X-Gatepost-Require-… headers are taken from trusted proxies only, and {peer} is none of them");
     Err(Problem::new(StatusCode::FORBIDDEN, "untrusted_proxy", says).into())
 }
 
-fn pairs(request: &HttpRequest) -> form_urlencoded::Parse<'_> {
-    form_urlencoded::parse(request.query_string().as_bytes())
+fn pairs(head: &RequestHead) -> form_urlencoded::Parse<'_> {
+    form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes())
 }
 
 /// A name that is none of ours may be a misspelled requirement, or the client's own query.
-fn query(request: &HttpRequest, errors: &mut FieldErrors) -> Vec<Written> {
+fn query(head: &RequestHead, errors: &mut FieldErrors) -> Vec<Written> {
     let mut written = Vec::new();
-    for (name, value) in pairs(request) {
+    for (name, value) in pairs(head) {
         let known = NAMES.iter().find(|(own, _)| *own == name);
         match (known, name.as_ref()) {
             (Some((name, _)), _) => {
@@ -100,9 +100,9 @@ fn query(request: &HttpRequest, errors: &mut FieldErrors) -> Vec<Written> {
     written
 }
 
-fn headers(request: &HttpRequest, errors: &mut FieldErrors) -> Vec<Written> {
+fn headers(head: &RequestHead, errors: &mut FieldErrors) -> Vec<Written> {
     let mut written = Vec::new();
-    for (name, value) in request.headers() {
+    for (name, value) in &head.headers {
         let Some(rest) = name.as_str().strip_prefix(HEADER_PREFIX) else { continue };
         match NAMES.iter().find(|(own, _)| *own == rest) {
             Some((name, header)) => {
@@ -170,7 +170,7 @@ mod tests {
         for (name, value) in headers {
             request = request.append_header((*name, *value));
         }
-        of(&request.to_http_request(), &["10.0.0.0/8".parse().unwrap()]).map_err(|fail| {
+        of(request.to_http_request().head(), &["10.0.0.0/8".parse().unwrap()]).map_err(|fail| {
             let fields: Vec<_> = fail.problem.errors.iter().map(|error| error.field.clone()).collect();
             (fail.problem.status.as_u16(), fields.join(" "))
         })

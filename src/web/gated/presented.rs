@@ -1,6 +1,6 @@
 //! Where a request carries its key: the four ways of FORMATS.md §1.
 
-use actix_web::HttpRequest;
+use actix_web::dev::RequestHead;
 use actix_web::http::header::{HeaderMap, HeaderName};
 use url::form_urlencoded;
 
@@ -22,20 +22,19 @@ pub enum Presented {
 
 /// Looks in `X-API-Key` and `X-API-Secret`, in `Authorization`, and where it is allowed in the query: in the
 /// request's own, and in that of the request which it asks about.
-pub fn find(request: &HttpRequest, original_query: &str, allow_query_key: bool) -> Presented {
-    let (Ok(mut keys), Ok(mut secrets)) =
-        (values(request.headers(), &X_API_KEY), values(request.headers(), &X_API_SECRET))
+pub fn find(head: &RequestHead, original_query: &str, allow_query_key: bool) -> Presented {
+    let (Ok(mut keys), Ok(mut secrets)) = (values(&head.headers, &X_API_KEY), values(&head.headers, &X_API_SECRET))
     else {
         return Presented::Credential(Credential::Malformed);
     };
     if allow_query_key {
-        for query in [request.query_string(), original_query] {
+        for query in [head.uri.query().unwrap_or_default(), original_query] {
             let pairs = form_urlencoded::parse(query.as_bytes());
             let given = pairs.filter(|(name, value)| name == "api_key" && !value.is_empty());
             keys.extend(given.map(|(_, value)| value.into_owned()));
         }
     }
-    if let Some(bearer) = bearer::presented(request).filter(|text| !text.is_empty()) {
+    if let Some(bearer) = bearer::presented(head).filter(|text| !text.is_empty()) {
         let is_ours = api_key::has_secret_form(bearer) || access_token::has_form(bearer);
         // Clients send tokens of their own, too: those are ignored beside a key.
         if is_ours || keys.is_empty() {
@@ -89,7 +88,7 @@ mod tests {
         for (name, value) in headers {
             request = request.append_header((*name, *value));
         }
-        match find(&request.to_http_request(), "", allow) {
+        match find(request.to_http_request().head(), "", allow) {
             Presented::Nothing => "nothing".into(),
             Presented::Conflict => "conflict".into(),
             Presented::Credential(Credential::Pair { public_id, .. }) => public_id,

@@ -34,16 +34,20 @@ pub fn texts(decision: &Decision) -> Vec<(&'static str, String)> {
     };
     let left = |one: &NamedStanding| [(REMAINING, one.standing.remaining), (TIME, one.standing.more_in)];
     let mut headers = vec![
-        ("X-RateLimit-Limit", nearest.limit.quota.to_string()),
-        ("X-RateLimit-Remaining", nearest.remaining.to_string()),
-        ("X-RateLimit-Reset", nearest.more_at.timestamp().to_string()),
+        ("X-RateLimit-Limit", number(nearest.limit.quota)),
+        ("X-RateLimit-Remaining", number(nearest.remaining)),
+        ("X-RateLimit-Reset", number(nearest.more_at.timestamp())),
         ("RateLimit-Policy", listed(all, policy)),
         ("RateLimit", listed(all, left)),
     ];
     if let Some(seconds) = retry_after(decision) {
-        headers.push(("Retry-After", seconds.to_string()));
+        headers.push(("Retry-After", number(seconds)));
     }
     headers
+}
+
+fn number(value: impl itoa::Integer) -> String {
+    itoa::Buffer::new().format(value).to_owned()
 }
 
 /// `"key";q=1000;w=3600, "burst";q=10;w=1`

@@ -74,7 +74,7 @@ pub async fn create(
     session: Session,
     CheckedForm(form): CheckedForm<SignInForm>,
 ) -> Answer {
-    let ip = client::address(&request, &state.settings.trusted_proxies);
+    let ip = client::address(request.head(), &state.settings.trusted_proxies);
     let attempt = Attempt { email: form.email.trim().to_lowercase(), ip };
     if let Some(wait) = state.throttle.wait(&attempt, state.clock.now()) {
         let says = format!("Too many attempts. Wait {} seconds, then try again.", wait.num_seconds().max(1));
@@ -129,7 +129,7 @@ pub fn begin(request: &HttpRequest, state: &State, session: &Session, user: User
     session.remove(RIGHTS);
     let keep = |error: actix_session::SessionInsertError| Error::bug(error.to_string());
     let device = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let address = client::address(request, &state.settings.trusted_proxies);
+    let address = client::address(request.head(), &state.settings.trusted_proxies);
     session.insert(DEVICE, device.chars().take(LONGEST_DEVICE).collect::<String>()).map_err(keep)?;
     session.insert(ADDRESS, address.map(|ip| ip.to_string()).unwrap_or_default()).map_err(keep)?;
     session.insert(HANDLE, random_token()?).map_err(keep)?;

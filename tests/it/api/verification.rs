@@ -1,10 +1,11 @@
 //! `/api/keys/verification`: the decision as JSON, whatever it is.
 
 use chrono::TimeDelta;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{admin, mint, path, text};
-use crate::support::{Person, TestApp};
+use crate::support::{Answer, Person, TestApp};
 
 const VERIFICATION: &str = "/api/keys/verification";
 
@@ -171,4 +172,45 @@ async fn an_instance_token_verifies_keys_of_every_tenant() {
         .post_json(VERIFICATION, json!({"key": key["secret"], "tenant": "nobody"}))
         .await
         .assert_problem(404, "not_found");
+}
+
+/// A verification at its own address is answered before anything is routed; at its other names by the routes.
+#[actix_web::test]
+async fn the_short_way_and_the_routes_answer_alike() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"rate_limit": 1000})).await;
+    let (secret, json) = (text(&key, "secret"), "application/json");
+    let asked = json!({"key": secret, "dry_run": true}).to_string();
+    let weak = app.token_of(&app.viewer("weak").await, &["keys:read"]);
+    let bodies = [
+        (json, asked.clone()),
+        ("application/x-www-form-urlencoded", asked.clone()),
+        ("text/plain", asked.clone()),
+        (json, json!({"key": "sk_made_up"}).to_string()),
+        (json, json!({"key": secret, "cost": 0}).to_string()),
+        (json, json!({"key": secret, "colour": 1}).to_string()),
+        (json, json!({"key": secret, "tenant": "nobody"}).to_string()),
+        (json, String::new()),
+        (json, "{".to_owned()),
+        (json, format!("{asked}{}", " ".repeat(300_000))),
+        (json, "[".repeat(1_000)),
+    ];
+    for person in [&token, &weak, &app.stranger(), &Person::with_token(&app.base, "gpat_made_up")] {
+        for (kind, body) in &bodies {
+            let ask = |path: &'static str| person.send(Method::POST, path, Some((kind, body.clone())));
+            let (direct, routed) = (ask(VERIFICATION).await, ask("/api/keys/verify").await);
+            let said = |answer: &Answer| {
+                let mut said = answer.json();
+                for changing in ["request_id", "instance"] {
+                    assert!(said.as_object_mut().unwrap().remove(changing).is_some() || changing == "instance");
+                }
+                (answer.status, answer.header("content-type").to_owned(), said)
+            };
+            assert_eq!(said(&direct), said(&routed), "{kind} {body:.80}");
+            assert_eq!(direct.header("x-content-type-options"), "nosniff");
+            assert_eq!(direct.header("cache-control"), routed.header("cache-control"));
+        }
+    }
+    token.get(VERIFICATION).await.assert_problem(405, "method_not_allowed");
 }

@@ -10,14 +10,15 @@ use crate::domain::{Error, Result};
 use crate::gate::{Decision, NamedStanding};
 use crate::web::api::api_keys::KeyBody;
 use crate::web::gated::rate_headers;
+use crate::web::request_id::RequestId;
 
 /// Bytes that most answers have room in, so that nothing is moved while they grow.
 const ROOM: usize = 2048;
 
 /// What was decided, as it is answered.
-pub struct Verified<'a> {
+pub struct Verified {
     pub decision: Decision,
-    pub request_id: &'a str,
+    pub request_id: RequestId,
     pub now: DateTime<Utc>,
 }
 
@@ -28,14 +29,14 @@ struct Quota {
     refills_at: Option<DateTime<Utc>>,
 }
 
-pub fn one(verified: &Verified<'_>) -> Result<Vec<u8>> {
+pub fn one(verified: &Verified) -> Result<Vec<u8>> {
     let mut out = Printer(Vec::with_capacity(ROOM));
     out.verified(verified)?;
     Ok(out.0)
 }
 
 /// In a list, `data`.
-pub fn many(all: &[Verified<'_>]) -> Result<Vec<u8>> {
+pub fn many(all: &[Verified]) -> Result<Vec<u8>> {
     let mut out = Printer(Vec::with_capacity(ROOM.saturating_mul(all.len())));
     out.text("{\"data\":");
     out.list(all, Printer::verified)?;
@@ -73,17 +74,17 @@ impl Printer {
         Ok(())
     }
 
-    fn verified(&mut self, verified: &Verified<'_>) -> Result<()> {
+    fn verified(&mut self, verified: &Verified) -> Result<()> {
         let decision = &verified.decision;
         self.text(if decision.is_valid() { "{\"valid\":true" } else { "{\"valid\":false" });
-        self.text(",\"code\":");
-        self.value(&decision.outcome)?;
-        self.text(",\"request_id\":");
-        self.value(&verified.request_id)?;
-        self.text(",\"key\":");
+        self.text(",\"code\":\"");
+        self.text(decision.outcome.as_str());
+        self.text("\",\"request_id\":\"");
+        self.text(verified.request_id.encoded(&mut RequestId::room()));
+        self.text("\",\"key\":");
         self.key(decision, verified.now);
         self.text(",\"missing_scopes\":");
-        self.value(&decision.missing_scopes)?;
+        self.list(&decision.missing_scopes, Self::value)?;
         self.limits(decision)?;
         self.text(",\"quota\":");
         self.value(&decision.quota.map(quota))?;
@@ -163,11 +164,13 @@ mod tests {
     }
 
     fn answered(decision: Decision) -> Value {
-        let verified = [(); 2].map(|()| Verified { decision: decision.clone(), request_id: "r-\"1\"", now: at(0) });
+        let id = RequestId::make(at(0));
+        let verified = [(); 2].map(|()| Verified { decision: decision.clone(), request_id: id, now: at(0) });
         let [first, ..] = &verified;
-        let alone: Value = serde_json::from_slice(&one(first).unwrap()).unwrap();
+        let mut alone: Value = serde_json::from_slice(&one(first).unwrap()).unwrap();
         let together: Value = serde_json::from_slice(&many(&verified).unwrap()).unwrap();
         assert_eq!(together, json!({"data": [alone, alone]}));
+        assert_eq!(alone.as_object_mut().unwrap().remove("request_id").unwrap(), id.to_string());
         alone
     }
 
@@ -176,7 +179,7 @@ mod tests {
         let decision =
             Decision { missing_scopes: vec!["a:b".into(), "c".into()], ..Decision::refused(Outcome::NotFound) };
         let expected = json!({
-            "valid": false, "code": "NOT_FOUND", "request_id": "r-\"1\"", "key": null, "missing_scopes": ["a:b", "c"],
+            "valid": false, "code": "NOT_FOUND", "key": null, "missing_scopes": ["a:b", "c"],
             "rate_limit": null, "rate_limits": [], "quota": null, "headers": {},
         });
         assert_eq!(answered(decision), expected);

@@ -75,7 +75,8 @@ pub async fn create(
     let Some(pending) = pending(&session, &state) else { return go(urls::SIGN_IN) };
     let id = pending.user;
     let user = state.pages.read(Scope::Instance, move |conn| accounts::find(conn, id)).await?;
-    let attempt = Attempt { email: user.email.clone(), ip: client::address(&request, &state.settings.trusted_proxies) };
+    let attempt =
+        Attempt { email: user.email.clone(), ip: client::address(request.head(), &state.settings.trusted_proxies) };
     if let Some(wait) = state.throttle.wait(&attempt, state.clock.now()) {
         let says = format!("Too many attempts. Wait {} seconds, then try again.", wait.num_seconds().max(1));
         return refused(&session, StatusCode::TOO_MANY_REQUESTS, says);
