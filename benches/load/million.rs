@@ -41,7 +41,17 @@ pub async fn keys(gatepost: &Child) {
     }
     took.sort_unstable();
     println!("  cold verification              p50 {:>6} µs   p99 {:>6} µs", share(&took, 500), share(&took, 990));
-    let lists = ["", "&q=999999", "&q=billing", "&tag=nobody-s", "&state=revoked", "&environment=test", "&sort=name", "&sort=last_used", "&unused_days=30"];
+    let lists = [
+        "",
+        "&q=999999",
+        "&q=billing",
+        "&tag=nobody-s",
+        "&state=revoked",
+        "&environment=test",
+        "&sort=name",
+        "&sort=last_used",
+        "&unused_days=30",
+    ];
     for path in lists.map(|more| format!("/api/keys?limit=50{more}")) {
         let request = Request::new("GET", &path, gatepost.addr, &[&bearer], "");
         let mut took = Vec::new();

@@ -150,7 +150,7 @@ async fn verify(state: &State, bearer: &Bearer, asked: Box<Verification>) -> Res
     let decision = state.gate.decide(&asked.ask).await?;
     let now = state.clock.now();
     if !asked.ask.is_dry_run
-        && let Some(record) = record(bearer, asked, &decision, start, now)
+        && let Some(record) = record(bearer, *asked, &decision, start, now)
     {
         state.gate.record(record);
     }
@@ -159,7 +159,7 @@ async fn verify(state: &State, bearer: &Bearer, asked: Box<Verification>) -> Res
 
 fn record(
     bearer: &Bearer,
-    asked: Box<Verification>,
+    asked: Verification,
     decision: &Decision,
     start: Instant,
     now: DateTime<Utc>,
