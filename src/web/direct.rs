@@ -40,7 +40,9 @@ impl Call {
             _ if forward_auth::is_asked(path) => Self::Gateway,
             _ => return None,
         };
-        (!tracing::enabled!(Level::DEBUG)).then_some(call)
+        let is_traced = tracing::enabled!(target: "gatepost::web::request_id", Level::DEBUG)
+            || tracing::enabled!(target: "gatepost::web::front", Level::DEBUG);
+        (!is_traced).then_some(call)
     }
 }
 

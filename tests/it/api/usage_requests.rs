@@ -48,6 +48,46 @@ async fn a_request_is_found_with_what_was_reported_of_it_for_as_long_as_it_is_ke
 }
 
 #[actix_web::test]
+async fn an_operator_finds_a_request_in_whichever_tenant_it_was() {
+    let app = TestApp::start().await;
+    let olga = app.operator("olga").await;
+    let everywhere = app.instance_token_of(&olga, &["*"]);
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    app.make_tenant("beta");
+    let ask = json!({"key": key["secret"], "endpoint": "/own"});
+    let request = text(&token.post_json("/api/keys/verification", ask).await.json(), "request_id").to_owned();
+    assert_eq!(endpoints(&everywhere, &request).await, ["/own"]);
+    report(&app, &token, &key, &request).await;
+    report(&app, &token, &key, "order-7").await;
+    assert_eq!(endpoints(&everywhere, &request).await, ["/own", "/reported"]);
+    assert_eq!(endpoints(&everywhere, "order-7").await, ["/reported"]);
+    assert!(endpoints(&everywhere, "019ac3e2-7c00-7000-8000-000000000000").await.is_empty());
+}
+
+/// As those of a batch are, where the keys have to be looked up and the secrets to be hashed.
+#[actix_web::test]
+async fn records_of_one_request_that_goes_on_are_all_found() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let asked = token.post_json("/api/keys/verification", json!({"key": key["secret"], "endpoint": "/own"})).await;
+    let request = text(&asked.json(), "request_id").to_owned();
+    app.running().state.gate.flush().await;
+    let later =
+        "SELECT make_partitions('usage_logs', 'day', array_agg(created_at + INTERVAL '1 minute')) FROM usage_logs";
+    app.conn().batch_execute(later).unwrap();
+    diesel::sql_query(
+        "INSERT INTO usage_logs (tenant_id, api_key_id, request_id, endpoint, method, status, outcome, duration_us, cost, created_at)
+         SELECT tenant_id, api_key_id, request_id, '/' || n, method, status, outcome, duration_us, cost, created_at + n * INTERVAL '7 s'
+         FROM usage_logs CROSS JOIN generate_series(1, 3) n",
+    )
+    .execute(&mut app.conn())
+    .unwrap();
+    assert_eq!(endpoints(&token, &request).await, ["/3", "/2", "/1", "/own"]);
+}
+
+#[actix_web::test]
 async fn a_request_that_took_minutes_is_found_too() {
     let app = TestApp::start().await;
     let token = admin(&app).await;

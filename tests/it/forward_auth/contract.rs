@@ -220,3 +220,43 @@ async fn a_browser_is_told_the_same_as_a_program() {
     let refused = app.stranger().visit("/auth/orders").await;
     refused.assert_problem(401, "api_key_required");
 }
+
+/// Headers that speak for this host, which the routes add where a path is not spelled as a gateway spells it, and what each call
+/// takes of the limit.
+const DIFFERENT: [&str; 10] = [
+    "content-security-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "permissions-policy",
+    "ratelimit:",
+    "referrer-policy",
+    "x-content-type-options",
+    "x-frame-options",
+    "x-ratelimit-remaining",
+    "x-robots-tag",
+];
+
+/// At its own address a gateway is answered before anything is routed; at another spelling of it by the routes.
+#[actix_web::test]
+async fn the_short_way_and_the_route_answer_alike() {
+    let app = TestApp::start().await;
+    let key = mint(&app, json!({"scopes": ["orders:read"], "rate_limit": 1000})).await;
+    let (good, bad) = (app.key(text(&key, "secret")), app.key("sk_made_up"));
+    let demanding = app.key(text(&key, "secret")).with("x-gatepost-require-cost", "1");
+    let queries =
+        ["", "?scopes=orders:read&nginx=1", "?scopes=a:b", "?tenant=nobody", "?cost=1001", "?cost=0&nginx=1", "?x"];
+    for person in [&good, &bad, &app.stranger(), &demanding] {
+        for query in queries {
+            let mut both = Vec::new();
+            for path in ["/auth", "/%61uth"] {
+                let answer = person.send(Method::PUT, &format!("{path}{query}"), None).await;
+                let said = said(&app, &answer).replace("/%61uth", "/auth");
+                let same = said.lines().filter(|line| !DIFFERENT.iter().any(|name| line.starts_with(name)));
+                both.push(same.map(str::to_owned).collect::<Vec<_>>());
+            }
+            assert_eq!(both[0], both[1], "{query}");
+        }
+    }
+    let records = recorded(&app).await;
+    assert!(records.chunks(2).all(|both| both[0].2 == both[1].2 && both[0].3 == both[1].3), "{records:?}");
+}
