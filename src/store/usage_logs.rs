@@ -1,9 +1,10 @@
 //! Queries on `usage_logs`: the log of verifications.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::dsl::{max, not};
+use diesel::dsl::{AsSelect, not};
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 
 use super::Scope;
 use crate::domain::page::Paging;
@@ -27,12 +28,26 @@ pub struct LogFilter {
 /// From when until when the records of a request of our own can lie.
 type Stretch = (DateTime<Utc>, DateTime<Utc>);
 
-/// A clock may have been set back by so much since a request began.
-const SET_BACK: TimeDelta = TimeDelta::seconds(10);
-/// How long most requests take at the very most, and all of them: the longest deadline of a body, and a minute.
-const LASTING: [TimeDelta; 2] = [TimeDelta::seconds(10), TimeDelta::seconds(660)];
-/// After the newest of its records, a request may have gone on for so long.
+/// After one record of a request, and after its beginning, the next one comes within so long: a batch looks keys up and hashes
+/// secrets one after the other.
 const GOES_ON: TimeDelta = TimeDelta::seconds(5);
+
+/// Where the records of most requests lie, and where all of them do. A clock may have been set back a little since a request
+/// began; the longest deadline of a body is ten minutes.
+fn stretches(began_at: DateTime<Utc>) -> [Stretch; 2] {
+    let around = |before, after| (began_at - TimeDelta::milliseconds(before), began_at + after);
+    [around(500, GOES_ON + TimeDelta::seconds(1)), around(10_000, TimeDelta::seconds(660))]
+}
+
+/// Which of the records of a request are meant, if it is one request's that are wanted.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Any,
+    /// Those have an index by the id.
+    Reported,
+    /// Those lie in the index by time.
+    Own(Stretch),
+}
 
 /// Newest first; oldest first where `paging.after` is given.
 pub fn list(
@@ -41,79 +56,72 @@ pub fn list(
     filter: &LogFilter,
     paging: &Paging<RecordPlace>,
 ) -> Result<Vec<UsageLog>> {
-    let Some(request) = &filter.request else { return page(conn, &of(scope), filter, None, paging) };
-    let Some(at) = usage::began_at(request) else { return page(conn, &of(scope), filter, None, paging) };
-    let [short, long] = LASTING.map(|lasting| (at - SET_BACK, at + lasting));
+    let (size, skipped) = (paging.size.plus_one(), paging.offset.unwrap_or_default());
+    let tenant = match scope {
+        Scope::Tenant(tenant) => Some(tenant),
+        Scope::Instance => None,
+    };
+    let Some(request) = &filter.request else {
+        return Ok(part(tenant, filter, Part::Any, paging).limit(size).offset(skipped).load(conn)?);
+    };
+    let first = size + skipped;
+    let mut found: Vec<UsageLog> = part(tenant, filter, Part::Reported, paging).limit(first).load(conn)?;
+    for (tenant, stretch) in own(conn, tenant, request)? {
+        found.extend(part(Some(tenant), filter, Part::Own(stretch), paging).limit(first).load::<UsageLog>(conn)?);
+    }
+    found.sort_unstable_by_key(|record| (record.created_at, record.id));
+    if paging.after.is_none() {
+        found.reverse();
+    }
+    let page = found.into_iter().skip(usize::try_from(skipped).unwrap_or_default());
+    Ok(page.take(usize::try_from(size).unwrap_or_default()).collect())
+}
+
+/// In whose tenants a request of our own has records, and where they lie. A batch can be about keys of several.
+fn own(conn: &mut PgConnection, tenant: Option<TenantId>, request: &str) -> Result<Vec<(TenantId, Stretch)>> {
+    #[derive(QueryableByName)]
+    struct Newest {
+        #[diesel(sql_type = BigInt)]
+        tenant_id: TenantId,
+        #[diesel(sql_type = Timestamptz)]
+        at: DateTime<Utc>,
+    }
+    let Some(began_at) = usage::began_at(request) else { return Ok(Vec::new()) };
+    let [short, long] = stretches(began_at);
     for stretch in [short, long] {
-        // An index finds a request in the records of a tenant.
-        let tenants = match scope {
-            Scope::Tenant(tenant) => vec![tenant],
-            Scope::Instance => tenants_with(conn, request, stretch)?,
-        };
-        let newest = newest_own(conn, &tenants, request, stretch)?;
-        if stretch == long || newest.is_some_and(|newest| newest + GOES_ON < short.1) {
-            return page(conn, &Some(tenants), filter, Some(stretch), paging);
+        // Of each tenant by itself: that is what the index knows.
+        let newest = diesel::sql_query(
+            "SELECT tenants.id AS tenant_id, own.at FROM tenants CROSS JOIN LATERAL (
+                 SELECT created_at AS at FROM usage_logs
+                 WHERE tenant_id = tenants.id AND request_id = $1 AND NOT is_reported AND created_at >= $2 AND created_at < $3
+                 ORDER BY created_at DESC LIMIT 1) own
+             WHERE $4 IS NULL OR tenants.id = $4",
+        );
+        let newest =
+            newest.bind::<Text, _>(request).bind::<Timestamptz, _>(stretch.0).bind::<Timestamptz, _>(stretch.1);
+        let newest: Vec<Newest> = newest.bind::<Nullable<BigInt>, _>(tenant).load(conn)?;
+        let is_all = !newest.is_empty() && newest.iter().all(|one| one.at + GOES_ON < stretch.1);
+        if is_all || stretch == long {
+            return Ok(newest.into_iter().map(|one| (one.tenant_id, stretch)).collect());
         }
     }
     Ok(Vec::new())
 }
 
-fn of(scope: Scope) -> Option<Vec<TenantId>> {
-    match scope {
-        Scope::Tenant(tenant) => Some(vec![tenant]),
-        Scope::Instance => None,
+type Query<'a> = usage_logs::BoxedQuery<'a, Pg, <AsSelect<UsageLog, Pg> as Expression>::SqlType>;
+
+fn part(tenant: Option<TenantId>, filter: &LogFilter, part: Part, paging: &Paging<RecordPlace>) -> Query<'static> {
+    let mut query = usage_logs::table.select(UsageLog::as_select()).into_boxed();
+    if let Some(tenant) = tenant {
+        query = query.filter(usage_logs::tenant_id.eq(tenant));
     }
-}
-
-/// Those that have records of a request of our own, or reports under its id: each is looked at by its own indexes.
-fn tenants_with(conn: &mut PgConnection, request: &str, (since, until): Stretch) -> Result<Vec<TenantId>> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = BigInt)]
-        id: TenantId,
-    }
-    let query = diesel::sql_query(
-        "SELECT id FROM tenants
-         LEFT JOIN LATERAL (SELECT TRUE AS is_there FROM usage_logs WHERE tenant_id = tenants.id AND request_id = $1
-             AND created_at >= $2 AND created_at < $3 LIMIT 1) own ON TRUE
-         LEFT JOIN LATERAL (SELECT TRUE AS is_there FROM usage_logs WHERE tenant_id = tenants.id AND request_id = $1
-             AND is_reported LIMIT 1) reported ON TRUE
-         WHERE own.is_there OR reported.is_there",
-    );
-    let bound = query.bind::<Text, _>(request).bind::<Timestamptz, _>(since).bind::<Timestamptz, _>(until);
-    let found: Vec<Found> = bound.load(conn)?;
-    Ok(found.into_iter().map(|found| found.id).collect())
-}
-
-/// When the newest record lies that is not reported.
-fn newest_own(
-    conn: &mut PgConnection,
-    tenants: &[TenantId],
-    request: &str,
-    (since, until): Stretch,
-) -> Result<Option<DateTime<Utc>>> {
-    let own = usage_logs::table
-        .filter(usage_logs::tenant_id.eq_any(tenants))
-        .filter(usage_logs::request_id.eq(request))
-        .filter(usage_logs::created_at.ge(since).and(usage_logs::created_at.lt(until)))
-        .filter(not(usage_logs::is_reported));
-    Ok(own.select(max(usage_logs::created_at)).first(conn)?)
-}
-
-/// Of these tenants, or of all.
-fn page(
-    conn: &mut PgConnection,
-    tenants: &Option<Vec<TenantId>>,
-    filter: &LogFilter,
-    stretch: Option<Stretch>,
-    paging: &Paging<RecordPlace>,
-) -> Result<Vec<UsageLog>> {
-    let mut query = usage_logs::table.select(UsageLog::as_select()).limit(paging.size.plus_one()).into_boxed();
-    query = match tenants.as_deref() {
-        // Of a list of one, an index would not know the order.
-        Some([tenant]) => query.filter(usage_logs::tenant_id.eq(*tenant)),
-        Some(tenants) => query.filter(usage_logs::tenant_id.eq_any(tenants.to_vec())),
-        None => query,
+    query = match part {
+        Part::Any => query,
+        Part::Reported => query.filter(usage_logs::is_reported),
+        Part::Own((since, until)) => {
+            let is_inside = usage_logs::created_at.ge(since).and(usage_logs::created_at.lt(until));
+            query.filter(not(usage_logs::is_reported)).filter(is_inside)
+        }
     };
     if let Some(key) = filter.key {
         query = query.filter(usage_logs::api_key_id.eq(key));
@@ -126,14 +134,6 @@ fn page(
     }
     if let Some(request) = &filter.request {
         query = query.filter(usage_logs::request_id.eq(request.clone()));
-        // Only what was reported has an index by the id.
-        query = match stretch {
-            Some((since, until)) => {
-                let is_inside = usage_logs::created_at.ge(since).and(usage_logs::created_at.lt(until));
-                query.filter(usage_logs::is_reported.or(is_inside))
-            }
-            None => query.filter(usage_logs::is_reported),
-        };
     }
     if let Some(since) = filter.since {
         query = query.filter(usage_logs::created_at.ge(since));
@@ -145,16 +145,12 @@ fn page(
         let is_earlier = usage_logs::created_at.lt(place.at).or(usage_logs::id.lt(place.id));
         query = query.filter(usage_logs::created_at.le(place.at)).filter(is_earlier);
     }
-    query = match paging.after {
+    match paging.after {
         Some(place) => {
             let is_later = usage_logs::created_at.gt(place.at).or(usage_logs::id.gt(place.id));
             let query = query.filter(usage_logs::created_at.ge(place.at)).filter(is_later);
             query.order((usage_logs::created_at.asc(), usage_logs::id.asc()))
         }
         None => query.order((usage_logs::created_at.desc(), usage_logs::id.desc())),
-    };
-    if let Some(offset) = paging.offset {
-        query = query.offset(offset);
     }
-    Ok(query.load(conn)?)
 }

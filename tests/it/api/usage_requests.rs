@@ -79,7 +79,7 @@ async fn records_of_one_request_that_goes_on_are_all_found() {
     app.conn().batch_execute(later).unwrap();
     diesel::sql_query(
         "INSERT INTO usage_logs (tenant_id, api_key_id, request_id, endpoint, method, status, outcome, duration_us, cost, created_at)
-         SELECT tenant_id, api_key_id, request_id, '/' || n, method, status, outcome, duration_us, cost, created_at + n * INTERVAL '7 s'
+         SELECT tenant_id, api_key_id, request_id, '/' || n, method, status, outcome, duration_us, cost, created_at + n * INTERVAL '4 s'
          FROM usage_logs CROSS JOIN generate_series(1, 3) n",
     )
     .execute(&mut app.conn())
