@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use actix_http::Request;
 use actix_service::{Service, ServiceFactory, forward_ready};
-use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{AppConfig, Payload, RequestHead, Response, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::web::Data;
+use actix_web::{Error, HttpResponse};
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, Map};
 use tracing::Level;
 
@@ -123,7 +123,7 @@ async fn verified(state: &Data<State>, head: &RequestHead, id: RequestId, payloa
 }
 
 /// What gateways pass on speaks for another host: none of our own headers.
-async fn gateway(state: &State, head: &RequestHead, id: RequestId) -> actix_web::HttpResponse {
+async fn gateway(state: &State, head: &RequestHead, id: RequestId) -> HttpResponse {
     let start = Instant::now();
     let (answer, passage) = forward_auth::answered(state, head).await;
     let mut answer = answer.unwrap_or_else(|fail| refused(&fail, head, id));
@@ -135,7 +135,7 @@ async fn gateway(state: &State, head: &RequestHead, id: RequestId) -> actix_web:
     answer
 }
 
-fn refused(fail: &Fail, head: &RequestHead, id: RequestId) -> actix_web::HttpResponse {
+fn refused(fail: &Fail, head: &RequestHead, id: RequestId) -> HttpResponse {
     error_pages::refusal(fail, &Asker::of(head, id))
 }
 #[cfg(test)]

@@ -62,8 +62,9 @@ pub fn any(door: Door, path: &str, route: fn() -> Route) -> Entry {
     Entry { door, method, path: path.to_owned(), route }
 }
 
-/// The paths that most requests are for. Routes are tried one after the other: these come first.
-const BUSY: [&str; 5] = ["/api/keys/verification", forward_auth::PATH, "/protected/", "/api/data", "/api/events"];
+/// The paths that most requests are for which come this far (`web::direct`). Routes are tried one after the other: these come
+/// first.
+const BUSY: [&str; 3] = ["/protected/", "/api/data", "/api/events"];
 
 /// The pattern of the route that answers, kept with it: to work it out again takes as long as to route.
 #[derive(Debug, Clone)]
