@@ -203,7 +203,8 @@ pub fn export(
     Ok((rows, next))
 }
 
-fn mark(key: &ApiKey, sort: KeySort) -> KeyMark {
+/// Where a key stands in a list of this order.
+pub fn mark(key: &ApiKey, sort: KeySort) -> KeyMark {
     let place = match sort {
         KeySort::Newest => Place::Newest,
         KeySort::Name => Place::Name(key.name.clone()),

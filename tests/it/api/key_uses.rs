@@ -5,9 +5,10 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use gatepost::domain::ApiKeyId;
-use gatepost::domain::api_key::{KeyMark, KeySort, KeyState, Place};
+use gatepost::domain::api_key::{KeyMark, KeySort, KeyState};
 use gatepost::domain::page::{PageSize, Paging};
 use gatepost::model::ApiKey;
+use gatepost::services;
 use gatepost::store::api_keys::{self, KeyFilter, Use};
 use gatepost::store::{Db, Scope};
 use serde_json::json;
@@ -36,16 +37,6 @@ async fn history(app: &TestApp, count: i32) {
     }
 }
 
-fn place(key: &ApiKey, sort: KeySort) -> KeyMark {
-    let place = match sort {
-        KeySort::Newest => Place::Newest,
-        KeySort::Name => Place::Name(key.name.clone()),
-        KeySort::LastUsed => Place::LastUsed(key.last_used_at),
-        KeySort::Expires => Place::Expires(key.expires_at),
-    };
-    KeyMark { place, id: key.id }
-}
-
 fn ids(keys: &[ApiKey]) -> Vec<ApiKeyId> {
     keys.iter().map(|key| key.id).collect()
 }
@@ -65,7 +56,7 @@ fn walked(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, sort: KeySo
     while has_more {
         let rows;
         (rows, has_more) = page(conn, mark.take(), None);
-        mark = rows.last().map(|key| place(key, sort));
+        mark = rows.last().map(|key| services::api_keys::mark(key, sort));
         there.extend(ids(&rows));
     }
     // A mark is no part of what lies beyond it.
@@ -73,7 +64,7 @@ fn walked(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, sort: KeySo
     while has_more {
         let rows;
         (rows, has_more) = page(conn, None, mark.take());
-        mark = rows.last().map(|key| place(key, sort));
+        mark = rows.last().map(|key| services::api_keys::mark(key, sort));
         back.extend(ids(&rows));
     }
     back.reverse();
