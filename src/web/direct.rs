@@ -1,6 +1,6 @@
 //! The short way for what is asked most: a verification, and a gateway's question. The same gate, the same bodies and
 //! refusals as by the routes, which stay for everything else; but nothing is routed, extracted or wrapped on the way, since
-//! for these calls that costs as much as the verdict itself (docs/adr/0014-the-short-way.md).
+//! they are few and come often (docs/adr/0014-the-short-way.md).
 
 use std::rc::Rc;
 use std::time::Instant;

@@ -24,8 +24,8 @@ static FIXED: [(HeaderName, HeaderValue); 8] = [
     (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
 ];
 
-/// What an answer needs that a program reads: nothing of it is a document, whatever a browser would make of it. The rest
-/// would be a third of what a verification is answered.
+/// What an answer needs that a program reads: nothing of it is a document, whatever a browser would make of it. The
+/// others would go with each verification.
 pub fn add_to_data(state: &State, headers: &mut HeaderMap) {
     static SNIFFING: [(HeaderName, HeaderValue); 2] = [
         (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),

@@ -33,9 +33,7 @@ impl RequestId {
     pub fn of(request: &HttpRequest) -> Self {
         request.extensions().get::<Self>().copied().unwrap_or(Self(Uuid::nil()))
     }
-}
 
-impl RequestId {
     /// Room for [`RequestId::encoded`].
     pub const fn room() -> [u8; Hyphenated::LENGTH] {
         [0; Hyphenated::LENGTH]

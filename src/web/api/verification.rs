@@ -63,6 +63,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<VerifyB
     answered(&state, &bearer, body).await
 }
 
+/// The same, for whoever has found out who asks and what.
 pub async fn answered(state: &State, bearer: &Bearer, body: VerifyBody) -> Answer {
     let reach = bearer.reach(&body.tenant_ask(), Permission::VerifyKeys).await?;
     let verified = verify(state, bearer, Verification::parse(body, reach)?).await?;
