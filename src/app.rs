@@ -19,6 +19,7 @@ use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error};
 use crate::gate::Gate;
 use crate::gate::meter::Meter;
+use crate::gate::shared::Shared;
 use crate::gate::tokens::TokenGate;
 use crate::outbound::{Mailer, Outbound};
 use crate::services::outbox::{Outbox, Waiting};
@@ -133,10 +134,11 @@ impl App {
         let hasher = Arc::new(Hasher::new(settings.peppers.clone(), settings.key_hash));
         let gate_db = Db::new(database.url(), GATE);
         let meter = Meter::start(Db::new(database.url(), WORKERS), settings.usage_flush);
+        let shared = shared_limits(&settings, &gate_db, &clock).await?;
         let (outbox, posts) = Outbox::new();
         let state = Data::new(State {
             outbox,
-            gate: Arc::new(Gate::new(gate_db.clone(), Arc::clone(&hasher), clock.clone(), meter.clone())?),
+            gate: Arc::new(Gate::new(gate_db.clone(), Arc::clone(&hasher), clock.clone(), meter.clone(), shared)?),
             tokens: Arc::new(TokenGate::new(gate_db, Arc::clone(&hasher), clock.clone(), meter)),
             hasher,
             vault,
@@ -189,6 +191,13 @@ impl Running {
     pub fn url(&self) -> &str {
         self.state.settings.public_url.as_str()
     }
+}
+
+/// Where a Redis is named: the line to what is counted there.
+pub async fn shared_limits(settings: &Settings, db: &Db, clock: &Clock) -> Result<Option<Shared>, Error> {
+    let Some(redis) = &settings.redis else { return Ok(None) };
+    let id = db.tx(Scope::Instance, instance::id).await?;
+    Shared::start(redis, id, clock.clone()).await.map(Some)
 }
 
 /// What webhooks may reach, as the settings say.

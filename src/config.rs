@@ -1,6 +1,7 @@
 //! Typed settings: flags, then the environment, then `gatepost.toml`, then defaults. The only reader of the environment.
 
 mod parse;
+pub mod redis;
 pub mod secrets;
 pub mod smtp;
 pub mod sources;
@@ -16,6 +17,7 @@ use url::Url;
 
 use crate::domain::digest::{HashAlgorithm, Pepper, Peppers};
 use crate::domain::vault::Vault;
+pub use redis::{Outage, Redis};
 pub use secrets::MasterKey;
 pub use smtp::Smtp;
 pub use sources::{Environment, Origin, Refusal, Sources};
@@ -71,6 +73,8 @@ pub struct Settings {
     pub allow_private_networks: Vec<IpNet>,
     pub allow_http_webhooks: bool,
     pub trusted_proxies: Vec<IpNet>,
+    /// None: limits are counted in this process alone.
+    pub redis: Option<Redis>,
     /// None: no mail is sent.
     pub smtp: Option<Smtp>,
     /// For the head of a request, and again for its body.
@@ -146,11 +150,7 @@ impl Reader<'_> {
         let cookie_secure = self.or_else(&t::COOKIE_SECURE, parse::truth, || is_https);
         let is_embedded = matches!(database_url, Some(None));
         let folder = data_dir.as_ref().filter(|_| is_embedded).map(|dir| dir.join("secrets"));
-        let pepper_file = folder.as_ref().map(|dir| dir.join("api_key_pepper"));
-        // The name is what API_KEY_PEPPERS_OLD has to call it one day.
-        let named = |pepper: &Pepper| format!("set, named {}", pepper.id);
-        let pepper = self.kept(&t::PEPPER, missing, pepper_file, secrets::pepper, named);
-        let peppers_old = self.optional(&t::PEPPERS_OLD, secrets::old_peppers, |_| "set".to_owned());
+        let peppers = self.peppers(missing, folder.as_ref().map(|dir| dir.join("api_key_pepper")));
         let key_file = folder.map(|dir| dir.join("master_key"));
         let master_key = self.kept(&t::MASTER_KEY, missing, key_file, MasterKey::parse, |_| "set".to_owned());
         let keys_old = self.optional(&t::MASTER_KEYS_OLD, secrets::old_master_keys, |_| "set".to_owned());
@@ -159,6 +159,7 @@ impl Reader<'_> {
         let private = self.or_else(&t::ALLOW_PRIVATE_NETWORKS, parse::networks, Networks::default);
         let allow_http_webhooks = self.or(&t::ALLOW_HTTP_WEBHOOKS, parse::truth);
         let proxies = self.or_else(&t::TRUSTED_PROXIES, parse::networks, Networks::default);
+        let redis = self.redis();
         let smtp = self.smtp(public_url.as_ref());
         let request_seconds = self.or(&t::REQUEST_SECONDS, |text| parse::number(text, 1, 600));
         let workers = self.or(&t::WORKERS, |text| parse::number(text, 1, 64));
@@ -176,7 +177,7 @@ impl Reader<'_> {
             bind: bind?,
             public_url: public_url?,
             cookie_secure: cookie_secure?,
-            peppers: Peppers { current: pepper?, old: peppers_old?.unwrap_or_default() },
+            peppers: peppers?,
             master_key: master_key?,
             old_master_keys: keys_old?.unwrap_or_default(),
             key_hash: key_hash?,
@@ -184,6 +185,7 @@ impl Reader<'_> {
             allow_private_networks: private?.0,
             allow_http_webhooks: allow_http_webhooks?,
             trusted_proxies: proxies?.0,
+            redis: redis?,
             smtp: smtp?,
             request_deadline: Duration::from_secs(request_seconds?),
             workers: workers?,
@@ -196,6 +198,21 @@ impl Reader<'_> {
             retention: retention?,
             in_force: Vec::new(),
         })
+    }
+
+    fn peppers(&mut self, missing: Missing, file: Option<PathBuf>) -> Option<Peppers> {
+        // The name is what API_KEY_PEPPERS_OLD has to call it one day.
+        let named = |pepper: &Pepper| format!("set, named {}", pepper.id);
+        let current = self.kept(&t::PEPPER, missing, file, secrets::pepper, named);
+        let old = self.optional(&t::PEPPERS_OLD, secrets::old_peppers, |_| "set".to_owned());
+        Some(Peppers { current: current?, old: old?.unwrap_or_default() })
+    }
+
+    fn redis(&mut self) -> Option<Option<Redis>> {
+        let server = self.optional(&t::REDIS_URL, redis::server, |server| format!("set, {server}"));
+        let outage = self.or(&t::REDIS_OUTAGE, redis::outage);
+        let (server, outage) = (server?, outage?);
+        Some(server.map(|server| Redis { server, outage }))
     }
 
     fn smtp(&mut self, public_url: Option<&Url>) -> Option<Option<Smtp>> {

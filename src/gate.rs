@@ -2,6 +2,7 @@
 
 pub mod cache;
 mod counters;
+mod counting;
 pub mod credential;
 pub mod decision;
 pub mod headroom;
@@ -10,6 +11,7 @@ pub mod link;
 pub mod memory;
 pub mod meter;
 pub mod quotas;
+pub mod shared;
 pub mod tokens;
 
 use std::collections::HashSet;
@@ -34,11 +36,13 @@ pub use headroom::Near;
 
 use cache::Cache;
 use counters::Counters;
+use counting::Counting;
 use limiter::{Held, Limiter};
 use link::Link;
 use memory::Memory;
 use meter::Meter;
 use quotas::Quotas;
+use shared::Shared;
 
 /// Keys that are kept in memory.
 const MOST_KEYS: u64 = 100_000;
@@ -52,7 +56,7 @@ pub struct Gate {
     keys: Arc<Cache<KnownKey>>,
     /// Ids of tenants by what a request calls them.
     tenants: Arc<Cache<TenantId>>,
-    limiter: Arc<Limiter>,
+    counting: Counting,
     quotas: Quotas,
     memory: Memory,
     meter: Meter,
@@ -65,15 +69,16 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// With a pool of its own, so that nothing else can starve verification.
-    pub fn new(db: Db, hasher: Arc<Hasher>, clock: Clock, meter: Meter) -> Result<Self> {
+    /// With a pool of its own, so that nothing else can starve verification. Limits are counted in this process alone,
+    /// unless they are shared.
+    pub fn new(db: Db, hasher: Arc<Hasher>, clock: Clock, meter: Meter, shared: Option<Shared>) -> Result<Self> {
         let limiter = Arc::new(Limiter::default());
         let (counts, time) = (Arc::clone(&limiter), clock.clone());
         let load = move |conn: &mut PgConnection, id: &str| load(conn, id, &counts, time.now());
         Ok(Self {
             keys: Arc::new(Cache::new(db.clone(), Link::default(), MOST_KEYS, load)),
             tenants: Arc::new(Cache::new(db.clone(), Link::default(), MOST_TENANTS, find_tenant)),
-            limiter,
+            counting: Counting::new(limiter, shared),
             quotas: Quotas::new(db.clone()),
             memory: Memory::new()?,
             meter,
@@ -144,16 +149,19 @@ impl Gate {
             true => outcome,
             false => Outcome::RateLimited,
         };
+        if outcome != Outcome::Valid {
+            return Ok((outcome, self.counting.glance(&known.held, now), None));
+        }
         let lineage = known.key.lineage_id;
-        let Some(quota) = known.quota.filter(|_| outcome == Outcome::Valid) else {
+        let Some(quota) = known.quota else {
             let standings = match is_dry_run {
-                true => self.limiter.look(&known.held, now, cost),
-                false => self.limiter.take(&known.held, now, cost)?,
+                true => self.counting.look(&known.held, now, cost).await?,
+                false => self.counting.take(&known.held, now, cost).await?,
             };
             return Ok((limited(&standings), standings, None));
         };
         // A refusal of the limits costs the quota nothing, and the other way round.
-        let looked = self.limiter.look(&known.held, now, cost);
+        let looked = self.counting.look(&known.held, now, cost).await?;
         if limited(&looked) != Outcome::Valid {
             return Ok((Outcome::RateLimited, looked, None));
         }
@@ -164,7 +172,7 @@ impl Gate {
         if is_dry_run {
             return Ok((outcome, looked, Some(asked.standing)));
         }
-        let taken = self.limiter.take(&known.held, now, cost);
+        let taken = self.counting.take(&known.held, now, cost).await;
         let is_refused = taken.as_ref().map_or(true, |standings| limited(standings) != Outcome::Valid);
         if is_refused {
             self.quotas.give_back(lineage, cost);
@@ -193,13 +201,24 @@ impl Gate {
     }
 
     /// Where a key stands with its limits just now, the first one first, taking nothing.
-    pub fn standings(&self, key: &ApiKey) -> Vec<NamedStanding> {
-        let now = self.clock.now();
-        let stands = |(name, per, held): (Arc<str>, Per, Held)| {
-            let standing = self.limiter.look(&[held], now, 0).into_iter().next()?;
-            Some(NamedStanding { name, per, standing })
-        };
-        decision::held(key).into_iter().filter_map(stands).collect()
+    pub async fn standings(&self, key: &ApiKey) -> Vec<NamedStanding> {
+        let (now, limits) = (self.clock.now(), decision::held(key));
+        let held: Vec<Held> = limits.iter().map(|(_, _, held)| *held).collect();
+        // Who only wants to see is better served with what is known than with nothing.
+        let looked = self.counting.look(&held, now, 0).await;
+        let standings = looked.unwrap_or_else(|_| self.counting.glance(&held, now));
+        let named = limits.into_iter().zip(standings);
+        named.map(|((name, per, _), standing)| NamedStanding { name, per, standing }).collect()
+    }
+
+    /// Refuses where calls with keys can't be counted just now, and so not be answered.
+    pub fn must_be_able(&self) -> Result<()> {
+        self.counting.must_be_able()
+    }
+
+    /// Whether the limits that are shared can be reached; None where none are.
+    pub fn has_shared_limits(&self) -> Option<bool> {
+        self.counting.is_shared()
     }
 
     /// Gives back what is leased of quotas, for a stop.

@@ -6,7 +6,7 @@ use std::process::{ChildStdin, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::house;
+use crate::{house, shared};
 
 /// Which side this process is.
 pub const ROLE: &str = "GATEPOST_BENCH_ROLE";
@@ -22,8 +22,14 @@ pub struct Child {
 
 impl Child {
     pub fn start(role: &str) -> Self {
+        Self::start_with(role, &[])
+    }
+
+    /// With these variables in its environment.
+    pub fn start_with(role: &str, environment: &[(&str, &str)]) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .env(ROLE, role)
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -67,7 +73,8 @@ pub fn play(role: &str) {
     actix_web::rt::System::new().block_on(async {
         let told = match role {
             "bare" => house::bare(),
-            _ => house::gatepost().await,
+            "shared" => house::gatepost("gatepost_bench_shared", &[("REDIS_URL", &shared::url())]).await,
+            _ => house::gatepost("gatepost_bench", &[]).await,
         };
         println!("{told}");
         let wait = || std::io::stdin().read_to_end(&mut Vec::new());

@@ -10,11 +10,11 @@ const TURNS: usize = 5;
 const TURN: Duration = Duration::from_secs(2);
 const CONNECTIONS: usize = 32;
 
-fn bare_route(bare: &Child) -> Request {
+pub fn bare_route(bare: &Child) -> Request {
     Request::new("GET", "/bare", bare.addr, &[], "")
 }
 
-fn verification(gatepost: &Child, key: &str) -> Request {
+pub fn verification(gatepost: &Child, key: &str) -> Request {
     verification_at(gatepost, "/api/keys/verification", gatepost, key)
 }
 
@@ -28,7 +28,7 @@ fn with_key(gatepost: &Child, path: &str) -> Request {
     Request::new("GET", path, gatepost.addr, &[&format!("x-api-key: {}", gatepost.told("key"))], "")
 }
 
-fn sides<'a>(bare: &'a Child, gatepost: &'a Child) -> Vec<(&'static str, &'a Child, Request)> {
+fn sides<'a>(bare: &'a Child, gatepost: &'a Child) -> Vec<Side<'a>> {
     vec![
         ("bare route", bare, bare_route(bare)),
         ("bare POST of as many bytes", bare, verification_at(bare, "/bare", gatepost, gatepost.told("key"))),
@@ -42,10 +42,17 @@ fn sides<'a>(bare: &'a Child, gatepost: &'a Child) -> Vec<(&'static str, &'a Chi
 
 /// Answers per second and CPU per request, each as the median of alternating turns.
 pub async fn throughput(bare: &Child, gatepost: &Child) {
-    println!("Throughput, {CONNECTIONS} connections, median of {TURNS} alternating turns of {TURN:?}");
     let sides = sides(bare, gatepost);
     let answer = Line::open(gatepost.addr).await.ask(&verification(gatepost, gatepost.told("key"))).await.len();
     assert!(answer.abs_diff(AS_MUCH.len()) < AS_MUCH.len() / 10, "a verification is answered {answer} bytes");
+    throughput_of(&sides).await;
+}
+
+/// One side of a measurement: its name, the process, what it is asked. The first is what the others are compared with.
+pub type Side<'a> = (&'static str, &'a Child, Request);
+
+pub async fn throughput_of(sides: &[Side<'_>]) {
+    println!("Throughput, {CONNECTIONS} connections, median of {TURNS} alternating turns of {TURN:?}");
     let mut rates = vec![Vec::new(); sides.len()];
     let mut costs = vec![Vec::new(); sides.len()];
     for _ in 0..TURNS {
@@ -71,8 +78,11 @@ const PER_SECOND: u32 = 2_000;
 
 /// At a fixed rate that no side is busy with.
 pub async fn latency(bare: &Child, gatepost: &Child) {
+    latency_of(&sides(bare, gatepost)).await;
+}
+
+pub async fn latency_of(sides: &[Side<'_>]) {
     println!("Latency at {PER_SECOND} requests/s, median of {TURNS} alternating turns of {TURN:?}");
-    let sides = sides(bare, gatepost);
     let (mut p50, mut p99) = (vec![Vec::new(); sides.len()], vec![Vec::new(); sides.len()]);
     for _ in 0..TURNS {
         for (((_, _, request), p50), p99) in sides.iter().zip(&mut p50).zip(&mut p99) {

@@ -61,11 +61,12 @@ pub fn bare() -> Value {
     json!({"addr": addr.to_string()})
 }
 
-pub async fn gatepost() -> Value {
+/// With a database of this name, and these settings beside the usual ones.
+pub async fn gatepost(name: &str, extra: &[(&str, &str)]) -> Value {
     // As the product does: without anybody who listens, each span would be written out for `log`.
     tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::sink).init();
-    let url = database();
-    let running = App::start(settings(&url), Clock::default()).await.expect("the server starts");
+    let url = database(name);
+    let running = App::start(settings(&url, extra), Clock::default()).await.expect("the server starts");
     let mut told = furnish(&running).await;
     told["addr"] = json!(running.addr.to_string());
     told["database"] = json!(url);
@@ -75,17 +76,17 @@ pub async fn gatepost() -> Value {
 }
 
 /// A database of its own in the cluster that `scripts/with-postgres` has started.
-fn database() -> String {
+fn database(name: &str) -> String {
     let base = std::env::var("GATEPOST_TEST_DATABASE_URL").expect("run `make bench`, which starts a Postgres");
     let mut conn = PgConnection::establish(&base).expect("the cluster answers");
-    diesel::sql_query("DROP DATABASE IF EXISTS gatepost_bench").execute(&mut conn).unwrap();
-    diesel::sql_query("CREATE DATABASE gatepost_bench").execute(&mut conn).unwrap();
+    diesel::sql_query(format!("DROP DATABASE IF EXISTS {name}")).execute(&mut conn).unwrap();
+    diesel::sql_query(format!("CREATE DATABASE {name}")).execute(&mut conn).unwrap();
     let mut url = url::Url::parse(&base).unwrap();
-    url.set_path("gatepost_bench");
+    url.set_path(name);
     url.to_string()
 }
 
-fn settings(url: &str) -> Settings {
+fn settings(url: &str, extra: &[(&str, &str)]) -> Settings {
     let environment: Environment = [
         ("DATABASE_URL", url),
         ("API_KEY_PEPPER", "q8Zr1vW0xJ5mT7nB3kD9hF2sL6pC4yGaXuEiOoRtYw"),
@@ -96,6 +97,7 @@ fn settings(url: &str) -> Settings {
         ("GATEPOST_ALLOW_HTTP_WEBHOOKS", "true"),
     ]
     .into_iter()
+    .chain(extra.iter().copied())
     .collect();
     Settings::load(&Sources::gather(BTreeMap::new(), environment, None).unwrap()).unwrap()
 }

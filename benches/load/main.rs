@@ -2,8 +2,8 @@
 //! Ratios tell more than figures: both sides of each run on the same machine, turn by turn.
 //!
 //! `make bench SECTIONS="verification usage"` runs some of: verification, latency, usage, memory, arrival,
-//! delivery, and those that fill tables or take long and are not run unless they are named: fair, history, million,
-//! length (ten minutes).
+//! delivery, and those that fill tables, take long or start more servers and are not run unless they are named: fair,
+//! history, million, length (ten minutes), shared (limits that are counted in a Redis).
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,6 +22,7 @@ mod gate;
 mod house;
 mod million;
 mod postgres;
+mod shared;
 mod usage;
 
 use child::Child;
@@ -57,6 +58,7 @@ async fn measure(wanted: &[&str]) {
             "fair" => fair::to_others(&bare, &gatepost).await,
             "history" => fair::with_history(&bare, &gatepost).await,
             "length" => delivery::at_length(&bare, &gatepost).await,
+            "shared" => shared::limits(&bare, &gatepost).await,
             "million" => million::keys(&gatepost).await,
             other => eprintln!("there is no section {other}"),
         }

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::say;
 use crate::app::Failure;
-use crate::config::{Missing, Refusal, Settings, Sources};
+use crate::config::{Missing, Redis, Refusal, Settings, Sources};
+use crate::gate::shared;
 use crate::store::embedded::{self, Embedded};
 use crate::store::migrations::{self, Report};
 
@@ -25,7 +26,10 @@ pub fn run(sources: &Sources, json: bool) -> Result<ExitCode, Failure> {
     }
     let settings = Settings::examine(sources, Missing::Leave);
     match &settings {
-        Ok(settings) => database(settings, &mut findings),
+        Ok(settings) => {
+            database(settings, &mut findings);
+            redis(settings, &mut findings);
+        }
         Err(refusals) => findings.wrong.extend(refusals.iter().map(Refusal::to_string)),
     }
     let in_force = settings.map(|settings| settings.in_force).unwrap_or_default();
@@ -48,6 +52,23 @@ fn database(settings: &Settings, findings: &mut Findings) {
     match &settings.database_url {
         Some(url) => examine(url, findings),
         None => private(settings, findings),
+    }
+}
+
+fn redis(settings: &Settings, findings: &mut Findings) {
+    let Some(Redis { server, .. }) = &settings.redis else { return };
+    match shared::examine(server) {
+        Err(error) => {
+            let why = if error.is_timeout() { "nobody answers there".to_owned() } else { error.to_string() };
+            findings.wrong.push(format!("limits can't be counted in Redis at {server}: {why}"));
+        }
+        Ok(shared::Report { version, eviction }) => {
+            let version = version.map(|version| format!(" {version}")).unwrap_or_default();
+            findings.fine.push(format!("Redis{version} at {server} counts limits"));
+            findings.wrong.extend(eviction.map(|policy| {
+                format!("Redis at {server} has the maxmemory-policy {policy}, by which it forgets counts before their time: set it to noeviction")
+            }));
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::house::{House, actor_in};
 use super::{say, tell};
-use crate::app::Failure;
+use crate::app::{Failure, shared_limits};
 use crate::config::Settings;
 use crate::domain::api_key::{Environment, KeyDraft, NewKey};
 use crate::domain::digest::Hasher;
@@ -212,7 +212,8 @@ fn verify(settings: &Settings, mut asked: Verify, json: bool) -> Result<ExitCode
     let decision = actix_web::rt::System::new().block_on(async {
         let (db, hasher) = (Db::new(house.url(), 1), Hasher::new(settings.peppers.clone(), settings.key_hash));
         let meter = Meter::start(db.clone(), settings.usage_flush);
-        let gate = Gate::new(db, Arc::new(hasher), house.clock.clone(), meter)?;
+        let shared = shared_limits(settings, &db, &house.clock).await?;
+        let gate = Gate::new(db, Arc::new(hasher), house.clock.clone(), meter, shared)?;
         gate.decide(&ask).await
     })?;
     let known = decision.known().map(|known| &known.key);

@@ -87,6 +87,18 @@ pub const TRUSTED_PROXIES: Setting = open(
     "none",
     "proxies whose X-Forwarded-For and X-Gatepost-Require-… are believed: CIDRs, separated by commas",
 );
+pub const REDIS_URL: Setting = secret(
+    "REDIS_URL",
+    "redis_url",
+    "none: each process counts for itself",
+    "Redis or Valkey in which all processes count rate limits together: redis://user:password@host:6379/0, or rediss:// for TLS",
+);
+pub const REDIS_OUTAGE: Setting = open(
+    "GATEPOST_REDIS_OUTAGE",
+    "redis_outage",
+    "fail_open",
+    "while that is away: fail_open lets each process count for itself, fail_closed answers calls with keys with 503",
+);
 pub const SMTP_URL: Setting = secret(
     "GATEPOST_SMTP_URL",
     "smtp_url",
@@ -146,7 +158,7 @@ pub const RETENTION_AUDIT: Setting =
     open("GATEPOST_RETENTION_AUDIT_DAYS", "retention_audit_days", "400", "days to keep the audit log");
 
 /// In the order in which they are printed.
-pub const SETTINGS: [Setting; 29] = [
+pub const SETTINGS: [Setting; 31] = [
     DATABASE_URL,
     DATA_DIR,
     PG_BIN,
@@ -162,6 +174,8 @@ pub const SETTINGS: [Setting; 29] = [
     ALLOW_PRIVATE_NETWORKS,
     ALLOW_HTTP_WEBHOOKS,
     TRUSTED_PROXIES,
+    REDIS_URL,
+    REDIS_OUTAGE,
     SMTP_URL,
     SMTP_FROM,
     REQUEST_SECONDS,

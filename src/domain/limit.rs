@@ -17,7 +17,7 @@ pub struct Limit {
 
 impl Limit {
     /// Microseconds; rounded up, so that 60 of them never fall short of the window.
-    fn sub_window(self) -> i64 {
+    pub fn sub_window(self) -> i64 {
         i64::try_from(self.window_seconds)
             .unwrap_or(i64::MAX / 1_000_000)
             .saturating_mul(1_000_000)
@@ -86,6 +86,36 @@ impl Window {
                 _ => self.counts.insert(place, (number, cost)),
             }
         }
+    }
+
+    /// What somebody else counts: the numbers of sub-windows, in any order, and how much each has.
+    pub fn of(limit: Limit, counts: impl IntoIterator<Item = (i64, u64)>) -> Self {
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_unstable();
+        Self { limit, counts: counts.into() }
+    }
+
+    /// The same the other way round, oldest first.
+    pub fn counts(&self) -> impl ExactSizeIterator<Item = (i64, u64)> {
+        self.counts.iter().copied()
+    }
+
+    /// Adopts the limit of another window on the same, and of each sub-window the higher count.
+    pub fn join(&mut self, other: &Self) {
+        self.adopt(other.limit);
+        for (number, theirs) in &other.counts {
+            let place = self.counts.partition_point(|(ours, _)| ours < number);
+            match self.counts.get_mut(place) {
+                Some((ours, count)) if ours == number => *count = (*count).max(*theirs),
+                _ => self.counts.insert(place, (*number, *theirs)),
+            }
+        }
+    }
+
+    /// Where it stands after `cost` was taken from it elsewhere.
+    pub fn taken(&mut self, now: DateTime<Utc>, cost: u64) -> Standing {
+        self.forget(self.current(now));
+        self.standing(now, cost, true)
     }
 
     /// Takes `cost` if it fits, else nothing. A cost of 0 always fits.
@@ -233,6 +263,19 @@ mod tests {
         assert_eq!(window.take(at(61_000_000), 0).remaining, 1);
         assert_eq!(window.take(at(121_000_000), 0).remaining, 9);
         assert!(window.is_idle(at(130_000_000)));
+    }
+
+    #[test]
+    fn of_two_windows_on_the_same_the_higher_counts_stand() {
+        let (mut one, mut other) = (hourly(20), hourly(20));
+        one.take(at(0), 3);
+        one.take(at(60_000_000), 1);
+        other.take(at(60_000_000), 4);
+        other.take(at(180_000_000), 2);
+        one.join(&other);
+        assert_eq!(one.counts().map(|(_, count)| count).collect::<Vec<_>>(), [3, 4, 2]);
+        one.join(&Window::of(Limit { quota: 30, ..one.limit() }, one.counts().collect::<Vec<_>>().into_iter().rev()));
+        assert_eq!(one.look(at(180_000_000), 0).remaining, 21, "nothing twice, and the limit that holds now");
     }
 
     #[test]

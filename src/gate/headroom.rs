@@ -1,4 +1,4 @@
-//! Which keys are nearest to their limits just now, as this process counts.
+//! Which keys are nearest to their limits just now, as this process counts, or last heard of it.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl Gate {
         let now = self.clock.now();
         let known = self.keys.all_where(|known| known.key.tenant_id == tenant, MOST_LOOKED_AT);
         let near = |key: Arc<Entry<KnownKey>>| {
-            let standings = key.value.named(self.limiter.look(&key.value.held, now, 0));
+            let standings = key.value.named(self.counting.glance(&key.value.held, now));
             let limit = standings.into_iter().filter(|named| 0 < named.used()).max_by_key(NamedStanding::percent)?;
             Some(Near { key, limit })
         };

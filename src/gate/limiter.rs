@@ -1,6 +1,7 @@
 //! Rate limits, counted in this process.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -47,6 +48,13 @@ impl Subject {
     }
 }
 
+/// As it is named outside this process: it tells nothing of whom it is about.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// A subject and what it is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
@@ -54,7 +62,31 @@ pub struct Held {
     pub limit: Limit,
 }
 
-type Shard = HashMap<Subject, Window>;
+type Shard = HashMap<Subject, Counted>;
+
+/// What this process counts of a subject, or has heard of it.
+#[derive(Debug)]
+struct Counted {
+    window: Window,
+    /// The line to the shared counts over which it was last heard; 0 where all of it is this process' own.
+    heard_over: u32,
+}
+
+impl Counted {
+    fn own(window: Window) -> Self {
+        Self { window, heard_over: 0 }
+    }
+}
+
+/// What this process knows of a subject and the shared counts may not.
+#[derive(Debug)]
+pub enum Untold {
+    Nothing,
+    /// Counted without them, perhaps from coarser records: worth something where they have nothing.
+    Own(Window),
+    /// Heard from them over an earlier line, and counted without them since.
+    Heard(Window),
+}
 
 /// A window per subject, in shards so that they don't wait for each other.
 #[derive(Debug)]
@@ -97,7 +129,7 @@ impl Limiter {
     fn take_one(&self, held: Held, now: DateTime<Utc>, cost: u64) -> Result<Standing> {
         let Some(shard) = self.shards.get(held.subject.shard()) else { return Err(Error::bug("no such shard")) };
         let mut shard = lock(shard);
-        let Some(window) = shard.get_mut(&held.subject) else {
+        let Some(Counted { window, .. }) = shard.get_mut(&held.subject) else {
             let mut window = Window::new(held.limit);
             let looked = window.look(now, cost);
             if cost == 0 || !looked.is_allowed {
@@ -105,7 +137,7 @@ impl Limiter {
             }
             self.make_room_in(&mut shard, now)?;
             let taken = window.take(now, cost);
-            shard.insert(held.subject, window);
+            shard.insert(held.subject, Counted::own(window));
             return Ok(taken);
         };
         if window.limit() != held.limit {
@@ -139,7 +171,38 @@ impl Limiter {
             let end = *minute + TimeDelta::seconds(60) - TimeDelta::microseconds(1);
             window.remember(end.min(now), u64::try_from(*cost).unwrap_or(0));
         }
-        shard.insert(held.subject, window);
+        shard.insert(held.subject, Counted::own(window));
+    }
+
+    /// What those who share the counts are to be told over this line, when they are asked for the first time.
+    pub fn untold(&self, held: Held, now: DateTime<Utc>, line: u32) -> Untold {
+        let Some(shard) = self.shards.get(held.subject.shard()) else { return Untold::Nothing };
+        match lock(shard).get_mut(&held.subject) {
+            Some(counted) if counted.heard_over != line => {
+                let window = &mut counted.window;
+                window.adopt(held.limit);
+                window.look(now, 0);
+                let window = window.clone();
+                if counted.heard_over == 0 { Untold::Own(window) } else { Untold::Heard(window) }
+            }
+            _ => Untold::Nothing,
+        }
+    }
+
+    /// Keeps what was heard over this line, for a time without one. Where there is no room it is not kept.
+    pub fn hear(&self, held: Held, now: DateTime<Utc>, line: u32, heard: Window) {
+        let Some(shard) = self.shards.get(held.subject.shard()) else { return };
+        let mut shard = lock(shard);
+        if let Some(counted) = shard.get_mut(&held.subject) {
+            if counted.heard_over == 0 {
+                counted.window = heard;
+            } else {
+                counted.window.join(&heard);
+            }
+            counted.heard_over = line;
+        } else if self.make_room_in(&mut shard, now).is_ok() {
+            shard.insert(held.subject, Counted { window: heard, heard_over: line });
+        }
     }
 
     /// The shards of these subjects, each once and in one order, so that nobody waits for each other in a ring.
@@ -159,7 +222,7 @@ impl Limiter {
         if shard.len() < self.most_per_shard {
             return Ok(());
         }
-        shard.retain(|_, window| !window.is_idle(now));
+        shard.retain(|_, counted| !counted.window.is_idle(now));
         if shard.len() < self.most_per_shard {
             return Ok(());
         }
@@ -174,7 +237,8 @@ fn shard<'s>(shards: &'s mut Locked<'_>, subject: Subject) -> Option<&'s mut Sha
 }
 
 fn window<'s>(shards: &'s mut Locked<'_>, held: Held) -> Option<&'s mut Window> {
-    let window = shard(shards, held.subject)?.entry(held.subject).or_insert_with(|| Window::new(held.limit));
+    let made = || Counted::own(Window::new(held.limit));
+    let window = &mut shard(shards, held.subject)?.entry(held.subject).or_insert_with(made).window;
     if window.limit() != held.limit {
         window.adopt(held.limit);
     }

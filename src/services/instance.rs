@@ -1,6 +1,7 @@
-//! Whether this process holds the secrets that the database's contents were made with.
+//! Whether this process holds the secrets that the database's contents were made with, and what the instance is called.
 
 use diesel::pg::PgConnection;
+use uuid::Uuid;
 
 use crate::domain::digest::{Pepper, Peppers};
 use crate::domain::vault::Vault;
@@ -9,6 +10,7 @@ use crate::store;
 
 const PEPPER: &str = "pepper_fingerprint";
 const MASTER_KEY: &str = "master_key_fingerprint";
+const ID: &str = "id";
 
 /// Refuses other secrets than those of the last start: with them every key would be unknown, and no webhook could
 /// be signed. A pepper or master key may be followed by another as long as it is still listed among the retired ones.
@@ -34,6 +36,16 @@ pub fn recognize(conn: &mut PgConnection, peppers: &Peppers, vault: &Vault) -> R
         )));
     }
     remember(conn, &peppers.current, vault)
+}
+
+/// What tells this instance from others with whom it shares a server: made once, the same for all of its processes.
+pub fn id(conn: &mut PgConnection) -> Result<String> {
+    if let Some(known) = store::instance_facts::find(conn, ID)? {
+        return Ok(known);
+    }
+    // Of several who make one at the same time, the first has it.
+    store::instance_facts::insert_unless_known(conn, ID, &Uuid::new_v4().simple().to_string())?;
+    store::instance_facts::find(conn, ID)?.ok_or_else(|| Error::bug("this instance has no id"))
 }
 
 fn remember(conn: &mut PgConnection, pepper: &Pepper, vault: &Vault) -> Result<()> {

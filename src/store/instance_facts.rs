@@ -18,3 +18,11 @@ pub fn upsert(conn: &mut PgConnection, name: &str, value: &str) -> Result<()> {
         .execute(conn)?;
     Ok(())
 }
+
+pub fn insert_unless_known(conn: &mut PgConnection, name: &str, value: &str) -> Result<()> {
+    diesel::insert_into(instance_facts::table)
+        .values((instance_facts::name.eq(name), instance_facts::value.eq(value)))
+        .on_conflict_do_nothing()
+        .execute(conn)?;
+    Ok(())
+}

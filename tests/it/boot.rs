@@ -9,6 +9,7 @@ mod flags;
 mod hostile;
 mod keys;
 pub mod leaks;
+mod redis;
 mod refusals;
 mod secrets;
 mod serving;

@@ -20,5 +20,6 @@ mod outage;
 mod pages;
 mod readme;
 mod render;
+mod shared_limits;
 mod tidy;
 mod workers;

@@ -7,6 +7,7 @@ pub mod database;
 pub mod mailbox;
 pub mod people;
 pub mod receiver;
+pub mod redis;
 pub mod sender;
 pub mod settings;
 
@@ -15,3 +16,4 @@ pub use app::TestApp;
 pub use mailbox::Mailbox;
 pub use people::Person;
 pub use receiver::Receiver;
+pub use redis::Redis;

@@ -2,6 +2,7 @@
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::domain::{Error, Noun};
@@ -15,10 +16,20 @@ pub async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
-/// The database answers and has this version's tables.
+/// The database answers and has this version's tables, and calls with keys can be counted.
 pub async fn ready(state: Data<State>) -> Answer {
     state.api.read(Scope::Instance, |_| Ok(())).await?;
-    Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
+    state.gate.must_be_able()?;
+    let redis = state.gate.has_shared_limits().map(|is_up| if is_up { "up" } else { "away" });
+    Ok(HttpResponse::Ok().json(Ready { status: "ready", redis }))
+}
+
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+    /// Where one is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<&'static str>,
 }
 
 /// Prometheus' text format, for this machine alone.

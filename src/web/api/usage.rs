@@ -165,7 +165,7 @@ pub async fn of_key(state: Data<State>, bearer: Bearer, id: Path<String>, Query(
     if let Some(table) = query.table(&report, groups.as_deref()) {
         return Ok(table.download(&format!("usage-of-key-{id}.csv")));
     }
-    let remaining = state.gate.standings(&key).first().map_or(0, |first| first.standing.remaining);
+    let remaining = state.gate.standings(&key).await.first().map_or(0, |first| first.standing.remaining);
     Ok(HttpResponse::Ok().json(UsageBody::new(report, groups).of(id, remaining)))
 }
 

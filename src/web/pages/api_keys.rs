@@ -128,7 +128,7 @@ pub async fn show(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, Query(a
     let (key, report, kin, quota, calls) = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
     let gateways = snippets::gateways(&who.base, &who.shell, &key)?;
     let (base, nonce) = (super::stem(&who.base), random_token()?);
-    let limits = state.gate.standings(&key);
+    let limits = state.gate.standings(&key).await;
     let context = show::Context {
         shell: who.shell,
         report: &report,

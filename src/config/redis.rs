@@ -1,0 +1,83 @@
+//! Where limits are counted together: a Redis or Valkey, and what holds while it is away.
+
+use std::fmt;
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+
+crate::text_enum! {
+    /// What becomes of calls while the shared counts can't be reached.
+    pub enum Outage {
+        /// Each process counts for itself.
+        FailOpen = "fail_open",
+        /// They are answered 503.
+        FailClosed = "fail_closed",
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Redis {
+    pub server: Server,
+    pub outage: Outage,
+}
+
+/// A server and how to sign in there. Printed, it is its address alone.
+#[derive(Clone)]
+pub struct Server(ConnectionInfo);
+
+impl Server {
+    pub fn info(&self) -> ConnectionInfo {
+        self.0.clone()
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.addr().fmt(f)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({self})")
+    }
+}
+
+pub fn server(text: &str) -> Result<Server, String> {
+    // The refusal of the library may quote the address, and with it the password.
+    let info = text.into_connection_info().map_err(
+        |_| "must be redis://user:password@host:6379/0, rediss:// where it speaks TLS, or unix:///path/of/a/socket",
+    )?;
+    match info.addr() {
+        ConnectionAddr::TcpTls { insecure: true, .. } => {
+            Err("must not end with #insecure: certificates are always looked at (SSL_CERT_FILE may name your own)"
+                .to_owned())
+        }
+        _ => Ok(Server(info)),
+    }
+}
+
+pub fn outage(text: &str) -> Result<Outage, String> {
+    text.parse().map_err(|_| "must be fail_open or fail_closed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_an_address_of_its_own_kind_and_its_password_is_never_printed() {
+        for (fine, shown) in [
+            ("redis://:hunter2@redis.example.com", "redis.example.com:6379"),
+            ("rediss://me:hunter2@10.0.0.7:6380/3", "10.0.0.7:6380"),
+            ("valkey://localhost", "localhost:6379"),
+            ("unix:///run/redis.sock?db=1&pass=hunter2", "/run/redis.sock"),
+        ] {
+            let server = server(fine).unwrap();
+            assert_eq!(server.to_string(), shown);
+            assert_eq!(format!("{server:?}"), format!("Server({shown})"));
+        }
+        for wrong in ["redis.example.com:6379", "http://:hunter2@redis", "rediss://:hunter2@redis#insecure", ""] {
+            assert!(!server(wrong).unwrap_err().contains("hunter2"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Rate limits that several processes count together, in a Redis or Valkey: one script, run there for each call.
+
+mod line;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use metrics::Counter;
+use redis::{RedisResult, Script, ScriptInvocation};
+
+use super::limiter::{Held, Limiter, Untold};
+use crate::config::{Outage, Redis};
+use crate::domain::limit::{Standing, Window};
+use crate::domain::{Clock, Error, Result};
+use line::{Keeper, Line};
+
+pub use line::{Report, examine};
+
+/// The time there, whether the cost was taken, and of each limit the numbers of sub-windows and their counts.
+type Answer = (i64, i64, Vec<Vec<i64>>);
+
+/// The counts that are shared, and the line to them.
+pub struct Shared {
+    keeper: Keeper,
+    script: Arc<Script>,
+    names: Names,
+    outage: Outage,
+    clock: Clock,
+    missed: Counter,
+}
+
+/// What the counts of one instance are called, so that several may use one server.
+#[derive(Clone)]
+struct Names {
+    instance: String,
+}
+
+impl Names {
+    fn of(&self, held: &Held) -> String {
+        format!("gatepost:{}:limit:{}", self.instance, held.subject)
+    }
+
+    /// What is counted to see whether counting works.
+    fn of_trial(&self) -> String {
+        format!("gatepost:{}:trial", self.instance)
+    }
+}
+
+fn script() -> Script {
+    Script::new(include_str!("shared/count.lua"))
+}
+
+impl Shared {
+    /// Connects if that is possible just now; else, and whenever the line breaks, it is tried again and again.
+    pub async fn start(redis: &Redis, instance: String, clock: Clock) -> Result<Self> {
+        metrics::describe_counter!(
+            "gatepost_shared_limits_missed_total",
+            "Calls that could not be counted in Redis: counted by this process alone, or answered 503"
+        );
+        let (script, names) = (Arc::new(script()), Names { instance });
+        let keeper = Keeper::start(&redis.server, Arc::clone(&script), names.of_trial()).await?;
+        let missed = metrics::counter!("gatepost_shared_limits_missed_total");
+        Ok(Self { keeper, script, names, outage: redis.outage, clock, missed })
+    }
+
+    /// Takes `cost` from all of them if it fits into all, else from none. In the order of `held`.
+    ///
+    /// # Errors
+    /// `Unavailable` where nobody answers and that is not to be made up for, or like [`Limiter::take`].
+    pub async fn take(&self, own: &Limiter, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
+        match self.ask(own, held, now, cost, true).await {
+            Some(standings) => Ok(standings),
+            None => self.may_be_missed().and_then(|()| own.take(held, now, cost)),
+        }
+    }
+
+    /// Whether `cost` would fit, taking nothing.
+    ///
+    /// # Errors
+    /// Like those of [`Shared::take`].
+    pub async fn look(&self, own: &Limiter, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
+        match self.ask(own, held, now, cost, false).await {
+            Some(standings) => Ok(standings),
+            None => self.may_be_missed().map(|()| own.look(held, now, cost)),
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.keeper.line().is_some()
+    }
+
+    /// Refuses where calls can't be counted just now.
+    pub fn must_be_able(&self) -> Result<()> {
+        if self.is_up() { Ok(()) } else { self.may_be_away() }
+    }
+
+    fn may_be_missed(&self) -> Result<()> {
+        self.missed.increment(1);
+        self.may_be_away()
+    }
+
+    fn may_be_away(&self) -> Result<()> {
+        match self.outage {
+            Outage::FailOpen => Ok(()),
+            Outage::FailClosed => Err(Error::unavailable("limits are counted in Redis, which does not answer")),
+        }
+    }
+
+    /// None where nobody answers, or not as the script does.
+    async fn ask(
+        &self,
+        own: &Limiter,
+        held: &[Held],
+        now: DateTime<Utc>,
+        cost: u64,
+        takes: bool,
+    ) -> Option<Vec<Standing>> {
+        let mut line = self.keeper.line()?;
+        match self.answered(&mut line, own, held, now, cost, takes).await {
+            Ok(standings) => Some(standings),
+            Err(error) => {
+                self.keeper.broke(&line, &error);
+                None
+            }
+        }
+    }
+
+    async fn answered(
+        &self,
+        line: &mut Line,
+        own: &Limiter,
+        held: &[Held],
+        now: DateTime<Utc>,
+        cost: u64,
+        takes: bool,
+    ) -> RedisResult<Vec<Standing>> {
+        let mut call = self.script.prepare_invoke();
+        begin(&mut call, self.clock.offset().num_microseconds().unwrap_or(0), cost, takes);
+        for one in held {
+            add(&mut call, self.names.of(one), one, &own.untold(*one, now, line.number));
+        }
+        let (at, is_taken, windows): Answer = call.invoke_async(&mut line.connection).await?;
+        let at = DateTime::from_timestamp_micros(at).unwrap_or(now);
+        let stands = |(one, counts): (&Held, &Vec<i64>)| {
+            let mut window = Window::of(one.limit, pairs(counts));
+            let standing = if is_taken == 1 { window.taken(at, cost) } else { window.look(at, cost) };
+            own.hear(*one, now, line.number, window);
+            standing
+        };
+        Ok(held.iter().zip(&windows).map(stands).collect())
+    }
+}
+
+fn begin(call: &mut ScriptInvocation<'_>, offset: i64, cost: u64, takes: bool) {
+    call.arg(offset).arg(cost).arg(if takes { "take" } else { "look" });
+}
+
+fn add(call: &mut ScriptInvocation<'_>, name: String, held: &Held, untold: &Untold) {
+    call.key(name).arg(held.limit.quota).arg(held.limit.sub_window());
+    let (mode, window) = match untold {
+        Untold::Nothing => ("absent", None),
+        Untold::Own(window) => ("absent", Some(window)),
+        Untold::Heard(window) => ("always", Some(window)),
+    };
+    call.arg(mode).arg(window.map_or(0, |window| window.counts().len()));
+    for (number, count) in window.into_iter().flat_map(Window::counts) {
+        call.arg(number).arg(count);
+    }
+}
+
+fn pairs(flat: &[i64]) -> impl Iterator<Item = (i64, u64)> {
+    flat.chunks_exact(2).filter_map(|pair| match pair {
+        [number, count] => Some((*number, u64::try_from(*count).ok()?)),
+        _ => None,
+    })
+}

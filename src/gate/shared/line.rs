@@ -1,0 +1,157 @@
+//! The line to the shared counts: made, tried, and after each break made again, while nobody waits for it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use metrics::Gauge;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, InfoDict, RedisError, RedisResult, Script, ScriptInvocation};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::{Answer, begin};
+use crate::config::redis::Server;
+use crate::domain::{Error, Result};
+
+const CONNECT: Duration = Duration::from_secs(1);
+/// A call waits for an answer no longer; then the line counts as broken for all.
+const ANSWER: Duration = Duration::from_millis(250);
+const RECONNECT: Duration = Duration::from_millis(500);
+
+/// A connection that all calls share, and how many there were before it.
+#[derive(Clone)]
+pub struct Line {
+    pub connection: MultiplexedConnection,
+    /// From 1.
+    pub number: u32,
+}
+
+/// Keeps a line as long as it is kept itself.
+pub struct Keeper {
+    state: Arc<State>,
+    work: AbortHandle,
+}
+
+struct State {
+    server: Server,
+    client: Client,
+    script: Arc<Script>,
+    /// What a new line is tried with.
+    trial: String,
+    line: RwLock<(Option<Line>, u32)>,
+    has_broken: Notify,
+    up: Gauge,
+}
+
+impl Keeper {
+    pub async fn start(server: &Server, script: Arc<Script>, trial: String) -> Result<Self> {
+        metrics::describe_gauge!(
+            "gatepost_shared_limits_up",
+            "1 while limits are counted in Redis, 0 while it is away"
+        );
+        let state = Arc::new(State {
+            server: server.clone(),
+            client: Client::open(server.info()).map_err(Error::bug)?,
+            script,
+            trial,
+            line: RwLock::new((None, 0)),
+            has_broken: Notify::new(),
+            up: metrics::gauge!("gatepost_shared_limits_up"),
+        });
+        if let Err(error) = state.connect().await {
+            state.warn(&error);
+            state.has_broken.notify_one();
+        }
+        let work = tokio::spawn(Arc::clone(&state).keep()).abort_handle();
+        Ok(Self { state, work })
+    }
+
+    /// None while there is none.
+    pub fn line(&self) -> Option<Line> {
+        self.state.line.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// This line does not do its work: nobody is to use it any more.
+    pub fn broke(&self, line: &Line, error: &RedisError) {
+        let mut kept = self.state.line.write().unwrap_or_else(PoisonError::into_inner);
+        // Of all who meet with it, the first tells.
+        if kept.0.as_ref().is_some_and(|kept| kept.number == line.number) {
+            kept.0 = None;
+            self.state.warn(error);
+            self.state.has_broken.notify_one();
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.work.abort();
+    }
+}
+
+impl State {
+    async fn keep(self: Arc<Self>) {
+        loop {
+            self.has_broken.notified().await;
+            while let Err(error) = self.connect().await {
+                tracing::debug!(cause = error.to_string(), "Redis is still away");
+                tokio::time::sleep(RECONNECT).await;
+            }
+            tracing::info!(server = %self.server, "Redis is back: limits are counted there");
+        }
+    }
+
+    /// A line is one over which counting works: a server that is full, or only read from, is of no use.
+    async fn connect(&self) -> RedisResult<()> {
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
+        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut call = self.script.prepare_invoke();
+        trial(&mut call, &self.trial);
+        let _: Answer = call.invoke_async(&mut connection).await?;
+        let mut line = self.line.write().unwrap_or_else(PoisonError::into_inner);
+        line.1 = line.1.wrapping_add(1).max(1);
+        line.0 = Some(Line { connection, number: line.1 });
+        self.up.set(1.0);
+        Ok(())
+    }
+
+    fn warn(&self, error: &RedisError) {
+        self.up.set(0.0);
+        tracing::warn!(
+            server = %self.server,
+            cause = error.to_string(),
+            "limits can't be counted in Redis: GATEPOST_REDIS_OUTAGE says what holds meanwhile"
+        );
+    }
+}
+
+/// What a server says of itself, where it may be asked.
+#[derive(Debug)]
+pub struct Report {
+    pub version: Option<String>,
+    /// How it makes room for new counts by forgetting others before their time, where it does.
+    pub eviction: Option<String>,
+}
+
+/// Looks at a server for people, and counts something there that is of no account.
+pub fn examine(server: &Server) -> RedisResult<Report> {
+    let mut connection = Client::open(server.info())?.get_connection_with_timeout(CONNECT)?;
+    connection.set_read_timeout(Some(CONNECT))?;
+    connection.set_write_timeout(Some(CONNECT))?;
+    let script = super::script();
+    let mut call = script.prepare_invoke();
+    trial(&mut call, "gatepost:doctor:trial");
+    let _: Answer = call.invoke(&mut connection)?;
+    // Whoever may count need not be allowed to ask this.
+    let info: Option<InfoDict> = Cmd::new().arg("INFO").query(&mut connection).ok();
+    let say = |name| info.as_ref().and_then(|info| info.get::<String>(name));
+    let has_a_bound = say("maxmemory").is_some_and(|bytes| bytes != "0");
+    let eviction = say("maxmemory_policy").filter(|policy| has_a_bound && policy != "noeviction");
+    Ok(Report { version: say("redis_version"), eviction })
+}
+
+fn trial(call: &mut ScriptInvocation<'_>, name: &str) {
+    begin(call, 0, 1, true);
+    call.key(name).arg(u32::MAX).arg(1_000_000 / 60).arg("absent").arg(0);
+}

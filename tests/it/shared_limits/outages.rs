@@ -1,0 +1,125 @@
+//! A Redis that goes away, hangs, is full, or comes back with nothing.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Pair, ask, limited, valid};
+use crate::support::{Person, Redis, TestApp};
+
+const CLOSED: (&str, &str) = ("GATEPOST_REDIS_OUTAGE", "fail_closed");
+
+/// Until limits are counted in Redis again, or not any more.
+async fn until_redis_is(state: &str, person: &Person) {
+    let start = Instant::now();
+    loop {
+        let said = person.get("/readyz").await;
+        if said.status == 200 && said.json()["redis"] == state {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{}", said.body);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[actix_web::test]
+async fn while_redis_is_away_each_process_goes_on_from_what_it_knew_and_brings_it_back() {
+    let mut pair = Pair::start().await;
+    let key = pair.mint(json!({"rate_limit": 10})).await;
+    assert_eq!(ask(&pair.here, &key, json!({"cost": 2})).await, valid(8));
+    assert_eq!(ask(&pair.there, &key, json!({"cost": 2})).await, valid(6));
+
+    pair.redis.kill();
+    assert_eq!(ask(&pair.there, &key, json!({"cost": 5})).await, valid(1), "it has heard of all four");
+    assert_eq!(ask(&pair.there, &key, json!({"cost": 2})).await, limited(1));
+    assert_eq!(ask(&pair.here, &key, json!({})).await, valid(7), "it has heard of the first two");
+    until_redis_is("away", &pair.here).await;
+
+    pair.redis.restart();
+    until_redis_is("up", &pair.here).await;
+    until_redis_is("up", &pair.there).await;
+    assert_eq!(ask(&pair.there, &key, json!({"dry_run": true})).await, valid(1));
+    assert_eq!(ask(&pair.here, &key, json!({"dry_run": true})).await, valid(1), "of each the higher count");
+    assert_eq!(ask(&pair.here, &key, json!({})).await, valid(0));
+    assert_eq!(ask(&pair.there, &key, json!({})).await, limited(0));
+    pair.other.stop().await;
+}
+
+#[actix_web::test]
+async fn a_start_without_redis_counts_alone_and_joins_later() {
+    let mut redis = Redis::start();
+    redis.kill();
+    let app = TestApp::start_with(&[("REDIS_URL", &redis.url)]).await;
+    let program = app.program().await;
+    let key = program.post_json("/api/keys", json!({"name": "ci", "rate_limit": 3})).await.json();
+    assert_eq!(ask(&program, &key, json!({})).await, valid(2));
+    redis.restart();
+    until_redis_is("up", &program).await;
+    assert_eq!(ask(&program, &key, json!({})).await, valid(1), "what was counted before is taken along");
+    assert_eq!(redis.contents().iter().filter(|line| line.contains(":limit:")).count(), 1);
+}
+
+#[actix_web::test]
+async fn where_the_instance_says_so_calls_are_refused_while_redis_is_away() {
+    let mut redis = Redis::start();
+    let app = TestApp::start_with(&[("REDIS_URL", &redis.url), CLOSED]).await;
+    let program = app.program().await;
+    let key = program.post_json("/api/keys", json!({"name": "ci"})).await.json();
+    let holder = app.key(key["secret"].as_str().unwrap());
+    holder.get("/protected/").await.assert_ok();
+    app.stranger().get("/readyz").await.assert_ok();
+
+    redis.kill();
+    let refused = holder.get("/protected/").await;
+    refused.assert_problem(503, "unavailable");
+    assert_eq!(refused.header("retry-after"), "2");
+    let body = json!({"key": key["secret"]});
+    program.post_json("/api/keys/verification", body).await.assert_problem(503, "unavailable");
+    app.stranger().get("/auth").await.assert_status(401);
+    holder.get("/auth").await.assert_status(503);
+    app.stranger().get("/readyz").await.assert_problem(503, "unavailable");
+    app.stranger().get("/healthz").await.assert_ok();
+    // Looking at a key is no call with it.
+    program.get(format!("/api/keys/{}/usage", key["id"])).await.assert_ok();
+
+    redis.restart();
+    until_redis_is("up", &program).await;
+    holder.get("/protected/").await.assert_ok();
+    app.stranger().get("/readyz").await.assert_ok();
+}
+
+#[actix_web::test]
+async fn a_redis_that_hangs_is_waited_for_once_and_not_by_every_call() {
+    let redis = Redis::start();
+    let app = TestApp::start_with(&[("REDIS_URL", &redis.url)]).await;
+    let program = app.program().await;
+    let key = program.post_json("/api/keys", json!({"name": "ci"})).await.json();
+    assert_eq!(ask(&program, &key, json!({})).await, valid(999));
+
+    redis.hang();
+    for left in [998, 997, 996] {
+        assert_eq!(ask(&program, &key, json!({})).await, valid(left));
+    }
+    until_redis_is("away", &program).await;
+    redis.go_on();
+    until_redis_is("up", &program).await;
+    let (code, left) = ask(&program, &key, json!({})).await;
+    // The call that waited may have been counted there too.
+    assert!(code == "VALID" && (994..=995).contains(&left), "{left}");
+}
+
+#[actix_web::test]
+async fn a_redis_that_takes_nothing_is_as_good_as_none() {
+    let redis = Redis::start();
+    let app = TestApp::start_with(&[("REDIS_URL", &redis.url)]).await;
+    let program = app.program().await;
+    let key = program.post_json("/api/keys", json!({"name": "ci"})).await.json();
+    redis.configure("maxmemory", "1");
+    for left in [999, 998] {
+        assert_eq!(ask(&program, &key, json!({})).await, valid(left));
+    }
+    until_redis_is("away", &program).await;
+    redis.configure("maxmemory", "0");
+    until_redis_is("up", &program).await;
+    assert_eq!(ask(&program, &key, json!({})).await, valid(997));
+}

@@ -1,0 +1,122 @@
+//! The script that counts in Redis, against the rules of a window: the same numbers, and never over the limit.
+
+use chrono::TimeDelta;
+use gatepost::config::Outage;
+use gatepost::domain::limit::{Limit, Standing};
+use gatepost::domain::{Clock, LineageId};
+use gatepost::gate::limiter::{Held, Limiter, Subject};
+use gatepost::gate::shared::Shared;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::support::Redis;
+
+/// A process that counts together with others: what it knows of itself, and its line to the counts.
+struct Process {
+    own: Limiter,
+    shared: Shared,
+    clock: Clock,
+}
+
+impl Process {
+    async fn start(redis: &Redis, clock: &Clock) -> Self {
+        let settings = redis.settings(Outage::FailClosed);
+        let shared = Shared::start(&settings, "test".to_owned(), clock.clone()).await.unwrap();
+        Self { own: Limiter::default(), shared, clock: clock.clone() }
+    }
+
+    async fn take(&self, held: Held, cost: u64) -> Standing {
+        self.shared.take(&self.own, &[held], self.clock.now(), cost).await.unwrap().remove(0)
+    }
+}
+
+fn held(subject: i64, quota: u64, window_seconds: u64) -> Held {
+    Held { subject: Subject::of_lineage(LineageId(subject), "key"), limit: Limit { quota, window_seconds } }
+}
+
+/// One call of a made-up history: how far the clock is moved before it, in 320ths of the window and, so as to be off
+/// its grid, in steps of a prime; what it costs; and which process takes it.
+type Call = (i64, u64, bool);
+
+fn histories() -> impl Strategy<Value = (u64, u64, Vec<Call>)> {
+    let windows = prop_oneof![Just(1_u64), Just(7), Just(60), Just(61), 1_u64..4_000];
+    let calls = prop::collection::vec((0_i64..40, 0_u64..4, any::<bool>()), 1..150);
+    (1_u64..20, windows, calls)
+}
+
+#[actix_web::test]
+async fn never_over_the_limit_in_any_trailing_window_whichever_process_is_asked() {
+    let redis = Redis::start();
+    let clock = Clock::default();
+    let processes = [Process::start(&redis, &clock).await, Process::start(&redis, &clock).await];
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(1) });
+    for subject in 0..24 {
+        let (quota, window_seconds, calls) = histories().new_tree(&mut runner).unwrap().current();
+        let held = held(subject, quota, window_seconds);
+        let length = TimeDelta::seconds(i64::try_from(window_seconds).unwrap());
+        // When each that was accepted began, when it had ended, and what it cost.
+        let mut accepted = Vec::new();
+        for (step, cost, which) in calls {
+            clock.advance(TimeDelta::milliseconds((step * length.num_milliseconds() / 320).max(0) + step));
+            let began = clock.now();
+            let standing = processes[usize::from(which)].take(held, cost).await;
+            let ended = clock.now();
+            if standing.is_allowed && cost != 0 {
+                accepted.push((began, ended, cost));
+            }
+            // What lies within one window for certain: begun less than a window before this one had ended.
+            let inside = accepted.iter().filter(|(began, _, _)| ended - length < *began);
+            let sum: u64 = inside.map(|(_, _, cost)| cost).sum();
+            assert!(sum <= quota, "{sum} of {quota} in {window_seconds} s: {accepted:?}");
+            assert!(standing.remaining <= quota - sum);
+            assert!(standing.retry_after.is_none_or(|wait| standing.more_in <= wait));
+        }
+    }
+}
+
+#[actix_web::test]
+async fn what_is_promised_to_a_refused_call_comes_true_and_not_much_later_than_it_must() {
+    let redis = Redis::start();
+    let clock = Clock::default();
+    let process = Process::start(&redis, &clock).await;
+    for (subject, window_seconds) in [(1, 1_u64), (2, 60), (3, 3_600)] {
+        let held = held(subject, 10, window_seconds);
+        assert!(process.take(held, 7).await.is_allowed);
+        let refused = process.take(held, 4).await;
+        let wait = i64::try_from(refused.retry_after.unwrap()).unwrap();
+        let longest = i64::try_from(window_seconds + window_seconds.div_ceil(60) + 1).unwrap();
+        assert!((1..=longest).contains(&wait), "{wait} of {window_seconds}");
+        clock.advance(TimeDelta::seconds(wait));
+        assert!(process.take(held, 4).await.is_allowed, "after {wait} of {window_seconds}");
+    }
+}
+
+#[actix_web::test]
+async fn nobody_can_count_into_the_future_or_lose_what_another_counted() {
+    let redis = Redis::start();
+    let (clock, ahead) = (Clock::default(), Clock::default());
+    let process = Process::start(&redis, &clock).await;
+    let held = held(1, 10, 60);
+    // Counted by a process alone whose clock is a day ahead, before it finds Redis.
+    ahead.advance(TimeDelta::days(1));
+    let stranger = Process::start(&redis, &clock).await;
+    stranger.own.take(&[held], ahead.now(), 4).unwrap();
+    assert_eq!(stranger.take(held, 1).await.remaining, 5);
+    assert_eq!(process.take(held, 1).await.remaining, 4);
+    clock.advance(TimeDelta::seconds(63));
+    assert_eq!(process.take(held, 1).await.remaining, 9, "a minute later all of it is over");
+}
+
+#[actix_web::test]
+async fn what_is_over_is_forgotten_by_redis_itself() {
+    let redis = Redis::start();
+    let process = Process::start(&redis, &Clock::default()).await;
+    assert!(process.take(held(1, 10, 1), 1).await.is_allowed);
+    assert!(process.take(held(2, 10, 3_600), 1).await.is_allowed);
+    let start = std::time::Instant::now();
+    while redis.contents().len() != 1 {
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", redis.contents());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,98 @@
+//! A real Redis, or Valkey: in a directory of its own, on a socket there, ended with the test.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gatepost::config::{self, Outage};
+use redis::{Client, Commands, Connection};
+use rustix::process::{Pid, Signal, kill_process};
+
+pub struct Redis {
+    pub url: String,
+    folder: tempfile::TempDir,
+    process: Option<Child>,
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Redis {
+    /// It keeps nothing on disk: who starts it again finds it empty.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("unix://{}", folder.path().join("redis.sock").display());
+        let mut redis = Self { url, folder, process: None };
+        redis.restart();
+        redis
+    }
+
+    pub fn restart(&mut self) {
+        self.kill();
+        let program = if Path::new("/usr/bin/valkey-server").exists() { "valkey-server" } else { "redis-server" };
+        let process = Command::new(program)
+            .args(["--port", "0", "--unixsocket", "redis.sock", "--save", "", "--appendonly", "no", "--dir", "."])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Redis is installed: `make test` sees to it");
+        self.process = Some(process);
+        let start = Instant::now();
+        while Client::open(self.url.as_str()).unwrap().get_connection().is_err() {
+            assert!(start.elapsed() < Duration::from_secs(20), "Redis does not answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Gone at once, with all that it knew.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Takes connections and answers nothing, until it goes on.
+    pub fn hang(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    pub fn connect(&self) -> Connection {
+        Client::open(self.url.as_str()).unwrap().get_connection().unwrap()
+    }
+
+    /// Sets one of its own settings.
+    pub fn configure(&self, name: &str, value: &str) {
+        redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut self.connect()).unwrap();
+    }
+
+    /// Everything that it holds, as text.
+    pub fn contents(&self) -> Vec<String> {
+        let mut conn = self.connect();
+        let names: Vec<String> = conn.keys("*").unwrap();
+        let show = |name: String| {
+            let fields: Vec<String> = conn.hgetall(&name).unwrap();
+            format!("{name} {}", fields.join(" "))
+        };
+        names.into_iter().map(show).collect()
+    }
+
+    /// As settings name it.
+    pub fn settings(&self, outage: Outage) -> config::Redis {
+        config::Redis { server: config::redis::server(&self.url).unwrap(), outage }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("it runs");
+        kill_process(Pid::from_child(process), signal).unwrap();
+    }
+}
