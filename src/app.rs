@@ -122,6 +122,8 @@ impl App {
         clock: Clock,
         more: server::MoreRoutes,
     ) -> Result<Running, Failure> {
+        // Before all that counts: what is counted without a recorder is lost.
+        let metrics = metrics();
         // The port first: where it is taken, nothing else needs to be started.
         let listener = listen(&mut settings)?;
         let addr = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
@@ -149,7 +151,7 @@ impl App {
             pages,
             hashing: Arc::new(Semaphore::new(2)),
             throttle: Throttle::default(),
-            metrics: metrics(),
+            metrics,
             database: database.describe(),
             settings,
         });

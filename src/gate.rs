@@ -172,12 +172,12 @@ impl Gate {
         if is_dry_run {
             return Ok((outcome, looked, Some(asked.standing)));
         }
-        let taken = self.counting.take(&known.held, now, cost).await;
-        let is_refused = taken.as_ref().map_or(true, |standings| limited(standings) != Outcome::Valid);
-        if is_refused {
-            self.quotas.give_back(lineage, cost);
+        // The caller may have gone before the limits are counted.
+        let of_quota = self.quotas.hold(lineage, cost);
+        let taken = self.counting.take(&known.held, now, cost).await?;
+        if limited(&taken) == Outcome::Valid {
+            of_quota.use_up();
         }
-        let taken = taken?;
         Ok((limited(&taken), taken, Some(asked.standing)))
     }
 

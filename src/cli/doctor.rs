@@ -62,9 +62,12 @@ fn redis(settings: &Settings, findings: &mut Findings) {
             let why = if error.is_timeout() { "nobody answers there".to_owned() } else { error.to_string() };
             findings.wrong.push(format!("limits can't be counted in Redis at {server}: {why}"));
         }
-        Ok(shared::Report { version, eviction }) => {
+        Ok(shared::Report { version, is_of_a_cluster, eviction }) => {
             let version = version.map(|version| format!(" {version}")).unwrap_or_default();
             findings.fine.push(format!("Redis{version} at {server} counts limits"));
+            if is_of_a_cluster {
+                findings.wrong.push(format!("Redis at {server} is one of a cluster, which can't take a call's limits together: name a server of its own"));
+            }
             findings.wrong.extend(eviction.map(|policy| {
                 format!("Redis at {server} has the maxmemory-policy {policy}, by which it forgets counts before their time: set it to noeviction")
             }));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSettings};
 
 crate::text_enum! {
     /// What becomes of calls while the shared counts can't be reached.
@@ -52,7 +52,8 @@ pub fn server(text: &str) -> Result<Server, String> {
             Err("must not end with #insecure: certificates are always looked at (SSL_CERT_FILE may name your own)"
                 .to_owned())
         }
-        _ => Ok(Server(info)),
+        // All calls share one connection: a small one is not to wait for the answer to the one before.
+        _ => Ok(Server(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))),
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 
 const SUB_WINDOWS: i64 = 60;
+/// Microseconds by which the clock of another thread, read a little later, may have been ahead of this one's `now`.
+const OTHER_THREADS: i64 = 1_000_000;
 
 /// How much in how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,15 +65,17 @@ impl Window {
         Self { limit, counts: VecDeque::new() }
     }
 
-    /// Adopts another limit. Where the window's length changes, each count goes wholly into the newest
-    /// sub-window that its old one touches: never less is remembered than was used.
-    pub fn adopt(&mut self, limit: Limit) {
+    /// Adopts another limit. Where the window's length changes, each count goes wholly into the newest sub-window that its
+    /// old one touches up to now: never less is remembered than was used, and nothing wanders into the future where two
+    /// lengths take turns.
+    pub fn adopt(&mut self, limit: Limit, now: DateTime<Utc>) {
         let (old, new) = (self.limit.sub_window(), limit.sub_window());
         self.limit = limit;
         if old != new {
+            let latest = now.timestamp_micros().saturating_add(OTHER_THREADS);
             for (number, count) in std::mem::take(&mut self.counts) {
-                let last_instant = number.saturating_add(1).saturating_mul(old) - 1;
-                self.push(last_instant.div_euclid(new), count);
+                let (begin, end) = (number.saturating_mul(old), number.saturating_add(1).saturating_mul(old) - 1);
+                self.push(end.min(latest.max(begin)).div_euclid(new), count);
             }
         }
     }
@@ -100,15 +104,18 @@ impl Window {
         self.counts.iter().copied()
     }
 
-    /// Adopts the limit of another window on the same, and of each sub-window the higher count.
-    pub fn join(&mut self, other: &Self) {
-        self.adopt(other.limit);
+    /// Adopts the limit of another window on the same, and of each sub-window that matters the higher count.
+    pub fn join(&mut self, other: &Self, now: DateTime<Utc>) {
+        self.adopt(other.limit, now);
         for (number, theirs) in &other.counts {
             let place = self.counts.partition_point(|(ours, _)| ours < number);
             match self.counts.get_mut(place) {
                 Some((ours, count)) if ours == number => *count = (*count).max(*theirs),
                 _ => self.counts.insert(place, (*number, *theirs)),
             }
+        }
+        if let Some((newest, _)) = self.counts.back().copied() {
+            self.forget(newest);
         }
     }
 
@@ -259,7 +266,7 @@ mod tests {
     fn another_limit_forgets_nothing() {
         let mut window = hourly(10);
         window.take(at(0), 8);
-        window.adopt(Limit { quota: 9, window_seconds: 60 });
+        window.adopt(Limit { quota: 9, window_seconds: 60 }, at(59_000_000));
         assert_eq!(window.take(at(61_000_000), 0).remaining, 1);
         assert_eq!(window.take(at(121_000_000), 0).remaining, 9);
         assert!(window.is_idle(at(130_000_000)));
@@ -272,10 +279,32 @@ mod tests {
         one.take(at(60_000_000), 1);
         other.take(at(60_000_000), 4);
         other.take(at(180_000_000), 2);
-        one.join(&other);
+        one.join(&other, at(180_000_000));
         assert_eq!(one.counts().map(|(_, count)| count).collect::<Vec<_>>(), [3, 4, 2]);
-        one.join(&Window::of(Limit { quota: 30, ..one.limit() }, one.counts().collect::<Vec<_>>().into_iter().rev()));
+        let turned = one.counts().collect::<Vec<_>>().into_iter().rev();
+        one.join(&Window::of(Limit { quota: 30, ..one.limit() }, turned), at(180_000_000));
         assert_eq!(one.look(at(180_000_000), 0).remaining, 21, "nothing twice, and the limit that holds now");
+    }
+
+    #[test]
+    fn what_is_heard_for_days_is_no_more_than_a_window() {
+        let mut heard = hourly(1_000);
+        for minute in 0..3_000 {
+            heard.join(&Window::of(heard.limit(), [(29_400_000 + minute, 1)]), at(0));
+        }
+        assert_eq!(heard.counts().len(), 61);
+    }
+
+    #[test]
+    fn two_lengths_that_take_turns_do_not_drive_counts_into_the_future() {
+        let (coarse, fine) = (hourly(10).limit(), Limit { quota: 10, window_seconds: 61 });
+        let mut window = Window::new(coarse);
+        window.take(at(0), 8);
+        for turn in 0..1_000 {
+            window.adopt(if turn % 2 == 0 { fine } else { coarse }, at(turn * 1_000));
+        }
+        assert_eq!(window.take(at(1_000_000), 0).remaining, 2);
+        assert_eq!(window.take(at(3_720_000_000), 0).remaining, 10);
     }
 
     #[test]

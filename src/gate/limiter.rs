@@ -48,7 +48,7 @@ impl Subject {
     }
 }
 
-/// As it is named outside this process: it tells nothing of whom it is about.
+/// As it is named outside this process: without a name, though whoever guesses one can see that it fits.
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -68,24 +68,32 @@ type Shard = HashMap<Subject, Counted>;
 #[derive(Debug)]
 struct Counted {
     window: Window,
-    /// The line to the shared counts over which it was last heard; 0 where all of it is this process' own.
+    /// The line to the shared counts over which it was last heard; 0 where it never was.
     heard_over: u32,
+    /// Calls that were counted here and the shared counts have not been told of.
+    alone: u64,
 }
 
 impl Counted {
-    fn own(window: Window) -> Self {
-        Self { window, heard_over: 0 }
+    fn own(window: Window, alone: u64) -> Self {
+        Self { window, heard_over: 0, alone }
     }
 }
 
 /// What this process knows of a subject and the shared counts may not.
 #[derive(Debug)]
-pub enum Untold {
-    Nothing,
-    /// Counted without them, perhaps from coarser records: worth something where they have nothing.
-    Own(Window),
-    /// Heard from them over an earlier line, and counted without them since.
-    Heard(Window),
+pub struct Untold {
+    /// None where they know all of it.
+    pub window: Option<Window>,
+    /// Whether it counts in any case. Else it comes from records that are coarser than theirs, and counts where they have
+    /// nothing.
+    pub is_counted: bool,
+    /// How many calls it tells of, so that those that come meanwhile are told the next time.
+    alone: u64,
+}
+
+impl Untold {
+    const NOTHING: Self = Self { window: None, is_counted: false, alone: 0 };
 }
 
 /// A window per subject, in shards so that they don't wait for each other.
@@ -122,14 +130,19 @@ impl Limiter {
         for one in held {
             self.make_room(&mut shards, one.subject, now)?;
         }
-        Ok(held.iter().filter_map(|one| Some(window(&mut shards, *one)?.take(now, cost))).collect())
+        let take = |one: &Held| {
+            let counted = counted(&mut shards, *one, now)?;
+            counted.alone += 1;
+            Some(counted.window.take(now, cost))
+        };
+        Ok(held.iter().filter_map(take).collect())
     }
 
     /// The same for one, as most keys have it: there is nothing to be done together.
     fn take_one(&self, held: Held, now: DateTime<Utc>, cost: u64) -> Result<Standing> {
         let Some(shard) = self.shards.get(held.subject.shard()) else { return Err(Error::bug("no such shard")) };
         let mut shard = lock(shard);
-        let Some(Counted { window, .. }) = shard.get_mut(&held.subject) else {
+        let Some(Counted { window, alone, .. }) = shard.get_mut(&held.subject) else {
             let mut window = Window::new(held.limit);
             let looked = window.look(now, cost);
             if cost == 0 || !looked.is_allowed {
@@ -137,12 +150,13 @@ impl Limiter {
             }
             self.make_room_in(&mut shard, now)?;
             let taken = window.take(now, cost);
-            shard.insert(held.subject, Counted::own(window));
+            shard.insert(held.subject, Counted::own(window, 1));
             return Ok(taken);
         };
         if window.limit() != held.limit {
-            window.adopt(held.limit);
+            window.adopt(held.limit, now);
         }
+        *alone += 1;
         // What is refused, and what costs nothing, is not counted.
         Ok(window.take(now, cost))
     }
@@ -171,37 +185,37 @@ impl Limiter {
             let end = *minute + TimeDelta::seconds(60) - TimeDelta::microseconds(1);
             window.remember(end.min(now), u64::try_from(*cost).unwrap_or(0));
         }
-        shard.insert(held.subject, Counted::own(window));
+        shard.insert(held.subject, Counted::own(window, 0));
     }
 
-    /// What those who share the counts are to be told over this line, when they are asked for the first time.
+    /// What those who share the counts are to be told over this line.
     pub fn untold(&self, held: Held, now: DateTime<Utc>, line: u32) -> Untold {
-        let Some(shard) = self.shards.get(held.subject.shard()) else { return Untold::Nothing };
+        let Some(shard) = self.shards.get(held.subject.shard()) else { return Untold::NOTHING };
         match lock(shard).get_mut(&held.subject) {
-            Some(counted) if counted.heard_over != line => {
-                let window = &mut counted.window;
-                window.adopt(held.limit);
-                window.look(now, 0);
-                let window = window.clone();
-                if counted.heard_over == 0 { Untold::Own(window) } else { Untold::Heard(window) }
+            Some(counted) if counted.heard_over != line || counted.alone != 0 => {
+                counted.window.adopt(held.limit, now);
+                let is_counted = counted.heard_over != 0 || counted.alone != 0;
+                Untold { window: Some(counted.window.clone()), is_counted, alone: counted.alone }
             }
-            _ => Untold::Nothing,
+            _ => Untold::NOTHING,
         }
     }
 
-    /// Keeps what was heard over this line, for a time without one. Where there is no room it is not kept.
-    pub fn hear(&self, held: Held, now: DateTime<Utc>, line: u32, heard: Window) {
+    /// Keeps what was heard over this line, where this was told, for a time without one. Where there is no room it is not
+    /// kept.
+    pub fn hear(&self, held: Held, now: DateTime<Utc>, line: u32, told: &Untold, heard: Window) {
         let Some(shard) = self.shards.get(held.subject.shard()) else { return };
         let mut shard = lock(shard);
         if let Some(counted) = shard.get_mut(&held.subject) {
-            if counted.heard_over == 0 {
+            if counted.heard_over == 0 && counted.alone == 0 {
                 counted.window = heard;
             } else {
-                counted.window.join(&heard);
+                counted.window.join(&heard, now);
             }
             counted.heard_over = line;
+            counted.alone = counted.alone.saturating_sub(told.alone);
         } else if self.make_room_in(&mut shard, now).is_ok() {
-            shard.insert(held.subject, Counted { window: heard, heard_over: line });
+            shard.insert(held.subject, Counted { window: heard, heard_over: line, alone: 0 });
         }
     }
 
@@ -236,20 +250,20 @@ fn shard<'s>(shards: &'s mut Locked<'_>, subject: Subject) -> Option<&'s mut Sha
     shards.iter_mut().find(|(number, _)| *number == subject.shard()).map(|(_, shard)| &mut **shard)
 }
 
-fn window<'s>(shards: &'s mut Locked<'_>, held: Held) -> Option<&'s mut Window> {
-    let made = || Counted::own(Window::new(held.limit));
-    let window = &mut shard(shards, held.subject)?.entry(held.subject).or_insert_with(made).window;
-    if window.limit() != held.limit {
-        window.adopt(held.limit);
+fn counted<'s>(shards: &'s mut Locked<'_>, held: Held, now: DateTime<Utc>) -> Option<&'s mut Counted> {
+    let made = || Counted::own(Window::new(held.limit), 0);
+    let counted = shard(shards, held.subject)?.entry(held.subject).or_insert_with(made);
+    if counted.window.limit() != held.limit {
+        counted.window.adopt(held.limit, now);
     }
-    Some(window)
+    Some(counted)
 }
 
 fn look(shards: &mut Locked<'_>, held: Held, now: DateTime<Utc>, cost: u64) -> Standing {
     let is_counted = shard(shards, held.subject).is_some_and(|shard| shard.contains_key(&held.subject));
-    let counted = if is_counted { window(shards, held) } else { None };
-    match counted {
-        Some(window) => window.look(now, cost),
+    let known = if is_counted { counted(shards, held, now) } else { None };
+    match known {
+        Some(counted) => counted.window.look(now, cost),
         None => Window::new(held.limit).look(now, cost),
     }
 }

@@ -57,6 +57,27 @@ impl Level {
     }
 }
 
+/// Taken from a quota, and not used yet.
+pub struct Taken<'a> {
+    quotas: &'a Quotas,
+    lineage: LineageId,
+    cost: u64,
+}
+
+impl Taken<'_> {
+    pub fn use_up(mut self) {
+        self.cost = 0;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if 0 < self.cost {
+            self.quotas.give_back(self.lineage, self.cost);
+        }
+    }
+}
+
 /// What came of asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
@@ -131,8 +152,12 @@ impl Quotas {
         Asked { is_allowed, standing: level.standing(quota) }
     }
 
-    /// Takes back what a call did not use after all.
-    pub fn give_back(&self, lineage: LineageId, cost: u64) {
+    /// What a call has taken, until it is certain that it is used: given back where the call ends before.
+    pub fn hold(&self, lineage: LineageId, cost: u64) -> Taken<'_> {
+        Taken { quotas: self, lineage, cost }
+    }
+
+    fn give_back(&self, lineage: LineageId, cost: u64) {
         if let Some(tank) = lock(&self.tanks).get(&lineage) {
             lock(&tank.level).own += i64::try_from(cost).unwrap_or(0);
         }

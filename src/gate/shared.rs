@@ -55,7 +55,7 @@ impl Shared {
     pub async fn start(redis: &Redis, instance: String, clock: Clock) -> Result<Self> {
         metrics::describe_counter!(
             "gatepost_shared_limits_missed_total",
-            "Calls that could not be counted in Redis: counted by this process alone, or answered 503"
+            "Calls that could not be counted in Redis: this process counted alone, or refused them with 503"
         );
         let (script, names) = (Arc::new(script()), Names { instance });
         let keeper = Keeper::start(&redis.server, Arc::clone(&script), names.of_trial()).await?;
@@ -68,10 +68,12 @@ impl Shared {
     /// # Errors
     /// `Unavailable` where nobody answers and that is not to be made up for, or like [`Limiter::take`].
     pub async fn take(&self, own: &Limiter, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
-        match self.ask(own, held, now, cost, true).await {
-            Some(standings) => Ok(standings),
-            None => self.may_be_missed().and_then(|()| own.take(held, now, cost)),
+        if let Some(standings) = self.ask(own, held, now, cost, true).await {
+            return Ok(standings);
         }
+        self.missed.increment(1);
+        self.may_be_away()?;
+        own.take(held, now, cost)
     }
 
     /// Whether `cost` would fit, taking nothing.
@@ -81,7 +83,7 @@ impl Shared {
     pub async fn look(&self, own: &Limiter, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
         match self.ask(own, held, now, cost, false).await {
             Some(standings) => Ok(standings),
-            None => self.may_be_missed().map(|()| own.look(held, now, cost)),
+            None => self.may_be_away().map(|()| own.look(held, now, cost)),
         }
     }
 
@@ -92,11 +94,6 @@ impl Shared {
     /// Refuses where calls can't be counted just now.
     pub fn must_be_able(&self) -> Result<()> {
         if self.is_up() { Ok(()) } else { self.may_be_away() }
-    }
-
-    fn may_be_missed(&self) -> Result<()> {
-        self.missed.increment(1);
-        self.may_be_away()
     }
 
     fn may_be_away(&self) -> Result<()> {
@@ -136,18 +133,19 @@ impl Shared {
     ) -> RedisResult<Vec<Standing>> {
         let mut call = self.script.prepare_invoke();
         begin(&mut call, self.clock.offset().num_microseconds().unwrap_or(0), cost, takes);
-        for one in held {
-            add(&mut call, self.names.of(one), one, &own.untold(*one, now, line.number));
+        let told: Vec<Untold> = held.iter().map(|one| own.untold(*one, now, line.number)).collect();
+        for (one, untold) in held.iter().zip(&told) {
+            add(&mut call, self.names.of(one), one, untold);
         }
         let (at, is_taken, windows): Answer = call.invoke_async(&mut line.connection).await?;
         let at = DateTime::from_timestamp_micros(at).unwrap_or(now);
-        let stands = |(one, counts): (&Held, &Vec<i64>)| {
+        let stands = |((one, told), counts): ((&Held, &Untold), &Vec<i64>)| {
             let mut window = Window::of(one.limit, pairs(counts));
             let standing = if is_taken == 1 { window.taken(at, cost) } else { window.look(at, cost) };
-            own.hear(*one, now, line.number, window);
+            own.hear(*one, now, line.number, told, window);
             standing
         };
-        Ok(held.iter().zip(&windows).map(stands).collect())
+        Ok(held.iter().zip(&told).zip(&windows).map(stands).collect())
     }
 }
 
@@ -157,12 +155,8 @@ fn begin(call: &mut ScriptInvocation<'_>, offset: i64, cost: u64, takes: bool) {
 
 fn add(call: &mut ScriptInvocation<'_>, name: String, held: &Held, untold: &Untold) {
     call.key(name).arg(held.limit.quota).arg(held.limit.sub_window());
-    let (mode, window) = match untold {
-        Untold::Nothing => ("absent", None),
-        Untold::Own(window) => ("absent", Some(window)),
-        Untold::Heard(window) => ("always", Some(window)),
-    };
-    call.arg(mode).arg(window.map_or(0, |window| window.counts().len()));
+    let window = untold.window.as_ref();
+    call.arg(if untold.is_counted { "always" } else { "absent" }).arg(window.map_or(0, |window| window.counts().len()));
     for (number, count) in window.into_iter().flat_map(Window::counts) {
         call.arg(number).arg(count);
     }

@@ -24,14 +24,15 @@ local function number_of(instant, length)
 end
 
 -- What is stored, in sub-windows of this length: where they had another, each count goes wholly into the newest one that
--- its old one touches. And the length that they had, nil where nothing is stored.
+-- its old one touches up to now. And the length that they had, nil where nothing is stored.
 local function stored(key, length)
   local fields, counts, had = redis.call('HGETALL', key), {}, nil
   for i = 1, #fields, 2 do
-    if fields[i] == 's' then
-      had = tonumber(fields[i + 1])
-    else
-      counts[tonumber(fields[i])] = tonumber(fields[i + 1])
+    local name, value = fields[i], tonumber(fields[i + 1])
+    if name == 's' then
+      had = value
+    elseif tonumber(name) and value then
+      counts[tonumber(name)] = value
     end
   end
   if had == nil or had == length then
@@ -39,17 +40,21 @@ local function stored(key, length)
   end
   local moved = {}
   for number, count in pairs(counts) do
-    local to = number_of((number + 1) * had - 1, length)
+    local to = number_of(math.min((number + 1) * had - 1, math.max(now, number * had)), length)
     moved[to] = (moved[to] or 0) + count
   end
   return moved, had
 end
 
--- Takes over what the caller knows, nothing of it later than now. Whether that was news.
-local function told(counts, current, is_wanted)
-  local is_news = false
+-- Takes over what the caller knows, nothing of it later than the newest: by a clock that is ahead, it was now. Whether that
+-- was news.
+local function told(counts, newest, is_wanted)
+  local theirs, is_news = {}, false
   for _ = 1, tonumber(argument()) do
-    local number, count = math.min(tonumber(argument()), current), tonumber(argument())
+    local number, count = math.min(tonumber(argument()), newest), tonumber(argument())
+    theirs[number] = (theirs[number] or 0) + count
+  end
+  for number, count in pairs(theirs) do
     if is_wanted and (counts[number] or 0) < count then
       counts[number] = count
       is_news = true
@@ -63,10 +68,10 @@ local function read(key)
   local quota, length, mode = tonumber(argument()), tonumber(argument()), argument()
   local counts, had = stored(key, length)
   local current = number_of(now, length)
-  local is_news = told(counts, current, mode == 'always' or had == nil)
   for number in pairs(counts) do
     current = math.max(current, number)
   end
+  local is_news = told(counts, current, mode == 'always' or had == nil)
   local used, stale = 0, {}
   for number, count in pairs(counts) do
     if number < current - BEFORE then

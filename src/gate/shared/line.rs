@@ -16,7 +16,11 @@ use crate::domain::{Error, Result};
 const CONNECT: Duration = Duration::from_secs(1);
 /// A call waits for an answer no longer; then the line counts as broken for all.
 const ANSWER: Duration = Duration::from_millis(250);
+/// From one try to the next, and at least as long from one line to the next: one that breaks with the first call is not made
+/// anew with each.
 const RECONNECT: Duration = Duration::from_millis(500);
+/// A line that nobody uses is tried so often: whoever asks whether it is up should be told.
+const TRIAL: Duration = Duration::from_secs(5);
 
 /// A connection that all calls share, and how many there were before it.
 #[derive(Clone)]
@@ -68,18 +72,12 @@ impl Keeper {
 
     /// None while there is none.
     pub fn line(&self) -> Option<Line> {
-        self.state.line.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.state.line()
     }
 
     /// This line does not do its work: nobody is to use it any more.
     pub fn broke(&self, line: &Line, error: &RedisError) {
-        let mut kept = self.state.line.write().unwrap_or_else(PoisonError::into_inner);
-        // Of all who meet with it, the first tells.
-        if kept.0.as_ref().is_some_and(|kept| kept.number == line.number) {
-            kept.0 = None;
-            self.state.warn(error);
-            self.state.has_broken.notify_one();
-        }
+        self.state.broke(line, error);
     }
 }
 
@@ -92,12 +90,39 @@ impl Drop for Keeper {
 impl State {
     async fn keep(self: Arc<Self>) {
         loop {
-            self.has_broken.notified().await;
-            while let Err(error) = self.connect().await {
-                tracing::debug!(cause = error.to_string(), "Redis is still away");
+            if tokio::time::timeout(TRIAL, self.has_broken.notified()).await.is_err() {
+                self.try_line().await;
+                continue;
+            }
+            loop {
                 tokio::time::sleep(RECONNECT).await;
+                match self.connect().await {
+                    Ok(()) => break,
+                    Err(error) => tracing::debug!(cause = error.to_string(), "Redis is still away"),
+                }
             }
             tracing::info!(server = %self.server, "Redis is back: limits are counted there");
+        }
+    }
+
+    async fn try_line(&self) {
+        let Some(mut line) = self.line() else { return };
+        if let Err(error) = try_out(&self.script, &self.trial, &mut line.connection).await {
+            self.broke(&line, &error);
+        }
+    }
+
+    fn line(&self) -> Option<Line> {
+        self.line.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    fn broke(&self, line: &Line, error: &RedisError) {
+        let mut kept = self.line.write().unwrap_or_else(PoisonError::into_inner);
+        // Of all who meet with it, the first tells.
+        if kept.0.as_ref().is_some_and(|kept| kept.number == line.number) {
+            kept.0 = None;
+            self.warn(error);
+            self.has_broken.notify_one();
         }
     }
 
@@ -106,9 +131,7 @@ impl State {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        let mut call = self.script.prepare_invoke();
-        trial(&mut call, &self.trial);
-        let _: Answer = call.invoke_async(&mut connection).await?;
+        try_out(&self.script, &self.trial, &mut connection).await?;
         let mut line = self.line.write().unwrap_or_else(PoisonError::into_inner);
         line.1 = line.1.wrapping_add(1).max(1);
         line.0 = Some(Line { connection, number: line.1 });
@@ -126,10 +149,18 @@ impl State {
     }
 }
 
+async fn try_out(script: &Script, name: &str, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let mut call = script.prepare_invoke();
+    trial(&mut call, name);
+    call.invoke_async(connection).await.map(|_: Answer| ())
+}
+
 /// What a server says of itself, where it may be asked.
 #[derive(Debug)]
 pub struct Report {
     pub version: Option<String>,
+    /// Whether it is one of a cluster, which keeps the limits of a call in several places.
+    pub is_of_a_cluster: bool,
     /// How it makes room for new counts by forgetting others before their time, where it does.
     pub eviction: Option<String>,
 }
@@ -148,7 +179,8 @@ pub fn examine(server: &Server) -> RedisResult<Report> {
     let say = |name| info.as_ref().and_then(|info| info.get::<String>(name));
     let has_a_bound = say("maxmemory").is_some_and(|bytes| bytes != "0");
     let eviction = say("maxmemory_policy").filter(|policy| has_a_bound && policy != "noeviction");
-    Ok(Report { version: say("redis_version"), eviction })
+    let is_of_a_cluster = say("redis_mode").is_some_and(|mode| mode == "cluster");
+    Ok(Report { version: say("redis_version"), is_of_a_cluster, eviction })
 }
 
 fn trial(call: &mut ScriptInvocation<'_>, name: &str) {

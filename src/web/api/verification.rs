@@ -70,9 +70,10 @@ pub async fn answered(state: &State, bearer: &Bearer, body: VerifyBody) -> Answe
     Ok(json::printed(answer::one(&verified)?))
 }
 
-/// Each of them as if it had come alone, in their order. Nothing is counted unless all of them can be decided.
+/// Each of them as if it had come alone, in their order. What is needed to decide them is there before the first is counted.
 pub async fn create_batch(state: Data<State>, bearer: Bearer, Json(body): Json<BatchBody>) -> Answer {
     let all = parse_batch(&bearer, body.verifications).await?;
+    state.gate.must_be_able()?;
     for asked in &all {
         state.gate.prepare(&asked.ask.credential).await?;
     }

@@ -79,6 +79,10 @@ async fn where_the_instance_says_so_calls_are_refused_while_redis_is_away() {
     holder.get("/auth").await.assert_status(503);
     app.stranger().get("/readyz").await.assert_problem(503, "unavailable");
     app.stranger().get("/healthz").await.assert_ok();
+    let metrics = app.stranger().get("/metrics").await.assert_ok().body.clone();
+    for line in ["gatepost_shared_limits_up 0", "gatepost_shared_limits_missed_total "] {
+        assert!(metrics.lines().any(|known| known.starts_with(line)), "{line} in {metrics}");
+    }
     // Looking at a key is no call with it.
     program.get(format!("/api/keys/{}/usage", key["id"])).await.assert_ok();
 
@@ -106,6 +110,15 @@ async fn a_redis_that_hangs_is_waited_for_once_and_not_by_every_call() {
     let (code, left) = ask(&program, &key, json!({})).await;
     // The call that waited may have been counted there too.
     assert!(code == "VALID" && (994..=995).contains(&left), "{left}");
+}
+
+#[actix_web::test]
+async fn that_redis_is_away_is_noticed_where_nobody_calls() {
+    let mut redis = Redis::start();
+    let app = TestApp::start_with(&[("REDIS_URL", &redis.url)]).await;
+    until_redis_is("up", &app.stranger()).await;
+    redis.kill();
+    until_redis_is("away", &app.stranger()).await;
 }
 
 #[actix_web::test]

@@ -93,7 +93,7 @@ async fn what_is_promised_to_a_refused_call_comes_true_and_not_much_later_than_i
 }
 
 #[actix_web::test]
-async fn nobody_can_count_into_the_future_or_lose_what_another_counted() {
+async fn a_clock_that_is_ahead_brings_all_it_counted_and_none_of_it_into_the_future() {
     let redis = Redis::start();
     let (clock, ahead) = (Clock::default(), Clock::default());
     let process = Process::start(&redis, &clock).await;
@@ -101,11 +101,61 @@ async fn nobody_can_count_into_the_future_or_lose_what_another_counted() {
     // Counted by a process alone whose clock is a day ahead, before it finds Redis.
     ahead.advance(TimeDelta::days(1));
     let stranger = Process::start(&redis, &clock).await;
-    stranger.own.take(&[held], ahead.now(), 4).unwrap();
+    for _ in 0..2 {
+        stranger.own.take(&[held], ahead.now(), 2).unwrap();
+        ahead.advance(TimeDelta::seconds(5));
+    }
     assert_eq!(stranger.take(held, 1).await.remaining, 5);
     assert_eq!(process.take(held, 1).await.remaining, 4);
     clock.advance(TimeDelta::seconds(63));
     assert_eq!(process.take(held, 1).await.remaining, 9, "a minute later all of it is over");
+}
+
+#[actix_web::test]
+async fn what_a_process_counted_alone_is_told_with_its_next_call() {
+    let redis = Redis::start();
+    let clock = Clock::default();
+    let (one, other) = (Process::start(&redis, &clock).await, Process::start(&redis, &clock).await);
+    let held = held(1, 10, 3_600);
+    assert_eq!(one.take(held, 3).await.remaining, 7);
+    // It has not heard of these three, and has counted in another sub-window.
+    clock.advance(TimeDelta::minutes(2));
+    other.own.take(&[held], clock.now(), 6).unwrap();
+    let refused = other.take(held, 2).await;
+    assert_eq!((refused.is_allowed, refused.remaining), (false, 1));
+    // The same where the line is still the one over which it has heard.
+    clock.advance(TimeDelta::minutes(2));
+    one.own.take(&[held], clock.now(), 1).unwrap();
+    assert_eq!(one.take(held, 0).await.remaining, 0);
+    assert_eq!(other.take(held, 0).await.remaining, 0);
+}
+
+#[actix_web::test]
+async fn two_lengths_of_a_window_that_take_turns_keep_every_count_and_drive_none_into_the_future() {
+    let redis = Redis::start();
+    let clock = Clock::default();
+    let process = Process::start(&redis, &clock).await;
+    let (coarse, fine) = (held(1, 100, 3_600), held(1, 100, 61));
+    for turn in 1..=20 {
+        let held = if turn % 2 == 0 { fine } else { coarse };
+        assert_eq!(process.take(held, 1).await.remaining, 100 - turn);
+    }
+    clock.advance(TimeDelta::seconds(3_661));
+    assert_eq!(process.take(coarse, 0).await.remaining, 100);
+}
+
+#[actix_web::test]
+async fn what_somebody_else_wrote_into_redis_is_passed_over() {
+    let redis = Redis::start();
+    let process = Process::start(&redis, &Clock::default()).await;
+    let held = held(1, 10, 3_600);
+    assert_eq!(process.take(held, 2).await.remaining, 8);
+    let name = format!("gatepost:test:limit:{}", held.subject);
+    let set = |field: &str| redis::cmd("HSET").arg(&name).arg(field).arg("abc").exec(&mut redis.connect()).unwrap();
+    set("strange");
+    assert_eq!(process.take(held, 1).await.remaining, 7);
+    set("s");
+    assert_eq!(process.take(held, 1).await.remaining, 6);
 }
 
 #[actix_web::test]
