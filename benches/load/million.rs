@@ -23,6 +23,9 @@ pub async fn keys(gatepost: &Child) {
     let mut conn = PgConnection::establish(gatepost.told("database")).unwrap();
     println!("A million keys: filling the table …");
     diesel::sql_query(FILL).bind::<BigInt, _>(gatepost.told["key_id"].as_i64().unwrap()).execute(&mut conn).unwrap();
+    // Two of three were used, at times that have nothing to do with their age.
+    let used = "UPDATE key_uses SET used_at = created_at + api_key_id * 7919 % 1000003 * INTERVAL '1 second' WHERE api_key_id % 3 <> 0";
+    diesel::sql_query(used).execute(&mut conn).unwrap();
     diesel::sql_query("VACUUM ANALYZE api_keys, key_uses").execute(&mut conn).unwrap();
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
     let mut line = Line::open(gatepost.addr).await;
@@ -50,7 +53,11 @@ pub async fn keys(gatepost: &Child) {
         "&environment=test",
         "&sort=name",
         "&sort=last_used",
+        "&sort=last_used&q=billing",
+        "&sort=last_used&q=12",
+        "&sort=last_used&q=123",
         "&unused_days=30",
+        "&unused_days=30&sort=last_used&q=12",
     ];
     for path in lists.map(|more| format!("/api/keys?limit=50{more}")) {
         let request = Request::new("GET", &path, gatepost.addr, &[&bearer], "");

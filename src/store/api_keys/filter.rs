@@ -149,9 +149,14 @@ fn by_uses(
     stretch: &Stretch<'_>,
 ) -> Result<Option<Vec<ApiKeyId>>> {
     let Asked { scope, filter, now, .. } = asked;
-    let is_dense = match scope {
-        Scope::Tenant(_) => matches!(narrowed, Narrowed::Many) && filter.is_of_marks(),
-        Scope::Instance => filter.is_of_use(),
+    let is_dense = match (scope, narrowed) {
+        (Scope::Tenant(_), Narrowed::Many) => filter.is_of_marks(),
+        // They are put into order before their rows are read.
+        (Scope::Tenant(_), Narrowed::Few(_)) => {
+            asked.sort == KeySort::LastUsed && filter.is_of_marks() && filter.unused_since.is_none()
+        }
+        (Scope::Tenant(_), Narrowed::Unknown) => false,
+        (Scope::Instance, _) => filter.is_of_use(),
     };
     // The first of each week are taken together: deep down, those that are skipped would be read once for each of them.
     let is_deep = filter.unused_since.is_some() && DEEP < stretch.offset;
@@ -159,7 +164,7 @@ fn by_uses(
         return Ok(None);
     }
     if filter.is_of_use() {
-        return Ok(next_by_uses(conn, asked, stretch)?.map(|marks| marks.into_iter().map(|mark| mark.id).collect()));
+        return Ok(next_by_uses(conn, asked, narrowed, stretch)?.map(|marks| marks.into_iter().map(|mark| mark.id).collect()));
     }
     // More and more of them, until enough meet the rest.
     let wanted = usize::try_from(stretch.offset + stretch.limit).unwrap_or(usize::MAX);
@@ -167,7 +172,7 @@ fn by_uses(
     let mut limit = 2 * (stretch.offset + stretch.limit);
     while limit <= MOST_WALKED {
         let next = Stretch { mark: last.as_ref(), limit, offset: 0, ..*stretch };
-        let Some(marks) = next_by_uses(conn, asked, &next)? else { return Ok(None) };
+        let Some(marks) = next_by_uses(conn, asked, narrowed, &next)? else { return Ok(None) };
         let ids: Vec<_> = marks.iter().map(|mark| mark.id).collect();
         let meets = filtered(scope, filter, now).filter(among(&ids)).select(api_keys::id);
         let meets: HashSet<ApiKeyId> = meets.load(conn)?.into_iter().collect();
@@ -183,9 +188,17 @@ fn by_uses(
     Ok(None)
 }
 
-fn next_by_uses(conn: &mut PgConnection, asked: Asked<'_>, stretch: &Stretch<'_>) -> Result<Option<Vec<KeyMark>>> {
+fn next_by_uses(
+    conn: &mut PgConnection,
+    asked: Asked<'_>,
+    narrowed: &Narrowed,
+    stretch: &Stretch<'_>,
+) -> Result<Option<Vec<KeyMark>>> {
     match (asked.sort, asked.scope, asked.filter.unused_since) {
-        (KeySort::LastUsed, scope, None) => uses::by_use(conn, scope, stretch).map(Some),
+        (KeySort::LastUsed, scope, None) => {
+            let rare = if let Narrowed::Few(rare) = narrowed { Some(rare) } else { None };
+            uses::by_use(conn, scope, rare, stretch).map(Some)
+        }
         (KeySort::LastUsed, Scope::Tenant(tenant), Some(since)) => {
             uses::unused_by_use(conn, tenant, since, stretch).map(Some)
         }
@@ -216,7 +229,7 @@ fn found<'a>(
         None => query,
     };
     Ok(match narrowed {
-        Narrowed::Few(condition) => Found { query: query.filter(condition), is_walked: false },
+        Narrowed::Few(rare) => Found { query: query.filter(rare.condition()), is_walked: false },
         Narrowed::Many | Narrowed::Unknown => Found { query, is_walked },
     })
 }

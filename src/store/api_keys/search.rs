@@ -83,10 +83,40 @@ const SAMPLE: &str = "WITH span AS (
  CROSS JOIN LATERAL (SELECT count(*) AS hits FROM sample WHERE terms @@ query::tsquery) found
  WHERE hits < 10 ORDER BY hits, place LIMIT 1";
 
+/// What few keys meet: words and terms for the indexes on them, either of which may be empty. Each column is looked up by its
+/// own index, and what both find is compared before a row is read. Asked by itself and as a whole: merged with a list it would
+/// be tried on one key after the other.
+pub struct Rare {
+    pub words: String,
+    pub terms: String,
+}
+
+impl Rare {
+    pub fn condition(&self) -> Condition {
+        let (words, terms) = (self.words.clone(), self.terms.clone());
+        let found = sql::<Bool>("api_keys.id = ANY (ARRAY(SELECT id FROM tenant_key_words WHERE ");
+        match (words.is_empty(), terms.is_empty()) {
+            (false, true) => Box::new(found.sql("words @@ ").bind::<Text, _>(words).sql("::tsquery))")),
+            (true, _) => Box::new(found.sql("terms @@ ").bind::<Text, _>(terms).sql("::tsquery))")),
+            (false, false) => {
+                let both = found.sql("words @@ ").bind::<Text, _>(words).sql("::tsquery AND terms @@ ");
+                Box::new(both.bind::<Text, _>(terms).sql("::tsquery))"))
+            }
+        }
+    }
+
+    /// The same of rows of `key_uses`, as SQL with these two at these places.
+    pub fn of_uses(&self, words: &str, terms: &str) -> String {
+        let asked = [("words", words, &self.words), ("terms", terms, &self.terms)];
+        let asked = asked.into_iter().filter(|(_, _, query)| !query.is_empty());
+        let all: Vec<_> = asked.map(|(column, place, _)| format!("{column} @@ {place}::tsquery")).collect();
+        format!("api_key_id = ANY (ARRAY(SELECT id FROM tenant_key_words WHERE {}))", all.join(" AND "))
+    }
+}
+
 /// How many keys meet what a filter asks of their words and marks.
 pub enum Narrowed {
-    /// Few: those that meet this.
-    Few(Condition),
+    Few(Rare),
     /// So many that a page is full before many keys have been read, in the order of the list.
     Many,
     Unknown,
@@ -117,18 +147,7 @@ pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter) -> Re
         return Ok(Narrowed::Many);
     };
     let Narrow { words, terms } = asked.swap_remove(usize::try_from(place).unwrap_or_default());
-    // Asked by itself and as a whole: merged with the list it would be tried on one key after the other.
-    let found = sql::<Bool>("api_keys.id = ANY (ARRAY(SELECT id FROM tenant_key_words WHERE ");
-    let (words, terms) = (words.join(" & "), terms.join(" & "));
-    // Each column by its own index; what both find is compared before a row is read.
-    Ok(Narrowed::Few(match (words.is_empty(), terms.is_empty()) {
-        (false, true) => Box::new(found.sql("words @@ ").bind::<Text, _>(words).sql("::tsquery))")),
-        (true, _) => Box::new(found.sql("terms @@ ").bind::<Text, _>(terms).sql("::tsquery))")),
-        (false, false) => {
-            let both = found.sql("words @@ ").bind::<Text, _>(words).sql("::tsquery AND terms @@ ");
-            Box::new(both.bind::<Text, _>(terms).sql("::tsquery))"))
-        }
-    }))
+    Ok(Narrowed::Few(Rare { words: words.join(" & "), terms: terms.join(" & ") }))
 }
 
 /// Runs a query by an index of its order. The planner takes a tenant's keys for few, and what is asked of them for rare: it

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
 
+use super::search::Rare;
 use crate::domain::api_key::{KeyMark, Place};
 use crate::domain::{ApiKeyId, Result, TenantId};
 use crate::store::Scope;
@@ -81,6 +82,7 @@ impl Stretch<'_> {
         found: &str,
         unused_since: Option<DateTime<Utc>>,
         tenant: i64,
+        rare: Option<&Rare>,
     ) -> Result<Vec<KeyMark>> {
         let direction = self.direction();
         let query = diesel::sql_query(format!(
@@ -92,7 +94,9 @@ impl Stretch<'_> {
             .bind::<BigInt, _>(self.id())
             .bind::<BigInt, _>(tenant)
             .bind::<BigInt, _>(self.limit)
-            .bind::<BigInt, _>(self.offset);
+            .bind::<BigInt, _>(self.offset)
+            .bind::<Text, _>(rare.map_or("", |rare| &rare.words))
+            .bind::<Text, _>(rare.map_or("", |rare| &rare.terms));
         let found: Vec<Used> = query.load(conn)?;
         Ok(found.into_iter().map(|used| KeyMark { place: Place::LastUsed(used.at), id: used.id }).collect())
     }
@@ -115,18 +119,27 @@ const UNUSED: &str = "used_at <= $1 AND created_at <= $1";
 /// Where those stand in the index by weeks.
 const IN_WEEKS: &str = "idle_week <= date_trunc('week', $1 AT TIME ZONE 'UTC')::date";
 
-/// In the order of last use, those never used at the end. Across tenants it looks at each tenant's first.
-pub fn by_use(conn: &mut PgConnection, scope: Scope, stretch: &Stretch<'_>) -> Result<Vec<KeyMark>> {
+/// In the order of last use, those never used at the end; of a tenant's, those alone that meet what few do. Across tenants it
+/// looks at each tenant's first.
+pub fn by_use(
+    conn: &mut PgConnection,
+    scope: Scope,
+    rare: Option<&Rare>,
+    stretch: &Stretch<'_>,
+) -> Result<Vec<KeyMark>> {
     let direction = stretch.direction();
     let (found, tenant) = match scope {
-        Scope::Tenant(tenant) => (stretch.of_tenant("$4", "TRUE", "$5 OFFSET $6"), tenant.0),
+        Scope::Tenant(tenant) => {
+            let which = rare.map_or_else(|| "TRUE".to_owned(), |rare| rare.of_uses("$7", "$8"));
+            (stretch.of_tenant("$4", &which, "$5 OFFSET $6"), tenant.0)
+        }
         Scope::Instance => {
             let all = stretch.of_tenant("tenants.id", "TRUE", "$5 + $6");
             let order = format!("ORDER BY used_at {direction}, id {direction} LIMIT $5 OFFSET $6");
             (format!("SELECT of_it.* FROM tenants CROSS JOIN LATERAL ({all}) of_it {order}"), 0)
         }
     };
-    stretch.load(conn, &found, None, tenant)
+    stretch.load(conn, &found, None, tenant, rare)
 }
 
 /// Those unused since a time, in the order of last use: those that were used, and then the others.
@@ -153,7 +166,7 @@ pub fn unused_by_use(
             all.extend(never.into_iter().map(|id| KeyMark { place: Place::LastUsed(None), id }));
         } else {
             let used = part.of_tenant("$4", &format!("used_at > 'epoch' AND {UNUSED}"), "$5 OFFSET $6");
-            all.extend(part.load(conn, &used, Some(since), tenant.0)?);
+            all.extend(part.load(conn, &used, Some(since), tenant.0, None)?);
         }
     }
     Ok(all.into_iter().skip(usize::try_from(stretch.offset).unwrap_or_default()).collect())
