@@ -152,9 +152,7 @@ fn by_uses(
     let is_dense = match (scope, narrowed) {
         (Scope::Tenant(_), Narrowed::Many) => filter.is_of_marks(),
         // They are put into order before their rows are read.
-        (Scope::Tenant(_), Narrowed::Few(_)) => {
-            asked.sort == KeySort::LastUsed && filter.is_of_marks() && filter.unused_since.is_none()
-        }
+        (Scope::Tenant(_), Narrowed::Few(_)) => asked.sort == KeySort::LastUsed && filter.is_of_marks(),
         (Scope::Tenant(_), Narrowed::Unknown) => false,
         (Scope::Instance, _) => filter.is_of_use(),
     };
@@ -164,7 +162,9 @@ fn by_uses(
         return Ok(None);
     }
     if filter.is_of_use() {
-        return Ok(next_by_uses(conn, asked, narrowed, stretch)?.map(|marks| marks.into_iter().map(|mark| mark.id).collect()));
+        return Ok(
+            next_by_uses(conn, asked, narrowed, stretch)?.map(|marks| marks.into_iter().map(|mark| mark.id).collect())
+        );
     }
     // More and more of them, until enough meet the rest.
     let wanted = usize::try_from(stretch.offset + stretch.limit).unwrap_or(usize::MAX);
@@ -195,10 +195,10 @@ fn next_by_uses(
     stretch: &Stretch<'_>,
 ) -> Result<Option<Vec<KeyMark>>> {
     match (asked.sort, asked.scope, asked.filter.unused_since) {
-        (KeySort::LastUsed, scope, None) => {
-            let rare = if let Narrowed::Few(rare) = narrowed { Some(rare) } else { None };
-            uses::by_use(conn, scope, rare, stretch).map(Some)
+        (KeySort::LastUsed, Scope::Tenant(tenant), since) if let Narrowed::Few(rare) = narrowed => {
+            uses::rare_by_use(conn, tenant, rare, since, stretch).map(Some)
         }
+        (KeySort::LastUsed, scope, None) => uses::by_use(conn, scope, stretch).map(Some),
         (KeySort::LastUsed, Scope::Tenant(tenant), Some(since)) => {
             uses::unused_by_use(conn, tenant, since, stretch).map(Some)
         }

@@ -119,27 +119,32 @@ const UNUSED: &str = "used_at <= $1 AND created_at <= $1";
 /// Where those stand in the index by weeks.
 const IN_WEEKS: &str = "idle_week <= date_trunc('week', $1 AT TIME ZONE 'UTC')::date";
 
-/// In the order of last use, those never used at the end; of a tenant's, those alone that meet what few do. Across tenants it
-/// looks at each tenant's first.
-pub fn by_use(
-    conn: &mut PgConnection,
-    scope: Scope,
-    rare: Option<&Rare>,
-    stretch: &Stretch<'_>,
-) -> Result<Vec<KeyMark>> {
+/// In the order of last use, those never used at the end. Across tenants it looks at each tenant's first.
+pub fn by_use(conn: &mut PgConnection, scope: Scope, stretch: &Stretch<'_>) -> Result<Vec<KeyMark>> {
     let direction = stretch.direction();
     let (found, tenant) = match scope {
-        Scope::Tenant(tenant) => {
-            let which = rare.map_or_else(|| "TRUE".to_owned(), |rare| rare.of_uses("$7", "$8"));
-            (stretch.of_tenant("$4", &which, "$5 OFFSET $6"), tenant.0)
-        }
+        Scope::Tenant(tenant) => (stretch.of_tenant("$4", "TRUE", "$5 OFFSET $6"), tenant.0),
         Scope::Instance => {
             let all = stretch.of_tenant("tenants.id", "TRUE", "$5 + $6");
             let order = format!("ORDER BY used_at {direction}, id {direction} LIMIT $5 OFFSET $6");
             (format!("SELECT of_it.* FROM tenants CROSS JOIN LATERAL ({all}) of_it {order}"), 0)
         }
     };
-    stretch.load(conn, &found, None, tenant, rare)
+    stretch.load(conn, &found, None, tenant, None)
+}
+
+/// The same of those alone that meet what few do, and are unused since a time: they are put into order before their rows are
+/// read.
+pub fn rare_by_use(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    rare: &Rare,
+    since: Option<DateTime<Utc>>,
+    stretch: &Stretch<'_>,
+) -> Result<Vec<KeyMark>> {
+    let unused = if since.is_some() { UNUSED } else { "TRUE" };
+    let which = format!("{unused} AND {}", rare.of_uses("$7", "$8"));
+    stretch.load(conn, &stretch.of_tenant("$4", &which, "$5 OFFSET $6"), since, tenant.0, Some(rare))
 }
 
 /// Those unused since a time, in the order of last use: those that were used, and then the others.
