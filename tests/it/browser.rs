@@ -31,11 +31,17 @@ impl Browser {
         Self::open_with(json!({})).await
     }
 
-    async fn without_scripts() -> Self {
-        Self::open_with(json!({"profile.managed_default_content_settings.javascript": 2})).await
+    async fn of_a_phone() -> Self {
+        let screen = json!({"width": 390, "height": 844, "pixelRatio": 1.0});
+        Self::open_with(json!({"mobileEmulation": {"deviceMetrics": screen}})).await
     }
 
-    async fn open_with(preferences: Value) -> Self {
+    async fn without_scripts() -> Self {
+        Self::open_with(json!({"prefs": {"profile.managed_default_content_settings.javascript": 2}})).await
+    }
+
+    /// With these options of Chromium's own.
+    async fn open_with(options: Value) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let process = Command::new("chromedriver")
             .arg(format!("--port={port}"))
@@ -59,7 +65,9 @@ impl Browser {
             caps.add_arg(argument).unwrap();
         }
         caps.add_arg(&format!("--user-data-dir={}", profile.path().display())).unwrap();
-        caps.add_experimental_option("prefs", preferences).unwrap();
+        for (name, value) in options.as_object().unwrap() {
+            caps.add_experimental_option(name, value).unwrap();
+        }
         let server = format!("http://127.0.0.1:{port}");
         let mut tries = 0;
         let driver = loop {
@@ -182,6 +190,41 @@ async fn the_main_job_is_done_with_scripts_off() {
 }
 
 /// Mints a key and copies its secret with the button, as a person does.
+#[actix_web::test]
+async fn no_page_is_wider_than_a_phone_whatever_is_unfolded() {
+    let app = TestApp::start().await;
+    let ada = app.make_user("ada", false);
+    app.make_member(app.tenant, ada, gatepost::domain::Role::Owner);
+    let minted = app.program().await.post_json("/api/keys", json!({"name": "ci"})).await.assert_status(201).json();
+    app.key(minted["secret"].as_str().unwrap()).get("/protected/").await.assert_ok();
+    let browser = Browser::of_a_phone().await;
+    let wider = |path: &'static str| {
+        let (browser, base) = (&browser, &app.base);
+        async move {
+            browser.driver.goto(format!("{base}{path}")).await.unwrap();
+            let unfold = "document.querySelectorAll('details').forEach(it => { it.open = true; });
+                return document.documentElement.scrollWidth;";
+            let width = browser.driver.execute(unfold, Vec::new()).await.unwrap().json().as_i64().unwrap();
+            (width != 390).then_some((path, width))
+        }
+    };
+
+    assert_eq!(wider("/sign-in").await, None);
+    browser.fill("email", "ada@example.com").await;
+    browser.fill("password", PASSWORD).await;
+    browser.press("Sign in").await;
+    browser.sees("Overview").await;
+    for path in
+        ["/", "/keys", "/keys/1", "/keys/new", "/webhooks", "/events", "/deliveries", "/usage", "/usage/records"]
+    {
+        assert_eq!(wider(path).await, None);
+    }
+    for path in ["/audit", "/members", "/tokens", "/settings", "/account"] {
+        assert_eq!(wider(path).await, None);
+    }
+    browser.driver.clone().quit().await.unwrap();
+}
+
 async fn mint_a_key(browser: &Browser, app: &TestApp) -> String {
     browser.driver.goto(format!("{}/keys/new", app.base)).await.unwrap();
     browser.fill("name", "Billing worker").await;

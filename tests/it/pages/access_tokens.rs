@@ -54,3 +54,14 @@ async fn a_refused_form_names_its_field() {
     assert_eq!(page.error_at("name"), "Name is required.");
     assert!(page.has("input[value='keys:read'][checked]"));
 }
+
+#[actix_web::test]
+async fn a_scope_that_nobody_offered_is_named_where_scopes_are_chosen() {
+    let app = TestApp::start().await;
+    let ada = app.developer("ada").await;
+
+    let page = mint(&ada, &[("name", "ci"), ("scopes", "made:up")]).await.assert_status(422).html();
+
+    assert!(page.has("a[href='#field-scopes']"), "the summary leads there");
+    assert!(page.text("#field-scopes .error").contains("not a scope"));
+}
