@@ -128,19 +128,22 @@ impl Window {
     /// Takes `cost` if it fits, else nothing. A cost of 0 always fits.
     pub fn take(&mut self, now: DateTime<Utc>, cost: u64) -> Standing {
         let current = self.current(now);
-        let standing = self.look(now, cost);
-        if !standing.is_allowed || cost == 0 {
-            return standing;
+        self.forget(current);
+        let is_allowed = self.fits(cost);
+        if is_allowed && cost != 0 {
+            self.push(current, cost);
         }
-        self.push(current, cost);
-        self.standing(now, cost, true)
+        self.standing(now, cost, is_allowed)
     }
 
     /// Whether `cost` would fit, taking nothing.
     pub fn look(&mut self, now: DateTime<Utc>, cost: u64) -> Standing {
         self.forget(self.current(now));
-        let is_allowed = cost == 0 || (cost <= self.limit.quota && self.used() <= self.limit.quota - cost);
-        self.standing(now, cost, is_allowed)
+        self.standing(now, cost, self.fits(cost))
+    }
+
+    fn fits(&self, cost: u64) -> bool {
+        cost == 0 || (cost <= self.limit.quota && self.used() <= self.limit.quota - cost)
     }
 
     pub fn limit(&self) -> Limit {

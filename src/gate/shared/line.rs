@@ -42,9 +42,16 @@ struct State {
     script: Arc<Script>,
     /// What a new line is tried with.
     trial: String,
-    line: RwLock<(Option<Line>, u32)>,
+    kept: RwLock<Kept>,
     has_broken: Notify,
     up: Gauge,
+}
+
+#[derive(Default)]
+struct Kept {
+    line: Option<Line>,
+    /// How many there were.
+    made: u32,
 }
 
 impl Keeper {
@@ -58,7 +65,7 @@ impl Keeper {
             client: Client::open(server.info()).map_err(Error::bug)?,
             script,
             trial,
-            line: RwLock::new((None, 0)),
+            kept: RwLock::default(),
             has_broken: Notify::new(),
             up: metrics::gauge!("gatepost_shared_limits_up"),
         });
@@ -113,14 +120,14 @@ impl State {
     }
 
     fn line(&self) -> Option<Line> {
-        self.line.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).line.clone()
     }
 
     fn broke(&self, line: &Line, error: &RedisError) {
-        let mut kept = self.line.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         // Of all who meet with it, the first tells.
-        if kept.0.as_ref().is_some_and(|kept| kept.number == line.number) {
-            kept.0 = None;
+        if kept.line.as_ref().is_some_and(|kept| kept.number == line.number) {
+            kept.line = None;
             self.warn(error);
             self.has_broken.notify_one();
         }
@@ -132,9 +139,9 @@ impl State {
             AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         try_out(&self.script, &self.trial, &mut connection).await?;
-        let mut line = self.line.write().unwrap_or_else(PoisonError::into_inner);
-        line.1 = line.1.wrapping_add(1).max(1);
-        line.0 = Some(Line { connection, number: line.1 });
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        kept.made = kept.made.wrapping_add(1).max(1);
+        kept.line = Some(Line { connection, number: kept.made });
         self.up.set(1.0);
         Ok(())
     }
