@@ -93,7 +93,7 @@ pub struct Untold {
 }
 
 impl Untold {
-    const NOTHING: Self = Self { window: None, is_counted: false, alone: 0 };
+    pub const NOTHING: Self = Self { window: None, is_counted: false, alone: 0 };
 }
 
 /// A window per subject, in shards so that they don't wait for each other.

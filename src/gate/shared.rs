@@ -10,7 +10,7 @@ use redis::{RedisResult, Script, ScriptInvocation};
 
 use super::limiter::{Held, Limiter, Untold};
 use crate::config::{Outage, Redis};
-use crate::domain::limit::{Standing, Window};
+use crate::domain::limit::{Limit, Standing, Window};
 use crate::domain::{Clock, Error, Result};
 use line::{Keeper, Line};
 
@@ -135,7 +135,7 @@ impl Shared {
         begin(&mut call, self.clock.offset().num_microseconds().unwrap_or(0), cost, takes);
         let told: Vec<Untold> = held.iter().map(|one| own.untold(*one, now, line.number)).collect();
         for (one, untold) in held.iter().zip(&told) {
-            add(&mut call, self.names.of(one), one, untold);
+            add(&mut call, &self.names.of(one), one.limit, untold);
         }
         let (at, is_taken, windows): Answer = call.invoke_async(&mut line.connection).await?;
         let at = DateTime::from_timestamp_micros(at).unwrap_or(now);
@@ -153,8 +153,8 @@ fn begin(call: &mut ScriptInvocation<'_>, offset: i64, cost: u64, takes: bool) {
     call.arg(offset).arg(cost).arg(if takes { "take" } else { "look" });
 }
 
-fn add(call: &mut ScriptInvocation<'_>, name: String, held: &Held, untold: &Untold) {
-    call.key(name).arg(held.limit.quota).arg(held.limit.sub_window());
+fn add(call: &mut ScriptInvocation<'_>, name: &str, limit: Limit, untold: &Untold) {
+    call.key(name).arg(limit.quota).arg(limit.sub_window());
     let window = untold.window.as_ref();
     call.arg(if untold.is_counted { "always" } else { "absent" }).arg(window.map_or(0, |window| window.counts().len()));
     for (number, count) in window.into_iter().flat_map(Window::counts) {

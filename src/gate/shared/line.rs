@@ -9,8 +9,9 @@ use redis::{AsyncConnectionConfig, Client, Cmd, InfoDict, RedisError, RedisResul
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::{Answer, begin};
+use super::{Answer, Untold, add, begin};
 use crate::config::redis::Server;
+use crate::domain::limit::Limit;
 use crate::domain::{Error, Result};
 
 const CONNECT: Duration = Duration::from_secs(1);
@@ -192,5 +193,5 @@ pub fn examine(server: &Server) -> RedisResult<Report> {
 
 fn trial(call: &mut ScriptInvocation<'_>, name: &str) {
     begin(call, 0, 1, true);
-    call.key(name).arg(u32::MAX).arg(1_000_000 / 60).arg("absent").arg(0);
+    add(call, name, Limit { quota: u64::from(u32::MAX), window_seconds: 1 }, &Untold::NOTHING);
 }

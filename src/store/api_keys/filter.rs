@@ -149,7 +149,7 @@ fn by_uses(
     stretch: &Stretch<'_>,
 ) -> Result<Option<Vec<ApiKeyId>>> {
     let Asked { scope, filter, now, .. } = asked;
-    let is_dense = match (scope, narrowed) {
+    let is_of_uses = match (scope, narrowed) {
         (Scope::Tenant(_), Narrowed::Many) => filter.is_of_marks(),
         // They are put into order before their rows are read.
         (Scope::Tenant(_), Narrowed::Few(_)) => asked.sort == KeySort::LastUsed && filter.is_of_marks(),
@@ -158,7 +158,7 @@ fn by_uses(
     };
     // The first of each week are taken together: deep down, those that are skipped would be read once for each of them.
     let is_deep = filter.unused_since.is_some() && DEEP < stretch.offset;
-    if !is_dense || is_deep {
+    if !is_of_uses || is_deep {
         return Ok(None);
     }
     if filter.is_of_use() {

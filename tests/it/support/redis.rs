@@ -1,6 +1,5 @@
-//! A real Redis, or Valkey: in a directory of its own, on a socket there, ended with the test.
+//! A real Redis: in a directory of its own, on a socket there, ended with the test.
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,8 +31,7 @@ impl Redis {
 
     pub fn restart(&mut self) {
         self.kill();
-        let program = if Path::new("/usr/bin/valkey-server").exists() { "valkey-server" } else { "redis-server" };
-        let process = Command::new(program)
+        let process = Command::new("redis-server")
             .args(["--port", "0", "--unixsocket", "redis.sock", "--save", "", "--appendonly", "no", "--dir", "."])
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
