@@ -168,14 +168,23 @@ async fn twenty_kills_lose_nothing_and_double_no_more_than_was_in_flight() {
     served.stop();
 }
 
+/// Requests that one process may have in flight: those of two are twice as many, whoever is faster.
+const OF_ONE: usize = 20;
+
 #[actix_web::test]
 async fn two_processes_share_the_work_and_send_nothing_twice() {
     let database = Database::clone_template();
-    let (gatepost, receiver) = (on(&database), Receiver::start().await);
+    let receiver = Receiver::start().await;
+    let most = OF_ONE.to_string();
+    let own = [("DATABASE_URL", database.url.as_str()), ("GATEPOST_DELIVERIES_IN_FLIGHT", &most)];
+    let gatepost = Gatepost::new(&[&own[..], &LOOPBACK].concat());
     let token = prepare(&gatepost, &receiver);
+    receiver.answer(std::iter::repeat_n(Reply::new(200).held(), 2 * OF_ONE));
     let (one, two) = (Served::start(&gatepost), Served::start(&gatepost));
     let publish = |base: &str| Publisher::new(base, token.clone()).run(600);
     futures_util::future::join(publish(&one.base), publish(&two.base)).await;
+    receiver.wait_for(2 * OF_ONE).await;
+    receiver.release();
     let mut conn = database.connect();
     until("all is delivered", Duration::from_secs(30), async || waiting(&mut conn) == 0).await;
     let counts = counts(&receiver);
