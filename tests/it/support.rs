@@ -8,6 +8,7 @@ pub mod mailbox;
 pub mod people;
 pub mod receiver;
 pub mod redis;
+pub mod secrets;
 pub mod sender;
 pub mod settings;
 

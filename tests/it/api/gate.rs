@@ -13,7 +13,7 @@ use gatepost::services::tenants::{self, TenantChange};
 use serde_json::{Value, json};
 
 use super::{admin, mint, path, text};
-use crate::support::{Person, TestApp, settings};
+use crate::support::{Person, TestApp, secrets, settings};
 
 const DATA: &str = "/api/data";
 
@@ -52,9 +52,8 @@ async fn refusals_say_what_the_contract_says() {
         assert_eq!(problem["detail"], "API key required");
         assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"gatepost\"");
     }
-    let mistyped = format!("{}{}", &secret[..secret.len() - 1], if secret.ends_with('0') { "1" } else { "0" });
-    let unknown = unknown_secret();
-    let wrong = with_id_of(secret);
+    let (mistyped, unknown) = (secrets::mistyped(secret), secrets::unknown());
+    let wrong = secrets::with_id_of(secret, &unknown);
     let mut bodies = Vec::new();
     for presented in [mistyped.as_str(), &unknown, &wrong, "sk_junk", "junk", &"x".repeat(5000)] {
         let answer = app.key(presented).get(DATA).await;
@@ -70,26 +69,6 @@ async fn refusals_say_what_the_contract_says() {
     pair.get(DATA).await.assert_problem(401, "invalid_api_key");
     let two = nobody.with("x-api-key", secret).with("authorization", &format!("Bearer {}", text(&other, "secret")));
     two.get(DATA).await.assert_problem(400, "conflicting_credentials");
-}
-
-/// A well-formed secret that nobody has.
-fn unknown_secret() -> String {
-    use gatepost::domain::api_key::{Environment, KeyPrefix, KeySecret};
-    KeySecret::generate(&KeyPrefix::parse("sk").unwrap(), Environment::Live).unwrap().reveal_once()
-}
-
-/// A well-formed secret with the id of this one, and another secret part.
-fn with_id_of(secret: &str) -> String {
-    let other = unknown_secret();
-    let front = format!("{}{}", &secret[..25], &other[25..68]);
-    let mut sum = crc32fast::hash(front.as_bytes());
-    let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut digits = Vec::new();
-    for _ in 0..6 {
-        digits.push(char::from(alphabet[sum as usize % 62]));
-        sum /= 62;
-    }
-    format!("{front}{}", digits.iter().rev().collect::<String>())
 }
 
 #[actix_web::test]
@@ -278,7 +257,7 @@ async fn a_warm_verification_does_no_sql() {
         holder.get("/auth?tenant=acme").await.assert_ok();
         instance.post_json("/api/keys/verification", named.clone()).await.assert_ok();
         token.post_json("/api/keys/verifications", json!({"verifications": [verify, verify]})).await.assert_ok();
-        app.key(&unknown_secret()[..70]).get("/protected/").await.assert_problem(401, "invalid_api_key");
+        app.key(&secrets::unknown()[..70]).get("/protected/").await.assert_problem(401, "invalid_api_key");
     }
 
     assert_eq!(statements()[before.len()..], [] as [String; 0]);
@@ -351,8 +330,11 @@ async fn argon2id_can_be_chosen_and_older_digests_still_hold() {
     assert!(stored(&app).1.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
     for _ in 0..3 {
         app.key(text(&key, "secret")).get(DATA).await.assert_ok();
-        app.key(&with_id_of(text(&key, "secret"))).get(DATA).await.assert_problem(401, "invalid_api_key");
-        app.key(&unknown_secret()).get(DATA).await.assert_problem(401, "invalid_api_key");
+        app.key(&secrets::with_id_of(text(&key, "secret"), &secrets::unknown()))
+            .get(DATA)
+            .await
+            .assert_problem(401, "invalid_api_key");
+        app.key(&secrets::unknown()).get(DATA).await.assert_problem(401, "invalid_api_key");
     }
     restart(&mut app, &[]).await;
     app.key(text(&key, "secret")).get(DATA).await.assert_ok();

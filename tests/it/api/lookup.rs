@@ -5,6 +5,7 @@ use gatepost::domain::Role;
 use serde_json::{Value, json};
 
 use super::{admin, mint, path, text};
+use crate::support::secrets::{mistyped, with_id_of};
 use crate::support::{Person, TestApp};
 
 async fn look(token: &Person, text: &str) -> Value {
@@ -38,27 +39,13 @@ async fn a_secret_an_id_and_a_hint_lead_to_their_key() {
     }
 }
 
-/// A well-formed secret with the id of the first and the secret part of the second.
-fn with_id_of(one: &str, other: &str) -> String {
-    let front = format!("{}{}", &one[..25], &other[25..68]);
-    let mut sum = crc32fast::hash(front.as_bytes());
-    let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut digits = Vec::new();
-    for _ in 0..6 {
-        digits.push(char::from(alphabet[sum as usize % 62]));
-        sum /= 62;
-    }
-    format!("{front}{}", digits.iter().rev().collect::<String>())
-}
-
 #[actix_web::test]
 async fn what_leads_nowhere_is_told_apart() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
     let secret = text(&key, "secret");
-    let last = if secret.ends_with('0') { "1" } else { "0" };
-    let mistyped = format!("{}{last}", &secret[..secret.len() - 1]);
+    let mistyped = mistyped(secret);
     let access = app.mint_token(gatepost::domain::UserId(1), Some(app.tenant), &["*"]);
     for (clue, code) in [
         (mistyped.as_str(), "MALFORMED"),

@@ -15,6 +15,7 @@ use super::serving::{SERVE, Served};
 use crate::pages::second_factor::Device;
 use crate::support::database::Database;
 use crate::support::people::PASSWORD;
+use crate::support::secrets::mistyped;
 use crate::support::settings::{MASTER_KEY, PEPPER};
 use crate::support::{Answer, Person};
 
@@ -177,7 +178,7 @@ async fn keys(program: &Person, browser: &Person, loot: &mut Loot) {
     nobody.with("authorization", &format!("Bearer {secret}")).get("/api/data").await.assert_ok();
     nobody.get(format!("/protected/?api_key={secret}")).await.assert_ok();
     nobody.with("x-api-key", &secret).get("/auth").await.assert_ok();
-    let mistyped = format!("{}0", &secret[..secret.len() - 1]);
+    let mistyped = mistyped(&secret);
     loot.add(&mistyped);
     nobody.with("x-api-key", &mistyped).get("/protected/").await.assert_status(401);
     for body in [json!({"key": secret}), json!({"key": mistyped}), json!({"key": secret, (secret.as_str()): 1})] {
