@@ -45,9 +45,9 @@ use quotas::Quotas;
 use shared::Shared;
 
 /// Keys that are kept in memory.
-const MOST_KEYS: u64 = 100_000;
+const MOST_KEYS: usize = 100_000;
 /// Tenants whose names are kept.
-const MOST_TENANTS: u64 = 10_000;
+const MOST_TENANTS: usize = 10_000;
 /// Before an id, in place of a slug: no slug has it.
 const ID_MARK: char = '#';
 

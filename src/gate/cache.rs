@@ -16,18 +16,26 @@ const REFRESH_AFTER: Duration = Duration::from_secs(60);
 /// How long a call for something known waits for the database while changes are not heard.
 const READ_THROUGH: Duration = Duration::from_millis(250);
 /// Unknown ids that are remembered, so that guessing costs no SQL.
-const MOST_ABSENT: u64 = 10_000;
+const MOST_ABSENT: usize = 10_000;
 const ABSENT_FOR: Duration = Duration::from_secs(60);
 
+type Kept<V> = quick_cache::sync::Cache<String, V>;
 type Load<V> = dyn Fn(&mut PgConnection, &str) -> Result<Option<V>> + Send + Sync;
 
 pub struct Cache<V> {
-    entries: moka::sync::Cache<String, Arc<Entry<V>>>,
-    /// Unknown ids, with the generation in which that was read.
-    absent: moka::sync::Cache<String, u64>,
+    entries: Kept<Arc<Entry<V>>>,
+    /// Unknown ids.
+    absent: Kept<Absent>,
     link: Link,
     db: Db,
     load: Arc<Load<V>>,
+}
+
+/// When it was read that an id is unknown.
+#[derive(Debug, Clone, Copy)]
+struct Absent {
+    generation: u64,
+    read: Instant,
 }
 
 /// Something known, and since when.
@@ -43,16 +51,10 @@ impl<V: Send + Sync + 'static> Cache<V> {
     pub fn new(
         db: Db,
         link: Link,
-        most: u64,
+        most: usize,
         load: impl Fn(&mut PgConnection, &str) -> Result<Option<V>> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            entries: moka::sync::Cache::new(most),
-            absent: moka::sync::Cache::builder().max_capacity(MOST_ABSENT).time_to_live(ABSENT_FOR).build(),
-            link,
-            db,
-            load: Arc::new(load),
-        }
+        Self { entries: Kept::new(most), absent: Kept::new(MOST_ABSENT), link, db, load: Arc::new(load) }
     }
 
     /// From memory where that can be trusted, else from the database; if that is away, from memory all the same.
@@ -75,7 +77,8 @@ impl<V: Send + Sync + 'static> Cache<V> {
     }
 
     async fn find_unknown(&self, id: &str) -> Result<Option<Arc<Entry<V>>>> {
-        if self.absent.get(id).is_some_and(|generation| self.link.trusts(generation)) {
+        let is_absent = |absent: Absent| absent.read.elapsed() < ABSENT_FOR && self.link.trusts(absent.generation);
+        if self.absent.get(id).is_some_and(is_absent) {
             return Ok(None);
         }
         self.fill(id).await
@@ -100,8 +103,8 @@ impl<V: Send + Sync + 'static> Cache<V> {
         self.link.keep(id, mark, || match &entry {
             Some(entry) => self.entries.insert(id.to_owned(), Arc::clone(entry)),
             None => {
-                self.entries.invalidate(id);
-                self.absent.insert(id.to_owned(), mark.generation);
+                self.entries.remove(id);
+                self.absent.insert(id.to_owned(), Absent { generation: mark.generation, read: Instant::now() });
             }
         });
         Ok(entry)
@@ -122,8 +125,8 @@ impl<V: Send + Sync + 'static> Cache<V> {
 
     pub fn forget(&self, id: &str) {
         self.link.invalidate(id, || {
-            self.entries.invalidate(id);
-            self.absent.invalidate(id);
+            self.entries.remove(id);
+            self.absent.remove(id);
         });
     }
 
@@ -136,17 +139,13 @@ impl<V: Send + Sync + 'static> Cache<V> {
     /// Forgets all that `is_meant` picks.
     pub fn forget_where(&self, is_meant: impl Fn(&V) -> bool) {
         self.link.invalidate_all();
-        for (id, entry) in &self.entries {
-            if is_meant(&entry.value) {
-                self.entries.invalidate(id.as_str());
-            }
-        }
+        self.entries.retain(|_, entry| !is_meant(&entry.value));
     }
 
     /// Forgets which ids are unknown.
     pub fn forget_absent(&self) {
         self.link.invalidate_all();
-        self.absent.invalidate_all();
+        self.absent.clear();
     }
 
     pub fn link(&self) -> &Link {

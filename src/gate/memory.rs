@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
+use quick_cache::sync::Cache;
 use sha2::Sha256;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
@@ -16,16 +17,16 @@ use crate::domain::{Error, Result};
 const HASHES_AT_ONCE: usize = 2;
 /// How long a hash waits for its turn before the caller is told to come again.
 const PATIENCE: Duration = Duration::from_millis(500);
-const MOST_RIGHT: u64 = 100_000;
-const MOST_WRONG: u64 = 10_000;
+const MOST_RIGHT: usize = 100_000;
+const MOST_WRONG: usize = 10_000;
 
 type Fingerprint = [u8; 32];
 
 /// Secrets are remembered by an HMAC under a key that this process made up.
 pub struct Memory {
     mac: Hmac<Sha256>,
-    right: moka::sync::Cache<Fingerprint, ()>,
-    wrong: moka::sync::Cache<Fingerprint, ()>,
+    right: Cache<Fingerprint, ()>,
+    wrong: Cache<Fingerprint, ()>,
     turns: Arc<Semaphore>,
     /// A digest of nothing, for ids that nobody has.
     nobodys: OnceCell<StoredDigest>,
@@ -37,8 +38,8 @@ impl Memory {
         getrandom::fill(key.as_mut()).map_err(|cause| Error::bug(cause.to_string()))?;
         Ok(Self {
             mac: Hmac::new_from_slice(key.as_ref()).map_err(Error::bug)?,
-            right: moka::sync::Cache::new(MOST_RIGHT),
-            wrong: moka::sync::Cache::new(MOST_WRONG),
+            right: Cache::new(MOST_RIGHT),
+            wrong: Cache::new(MOST_WRONG),
             turns: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
             nobodys: OnceCell::new(),
         })

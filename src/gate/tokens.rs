@@ -13,7 +13,7 @@ use crate::store::access_tokens::TokenRow;
 use crate::store::notify::Change;
 use crate::store::{self, Db};
 
-const MOST_TOKENS: u64 = 10_000;
+const MOST_TOKENS: usize = 10_000;
 
 /// Whoever presented a valid access token.
 #[derive(Debug)]
