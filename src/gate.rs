@@ -125,14 +125,11 @@ impl Gate {
             standings: entry.value.named(standings),
             quota,
             quota_wait: quota.and_then(|quota| quota.refills_at).map(|at| seconds_until(at, now)),
-            key: Some(Arc::clone(&entry)),
+            key: Some(entry),
             missing_scopes,
             cost: if is_taken { cost } else { 0 },
         };
-        if outcome != Outcome::Valid {
-            let missing = &decision.missing_scopes;
-            decision.reason = decision::reason(outcome, &entry.value, ask, missing, decision.nearest());
-        }
+        decision.reason = decision.why(ask);
         Ok(decision)
     }
 

@@ -110,13 +110,21 @@ pub enum Authority {
 impl Authority {
     /// Refuses with 403 unless role and scopes allow it.
     pub fn must(&self, permission: Permission) -> Result<()> {
-        let (role_allows, scopes) = match self {
-            Self::Person { role, scopes } => (permission.role() <= *role, scopes),
-            Self::Key { scopes, .. } => (true, scopes),
-        };
-        if !role_allows {
+        match self {
+            Self::Person { role, scopes } => Self::person_must(*role, scopes, permission),
+            Self::Key { scopes, .. } => Self::scopes_must(scopes, permission),
+        }
+    }
+
+    /// The same for a person of this role with these scopes.
+    pub fn person_must(role: Role, scopes: &ScopeSet, permission: Permission) -> Result<()> {
+        if role < permission.role() {
             return Err(Error::forbidden(format!("this needs the role {} or higher", permission.role())));
         }
+        Self::scopes_must(scopes, permission)
+    }
+
+    fn scopes_must(scopes: &ScopeSet, permission: Permission) -> Result<()> {
         if !scopes.allows(permission.scope()) {
             return Err(Error::forbidden(format!("Missing required scopes: {}", permission.scope())));
         }

@@ -198,10 +198,15 @@ impl Decision {
     pub fn known(&self) -> Option<&KnownKey> {
         self.key.as_ref().map(|entry| &entry.value)
     }
+
+    /// Why the key was refused, if it was.
+    pub fn why(&self, ask: &Ask) -> Option<String> {
+        reason(self.outcome, self.known()?, ask, &self.missing_scopes, self.nearest())
+    }
 }
 
 /// Why a key was refused, for the log.
-pub fn reason(
+fn reason(
     outcome: Outcome,
     known: &KnownKey,
     ask: &Ask,

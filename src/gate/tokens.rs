@@ -1,9 +1,10 @@
 //! Access tokens, checked from memory: whose they are and what they may do just now.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::cache::Cache;
+use super::cache::{Cache, Entry};
 use super::link::Link;
 use super::meter::Meter;
 use crate::domain::digest::Hasher;
@@ -15,7 +16,19 @@ use crate::store::{self, Db};
 
 const MOST_TOKENS: usize = 10_000;
 
-/// Whoever presented a valid access token.
+/// Whoever presented a valid access token: as it is kept, so that nothing is copied for a call.
+#[derive(Debug)]
+pub struct Presenter(Arc<Entry<KnownToken>>);
+
+impl Deref for Presenter {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.0.value.caller
+    }
+}
+
+/// Whose a token is, and what they may do with it.
 #[derive(Debug)]
 pub struct Caller {
     pub token_id: AccessTokenId,
@@ -30,9 +43,10 @@ pub struct Caller {
 }
 
 /// A token as it is kept.
+#[derive(Debug)]
 struct KnownToken {
     row: TokenRow,
-    caller: Arc<Caller>,
+    caller: Caller,
     /// The second in which a use of it was last noted.
     noted: AtomicI64,
 }
@@ -49,7 +63,7 @@ impl KnownToken {
             role: *role,
             scopes: ScopeSet::new(token.scopes.clone()),
         };
-        Self { caller: Arc::new(caller), row, noted: AtomicI64::new(i64::MIN) }
+        Self { caller, row, noted: AtomicI64::new(i64::MIN) }
     }
 }
 
@@ -71,14 +85,14 @@ impl TokenGate {
 
     /// Who presents this token. Unknown, wrong, revoked and expired ones, and those of inactive users, are all
     /// `Unauthenticated`.
-    pub async fn caller(&self, presented: &str) -> Result<Arc<Caller>> {
+    pub async fn caller(&self, presented: &str) -> Result<Presenter> {
         let token = access_token::parse(presented).map_err(|_| Error::Unauthenticated)?;
         let Some(entry) = self.tokens.find(token.id()).await? else {
             // As long as a known id with a wrong secret takes.
             self.hasher.waste(presented);
             return Err(Error::Unauthenticated);
         };
-        let KnownToken { row: TokenRow { token, user, role }, caller, noted } = &entry.value;
+        let KnownToken { row: TokenRow { token, user, role }, noted, .. } = &entry.value;
         let now = self.clock.now();
         let is_right = self.hasher.verify_token(&token.pepper_id, &token.digest, presented);
         // A token is never stronger than its user is today.
@@ -87,10 +101,11 @@ impl TokenGate {
             return Err(Error::Unauthenticated);
         }
         // To the second is enough, and all calls with one token would wait for each other to say more.
-        if noted.swap(now.timestamp(), Ordering::Relaxed) != now.timestamp() {
+        let second = now.timestamp();
+        if noted.load(Ordering::Relaxed) != second && noted.swap(second, Ordering::Relaxed) != second {
             self.meter.token_used(token.id, now);
         }
-        Ok(Arc::clone(caller))
+        Ok(Presenter(entry))
     }
 
     /// Forgets what a change has made stale.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header::AUTHORIZATION;
@@ -19,17 +19,17 @@ use super::request_id::RequestId;
 use super::state::State;
 use crate::domain::actor::Authority;
 use crate::domain::{Actor, Error, Noun, Permission, Rejection, Result, Role, TenantId, Via, text};
-use crate::gate::tokens::Caller;
+use crate::gate::tokens::Presenter;
 use crate::services::Operator;
 use crate::services::tenants::{self, TenantRef};
 use crate::store::Scope;
 
 /// A valid access token, and whose it is.
 pub struct Bearer {
-    pub caller: Arc<Caller>,
+    pub caller: Presenter,
     pub ip: Option<IpAddr>,
     pub request_id: RequestId,
-    state: Data<State>,
+    state: Rc<Data<State>>,
 }
 
 impl FromRequest for Bearer {
@@ -38,7 +38,9 @@ impl FromRequest for Bearer {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { Ok(Self::of(&state(&request)?, request.head(), RequestId::of(&request)).await?) })
+        Box::pin(
+            async move { Ok(Self::of(&Rc::new(state(&request)?), request.head(), RequestId::of(&request)).await?) },
+        )
     }
 }
 
@@ -69,10 +71,10 @@ impl TenantAsk {
 
 impl Bearer {
     /// Who presents a token with this request.
-    pub async fn of(state: &Data<State>, head: &RequestHead, request_id: RequestId) -> Result<Self> {
+    pub async fn of(state: &Rc<Data<State>>, head: &RequestHead, request_id: RequestId) -> Result<Self> {
         let caller = state.tokens.caller(presented(head).ok_or(Error::Unauthenticated)?).await?;
         let ip = client::address(head, &state.settings.trusted_proxies);
-        Ok(Self { caller, ip, request_id, state: state.clone() })
+        Ok(Self { caller, ip, request_id, state: Rc::clone(state) })
     }
 
     /// The tenant that a creation or a single act is for. A tenant's token acts in its own and finds no other;
@@ -108,7 +110,7 @@ impl Bearer {
             (Some(own), _) => Some(own),
             (None, named) => named,
         };
-        self.authority().must(permission)?;
+        Authority::person_must(self.role(), &self.caller.scopes, permission)?;
         Ok(tenant.map_or(Scope::Instance, Scope::Tenant))
     }
 
@@ -165,9 +167,8 @@ impl Bearer {
     }
 
     /// The same in every tenant that the token reaches.
-    fn authority(&self) -> Authority {
-        let role = if self.caller.is_operator { Role::Owner } else { self.caller.role.unwrap_or(Role::Viewer) };
-        Authority::Person { role, scopes: self.caller.scopes.clone() }
+    fn role(&self) -> Role {
+        if self.caller.is_operator { Role::Owner } else { self.caller.role.unwrap_or(Role::Viewer) }
     }
 
     fn acting_in(&self, tenant: TenantId) -> Actor {
@@ -175,7 +176,7 @@ impl Bearer {
             tenant,
             user: Some(self.caller.user_id),
             is_operator: self.caller.is_operator,
-            authority: self.authority(),
+            authority: Authority::Person { role: self.role(), scopes: self.caller.scopes.clone() },
             via: Via::Api,
             label: self.caller.email.clone(),
             ip: self.ip,

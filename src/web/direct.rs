@@ -115,7 +115,7 @@ async fn answered(state: Rc<Data<State>>, call: Call, mut request: Request) -> A
     Ok(answer.into())
 }
 
-async fn verified(state: &Data<State>, head: &RequestHead, id: RequestId, payload: Payload) -> Answer {
+async fn verified(state: &Rc<Data<State>>, head: &RequestHead, id: RequestId, payload: Payload) -> Answer {
     let bearer = Bearer::of(state, head, id).await?;
     let body = json::body(head, payload, state.settings.request_deadline).await?;
     // In a piece of its own: allocators have small ones at hand.
