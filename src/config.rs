@@ -211,8 +211,9 @@ impl Reader<'_> {
     fn redis(&mut self) -> Option<Option<Redis>> {
         let server = self.optional(&t::REDIS_URL, redis::server, |server| format!("set, {server}"));
         let outage = self.or(&t::REDIS_OUTAGE, redis::outage);
-        let (server, outage) = (server?, outage?);
-        Some(server.map(|server| Redis { server, outage }))
+        let timeout = self.or(&t::REDIS_TIMEOUT_MS, |text| parse::number(text, 10, 10_000));
+        let (server, outage, timeout) = (server?, outage?, Duration::from_millis(timeout?));
+        Some(server.map(|server| Redis { server, outage, timeout }))
     }
 
     fn smtp(&mut self, public_url: Option<&Url>) -> Option<Option<Smtp>> {

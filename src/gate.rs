@@ -23,7 +23,7 @@ use diesel::pg::PgConnection;
 use crate::domain::digest::Hasher;
 use crate::domain::limit::Standing;
 use crate::domain::limit::named::Per;
-use crate::domain::quota::QuotaStanding;
+use crate::domain::quota::{Quota, QuotaStanding};
 use crate::domain::usage::{Outcome, UsageRecord};
 use crate::domain::{ApiKeyId, Clock, LineageId, Result, TenantId};
 use crate::model::ApiKey;
@@ -50,6 +50,9 @@ const MOST_KEYS: usize = 100_000;
 const MOST_TENANTS: usize = 10_000;
 /// Before an id, in place of a slug: no slug has it.
 const ID_MARK: char = '#';
+
+/// What came of taking from limits and quota, and how those stand now.
+type Taken = (Outcome, Vec<Standing>, Option<QuotaStanding>);
 
 /// One for the whole process.
 pub struct Gate {
@@ -82,7 +85,7 @@ impl Gate {
             quotas: Quotas::new(db.clone()),
             memory: Memory::new()?,
             meter,
-            counters: Counters::default(),
+            counters: Counters::new(),
             hasher,
             db,
             clock,
@@ -141,32 +144,46 @@ impl Gate {
         cost: u64,
         is_dry_run: bool,
         now: DateTime<Utc>,
-    ) -> Result<(Outcome, Vec<Standing>, Option<QuotaStanding>)> {
-        let limited = |standings: &[Standing]| match standings.iter().all(|standing| standing.is_allowed) {
-            true => outcome,
-            false => Outcome::RateLimited,
-        };
+    ) -> Result<Taken> {
         if outcome != Outcome::Valid {
             return Ok((outcome, self.counting.glance(&known.held, now), None));
         }
-        let lineage = known.key.lineage_id;
-        let Some(quota) = known.quota else {
-            let standings = match is_dry_run {
-                true => self.counting.look(&known.held, now, cost).await?,
-                false => self.counting.take(&known.held, now, cost).await?,
-            };
-            return Ok((limited(&standings), standings, None));
+        if let Some(quota) = known.quota {
+            // Apart, so that a call which does not need it stays small.
+            return Box::pin(self.take_with_quota(known, quota, cost, is_dry_run, now)).await;
+        }
+        let standings = match is_dry_run {
+            true => self.counting.look(&known.held, now, cost).await?,
+            false => self.counting.take(&known.held, now, cost).await?,
         };
-        // A refusal of the limits costs the quota nothing, and the other way round.
-        let looked = self.counting.look(&known.held, now, cost).await?;
-        if limited(&looked) != Outcome::Valid {
-            return Ok((Outcome::RateLimited, looked, None));
+        Ok((limited(&standings), standings, None))
+    }
+
+    /// A refusal of the limits costs the quota nothing, and the other way round.
+    async fn take_with_quota(
+        &self,
+        known: &KnownKey,
+        quota: Quota,
+        cost: u64,
+        is_dry_run: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Taken> {
+        let look = || self.counting.look(&known.held, now, cost);
+        let looked = match is_dry_run || !self.counting.expects(&known.held, now, cost) {
+            true => Some(look().await?),
+            false => None,
+        };
+        if let Some(looked) = looked.as_ref().filter(|looked| limited(looked) != Outcome::Valid) {
+            return Ok((Outcome::RateLimited, looked.clone(), None));
         }
-        let asked = Box::pin(self.quotas.ask(lineage, quota.quota, cost, is_dry_run, now)).await?;
-        if !asked.is_allowed {
-            return Ok((Outcome::QuotaExceeded, looked, Some(asked.standing)));
-        }
-        if is_dry_run {
+        let lineage = known.key.lineage_id;
+        let asked = self.quotas.ask(lineage, quota.quota, cost, is_dry_run, now).await?;
+        if is_dry_run || !asked.is_allowed {
+            let outcome = if asked.is_allowed { Outcome::Valid } else { Outcome::QuotaExceeded };
+            let looked = match looked {
+                Some(looked) => looked,
+                None => look().await?,
+            };
             return Ok((outcome, looked, Some(asked.standing)));
         }
         // The caller may have gone before the limits are counted.
@@ -308,6 +325,10 @@ impl Gate {
             lock(&busy).remove(&id);
         });
     }
+}
+
+fn limited(standings: &[Standing]) -> Outcome {
+    if standings.iter().all(|standing| standing.is_allowed) { Outcome::Valid } else { Outcome::RateLimited }
 }
 
 /// Reads a key for the cache, and warms its limit from what was used before this process knew it.

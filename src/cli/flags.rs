@@ -36,7 +36,9 @@ impl Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
         let config =
             Arg::new("config").long("config").value_name("FILE").global(true).value_parser(value_parser!(PathBuf));
-        let command = command.arg(config.help("Settings file [default: gatepost.toml here]").help_heading("Settings"));
+        let command = command.arg(
+            config.help("Settings file [env: GATEPOST_CONFIG] [default: gatepost.toml here]").help_heading("Settings"),
+        );
         SETTINGS.iter().fold(command, |command, setting| match setting.flag() {
             Some(flag) => {
                 let help = format!("{} [env: {}] [default: {}]", capital(setting.help), setting.env, setting.default);

@@ -85,14 +85,14 @@ fn value(plan: &Plan) -> Value {
 
 fn line(plan: &Plan) -> String {
     let most = |limit: Option<i64>| limit.map_or_else(|| "any number of".to_owned(), |most| most.to_string());
+    let highest = plan.max_rate_limit.map_or_else(String::new, |most| format!(", at most {most}"));
     format!(
-        "{:<10} {} keys, {} webhooks, {} members, {} events a month, {} requests an hour, at most {}",
+        "{:<10} {} keys, {} webhooks, {} members, {} events a month, {} requests an hour{highest}",
         plan.name,
         most(plan.max_keys),
         most(plan.max_webhooks),
         most(plan.max_members),
         most(plan.max_events_per_month),
         plan.default_rate_limit,
-        most(plan.max_rate_limit),
     )
 }

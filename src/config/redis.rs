@@ -1,6 +1,7 @@
 //! Where limits are counted together: a Redis or Valkey, and what holds while it is away.
 
 use std::fmt;
+use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSettings};
 
@@ -18,6 +19,8 @@ crate::text_enum! {
 pub struct Redis {
     pub server: Server,
     pub outage: Outage,
+    /// A call waits for an answer no longer; then the server counts as away for all.
+    pub timeout: Duration,
 }
 
 /// A server and how to sign in there. Printed, it is its address alone.

@@ -28,8 +28,12 @@ pub const DATABASE_URL: Setting = open(
     "a private Postgres",
     "Postgres 14 or newer; without it Gatepost keeps one of its own",
 );
-pub const DATA_DIR: Setting =
-    open("GATEPOST_DATA_DIR", "data_dir", "see below", "where the private Postgres and the generated secrets live");
+pub const DATA_DIR: Setting = open(
+    "GATEPOST_DATA_DIR",
+    "data_dir",
+    "/var/lib/gatepost, or below a user's home",
+    "where the private Postgres and the generated secrets live",
+);
 pub const PG_BIN: Setting =
     open("GATEPOST_PG_BIN", "pg_bin", "searched", "directory of initdb, pg_ctl and postgres for the private Postgres");
 pub const BIND: Setting = open("GATEPOST_BIND", "bind", "127.0.0.1:8000", "address and port to listen on");
@@ -99,6 +103,12 @@ pub const REDIS_OUTAGE: Setting = open(
     "fail_open",
     "while that is away: fail_open lets each process count for itself, fail_closed answers calls with keys with 503",
 );
+pub const REDIS_TIMEOUT_MS: Setting = open(
+    "GATEPOST_REDIS_TIMEOUT_MS",
+    "redis_timeout_ms",
+    "250",
+    "how long a call waits for its answer before it counts as away: 10 to 10000 milliseconds",
+);
 pub const SMTP_URL: Setting = secret(
     "GATEPOST_SMTP_URL",
     "smtp_url",
@@ -140,13 +150,17 @@ pub const USAGE_FLUSH_MS: Setting =
     open("GATEPOST_USAGE_FLUSH_MS", "usage_flush_ms", "250", "how often usage is written, 10 to 10000 milliseconds");
 pub const LOG: Setting = open("GATEPOST_LOG", "log", "info", "what is logged: a level, or tracing directives");
 pub const LOG_FORMAT: Setting = open("GATEPOST_LOG_FORMAT", "log_format", "text", "text or json");
-pub const RETENTION_USAGE: Setting =
-    open("GATEPOST_RETENTION_USAGE_DAYS", "retention_usage_days", "30", "days to keep single usage records");
+pub const RETENTION_USAGE: Setting = open(
+    "GATEPOST_RETENTION_USAGE_DAYS",
+    "retention_usage_days",
+    "30",
+    "days to keep single usage records, and usage added up by the minute",
+);
 pub const RETENTION_BUCKETS: Setting = open(
     "GATEPOST_RETENTION_BUCKETS_DAYS",
     "retention_buckets_days",
     "400",
-    "days to keep usage added up by the minute",
+    "days to keep usage and deliveries added up by the hour",
 );
 pub const RETENTION_DELIVERIES: Setting = open(
     "GATEPOST_RETENTION_DELIVERIES_DAYS",
@@ -158,7 +172,7 @@ pub const RETENTION_AUDIT: Setting =
     open("GATEPOST_RETENTION_AUDIT_DAYS", "retention_audit_days", "400", "days to keep the audit log");
 
 /// In the order in which they are printed.
-pub const SETTINGS: [Setting; 31] = [
+pub const SETTINGS: [Setting; 32] = [
     DATABASE_URL,
     DATA_DIR,
     PG_BIN,
@@ -176,6 +190,7 @@ pub const SETTINGS: [Setting; 31] = [
     TRUSTED_PROXIES,
     REDIS_URL,
     REDIS_OUTAGE,
+    REDIS_TIMEOUT_MS,
     SMTP_URL,
     SMTP_FROM,
     REQUEST_SECONDS,

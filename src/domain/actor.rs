@@ -7,7 +7,7 @@ use super::ids::{ApiKeyId, TenantId, UserId};
 use super::scope::ScopeSet;
 
 crate::text_enum! {
-    /// What a user may do in a tenant (API.md, "Roles"). Later ones may more.
+    /// What a user may do in a tenant (docs/api.md). Later ones may more.
     pub enum Role {
         Viewer = "viewer",
         Developer = "developer",

@@ -1,4 +1,4 @@
-//! The sliding window of 60 sub-windows that never lets more than its limit through (FORMATS.md §3).
+//! The sliding window of 60 sub-windows that never lets more than its limit through.
 
 pub mod named;
 

@@ -1,4 +1,4 @@
-//! The shared form of API keys and access tokens: prefix, id, secret part and checksum (FORMATS.md §1).
+//! The shared form of API keys and access tokens: prefix, id, secret part and checksum.
 
 use std::fmt;
 

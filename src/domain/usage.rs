@@ -14,7 +14,7 @@ use super::error::Rejection;
 use super::{ApiKeyId, TenantId};
 
 crate::text_enum! {
-    /// The outcome of one check of a key (FORMATS.md §2).
+    /// The outcome of one check of a key.
     pub enum Outcome {
         Valid = "VALID",
         NotFound = "NOT_FOUND",

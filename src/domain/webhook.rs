@@ -166,7 +166,7 @@ pub fn subscriptions(patterns: Vec<EventPattern>) -> Result<Vec<String>, Rejecti
 }
 
 crate::text_enum! {
-    /// How the body of a delivery is made from the published payload (FORMATS.md §5).
+    /// How the body of a delivery is made from the published payload.
     pub enum PayloadFormat {
         Standard = "standard",
         Event = "event",

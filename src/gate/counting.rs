@@ -41,7 +41,12 @@ impl Counting {
         }
     }
 
-    /// The same by what this process knows, without asking anybody.
+    /// Whether `cost` fits by what this process knows, without asking anybody: others may have taken the rest meanwhile.
+    pub fn expects(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> bool {
+        self.own.look(held, now, cost).iter().all(|standing| standing.is_allowed)
+    }
+
+    /// Where they stand by what this process knows, without asking anybody.
     pub fn glance(&self, held: &[Held], now: DateTime<Utc>) -> Vec<Standing> {
         self.own.look(held, now, 0)
     }

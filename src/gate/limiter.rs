@@ -44,7 +44,7 @@ impl Subject {
     }
 
     fn shard(self) -> usize {
-        usize::try_from(self.0 % 64).unwrap_or(0)
+        usize::try_from(self.0 & u128::from(u32::MAX)).unwrap_or(0) % SHARDS
     }
 }
 

@@ -75,6 +75,9 @@ impl Meter {
             "Usage records lost because too many waited or the database refused them"
         );
         metrics::describe_counter!("gatepost_usage_written_total", "Usage records written");
+        // They are there before there is anything to count: whoever watches them sees the first one too.
+        dropped(0);
+        written(0);
         let (wishes, receiver) = mpsc::channel(MOST_REPORTS);
         let (waiting, is_full, is_stopping) = (Arc::default(), Arc::default(), Arc::default());
         let meter = Self { waiting, is_full, wishes, is_stopping };
@@ -162,6 +165,10 @@ impl Meter {
     }
 }
 
+fn written(count: usize) {
+    metrics::counter!("gatepost_usage_written_total").increment(u64::try_from(count).unwrap_or(0));
+}
+
 fn dropped(count: usize) {
     metrics::counter!("gatepost_usage_dropped_total").increment(u64::try_from(count).unwrap_or(0));
 }
@@ -238,6 +245,7 @@ impl Worker {
         for Guarded { records, first, done } in std::mem::take(&mut self.guarded) {
             let mut batch = Batch::default();
             records.into_iter().for_each(|record| batch.push(record, &mut self.endpoints));
+            let count = batch.len();
             let write = move |conn: &mut PgConnection| {
                 let is_new = first(conn)?;
                 if is_new {
@@ -245,8 +253,12 @@ impl Worker {
                 }
                 Ok(is_new)
             };
+            let is_new = self.db.tx(Scope::Instance, write).await;
+            if matches!(is_new, Ok(true)) {
+                written(count);
+            }
             // Whoever waited may have gone.
-            let _ = done.send(self.db.tx(Scope::Instance, write).await);
+            let _ = done.send(is_new);
         }
     }
 
@@ -317,13 +329,13 @@ impl Worker {
         let makes_days = !self.made.has(&days);
         let batch = Arc::new(batch);
         let copy = Arc::clone(&batch);
-        let written = self.db.tx(Scope::Instance, move |conn| copy.write(conn, makes_days)).await;
-        let is_done = match &written {
+        let outcome = self.db.tx(Scope::Instance, move |conn| copy.write(conn, makes_days)).await;
+        let is_done = match &outcome {
             Ok(()) => {
                 if makes_days {
                     self.made.remember(&days);
                 }
-                metrics::counter!("gatepost_usage_written_total").increment(u64::try_from(count).unwrap_or(0));
+                written(count);
                 true
             }
             // Or a day that was there is gone.
@@ -342,7 +354,7 @@ impl Worker {
         };
         for done in told {
             // Whoever waited may have gone.
-            let _ = done.send(written.is_ok());
+            let _ = done.send(outcome.is_ok());
         }
         is_done
     }

@@ -58,7 +58,7 @@ impl Shared {
             "Calls that could not be counted in Redis: this process counted alone, or refused them with 503"
         );
         let (script, names) = (Arc::new(script()), Names { instance });
-        let keeper = Keeper::start(&redis.server, Arc::clone(&script), names.of_trial()).await?;
+        let keeper = Keeper::start(redis, Arc::clone(&script), names.of_trial()).await?;
         let missed = metrics::counter!("gatepost_shared_limits_missed_total");
         Ok(Self { keeper, script, names, outage: redis.outage, clock, missed })
     }

@@ -1,4 +1,4 @@
-//! `/auth`: a gateway asks, for each request it gets, whether to let it through (FORMATS.md §6).
+//! `/auth`: a gateway asks, for each request it gets, whether to let it through (docs/forward-auth.md).
 
 pub mod answer;
 pub mod original;

@@ -1,4 +1,4 @@
-//! JSON bodies and query strings of the API, with errors that name the field (FORMATS.md §4).
+//! JSON bodies and query strings of the API, with errors that name the field.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -22,7 +22,7 @@ use crate::domain::{Error, Rejection};
 
 /// Bytes of a body that an ordinary route takes.
 pub const BODY_LIMIT: usize = 256 * 1024;
-/// Bytes of a body that publishing and usage ingestion take.
+/// Bytes of a body that publishing takes, and a form.
 pub const LARGE_BODY_LIMIT: usize = 1024 * 1024;
 
 static JSON: HeaderValue = HeaderValue::from_static("application/json");

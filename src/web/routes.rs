@@ -78,7 +78,7 @@ pub fn all() -> Vec<Entry> {
     all
 }
 
-/// `/api/api-keys` and `/api-keys` are other names of `/api/keys` (REQUIREMENTS.md).
+/// `/api/api-keys` and `/api-keys` are other names of `/api/keys`.
 fn with_aliases(entries: Vec<Entry>) -> Vec<Entry> {
     let aliases = entries.iter().flat_map(|entry| {
         let rest = entry.path.strip_prefix("/api/keys").filter(|rest| rest.is_empty() || rest.starts_with('/'));

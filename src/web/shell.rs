@@ -58,10 +58,6 @@ impl Shell {
         self.tenant.id != NOWHERE
     }
 
-    pub fn may_write_tenant(&self) -> bool {
-        self.rights.may(Permission::WriteTenant)
-    }
-
     pub fn may_write_keys(&self) -> bool {
         self.rights.may(Permission::WriteKeys)
     }
@@ -76,10 +72,6 @@ impl Shell {
 
     pub fn may_delete_webhooks(&self) -> bool {
         self.rights.may(Permission::DeleteWebhooks)
-    }
-
-    pub fn may_read_members(&self) -> bool {
-        self.rights.may(Permission::ReadMembers)
     }
 
     pub fn may_write_members(&self) -> bool {

@@ -22,8 +22,23 @@ const TRIES: u32 = 120;
 const TRIES_WHEN_STOPPING: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// What is counted here, and that nothing has been yet: whoever watches it sees the first one too.
+fn describe() {
+    metrics::describe_counter!("gatepost_attempts_total", "Attempts to deliver, by whether the receiver took it");
+    metrics::describe_counter!("gatepost_deliveries_total", "Deliveries that have ended, by how");
+    metrics::describe_counter!(
+        "gatepost_settlements_late_total",
+        "Attempts that came back after their lease had been lost: each was made again"
+    );
+    for success in ["true", "false"] {
+        metrics::counter!("gatepost_attempts_total", "success" => success).absolute(0);
+    }
+    metrics::counter!("gatepost_settlements_late_total").absolute(0);
+}
+
 /// Settles until no sender is left.
 pub async fn run(context: Context, more: Arc<More>, mut done: UnboundedReceiver<Done>, stop: Stop) {
+    describe();
     let mut batch = Vec::with_capacity(MOST_AT_ONCE);
     while 0 < done.recv_many(&mut batch, MOST_AT_ONCE).await {
         if batch.len() < MOST_AT_ONCE {

@@ -4,6 +4,7 @@ mod audit;
 mod command;
 mod commands;
 mod crashes;
+mod demo;
 mod embedded;
 mod flags;
 mod hostile;

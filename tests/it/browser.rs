@@ -1,8 +1,8 @@
 //! The main job in a real Chromium: set up, mint a key, copy its secret, add a webhook, publish, see the delivery.
 
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use gatepost::services::accounts;
@@ -16,6 +16,8 @@ use crate::support::{Answer, Receiver, TestApp};
 struct Browser {
     driver: WebDriver,
     process: Child,
+    /// Kept open: whoever writes there is not to find nobody.
+    _output: BufReader<ChildStdout>,
     _profile: tempfile::TempDir,
 }
 
@@ -24,6 +26,20 @@ impl Drop for Browser {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The port that a chromedriver has found for itself: the last one that it names before it is ready.
+fn port_of(output: &mut impl BufRead) -> u16 {
+    let (mut port, mut said) = (None, String::new());
+    for line in output.lines().map(Result::unwrap) {
+        let named = line.rsplit_once("on port ").map(|(_, rest)| rest.trim_end_matches('.').parse());
+        port = named.and_then(Result::ok).or(port);
+        said.push_str(&line);
+        if line.contains("started successfully") {
+            break;
+        }
+    }
+    port.unwrap_or_else(|| panic!("chromedriver names no port: {said}"))
 }
 
 impl Browser {
@@ -42,13 +58,14 @@ impl Browser {
 
     /// With these options of Chromium's own.
     async fn open_with(options: Value) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
-            .stdout(Stdio::null())
+        let mut process = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver is installed: `make test` sees to it");
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let port = port_of(&mut output);
         let profile = tempfile::tempdir().unwrap();
         let mut caps = DesiredCapabilities::chrome();
         for argument in [
@@ -73,12 +90,12 @@ impl Browser {
         let driver = loop {
             match WebDriver::new(&server, caps.clone()).await {
                 Ok(driver) => break driver,
-                Err(error) if 50 < tries => panic!("no browser: {error}"),
+                Err(error) if 300 < tries => panic!("no browser: {error}"),
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
             tries += 1;
         };
-        Self { driver, process, _profile: profile }
+        Self { driver, process, _output: output, _profile: profile }
     }
 
     async fn fill(&self, name: &str, value: &str) {
@@ -189,7 +206,6 @@ async fn the_main_job_is_done_with_scripts_off() {
     browser.driver.clone().quit().await.unwrap();
 }
 
-/// Mints a key and copies its secret with the button, as a person does.
 #[actix_web::test]
 async fn no_page_is_wider_than_a_phone_whatever_is_unfolded() {
     let app = TestApp::start().await;
@@ -225,6 +241,7 @@ async fn no_page_is_wider_than_a_phone_whatever_is_unfolded() {
     browser.driver.clone().quit().await.unwrap();
 }
 
+/// Mints a key and copies its secret with the button, as a person does.
 async fn mint_a_key(browser: &Browser, app: &TestApp) -> String {
     browser.driver.goto(format!("{}/keys/new", app.base)).await.unwrap();
     browser.fill("name", "Billing worker").await;

@@ -140,6 +140,36 @@ async fn a_quota_and_a_shared_limit_cost_nothing_where_the_other_refuses() {
 }
 
 #[actix_web::test]
+async fn a_quota_that_was_asked_gets_back_what_a_shared_limit_refuses() {
+    let pair = Pair::start().await;
+    let key = pair.mint(json!({"rate_limit": 2, "quota": {"limit": 10}})).await;
+    assert_eq!(ask(&pair.here, &key, json!({})).await, valid(1));
+    assert_eq!(ask(&pair.there, &key, json!({})).await, valid(0));
+    assert_eq!(ask(&pair.here, &key, json!({})).await, limited(0), "it knew of one that was left");
+    pair.app.advance(chrono::TimeDelta::seconds(3_661));
+    let taken = verify(&pair.here, &key, json!({})).await;
+    assert_eq!((&taken["code"], &taken["quota"]["remaining"]), (&json!("VALID"), &json!(7)), "{taken}");
+    pair.other.stop().await;
+}
+
+#[actix_web::test]
+async fn redis_is_asked_once_for_each_call_with_or_without_a_quota() {
+    let redis = Redis::start();
+    let app = TestApp::start_with(&[("REDIS_URL", &redis.url)]).await;
+    let program = app.program().await;
+    for body in [json!({"name": "plain"}), json!({"name": "held", "quota": {"limit": 1_000}})] {
+        let key = program.post_json("/api/keys", body).await.assert_status(201).json();
+        let before = redis.scripts_run();
+        for _ in 0..50 {
+            assert_eq!(verify(&program, &key, json!({})).await["code"], "VALID");
+        }
+        // And a trial from time to time.
+        let asked = redis.scripts_run() - before;
+        assert!((50..=70).contains(&asked), "{asked} for {key}");
+    }
+}
+
+#[actix_web::test]
 async fn a_new_limit_holds_for_what_was_counted_under_the_old_one() {
     let pair = Pair::start().await;
     let key = pair.mint(json!({"rate_limit": 10})).await;

@@ -10,17 +10,15 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::{Answer, Untold, add, begin};
-use crate::config::redis::Server;
+use crate::config::redis::{Redis, Server};
 use crate::domain::limit::Limit;
 use crate::domain::{Error, Result};
 
 const CONNECT: Duration = Duration::from_secs(1);
-/// A call waits for an answer no longer; then the line counts as broken for all.
-const ANSWER: Duration = Duration::from_millis(250);
 /// From one try to the next, and at least as long from one line to the next: one that breaks with the first call is not made
 /// anew with each.
 const RECONNECT: Duration = Duration::from_millis(500);
-/// A line that nobody uses is tried so often: whoever asks whether it is up should be told.
+/// A line is tried so often, for it may be used by nobody: whoever asks whether it is up should be told.
 const TRIAL: Duration = Duration::from_secs(5);
 
 /// A connection that all calls share, and how many there were before it.
@@ -40,6 +38,7 @@ pub struct Keeper {
 struct State {
     server: Server,
     client: Client,
+    timeout: Duration,
     script: Arc<Script>,
     /// What a new line is tried with.
     trial: String,
@@ -56,14 +55,15 @@ struct Kept {
 }
 
 impl Keeper {
-    pub async fn start(server: &Server, script: Arc<Script>, trial: String) -> Result<Self> {
+    pub async fn start(redis: &Redis, script: Arc<Script>, trial: String) -> Result<Self> {
         metrics::describe_gauge!(
             "gatepost_shared_limits_up",
             "1 while limits are counted in Redis, 0 while it is away"
         );
         let state = Arc::new(State {
-            server: server.clone(),
-            client: Client::open(server.info()).map_err(Error::bug)?,
+            server: redis.server.clone(),
+            client: Client::open(redis.server.info()).map_err(Error::bug)?,
+            timeout: redis.timeout,
             script,
             trial,
             kept: RwLock::default(),
@@ -136,8 +136,8 @@ impl State {
 
     /// A line is one over which counting works: a server that is full, or only read from, is of no use.
     async fn connect(&self) -> RedisResult<()> {
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
+        let config = AsyncConnectionConfig::new();
+        let config = config.set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(self.timeout));
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         try_out(&self.script, &self.trial, &mut connection).await?;
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);

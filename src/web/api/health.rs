@@ -16,7 +16,7 @@ pub async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
-/// The database answers and has this version's tables, and calls with keys can be counted.
+/// The database answers, and calls with keys can be counted.
 pub async fn ready(state: Data<State>) -> Answer {
     state.api.read(Scope::Instance, |_| Ok(())).await?;
     state.gate.must_be_able()?;

@@ -1,4 +1,4 @@
-//! Lists of the API: how they are asked for, and the envelope in which they come (FORMATS.md §4).
+//! Lists of the API: how they are asked for, and the envelope in which they come.
 
 use std::fmt::Display;
 use std::str::FromStr;

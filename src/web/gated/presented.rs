@@ -1,4 +1,4 @@
-//! Where a request carries its key: the four ways of FORMATS.md §1.
+//! Where a request carries its key: the four ways of docs/api.md.
 
 use actix_web::dev::RequestHead;
 use actix_web::http::header::{HeaderMap, HeaderName};

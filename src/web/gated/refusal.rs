@@ -1,4 +1,4 @@
-//! What a refused key is told (FORMATS.md §2): unknown and malformed ones exactly the same.
+//! What a refused key is told (docs/api.md): unknown and malformed ones exactly the same.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};

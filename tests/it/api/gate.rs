@@ -106,11 +106,7 @@ async fn a_key_revoked_at_one_replica_is_refused_at_the_other_within_a_second() 
 
     token.post_json(path(&key, "/revocation"), json!({})).await.assert_ok();
 
-    let start = std::time::Instant::now();
-    while there.get("/protected/").await.status == 200 {
-        assert!(start.elapsed() < std::time::Duration::from_secs(1), "still accepted after a second");
-    }
-    there.get("/protected/").await.assert_problem(401, "api_key_disabled");
+    there.within_a_second("/protected/", 401).await.assert_problem(401, "api_key_disabled");
     other.stop().await;
 }
 
@@ -240,6 +236,7 @@ async fn a_warm_verification_does_no_sql() {
     let app = TestApp::start_with(&[("GATEPOST_USAGE_FLUSH_MS", "10000")]).await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
+    app.until_all_is_heard(&token).await;
     let holder = app.key(text(&key, "secret"));
     let verify = json!({"key": key["secret"]});
     let named = json!({"key": key["secret"], "tenant": "acme"});
@@ -361,11 +358,12 @@ async fn a_key_under_a_retired_pepper_is_digested_anew() {
 
 /// It happens off the request's path: asks until it has.
 async fn redigested(app: &TestApp, is_done: impl Fn() -> bool) {
-    for _ in 0..200 {
+    for _ in 0..1_000 {
         if is_done() {
             return;
         }
         app.stranger().get("/healthz").await.assert_ok();
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("the key was not digested anew");
 }

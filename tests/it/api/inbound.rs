@@ -72,7 +72,7 @@ async fn rest(mut connection: TcpStream) -> String {
 
 #[actix_web::test]
 async fn clients_that_take_too_long_are_sent_away() {
-    let app = TestApp::start_with(&[("GATEPOST_REQUEST_SECONDS", "1")]).await;
+    let app = TestApp::start_with(&[("GATEPOST_REQUEST_SECONDS", "3")]).await;
     let ada = app.admin("ada").await;
     let token = app.mint_token(gatepost::domain::UserId(ada.user_id), Some(app.tenant), &["*"]);
     let address = app.base.trim_start_matches("http://").to_owned();

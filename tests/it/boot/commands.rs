@@ -165,6 +165,7 @@ fn tenants_and_plans_are_led_from_the_command_line() {
     gatepost.run(&["plans", "update", "pro", "--max-keys", "1", "--max-members", "none"]).ok();
     let plans = gatepost.run(&["plans", "list"]).ok().stdout;
     assert!(plans.contains("pro        1 keys, 100 webhooks, any number of members,"), "{plans}");
+    assert!(plans.lines().any(|plan| plan.starts_with("unlimited ") && plan.ends_with(" requests an hour")), "{plans}");
     let beyond = gatepost.run(&["keys", "create", "--tenant", "acme", "--name", "x"]);
     beyond.assert_failed(1, &["plan pro allows 1 keys"]);
     gatepost.run(&["plans", "update", "gold"]).assert_wrong();

@@ -107,8 +107,21 @@ async fn until(what: &str, patience: Duration, mut is_so: impl AsyncFnMut() -> b
     }
 }
 
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    count: i64,
+}
+
 fn waiting(conn: &mut PgConnection) -> i64 {
     deliveries::table.filter(deliveries::state.ne("delivered")).count().get_result(conn).unwrap()
+}
+
+/// Who else is connected: a process that was killed may have sent a COMMIT that goes on by itself.
+fn others(conn: &mut PgConnection) -> i64 {
+    let sql = "SELECT count(*) AS count FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    diesel::sql_query(sql).get_result::<Count>(conn).unwrap().count
 }
 
 /// As if so much time had passed that leases have run out; how many there were.
@@ -150,6 +163,7 @@ async fn twenty_kills_lose_nothing_and_double_no_more_than_was_in_flight() {
         let wanted = kill * EVENTS / (KILLS + 1);
         until("deliveries come", Duration::from_secs(60), async || wanted <= receiver.count()).await;
         served.kill();
+        until("its transactions are over", Duration::from_secs(20), async || others(&mut conn) == 0).await;
         in_flight += run_out(&mut conn);
         served = Served::start(&gatepost);
         *publisher.base.lock().await = served.base.clone();

@@ -61,7 +61,8 @@ impl Nginx {
             .spawn()
             .expect("nginx is installed: `make test` sees to it");
         let start = Instant::now();
-        while TcpStream::connect(listen).is_err() {
+        // It notes its number once it has the address: whoever else may answer there is not it.
+        while !prefix.path().join("nginx.pid").exists() || TcpStream::connect(listen).is_err() {
             let ended = process.try_wait().unwrap();
             let log = fs::read_to_string(prefix.path().join("error.log")).unwrap_or_default();
             assert!(ended.is_none() && start.elapsed() < Duration::from_secs(20), "nginx does not listen: {log}");

@@ -34,11 +34,12 @@ async fn a_webhook_is_named_after_its_host_and_its_secret_shows_on_request_only(
 
     let page = ada.visit("/webhooks/1").await;
     assert_eq!(page.assert_ok().html().text("h1"), "127.0.0.1");
-    assert!(!page.body.contains("whsec_M") && page.body.contains("whsec_••"));
+    assert!(page.body.contains("whsec_••"));
     let shown = ada.submit("/webhooks/1/secret", &[]).await;
     assert_eq!(shown.assert_ok().header("cache-control"), "no-store");
     let first = shown.html().text(".panel .copyable code");
     assert!(first.starts_with("whsec_") && !first.contains('•'), "{first}");
+    assert!(!page.body.contains(&first) && !ada.visit("/webhooks/1").await.body.contains(&first));
     ada.submit("/webhooks/1/secret-rotation", &[("overlap_seconds", "3600")]).await.assert_see_other("/webhooks/1");
     let second = ada.submit("/webhooks/1/secret", &[]).await.html().text(".panel .copyable code");
     assert_ne!(first, second);
@@ -209,11 +210,11 @@ async fn while_a_probe_is_out_nothing_else_is_sent_and_a_program_can_ask_for_one
     let program = app.program().await;
     let receiver = Receiver::start().await;
     receiver.answer([Reply::new(500), Reply::new(200).held()]);
-    program.subscribe(&receiver, json!({"retry_schedule": [1, 1, 1]})).await;
+    program.subscribe(&receiver, json!({"retry_schedule": [60, 60, 60]})).await;
     let event = program.publish("order.created", json!(1)).await;
     program.delivery_once(&event, "retrying", 1).await;
     failing(&app, TimeDelta::days(6), true);
-    app.advance(TimeDelta::minutes(1));
+    app.advance(TimeDelta::minutes(2));
     let asked = program.post_json("/api/webhooks/1/activation?probe=true", json!({})).await.assert_status(202).json();
     let again = program.post_json("/api/webhooks/1/activation?probe=true", json!({})).await.assert_status(202).json();
     assert_eq!(asked["probe_delivery_id"], again["probe_delivery_id"], "one at a time");
@@ -260,7 +261,8 @@ async fn a_webhook_s_page_and_program_tell_how_it_has_been_doing() {
     assert_eq!(counts, [json!(4), json!(3), json!(1), json!("answered 500")]);
     assert!(told["p50_ms"].as_f64().unwrap() <= told["p95_ms"].as_f64().unwrap(), "{told}");
     assert!(told["next_attempt_at"].is_string() && told["last_failure_at"].is_string(), "{told}");
-    assert_eq!(told["hours"][0]["delivered"], 3);
+    let hours = told["hours"].as_array().unwrap();
+    assert_eq!(hours.iter().map(|hour| hour["delivered"].as_i64().unwrap()).sum::<i64>(), 3, "{told}");
 
     let page = vera.visit("/webhooks/1?range=7d").await.assert_ok().html();
     assert_eq!(page.text(".segments [aria-current]"), "7 d");

@@ -95,7 +95,7 @@ async fn where_the_instance_says_so_calls_are_refused_while_redis_is_away() {
 #[actix_web::test]
 async fn a_redis_that_hangs_is_waited_for_once_and_not_by_every_call() {
     let redis = Redis::start();
-    let app = TestApp::start_with(&[("REDIS_URL", &redis.url)]).await;
+    let app = TestApp::start_with(&[("REDIS_URL", &redis.url), ("GATEPOST_REDIS_TIMEOUT_MS", "1000")]).await;
     let program = app.program().await;
     let key = program.post_json("/api/keys", json!({"name": "ci"})).await.json();
     assert_eq!(ask(&program, &key, json!({})).await, valid(999));

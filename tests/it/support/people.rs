@@ -51,6 +51,19 @@ impl Person {
         self.send(Method::GET, path.as_ref(), None).await
     }
 
+    /// Asks until it is answered like this: what was changed at another process is known here within a second. Its pauses
+    /// are counted and not the clock, which goes on where all of this stands still.
+    pub async fn within_a_second(&self, path: &str, status: u16) -> Answer {
+        for _ in 0..40 {
+            let answer = self.get(path).await;
+            if answer.status == status {
+                return answer;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        panic!("{path} is not answered {status} after a second");
+    }
+
     /// A page as a browser asks for it.
     pub async fn visit(&self, path: impl AsRef<str>) -> Answer {
         self.with("accept", "text/html").get(path).await

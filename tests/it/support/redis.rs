@@ -73,6 +73,13 @@ impl Redis {
         redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut self.connect()).unwrap();
     }
 
+    /// How often it was asked to run a script.
+    pub fn scripts_run(&self) -> u64 {
+        let told: String = redis::cmd("INFO").arg("commandstats").query(&mut self.connect()).unwrap();
+        let line = told.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap_or("0,");
+        line.split_once(',').unwrap().0.parse().unwrap()
+    }
+
     /// Everything that it holds, as text.
     pub fn contents(&self) -> Vec<String> {
         let mut conn = self.connect();
@@ -86,7 +93,8 @@ impl Redis {
 
     /// As settings name it.
     pub fn settings(&self, outage: Outage) -> config::Redis {
-        config::Redis { server: config::redis::server(&self.url).unwrap(), outage }
+        let server = config::redis::server(&self.url).unwrap();
+        config::Redis { server, outage, timeout: Duration::from_secs(10) }
     }
 
     fn signal(&self, signal: Signal) {

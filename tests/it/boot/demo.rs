@@ -1,0 +1,65 @@
+//! `gatepost demo`: what it says of itself when it starts is so.
+
+use std::io::{BufRead, BufReader};
+
+use reqwest::Method;
+
+use super::command::Gatepost;
+use super::serving::{Served, data_dir};
+use crate::support::Person;
+
+/// Starts one, and reads its greeting to the last line.
+fn demonstration(gatepost: &Gatepost) -> Served {
+    let mut child = gatepost.start(&["demo", "--bind", "127.0.0.1:0"]);
+    let (mut printed, mut lines) = (String::new(), BufReader::new(child.stdout.take().unwrap()).lines());
+    while !printed.contains("Access token") {
+        let line = lines.next().unwrap_or_else(|| panic!("it ended after {printed}")).unwrap();
+        printed.push_str(&line);
+        printed.push('\n');
+    }
+    let base = after(&printed, "Open ").trim_end_matches('/').to_owned();
+    Served { child, base, printed }
+}
+
+/// What stands behind these words on their line.
+fn after<'a>(printed: &'a str, words: &str) -> &'a str {
+    let line =
+        printed.lines().find_map(|line| line.split_once(words)).unwrap_or_else(|| panic!("{words} in {printed}"));
+    line.1.trim()
+}
+
+/// Does what a `curl` of the greeting would.
+async fn tried(command: &str) -> u16 {
+    let between = |from: &str, to: char| Some(command.split_once(from)?.1.split_once(to)?.0.to_owned());
+    let url = command.split(' ').find(|word| word.starts_with("http://")).unwrap();
+    let holder = Person::stranger(url).with("x-api-key", &between("X-API-Key: ", '\'').unwrap());
+    let body = between("-d '", '\'').map(|body| ("application/json", body));
+    let method = if command.contains("-X POST") { Method::POST } else { Method::GET };
+    holder.send(method, "", body).await.status
+}
+
+#[actix_web::test]
+async fn what_a_demonstration_says_of_itself_is_so() {
+    let (folder, data_dir) = data_dir();
+    let demo = demonstration(&Gatepost::in_dir(&data_dir));
+    let (email, password) = after(&demo.printed, "Sign in ").split_once(" / ").unwrap();
+    let ada = Person::stranger(&demo.base);
+    ada.submit("/sign-in", &[("email", email), ("password", password)]).await.assert_see_other("/");
+    for page in ["/", "/keys", "/usage", "/webhooks", "/deliveries", "/events", "/audit"] {
+        ada.visit(page).await.assert_ok();
+    }
+    assert!(3 < ada.visit("/keys").await.html().select("tbody tr").len(), "it has keys");
+
+    let commands: Vec<_> = demo.printed.lines().filter(|line| line.trim().starts_with("curl ")).collect();
+    assert_eq!(commands.len(), 3);
+    for command in commands {
+        let status = tried(command).await;
+        assert!((200..300).contains(&status), "{status}: {command}");
+    }
+    let program = Person::with_token(&demo.base, after(&demo.printed, "Access token for the API:"));
+    assert!(!program.get("/api/keys").await.assert_ok().json()["data"].as_array().unwrap().is_empty());
+
+    let kept: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(kept, ["data-demo"], "its data is apart");
+    assert_eq!(demo.stop(), 0);
+}
