@@ -174,6 +174,7 @@ diesel::table! {
         expires_at -> Timestamptz,
         accepted_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
+        proves_email -> Bool,
     }
 }
 
@@ -442,6 +443,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         has_short_password -> Bool,
+        is_email_confirmed -> Bool,
     }
 }
 

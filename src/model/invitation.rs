@@ -20,6 +20,9 @@ pub struct Invitation {
     pub expires_at: DateTime<Utc>,
     pub accepted_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Whether who comes by its link has shown that the address is theirs: it was mailed and shown to nobody, or an operator
+    /// hands it over.
+    pub proves_email: bool,
 }
 
 #[derive(Debug, Insertable)]
@@ -32,4 +35,5 @@ pub struct NewInvitation<'a> {
     pub invited_by: Option<UserId>,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+    pub proves_email: bool,
 }

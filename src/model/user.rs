@@ -16,4 +16,6 @@ pub struct User {
     pub is_active: bool,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// False where they joined by a link that whoever invited them could use too.
+    pub is_email_confirmed: bool,
 }

@@ -158,6 +158,8 @@ pub fn reset_password(
     }
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
     accounts::set_password(conn, &who, user.id, new, now)?;
+    // It came by mail, or from an operator.
+    store::users::confirm_email(conn, user.id)?;
     Ok(user)
 }
 

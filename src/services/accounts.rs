@@ -28,6 +28,8 @@ pub struct NewUser {
     pub name: String,
     pub password_hash: String,
     pub is_operator: bool,
+    /// Whether somebody vouches for the address.
+    pub is_email_confirmed: bool,
 }
 
 impl NewUser {
@@ -41,9 +43,13 @@ impl NewUser {
         };
         let password = errors.take("password", Password::parse(password));
         match (email, name, password) {
-            (Some(email), Some(name), Some(password)) => {
-                Ok(Self { email, name, password_hash: password::hash(&password)?, is_operator })
-            }
+            (Some(email), Some(name), Some(password)) => Ok(Self {
+                email,
+                name,
+                password_hash: password::hash(&password)?,
+                is_operator,
+                is_email_confirmed: true,
+            }),
             _ => Err(errors.into()),
         }
     }
@@ -58,6 +64,7 @@ pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewUser, now: DateT
         name: &ask.name,
         password_hash: &ask.password_hash,
         is_operator: ask.is_operator,
+        is_email_confirmed: ask.is_email_confirmed,
     };
     let user = store::users::insert(conn, &row, now)?;
     let deed = Deed::new("user.created", format!("user:{}", user.id)).with("is_operator", ask.is_operator);

@@ -22,6 +22,8 @@ pub struct Ask {
     pub email: String,
     pub role: Role,
     pub days: i64,
+    /// Whether the link goes to the address alone, and not to whoever invites.
+    pub is_mailed: bool,
 }
 
 impl Ask {
@@ -37,7 +39,7 @@ impl Ask {
             errors.add("days", Rejection::new("range", format!("must be from 1 to {LONGEST_DAYS}")));
         }
         match (email, role) {
-            (Some(email), Some(role)) if errors.is_empty() => Ok(Self { email, role, days }),
+            (Some(email), Some(role)) if errors.is_empty() => Ok(Self { email, role, days, is_mailed: false }),
             _ => Err(errors.into()),
         }
     }
@@ -70,6 +72,7 @@ pub fn create(conn: &mut PgConnection, actor: &Actor, ask: &Ask, now: DateTime<U
         invited_by: actor.user,
         created_at: now,
         expires_at: now + TimeDelta::days(ask.days),
+        proves_email: ask.is_mailed || actor.is_operator || actor.user.is_none(),
     };
     let invitation = store::invitations::insert(conn, &row)?;
     audit::record(conn, actor, deed("invitation.created", &invitation), now)?;
@@ -153,6 +156,9 @@ pub fn accept(
     if invitation.email != user.email || !user.is_active {
         return Err(Error::forbidden(format!("this invitation is for {}: sign in as that", invitation.email)));
     }
+    if invitation.proves_email {
+        store::users::confirm_email(conn, user.id)?;
+    }
     join(conn, who, &invitation, &user, now)?;
     Ok(invitation)
 }
@@ -169,7 +175,8 @@ pub fn accept_as_new(
     if invitation.email != ask.email {
         return Err(Error::NotFound(Noun::Invitation));
     }
-    let user = accounts::create(conn, who, &NewUser { is_operator: false, ..ask.clone() }, now)?;
+    let is_email_confirmed = invitation.proves_email;
+    let user = accounts::create(conn, who, &NewUser { is_operator: false, is_email_confirmed, ..ask.clone() }, now)?;
     join(conn, who, &invitation, &user, now)?;
     Ok((invitation, user))
 }

@@ -202,6 +202,17 @@ pub fn add_member(
     Ok(membership)
 }
 
+/// Whom to add to a tenant. By an address only where it has been shown to be theirs: somebody may have made an account in
+/// another's name.
+pub fn user_to_add(conn: &mut PgConnection, id: Option<UserId>, email: Option<&str>) -> Result<User> {
+    let user = user_named(conn, id, email)?;
+    if id.is_none() && !user.is_email_confirmed {
+        let says = "is not confirmed: that account may be somebody else's. Invite the address, or let them set their password by a reset link";
+        return Err(Error::field("email", Rejection::new("unconfirmed", says)));
+    }
+    Ok(user)
+}
+
 /// A user by id or by e-mail address.
 pub fn user_named(conn: &mut PgConnection, id: Option<UserId>, email: Option<&str>) -> Result<User> {
     let found = match (id, email) {

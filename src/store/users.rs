@@ -13,6 +13,7 @@ pub struct NewUser<'a> {
     pub name: &'a str,
     pub password_hash: &'a str,
     pub is_operator: bool,
+    pub is_email_confirmed: bool,
 }
 
 pub fn insert(conn: &mut PgConnection, user: &NewUser<'_>, now: DateTime<Utc>) -> Result<User> {
@@ -21,10 +22,17 @@ pub fn insert(conn: &mut PgConnection, user: &NewUser<'_>, now: DateTime<Utc>) -
         users::name.eq(user.name),
         users::password_hash.eq(user.password_hash),
         users::is_operator.eq(user.is_operator),
+        users::is_email_confirmed.eq(user.is_email_confirmed),
         users::created_at.eq(now),
         users::updated_at.eq(now),
     );
     Ok(diesel::insert_into(users::table).values(row).returning(User::as_returning()).get_result(conn)?)
+}
+
+/// They have shown that their address is theirs.
+pub fn confirm_email(conn: &mut PgConnection, user: UserId) -> Result<()> {
+    diesel::update(users::table.find(user)).set(users::is_email_confirmed.eq(true)).execute(conn)?;
+    Ok(())
 }
 
 pub fn find(conn: &mut PgConnection, user: UserId) -> Result<Option<User>> {

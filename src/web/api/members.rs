@@ -85,7 +85,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
         return Err(Error::from(errors).into());
     }
     let add = move |conn: &mut _| {
-        let user = tenants::user_named(conn, body.user_id, body.email.as_deref())?;
+        let user = tenants::user_to_add(conn, body.user_id, body.email.as_deref())?;
         let membership = tenants::add_member(conn, &who, tenant, user.id, body.role, now)?;
         Ok(MemberBody::from((membership, user)))
     };
@@ -137,6 +137,9 @@ pub struct InvitationBody {
     expires_at: DateTime<Utc>,
     /// In the answer to its creation, and nowhere else.
     #[serde(skip_serializing_if = "Option::is_none")]
+    is_mailed: Option<bool>,
+    /// There too, where it is not mailed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
 }
 
@@ -149,6 +152,7 @@ impl From<Invitation> for InvitationBody {
             invited_by: row.invited_by,
             created_at: row.created_at,
             expires_at: row.expires_at,
+            is_mailed: None,
             link: None,
         }
     }
@@ -180,6 +184,8 @@ pub async fn invite(
     let ask = invitations::Ask::parse(&body.email, &body.role, body.expires_in_days)?;
     let (post, inviter, public_url) =
         (Post::of(&state), bearer.caller.email.clone(), state.settings.public_url.clone());
+    let ask = invitations::Ask { is_mailed: post.is_open(), ..ask };
+    let is_mailed = ask.is_mailed;
     let create = move |conn: &mut _| {
         let made = invitations::create(conn, &actor, &ask, now)?;
         post.invite(conn, &public_url, &inviter, &made, now)?;
@@ -188,7 +194,9 @@ pub async fn invite(
     let made = state.api.tx(Scope::Tenant(parse_id(&id)?), create).await?;
     let link = base::of(&request, &state).join(&urls::invitation_with(&made.token)).map_err(Error::bug)?;
     let place = format!("/api/tenants/{}/invitations/{}", made.invitation.tenant_id, made.invitation.id);
-    let body = InvitationBody { link: Some(link.into()), ..InvitationBody::from(made.invitation) };
+    // What is mailed shows that the address is theirs, as long as nobody else has it.
+    let link = (!is_mailed).then(|| link.into());
+    let body = InvitationBody { is_mailed: Some(is_mailed), link, ..InvitationBody::from(made.invitation) };
     Ok(HttpResponse::Created().insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(body))
 }
 

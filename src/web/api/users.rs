@@ -27,6 +27,7 @@ pub struct UserBody {
     name: String,
     is_operator: bool,
     is_active: bool,
+    is_email_confirmed: bool,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -39,6 +40,7 @@ impl From<User> for UserBody {
             name: row.name,
             is_operator: row.is_operator,
             is_active: row.is_active,
+            is_email_confirmed: row.is_email_confirmed,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::text;
 use crate::support::TestApp;
+use crate::support::people::PASSWORD;
 
 #[actix_web::test]
 async fn members_are_listed_changed_and_removed() {
@@ -50,6 +51,34 @@ async fn an_invitation_tells_its_link_once() {
     token.delete("/api/tenants/1/invitations/1").await.assert_status(204);
     assert_eq!(token.get("/api/tenants/1/invitations").await.json()["data"], json!([]));
     app.stranger().visit(link.strip_prefix("http://127.0.0.1:8000").unwrap()).await.assert_status(404);
+}
+
+#[actix_web::test]
+async fn who_joined_by_a_link_that_others_had_is_not_added_elsewhere_by_their_address() {
+    let app = TestApp::start().await;
+    let ada = app.token_of(&app.admin("ada").await, &["members:*"]);
+    let ask = json!({"email": "ceo@bigcorp.example", "role": "viewer"});
+    let made = ada.post_json("/api/tenants/1/invitations", ask).await.assert_status(201).json();
+    let link = text(&made, "link").split_once("token=").unwrap().1.to_owned();
+    let join = [("token", link.as_str()), ("name", "Mallory"), ("password", PASSWORD)];
+    app.stranger().submit("/invitation", &join).await.assert_see_other("/");
+
+    let olga = app.operator("olga").await;
+    let (instance, other) = (app.instance_token_of(&olga, &["*"]), app.make_tenant("other"));
+    let members = format!("/api/tenants/{other}/members");
+    let by_address = json!({"email": "ceo@bigcorp.example", "role": "admin"});
+    instance.post_json(&members, by_address.clone()).await.assert_invalid("email");
+    let users = instance.get("/api/users").await.assert_ok().json();
+    let found = users["data"].as_array().unwrap().iter().find(|user| user["email"] == "ceo@bigcorp.example").unwrap();
+    assert_eq!(found["is_email_confirmed"], false);
+    assert!(olga.visit("/operator/users").await.assert_ok().body.contains("(not confirmed)"));
+
+    // An operator gives the person whose address it is a link: whoever was in before is out, and it is theirs.
+    let shown = olga.submit(format!("/operator/users/{}/reset-link", found["id"]), &[]).await;
+    let reset = shown.assert_ok().body.split("token=").nth(1).unwrap()[..43].to_owned();
+    let fields = [("token", reset.as_str()), ("password", "quite another password of mine")];
+    app.stranger().submit("/password-reset", &fields).await.assert_see_other("/sign-in");
+    instance.post_json(&members, by_address).await.assert_status(201);
 }
 
 #[actix_web::test]

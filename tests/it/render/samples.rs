@@ -1008,6 +1008,7 @@ fn operator_users(kind: Kind) -> String {
     print(operator::users::view::Index {
         shell: Shell { is_operator: true, ..shell(kind, "/operator/users") },
         rows: many(kind, 3, |index| operator::users::view::Row {
+            is_email_confirmed: index != 1,
             name: t(kind, ["Ada Lovelace", "Dan Abramov", "Vera Rubin"][index]),
             email: t(kind, ["ada@example.com", "dan@example.com", "vera@example.com"][index]),
             state: if index == 2 { Badge::new(Tone::Bad, "stop", "Deactivated") } else { Badge::state("active") },
@@ -1085,7 +1086,6 @@ fn new_invitation(kind: Kind) -> String {
 
 fn created_invitation(kind: Kind) -> String {
     print(members::view::Created {
-        is_mailed: kind == Kind::Full,
         shell: shell(kind, "/members"),
         email: t(kind, "grace@example.com"),
         role: "a developer".into(),

@@ -76,6 +76,7 @@ impl TestApp {
     /// A user without any membership; the password is [`PASSWORD`].
     pub fn make_user(&self, name: &str, is_operator: bool) -> UserId {
         let ask = NewUser {
+            is_email_confirmed: true,
             email: email(name),
             name: name.to_owned(),
             password_hash: password_hash().to_owned(),

@@ -52,6 +52,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             let (actor, nonce, post) = (who.actor.clone(), form.nonce.clone(), Post::of(&state));
             let (inviter, public_url) = (who.shell.user_name.clone(), state.settings.public_url.clone());
             let create = move |conn: &mut PgConnection| {
+                let ask = invitations::Ask { is_mailed: post.is_open(), ..ask };
                 let work = |conn: &mut PgConnection| {
                     let made = invitations::create(conn, &actor, &ask, now)?;
                     post.invite(conn, &public_url, &inviter, &made, now)?;
@@ -65,12 +66,18 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
         Err(error) => Err(error),
     };
     match made {
+        Ok(Once::First(made)) if state.settings.smtp.is_some() => {
+            let said = format!(
+                "An invitation is being mailed to {}. Its link works once, and is shown to nobody else.",
+                made.invitation.email
+            );
+            see_other(&who.session, urls::MEMBERS, Flash::good(said))
+        }
         Ok(Once::First(made)) => {
             let link = who.base.join(&urls::invitation_with(&made.token)).map_err(Error::bug)?;
             let view = Created {
                 shell: who.shell,
                 email: made.invitation.email,
-                is_mailed: state.settings.smtp.is_some(),
                 role: a(made.invitation.role),
                 link: link.into(),
                 expires: When::new(made.invitation.expires_at, now),
@@ -78,7 +85,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             page(&view).map(secretive)
         }
         Ok(Once::Again(_)) => {
-            let said = "This form made its invitation already, and the link was shown then: once. If it got lost, revoke it and invite again.";
+            let said = "This form made its invitation already, and the link was shown or mailed then: once. If it got lost, revoke it and invite again.";
             see_other(&who.session, urls::MEMBERS, Flash::good(said))
         }
         Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, &who.actor, form, errors)),

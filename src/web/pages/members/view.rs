@@ -65,8 +65,6 @@ pub struct New {
 pub struct Created {
     pub shell: Shell,
     pub email: String,
-    /// Whether it was also mailed.
-    pub is_mailed: bool,
     pub role: String,
     pub link: String,
     pub expires: When,

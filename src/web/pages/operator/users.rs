@@ -70,6 +70,7 @@ fn row((user, has_factor): (User, bool), who: &SignedIn, now: DateTime<Utc>) -> 
         is_operator: user.is_operator,
         name: user.name,
         email: user.email,
+        is_email_confirmed: user.is_email_confirmed,
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Index {
 pub struct Row {
     pub name: String,
     pub email: String,
+    /// Whether somebody has shown that it is theirs.
+    pub is_email_confirmed: bool,
     pub state: Badge,
     pub is_active: bool,
     pub is_operator: bool,
