@@ -368,3 +368,15 @@ async fn roles_and_scopes_are_held() {
     app.stranger().get("/api/keys").await.assert_problem(401, "unauthenticated");
     app.key(text(&hers, "secret")).get("/api/keys").await.assert_problem(401, "unauthenticated");
 }
+
+#[actix_web::test]
+async fn a_slash_at_the_end_of_a_path_makes_no_difference() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = token.post_json("/api-keys/", json!({"name": "ci"})).await.assert_status(201).json();
+    assert_eq!(token.get("/api-keys/?offset=0&limit=2").await.assert_ok().json()["total"], 1);
+    assert_eq!(token.get(format!("/api/keys/{}/", key["id"])).await.assert_ok().json()["name"], "ci");
+    token.post_json("/api/keys/verification/", json!({"key": key["secret"]})).await.assert_ok();
+    token.delete("/api-keys/").await.assert_problem(405, "method_not_allowed");
+    token.get("/api/keys//").await.assert_problem(404, "not_found");
+}

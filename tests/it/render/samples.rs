@@ -1081,6 +1081,7 @@ fn new_invitation(kind: Kind) -> String {
         roles: Choice::list(&[("developer", "Developer: makes keys"), ("viewer", "Viewer: reads")], "viewer"),
         days: Choice::list(&[("7", "In 7 days")], "7"),
         errors: errors(kind, &["email", "role", "days"]),
+        is_mailed: kind == Kind::Full,
     })
 }
 

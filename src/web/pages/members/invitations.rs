@@ -32,15 +32,16 @@ use crate::web::{csrf, urls};
 
 const DAYS: [(&str, &str); 3] = [("1", "In a day"), ("7", "In 7 days"), ("30", "In 30 days")];
 
-pub async fn new(who: SignedIn) -> Answer {
+pub async fn new(state: Data<State>, who: SignedIn) -> Answer {
     who.actor.must(Permission::WriteMembers)?;
     let form =
         InvitationForm { nonce: random_token()?, role: "developer".into(), days: "7".into(), ..Default::default() };
-    page(&new_view(who.shell, &who.actor, form, FieldErrors::default()))
+    page(&new_view(&state, who.shell, &who.actor, form, FieldErrors::default()))
 }
 
-fn new_view(shell: Shell, actor: &Actor, form: InvitationForm, errors: FieldErrors) -> New {
-    New { roles: roles(actor, &form.role), days: Choice::list(&DAYS, &form.days), shell, form, errors }
+fn new_view(state: &State, shell: Shell, actor: &Actor, form: InvitationForm, errors: FieldErrors) -> New {
+    let is_mailed = Post::of(state).is_open();
+    New { roles: roles(actor, &form.role), days: Choice::list(&DAYS, &form.days), shell, form, errors, is_mailed }
 }
 
 /// Shows the link straight from the POST; sent again, the form makes no second one.
@@ -66,7 +67,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
         Err(error) => Err(error),
     };
     match made {
-        Ok(Once::First(made)) if state.settings.smtp.is_some() => {
+        Ok(Once::First(made)) if Post::of(&state).is_open() => {
             let said = format!(
                 "An invitation is being mailed to {}. Its link works once, and is shown to nobody else.",
                 made.invitation.email
@@ -88,7 +89,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             let said = "This form made its invitation already, and the link was shown or mailed then: once. If it got lost, revoke it and invite again.";
             see_other(&who.session, urls::MEMBERS, Flash::good(said))
         }
-        Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, &who.actor, form, errors)),
+        Err(Error::Invalid(errors)) => unprocessable(&new_view(&state, who.shell, &who.actor, form, errors)),
         Err(error) => back(&who.session, urls::MEMBERS, error),
     }
 }

@@ -58,6 +58,8 @@ pub struct New {
     pub roles: Vec<Choice>,
     pub days: Vec<Choice>,
     pub errors: FieldErrors,
+    /// Whether the link goes by mail, and is not shown.
+    pub is_mailed: bool,
 }
 
 #[derive(Template)]
