@@ -170,6 +170,13 @@ pub fn tenant_of(conn: &mut PgConnection, id: ApiKeyId) -> Result<Option<TenantI
     store::api_keys::tenant_of(conn, id)
 }
 
+/// Scopes that a tenant gives its keys, for whoever makes another one; `but` these.
+pub fn scopes_given(conn: &mut PgConnection, actor: &Actor, but: &[&str]) -> Result<Vec<String>> {
+    const MOST: i64 = 40;
+    actor.must(Permission::WriteKeys)?;
+    store::api_keys::scopes_given(conn, actor.tenant, but, MOST)
+}
+
 /// One page of keys in this order. Whoever calls has made sure that the scope may be read.
 pub fn list(
     conn: &mut PgConnection,

@@ -3,6 +3,7 @@
 mod expiring;
 mod filter;
 mod life;
+mod scopes;
 mod search;
 mod uses;
 
@@ -20,6 +21,7 @@ pub use life::{
     delete, delete_old, find_by_hint, find_by_public_id, find_kept, find_many, lock_kept, lock_many, replace, restore,
     revoke, share_limit, tenant_of, update_tags,
 };
+pub use scopes::scopes_given;
 pub use uses::{Use, update_last_used};
 
 /// A key with what its verification depends on besides.

@@ -7,4 +7,5 @@ import "./forgets.js";
 import "./hints.js";
 import "./live.js";
 import "./reveal.js";
+import "./scopes.js";
 import "./times.js";

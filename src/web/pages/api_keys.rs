@@ -20,7 +20,7 @@ use url::Url;
 use super::spans::Asked;
 use super::{back, page, rendered, see_other, unprocessable};
 use crate::domain::api_key::KeySecret;
-use crate::domain::{ApiKeyId, Error, FieldErrors, Permission, Result};
+use crate::domain::{Actor, ApiKeyId, Error, FieldErrors, Permission, Result};
 use crate::model::ApiKey;
 use crate::services::api_keys::{self, MintedKey};
 use crate::services::once::{Once, once};
@@ -41,12 +41,19 @@ use view::{Created, Edit, New, Replaced};
 /// Calls that the page of a key shows.
 const LATEST_CALLS: i64 = 8;
 
-pub async fn new(who: SignedIn) -> Answer {
-    who.actor.must(Permission::WriteKeys)?;
-    page(&new_view(who.shell, KeyForm::fresh()?, FieldErrors::default()))
+pub async fn new(state: Data<State>, who: SignedIn) -> Answer {
+    let known = known_scopes(&state, &who.actor).await?;
+    page(&new_view(who.shell, KeyForm::fresh()?, known, FieldErrors::default()))
 }
 
-fn new_view(shell: Shell, form: KeyForm, errors: FieldErrors) -> New {
+/// Scopes that the tenant's other keys have.
+async fn known_scopes(state: &State, actor: &Actor) -> Result<Vec<String>, Error> {
+    let (actor, tenant) = (actor.clone(), actor.tenant);
+    let given = move |conn: &mut _| api_keys::scopes_given(conn, &actor, &form::no_suggestions());
+    state.pages.read(Scope::Tenant(tenant), given).await
+}
+
+fn new_view(shell: Shell, form: KeyForm, known_scopes: Vec<String>, errors: FieldErrors) -> New {
     const FOLDED: [&str; 9] = [
         "rate_limit",
         "rate_window_seconds",
@@ -59,7 +66,7 @@ fn new_view(shell: Shell, form: KeyForm, errors: FieldErrors) -> New {
         "metadata",
     ];
     let is_detailed = form.is_detailed() || FOLDED.iter().any(|field| errors.of(field).is_some());
-    New { shell, fields: form.fields(), form, errors, is_detailed }
+    New { shell, fields: form.fields(known_scopes), form, errors, is_detailed }
 }
 
 /// Shows the secret straight from the POST: it is never in a URL, a session or a log. Sent again, the form makes no
@@ -68,7 +75,8 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     who.actor.must(Permission::WriteKeys)?;
     let minted = match form.new_key(state.clock.now()) {
         Ok(ask) => {
-            let (actor, hasher, nonce, now) = (who.actor, state.hasher.clone(), form.nonce.clone(), state.clock.now());
+            let (actor, hasher, nonce, now) =
+                (who.actor.clone(), state.hasher.clone(), form.nonce.clone(), state.clock.now());
             let mint = move |conn: &mut _| {
                 let work = |conn: &mut _| api_keys::mint(conn, &actor, &hasher, ask, now);
                 once(conn, actor.tenant, ("page:/keys", &nonce), now, work, |minted| minted.key.id.to_string())
@@ -83,7 +91,10 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             let said = "This form made this key already, and its secret was shown then: once. If it got lost, rotate this key.";
             see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
         }
-        Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, form, errors)),
+        Err(Error::Invalid(errors)) => {
+            let known = known_scopes(&state, &who.actor).await?;
+            unprocessable(&new_view(who.shell, form, known, errors))
+        }
         Err(error) => back(&who.session, urls::KEYS, error),
     }
 }
@@ -147,7 +158,8 @@ pub async fn show(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, Query(a
 
 pub async fn edit(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -> Answer {
     let key = editable(&state, &who, *id).await?;
-    page(&edit_view(who.shell, &key, KeyForm::of(&key), FieldErrors::default()))
+    let known = known_scopes(&state, &who.actor).await?;
+    page(&edit_view(who.shell, &key, KeyForm::of(&key), known, FieldErrors::default()))
 }
 
 pub async fn update(
@@ -159,7 +171,7 @@ pub async fn update(
     let (before, now) = (editable(&state, &who, *id).await?, state.clock.now());
     let changed = match form.change(&before, now) {
         Ok(change) => {
-            let (actor, id, seen) = (who.actor, before.id, seen::parse(&form.seen));
+            let (actor, id, seen) = (who.actor.clone(), before.id, seen::parse(&form.seen));
             let change = move |conn: &mut _| {
                 seen.map_or(Ok(()), |seen| api_keys::must_be_as_seen(conn, &actor, id, seen))?;
                 api_keys::update(conn, &actor, id, &change, now)
@@ -173,11 +185,15 @@ pub async fn update(
             state.forget_lineage(&key);
             see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is saved.", key.name)))
         }
-        Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form, errors)),
+        Err(Error::Invalid(errors)) => {
+            let known = known_scopes(&state, &who.actor).await?;
+            unprocessable(&edit_view(who.shell, &before, form, known, errors))
+        }
         // What was written first is shown by the key's page; sending the form again then means it.
         Err(Error::Conflict(_)) if seen::parse(&form.seen).is_some_and(|seen| seen != before.updated_at) => {
             let again = KeyForm { seen: seen::seen(before.updated_at), ..form };
-            let view = edit_view(who.shell, &before, again, FieldErrors::default());
+            let known = known_scopes(&state, &who.actor).await?;
+            let view = edit_view(who.shell, &before, again, known, FieldErrors::default());
             rendered(StatusCode::CONFLICT, &Edit { is_stale: true, ..view })
         }
         Err(error) => Err(error.into()),
@@ -192,6 +208,6 @@ async fn editable(state: &State, who: &SignedIn, id: ApiKeyId) -> Result<ApiKey,
     Ok(key)
 }
 
-fn edit_view(shell: Shell, key: &ApiKey, form: KeyForm, errors: FieldErrors) -> Edit {
-    Edit { is_stale: false, shell, id: key.id.0, name: key.name.clone(), fields: form.fields(), form, errors }
+fn edit_view(shell: Shell, key: &ApiKey, form: KeyForm, known: Vec<String>, errors: FieldErrors) -> Edit {
+    Edit { is_stale: false, shell, id: key.id.0, name: key.name.clone(), fields: form.fields(known), form, errors }
 }

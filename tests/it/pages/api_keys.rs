@@ -138,6 +138,24 @@ async fn deleting_asks_for_the_name_and_works_without_scripts() {
 }
 
 #[actix_web::test]
+async fn the_form_names_the_scopes_that_other_keys_of_the_tenant_have() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    assert!(!ada.visit("/keys/new").await.html().has("[data-suggestion]"), "there are none yet");
+    for scopes in ["orders:read\norders:write\n*", "orders:read\ninvoices:read"] {
+        mint(&ada, &[("name", "ci"), ("scopes", scopes), ("own_scopes", "events:write")]).await;
+    }
+    let eve = app.person("eve", app.make_tenant("other"), gatepost::domain::Role::Admin).await;
+    mint(&eve, &[("name", "theirs"), ("scopes", "secret:plans")]).await;
+
+    let given = ["invoices:read", "orders:read", "orders:write"];
+    assert_eq!(ada.visit("/keys/new").await.html().texts("[data-suggestion]"), given);
+    assert_eq!(ada.visit("/keys/1/edit").await.html().texts("[data-suggestion]"), given);
+    let again = ada.submit("/keys", &[("name", "")]).await;
+    assert_eq!(again.assert_status(422).html().texts("[data-suggestion]"), given);
+}
+
+#[actix_web::test]
 async fn an_edit_keeps_what_it_does_not_change() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;

@@ -427,7 +427,7 @@ fn lookup(kind: Kind) -> String {
     })
 }
 
-fn key_fields(form: &api_keys::form::KeyForm) -> api_keys::view::Fields {
+fn key_fields(kind: Kind, form: &api_keys::form::KeyForm) -> api_keys::view::Fields {
     api_keys::view::Fields {
         environments: vec![
             Choice::new("live", "Live", "live").help("For real traffic."),
@@ -445,6 +445,7 @@ fn key_fields(form: &api_keys::form::KeyForm) -> api_keys::view::Fields {
         ),
         refills: Choice::list(&[("", "Never"), ("daily", "Every day")], &form.quota_refill),
         windows: Choice::list(&[("60", "minute"), ("3600", "hour"), ("86400", "day")], &form.rate_window_seconds),
+        known_scopes: many(kind, 3, |index| t(kind, &format!("orders:read{index}"))),
         own_scopes: vec![
             Choice::new("events:read", "read events and deliveries", ""),
             Choice::new("events:write", "publish events", ""),
@@ -468,7 +469,7 @@ fn key_form(kind: Kind) -> api_keys::form::KeyForm {
 
 fn new_key(kind: Kind) -> String {
     let form = key_form(kind);
-    let fields = key_fields(&form);
+    let fields = key_fields(kind, &form);
     let errors = errors(
         kind,
         &["name", "environment", "owner", "scopes[0]", "expiry", "rate_limit", "allowed_ips[1]", "tags", "metadata"],
@@ -484,7 +485,7 @@ fn new_key(kind: Kind) -> String {
 
 fn edit_key(kind: Kind) -> String {
     let form = key_form(kind);
-    let fields = key_fields(&form);
+    let fields = key_fields(kind, &form);
     print(api_keys::view::Edit {
         is_stale: kind == Kind::Hostile,
         shell: shell(kind, "/keys/7/edit"),

@@ -61,6 +61,11 @@ const EXPIRIES: [(&str, &str); 6] = [
     ("never", "Never"),
 ];
 
+/// Scopes that stand in the form for themselves, or are no suggestion to anybody.
+pub fn no_suggestions() -> Vec<&'static str> {
+    OWN_SCOPES.iter().map(|(scope, _)| *scope).chain(["*"]).collect()
+}
+
 impl KeyForm {
     pub fn fresh() -> Result<Self> {
         Ok(Self {
@@ -106,7 +111,8 @@ impl KeyForm {
         }
     }
 
-    pub fn fields(&self) -> Fields {
+    /// With the scopes that the tenant's other keys have.
+    pub fn fields(&self, known_scopes: Vec<String>) -> Fields {
         let mut windows = Choice::list(&WINDOWS, &self.rate_window_seconds);
         if !windows.iter().any(|window| window.is_chosen) {
             let label =
@@ -127,6 +133,7 @@ impl KeyForm {
             windows,
             refills: Choice::list(&REFILLS, &self.quota_refill),
             own_scopes: own.collect(),
+            known_scopes,
         }
     }
 

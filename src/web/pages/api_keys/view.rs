@@ -98,6 +98,8 @@ pub struct Fields {
     pub windows: Vec<Choice>,
     pub refills: Vec<Choice>,
     pub own_scopes: Vec<Choice>,
+    /// Of the tenant's other keys.
+    pub known_scopes: Vec<String>,
 }
 
 /// The only page that shows a secret.
