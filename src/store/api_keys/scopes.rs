@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Text};
 
+use super::search::by_order;
 use crate::domain::{Result, TenantId};
 
 #[derive(QueryableByName)]
@@ -21,7 +22,7 @@ pub fn scopes_given(conn: &mut PgConnection, tenant: TenantId, but: &[&str], lim
              WHERE scope <> ALL ($2) GROUP BY scope ORDER BY keys DESC, scope LIMIT $3
          ) most ORDER BY scope COLLATE \"C\"",
     );
-    let given: Vec<Given> =
-        query.bind::<BigInt, _>(tenant.0).bind::<Array<Text>, _>(but).bind::<BigInt, _>(limit).load(conn)?;
+    let query = query.bind::<BigInt, _>(tenant.0).bind::<Array<Text>, _>(but).bind::<BigInt, _>(limit);
+    let given: Vec<Given> = by_order(conn, |conn| query.load(conn))?;
     Ok(given.into_iter().map(|given| given.scope).collect())
 }
