@@ -346,7 +346,7 @@ fn load(conn: &mut PgConnection, public_id: &str, limiter: &Limiter, now: DateTi
             (Some(owner), Per::Owner) => store::usage::cost_of_owner(conn, known.key.tenant_id, owner, since)?,
             _ => store::usage::cost_by_minute(conn, known.key.tenant_id, known.key.lineage_id, since)?,
         };
-        limiter.warm(*held, now, &used);
+        limiter.warm(*held, now, &used)?;
     }
     Ok(Some(known))
 }

@@ -39,6 +39,7 @@ fn digest(bench: &mut Criterion) {
 fn limiter(bench: &mut Criterion) {
     let begun = Utc::now();
     let held = |name, quota| Held {
+        tenant: TenantId(1),
         subject: Subject::of_lineage(LineageId(1), name),
         limit: Limit { quota, window_seconds: 60 },
     };

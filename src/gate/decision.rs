@@ -33,7 +33,8 @@ pub struct NamedStanding {
 
 /// The limits that a key is held to, the first one first, and what each is counted under.
 pub fn held(key: &ApiKey) -> Vec<(Arc<str>, Per, Held)> {
-    let first = Held { subject: Subject::of_lineage(key.lineage_id, named::FIRST), limit: key.limit() };
+    let subject = Subject::of_lineage(key.lineage_id, named::FIRST);
+    let first = Held { tenant: key.tenant_id, subject, limit: key.limit() };
     let more = key.named_limits().into_iter().map(|one| (one.name.as_str().into(), one.per, held_to(key, &one)));
     std::iter::once((named::FIRST.into(), Per::Key, first)).chain(more).collect()
 }
@@ -44,7 +45,7 @@ fn held_to(key: &ApiKey, one: &NamedLimit) -> Held {
         (Some(owner), Per::Owner) => Subject::of_owner(key.tenant_id, owner, &one.name, limit.window_seconds),
         _ => Subject::of_lineage(key.lineage_id, &one.name),
     };
-    Held { subject, limit }
+    Held { tenant: key.tenant_id, subject, limit }
 }
 
 /// A key as the gate keeps it, with everything parsed that each verification needs.

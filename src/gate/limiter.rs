@@ -1,7 +1,10 @@
 //! Rate limits, counted in this process.
 
-use std::collections::HashMap;
+mod shard;
+
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::iter;
 use std::sync::{Mutex, MutexGuard};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,10 +13,13 @@ use sha2::{Digest, Sha256};
 use super::lock;
 use crate::domain::limit::{Limit, Standing, Window};
 use crate::domain::{Error, LineageId, Result, TenantId};
+use shard::Shard;
 
-const SHARDS: usize = 64;
-/// Subjects with counts that still matter; when there are more, new ones have to wait.
-const MOST_SUBJECTS: usize = 256 * 1024;
+const SHARD_BITS: u32 = 6;
+const SHARDS: usize = 1 << SHARD_BITS;
+/// Subjects with counts that still matter, of all tenants. One tenant has half of them at most; when it has more, its
+/// new ones have to wait.
+const MOST_SUBJECTS: usize = 512 * 1024;
 
 /// What is counted together: a lineage of keys, or all keys of an owner, under the name of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,8 +49,8 @@ impl Subject {
         Self(u128::from_be_bytes(first))
     }
 
-    fn shard(self) -> usize {
-        usize::try_from(self.0 & u128::from(u32::MAX)).unwrap_or(0) % SHARDS
+    fn low(self) -> u64 {
+        u64::try_from(self.0 & u128::from(u64::MAX)).unwrap_or(0)
     }
 }
 
@@ -55,18 +61,18 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A subject and what it is held to.
+/// A subject, whose it is, and what it is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
+    pub tenant: TenantId,
     pub subject: Subject,
     pub limit: Limit,
 }
 
-type Shard = HashMap<Subject, Counted>;
-
 /// What this process counts of a subject, or has heard of it.
 #[derive(Debug)]
 struct Counted {
+    tenant: TenantId,
     window: Window,
     /// The line to the shared counts over which it was last heard; 0 where it never was.
     heard_over: u32,
@@ -75,8 +81,8 @@ struct Counted {
 }
 
 impl Counted {
-    fn own(window: Window, alone: u64) -> Self {
-        Self { window, heard_over: 0, alone }
+    fn own(tenant: TenantId, window: Window, alone: u64) -> Self {
+        Self { tenant, window, heard_over: 0, alone }
     }
 }
 
@@ -101,6 +107,8 @@ impl Untold {
 pub struct Limiter {
     shards: Vec<Mutex<Shard>>,
     most_per_shard: usize,
+    /// Odd, and known to nobody: else somebody could choose names that all lie in one shard.
+    secret: u64,
 }
 
 impl Default for Limiter {
@@ -111,27 +119,39 @@ impl Default for Limiter {
 
 impl Limiter {
     pub fn new(most: usize) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), most_per_shard: most.div_ceil(SHARDS) }
+        let secret = RandomState::new().hash_one(most) | 1;
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), most_per_shard: most.div_ceil(SHARDS), secret }
     }
 
-    /// Takes `cost` from all of them if it fits into all, else from none. In the order of `held`.
+    /// The number of a subject's shard: the upper bits of a product, of which all of its lower bits are part.
+    fn place(&self, subject: Subject) -> usize {
+        usize::try_from(subject.low().wrapping_mul(self.secret) >> (u64::BITS - SHARD_BITS)).unwrap_or(0)
+    }
+
+    fn shard(&self, subject: Subject) -> Option<MutexGuard<'_, Shard>> {
+        self.shards.get(self.place(subject)).map(lock)
+    }
+
+    /// Takes `cost` from all of them if it fits into all, else from none. In the order of `held`, which is one tenant's.
     ///
     /// # Errors
-    /// `Unavailable` where too many subjects are counted already and this is a new one.
+    /// `Unavailable` where this is a new subject, and too many of its tenant's are counted already.
     pub fn take(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
         if let [one] = held {
             return Ok(vec![self.take_one(*one, now, cost)?]);
         }
         let mut shards = self.locked(held);
-        let looked = held.iter().map(|one| look(&mut shards, *one, now, cost)).collect::<Vec<_>>();
+        let looked = held.iter().map(|one| self.look_in(&mut shards, *one, now, cost)).collect::<Vec<_>>();
         if cost == 0 || looked.iter().any(|standing| !standing.is_allowed) {
             return Ok(looked);
         }
-        for one in held {
-            self.make_room(&mut shards, one.subject, now)?;
+        // For all of them before the first is there, so that none gives way to another.
+        for (number, shard) in &mut shards {
+            let here = held.iter().filter(|one| self.place(one.subject) == *number);
+            shard.make_room(here, self.most_per_shard, now)?;
         }
         let take = |one: &Held| {
-            let counted = counted(&mut shards, *one, now)?;
+            let counted = self.among(&mut shards, one.subject)?.begun(*one, now)?;
             counted.alone += 1;
             Some(counted.window.take(now, cost))
         };
@@ -140,58 +160,61 @@ impl Limiter {
 
     /// The same for one, as most keys have it: there is nothing to be done together.
     fn take_one(&self, held: Held, now: DateTime<Utc>, cost: u64) -> Result<Standing> {
-        let Some(shard) = self.shards.get(held.subject.shard()) else { return Err(Error::bug("no such shard")) };
-        let mut shard = lock(shard);
-        let Some(Counted { window, alone, .. }) = shard.get_mut(&held.subject) else {
-            let mut window = Window::new(held.limit);
-            let looked = window.look(now, cost);
-            if cost == 0 || !looked.is_allowed {
-                return Ok(looked);
-            }
-            self.make_room_in(&mut shard, now)?;
-            let taken = window.take(now, cost);
-            shard.insert(held.subject, Counted::own(window, 1));
-            return Ok(taken);
-        };
-        if window.limit() != held.limit {
-            window.adopt(held.limit, now);
+        let Some(mut shard) = self.shard(held.subject) else { return Err(Error::bug("no such shard")) };
+        if let Some(Counted { window, alone, .. }) = shard.adopted(held, now) {
+            *alone += 1;
+            // What is refused, and what costs nothing, is not counted.
+            return Ok(window.take(now, cost));
         }
-        *alone += 1;
-        // What is refused, and what costs nothing, is not counted.
-        Ok(window.take(now, cost))
+        let mut window = Window::new(held.limit);
+        let looked = window.look(now, cost);
+        if cost == 0 || !looked.is_allowed {
+            return Ok(looked);
+        }
+        shard.make_room(iter::once(&held), self.most_per_shard, now)?;
+        let taken = window.take(now, cost);
+        shard.insert(held, Counted::own(held.tenant, window, 1));
+        Ok(taken)
     }
 
     /// Whether `cost` would fit, taking nothing.
     pub fn look(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Vec<Standing> {
         let mut shards = self.locked(held);
-        held.iter().map(|one| look(&mut shards, *one, now, cost)).collect()
+        held.iter().map(|one| self.look_in(&mut shards, *one, now, cost)).collect()
     }
 
     pub fn knows(&self, subject: Subject) -> bool {
-        self.shards.get(subject.shard()).is_some_and(|shard| lock(shard).contains_key(&subject))
+        self.shard(subject).is_some_and(|shard| shard.knows(subject))
     }
 
     /// Counts what was used before this process knew the subject: each minute wholly at its end, or now if that is
     /// sooner.
-    pub fn warm(&self, held: Held, now: DateTime<Utc>, used: &[(DateTime<Utc>, i64)]) {
-        let Some(shard) = self.shards.get(held.subject.shard()) else { return };
-        let mut shard = lock(shard);
+    ///
+    /// # Errors
+    /// As [`Limiter::take`]: without room for it, it would begin from nothing.
+    pub fn warm(&self, held: Held, now: DateTime<Utc>, used: &[(DateTime<Utc>, i64)]) -> Result<()> {
+        let Some(mut shard) = self.shard(held.subject) else { return Err(Error::bug("no such shard")) };
         // Whoever was faster has counted since: what the database knows is in there already.
-        if used.is_empty() || shard.contains_key(&held.subject) {
-            return;
+        if used.is_empty() || shard.knows(held.subject) {
+            return Ok(());
         }
         let mut window = Window::new(held.limit);
         for (minute, cost) in used {
             let end = *minute + TimeDelta::seconds(60) - TimeDelta::microseconds(1);
             window.remember(end.min(now), u64::try_from(*cost).unwrap_or(0));
         }
-        shard.insert(held.subject, Counted::own(window, 0));
+        if window.is_idle(now) {
+            return Ok(());
+        }
+        shard.make_room(iter::once(&held), self.most_per_shard, now)?;
+        shard.insert(held, Counted::own(held.tenant, window, 0));
+        Ok(())
     }
 
     /// What those who share the counts are to be told over this line.
     pub fn untold(&self, held: Held, now: DateTime<Utc>, line: u32) -> Untold {
-        let Some(shard) = self.shards.get(held.subject.shard()) else { return Untold::NOTHING };
-        match lock(shard).get_mut(&held.subject) {
+        let Some(mut shard) = self.shard(held.subject) else { return Untold::NOTHING };
+        match shard.find(held.subject) {
             Some(counted) if counted.heard_over != line || counted.alone != 0 => {
                 counted.window.adopt(held.limit, now);
                 let is_counted = counted.heard_over != 0 || counted.alone != 0;
@@ -204,9 +227,8 @@ impl Limiter {
     /// Keeps what was heard over this line, where this was told, for a time without one. Where there is no room it is not
     /// kept.
     pub fn hear(&self, held: Held, now: DateTime<Utc>, line: u32, told: &Untold, heard: Window) {
-        let Some(shard) = self.shards.get(held.subject.shard()) else { return };
-        let mut shard = lock(shard);
-        if let Some(counted) = shard.get_mut(&held.subject) {
+        let Some(mut shard) = self.shard(held.subject) else { return };
+        if let Some(counted) = shard.find(held.subject) {
             if counted.heard_over == 0 && counted.alone == 0 {
                 counted.window = heard;
             } else {
@@ -214,62 +236,41 @@ impl Limiter {
             }
             counted.heard_over = line;
             counted.alone = counted.alone.saturating_sub(told.alone);
-        } else if self.make_room_in(&mut shard, now).is_ok() {
-            shard.insert(held.subject, Counted { window: heard, heard_over: line, alone: 0 });
+        } else if shard.make_room(iter::once(&held), self.most_per_shard, now).is_ok() {
+            shard.insert(held, Counted { tenant: held.tenant, window: heard, heard_over: line, alone: 0 });
         }
     }
 
     /// The shards of these subjects, each once and in one order, so that nobody waits for each other in a ring.
     fn locked(&self, held: &[Held]) -> Locked<'_> {
-        let mut numbers: Vec<usize> = held.iter().map(|one| one.subject.shard()).collect();
+        let mut numbers: Vec<usize> = held.iter().map(|one| self.place(one.subject)).collect();
         numbers.sort_unstable();
         numbers.dedup();
         numbers.into_iter().filter_map(|number| Some((number, lock(self.shards.get(number)?)))).collect()
     }
 
-    fn make_room(&self, shards: &mut Locked<'_>, subject: Subject, now: DateTime<Utc>) -> Result<()> {
-        let Some(shard) = shard(shards, subject) else { return Err(Error::bug("no such shard")) };
-        if shard.contains_key(&subject) { Ok(()) } else { self.make_room_in(shard, now) }
+    fn among<'s>(&self, shards: &'s mut Locked<'_>, subject: Subject) -> Option<&'s mut Shard> {
+        let place = self.place(subject);
+        shards.iter_mut().find(|(number, _)| *number == place).map(|(_, shard)| &mut **shard)
     }
 
-    fn make_room_in(&self, shard: &mut Shard, now: DateTime<Utc>) -> Result<()> {
-        if shard.len() < self.most_per_shard {
-            return Ok(());
+    fn look_in(&self, shards: &mut Locked<'_>, held: Held, now: DateTime<Utc>, cost: u64) -> Standing {
+        let known = self.among(shards, held.subject).and_then(|shard| shard.adopted(held, now));
+        match known {
+            Some(counted) => counted.window.look(now, cost),
+            None => Window::new(held.limit).look(now, cost),
         }
-        shard.retain(|_, counted| !counted.window.is_idle(now));
-        if shard.len() < self.most_per_shard {
-            return Ok(());
-        }
-        Err(Error::unavailable("too many keys are being counted"))
     }
 }
 
 type Locked<'a> = Vec<(usize, MutexGuard<'a, Shard>)>;
 
-fn shard<'s>(shards: &'s mut Locked<'_>, subject: Subject) -> Option<&'s mut Shard> {
-    shards.iter_mut().find(|(number, _)| *number == subject.shard()).map(|(_, shard)| &mut **shard)
-}
-
-fn counted<'s>(shards: &'s mut Locked<'_>, held: Held, now: DateTime<Utc>) -> Option<&'s mut Counted> {
-    let made = || Counted::own(Window::new(held.limit), 0);
-    let counted = shard(shards, held.subject)?.entry(held.subject).or_insert_with(made);
-    if counted.window.limit() != held.limit {
-        counted.window.adopt(held.limit, now);
-    }
-    Some(counted)
-}
-
-fn look(shards: &mut Locked<'_>, held: Held, now: DateTime<Utc>, cost: u64) -> Standing {
-    let is_counted = shard(shards, held.subject).is_some_and(|shard| shard.contains_key(&held.subject));
-    let known = if is_counted { counted(shards, held, now) } else { None };
-    match known {
-        Some(counted) => counted.window.look(now, cost),
-        None => Window::new(held.limit).look(now, cost),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     const LIMIT: Limit = Limit { quota: 10, window_seconds: 60 };
@@ -279,7 +280,18 @@ mod tests {
     }
 
     fn key(id: i64, limit: Limit) -> Held {
-        Held { subject: Subject::of_lineage(LineageId(id), "key"), limit }
+        of(TenantId(1), id, limit)
+    }
+
+    fn of(tenant: TenantId, id: i64, limit: Limit) -> Held {
+        Held { tenant, subject: Subject::of_lineage(LineageId(id), "key"), limit }
+    }
+
+    /// Keys that are counted in the shard of key 1, without end.
+    fn beside(limiter: &Limiter, tenant: TenantId) -> impl Iterator<Item = Held> {
+        let place = limiter.place(key(1, LIMIT).subject);
+        let all = (2 + 1_000_000 * tenant.0..).map(move |id| of(tenant, id, LIMIT));
+        all.filter(move |held| limiter.place(held.subject) == place)
     }
 
     fn remaining(limiter: &Limiter, held: Held, now: DateTime<Utc>) -> u64 {
@@ -299,8 +311,8 @@ mod tests {
     #[test]
     fn several_limits_are_taken_from_together_or_not_at_all() {
         let limiter = Limiter::default();
-        let burst =
-            Held { subject: Subject::of_lineage(LineageId(1), "burst"), limit: Limit { quota: 2, window_seconds: 1 } };
+        let (tenant, limit) = (TenantId(1), Limit { quota: 2, window_seconds: 1 });
+        let burst = Held { tenant, subject: Subject::of_lineage(LineageId(1), "burst"), limit };
         let both = [key(1, LIMIT), burst];
         limiter.take(&both, at(0), 2).unwrap();
         let refused = limiter.take(&both, at(0), 1).unwrap();
@@ -313,7 +325,8 @@ mod tests {
     #[test]
     fn keys_of_an_owner_share_what_is_theirs_together() {
         let limiter = Limiter::default();
-        let owner = |limit| Held { subject: Subject::of_owner(TenantId(1), "cust_1", "team", 60), limit };
+        let tenant = TenantId(1);
+        let owner = |limit| Held { tenant, subject: Subject::of_owner(tenant, "cust_1", "team", 60), limit };
         limiter.take(&[key(1, LIMIT), owner(LIMIT)], at(0), 6).unwrap();
         let second = limiter.take(&[key(2, LIMIT), owner(LIMIT)], at(1), 5).unwrap();
         assert_eq!(second.iter().map(|standing| standing.is_allowed).collect::<Vec<_>>(), [true, false]);
@@ -330,8 +343,7 @@ mod tests {
     #[test]
     fn when_there_are_too_many_keys_new_ones_wait_until_others_are_idle() {
         let limiter = Limiter::new(SHARDS);
-        let shard = key(1, LIMIT).subject.shard();
-        let other = (2..).map(|id| key(id, LIMIT)).find(|held| held.subject.shard() == shard).unwrap();
+        let other = beside(&limiter, TenantId(1)).next().unwrap();
         assert!(limiter.take(&[key(1, LIMIT)], at(0), 1).is_ok());
         assert!(matches!(limiter.take(&[other], at(1), 1), Err(Error::Unavailable(_))));
         assert!(limiter.take(&[key(1, LIMIT)], at(1), 1).is_ok());
@@ -339,13 +351,87 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_that_takes_all_it_gets_leaves_room_for_every_other() {
+        let limiter = Limiter::new(SHARDS * 64);
+        let taken = |tenant| {
+            let held = beside(&limiter, TenantId(tenant)).take(100);
+            held.filter(|held| limiter.take(&[*held], at(0), 1).is_ok()).count()
+        };
+        assert_eq!((taken(1), taken(2), taken(3)), (32, 16, 8), "half of what was free");
+        let place = limiter.place(key(1, LIMIT).subject);
+        assert_eq!(lock(&limiter.shards[place]).len(), 56);
+        let first = beside(&limiter, TenantId(1)).next().unwrap();
+        assert_eq!(remaining(&limiter, first, at(1)), 9, "nobody's counts gave way");
+    }
+
+    #[test]
+    fn limits_that_are_new_with_one_call_have_no_more_room_than_others() {
+        let limiter = Limiter::new(SHARDS * 8);
+        let held: Vec<Held> = beside(&limiter, TenantId(1)).take(5).collect();
+        assert!(matches!(limiter.take(&held, at(0), 1), Err(Error::Unavailable(_))));
+        assert!(held.iter().all(|held| remaining(&limiter, *held, at(0)) == 10), "from all of them or from none");
+        assert!(limiter.take(&held[..4], at(0), 1).is_ok());
+    }
+
+    #[test]
+    fn what_was_used_before_a_restart_is_not_forgotten_for_want_of_room() {
+        let limiter = Limiter::new(SHARDS * 2);
+        let held: Vec<Held> = beside(&limiter, TenantId(1)).take(2).collect();
+        limiter.warm(held[0], at(90), &[(at(60), 4)]).unwrap();
+        assert!(limiter.warm(held[1], at(90), &[(at(60), 4)]).is_err(), "it would begin from nothing");
+        let other = beside(&limiter, TenantId(2)).next().unwrap();
+        assert!(limiter.warm(other, at(90), &[(at(60), 4)]).is_ok());
+    }
+
+    #[test]
+    fn nobody_can_tell_which_subjects_lie_in_one_shard() {
+        let (one, other) = (Limiter::default(), Limiter::default());
+        let together = |limiter: &Limiter, (first, second): (i64, i64)| {
+            limiter.place(key(first, LIMIT).subject) == limiter.place(key(second, LIMIT).subject)
+        };
+        let pairs: Vec<_> = (1..).map(|id| (id, id + 1)).filter(|pair| together(&one, *pair)).take(200).collect();
+        let again = pairs.iter().filter(|pair| together(&other, **pair)).count();
+        assert!(again < 50, "{again} of 200");
+    }
+
+    #[test]
     fn a_restart_does_not_reset_a_limit() {
         let limiter = Limiter::default();
-        limiter.warm(key(1, LIMIT), at(90), &[(at(0), 3), (at(60), 4)]);
+        limiter.warm(key(1, LIMIT), at(90), &[(at(0), 3), (at(60), 4)]).unwrap();
         // The first minute ended 30 s ago, the second has not ended yet.
         assert_eq!(remaining(&limiter, key(1, LIMIT), at(90)), 3);
-        limiter.warm(key(1, LIMIT), at(90), &[(at(0), 3)]);
+        limiter.warm(key(1, LIMIT), at(90), &[(at(0), 3)]).unwrap();
         assert_eq!(remaining(&limiter, key(1, LIMIT), at(121)), 6);
         assert_eq!(remaining(&limiter, key(1, LIMIT), at(152)), 10);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Whoever comes when there is no room, and whatever becomes idle meanwhile.
+        #[test]
+        fn never_over_a_limit_however_full_it_is(
+            calls in prop::collection::vec((1_i64..4, 0_usize..6, any::<bool>(), 0_i64..6), 1..400),
+        ) {
+            let limiter = Limiter::new(SHARDS * 6);
+            let limit = Limit { quota: 2, window_seconds: 20 };
+            let keys: Vec<Vec<Held>> = (0..4).map(|tenant| {
+                beside(&limiter, TenantId(tenant)).take(6).map(|held| Held { limit, ..held }).collect()
+            }).collect();
+            let mut accepted: HashMap<Subject, Vec<i64>> = HashMap::new();
+            let mut now = 0;
+            for (tenant, first, with_another, step) in calls {
+                now += step;
+                let of_tenant = &keys[usize::try_from(tenant).unwrap()];
+                let held = &of_tenant[first..(first + 1 + usize::from(with_another)).min(6)];
+                let taken = limiter.take(held, at(now), 1);
+                if taken.is_ok_and(|standings| standings.len() == held.len() && standings.iter().all(|one| one.is_allowed)) {
+                    held.iter().for_each(|one| accepted.entry(one.subject).or_default().push(now));
+                }
+                let inside = |times: &Vec<i64>| times.iter().filter(|then| now - 20 < **then).count();
+                prop_assert!(accepted.values().all(|times| inside(times) <= 2));
+                prop_assert!(lock(&limiter.shards[limiter.place(of_tenant[0].subject)]).len() <= 6);
+            }
+        }
     }
 }

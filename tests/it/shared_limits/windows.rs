@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use gatepost::config::Outage;
 use gatepost::domain::limit::{Limit, Standing};
-use gatepost::domain::{Clock, LineageId};
+use gatepost::domain::{Clock, LineageId, TenantId};
 use gatepost::gate::limiter::{Held, Limiter, Subject};
 use gatepost::gate::shared::Shared;
 use proptest::prelude::*;
@@ -32,7 +32,8 @@ impl Process {
 }
 
 fn held(subject: i64, quota: u64, window_seconds: u64) -> Held {
-    Held { subject: Subject::of_lineage(LineageId(subject), "key"), limit: Limit { quota, window_seconds } }
+    let (tenant, limit) = (TenantId(1), Limit { quota, window_seconds });
+    Held { tenant, subject: Subject::of_lineage(LineageId(subject), "key"), limit }
 }
 
 /// One call of a made-up history: how far the clock is moved before it, in 320ths of the window and, so as to be off
