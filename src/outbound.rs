@@ -3,6 +3,7 @@
 pub mod client;
 pub mod fault;
 pub mod guard;
+mod lookups;
 pub mod mail;
 pub mod send;
 mod stopwatch;

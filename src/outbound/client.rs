@@ -7,6 +7,7 @@ use reqwest::Client;
 use reqwest::redirect::Policy;
 
 use super::guard::Guard;
+use super::lookups::Lookups;
 use super::stopwatch::Timed;
 use crate::domain::address::AddressPolicy;
 use crate::domain::{Error, Result};
@@ -26,13 +27,17 @@ pub struct Outbound {
 impl Outbound {
     /// Fails where the system's TLS certificates can't be read.
     pub fn new(policy: AddressPolicy) -> Result<Self> {
+        Self::with(policy, Lookups::default())
+    }
+
+    pub(super) fn with(policy: AddressPolicy, lookups: Lookups) -> Result<Self> {
         let policy = Arc::new(policy);
         // Decompression stays off because its features are: what is counted is what came over the wire.
         let client = Client::builder()
             .redirect(Policy::none())
             .no_proxy()
             .referer(false)
-            .dns_resolver(Guard::new(Arc::clone(&policy)))
+            .dns_resolver(Guard::new(Arc::clone(&policy), lookups))
             .connector_layer(Timed)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use super::guard::Blocked;
+use super::lookups::Crowded;
 use crate::domain::delivery::{ErrorKind, Failure};
 
 /// Reads the chain of causes of an error of the client.
@@ -13,6 +14,9 @@ pub fn explain(error: &reqwest::Error) -> Failure {
     let says = |text: &str| chain.iter().any(|cause| cause.to_string().contains(text));
     if let Some(blocked) = chain.iter().find_map(|cause| cause.downcast_ref::<Blocked>()) {
         return failure(ErrorKind::BlockedAddress, &blocked.to_string());
+    }
+    if let Some(crowded) = chain.iter().find_map(|cause| cause.downcast_ref::<Crowded>()) {
+        return failure(ErrorKind::Dns, &crowded.to_string());
     }
     if error.is_dns() {
         return failure(ErrorKind::Dns, "the host's name could not be resolved to an address");

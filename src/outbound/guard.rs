@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::net::lookup_host;
 
+use super::lookups::Lookups;
 use super::stopwatch;
 use crate::domain::address::AddressPolicy;
 
@@ -28,11 +28,12 @@ impl std::error::Error for Blocked {}
 #[derive(Debug, Clone)]
 pub struct Guard {
     policy: Arc<AddressPolicy>,
+    lookups: Lookups,
 }
 
 impl Guard {
-    pub fn new(policy: Arc<AddressPolicy>) -> Self {
-        Self { policy }
+    pub fn new(policy: Arc<AddressPolicy>, lookups: Lookups) -> Self {
+        Self { policy, lookups }
     }
 
     pub(super) fn vetted(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Blocked> {
@@ -48,10 +49,10 @@ impl Resolve for Guard {
         let guard = self.clone();
         Box::pin(async move {
             let begun = Instant::now();
-            let looked = lookup_host((name.as_str(), 0)).await;
+            let looked = guard.lookups.find(name.as_str()).await;
             let took = begun.elapsed();
             stopwatch::resolved(took, None);
-            let vetted = guard.vetted(looked?.collect())?;
+            let vetted = guard.vetted(looked?)?;
             stopwatch::resolved(took, vetted.first().map(SocketAddr::ip));
             if vetted.is_empty() {
                 return Err("the name has no address".into());
@@ -68,7 +69,7 @@ mod tests {
 
     fn guard(networks: &[&str]) -> Guard {
         let private_networks = networks.iter().map(|net| net.parse().unwrap()).collect();
-        Guard::new(Arc::new(AddressPolicy { private_networks, allow_http: false }))
+        Guard::new(Arc::new(AddressPolicy { private_networks, allow_http: false }), Lookups::default())
     }
 
     #[test]

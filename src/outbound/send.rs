@@ -8,8 +8,9 @@ use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
 use super::client::Outbound;
-use super::fault;
 use super::stopwatch::Stopwatch;
+use super::{fault, lookups};
+use crate::domain::TenantId;
 use crate::domain::delivery::{ErrorKind, Outcome};
 use crate::domain::webhook::EndpointUrl;
 
@@ -23,6 +24,8 @@ const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// A POST with everything that goes over the wire.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// For whom: one tenant's names that nobody resolves leave those of others alone.
+    pub tenant: TenantId,
     /// As stored: it is parsed and vetted again at every attempt, since the policy may have changed.
     pub url: String,
     pub headers: Vec<(String, String)>,
@@ -37,8 +40,8 @@ impl Outbound {
     /// Sends a request and reports what came of it.
     pub async fn send(&self, request: Request) -> Outcome {
         let (started, watch) = (Instant::now(), Arc::new(Stopwatch::default()));
-        let deadline = request.deadline;
-        let exchange = watch.during(self.exchange(request, &watch, started));
+        let (deadline, tenant) = (request.deadline, request.tenant);
+        let exchange = watch.during(lookups::for_tenant(tenant, self.exchange(request, &watch, started)));
         let mut outcome = match tokio::time::timeout(deadline, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => {
@@ -145,6 +148,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
+    use super::super::lookups::Lookups;
     use super::*;
     use crate::domain::address::AddressPolicy;
 
@@ -155,6 +159,7 @@ mod tests {
 
     fn request(url: &str, deadline_ms: u64) -> Request {
         Request {
+            tenant: TenantId(1),
             url: url.to_owned(),
             headers: vec![("x-test".into(), "1".into())],
             body: b"{}".to_vec(),
@@ -298,6 +303,32 @@ mod tests {
         });
         let outcome = outbound().send(request(&url, 20_000)).await;
         assert_eq!(kind(&outcome), Some(ErrorKind::Tls), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn names_that_nobody_resolves_fail_at_once_when_there_are_many_and_hold_up_no_other_tenant() {
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let gone = std::sync::Mutex::new(gone);
+        let lookups = Lookups::new(move |name| {
+            if name.ends_with(".silent.example") {
+                let _ = gone.lock().unwrap().recv();
+            }
+            Ok(vec!["127.0.0.1:0".parse().unwrap()])
+        });
+        let private_networks = vec!["127.0.0.0/8".parse().unwrap()];
+        let outbound = Outbound::with(AddressPolicy { private_networks, allow_http: true }, lookups).unwrap();
+        for n in 0..16 {
+            let url = format!("http://host-{n}.silent.example:9/");
+            assert_eq!(kind(&outbound.send(request(&url, 20)).await), Some(ErrorKind::Timeout));
+        }
+
+        let crowded = outbound.send(request("http://one-more.silent.example:9/", 20_000)).await;
+        let failure = crowded.failure.unwrap();
+        assert_eq!(failure.kind, ErrorKind::Dns);
+        assert!(failure.sentence.contains("too many look-ups"), "{}", failure.sentence);
+        let other = Request { tenant: TenantId(2), ..request("http://other.example:9/", 20_000) };
+        assert_eq!(kind(&outbound.send(other).await), Some(ErrorKind::Connect), "resolved, and nobody listens there");
+        drop(go);
     }
 
     #[tokio::test]

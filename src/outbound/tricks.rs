@@ -10,7 +10,9 @@ use tokio::net::TcpListener;
 
 use super::client::Outbound;
 use super::guard::Guard;
+use super::lookups::Lookups;
 use super::send::Request;
+use crate::domain::TenantId;
 use crate::domain::address::AddressPolicy;
 use crate::domain::delivery::{ErrorKind, Outcome};
 
@@ -156,6 +158,7 @@ async fn listen() -> (u16, Arc<AtomicUsize>) {
 
 async fn send(outbound: &Outbound, url: &str) -> Outcome {
     let request = Request {
+        tenant: TenantId(1),
         url: url.to_owned(),
         headers: Vec::new(),
         body: b"{}".to_vec(),
@@ -193,7 +196,7 @@ async fn no_spelling_of_a_forbidden_address_connects() {
 
 #[test]
 fn no_answer_of_a_resolver_with_a_forbidden_address_in_it_is_used() {
-    let guard = Guard::new(Arc::new(AddressPolicy::default()));
+    let guard = Guard::new(Arc::new(AddressPolicy::default()), Lookups::default());
     let public: [IpAddr; 2] = ["1.1.1.1".parse().unwrap(), "2606:4700:4700::1111".parse().unwrap()];
     let at = |ip: IpAddr| SocketAddr::new(ip, 0);
     let mut answers = 0;

@@ -94,7 +94,7 @@ impl Claim {
         ];
         headers.extend(self.signatures(vault, &body, now)?);
         headers.extend(open(vault, row.tenant_id, row.webhook_id, &row.headers)?);
-        Ok(Request { url: row.url.clone(), headers, body, deadline: self.deadline(), now })
+        Ok(Request { tenant: row.tenant_id, url: row.url.clone(), headers, body, deadline: self.deadline(), now })
     }
 
     /// `v1` with every live secret and `v1a` with every live key, newest first; the older header with the newest secret.
