@@ -16,6 +16,7 @@ diesel::table! {
         revoked_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         is_from_login -> Bool,
+        minted_by -> Nullable<Int8>,
     }
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::error::{FieldErrors, Rejection, Result};
 use super::scope::{self, ScopeSet};
 use super::token::{Malformed, Presented, Token};
-use super::{TenantId, text};
+use super::{AccessTokenId, TenantId, text};
 
 const STEM: &str = "gpat";
 
@@ -90,6 +90,8 @@ pub struct NewToken {
     pub tenant: Option<TenantId>,
     pub scopes: ScopeSet,
     pub expires_at: Option<DateTime<Utc>>,
+    /// The token that asks; none where a person does, on a page or at the console.
+    pub minted_by: Option<AccessTokenId>,
 }
 
 impl NewToken {
@@ -106,7 +108,8 @@ impl NewToken {
         }
         match name {
             Some(name) if errors.is_empty() => {
-                Ok(Self { name, tenant: draft.tenant, scopes: ScopeSet::new(scopes), expires_at: draft.expires_at })
+                let (tenant, expires_at, minted_by) = (draft.tenant, draft.expires_at, None);
+                Ok(Self { name, tenant, scopes: ScopeSet::new(scopes), expires_at, minted_by })
             }
             _ => Err(errors.into()),
         }

@@ -25,6 +25,8 @@ pub struct AccessToken {
     pub created_at: DateTime<Utc>,
     /// Made by a password, and ended with it.
     pub is_from_login: bool,
+    /// The token that made it, and with which it ends.
+    pub minted_by: Option<AccessTokenId>,
 }
 
 impl AccessToken {
@@ -48,4 +50,5 @@ pub struct NewAccessToken {
     pub created_at: DateTime<Utc>,
     /// Made by a password, and ended with it.
     pub is_from_login: bool,
+    pub minted_by: Option<AccessTokenId>,
 }

@@ -1,6 +1,6 @@
 //! Access tokens: bearer credentials of people, never stronger than their role.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
 use super::Operator;
@@ -46,7 +46,8 @@ pub fn mint(
     if !beyond.is_empty() {
         return Err(Error::forbidden(format!("Missing required scopes: {}", beyond.join(", "))));
     }
-    let minted = insert(conn, hasher, user, ask, false, now)?;
+    let is_from_login = must_end_with_its_maker(conn, &ask, now)?;
+    let minted = insert(conn, hasher, user, ask, is_from_login, now)?;
     audit::record(conn, actor, minted_deed(&minted.token), now)?;
     Ok(minted)
 }
@@ -73,7 +74,8 @@ pub fn mint_for(
         _ => {}
     }
     let tenant = ask.tenant;
-    let minted = insert(conn, hasher, user.id, ask, false, now)?;
+    let is_from_login = must_end_with_its_maker(conn, &ask, now)?;
+    let minted = insert(conn, hasher, user.id, ask, is_from_login, now)?;
     audit::record_for_instance(conn, who, tenant, minted_deed(&minted.token), now)?;
     Ok(minted)
 }
@@ -103,12 +105,31 @@ pub fn mint_at_login(
             Some(first.ok_or_else(|| Error::forbidden("you are not a member of any tenant"))?.0.id)
         }
     };
-    let ask =
-        NewToken { name: "Login".to_owned(), tenant, scopes: ScopeSet::all(), expires_at: Some(now + LOGIN_LASTS) };
+    let (name, expires_at) = ("Login".to_owned(), Some(now + LOGIN_LASTS));
+    let ask = NewToken { name, tenant, scopes: ScopeSet::all(), expires_at, minted_by: None };
     let minted = insert(conn, hasher, user.id, ask, true, now)?;
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
     audit::record_for_instance(conn, &who, tenant, minted_deed(&minted.token), now)?;
     Ok(minted)
+}
+
+/// A token that a token asks for lasts no longer than that one, and ends with it. Whether a sign-in made that one, and
+/// so this one.
+fn must_end_with_its_maker(conn: &mut PgConnection, ask: &NewToken, now: DateTime<Utc>) -> Result<bool> {
+    let Some(maker) = ask.minted_by else { return Ok(false) };
+    // It may have been revoked since it was presented.
+    let maker = store::access_tokens::lock(conn, maker)?.filter(|maker| maker.is_live(now));
+    let maker = maker.ok_or(Error::Unauthenticated)?;
+    // As exact as it is kept.
+    let is_before =
+        |end: &DateTime<Utc>| ask.expires_at.is_none_or(|at| end.timestamp_micros() < at.timestamp_micros());
+    if let Some(end) = maker.expires_at.filter(is_before) {
+        let end = end.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        let says =
+            format!("must be {end} or earlier: the token that asks expires then, and those that it makes with it");
+        return Err(Error::field("expires_at", Rejection::new("too_late", says)));
+    }
+    Ok(maker.is_from_login)
 }
 
 fn insert(
@@ -133,16 +154,22 @@ fn insert(
         expires_at: ask.expires_at,
         created_at: now,
         is_from_login,
+        minted_by: ask.minted_by,
     };
     let token = store::access_tokens::insert(conn, &row)?;
     Ok(MintedToken { token, secret })
 }
 
 fn minted_deed(token: &AccessToken) -> Deed {
-    Deed::new("access_token.minted", target(token.id))
-        .with("name", token.name.as_str())
-        .with("user", token.user_id.0)
-        .with("scopes", token.scopes.clone())
+    deed("access_token.minted", token).with("scopes", token.scopes.clone())
+}
+
+fn deed(action: &'static str, token: &AccessToken) -> Deed {
+    let deed = Deed::new(action, target(token.id)).with("name", token.name.as_str()).with("user", token.user_id.0);
+    match token.minted_by {
+        Some(maker) => deed.with("minted_by", maker.0),
+        None => deed,
+    }
 }
 
 /// One's own tokens in this tenant; admins and owners see everybody's.
@@ -187,11 +214,12 @@ pub fn find_of_instance(conn: &mut PgConnection, id: AccessTokenId) -> Result<Ac
     store::access_tokens::find(conn, None, id)?.ok_or(Error::NotFound(Noun::AccessToken))
 }
 
-/// Refuses the token for good; one that is revoked already stays so.
+/// Refuses the token for good, and those that it made; one that is revoked already stays so.
 pub fn revoke(conn: &mut PgConnection, actor: &Actor, id: AccessTokenId, now: DateTime<Utc>) -> Result<AccessToken> {
     let token = find(conn, actor, id)?;
-    if store::access_tokens::revoke(conn, id, now)? {
-        audit::record(conn, actor, revoked_deed(&token), now)?;
+    let revoked = revoke_with_its_own(conn, &token, now)?;
+    if !revoked.is_empty() {
+        audit::record_all(conn, actor, revoked.iter().map(revoked_deed).collect(), now)?;
         notify::send(conn, &Change::Access)?;
     }
     Ok(token)
@@ -205,15 +233,33 @@ pub fn revoke_of_instance(
     now: DateTime<Utc>,
 ) -> Result<AccessToken> {
     let token = find_of_instance(conn, id)?;
-    if store::access_tokens::revoke(conn, id, now)? {
-        audit::record_for_instance(conn, who, None, revoked_deed(&token), now)?;
+    let revoked = revoke_with_its_own(conn, &token, now)?;
+    for one in &revoked {
+        audit::record_for_instance(conn, who, one.tenant_id, revoked_deed(one), now)?;
+    }
+    if !revoked.is_empty() {
         notify::send(conn, &Change::Access)?;
     }
     Ok(token)
 }
 
+/// The token, those that it made, and those that they made: whichever were live. One at a time downwards, since each is
+/// locked while it makes another: what it made is there once it is revoked.
+fn revoke_with_its_own(conn: &mut PgConnection, token: &AccessToken, now: DateTime<Utc>) -> Result<Vec<AccessToken>> {
+    if !store::access_tokens::revoke(conn, token.id, now)? {
+        return Ok(Vec::new());
+    }
+    let (mut revoked, mut makers) = (vec![token.clone()], vec![token.id]);
+    while !makers.is_empty() {
+        let made = store::access_tokens::revoke_minted_by(conn, &makers, now)?;
+        makers = made.iter().map(|token| token.id).collect();
+        revoked.extend(made);
+    }
+    Ok(revoked)
+}
+
 fn revoked_deed(token: &AccessToken) -> Deed {
-    Deed::new("access_token.revoked", target(token.id)).with("name", token.name.as_str()).with("user", token.user_id.0)
+    deed("access_token.revoked", token)
 }
 
 fn sees_all(actor: &Actor) -> bool {

@@ -38,6 +38,11 @@ pub fn find(conn: &mut PgConnection, tenant: Option<TenantId>, id: AccessTokenId
     Ok(found.first(conn).optional()?)
 }
 
+/// One that was presented, of whatever tenant: until this transaction ends, nobody revokes it.
+pub fn lock(conn: &mut PgConnection, id: AccessTokenId) -> Result<Option<AccessToken>> {
+    Ok(AccessToken::query().find(id).for_update().first(conn).optional()?)
+}
+
 /// For the gate: by public id, in any tenant that is not deleted.
 pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<TokenRow>> {
     let of_the_tenant = memberships::tenant_id.nullable().eq(access_tokens::tenant_id);
@@ -91,6 +96,19 @@ pub fn revoke(conn: &mut PgConnection, id: AccessTokenId, now: DateTime<Utc>) ->
         .filter(access_tokens::revoked_at.is_null())
         .set(access_tokens::revoked_at.eq(now));
     Ok(revoked.execute(conn)? != 0)
+}
+
+/// Those that these have made. Returns the ones that were live until now.
+pub fn revoke_minted_by(
+    conn: &mut PgConnection,
+    makers: &[AccessTokenId],
+    now: DateTime<Utc>,
+) -> Result<Vec<AccessToken>> {
+    let revoked = diesel::update(access_tokens::table)
+        .filter(access_tokens::minted_by.eq_any(makers))
+        .filter(access_tokens::revoked_at.is_null())
+        .set(access_tokens::revoked_at.eq(now));
+    Ok(revoked.returning(AccessToken::as_returning()).get_results(conn)?)
 }
 
 /// All that a user has for a tenant. Returns how many were live until now.

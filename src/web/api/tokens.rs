@@ -34,6 +34,8 @@ pub struct TokenBody {
     last_used_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
+    /// The token that made it.
+    minted_by: Option<AccessTokenId>,
     /// In the answer to its creation, and nowhere else.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
@@ -52,6 +54,7 @@ impl From<AccessToken> for TokenBody {
             last_used_at: row.last_used_at,
             revoked_at: row.revoked_at,
             created_at: row.created_at,
+            minted_by: row.minted_by,
             token: None,
         }
     }
@@ -100,7 +103,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
         scopes: body.scopes,
         expires_at: body.expires_at,
     };
-    let new = NewToken::parse(draft, now)?;
+    let new = NewToken { minted_by: Some(bearer.caller.token_id), ..NewToken::parse(draft, now)? };
     let minted = match actor {
         Some(actor) => {
             let mint = move |conn: &mut _| access_tokens::mint(conn, &actor, &hasher, new, now);

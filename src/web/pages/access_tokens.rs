@@ -64,7 +64,7 @@ fn row(token: AccessToken, csrf: &str, now: DateTime<Utc>) -> Row {
 }
 
 fn ask(token: &AccessToken, csrf: &str) -> Ask {
-    let says = "Programs that use it are refused from now on, for good.";
+    let says = "Programs that use it are refused from now on, for good, and so are those that use tokens made with it.";
     Ask::new(format!("revoke-token-{}", token.id), format!("Revoke {}?", token.name), says).posts(
         "Revoke token",
         urls::token_act(token.id, "revocation"),

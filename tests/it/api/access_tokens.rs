@@ -89,6 +89,67 @@ async fn nobody_hands_on_scopes_that_they_do_not_have() {
 }
 
 #[actix_web::test]
+async fn a_token_does_not_outlive_the_one_that_made_it() {
+    let app = TestApp::start().await;
+    let ada = admin(&app).await;
+    let at = |minutes| (app.clock.now() + TimeDelta::minutes(minutes)).to_rfc3339();
+    let short = made(&ada, json!({"name": "short", "expires_at": at(60)})).await;
+    let (end, short) = (short["expires_at"].clone(), with(&app, &short));
+    for later in
+        [json!({"name": "x"}), json!({"name": "x", "expires_at": null}), json!({"name": "x", "expires_at": at(61)})]
+    {
+        let refused = short.post_json("/api/tokens", later).await.assert_invalid("expires_at");
+        assert!(refused.to_string().contains("or earlier: the token that asks expires then"), "{refused}");
+    }
+    let child = made(&short, json!({"name": "child", "expires_at": end})).await;
+    assert_ne!(child["minted_by"], Value::Null);
+    app.advance(TimeDelta::minutes(60));
+    with(&app, &child).get("/api/keys").await.assert_problem(401, "unauthenticated");
+}
+
+#[actix_web::test]
+async fn with_a_token_those_are_revoked_that_it_made_and_that_they_made() {
+    let app = TestApp::start().await;
+    let person = app.admin("ada").await;
+    let ada = app.token_of(&person, &["*"]);
+    let first = made(&ada, json!({"name": "first"})).await;
+    let second = made(&with(&app, &first), json!({"name": "second"})).await;
+    let third = made(&with(&app, &second), json!({"name": "third"})).await;
+    let beside = made(&ada, json!({"name": "beside"})).await;
+    assert_eq!((&second["minted_by"], &third["minted_by"]), (&first["id"], &second["id"]));
+    for token in [&first, &second, &third] {
+        with(&app, token).get("/api/keys").await.assert_ok();
+    }
+
+    person.submit(format!("/tokens/{}/revocation", first["id"]), &[]).await.assert_see_other("/tokens");
+
+    for token in [&first, &second, &third] {
+        with(&app, token).get("/api/keys").await.assert_problem(401, "unauthenticated");
+    }
+    with(&app, &beside).get("/api/keys").await.assert_ok();
+    let log = ada.get("/api/audit?action=access_token.revoked").await.assert_ok().json();
+    let log: Vec<_> = log["data"].as_array().unwrap().iter().map(|entry| &entry["details"]).collect();
+    assert_eq!(log.len(), 3);
+    assert!(log.iter().any(|details| details["minted_by"] == second["id"]), "{log:?}");
+}
+
+#[actix_web::test]
+async fn what_an_instance_token_made_for_a_tenant_ends_with_it() {
+    let app = TestApp::start().await;
+    let olga = app.operator("olga").await;
+    let everywhere = app.instance_token_of(&olga, &["*"]);
+    let instance = made(&everywhere, json!({"name": "instance"})).await;
+    let tenants = made(&with(&app, &instance), json!({"name": "tenant's", "tenant": "acme"})).await;
+    with(&app, &tenants).get("/api/keys").await.assert_ok();
+    everywhere.delete(format!("/api/tokens/{}", instance["id"])).await.assert_status(204);
+    with(&app, &tenants).get("/api/keys").await.assert_problem(401, "unauthenticated");
+}
+
+async fn made(by: &Person, ask: Value) -> Value {
+    by.post_json("/api/tokens", ask).await.assert_status(201).json()
+}
+
+#[actix_web::test]
 async fn the_last_use_of_a_token_is_kept() {
     let app = TestApp::start().await;
     let token = admin(&app).await;

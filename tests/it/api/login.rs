@@ -90,7 +90,15 @@ async fn a_new_password_ends_what_the_old_one_gave() {
     let body = login(&app, "ada@example.com", json!({})).await.assert_status(201).json();
     let token = Person::with_token(&app.base, text(&body, "token"));
     token.get("/api/keys").await.assert_ok();
+    // A person reads; what a token of a sign-in makes is no way round its end.
+    let soon = (app.clock.now() + TimeDelta::minutes(30)).to_rfc3339();
+    token.post_json("/api/tokens", json!({"name": "for ever", "expires_at": null})).await.assert_invalid("expires_at");
+    let made =
+        token.post_json("/api/tokens", json!({"name": "child", "expires_at": soon})).await.assert_status(201).json();
+    let child = Person::with_token(&app.base, text(&made, "token"));
+    child.get("/api/keys").await.assert_ok();
     let fields = [("current_password", PASSWORD), ("password", "another horse and another staple")];
     ada.submit("/account/password", &fields).await.assert_see_other("/account");
     token.get("/api/keys").await.assert_problem(401, "unauthenticated");
+    child.get("/api/keys").await.assert_problem(401, "unauthenticated");
 }
