@@ -4,6 +4,7 @@ mod bulk;
 mod end;
 mod kin;
 mod news;
+mod opens;
 mod rotation;
 
 use chrono::{DateTime, Utc};
@@ -90,6 +91,7 @@ pub fn mint(
     now: DateTime<Utc>,
 ) -> Result<MintedKey> {
     actor.must(Permission::WriteKeys)?;
+    opens::must_hold(actor, &[], &ask.scopes)?;
     plans::must_have_room(conn, actor.tenant, Thing::Key, now)?;
     let plan = plans::of_tenant(conn, actor.tenant)?;
     let rate_limit = ask.rate_limit.unwrap_or(plan.default_rate_limit);
@@ -251,6 +253,9 @@ pub fn update(
     }
     if before.revoked_at.is_some() && change.is_active == Some(true) {
         return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
+    }
+    if let Some(scopes) = &change.scopes {
+        opens::must_hold(actor, &before.scopes, scopes)?;
     }
     must_fit_plan(conn, &before, change, now)?;
     if change.limits.is_some() || change.quota.is_some() {

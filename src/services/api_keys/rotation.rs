@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
-use super::{MintedKey, Once, news, once, prefix_of_tenant, target};
+use super::{MintedKey, Once, news, once, opens, prefix_of_tenant, target};
 use crate::domain::api_key::{KeySecret, Overlap, prefix_of};
 use crate::domain::digest::Hasher;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result};
@@ -66,6 +66,7 @@ fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime
     actor.must(Permission::WriteKeys)?;
     let key = store::api_keys::lock_kept(conn, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     actor.must_own(Permission::WriteKeys, key.user_id)?;
+    opens::must_hold(actor, &[], &key.scopes)?;
     if key.deleted_at.is_some() {
         return Err(Error::conflict("this key is deleted: restore it, then rotate it"));
     }

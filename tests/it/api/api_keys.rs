@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{admin, mint, path, text};
-use crate::support::TestApp;
+use crate::support::{Answer, TestApp};
 
 #[actix_web::test]
 async fn a_key_is_minted_and_its_secret_shown_once() {
@@ -379,4 +379,34 @@ async fn a_slash_at_the_end_of_a_path_makes_no_difference() {
     token.post_json("/api/keys/verification/", json!({"key": key["secret"]})).await.assert_ok();
     token.delete("/api-keys/").await.assert_problem(405, "method_not_allowed");
     token.get("/api/keys//").await.assert_problem(404, "not_found");
+}
+
+#[actix_web::test]
+async fn who_makes_keys_gives_them_nothing_here_that_they_may_not_do() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let (all, narrow) = (app.token_of(&ada, &["*"]), app.token_of(&ada, &["keys:*", "events:read"]));
+    let refused = |answer: Answer, scopes: &str| {
+        let detail = answer.assert_problem(403, "forbidden")["detail"].clone();
+        assert_eq!(detail, format!("Missing required scopes: {scopes}"));
+    };
+    let ask = |scopes: Value| json!({"name": "ci", "scopes": scopes});
+    refused(narrow.post_json("/api/keys", ask(json!(["events:write"]))).await, "events:write");
+    refused(narrow.post_json("/api/keys", ask(json!(["orders:read", "events:*"]))).await, "events:write");
+    refused(narrow.post_json("/api/keys", ask(json!(["usage:*"]))).await, "usage:write");
+    refused(narrow.post_json("/api/keys", ask(json!(["*"]))).await, "events:write, usage:write");
+    let own = mint(&narrow, json!({"scopes": ["orders:*", "events:read", "usage:read"]})).await;
+    let wide = mint(&all, json!({"scopes": ["*"]})).await;
+
+    let (own, wide) = (format!("/api/keys/{}", own["id"]), format!("/api/keys/{}", wide["id"]));
+    refused(narrow.patch_json(&own, json!({"scopes": ["events:write"]})).await, "events:write");
+    refused(narrow.post_json(format!("{wide}/rotation"), json!({})).await, "events:write, usage:write");
+    narrow.post_json(format!("{own}/rotation"), json!({})).await.assert_status(201);
+    narrow.patch_json(&wide, json!({"name": "renamed", "scopes": ["*"]})).await.assert_ok();
+    narrow.patch_json(&wide, json!({"scopes": ["orders:*"]})).await.assert_ok();
+    refused(narrow.patch_json(&wide, json!({"scopes": ["*"]})).await, "events:write, usage:write");
+    narrow.post_json(format!("{wide}/revocation"), json!({})).await.assert_ok();
+    // On a page, the role alone decides: a developer publishes too.
+    let dan = app.developer("dan").await;
+    mint(&app.token_of(&dan, &["*"]), json!({"scopes": ["*"]})).await;
 }
