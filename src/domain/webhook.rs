@@ -92,7 +92,22 @@ fn is_type(text: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventType(String);
 
+/// Groups of types that Gatepost publishes itself.
+const RESERVED: [&str; 2] = ["api_key.", "webhook."];
+
 impl EventType {
+    /// Like [`EventType::parse`], for what somebody else publishes: nobody speaks in Gatepost's name.
+    pub fn parse_of_others(text: &str) -> Result<Self, Rejection> {
+        let lower = text.to_ascii_lowercase();
+        match RESERVED.into_iter().find(|group| lower.starts_with(group)) {
+            Some(group) => {
+                let detail = format!("begins with {group} which is for what Gatepost publishes itself");
+                Err(Rejection::new("reserved", detail))
+            }
+            None => Self::parse(text),
+        }
+    }
+
     pub fn parse(text: &str) -> Result<Self, Rejection> {
         match text {
             "" => Err(Rejection::required()),

@@ -288,7 +288,7 @@ pub fn send_test(
         return Err(Error::conflict("this webhook is switched off: activate it first"));
     }
     let made_up = format!(r#"{{"message":"A test event from Gatepost","webhook_id":{id}}}"#);
-    let ask = NewEvent::parse(Some(kind.unwrap_or("webhook.test")), Some(payload.unwrap_or(&made_up)), None)?;
+    let ask = NewEvent::parse_test(kind.unwrap_or("webhook.test"), payload.unwrap_or(&made_up))?;
     events::publish_test(conn, actor, &ask, id, now)
 }
 

@@ -24,7 +24,7 @@ pub fn begin(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTim
         return Ok(webhook);
     }
     let payload = format!(r#"{{"message":"Gatepost asks whether this endpoint is well again","webhook_id":{id}}}"#);
-    let ask = NewEvent::parse(Some(KIND), Some(&payload), None)?;
+    let ask = NewEvent::parse_test(KIND, &payload)?;
     let published = events::publish_test(conn, actor, &ask, id, now)?;
     let filter = DeliveryFilter { event: Some(published.id), ..DeliveryFilter::default() };
     let sent = store::deliveries::list(conn, Scope::Tenant(actor.tenant), &filter, &Paging::default())?;

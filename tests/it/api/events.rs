@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use gatepost::schema::{deliveries, events};
 use serde_json::json;
 
+use super::{admin, mint, text};
 use crate::support::{Receiver, TestApp};
 
 #[actix_web::test]
@@ -136,4 +137,21 @@ async fn a_batch_is_published_in_one_go() {
     let older =
         program.get(format!("/api/events?limit=1&cursor={}", list["next_cursor"].as_str().unwrap())).await.json();
     assert_eq!((&older["data"][0]["type"], &older["next_cursor"]), (&json!("a"), &json!(null)));
+}
+
+#[actix_web::test]
+async fn nobody_publishes_in_the_name_of_gatepost() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"scopes": ["events:write"]})).await;
+    let holder = app.key(text(&key, "secret"));
+    for kind in ["api_key.revoked", "webhook.disabled", "webhook.probe", "Webhook.failing"] {
+        for program in [&token, &holder] {
+            let refused = program.post_json("/api/events", json!({"type": kind, "data": {}})).await;
+            assert_eq!(refused.assert_invalid("type")["errors"][0]["code"], "reserved", "{kind}");
+        }
+    }
+    let batch = json!([{"type": "order.created", "data": 1}, {"type": "api_key.revoked", "data": 1}]);
+    holder.post_json("/api/events/batch", json!({"events": batch})).await.assert_invalid("events[1].type");
+    holder.post_json("/api/events", json!({"type": "webhooks.sent", "data": {}})).await.assert_status(202);
 }
