@@ -8,7 +8,7 @@ use diesel::pg::PgConnection;
 use crate::domain::page::{Page, PageSize, Paging};
 use crate::domain::usage::report::{KeyName, Reported};
 use crate::domain::usage::{GroupBy, Outcome, RecordPlace, Span, UsageRecord};
-use crate::domain::{Actor, ApiKeyId, Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
+use crate::domain::{Actor, ApiKeyId, Error, FieldErrors, LineageId, Noun, Permission, Rejection, Result, TenantId};
 use crate::model::{ApiKey, UsageLog};
 use crate::store::usage::{GroupRow, Of};
 pub use crate::store::usage_logs::LogFilter;
@@ -97,11 +97,16 @@ pub fn latest(conn: &mut PgConnection, actor: &Actor, key: ApiKeyId, count: i64)
     Ok(records(conn, Scope::Tenant(actor.tenant), &filter, &few)?.rows)
 }
 
-/// What was reported, with the ids of its keys.
+/// What was reported, with the ids of its keys: those of the tenant, or where a key reports, of its `lineage` alone.
 ///
 /// # Errors
-/// `Invalid` naming the records whose key is none of the tenant's.
-pub fn named(conn: &mut PgConnection, tenant: TenantId, reported: Vec<Reported>) -> Result<Vec<UsageRecord>> {
+/// `Invalid` naming the records whose key is none of these.
+pub fn named(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    lineage: Option<LineageId>,
+    reported: Vec<Reported>,
+) -> Result<Vec<UsageRecord>> {
     let names: HashSet<&KeyName> = reported.iter().map(|one| &one.key).collect();
     let (mut ids, mut publics) = (Vec::new(), Vec::new());
     for name in names {
@@ -111,14 +116,18 @@ pub fn named(conn: &mut PgConnection, tenant: TenantId, reported: Vec<Reported>)
         }
     }
     let mut known = HashMap::new();
-    for (id, public) in store::api_keys::list_ids(conn, tenant, &ids, &publics)? {
+    for (id, public) in store::api_keys::list_ids(conn, tenant, lineage, &ids, &publics)? {
         known.insert(KeyName::Id(id), id);
         known.insert(KeyName::Public(public), id);
     }
     let mut errors = FieldErrors::default();
+    let says = match lineage {
+        Some(_) => "is not the key that reports, nor one that it was rotated from or into",
+        None => "is no key of this tenant",
+    };
     for (index, one) in reported.iter().enumerate().filter(|(_, one)| !known.contains_key(&one.key)).take(20) {
         let field = if matches!(one.key, KeyName::Id(_)) { "key_id" } else { "key" };
-        errors.add(format!("records[{index}].{field}"), Rejection::new("not_found", "is no key of this tenant"));
+        errors.add(format!("records[{index}].{field}"), Rejection::new("not_found", says));
     }
     if !errors.is_empty() {
         return Err(errors.into());

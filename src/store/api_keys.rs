@@ -12,7 +12,7 @@ use diesel::prelude::*;
 
 use crate::domain::api_key::KeyChange;
 use crate::domain::digest::StoredDigest;
-use crate::domain::{ApiKeyId, Result, TenantId};
+use crate::domain::{ApiKeyId, LineageId, Result, TenantId};
 use crate::model::{ApiKey, NewApiKey};
 use crate::schema::{api_keys, memberships, tenants, users};
 pub use expiring::mark_expiring;
@@ -49,15 +49,19 @@ pub fn lock(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<O
     Ok(found.for_update().first(conn).optional()?)
 }
 
-/// Those of these keys that are the tenant's, deleted ones too: what they were used for may be told late.
+/// Those of these keys that are the tenant's, and of this lineage if one is given, deleted ones too: what they were used for may be told late.
 pub fn list_ids(
     conn: &mut PgConnection,
     tenant: TenantId,
+    lineage: Option<LineageId>,
     ids: &[ApiKeyId],
     publics: &[String],
 ) -> Result<Vec<(ApiKeyId, String)>> {
     let named = api_keys::id.eq_any(ids).or(api_keys::public_id.eq_any(publics));
-    let found = api_keys::table.filter(api_keys::tenant_id.eq(tenant)).filter(named);
+    let mut found = api_keys::table.filter(api_keys::tenant_id.eq(tenant)).filter(named).into_boxed();
+    if let Some(lineage) = lineage {
+        found = found.filter(api_keys::lineage_id.eq(lineage));
+    }
     Ok(found.select((api_keys::id, api_keys::public_id)).load(conn)?)
 }
 

@@ -147,15 +147,15 @@ pub async fn create(
     let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant.clone())).await?;
     actor.must(Permission::WriteUsage)?;
     let once = idempotency(&request, &body)?;
-    let own = match &who {
-        TokenOrKey::Token(_) => None,
-        TokenOrKey::Key(keyed) => Some(keyed.key()?.key.id),
+    let (own, lineage) = match &who {
+        TokenOrKey::Token(_) => (None, None),
+        TokenOrKey::Key(keyed) => (Some(keyed.key()?.key.id), Some(keyed.key()?.key.lineage_id)),
     };
     let request_id = actor.request_id.clone().unwrap_or_default();
     let drafts = body.records.into_iter().map(RecordDraft::from).collect();
     let reported = report::parse(actor.tenant, own, &request_id, drafts, state.clock.now())?;
     let scope = Scope::Tenant(actor.tenant);
-    let records = state.api.read(scope, move |conn| usage::named(conn, actor.tenant, reported)).await?;
+    let records = state.api.read(scope, move |conn| usage::named(conn, actor.tenant, lineage, reported)).await?;
     let count = records.len();
     let mut answer = HttpResponse::Accepted();
     match once {

@@ -287,3 +287,27 @@ async fn a_repeated_report_is_counted_once() {
     assert!(answers.await.iter().all(|status| [202, 409].contains(status)));
     assert_eq!(token.get(path(&key, "/usage")).await.assert_ok().json()["total"], 5);
 }
+
+#[actix_web::test]
+async fn a_key_reports_for_itself_and_its_lineage_alone() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let other = mint(&token, json!({})).await;
+    let key = mint(&token, json!({"scopes": ["usage:write"]})).await;
+    let rotated =
+        token.post_json(format!("/api/keys/{}/rotation", key["id"]), json!({})).await.assert_status(201).json();
+    let holder = app.key(text(&rotated, "secret"));
+    let report = |record: Value| holder.post_json("/api/usage", json!({"records": [record]}));
+    for own in [json!({}), json!({"key_id": key["id"]}), json!({"key": rotated["key"]})] {
+        report(own).await.assert_status(202);
+    }
+    let refused = report(json!({"key_id": other["id"]})).await.assert_invalid("records[0].key_id");
+    let unknown = report(json!({"key_id": 4_611_686})).await.assert_invalid("records[0].key_id");
+    assert_eq!(refused["errors"], unknown["errors"], "whether there is such a key is not told");
+    report(json!({"key": other["key"]})).await.assert_invalid("records[0].key");
+    app.running().state.gate.flush().await;
+    let seen = token.get(format!("/api/keys/{}", other["id"])).await.assert_ok().json();
+    assert_eq!(seen["last_used_at"], Value::Null);
+    let all = json!({"records": [{"key_id": other["id"]}, {"key_id": key["id"]}]});
+    token.post_json("/api/usage", all).await.assert_status(202);
+}
