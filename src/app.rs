@@ -150,7 +150,7 @@ impl App {
             api: Db::new(database.url(), API),
             pages,
             hashing: Arc::new(Semaphore::new(2)),
-            throttle: Throttle::default(),
+            throttle: Throttle::new()?,
             metrics,
             database: database.describe(),
             settings,

@@ -268,6 +268,8 @@ diesel::table! {
         confirmed_at -> Nullable<Timestamptz>,
         last_step -> Int8,
         created_at -> Timestamptz,
+        wrong_codes -> Int4,
+        last_wrong_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Codes of an authenticator app (RFC 6238: HMAC-SHA-1, 6 digits, steps of 30 s), and recovery codes beside them.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use totp_rs::{Builder, Totp};
 
@@ -13,6 +13,18 @@ pub const RECOVERY_CODES: usize = 10;
 const CODE_LENGTH: usize = 16;
 const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 const ISSUER: &str = "Gatepost";
+
+/// Wrong codes in a row that cost nothing.
+const FREE: i32 = 5;
+/// The longest wait between guesses: who knows the password gets a few hundred of them a month, of a million codes.
+const LONGEST: TimeDelta = TimeDelta::hours(1);
+
+/// How long codes are still refused, after so many wrong ones in a row: doubling from a second.
+pub fn wait_after(wrong: i32, last: DateTime<Utc>, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let beyond = u32::try_from(wrong.checked_sub(FREE)?).ok()?;
+    let open_at = last + TimeDelta::seconds(1_i64.checked_shl(beyond.min(20)).unwrap_or(i64::MAX)).min(LONGEST);
+    (now < open_at).then(|| open_at - now)
+}
 
 /// What an authenticator app shares with us. It is wiped from memory when dropped.
 pub struct Authenticator(Totp);
@@ -98,6 +110,16 @@ mod tests {
         assert_eq!(app.step_of("287082", at(59 + 61)), None);
         assert!(
             ["", "28708", "2870820", "28708x", "２８７０８２"].iter().all(|code| app.step_of(code, at(59)).is_none())
+        );
+    }
+
+    #[test]
+    fn wrong_codes_cost_nothing_at_first_and_then_up_to_an_hour() {
+        let wait = |wrong, seconds| wait_after(wrong, at(0), at(seconds)).map(|wait| wait.num_seconds());
+        assert_eq!((wait(0, 0), wait(4, 0), wait(5, 0), wait(5, 1)), (None, None, Some(1), None));
+        assert_eq!(
+            (wait(8, 3), wait(17, 0), wait(i32::MAX, 0), wait(i32::MAX, 3_600)),
+            (Some(5), Some(3_600), Some(3_600), None)
         );
     }
 

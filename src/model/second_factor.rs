@@ -16,4 +16,7 @@ pub struct SecondFactor {
     pub confirmed_at: Option<DateTime<Utc>>,
     pub last_step: i64,
     pub created_at: DateTime<Utc>,
+    /// In a row, since the last right one.
+    pub wrong_codes: i32,
+    pub last_wrong_at: Option<DateTime<Utc>>,
 }

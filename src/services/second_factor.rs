@@ -49,6 +49,12 @@ pub fn begin(conn: &mut PgConnection, vault: &Vault, user: &User, now: DateTime<
     if store::second_factors::begin(conn, user.id, &sealed, now)? { Ok(()) } else { Err(on_already()) }
 }
 
+/// What came of an act that needs a code. A wrong one is no error: that it was shown is to be committed.
+pub enum Shown<T> {
+    Right(T),
+    Wrong,
+}
+
 /// Switches it on, for somebody whose app shows the right code. The recovery codes exist nowhere else.
 pub fn confirm(
     conn: &mut PgConnection,
@@ -57,18 +63,23 @@ pub fn confirm(
     user: &User,
     code: &str,
     now: DateTime<Utc>,
-) -> Result<Vec<String>> {
-    let row = store::second_factors::find(conn, user.id)?;
+) -> Result<Shown<Vec<String>>> {
+    let row = store::second_factors::lock(conn, user.id)?;
     let row = row.ok_or_else(|| Error::conflict("it is not being set up: begin again"))?;
     if row.confirmed_at.is_some() {
         return Err(on_already());
     }
-    let step = opened(vault, user, &row)?.step_of(code, now).ok_or_else(wrong_code)?;
-    if !store::second_factors::take_step(conn, user.id, step)? || !store::second_factors::confirm(conn, user.id, now)? {
-        return Err(wrong_code());
+    let app = opened(vault, user, &row)?;
+    let is_right = judge(conn, &row, now, |conn| match app.step_of(code, now) {
+        Some(step) => store::second_factors::take_step(conn, user.id, step),
+        None => Ok(false),
+    })?;
+    if !is_right {
+        return Ok(Shown::Wrong);
     }
+    store::second_factors::confirm(conn, user.id, now)?;
     audit::record_for_instance(conn, who, None, deed("user.second_factor_on", user), now)?;
-    new_codes(conn, user.id, now)
+    new_codes(conn, user.id, now).map(Shown::Right)
 }
 
 /// New recovery codes in the place of the old ones, for somebody who shows a code.
@@ -79,10 +90,12 @@ pub fn renew_codes(
     user: &User,
     code: &str,
     now: DateTime<Utc>,
-) -> Result<Vec<String>> {
-    must_show(conn, vault, user, code, now)?;
+) -> Result<Shown<Vec<String>>> {
+    if !shows(conn, vault, user, code, now)? {
+        return Ok(Shown::Wrong);
+    }
     audit::record_for_instance(conn, who, None, deed("user.recovery_codes_renewed", user), now)?;
-    new_codes(conn, user.id, now)
+    new_codes(conn, user.id, now).map(Shown::Right)
 }
 
 /// Switches it off, for somebody who has shown their password, and a code here.
@@ -93,15 +106,17 @@ pub fn switch_off(
     user: &User,
     code: &str,
     now: DateTime<Utc>,
-) -> Result<()> {
+) -> Result<Shown<()>> {
     // Whoever sets a short password just now waits here, or is waited for.
     if store::users::lock_has_short_password(conn, user.id)? {
         let says = "Your password is too short to stand alone: set one of at least 15 characters first.";
         return Err(Error::field("current_password", Rejection::new("too_short", says)));
     }
-    must_show(conn, vault, user, code, now)?;
+    if !shows(conn, vault, user, code, now)? {
+        return Ok(Shown::Wrong);
+    }
     remove(conn, who, user, now)?;
-    Ok(())
+    Ok(Shown::Right(()))
 }
 
 /// Takes it away from somebody who lost it: an operator's act. Ends tokens that sign-ins made, and a password that is too
@@ -122,24 +137,49 @@ pub fn remove(conn: &mut PgConnection, who: &Operator, user: &User, now: DateTim
     Ok(is_short)
 }
 
-/// Whether this is the code of the moment or an unused recovery code. It is used up by that.
+/// Whether this is the code of the moment or an unused recovery code. It is used up by that. Commit where it is none, too:
+/// wrong ones are counted.
 pub fn check(conn: &mut PgConnection, vault: &Vault, user: &User, code: &str, now: DateTime<Utc>) -> Result<bool> {
-    let row = store::second_factors::find(conn, user.id)?.filter(|row| row.confirmed_at.is_some());
+    let row = store::second_factors::lock(conn, user.id)?.filter(|row| row.confirmed_at.is_some());
     let Some(row) = row else { return Ok(false) };
-    if let Some(step) = opened(vault, user, &row)?.step_of(code, now) {
-        return store::second_factors::take_step(conn, user.id, step);
-    }
-    match totp::recovery_digest(code) {
-        Some(digest) => store::second_factors::redeem_code(conn, user.id, &digest, now),
-        None => Ok(false),
-    }
+    let app = opened(vault, user, &row)?;
+    judge(conn, &row, now, |conn| {
+        if let Some(step) = app.step_of(code, now) {
+            return store::second_factors::take_step(conn, user.id, step);
+        }
+        match totp::recovery_digest(code) {
+            Some(digest) => store::second_factors::redeem_code(conn, user.id, &digest, now),
+            None => Ok(false),
+        }
+    })
 }
 
-fn must_show(conn: &mut PgConnection, vault: &Vault, user: &User, code: &str, now: DateTime<Utc>) -> Result<()> {
+/// Looks at a code unless wrong ones came too fast. The row is locked: guesses at one person's codes are judged one after
+/// the other, by whichever process, and each is counted before the next.
+fn judge(
+    conn: &mut PgConnection,
+    row: &SecondFactor,
+    now: DateTime<Utc>,
+    fits: impl FnOnce(&mut PgConnection) -> Result<bool>,
+) -> Result<bool> {
+    let wait = row.last_wrong_at.and_then(|last| totp::wait_after(row.wrong_codes, last, now));
+    if let Some(wait) = wait {
+        return Err(Error::Throttled { retry_after: wait.to_std().unwrap_or_default() });
+    }
+    let is_right = fits(conn)?;
+    if !is_right {
+        store::second_factors::count_wrong_code(conn, row.user_id, now)?;
+    } else if 0 < row.wrong_codes {
+        store::second_factors::forgive_wrong_codes(conn, row.user_id)?;
+    }
+    Ok(is_right)
+}
+
+fn shows(conn: &mut PgConnection, vault: &Vault, user: &User, code: &str, now: DateTime<Utc>) -> Result<bool> {
     if !is_on(conn, user.id)? {
         return Err(Error::conflict("the second factor is off"));
     }
-    if check(conn, vault, user, code, now)? { Ok(()) } else { Err(wrong_code()) }
+    check(conn, vault, user, code, now)
 }
 
 fn new_codes(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<Vec<String>> {
@@ -163,9 +203,4 @@ fn deed(action: &'static str, user: &User) -> Deed {
 
 fn on_already() -> Error {
     Error::conflict("the second factor is on already")
-}
-
-pub fn wrong_code() -> Error {
-    let says = "That is not the code of this moment. Each works once, for half a minute or so.";
-    Error::field("code", Rejection::new("wrong", says))
 }

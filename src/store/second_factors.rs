@@ -11,6 +11,24 @@ pub fn find(conn: &mut PgConnection, user: UserId) -> Result<Option<SecondFactor
     Ok(SecondFactor::query().find(user).first(conn).optional()?)
 }
 
+/// The same, while nobody else judges a code of it.
+pub fn lock(conn: &mut PgConnection, user: UserId) -> Result<Option<SecondFactor>> {
+    let found = SecondFactor::query().filter(second_factors::user_id.eq(user));
+    Ok(found.for_update().first(conn).optional()?)
+}
+
+pub fn count_wrong_code(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<()> {
+    let set = (second_factors::wrong_codes.eq(second_factors::wrong_codes + 1), second_factors::last_wrong_at.eq(now));
+    diesel::update(second_factors::table.filter(second_factors::user_id.eq(user))).set(set).execute(conn)?;
+    Ok(())
+}
+
+pub fn forgive_wrong_codes(conn: &mut PgConnection, user: UserId) -> Result<()> {
+    let mine = second_factors::table.filter(second_factors::user_id.eq(user));
+    diesel::update(mine).set(second_factors::wrong_codes.eq(0)).execute(conn)?;
+    Ok(())
+}
+
 /// Those of these users who have a confirmed one.
 pub fn confirmed_of(conn: &mut PgConnection, users: &[UserId]) -> Result<Vec<UserId>> {
     let confirmed = second_factors::table

@@ -1,10 +1,16 @@
 //! Slows guessing of passwords: per account and per address, in memory, without locking anybody out for good.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::domain::{Error, Rejection, Result};
 
 /// Failures that cost nothing.
 const FREE: u32 = 5;
@@ -13,166 +19,366 @@ const LONGEST: TimeDelta = TimeDelta::minutes(15);
 /// The longest wait for failures at one account from everywhere together: whoever guesses from many addresses gets no
 /// more than so many guesses, and the owner is never kept out from where they have signed in before.
 const LONGEST_FROM_EVERYWHERE: TimeDelta = TimeDelta::minutes(1);
-/// Subjects remembered at once; beyond it the forgotten ones go first.
-const CAPACITY: usize = 10_000;
+/// Subjects remembered at once: more than two cores can try passwords of in [`LONGEST`].
+const CAPACITY: usize = 100_000;
+/// Bytes of an e-mail address (RFC 5321, section 4.5.3.1.3).
+const LONGEST_EMAIL: usize = 254;
 
 /// Who tries to sign in, from where.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    pub email: String,
-    pub ip: Option<IpAddr>,
+    /// `None` for a form that names no account.
+    account: Option<String>,
+    network: String,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Failures {
-    count: u32,
-    last: DateTime<Utc>,
-}
-
-impl Failures {
-    /// Doubling from one second after the free ones.
-    fn open_at(self, subject: &Subject) -> DateTime<Utc> {
-        if self.count < subject.free {
-            return self.last;
+impl Attempt {
+    /// At an account. Refuses what can be nobody's address, before it costs anything.
+    pub fn at(email: &str, ip: Option<IpAddr>) -> Result<Self> {
+        let email = email.trim();
+        if LONGEST_EMAIL < email.len() {
+            let says = format!("must be an e-mail address of at most {LONGEST_EMAIL} bytes");
+            return Err(Error::field("email", Rejection::new("too_long", says)));
         }
-        let seconds = 1_i64.checked_shl(self.count.saturating_sub(subject.free).min(10)).unwrap_or(i64::MAX);
-        self.last + TimeDelta::seconds(seconds).min(subject.longest)
+        Ok(Self { account: Some(email.to_lowercase()), network: network(ip) })
+    }
+
+    /// Counted apart from sign-ins, whose failures these are not.
+    pub fn for_reset(self) -> Self {
+        Self { account: self.account.map(|email| format!("{email} (reset)")), ..self }
+    }
+
+    /// At something that belongs to no account yet.
+    pub fn from(ip: Option<IpAddr>) -> Self {
+        Self { account: None, network: network(ip) }
     }
 }
 
-/// What failures are counted under.
+/// An IPv4 address, or the /64 of an IPv6 one.
+fn network(ip: Option<IpAddr>) -> String {
+    match ip {
+        Some(IpAddr::V4(ip)) => ip.to_string(),
+        Some(IpAddr::V6(ip)) => ip.segments().iter().take(4).map(|part| format!("{part:x}:")).collect(),
+        None => "unknown".to_owned(),
+    }
+}
+
+/// What is remembered of a name: a digest under a key that this process made up, so that long names take no more room.
+type Key = [u8; 16];
+
+/// What attempts are counted under.
+#[derive(Clone, Copy)]
 struct Subject {
-    name: String,
+    key: Key,
     free: u32,
     longest: TimeDelta,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy)]
+struct Attempts {
+    failed: u32,
+    /// Begun, and not judged yet: each may turn out wrong.
+    under_way: u32,
+    last: DateTime<Utc>,
+}
+
+impl Attempts {
+    fn none(now: DateTime<Utc>) -> Self {
+        Self { failed: 0, under_way: 0, last: now }
+    }
+
+    fn is_over(self, now: DateTime<Utc>) -> bool {
+        self.under_way == 0 && (self.failed == 0 || self.last + LONGEST <= now)
+    }
+
+    /// Doubling from one second after the free ones. From then on they also go one at a time.
+    fn wait(self, subject: &Subject, now: DateTime<Utc>) -> Option<TimeDelta> {
+        let failed = if self.last + LONGEST <= now { 0 } else { self.failed };
+        if failed.saturating_add(self.under_way) < subject.free {
+            return None;
+        }
+        let beyond = failed.checked_sub(subject.free);
+        let seconds = beyond.map_or(0, |beyond| 1_i64.checked_shl(beyond.min(10)).unwrap_or(i64::MAX));
+        let open_at = self.last + TimeDelta::seconds(seconds).min(subject.longest);
+        let turn = if self.under_way == 0 { now } else { now + TimeDelta::seconds(1) };
+        let wait = open_at.max(turn) - now;
+        (TimeDelta::zero() < wait).then_some(wait)
+    }
+
+    fn fail(&mut self, now: DateTime<Utc>) {
+        self.failed = if self.last + LONGEST <= now { 1 } else { self.failed.saturating_add(1) };
+        self.last = now;
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    attempts: HashMap<Key, Attempts>,
+    /// When accounts were last signed in to from a network, since this process started.
+    at_home: HashMap<Key, DateTime<Utc>>,
+}
+
 pub struct Throttle {
-    failures: Mutex<HashMap<String, Failures>>,
-    /// Accounts with the networks from which they were signed in to, since this process started.
-    at_home: Mutex<HashSet<String>>,
+    mac: Hmac<Sha256>,
+    known: Mutex<Known>,
 }
 
 impl Throttle {
-    /// How long this attempt must still wait.
-    pub fn wait(&self, attempt: &Attempt, now: DateTime<Utc>) -> Option<TimeDelta> {
-        let is_at_home = lock(&self.at_home).contains(&here(attempt));
-        let failures = lock(&self.failures);
-        let waits = subjects(attempt).into_iter().filter_map(|subject| {
-            if is_at_home && subject.name == attempt.email {
-                return None;
-            }
-            let open_at = failures.get(&subject.name)?.open_at(&subject);
-            (now < open_at).then(|| open_at - now)
-        });
-        waits.max()
+    pub fn new() -> Result<Self> {
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(key.as_mut()).map_err(|cause| Error::bug(cause.to_string()))?;
+        let mac = Hmac::new_from_slice(key.as_ref()).map_err(Error::bug)?;
+        Ok(Self { mac, known: Mutex::default() })
     }
 
-    pub fn failed(&self, attempt: Attempt, now: DateTime<Utc>) {
-        let mut failures = lock(&self.failures);
-        if CAPACITY <= failures.len() {
-            failures.retain(|_, failure| now < failure.last + LONGEST);
+    /// Counts an attempt before anything is judged, so that of many at once no more are judged than of many in a row.
+    /// Refuses it where it must wait.
+    pub fn begin(&self, attempt: &Attempt, now: DateTime<Utc>) -> Result<Trial<'_>> {
+        let subjects = self.subjects(attempt);
+        let mut known = self.known();
+        let is_at_home = known.at_home.contains_key(&self.here(attempt));
+        let waits = subjects.iter().enumerate().filter_map(|(place, subject)| {
+            // The last one is the account from everywhere.
+            if is_at_home && place == 2 { None } else { known.attempts.get(&subject.key)?.wait(subject, now) }
+        });
+        if let Some(wait) = waits.max() {
+            return Err(Error::Throttled { retry_after: wait.to_std().unwrap_or_default() });
         }
-        if CAPACITY <= failures.len() {
-            failures.clear();
+        known.make_room(now);
+        for subject in &subjects {
+            known.attempts.entry(subject.key).or_insert(Attempts::none(now)).under_way += 1;
         }
-        for subject in subjects(&attempt) {
-            let failure = failures.entry(subject.name).or_insert(Failures { count: 0, last: now });
-            failure.count = if failure.last + LONGEST <= now { 1 } else { failure.count.saturating_add(1) };
-            failure.last = now;
-        }
+        drop(known);
+        Ok(Trial { throttle: self, keys: subjects.iter().map(|subject| subject.key).collect(), now })
     }
 
     /// Forgets the account's failures from here; the address's stay, or one known password would buy endless guesses,
     /// and so do those from everywhere.
-    pub fn succeeded(&self, attempt: &Attempt) {
-        lock(&self.failures).remove(&here(attempt));
-        let mut at_home = lock(&self.at_home);
-        if CAPACITY <= at_home.len() {
-            at_home.clear();
+    pub fn forgive(&self, attempt: &Attempt, now: DateTime<Utc>) {
+        let here = self.here(attempt);
+        let mut known = self.known();
+        if let Some(attempts) = known.attempts.get_mut(&here) {
+            attempts.failed = 0;
         }
-        at_home.insert(here(attempt));
+        known.at_home.insert(here, now);
+        if CAPACITY < known.at_home.len() {
+            let oldest = known.at_home.iter().min_by_key(|(_, last)| **last).map(|(key, _)| *key);
+            oldest.map(|key| known.at_home.remove(&key));
+        }
+    }
+
+    /// The account as seen from this network, the network, and the account from everywhere.
+    fn subjects(&self, attempt: &Attempt) -> Vec<Subject> {
+        let subject = |key, free, longest| Subject { key, free, longest };
+        let network = subject(self.key(None, Some(&attempt.network)), FREE * 10, LONGEST);
+        match &attempt.account {
+            None => vec![network],
+            Some(email) => vec![
+                subject(self.here(attempt), FREE, LONGEST),
+                network,
+                subject(self.key(Some(email), None), FREE * 10, LONGEST_FROM_EVERYWHERE),
+            ],
+        }
+    }
+
+    /// The account as seen from this network.
+    fn here(&self, attempt: &Attempt) -> Key {
+        self.key(attempt.account.as_deref(), Some(&attempt.network))
+    }
+
+    fn key(&self, account: Option<&str>, network: Option<&str>) -> Key {
+        let mut mac = self.mac.clone();
+        for part in [account, network] {
+            // No address has a line's end in it, and no name is taken for the other kind.
+            mac.update(part.map_or("none", |_| "some").as_bytes());
+            mac.update(part.unwrap_or_default().as_bytes());
+            mac.update(b"\n");
+        }
+        let mut key = Key::default();
+        key.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(to, from)| *to = from);
+        key
+    }
+
+    /// No invariant spans a panic, so what a panicking thread left behind is good.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// No invariant spans these locks, so what a panicking thread left behind is good.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The account as seen from this network.
-fn here(attempt: &Attempt) -> String {
-    format!("{}@{}", attempt.email, of_network(attempt))
-}
-
-fn of_network(attempt: &Attempt) -> String {
-    attempt.ip.map_or_else(|| "unknown".to_owned(), network)
-}
-
-/// The account as seen from this network, the network, and the account from everywhere.
-fn subjects(attempt: &Attempt) -> [Subject; 3] {
-    let subject = |name, free, longest| Subject { name, free, longest };
-    [
-        subject(here(attempt), FREE, LONGEST),
-        subject(of_network(attempt), FREE * 10, LONGEST),
-        subject(attempt.email.clone(), FREE * 10, LONGEST_FROM_EVERYWHERE),
-    ]
-}
-
-/// An IPv4 address, or the /64 of an IPv6 one.
-fn network(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => ip.segments().iter().take(4).map(|part| format!("{part:x}:")).collect(),
+impl Known {
+    /// What is over goes first; where that does not do, a tenth of all, fewest failures and oldest first. What is under
+    /// way stays.
+    fn make_room(&mut self, now: DateTime<Utc>) {
+        if self.attempts.len() < CAPACITY {
+            return;
+        }
+        self.attempts.retain(|_, attempts| !attempts.is_over(now));
+        let most = CAPACITY - CAPACITY / 10;
+        let excess = self.attempts.len().saturating_sub(most);
+        let idle = self.attempts.iter().filter(|(_, attempts)| attempts.under_way == 0);
+        let mut idle: Vec<_> = idle.map(|(key, attempts)| (attempts.failed, attempts.last, *key)).collect();
+        idle.sort_unstable();
+        for (_, _, key) in idle.into_iter().take(excess) {
+            self.attempts.remove(&key);
+        }
     }
+}
+
+/// An attempt under way. Whatever becomes of it, unless it is taken back or succeeds, it was a failure: so is one whose
+/// client went away before it was judged.
+#[must_use]
+pub struct Trial<'a> {
+    throttle: &'a Throttle,
+    keys: Vec<Key>,
+    now: DateTime<Utc>,
+}
+
+impl Trial<'_> {
+    /// It tried nothing, or was right about a part only: neither counted nor forgiven for.
+    pub fn take_back(mut self) {
+        self.end(false);
+    }
+
+    pub fn succeed(self, attempt: &Attempt) {
+        self.throttle.forgive(attempt, self.now);
+        self.take_back();
+    }
+
+    fn end(&mut self, is_failure: bool) {
+        let mut known = self.throttle.known();
+        for key in self.keys.drain(..) {
+            let attempts = known.attempts.entry(key).or_insert(Attempts::none(self.now));
+            attempts.under_way = attempts.under_way.saturating_sub(1);
+            if is_failure {
+                attempts.fail(self.now);
+            }
+            if attempts.is_over(self.now) {
+                known.attempts.remove(&key);
+            }
+        }
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        self.end(true);
+    }
+}
+
+/// The sentence that a page says.
+pub fn says(retry_after: Duration) -> String {
+    format!("Too many attempts. Wait {} seconds, then try again.", retry_after.as_secs().max(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn from(ip: &str) -> Attempt {
+        Attempt::at("ada@example.com", ip.parse().ok()).unwrap()
+    }
+
+    fn wait(throttle: &Throttle, attempt: &Attempt, now: DateTime<Utc>) -> Option<TimeDelta> {
+        match throttle.begin(attempt, now) {
+            Ok(trial) => {
+                trial.take_back();
+                None
+            }
+            Err(Error::Throttled { retry_after }) => TimeDelta::from_std(retry_after).ok(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn fail(throttle: &Throttle, attempt: &Attempt, now: DateTime<Utc>) {
+        let subjects = throttle.subjects(attempt);
+        for subject in subjects {
+            throttle.known().attempts.entry(subject.key).or_insert(Attempts::none(now)).fail(now);
+        }
+    }
+
+    fn start() -> (Throttle, DateTime<Utc>) {
+        (Throttle::new().unwrap(), DateTime::<Utc>::UNIX_EPOCH)
+    }
+
     #[test]
     fn guessing_slows_down_and_a_success_forgives_the_account() {
-        let (throttle, now) = (Throttle::default(), DateTime::<Utc>::UNIX_EPOCH);
-        let attempt = Attempt { email: "ada@example.com".into(), ip: "192.0.2.1".parse().ok() };
-        for _ in 0..4 {
-            throttle.failed(attempt.clone(), now);
+        let (throttle, now) = start();
+        let attempt = from("192.0.2.1");
+        for _ in 0..5 {
+            drop(throttle.begin(&attempt, now).unwrap());
         }
-        assert_eq!(throttle.wait(&attempt, now), None);
-        throttle.failed(attempt.clone(), now);
-        assert_eq!(throttle.wait(&attempt, now), Some(TimeDelta::seconds(1)));
-        throttle.failed(attempt.clone(), now);
-        assert_eq!(throttle.wait(&attempt, now), Some(TimeDelta::seconds(2)));
-        let elsewhere = Attempt { ip: "192.0.2.2".parse().ok(), ..attempt.clone() };
-        assert_eq!(throttle.wait(&elsewhere, now), None);
-        throttle.succeeded(&attempt);
-        assert_eq!(throttle.wait(&attempt, now), None);
+        assert_eq!(wait(&throttle, &attempt, now), Some(TimeDelta::seconds(1)));
+        let now = now + TimeDelta::seconds(1);
+        drop(throttle.begin(&attempt, now).unwrap());
+        assert_eq!(wait(&throttle, &attempt, now), Some(TimeDelta::seconds(2)));
+        assert_eq!(wait(&throttle, &from("192.0.2.2"), now), None);
+        let now = now + TimeDelta::seconds(2);
+        throttle.begin(&attempt, now).unwrap().succeed(&attempt);
+        assert_eq!(wait(&throttle, &attempt, now), None);
+        assert_eq!(throttle.known().attempts.len(), 2, "the network's and the account's failures stay");
+    }
+
+    #[test]
+    fn of_many_at_once_the_free_ones_begin_and_then_one_at_a_time() {
+        let (throttle, now) = start();
+        let attempt = from("192.0.2.1");
+        let trials: Vec<_> = (0..600).filter_map(|_| throttle.begin(&attempt, now).ok()).collect();
+        assert_eq!(trials.len(), 5);
+        drop(trials);
+        let now = now + TimeDelta::seconds(1);
+        let trials: Vec<_> = (0..600).filter_map(|_| throttle.begin(&attempt, now).ok()).collect();
+        assert_eq!(trials.len(), 1);
+        // What is taken back was none.
+        trials.into_iter().for_each(Trial::take_back);
+        assert_eq!(wait(&throttle, &attempt, now), None);
     }
 
     #[test]
     fn a_network_of_version_six_is_its_first_half() {
-        let (throttle, now) = (Throttle::default(), DateTime::<Utc>::UNIX_EPOCH);
-        let from = |ip: &str| Attempt { email: "ada@example.com".into(), ip: ip.parse().ok() };
+        let (throttle, now) = start();
         for last in 1..=5 {
-            throttle.failed(from(&format!("2001:db8:1:2::{last}")), now);
+            drop(throttle.begin(&from(&format!("2001:db8:1:2::{last}")), now).unwrap());
         }
-        assert!(throttle.wait(&from("2001:db8:1:2:ffff::9"), now).is_some());
-        assert_eq!(throttle.wait(&from("2001:db8:1:3::1"), now), None);
+        assert!(wait(&throttle, &from("2001:db8:1:2:ffff::9"), now).is_some());
+        assert_eq!(wait(&throttle, &from("2001:db8:1:3::1"), now), None);
     }
 
     #[test]
     fn guesses_from_everywhere_are_slowed_and_the_owner_is_let_in_where_they_are_known() {
-        let (throttle, now) = (Throttle::default(), DateTime::<Utc>::UNIX_EPOCH);
-        let from = |ip: String| Attempt { email: "ada@example.com".into(), ip: ip.parse().ok() };
-        let home = from("203.0.113.7".into());
-        throttle.succeeded(&home);
+        let (throttle, now) = start();
+        let home = from("203.0.113.7");
+        throttle.begin(&home, now).unwrap().succeed(&home);
         for last in 0..100 {
-            throttle.failed(from(format!("192.0.2.{last}")), now);
+            fail(&throttle, &from(&format!("192.0.2.{last}")), now);
         }
-        let wait = throttle.wait(&from("198.51.100.1".into()), now).unwrap();
-        assert_eq!((wait, throttle.wait(&home, now)), (TimeDelta::minutes(1), None));
-        let other = Attempt { email: "dan@example.com".into(), ip: "198.51.100.1".parse().ok() };
-        assert_eq!(throttle.wait(&other, now), None);
+        let away = wait(&throttle, &from("198.51.100.1"), now).unwrap();
+        assert_eq!((away, wait(&throttle, &home, now)), (TimeDelta::minutes(1), None));
+        let other = Attempt::at("dan@example.com", "198.51.100.1".parse().ok()).unwrap();
+        assert_eq!(wait(&throttle, &other, now), None);
+    }
+
+    #[test]
+    fn where_too_many_are_remembered_those_that_failed_least_go() {
+        let (throttle, now) = start();
+        let (ada, later) = (from("203.0.113.7"), now + TimeDelta::seconds(1));
+        for _ in 0..5 {
+            drop(throttle.begin(&ada, now).unwrap());
+        }
+        let mut known = throttle.known();
+        for number in 0..2 * u64::try_from(CAPACITY).unwrap() {
+            let mut key = Key::default();
+            key[..8].copy_from_slice(&number.to_le_bytes());
+            known.make_room(later);
+            known.attempts.insert(key, Attempts { failed: 1, under_way: 0, last: later });
+        }
+        assert!(known.attempts.len() <= CAPACITY);
+        drop(known);
+        assert!(wait(&throttle, &ada, now).is_some());
+    }
+
+    #[test]
+    fn what_is_too_long_for_an_address_is_not_remembered() {
+        assert!(Attempt::at(&"a".repeat(255), None).is_err());
+        assert!(Attempt::at(&format!(" {} ", "a".repeat(254)), None).is_ok());
     }
 }

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Error, Result, TenantId, UserId, Via};
+use crate::domain::{Result, TenantId, UserId, Via};
 use crate::model::User;
 use crate::services::access_tokens::{self, MintedToken};
 use crate::services::tenants::TenantRef;
@@ -42,21 +42,19 @@ pub struct SignedInBody {
 /// Slowed as the page is, by the same counts. Wrong credentials, unknown and inactive users get the same answer.
 pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<LoginBody>) -> Answer {
     let who = Operator { via: Via::Api, ..visitor(&request, &state) };
-    let attempt = Attempt { email: body.email.trim().to_lowercase(), ip: who.ip };
-    if let Some(wait) = state.throttle.wait(&attempt, state.clock.now()) {
-        return Err(Error::Throttled { retry_after: wait.to_std().unwrap_or_default() }.into());
-    }
+    let attempt = Attempt::at(&body.email, who.ip)?;
+    let trial = state.throttle.begin(&attempt, state.clock.now())?;
     let user = match check(&state, &body).await {
         Ok(user) => user,
         Err(fail) => {
-            // To be asked for a code is no wrong guess.
-            if fail.problem.code == "unauthenticated" {
-                state.throttle.failed(attempt, state.clock.now());
+            // To be asked for a code is no wrong guess, and what was not looked at is none either.
+            if fail.problem.code != "unauthenticated" {
+                trial.take_back();
             }
             return Err(fail);
         }
     };
-    state.throttle.succeeded(&attempt);
+    trial.succeed(&attempt);
     let named = body.tenant_id.map(TenantRef::Id).or_else(|| body.tenant.map(TenantRef::Slug));
     let (hasher, now) = (state.hasher.clone(), state.clock.now());
     let mint = move |conn: &mut _| access_tokens::mint_at_login(conn, &who, &hasher, &user, named, now);

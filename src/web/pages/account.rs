@@ -17,7 +17,7 @@ use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::problem::Answer;
 use crate::web::state::State;
-use crate::web::throttle::Attempt;
+use crate::web::throttle::{self, Attempt, Trial};
 use crate::web::urls;
 use crate::web::view::text;
 use view::{Index, NameForm, PasswordForm, Row};
@@ -86,37 +86,46 @@ pub async fn change_password(
         }
         done => done?,
     }
-    state.throttle.succeeded(&attempt(&who));
+    state.throttle.forgive(&attempt(&who)?, now);
     state.forget(&Change::Access);
     // A new key for this one: who had the old one has nothing.
     who.session.renew();
     see_other(&who.session, urls::ACCOUNT, Flash::good("Your password is changed. You are signed out everywhere else."))
 }
 
-fn attempt(who: &SignedIn) -> Attempt {
-    Attempt { email: who.shell.user_email.clone(), ip: who.actor.ip }
+fn attempt(who: &SignedIn) -> Result<Attempt> {
+    Attempt::at(&who.shell.user_email, who.actor.ip)
 }
 
 /// Refuses guesses that come too fast, at the field.
-fn throttled(state: &State, who: &SignedIn, field: &str) -> Result<()> {
-    let Some(wait) = state.throttle.wait(&attempt(who), state.clock.now()) else { return Ok(()) };
-    let says = format!("Too many attempts. Wait {} seconds, then try again.", wait.num_seconds().max(1));
-    Err(Error::field(field, Rejection::new("throttled", says)))
+fn begin<'s>(state: &'s State, who: &SignedIn, field: &str) -> Result<Trial<'s>> {
+    let begun = state.throttle.begin(&attempt(who)?, state.clock.now());
+    begun.map_err(|error| throttled(error, field))
+}
+
+/// That guesses come too fast, as a refusal of the field.
+fn throttled(error: Error, field: &str) -> Error {
+    let Error::Throttled { retry_after } = error else { return error };
+    Error::field(field, Rejection::new("throttled", throttle::says(retry_after)))
 }
 
 /// Whether this is the password of whoever is signed in. Guesses are slowed as those at the sign-in are: a session that
 /// was left open is not enough.
 async fn confirm_password(state: &State, who: &SignedIn, password: &str) -> Result<()> {
-    throttled(state, who, "current_password")?;
+    let trial = begin(state, who, "current_password")?;
+    let checked = is_password(state, who, password).await;
+    if let Ok(false) = checked {
+        return Err(Error::field("current_password", Rejection::new("wrong", "Your present password is another one.")));
+    }
+    // It forgives no failures by itself: a right password must not buy guesses at the code that follows.
+    trial.take_back();
+    checked.map(|_| ())
+}
+
+async fn is_password(state: &State, who: &SignedIn, password: &str) -> Result<bool> {
     let (email, password) = (who.shell.user_email.clone(), password.to_owned());
     let credentials = state.pages.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
-    let is_right = state.off_the_loop(move || Ok(credentials.check(&password).is_some())).await?;
-    // It forgives no failures by itself: a right password must not buy guesses at the code that follows.
-    if is_right {
-        return Ok(());
-    }
-    state.throttle.failed(attempt(who), state.clock.now());
-    Err(Error::field("current_password", Rejection::new("wrong", "Your present password is another one.")))
+    state.off_the_loop(move || Ok(credentials.check(&password).is_some())).await
 }
 
 pub async fn sign_out(state: Data<State>, Anywhere(who): Anywhere, id: Path<i64>, _: CheckedForm<Nothing>) -> Answer {

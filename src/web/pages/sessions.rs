@@ -21,7 +21,7 @@ use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
-use crate::web::throttle::Attempt;
+use crate::web::throttle::{self, Attempt};
 use crate::web::{client, csrf, urls};
 
 /// Characters that are kept of what a browser calls itself.
@@ -75,27 +75,38 @@ pub async fn create(
     CheckedForm(form): CheckedForm<SignInForm>,
 ) -> Answer {
     let ip = client::address(request.head(), &state.settings.trusted_proxies);
-    let attempt = Attempt { email: form.email.trim().to_lowercase(), ip };
-    if let Some(wait) = state.throttle.wait(&attempt, state.clock.now()) {
-        let says = format!("Too many attempts. Wait {} seconds, then try again.", wait.num_seconds().max(1));
-        return refused(&state, &session, form, StatusCode::TOO_MANY_REQUESTS, says);
-    }
-    match check(&state, &form).await? {
-        Some(user) => {
-            let asks_code = move |conn: &mut _| second_factor::is_on(conn, user);
-            if state.pages.read(Scope::Instance, asks_code).await? {
-                return code::ask(&session, &state, user, &form.back);
-            }
-            state.throttle.succeeded(&attempt);
+    let Ok(attempt) = Attempt::at(&form.email, ip) else {
+        // Longer than any address, so nobody's: it is not sent back.
+        return wrong(&state, &session, SignInForm { email: String::new(), ..form });
+    };
+    let trial = match state.throttle.begin(&attempt, state.clock.now()) {
+        Ok(trial) => trial,
+        Err(Error::Throttled { retry_after }) => {
+            return refused(&state, &session, form, StatusCode::TOO_MANY_REQUESTS, throttle::says(retry_after));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match check(&state, &form).await {
+        Ok(Some((user, has_factor))) if has_factor => {
+            trial.take_back();
+            code::ask(&session, &state, user, &form.back)
+        }
+        Ok(Some((user, _))) => {
+            trial.succeed(&attempt);
             begin(&request, &state, &session, user)?;
             go(place(&form.back))
         }
-        None => {
-            state.throttle.failed(attempt, state.clock.now());
-            let says = "That e-mail address and password do not belong together.".to_owned();
-            refused(&state, &session, form, StatusCode::UNPROCESSABLE_ENTITY, says)
+        Ok(None) => wrong(&state, &session, form),
+        Err(error) => {
+            trial.take_back();
+            Err(error.into())
         }
     }
+}
+
+fn wrong(state: &State, session: &Session, form: SignInForm) -> Answer {
+    let says = "That e-mail address and password do not belong together.".to_owned();
+    refused(state, session, form, StatusCode::UNPROCESSABLE_ENTITY, says)
 }
 
 /// Where somebody wanted to go, as far as it is here.
@@ -103,11 +114,15 @@ fn place(back: &str) -> &str {
     if urls::is_local(back) { back } else { urls::OVERVIEW }
 }
 
-async fn check(state: &State, form: &SignInForm) -> Result<Option<UserId>> {
+/// Whose password this is, and whether they have a second factor.
+async fn check(state: &State, form: &SignInForm) -> Result<Option<(UserId, bool)>> {
     let email = form.email.clone();
     let credentials = state.pages.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
     let password = form.password.clone();
-    state.off_the_loop(move || Ok(credentials.check(&password).map(|user| user.id))).await
+    let found = state.off_the_loop(move || Ok(credentials.check(&password).map(|user| user.id))).await?;
+    let Some(user) = found else { return Ok(None) };
+    let has_factor = state.pages.read(Scope::Instance, move |conn| second_factor::is_on(conn, user)).await?;
+    Ok(Some((user, has_factor)))
 }
 
 fn refused(state: &State, session: &Session, form: SignInForm, status: StatusCode, says: String) -> Answer {

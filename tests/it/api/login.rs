@@ -1,6 +1,8 @@
 //! `POST /api/auth/login`.
 
 use chrono::TimeDelta;
+use diesel::prelude::*;
+use gatepost::schema::second_factors;
 use serde_json::{Value, json};
 
 use super::text;
@@ -81,6 +83,55 @@ async fn a_second_factor_is_asked_for_and_its_code_works_once() {
     login(&app, "ada@example.com", json!({"code": code})).await.assert_status(201);
     login(&app, "ada@example.com", json!({"code": code})).await.assert_problem(401, "unauthenticated");
     login(&app, "ada@example.com", json!({"code": codes[0]})).await.assert_status(201);
+}
+
+#[actix_web::test]
+async fn of_many_guesses_at_once_no_more_are_judged_than_of_many_in_a_row() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let (device, _) = set_up(&app, &ada).await;
+    let codes = (0..60).map(|number| json!({"code": format!("{number:06}")}));
+    let answers = futures_util::future::join_all(codes.map(|code| login(&app, "ada@example.com", code))).await;
+    let judged = answers.iter().filter(|answer| answer.status != 429).count();
+    // The free ones, and one more for each second or two that this took.
+    assert!((1..=8).contains(&judged), "{judged} of sixty were judged");
+    let slowed = answers.iter().find(|answer| answer.status == 429).unwrap();
+    assert!(!slowed.header("retry-after").is_empty());
+    app.advance(TimeDelta::minutes(61));
+    let code = device.code(app.clock.now());
+    login(&app, "ada@example.com", json!({"code": code})).await.assert_status(201);
+}
+
+#[actix_web::test]
+async fn wrong_codes_are_counted_by_all_processes_together() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let (device, _) = set_up(&app, &ada).await;
+    // As another process leaves it.
+    let wrong = (second_factors::wrong_codes.eq(9), second_factors::last_wrong_at.eq(app.clock.now()));
+    diesel::update(second_factors::table).set(wrong).execute(&mut app.conn()).unwrap();
+    let code = device.code(app.clock.now());
+    login(&app, "ada@example.com", json!({"code": code})).await.assert_problem(429, "rate_limited");
+    app.advance(TimeDelta::seconds(17));
+    login(&app, "ada@example.com", json!({"code": "no code"})).await.assert_problem(401, "unauthenticated");
+    let read = second_factors::table.select(second_factors::wrong_codes);
+    assert_eq!(read.first::<i32>(&mut app.conn()).unwrap(), 10);
+    app.advance(TimeDelta::seconds(33));
+    let code = device.code(app.clock.now());
+    login(&app, "ada@example.com", json!({"code": code})).await.assert_status(201);
+    assert_eq!(read.first::<i32>(&mut app.conn()).unwrap(), 0);
+}
+
+#[actix_web::test]
+async fn what_is_longer_than_an_address_is_refused_before_it_costs_anything() {
+    let app = TestApp::start().await;
+    let long = format!("{}@example.com", "a".repeat(250));
+    let body = json!({"email": long, "password": PASSWORD});
+    for _ in 0..9 {
+        app.stranger().post_json("/api/auth/login", body.clone()).await.assert_invalid("email");
+    }
+    let page = app.stranger().submit("/sign-in", &[("email", &long), ("password", PASSWORD)]).await;
+    assert_eq!(page.assert_status(422).html().value("email"), "");
 }
 
 #[actix_web::test]

@@ -8,11 +8,11 @@ use serde::Deserialize;
 
 use super::super::api_keys::secretive;
 use super::super::{back, page, see_other, unprocessable};
-use super::{confirm_password, throttled};
+use super::{begin, confirm_password, throttled};
 use crate::domain::vault::Vault;
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::User;
-use crate::services::second_factor::{self, Standing};
+use crate::services::second_factor::{self, Shown, Standing};
 use crate::services::{Operator, accounts};
 use crate::store::Scope;
 use crate::store::notify::Change;
@@ -95,6 +95,26 @@ async fn with_own<T: Send + 'static>(
     state.pages.tx(Scope::Instance, act).await
 }
 
+/// The same where it needs a code: a wrong one counts as a wrong password does, and is refused at its field.
+async fn with_code<T: Send + 'static>(
+    state: &State,
+    who: &SignedIn,
+    field: &'static str,
+    work: impl FnOnce(&mut PgConnection, &Vault, &Operator, &User, DateTime<Utc>) -> Result<Shown<T>> + Send + 'static,
+) -> Result<T> {
+    let trial = begin(state, who, field)?;
+    let done = match with_own(state, who, work).await {
+        Ok(Shown::Wrong) => {
+            let says = "That is not the code of this moment. Each works once, for half a minute or so.";
+            return Err(Error::field(field, Rejection::new("wrong", says)));
+        }
+        Ok(Shown::Right(done)) => Ok(done),
+        Err(error) => Err(throttled(error, field)),
+    };
+    trial.take_back();
+    done
+}
+
 async fn view(state: &State, who: SignedIn, errors: FieldErrors) -> Result<Show> {
     let now = state.clock.now();
     let standing = with_own(state, &who, |conn, vault, _, user, _| {
@@ -149,18 +169,12 @@ async fn refused(state: &State, who: SignedIn, error: Error) -> Answer {
 }
 
 pub async fn activate(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<CodeForm>) -> Answer {
-    if let Err(error) = throttled(&state, &who, "code") {
-        return refused(&state, who, error).await;
-    }
-    let confirmed = with_own(&state, &who, move |conn, vault, person, user, now| {
+    let confirmed = with_code(&state, &who, "code", move |conn, vault, person, user, now| {
         second_factor::confirm(conn, vault, person, user, &form.code, now)
     });
     match confirmed.await {
         Ok(made) => codes(who.shell, &made),
-        Err(error) => {
-            note(&state, &who, &error);
-            refused(&state, who, error).await
-        }
+        Err(error) => refused(&state, who, error).await,
     }
 }
 
@@ -169,28 +183,13 @@ pub async fn renew_codes(
     Anywhere(who): Anywhere,
     CheckedForm(form): CheckedForm<RenewalForm>,
 ) -> Answer {
-    if let Err(error) = throttled(&state, &who, RENEWAL) {
-        return refused(&state, who, error).await;
-    }
-    let renewed = with_own(&state, &who, move |conn, vault, person, user, now| {
+    let renewed = with_code(&state, &who, RENEWAL, move |conn, vault, person, user, now| {
         second_factor::renew_codes(conn, vault, person, user, &form.renewal_code, now)
     });
     match renewed.await {
         Ok(made) => codes(who.shell, &made),
-        Err(error) => {
-            note(&state, &who, &error);
-            refused(&state, who, at_renewal(error)).await
-        }
+        Err(error) => refused(&state, who, error).await,
     }
-}
-
-/// The refusal of a code, at the field of this form.
-fn at_renewal(error: Error) -> Error {
-    let detail = match &error {
-        Error::Invalid(errors) => errors.of("code").map(str::to_owned),
-        _ => None,
-    };
-    detail.map_or(error, |detail| Error::field(RENEWAL, Rejection::new("wrong", detail)))
 }
 
 /// Needs the password and a code: neither a session that was left open nor a borrowed device is enough.
@@ -202,28 +201,16 @@ pub async fn deactivate(
     if let Err(error) = confirm_password(&state, &who, &form.current_password).await {
         return refused(&state, who, error).await;
     }
-    let off = with_own(&state, &who, move |conn, vault, person, user, now| {
+    let off = with_code(&state, &who, "code", move |conn, vault, person, user, now| {
         second_factor::switch_off(conn, vault, person, user, &form.code, now)
     });
     match off.await {
         Ok(()) => {
-            state.throttle.succeeded(&super::attempt(&who));
+            state.throttle.forgive(&super::attempt(&who)?, state.clock.now());
             state.forget(&Change::Access);
             let said = "The second factor is off: your password alone signs you in.";
             see_other(&who.session, urls::SECOND_FACTOR, Flash::good(said))
         }
-        Err(error) => {
-            note(&state, &who, &error);
-            refused(&state, who, error).await
-        }
-    }
-}
-
-/// A wrong code counts as a wrong password does.
-fn note(state: &State, who: &SignedIn, error: &Error) {
-    if let Error::Invalid(errors) = error
-        && errors.of("code").is_some()
-    {
-        state.throttle.failed(super::attempt(who), state.clock.now());
+        Err(error) => refused(&state, who, error).await,
     }
 }

@@ -1,5 +1,7 @@
 //! Somebody who has lost their password asks for a link by mail. Only where mail is sent.
 
+use std::net::IpAddr;
+
 use actix_session::Session;
 use actix_web::HttpRequest;
 use actix_web::web::Data;
@@ -43,6 +45,19 @@ pub async fn new(state: Data<State>, session: Session) -> Answer {
     page(&Request { csrf: csrf::token(&session)?, email: String::new(), errors: FieldErrors::default() })
 }
 
+/// Counts the asking, however it ends.
+fn count(state: &State, email: &str, ip: Option<IpAddr>) -> Result<()> {
+    let attempt = Attempt::at(email, ip)?.for_reset();
+    match state.throttle.begin(&attempt, state.clock.now()) {
+        Err(Error::Throttled { retry_after }) => {
+            let seconds = retry_after.as_secs().max(1);
+            let says = format!("was asked for too often. Wait {seconds} seconds, then try again.");
+            Err(Error::field("email", Rejection::new("throttled", says)))
+        }
+        begun => begun.map(drop),
+    }
+}
+
 /// Says the same whether there is such an account or not, and takes as long: the letter is written afterwards. Each
 /// asking counts as a failed sign-in of the address it names, so that nobody is flooded.
 pub async fn create(
@@ -54,15 +69,10 @@ pub async fn create(
     must_be_open(&state)?;
     let (who, now) = (visitor(&request, &state), state.clock.now());
     let email = form.email.trim().to_lowercase();
-    // Counted apart from sign-ins, whose failures these are not.
-    let attempt = Attempt { email: format!("{email} (reset)"), ip: who.ip };
-    if let Some(wait) = state.throttle.wait(&attempt, now) {
-        let says = format!("was asked for too often. Wait {} seconds, then try again.", wait.num_seconds().max(1));
-        let mut errors = FieldErrors::default();
-        errors.add("email", Rejection::new("throttled", says));
+    if let Err(error) = count(&state, &email, who.ip) {
+        let Error::Invalid(errors) = error else { return Err(error.into()) };
         return unprocessable(&Request { csrf: csrf::token(&session)?, email: form.email, errors });
     }
-    state.throttle.failed(attempt, now);
     let later = state.clone();
     actix_web::rt::spawn(async move {
         let (post, public_url) = (Post::of(&later), later.settings.public_url.clone());

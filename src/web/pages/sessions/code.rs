@@ -1,5 +1,7 @@
 //! The second step of signing in, for those who have a second factor.
 
+use std::net::IpAddr;
+
 use actix_session::Session;
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
@@ -11,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::super::{go, page, rendered};
 use super::{begin, place};
 use crate::domain::{Error, Result, UserId};
+use crate::model::User;
 use crate::services::{accounts, second_factor};
 use crate::store::Scope;
 use crate::web::forms::CheckedForm;
 use crate::web::problem::Answer;
 use crate::web::state::State;
-use crate::web::throttle::Attempt;
+use crate::web::throttle::{self, Attempt};
 use crate::web::{client, csrf, urls};
 
 /// The session's entry for somebody whose password was right.
@@ -75,24 +78,37 @@ pub async fn create(
     let Some(pending) = pending(&session, &state) else { return go(urls::SIGN_IN) };
     let id = pending.user;
     let user = state.pages.read(Scope::Instance, move |conn| accounts::find(conn, id)).await?;
-    let attempt =
-        Attempt { email: user.email.clone(), ip: client::address(request.head(), &state.settings.trusted_proxies) };
-    if let Some(wait) = state.throttle.wait(&attempt, state.clock.now()) {
-        let says = format!("Too many attempts. Wait {} seconds, then try again.", wait.num_seconds().max(1));
-        return refused(&session, StatusCode::TOO_MANY_REQUESTS, says);
+    let ip = client::address(request.head(), &state.settings.trusted_proxies);
+    match check(&state, user, ip, form.code).await {
+        Ok(true) => {
+            session.remove(PENDING);
+            begin(&request, &state, &session, pending.user)?;
+            go(place(&pending.back))
+        }
+        Ok(false) => {
+            let says = "That is not the code of this moment, and no recovery code that was not used yet.".to_owned();
+            refused(&session, StatusCode::UNPROCESSABLE_ENTITY, says)
+        }
+        Err(Error::Throttled { retry_after }) => {
+            refused(&session, StatusCode::TOO_MANY_REQUESTS, throttle::says(retry_after))
+        }
+        Err(error) => Err(error.into()),
     }
-    let (vault, now) = (state.vault.clone(), state.clock.now());
-    let check = move |conn: &mut _| Ok(user.is_active && second_factor::check(conn, &vault, &user, &form.code, now)?);
-    let is_right: Result<bool> = state.pages.tx(Scope::Instance, check).await;
-    if !is_right? {
-        state.throttle.failed(attempt, state.clock.now());
-        let says = "That is not the code of this moment, and no recovery code that was not used yet.".to_owned();
-        return refused(&session, StatusCode::UNPROCESSABLE_ENTITY, says);
+}
+
+/// Whether the code is right, as far as guesses do not come too fast.
+async fn check(state: &State, user: User, ip: Option<IpAddr>, code: String) -> Result<bool> {
+    let (vault, now, attempt) = (state.vault.clone(), state.clock.now(), Attempt::at(&user.email, ip)?);
+    let trial = state.throttle.begin(&attempt, now)?;
+    let check = move |conn: &mut _| Ok(user.is_active && second_factor::check(conn, &vault, &user, &code, now)?);
+    let checked = state.pages.tx(Scope::Instance, check).await;
+    match checked {
+        Ok(true) => trial.succeed(&attempt),
+        Ok(false) => drop(trial),
+        // It was not looked at.
+        Err(_) => trial.take_back(),
     }
-    state.throttle.succeeded(&attempt);
-    session.remove(PENDING);
-    begin(&request, &state, &session, pending.user)?;
-    go(place(&pending.back))
+    checked
 }
 
 fn refused(session: &Session, status: StatusCode, says: String) -> Answer {

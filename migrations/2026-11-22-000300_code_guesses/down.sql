@@ -1,0 +1,3 @@
+ALTER TABLE second_factors
+    DROP COLUMN wrong_codes,
+    DROP COLUMN last_wrong_at;
