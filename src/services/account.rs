@@ -74,17 +74,26 @@ pub fn sign_out_elsewhere(
     here: &str,
     now: DateTime<Utc>,
 ) -> Result<usize> {
-    let ended = end_others(conn, user, here, now)?;
+    let ended = end_others(conn, user, here)?;
     if 0 < ended {
         audit::record_for_instance(conn, who, None, signed_out(user, ended), now)?;
     }
     Ok(ended)
 }
 
-fn end_others(conn: &mut PgConnection, user: UserId, here: &str, now: DateTime<Utc>) -> Result<usize> {
-    let others = places(conn, user, here, now)?.into_iter().filter(|place| !place.is_here);
-    let others: Vec<i64> = others.map(|place| place.id).collect();
+pub(super) fn end_others(conn: &mut PgConnection, user: UserId, here: &str) -> Result<usize> {
+    let others =
+        store::sessions::list_all_of_user(conn, user)?.into_iter().filter(|row| entry(&row.state, HANDLE) != here);
+    let others: Vec<i64> = others.map(|row| row.id).collect();
     store::sessions::delete_many(conn, user, &others)
+}
+
+/// Ends the session that asks, whatever its key is by now.
+pub fn leave(conn: &mut PgConnection, user: UserId, here: &str) -> Result<usize> {
+    let own =
+        store::sessions::list_all_of_user(conn, user)?.into_iter().filter(|row| entry(&row.state, HANDLE) == here);
+    let own: Vec<i64> = own.map(|row| row.id).collect();
+    store::sessions::delete_many(conn, user, &own)
 }
 
 fn signed_out(user: UserId, sessions: usize) -> Deed {
@@ -107,7 +116,7 @@ pub fn change_password(
     now: DateTime<Utc>,
 ) -> Result<()> {
     accounts::write_password(conn, user, new, now)?;
-    let ended = end_others(conn, user, here, now)?;
+    let ended = end_others(conn, user, here)?;
     let tokens = end_logins(conn, user, now)?;
     let deed =
         Deed::new("user.password_changed", target(user)).with("sessions_ended", ended).with("tokens_revoked", tokens);

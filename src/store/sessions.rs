@@ -34,12 +34,19 @@ pub fn insert(
     Ok(())
 }
 
-/// Whether there was such a session.
-pub fn update_state(conn: &mut PgConnection, digest: &[u8], user: Option<UserId>, state: &Value) -> Result<bool> {
-    let changed = diesel::update(sessions::table.filter(sessions::key_digest.eq(digest)))
-        .set((sessions::user_id.eq(user), sessions::state.eq(state)))
-        .execute(conn)?;
-    Ok(changed == 1)
+/// Keeps what changed, under a new key where `renewed` differs; whether there was such a session. One statement: a session
+/// is ended before it or after it, and found by whoever ends it, since its row stays the same.
+pub fn update_state(
+    conn: &mut PgConnection,
+    digest: &[u8],
+    renewed: &[u8],
+    user: Option<UserId>,
+    state: &Value,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let live = sessions::table.filter(sessions::key_digest.eq(digest)).filter(sessions::expires_at.gt(now));
+    let set = (sessions::key_digest.eq(renewed), sessions::user_id.eq(user), sessions::state.eq(state));
+    Ok(diesel::update(live).set(set).execute(conn)? == 1)
 }
 
 /// Prolongs a session by `idle`, up to its absolute end; at most once a minute, so that reading pages writes little.
@@ -59,6 +66,7 @@ pub fn touch(
         .sql(")");
     diesel::update(sessions::table)
         .filter(sessions::key_digest.eq(digest))
+        .filter(sessions::expires_at.gt(now))
         .filter(sessions::last_seen_at.lt(now - TimeDelta::minutes(1)))
         .set((sessions::last_seen_at.eq(now), sessions::expires_at.eq(end)))
         .execute(conn)?;
@@ -79,6 +87,11 @@ pub fn delete_of_user(conn: &mut PgConnection, user: UserId) -> Result<usize> {
 pub fn list_of_user(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<Vec<Session>> {
     let live = Session::query().filter(sessions::user_id.eq(user)).filter(sessions::expires_at.gt(now));
     Ok(live.order(sessions::last_seen_at.desc()).load(conn)?)
+}
+
+/// All of a user's, those that ran out included.
+pub fn list_all_of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<Session>> {
+    Ok(Session::query().filter(sessions::user_id.eq(user)).load(conn)?)
 }
 
 /// Whether the user had such a session.

@@ -15,7 +15,7 @@ use super::problem::{Fail, Problem};
 use super::request_id::request_id;
 use super::shell::{Shell, TenantChoice};
 use super::state::State;
-use super::{base, client, csrf, flash, urls};
+use super::{base, client, csrf, flash, session_store, urls};
 use crate::domain::actor::Authority;
 use crate::domain::scope::ScopeSet;
 use crate::domain::{Actor, Error, Result, Role, TenantId, UserId, Via};
@@ -123,7 +123,7 @@ impl SignedIn {
             state.pages.tx(Scope::Instance, move |conn| tenants::note_entry(conn, &who, tenant, now)).await?;
         }
         if before.is_some() {
-            self.session.renew();
+            session_store::renew(&self.session)?;
         }
         self.session.insert(RIGHTS, rights).map_err(|error| Error::bug(error.to_string()).into())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use actix_session::Session;
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration;
 use anyhow::anyhow;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::auth::USER;
-use crate::domain::{Clock, Error, UserId};
+use crate::domain::{Clock, Error, Result, UserId};
 use crate::services::random_token;
 use crate::store::{Db, Scope, sessions};
 
@@ -19,7 +20,23 @@ pub const IDLE: TimeDelta = TimeDelta::minutes(30);
 /// And after this long in any case.
 pub const ABSOLUTE: TimeDelta = TimeDelta::hours(12);
 
+/// The session's entry that asks for a new key, and the one that says that somebody signs in just now. Neither is kept.
+const RENEWED: &str = "renewed";
+const BEGUN: &str = "begun";
+
 type State = HashMap<String, String>;
+
+/// Gives a session a new key: who had the old one has nothing. Not by `Session::renew`, which would remove the row and make
+/// another of what this request knows: a session that was ended meanwhile would be back, and begin anew.
+pub fn renew(session: &Session) -> Result<()> {
+    session.insert(RENEWED, true).map_err(|error| Error::bug(error.to_string()))
+}
+
+/// Makes a session with a new key, in which somebody may sign in.
+pub fn begin(session: &Session) -> Result<()> {
+    session.renew();
+    session.insert(BEGUN, true).map_err(|error| Error::bug(error.to_string()))
+}
 
 #[derive(Clone)]
 pub struct PostgresSessions {
@@ -36,28 +53,37 @@ impl SessionStore for PostgresSessions {
         Ok(Some(state))
     }
 
-    async fn save(&self, state: State, _: &Duration) -> Result<SessionKey, SaveError> {
+    async fn save(&self, mut state: State, _: &Duration) -> Result<SessionKey, SaveError> {
+        state.remove(RENEWED);
+        // Whoever does not sign in just now is signed in where they were, or no more.
+        if state.remove(BEGUN).is_none() {
+            state.remove(USER);
+        }
         let key = random_token().map_err(|error| SaveError::Other(opaque(error)))?;
         let (digest, now, user, state) = (digest(&key), self.clock.now(), user_of(&state), json!(state));
         let insert = move |conn: &mut _| sessions::insert(conn, &digest, user, &state, now, now + IDLE);
         self.db.tx(Scope::Instance, insert).await.map_err(|error| SaveError::Other(opaque(error)))?;
-        key.try_into().map_err(|_| SaveError::Other(anyhow!("a session key of 43 characters is too long")))
+        session_key(key).map_err(SaveError::Other)
     }
 
-    async fn update(&self, key: SessionKey, state: State, ttl: &Duration) -> Result<SessionKey, UpdateError> {
-        let (digest, now, user, value) = (digest(key.as_ref()), self.clock.now(), user_of(&state), json!(state));
+    async fn update(&self, key: SessionKey, mut state: State, ttl: &Duration) -> Result<SessionKey, UpdateError> {
+        let renewed = state.remove(RENEWED).map(|_| random_token()).transpose();
+        let renewed = renewed.map_err(|error| UpdateError::Other(opaque(error)))?;
+        let old = digest(key.as_ref());
+        let new = renewed.as_deref().map_or(old, digest);
+        let (now, user, value) = (self.clock.now(), user_of(&state), json!(state));
         let update = move |conn: &mut _| {
-            sessions::touch(conn, &digest, now, IDLE, ABSOLUTE)?;
-            sessions::update_state(conn, &digest, user, &value)
+            sessions::touch(conn, &old, now, IDLE, ABSOLUTE)?;
+            sessions::update_state(conn, &old, &new, user, &value, now)
         };
         let is_there = self.db.tx(Scope::Instance, update).await.map_err(|error| UpdateError::Other(opaque(error)))?;
-        if is_there {
-            return Ok(key);
+        match renewed {
+            Some(renewed) if is_there => session_key(renewed).map_err(UpdateError::Other),
+            None if is_there => Ok(key),
+            // It ended while the request ran: whatever was to be remembered goes into a new one. Not who was signed in, or
+            // somebody who was signed out would be back.
+            _ => self.save(state, ttl).await.map_err(|error| UpdateError::Other(error.into())),
         }
-        // It ended while the request ran: whatever was to be remembered goes into a new one. Not who was signed in, or
-        // somebody who was signed out would be back.
-        let state = state.into_iter().filter(|(name, _)| name != USER).collect();
-        self.save(state, ttl).await.map_err(|error| UpdateError::Other(error.into()))
     }
 
     async fn update_ttl(&self, key: &SessionKey, _: &Duration) -> Result<(), anyhow::Error> {
@@ -70,6 +96,10 @@ impl SessionStore for PostgresSessions {
         let digest = digest(key.as_ref());
         self.db.tx(Scope::Instance, move |conn| sessions::delete(conn, &digest)).await.map_err(opaque)
     }
+}
+
+fn session_key(text: String) -> Result<SessionKey, anyhow::Error> {
+    text.try_into().map_err(|_| anyhow!("a session key of 43 characters is too long"))
 }
 
 fn digest(key: &str) -> [u8; 32] {

@@ -18,8 +18,8 @@ use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::throttle::{self, Attempt, Trial};
-use crate::web::urls;
 use crate::web::view::text;
+use crate::web::{session_store, urls};
 use view::{Index, NameForm, PasswordForm, Row};
 
 pub async fn index(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
@@ -89,7 +89,7 @@ pub async fn change_password(
     state.throttle.forgive(&attempt(&who)?, now);
     state.forget(&Change::Access);
     // A new key for this one: who had the old one has nothing.
-    who.session.renew();
+    session_store::renew(&who.session)?;
     see_other(&who.session, urls::ACCOUNT, Flash::good("Your password is changed. You are signed out everywhere else."))
 }
 

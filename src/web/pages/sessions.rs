@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{go, page, rendered, see_other};
 use crate::domain::{Error, Noun, Result, TenantId, UserId};
-use crate::services::account::{ADDRESS, DEVICE, HANDLE};
+use crate::services::account::{self, ADDRESS, DEVICE, HANDLE};
 use crate::services::{accounts, random_token, second_factor, sessions as seats};
 use crate::store::Scope;
 use crate::web::auth::{Anywhere, RIGHTS, TENANT, USER};
@@ -22,7 +22,7 @@ use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::throttle::{self, Attempt};
-use crate::web::{client, csrf, urls};
+use crate::web::{client, csrf, session_store, urls};
 
 /// Characters that are kept of what a browser calls itself.
 const LONGEST_DEVICE: usize = 300;
@@ -139,7 +139,7 @@ fn refused(state: &State, session: &Session, form: SignInForm, status: StatusCod
 
 /// Makes a session somebody's: with a new key and a new form token, so that neither can have been planted.
 pub fn begin(request: &HttpRequest, state: &State, session: &Session, user: UserId) -> Result<()> {
-    session.renew();
+    session_store::begin(session)?;
     csrf::renew(session);
     session.remove(RIGHTS);
     let keep = |error: actix_session::SessionInsertError| Error::bug(error.to_string());
@@ -151,7 +151,12 @@ pub fn begin(request: &HttpRequest, state: &State, session: &Session, user: User
     session.insert(USER, user).map_err(keep)
 }
 
-pub async fn destroy(session: Session, _: CheckedForm<Nothing>) -> Answer {
+pub async fn destroy(state: Data<State>, session: Session, _: CheckedForm<Nothing>) -> Answer {
+    let (user, here) = (session.get::<UserId>(USER).ok().flatten(), session.get::<String>(HANDLE).ok().flatten());
+    // Another request may just have given it another key.
+    if let (Some(user), Some(here)) = (user, here) {
+        state.pages.tx(Scope::Instance, move |conn| account::leave(conn, user, &here)).await?;
+    }
     session.purge();
     go(urls::SIGN_IN)
 }

@@ -155,6 +155,20 @@ async fn the_second_step_does_not_wait_for_ever() {
 }
 
 #[actix_web::test]
+async fn a_password_that_was_changed_between_the_two_steps_opens_nothing() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let (device, _) = set_up(&app, &ada).await;
+    let thief = password_step(&app, &ada).await;
+    let csrf = thief.visit("/sign-in/code").await.html().value("_csrf");
+    let change = [("current_password", PASSWORD), ("password", "another horse, another staple")];
+    ada.submit("/account/password", &change).await.assert_see_other("/account");
+    let code = device.code(app.clock.now());
+    let sent = thief.submit_exactly("/sign-in/code", &[("_csrf", csrf.as_str()), ("code", &code)]).await;
+    sent.assert_see_other("/sign-in");
+}
+
+#[actix_web::test]
 async fn switching_it_off_needs_the_password_and_a_code() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;

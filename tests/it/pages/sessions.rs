@@ -4,6 +4,8 @@ use actix_session::storage::SessionStore;
 use actix_web::cookie::time::Duration;
 use chrono::TimeDelta;
 use gatepost::web::session_store::PostgresSessions;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::people::PASSWORD;
 use crate::support::{Person, TestApp};
@@ -228,13 +230,67 @@ async fn a_session_that_was_ended_while_a_request_ran_does_not_come_back() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let sessions = PostgresSessions { db: app.running().state.pages.clone(), clock: app.clock.clone() };
-    let state = [("user", ada.user_id.to_string()), ("flash", "\"x\"".to_owned())];
+    let begun = ("begun", "true".to_owned());
+    let state = [("user", ada.user_id.to_string()), ("flash", "\"x\"".to_owned()), begun];
     let state: std::collections::HashMap<_, _> = state.map(|(name, value)| (name.to_owned(), value)).into();
     let key = sessions.save(state.clone(), &Duration::hours(1)).await.unwrap();
+    let mut state = sessions.load(&key).await.unwrap().unwrap();
+    assert_eq!(state.len(), 2);
     sessions.delete(&key).await.unwrap();
+    state.insert("renewed".to_owned(), "true".to_owned());
 
     let key = sessions.update(key, state, &Duration::hours(1)).await.unwrap();
 
     let kept = sessions.load(&key).await.unwrap().unwrap();
     assert_eq!(kept.keys().collect::<Vec<_>>(), ["flash"]);
+}
+
+#[actix_web::test]
+async fn a_request_that_outlasts_the_end_of_its_session_does_not_bring_it_back() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let beta = app.make_tenant("beta");
+    app.make_member(beta, gatepost::domain::UserId(ada.user_id), gatepost::domain::Role::Admin);
+    let browser = app.stranger();
+    let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
+    let thief = app.stranger().with("cookie", &cookie(&browser.submit("/sign-in", &fields).await));
+    let token = thief.visit("/").await.html().value("_csrf");
+    // From here on its next request gives it a new key.
+    thief.submit_exactly("/tenant", &[("_csrf", &token), ("tenant", &beta.to_string())]).await.assert_see_other("/");
+    let body = format!("_csrf={token}&name=mine");
+    let head = format!(
+        "POST /tokens HTTP/1.1\r\nhost: x\r\ncookie: {}\r\ncontent-length: {}\r\nconnection: close\r\n\
+         content-type: application/x-www-form-urlencoded\r\n\r\n",
+        thief.headers["cookie"].to_str().unwrap(),
+        body.len(),
+    );
+    let mut stream = TcpStream::connect(app.base.trim_start_matches("http://")).await.unwrap();
+    stream.write_all(format!("{head}{}", &body[..9]).as_bytes()).await.unwrap();
+
+    let change = [("current_password", PASSWORD), ("password", "another horse, another staple")];
+    ada.submit("/account/password", &change).await.assert_see_other("/account");
+    stream.write_all(&body.as_bytes()[9..]).await.unwrap();
+
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.1 422"), "{answer}");
+    let given = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap().split(';').next().unwrap();
+    app.stranger().with("cookie", given).visit("/").await.assert_see_other("/sign-in");
+    thief.visit("/").await.assert_see_other("/sign-in");
+}
+
+#[actix_web::test]
+async fn twelve_hours_are_not_begun_anew_with_another_key() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let beta = app.make_tenant("beta");
+    app.make_member(beta, gatepost::domain::UserId(ada.user_id), gatepost::domain::Role::Admin);
+    for round in 0..28 {
+        app.advance(TimeDelta::minutes(25));
+        let there = if round % 2 == 0 { beta } else { app.tenant };
+        ada.submit("/tenant", &[("tenant", &there.to_string())]).await.assert_see_other("/");
+        ada.visit("/").await.assert_ok();
+    }
+    app.advance(TimeDelta::minutes(25));
+    ada.visit("/").await.assert_see_other("/sign-in");
 }

@@ -51,7 +51,8 @@ pub struct CodeForm {
 /// Goes on to the second step, in a session with a new key.
 pub fn ask(session: &Session, state: &State, user: UserId, back: &str) -> Answer {
     session.renew();
-    csrf::renew(session);
+    // Nothing goes along: who was signed in here until now is signed out by this.
+    session.clear();
     let pending = Pending { user, since: state.clock.now(), back: back.chars().take(2_000).collect() };
     session.insert(PENDING, pending).map_err(|error| Error::bug(error.to_string()))?;
     go(urls::SIGN_IN_CODE)
@@ -78,6 +79,11 @@ pub async fn create(
     let Some(pending) = pending(&session, &state) else { return go(urls::SIGN_IN) };
     let id = pending.user;
     let user = state.pages.read(Scope::Instance, move |conn| accounts::find(conn, id)).await?;
+    // It may be another password by now.
+    if pending.since < user.updated_at {
+        session.remove(PENDING);
+        return go(urls::SIGN_IN);
+    }
     let ip = client::address(request.head(), &state.settings.trusted_proxies);
     match check(&state, user, ip, form.code).await {
         Ok(true) => {
