@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -18,6 +17,7 @@ use crate::domain::digest::Hasher;
 use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error};
 use crate::gate::Gate;
+use crate::gate::hashing::Hashing;
 use crate::gate::meter::Meter;
 use crate::gate::shared::Shared;
 use crate::gate::tokens::TokenGate;
@@ -28,7 +28,7 @@ use crate::store::embedded::Trouble;
 use crate::store::migrations::Unfit;
 use crate::store::notify::Change;
 use crate::store::{Db, Scope};
-use crate::web::state::State;
+use crate::web::state::{self, State};
 use crate::web::throttle::Throttle;
 use crate::web::{server, urls};
 use crate::workers::{Audience, Context, Workers};
@@ -149,7 +149,7 @@ impl App {
             clock,
             api: Db::new(database.url(), API),
             pages,
-            hashing: Arc::new(Semaphore::new(2)),
+            hashing: Hashing::start(state::PATIENCE).map_err(Error::bug)?,
             throttle: Throttle::new()?,
             metrics,
             database: database.describe(),

@@ -5,6 +5,7 @@ mod counters;
 mod counting;
 pub mod credential;
 pub mod decision;
+pub mod hashing;
 pub mod headroom;
 pub mod limiter;
 pub mod link;

@@ -1,20 +1,17 @@
 //! Whether a secret fits its digest; what argon2id has said once is remembered, since each hash takes a core for long.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use quick_cache::sync::Cache;
 use sha2::Sha256;
-use tokio::sync::{OnceCell, Semaphore};
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::hashing::Hashing;
 use crate::domain::digest::{HashAlgorithm, Hasher, StoredDigest};
 use crate::domain::{Error, Result};
 
-const HASHES_AT_ONCE: usize = 2;
 /// How long a hash waits for its turn before the caller is told to come again.
 const PATIENCE: Duration = Duration::from_millis(500);
 const MOST_RIGHT: usize = 100_000;
@@ -27,9 +24,9 @@ pub struct Memory {
     mac: Hmac<Sha256>,
     right: Cache<Fingerprint, ()>,
     wrong: Cache<Fingerprint, ()>,
-    turns: Arc<Semaphore>,
+    hashing: Hashing,
     /// A digest of nothing, for ids that nobody has.
-    nobodys: OnceCell<StoredDigest>,
+    nobodys: Arc<OnceLock<StoredDigest>>,
 }
 
 impl Memory {
@@ -40,8 +37,8 @@ impl Memory {
             mac: Hmac::new_from_slice(key.as_ref()).map_err(Error::bug)?,
             right: Cache::new(MOST_RIGHT),
             wrong: Cache::new(MOST_WRONG),
-            turns: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
-            nobodys: OnceCell::new(),
+            hashing: Hashing::start(PATIENCE).map_err(Error::bug)?,
+            nobodys: Arc::default(),
         })
     }
 
@@ -66,29 +63,27 @@ impl Memory {
         if self.wrong.contains_key(&fingerprint) {
             return Ok(false);
         }
-        let turn = timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
-        let turn = turn.map_err(|_| Error::unavailable("too many secrets are being hashed"))?.map_err(Error::bug)?;
-        let digest = match stored {
-            Some(stored) => stored.clone(),
-            None => self.nobodys(hasher).await?,
-        };
         let (hasher, text) = (Arc::clone(hasher), Zeroizing::new(secret.to_owned()));
-        let fits = spawn_blocking(move || {
-            let _turn = turn;
-            hasher.verify(&digest, &text)
+        let (known, made) = (stored.cloned(), Arc::clone(&self.nobodys));
+        let fits = self.hashing.run(move || match known {
+            Some(digest) => Ok::<_, Error>(hasher.verify(&digest, &text)),
+            None => {
+                hasher.verify(&nobodys(&made, &hasher)?, &text);
+                Ok(false)
+            }
         });
-        let fits = fits.await.map_err(Error::bug)? && stored.is_some();
+        let fits = fits.await??;
         let memory = if fits { &self.right } else { &self.wrong };
         memory.insert(fingerprint, ());
         Ok(fits)
     }
+}
 
-    async fn nobodys(&self, hasher: &Arc<Hasher>) -> Result<StoredDigest> {
-        let made = self.nobodys.get_or_try_init(|| async {
-            let hasher = Arc::clone(hasher);
-            spawn_blocking(move || hasher.digest("nobody's")).await.map_err(Error::bug)?
-        });
-        made.await.cloned()
+/// Made when it is first needed.
+fn nobodys(made: &OnceLock<StoredDigest>, hasher: &Hasher) -> Result<StoredDigest> {
+    match made.get() {
+        Some(digest) => Ok(digest.clone()),
+        None => hasher.digest("nobody's").map(|digest| made.get_or_init(|| digest).clone()),
     }
 }
 

@@ -1,12 +1,11 @@
 //! What the handlers share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sha2::Sha256;
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::throttle::Throttle;
@@ -16,12 +15,16 @@ use crate::domain::digest::Hasher;
 use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error, Result};
 use crate::gate::Gate;
+use crate::gate::hashing::Hashing;
 use crate::gate::tokens::TokenGate;
 use crate::model::ApiKey;
 use crate::services::bell::Bell;
 use crate::services::outbox::Outbox;
 use crate::store::Db;
 use crate::store::notify::Change;
+
+/// How long a password waits for its turn to be hashed: two dozen go before it.
+pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One for the whole server, behind `Data`.
 pub struct State {
@@ -41,8 +44,8 @@ pub struct State {
     pub outbox: Outbox,
     /// Rung where this process has published something.
     pub bell: Arc<Bell>,
-    /// Password hashes that run at once: each takes a core for tens of milliseconds.
-    pub hashing: Arc<Semaphore>,
+    /// What hashes passwords.
+    pub hashing: Hashing,
     pub throttle: Throttle,
     pub metrics: PrometheusHandle,
     /// The database in use, in words.
@@ -95,17 +98,12 @@ impl State {
         Ok(key)
     }
 
-    /// Runs something that takes a core for long, such as hashing a password, off the async threads and few at a time.
+    /// Runs something that takes a core for long, such as hashing a password, off the async threads and few at a time. Where
+    /// it does not come to its turn within [`PATIENCE`], it is refused as unavailable.
     pub async fn off_the_loop<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let permit = Arc::clone(&self.hashing).acquire_owned().await.map_err(Error::bug)?;
-        spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        })
-        .await
-        .map_err(Error::bug)?
+        self.hashing.run(work).await?
     }
 }

@@ -27,7 +27,7 @@ const LONGEST_EMAIL: usize = 254;
 /// Who tries to sign in, from where.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// `None` for a form that names no account.
+    /// `None` for what belongs to no account.
     account: Option<String>,
     network: String,
 }
@@ -48,9 +48,9 @@ impl Attempt {
         Self { account: self.account.map(|email| format!("{email} (reset)")), ..self }
     }
 
-    /// At something that belongs to no account yet.
-    pub fn from(ip: Option<IpAddr>) -> Self {
-        Self { account: None, network: network(ip) }
+    /// With the token of a link. Counted apart from sign-ins too: whoever follows a dead link guesses at no password.
+    pub fn with_link(ip: Option<IpAddr>) -> Self {
+        Self { account: None, network: format!("{} (link)", network(ip)) }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::web::forms::CheckedForm;
 use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
+use crate::web::throttle::Attempt;
 use crate::web::{csrf, urls};
 
 #[derive(Template)]
@@ -68,17 +69,20 @@ pub async fn create(
     session: Session,
     CheckedForm(form): CheckedForm<ResetForm>,
 ) -> Answer {
+    let (who, token, now) = (visitor(&request, &state), form.token.clone(), state.clock.now());
+    let trial = state.throttle.begin(&Attempt::with_link(who.ip), now)?;
     let user = offered(&state, &form.token).await?;
     let (password, id) = (form.password.clone(), user.id);
     let has_factor = state.pages.read(Scope::Instance, move |conn| second_factor::is_on(conn, id)).await?;
-    let new = match state.off_the_loop(move || NewPassword::parse(&password, has_factor)).await {
+    let parsed = state.off_the_loop(move || NewPassword::parse(&password, has_factor)).await;
+    trial.take_back();
+    let new = match parsed {
         Ok(new) => new,
         Err(Error::Invalid(errors)) => {
             return unprocessable(&view(&session, form.token, user.email, errors)?).map(secretive);
         }
         Err(error) => return Err(error.into()),
     };
-    let (who, token, now) = (visitor(&request, &state), form.token, state.clock.now());
     let act = move |conn: &mut _| account::reset_password(conn, &who, &token, &new, now);
     state.pages.tx(Scope::Instance, act).await?;
     state.forget(&Change::Access);

@@ -17,6 +17,7 @@ use crate::web::forms::CheckedForm;
 use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
+use crate::web::throttle::Attempt;
 use crate::web::{csrf, urls};
 
 #[derive(Template)]
@@ -50,10 +51,14 @@ pub struct Link {
 }
 
 pub async fn new(state: Data<State>, session: Session, Query(link): Query<Link>) -> Answer {
-    let (token, now) = (link.token.clone(), state.clock.now());
-    state.pages.read(Scope::Instance, move |conn| accounts::may_set_up(conn, &token, now)).await?;
+    may_set_up(&state, &link.token).await?;
     let form = SetupForm { token: link.token, ..SetupForm::default() };
     page(&view(&state, &session, form, FieldErrors::default())?)
+}
+
+async fn may_set_up(state: &State, token: &str) -> Result<(), Error> {
+    let (token, now) = (token.to_owned(), state.clock.now());
+    state.pages.read(Scope::Instance, move |conn| accounts::may_set_up(conn, &token, now)).await
 }
 
 pub async fn create(
@@ -63,7 +68,11 @@ pub async fn create(
     CheckedForm(form): CheckedForm<SetupForm>,
 ) -> Answer {
     let (token, now, who) = (form.token.clone(), state.clock.now(), visitor(&request, &state));
+    // The link goes before all that takes long: who has none costs a look-up.
+    let trial = state.throttle.begin(&Attempt::with_link(who.ip), now)?;
+    may_set_up(&state, &token).await?;
     let asked = parse(&state, form.clone()).await;
+    trial.take_back();
     let done = match asked {
         Ok((user, tenant)) => {
             let set_up = move |conn: &mut _| accounts::set_up(conn, &token, &user, &tenant, &who, now);

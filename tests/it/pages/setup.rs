@@ -48,6 +48,22 @@ async fn of_several_who_use_the_setup_link_at_once_one_succeeds() {
 }
 
 #[actix_web::test]
+async fn who_has_no_link_learns_nothing_costs_no_hash_and_is_slowed() {
+    let (app, _) = first_start().await;
+    let stranger = app.stranger();
+    // Neither the link's owner nor anybody: what stands in the form is not looked at.
+    let mut fields = form("nobody's");
+    fields[3].1 = "short";
+    let csrf = stranger.visit("/sign-in").await.html().value("_csrf");
+    let sent: Vec<_> = [("_csrf", csrf.as_str())].into_iter().chain(fields).collect();
+    for _ in 0..50 {
+        stranger.submit_exactly("/setup", &sent).await.assert_status(404);
+    }
+    let slowed = stranger.submit_exactly("/setup", &sent).await;
+    assert!(!slowed.assert_status(429).header("retry-after").is_empty());
+}
+
+#[actix_web::test]
 async fn a_setup_form_that_does_not_fit_comes_back_with_messages_and_values_but_no_password() {
     let (app, token) = first_start().await;
     let ada = app.stranger();

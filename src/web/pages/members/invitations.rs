@@ -27,6 +27,7 @@ use crate::web::mail::Post;
 use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
+use crate::web::throttle::Attempt;
 use crate::web::view::{Ask, Choice, When};
 use crate::web::{csrf, urls};
 
@@ -175,8 +176,9 @@ pub async fn accept(
     session: Session,
     CheckedForm(form): CheckedForm<JoinForm>,
 ) -> Answer {
-    let (offer, guest) = offered(&state, &session, &form.token).await?;
     let (token, now, who) = (form.token.clone(), state.clock.now(), visitor(&request, &state));
+    let trial = state.throttle.begin(&Attempt::with_link(who.ip), now)?;
+    let (offer, guest) = offered(&state, &session, &form.token).await?;
     let joined = match session.get::<UserId>(USER).ok().flatten() {
         Some(user) if guest != Guest::New => {
             let accept = move |conn: &mut _| invitations::accept(conn, &who, &token, user, now);
@@ -194,6 +196,7 @@ pub async fn accept(
             }
         }
     };
+    trial.take_back();
     match joined {
         Ok((invitation, new)) => {
             state.forget(&Change::Access);
