@@ -55,13 +55,14 @@ pub enum Shown<T> {
     Wrong,
 }
 
-/// Switches it on, for somebody whose app shows the right code. The recovery codes exist nowhere else.
+/// Switches it on, for somebody whose app shows the right code, and signs them out everywhere but `here`: whoever is signed
+/// in elsewhere may have needed the password alone. The recovery codes exist nowhere else.
 pub fn confirm(
     conn: &mut PgConnection,
     vault: &Vault,
     who: &Operator,
     user: &User,
-    code: &str,
+    (code, here): (&str, &str),
     now: DateTime<Utc>,
 ) -> Result<Shown<Vec<String>>> {
     let row = store::second_factors::lock(conn, user.id)?;
@@ -78,7 +79,9 @@ pub fn confirm(
         return Ok(Shown::Wrong);
     }
     store::second_factors::confirm(conn, user.id, now)?;
-    audit::record_for_instance(conn, who, None, deed("user.second_factor_on", user), now)?;
+    let ended = account::end_others(conn, user.id, here)?;
+    let deed = deed("user.second_factor_on", user).with("sessions_ended", ended);
+    audit::record_for_instance(conn, who, None, deed, now)?;
     new_codes(conn, user.id, now).map(Shown::Right)
 }
 

@@ -280,6 +280,7 @@ impl<'a> Rows<'a> {
             "/account/second-factor/activation" | "/account/second-factor/deactivation" | "/sign-in/code" => {
                 vec![("code", text("no code"))]
             }
+            "/account/second-factor" => vec![("current_password", text(PASSWORD))],
             "/account" => vec![("name", text("somebody"))],
             // Wrong: who had the right one would be throttled or change it.
             "/account/password" => vec![("password", text(PASSWORD))],

@@ -240,7 +240,8 @@ async fn people(program: &Person, browser: &Person, loot: &mut Loot) {
 
 /// A second factor, its recovery codes, and signing in with them.
 async fn second_factor(browser: &Person, loot: &mut Loot) {
-    browser.submit("/account/second-factor", &[]).await.assert_see_other("/account/second-factor");
+    let begin = [("current_password", "a setup of many random words")];
+    browser.submit("/account/second-factor", &begin).await.assert_see_other("/account/second-factor");
     let page = browser.visit("/account/second-factor").await.html();
     let secret = page.text(".help .copyable code");
     loot.add(&secret);

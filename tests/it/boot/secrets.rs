@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::command::Gatepost;
+use crate::support::people::PASSWORD;
 use crate::support::receiver::Received;
 use crate::support::settings::{self, MASTER_KEY, PEPPER};
 use crate::support::{Person, Receiver, TestApp};
@@ -45,7 +46,10 @@ async fn secrets_are_sealed_anew_while_a_server_signs_with_them() {
     futures_util::future::join_all(hooks).await.iter().for_each(|made| {
         made.assert_status(201);
     });
-    owner.submit("/account/second-factor", &[]).await.assert_see_other("/account/second-factor");
+    owner
+        .submit("/account/second-factor", &[("current_password", PASSWORD)])
+        .await
+        .assert_see_other("/account/second-factor");
     app.stop().await;
 
     // Without the old key nothing starts, neither before nor after.

@@ -8,6 +8,9 @@ use totp_rs::{Builder, Secret, Totp};
 use crate::support::people::PASSWORD;
 use crate::support::{Answer, Person, TestApp};
 
+/// The form that begins to set it up.
+const BEGIN: [(&str, &str); 1] = [("current_password", PASSWORD)];
+
 /// An app on somebody's device.
 pub struct Device(Totp);
 
@@ -24,7 +27,7 @@ impl Device {
 
 /// Begins, reads the secret from the page, and confirms; the recovery codes.
 pub async fn set_up(app: &TestApp, person: &Person) -> (Device, Vec<String>) {
-    person.submit("/account/second-factor", &[]).await.assert_see_other("/account/second-factor");
+    person.submit("/account/second-factor", &BEGIN).await.assert_see_other("/account/second-factor");
     let page = person.visit("/account/second-factor").await.html();
     let device = Device::new(&page.text(".help .copyable code"));
     let code = device.code(app.clock.now());
@@ -53,7 +56,7 @@ async fn it_is_set_up_with_a_code_drawn_by_the_server_and_asked_for_at_sign_in()
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     assert!(!ada.visit("/account/second-factor").await.html().has("svg.qr"));
-    ada.submit("/account/second-factor", &[]).await.assert_see_other("/account/second-factor");
+    ada.submit("/account/second-factor", &BEGIN).await.assert_see_other("/account/second-factor");
     let page = ada.visit("/account/second-factor").await;
     assert!(page.html().has("svg.qr path") && page.header("cache-control") == "no-store");
     let wrong = ada.submit("/account/second-factor/activation", &[("code", "12345")]).await;
@@ -169,6 +172,23 @@ async fn a_password_that_was_changed_between_the_two_steps_opens_nothing() {
 }
 
 #[actix_web::test]
+async fn setting_it_up_needs_the_password_and_ends_all_other_sessions() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let left_open = app.sign_in("ada", gatepost::domain::UserId(ada.user_id)).await;
+    left_open.visit("/keys").await.assert_ok();
+    for fields in [&[][..], &[("current_password", "not my password at all")]] {
+        let refused = left_open.submit("/account/second-factor", fields).await.assert_status(422).html();
+        assert!(!refused.error_at("current_password").is_empty() && !refused.has("svg.qr"));
+    }
+
+    set_up(&app, &ada).await;
+
+    left_open.visit("/keys").await.assert_see_other("/sign-in?back=%2Fkeys");
+    ada.visit("/keys").await.assert_ok();
+}
+
+#[actix_web::test]
 async fn switching_it_off_needs_the_password_and_a_code() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
@@ -185,7 +205,7 @@ async fn switching_it_off_needs_the_password_and_a_code() {
         !off("not my password at all", code()).await.assert_status(422).html().error_at("current_password").is_empty()
     );
     assert!(!off(PASSWORD, "no code".into()).await.assert_status(422).html().error_at("code").is_empty());
-    ada.submit("/account/second-factor", &[]).await.assert_see_other("/account/second-factor");
+    ada.submit("/account/second-factor", &BEGIN).await.assert_see_other("/account/second-factor");
     assert!(ada.visit("/account/second-factor").await.html().text("[role=alert]").contains("on already"));
     let refused = ada.submit("/account/second-factor/recovery-codes", &[("renewal_code", "no code")]).await;
     assert!(!refused.assert_status(422).html().error_at("renewal_code").is_empty());
@@ -221,7 +241,7 @@ async fn an_operator_removes_it_for_somebody_who_lost_it() {
 async fn its_secret_is_sealed_and_recovery_codes_are_digests() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
-    ada.submit("/account/second-factor", &[]).await.assert_see_other("/account/second-factor");
+    ada.submit("/account/second-factor", &BEGIN).await.assert_see_other("/account/second-factor");
     let text = ada.visit("/account/second-factor").await.html().text(".help .copyable code");
     let secret = Secret::try_from_base32(&text).unwrap();
     let sealed: Vec<u8> = second_factors::table.select(second_factors::sealed).first(&mut app.conn()).unwrap();

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::super::api_keys::secretive;
 use super::super::{back, page, see_other, unprocessable};
-use super::{begin, confirm_password, throttled};
+use super::{begin, confirm_password, handle, throttled};
 use crate::domain::vault::Vault;
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::User;
@@ -18,13 +18,13 @@ use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::auth::{Anywhere, SignedIn};
 use crate::web::flash::Flash;
-use crate::web::forms::{CheckedForm, Nothing};
+use crate::web::forms::CheckedForm;
 use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
-use crate::web::urls;
 use crate::web::view::qr::Qr;
 use crate::web::view::{When, text};
+use crate::web::{session_store, urls};
 
 /// The field of the form that makes new recovery codes.
 const RENEWAL: &str = "renewal_code";
@@ -59,6 +59,12 @@ pub struct Codes {
     pub shell: Shell,
     /// One a line.
     pub text: String,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BeginForm {
+    current_password: String,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -145,8 +151,12 @@ pub async fn show(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
     page(&view(&state, who, FieldErrors::default()).await?).map(secretive)
 }
 
-/// Begins: the page then shows what the app needs.
-pub async fn create(state: Data<State>, Anywhere(who): Anywhere, _: CheckedForm<Nothing>) -> Answer {
+/// Begins: the page then shows what the app needs. It needs the password, or a session that was left open would be enough
+/// to keep its owner out.
+pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<BeginForm>) -> Answer {
+    if let Err(error) = confirm_password(&state, &who, &form.current_password).await {
+        return refused(&state, who, error).await;
+    }
     let begun = with_own(&state, &who, |conn, vault, _, user, now| second_factor::begin(conn, vault, user, now));
     match begun.await {
         Ok(()) => super::super::go(urls::SECOND_FACTOR),
@@ -169,11 +179,15 @@ async fn refused(state: &State, who: SignedIn, error: Error) -> Answer {
 }
 
 pub async fn activate(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<CodeForm>) -> Answer {
+    let here = handle(&who);
     let confirmed = with_code(&state, &who, "code", move |conn, vault, person, user, now| {
-        second_factor::confirm(conn, vault, person, user, &form.code, now)
+        second_factor::confirm(conn, vault, person, user, (&form.code, &here), now)
     });
     match confirmed.await {
-        Ok(made) => codes(who.shell, &made),
+        Ok(made) => {
+            session_store::renew(&who.session)?;
+            codes(who.shell, &made)
+        }
         Err(error) => refused(&state, who, error).await,
     }
 }
