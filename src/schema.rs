@@ -198,6 +198,7 @@ diesel::table! {
         expires_at -> Timestamptz,
         used_at -> Nullable<Timestamptz>,
         user_id -> Nullable<Int8>,
+        is_asked_for -> Bool,
     }
 }
 

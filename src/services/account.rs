@@ -14,6 +14,8 @@ use crate::store::notify::{self, Change};
 
 const RESET: &str = "password_reset";
 const RESET_LINK_LIVES: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+/// Reset links of one user that were asked for and can still be used.
+const MOST_ASKED_FOR: i64 = 3;
 
 /// The session's entries that tell where somebody is signed in. `handle` tells one's sessions apart; it opens nothing.
 pub const HANDLE: &str = "handle";
@@ -131,16 +133,37 @@ pub(super) fn end_logins(conn: &mut PgConnection, user: UserId, now: DateTime<Ut
     Ok(tokens)
 }
 
-/// Makes the token of a link that sets a new password, once, within a day. An earlier one stops working.
+/// Makes the token of a link that sets a new password, once, within a day, for an operator to hand over. The one before it
+/// stops working; those that the user asked for do not.
 pub fn offer_reset(conn: &mut PgConnection, who: &Operator, user: UserId, now: DateTime<Utc>) -> Result<String> {
+    store::one_time_links::delete_unused_not_asked_for(conn, RESET, user)?;
+    make_reset(conn, who, user, false, now)
+}
+
+/// The same for a user who is said to have asked for it, as anybody can say: it ends no link, and there are few at a time.
+pub fn ask_reset(conn: &mut PgConnection, who: &Operator, user: UserId, now: DateTime<Utc>) -> Result<String> {
+    // Of several who ask at once, each counts those before it.
+    store::users::lock_has_short_password(conn, user)?;
+    if MOST_ASKED_FOR <= store::one_time_links::count_asked_for(conn, RESET, user, now)? {
+        return Err(Error::conflict("there are as many links already as one can ask for"));
+    }
+    make_reset(conn, who, user, true, now)
+}
+
+fn make_reset(
+    conn: &mut PgConnection,
+    who: &Operator,
+    user: UserId,
+    is_asked_for: bool,
+    now: DateTime<Utc>,
+) -> Result<String> {
     let user = accounts::find(conn, user)?;
     if !user.is_active {
         return Err(Error::conflict("this user is deactivated: activate them first"));
     }
     let token = random_token()?;
-    store::one_time_links::delete_unused_of(conn, RESET, user.id)?;
     let digest = accounts::digest(&token);
-    store::one_time_links::insert_for(conn, RESET, &digest, user.id, now, now + RESET_LINK_LIVES)?;
+    store::one_time_links::insert_for(conn, RESET, &digest, (user.id, is_asked_for), now, now + RESET_LINK_LIVES)?;
     let deed = Deed::new("user.reset_link_made", target(user.id)).with("name", user.email.as_str());
     audit::record_for_instance(conn, who, None, deed, now)?;
     Ok(token)

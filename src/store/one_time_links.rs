@@ -23,16 +23,17 @@ pub fn insert(
     Ok(())
 }
 
-/// For one user.
+/// For one user, who asked for it or did not.
 pub fn insert_for(
     conn: &mut PgConnection,
     purpose: &str,
     digest: &[u8],
-    user: UserId,
+    (user, is_asked_for): (UserId, bool),
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<()> {
     let row = (
+        one_time_links::is_asked_for.eq(is_asked_for),
         one_time_links::purpose.eq(purpose),
         one_time_links::digest.eq(digest),
         one_time_links::user_id.eq(user),
@@ -63,6 +64,28 @@ pub fn delete_unused_of(conn: &mut PgConnection, purpose: &str, user: UserId) ->
         .filter(one_time_links::used_at.is_null());
     diesel::delete(unused).execute(conn)?;
     Ok(())
+}
+
+/// Those alone of them that the user did not ask for.
+pub fn delete_unused_not_asked_for(conn: &mut PgConnection, purpose: &str, user: UserId) -> Result<()> {
+    let unused = one_time_links::table
+        .filter(one_time_links::purpose.eq(purpose))
+        .filter(one_time_links::user_id.eq(user))
+        .filter(one_time_links::is_asked_for.eq(false))
+        .filter(one_time_links::used_at.is_null());
+    diesel::delete(unused).execute(conn)?;
+    Ok(())
+}
+
+/// How many links that a user asked for can still be used.
+pub fn count_asked_for(conn: &mut PgConnection, purpose: &str, user: UserId, now: DateTime<Utc>) -> Result<i64> {
+    let live = one_time_links::table
+        .filter(one_time_links::purpose.eq(purpose))
+        .filter(one_time_links::user_id.eq(user))
+        .filter(one_time_links::is_asked_for.eq(true))
+        .filter(one_time_links::used_at.is_null())
+        .filter(one_time_links::expires_at.gt(now));
+    Ok(live.count().get_result(conn)?)
 }
 
 pub fn is_live(conn: &mut PgConnection, purpose: &str, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {

@@ -4,7 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
 use diesel::prelude::*;
+use gatepost::domain::{Error, UserId};
 use gatepost::schema::mails;
+use gatepost::services::{Operator, account};
 use serde_json::json;
 
 use crate::support::people::PASSWORD;
@@ -115,6 +117,40 @@ async fn a_lost_password_is_set_by_a_link_that_comes_by_mail() {
         last = stranger.submit("/password-reset/request", &[("email", "ada@example.com")]).await.status;
     }
     assert_eq!(last, 422);
+}
+
+#[actix_web::test]
+async fn links_that_are_asked_for_and_those_of_operators_leave_each_other_alone() {
+    let mailbox = Mailbox::start().await;
+    let app = app(&mailbox).await;
+    let (ada, grace) = (app.viewer("ada").await, app.operator("grace").await);
+    let stranger = app.stranger();
+    let path = |letter: usize| {
+        let mailbox = &mailbox;
+        async move { link(&mailbox.wait_for(letter).await.remove(letter - 1).text()) }
+    };
+    let ask = [("email", "ada@example.com")];
+    let by_operator = format!("/operator/users/{}/reset-link", ada.user_id);
+    grace.submit(&by_operator, &[]).await.assert_ok();
+    let made = path(1).await;
+    stranger.submit("/password-reset/request", &ask).await.assert_see_other("/sign-in");
+    let asked = path(2).await;
+    stranger.visit(&made).await.assert_ok();
+    grace.submit(&by_operator, &[]).await.assert_ok();
+    stranger.visit(&path(3).await).await.assert_ok();
+    stranger.visit(&asked).await.assert_ok();
+    stranger.visit(&made).await.assert_status(404);
+
+    // Whoever asks for more than anybody needs ends none of them, and gets no more.
+    let ask = || {
+        let (mut conn, user) = (app.conn(), UserId(ada.user_id));
+        account::ask_reset(&mut conn, &Operator::at_the_console(), user, app.clock.now())
+    };
+    assert!(ask().is_ok() && ask().is_ok());
+    assert!(matches!(ask(), Err(Error::Conflict(_))));
+    stranger.visit(&asked).await.assert_ok();
+    app.advance(TimeDelta::hours(24));
+    assert!(ask().is_ok());
 }
 
 #[actix_web::test]

@@ -78,7 +78,7 @@ pub async fn create(
         let (post, public_url) = (Post::of(&later), later.settings.public_url.clone());
         let act = move |conn: &mut _| {
             let user = tenants::user_named(conn, None, Some(&email))?;
-            let token = account::offer_reset(conn, &who, user.id, now)?;
+            let token = account::ask_reset(conn, &who, user.id, now)?;
             post.reset(conn, &public_url, &user, &token, now)
         };
         match later.pages.tx(Scope::Instance, act).await {
