@@ -30,3 +30,4 @@ pub mod state;
 pub mod throttle;
 pub mod urls;
 pub mod view;
+pub mod visitors;

@@ -28,6 +28,8 @@ use crate::store::Scope;
 /// The session's entry for the signed-in user, and for the tenant they work in.
 pub const USER: &str = "user";
 pub const TENANT: &str = "tenant";
+/// Or for somebody whose password was right, and whose code is asked for.
+pub const PENDING: &str = "pending";
 /// And for what they could do there at their last page.
 pub const RIGHTS: &str = "rights";
 

@@ -10,9 +10,10 @@ use super::problem::{Fail, Problem};
 use crate::domain::{Error, Result};
 use crate::services::random_token;
 
+/// The session's entry for its token.
+pub const KEY: &str = "csrf";
 /// The name of the hidden field that every form carries.
 pub const FIELD: &str = "_csrf";
-const KEY: &str = "csrf";
 
 /// The session's token, made when first asked for.
 pub fn token(session: &Session) -> Result<String> {

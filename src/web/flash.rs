@@ -3,7 +3,8 @@
 use actix_session::Session;
 use serde::{Deserialize, Serialize};
 
-const KEY: &str = "flash";
+/// The session's entry for it.
+pub const KEY: &str = "flash";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,4 +1,4 @@
-//! Sessions in Postgres for actix-session: the row holds the SHA-256 of the session's key.
+//! Sessions in Postgres for actix-session: the row holds the SHA-256 of the session's key. Those of visitors have no row.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,8 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::auth::USER;
+use super::auth::{PENDING, USER};
+use super::visitors;
 use crate::domain::{Clock, Error, Result, UserId};
 use crate::services::random_token;
 use crate::store::{Db, Scope, sessions};
@@ -46,6 +47,9 @@ pub struct PostgresSessions {
 
 impl SessionStore for PostgresSessions {
     async fn load(&self, key: &SessionKey) -> Result<Option<State>, LoadError> {
+        if visitors::is_key(key.as_ref()) {
+            return Ok(visitors::state_of(key.as_ref(), self.clock.now()));
+        }
         let (digest, now) = (digest(key.as_ref()), self.clock.now());
         let found = self.db.read(Scope::Instance, move |conn| sessions::find_live(conn, &digest, now)).await;
         let Some(session) = found.map_err(|error| LoadError::Other(opaque(error)))? else { return Ok(None) };
@@ -57,7 +61,10 @@ impl SessionStore for PostgresSessions {
         state.remove(RENEWED);
         // Whoever does not sign in just now is signed in where they were, or no more.
         if state.remove(BEGUN).is_none() {
-            state.remove(USER);
+            state.retain(|name, _| name == PENDING || visitors::ENTRIES.contains(&name.as_str()));
+        }
+        if let Some(key) = visitors::key_of(&state, self.clock.now()) {
+            return session_key(key).map_err(SaveError::Other);
         }
         let key = random_token().map_err(|error| SaveError::Other(opaque(error)))?;
         let (digest, now, user, state) = (digest(&key), self.clock.now(), user_of(&state), json!(state));
@@ -67,6 +74,9 @@ impl SessionStore for PostgresSessions {
     }
 
     async fn update(&self, key: SessionKey, mut state: State, ttl: &Duration) -> Result<SessionKey, UpdateError> {
+        if visitors::is_key(key.as_ref()) {
+            return self.save(state, ttl).await.map_err(|error| UpdateError::Other(error.into()));
+        }
         let renewed = state.remove(RENEWED).map(|_| random_token()).transpose();
         let renewed = renewed.map_err(|error| UpdateError::Other(opaque(error)))?;
         let old = digest(key.as_ref());
@@ -87,19 +97,25 @@ impl SessionStore for PostgresSessions {
     }
 
     async fn update_ttl(&self, key: &SessionKey, _: &Duration) -> Result<(), anyhow::Error> {
+        if visitors::is_key(key.as_ref()) {
+            return Ok(());
+        }
         let (digest, now) = (digest(key.as_ref()), self.clock.now());
         let touch = move |conn: &mut _| sessions::touch(conn, &digest, now, IDLE, ABSOLUTE);
         self.db.tx(Scope::Instance, touch).await.map_err(opaque)
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<(), anyhow::Error> {
+        if visitors::is_key(key.as_ref()) {
+            return Ok(());
+        }
         let digest = digest(key.as_ref());
         self.db.tx(Scope::Instance, move |conn| sessions::delete(conn, &digest)).await.map_err(opaque)
     }
 }
 
 fn session_key(text: String) -> Result<SessionKey, anyhow::Error> {
-    text.try_into().map_err(|_| anyhow!("a session key of 43 characters is too long"))
+    text.try_into().map_err(|_| anyhow!("the key of a session is too long"))
 }
 
 fn digest(key: &str) -> [u8; 32] {

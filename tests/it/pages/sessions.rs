@@ -3,6 +3,8 @@
 use actix_session::storage::SessionStore;
 use actix_web::cookie::time::Duration;
 use chrono::TimeDelta;
+use diesel::prelude::*;
+use gatepost::schema::sessions;
 use gatepost::web::session_store::PostgresSessions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -293,4 +295,28 @@ async fn twelve_hours_are_not_begun_anew_with_another_key() {
     }
     app.advance(TimeDelta::minutes(25));
     ada.visit("/").await.assert_see_other("/sign-in");
+}
+
+#[actix_web::test]
+async fn whoever_is_not_signed_in_takes_no_room() {
+    let app = TestApp::start().await;
+    app.make_user("ada", false);
+    let count = || sessions::table.count().get_result::<i64>(&mut app.conn()).unwrap();
+    let stranger = app.stranger();
+    for path in ["/sign-in", "/sign-in", "/keys", "/nowhere"] {
+        app.stranger().visit(path).await;
+        stranger.visit(path).await;
+    }
+    let guess = [("email", "ada@example.com"), ("password", "wrong wrong wrong")];
+    stranger.submit("/sign-in", &guess).await.assert_status(422);
+    assert_eq!(count(), 0);
+    let right = [("email", "ada@example.com"), ("password", PASSWORD)];
+    stranger.submit("/sign-in", &right).await.assert_see_other("/");
+    assert_eq!(count(), 1);
+    // A form that was shown to one visitor is none of another's.
+    let token = app.stranger().visit("/sign-in").await.html().value("_csrf");
+    let other = app.stranger();
+    other.visit("/sign-in").await.assert_ok();
+    let fields = [("_csrf", token.as_str()), ("email", "ada@example.com"), ("password", PASSWORD)];
+    other.submit_exactly("/sign-in", &fields).await.assert_status(403);
 }

@@ -16,14 +16,13 @@ use crate::domain::{Error, Result, UserId};
 use crate::model::User;
 use crate::services::{accounts, second_factor};
 use crate::store::Scope;
+use crate::web::auth::PENDING;
 use crate::web::forms::CheckedForm;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::throttle::{self, Attempt};
 use crate::web::{client, csrf, urls};
 
-/// The session's entry for somebody whose password was right.
-const PENDING: &str = "pending";
 /// How long the second step may take.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 
