@@ -4,6 +4,7 @@ pub mod access_token;
 pub mod actor;
 pub mod address;
 pub mod api_key;
+pub mod argon;
 pub mod audit;
 pub mod checksum;
 pub mod clock;

@@ -2,15 +2,13 @@
 
 use std::fmt;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::error::{Error, Rejection, Result};
+use super::argon;
+use super::error::{Rejection, Result};
 
 crate::text_enum! {
     /// How the secrets of API keys are digested.
@@ -60,11 +58,6 @@ impl Pepper {
     fn mac(&self, text: &str) -> [u8; 32] {
         self.mac.clone().chain_update(text.as_bytes()).finalize().into_bytes().into()
     }
-
-    fn argon2(&self) -> Result<Argon2<'_>> {
-        // Params::DEFAULT is OWASP's choice: 19 MiB, two passes, one lane.
-        Argon2::new_with_secret(&self.bytes, Algorithm::Argon2id, Version::V0x13, Params::DEFAULT).map_err(Error::bug)
-    }
 }
 
 impl fmt::Debug for Pepper {
@@ -111,9 +104,7 @@ impl Hasher {
         let pepper = &self.peppers.current;
         let digest = match self.algorithm {
             HashAlgorithm::HmacSha256 => hex::encode(pepper.mac(secret)),
-            HashAlgorithm::Argon2id => {
-                pepper.argon2()?.hash_password(secret.as_bytes()).map_err(Error::bug)?.to_string()
-            }
+            HashAlgorithm::Argon2id => argon::hash(secret.as_bytes(), &pepper.bytes)?,
         };
         Ok(StoredDigest { algorithm: self.algorithm, pepper_id: pepper.id.clone(), digest })
     }
@@ -127,10 +118,7 @@ impl Hasher {
                 hex::decode_to_slice(&stored.digest, &mut digest).is_ok()
                     && bool::from(pepper.mac(secret).ct_eq(&digest))
             }
-            HashAlgorithm::Argon2id => match (pepper.argon2(), PasswordHash::new(&stored.digest)) {
-                (Ok(argon2), Ok(phc)) => argon2.verify_password(secret.as_bytes(), &phc).is_ok(),
-                _ => false,
-            },
+            HashAlgorithm::Argon2id => argon::verify(&stored.digest, secret.as_bytes(), &pepper.bytes),
         }
     }
 
