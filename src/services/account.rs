@@ -90,6 +90,18 @@ pub(super) fn end_others(conn: &mut PgConnection, user: UserId, here: &str) -> R
     store::sessions::delete_many(conn, user, &others)
 }
 
+/// Whether a user's session with this handle, as its state has it, lives on under whatever key.
+pub fn is_signed_in(
+    conn: &mut PgConnection,
+    user: Option<UserId>,
+    handle: Option<&Value>,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let (Some(user), Some(handle)) = (user, handle) else { return Ok(false) };
+    let rows = store::sessions::list_of_user(conn, user, now)?;
+    Ok(rows.iter().any(|row| row.state.get(HANDLE) == Some(handle)))
+}
+
 /// Ends the session that asks, whatever its key is by now.
 pub fn leave(conn: &mut PgConnection, user: UserId, here: &str) -> Result<usize> {
     let own =

@@ -13,6 +13,11 @@ pub fn find_live(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> 
     Ok(found.first(conn).optional()?)
 }
 
+pub fn is_live(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {
+    let live = sessions::table.filter(sessions::key_digest.eq(digest)).filter(sessions::expires_at.gt(now));
+    Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn)?)
+}
+
 pub fn insert(
     conn: &mut PgConnection,
     digest: &[u8],

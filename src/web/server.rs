@@ -15,11 +15,11 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpServer};
 
 use super::direct::DirectFactory;
-use super::front;
 use super::problem::{Fail, Problem};
 use super::routes::{self, Door};
 use super::session_store::{ABSOLUTE, PostgresSessions};
 use super::state::State;
+use super::{front, overtaken};
 
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -39,6 +39,7 @@ pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io
             .service(
                 web::scope("")
                     .wrap(sessions(&state, key.clone()))
+                    .wrap(from_fn(overtaken::pass))
                     .configure(|config| routes::configure(config, |entry| entry.door == Door::Page))
                     .default_service(web::to(nothing_here)),
             )

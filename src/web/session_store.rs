@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::auth::{PENDING, USER};
-use super::visitors;
+use super::{overtaken, visitors};
 use crate::domain::{Clock, Error, Result, UserId};
+use crate::services::account::{self, HANDLE};
 use crate::services::random_token;
 use crate::store::{Db, Scope, sessions};
 
@@ -84,15 +85,24 @@ impl SessionStore for PostgresSessions {
         let (now, user, value) = (self.clock.now(), user_of(&state), json!(state));
         let update = move |conn: &mut _| {
             sessions::touch(conn, &old, now, IDLE, ABSOLUTE)?;
-            sessions::update_state(conn, &old, &new, user, &value, now)
+            if sessions::update_state(conn, &old, &new, user, &value, now)? {
+                return Ok(Fate::Kept);
+            }
+            let lives = account::is_signed_in(conn, user, value.get(HANDLE), now)?;
+            Ok(if lives { Fate::Renewed } else { Fate::Ended })
         };
-        let is_there = self.db.tx(Scope::Instance, update).await.map_err(|error| UpdateError::Other(opaque(error)))?;
-        match renewed {
-            Some(renewed) if is_there => session_key(renewed).map_err(UpdateError::Other),
-            None if is_there => Ok(key),
-            // It ended while the request ran: whatever was to be remembered goes into a new one. Not who was signed in, or
-            // somebody who was signed out would be back.
-            _ => self.save(state, ttl).await.map_err(|error| UpdateError::Other(error.into())),
+        let fate = self.db.tx(Scope::Instance, update).await.map_err(|error| UpdateError::Other(opaque(error)))?;
+        match (fate, renewed) {
+            (Fate::Kept, Some(renewed)) => session_key(renewed).map_err(UpdateError::Other),
+            (Fate::Kept, None) => Ok(key),
+            // What was to be remembered is lost with it: nobody knows the key that the other request gave.
+            (Fate::Renewed, _) => {
+                overtaken::note();
+                Ok(key)
+            }
+            // Whatever was to be remembered goes into a new one. Not who was signed in, or somebody who was signed out would
+            // be back.
+            (Fate::Ended, _) => self.save(state, ttl).await.map_err(|error| UpdateError::Other(error.into())),
         }
     }
 
@@ -101,8 +111,14 @@ impl SessionStore for PostgresSessions {
             return Ok(());
         }
         let (digest, now) = (digest(key.as_ref()), self.clock.now());
-        let touch = move |conn: &mut _| sessions::touch(conn, &digest, now, IDLE, ABSOLUTE);
-        self.db.tx(Scope::Instance, touch).await.map_err(opaque)
+        let touch = move |conn: &mut _| {
+            sessions::touch(conn, &digest, now, IDLE, ABSOLUTE)?;
+            sessions::is_live(conn, &digest, now)
+        };
+        if !self.db.tx(Scope::Instance, touch).await.map_err(opaque)? {
+            overtaken::note();
+        }
+        Ok(())
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<(), anyhow::Error> {
@@ -112,6 +128,14 @@ impl SessionStore for PostgresSessions {
         let digest = digest(key.as_ref());
         self.db.tx(Scope::Instance, move |conn| sessions::delete(conn, &digest)).await.map_err(opaque)
     }
+}
+
+/// What became of a session while a request ran.
+enum Fate {
+    Kept,
+    /// Another request has given it another key.
+    Renewed,
+    Ended,
 }
 
 fn session_key(text: String) -> Result<SessionKey, anyhow::Error> {

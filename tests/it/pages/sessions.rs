@@ -247,6 +247,34 @@ async fn a_session_that_was_ended_while_a_request_ran_does_not_come_back() {
     assert_eq!(kept.keys().collect::<Vec<_>>(), ["flash"]);
 }
 
+/// A form that makes a token, half sent.
+struct Begun {
+    stream: TcpStream,
+    rest: String,
+}
+
+impl Begun {
+    async fn start(person: &Person, body: String) -> Self {
+        let head = format!(
+            "POST /tokens HTTP/1.1\r\nhost: x\r\ncookie: {}\r\ncontent-length: {}\r\nconnection: close\r\n\
+             content-type: application/x-www-form-urlencoded\r\n\r\n",
+            person.headers["cookie"].to_str().unwrap(),
+            body.len(),
+        );
+        let (half, rest) = body.split_at(9);
+        let mut stream = TcpStream::connect(person.base.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(format!("{head}{half}").as_bytes()).await.unwrap();
+        Self { stream, rest: rest.to_owned() }
+    }
+
+    async fn finish(mut self) -> String {
+        self.stream.write_all(self.rest.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        self.stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}
+
 #[actix_web::test]
 async fn a_request_that_outlasts_the_end_of_its_session_does_not_bring_it_back() {
     let app = TestApp::start().await;
@@ -259,26 +287,36 @@ async fn a_request_that_outlasts_the_end_of_its_session_does_not_bring_it_back()
     let token = thief.visit("/").await.html().value("_csrf");
     // From here on its next request gives it a new key.
     thief.submit_exactly("/tenant", &[("_csrf", &token), ("tenant", &beta.to_string())]).await.assert_see_other("/");
-    let body = format!("_csrf={token}&name=mine");
-    let head = format!(
-        "POST /tokens HTTP/1.1\r\nhost: x\r\ncookie: {}\r\ncontent-length: {}\r\nconnection: close\r\n\
-         content-type: application/x-www-form-urlencoded\r\n\r\n",
-        thief.headers["cookie"].to_str().unwrap(),
-        body.len(),
-    );
-    let mut stream = TcpStream::connect(app.base.trim_start_matches("http://")).await.unwrap();
-    stream.write_all(format!("{head}{}", &body[..9]).as_bytes()).await.unwrap();
+    let begun = Begun::start(&thief, format!("_csrf={token}&name=mine")).await;
 
     let change = [("current_password", PASSWORD), ("password", "another horse, another staple")];
     ada.submit("/account/password", &change).await.assert_see_other("/account");
-    stream.write_all(&body.as_bytes()[9..]).await.unwrap();
-
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    let answer = begun.finish().await;
     assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.1 422"), "{answer}");
     let given = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap().split(';').next().unwrap();
     app.stranger().with("cookie", given).visit("/").await.assert_see_other("/sign-in");
     thief.visit("/").await.assert_see_other("/sign-in");
+}
+
+#[actix_web::test]
+async fn a_request_that_was_overtaken_by_one_with_a_new_key_leaves_the_browser_that_key() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let beta = app.make_tenant("beta");
+    app.make_member(beta, gatepost::domain::UserId(ada.user_id), gatepost::domain::Role::Admin);
+    let browser = app.stranger();
+    let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
+    let old = app.stranger().with("cookie", &cookie(&browser.submit("/sign-in", &fields).await));
+    let token = old.visit("/").await.html().value("_csrf");
+    old.submit_exactly("/tenant", &[("_csrf", &token), ("tenant", &beta.to_string())]).await.assert_see_other("/");
+    let begun = Begun::start(&old, format!("_csrf={token}&name=mine")).await;
+    let new = app.stranger().with("cookie", &cookie(old.visit("/").await.assert_ok()));
+
+    let answer = begun.finish().await;
+
+    assert!(!answer.contains("set-cookie"), "{answer}");
+    new.visit("/").await.assert_ok();
+    old.visit("/").await.assert_see_other("/sign-in");
 }
 
 #[actix_web::test]
