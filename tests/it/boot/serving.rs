@@ -55,6 +55,14 @@ impl Served {
     }
 }
 
+/// Nobody is left over where a test fails.
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 async fn status(url: &str) -> u16 {
     reqwest::get(url).await.unwrap().status().as_u16()
 }
