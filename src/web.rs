@@ -28,6 +28,7 @@ pub mod server;
 pub mod session_store;
 pub mod shell;
 pub mod state;
+pub mod tenant_ask;
 pub mod throttle;
 pub mod urls;
 pub mod view;

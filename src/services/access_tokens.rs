@@ -87,14 +87,15 @@ pub fn mint_at_login(
     who: &Operator,
     hasher: &Hasher,
     user: &User,
-    named: Option<TenantRef>,
+    named: &[TenantRef],
     now: DateTime<Utc>,
 ) -> Result<MintedToken> {
     let works_here = |conn: &mut _, tenant| store::memberships::find(conn, tenant, user.id);
-    let tenant = match named {
-        Some(named) => {
-            let tenant = tenants::find(conn, &named)?.id;
-            if !user.is_operator && works_here(conn, tenant)?.is_none() {
+    let named = named.iter().map(|named| Ok(tenants::find(conn, named)?.id)).collect::<Result<Vec<_>>>()?;
+    let tenant = match named.first() {
+        Some(&tenant) => {
+            let is_agreed = named.iter().all(|other| *other == tenant);
+            if !is_agreed || (!user.is_operator && works_here(conn, tenant)?.is_none()) {
                 return Err(Error::NotFound(Noun::Tenant));
             }
             Some(tenant)

@@ -10,13 +10,13 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 use diesel::pg::PgConnection;
-use serde::Deserialize;
 
 use super::auth::state;
 use super::client;
 use super::problem::Fail;
 use super::request_id::RequestId;
 use super::state::State;
+pub use super::tenant_ask::TenantAsk;
 use crate::domain::actor::Authority;
 use crate::domain::{Actor, Error, Noun, Permission, Rejection, Result, Role, TenantId, Via, text};
 use crate::gate::tokens::Presenter;
@@ -29,6 +29,8 @@ pub struct Bearer {
     pub caller: Presenter,
     pub ip: Option<IpAddr>,
     pub request_id: RequestId,
+    /// The tenant that the query names, on every route.
+    query: Option<Box<TenantAsk>>,
     state: Rc<Data<State>>,
 }
 
@@ -51,44 +53,22 @@ pub fn presented(head: &RequestHead) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Which tenant a request names, in its body or query: by `tenant_id` or by `tenant`, a slug.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct TenantAsk {
-    pub tenant_id: Option<TenantId>,
-    pub tenant: Option<String>,
-}
-
-impl TenantAsk {
-    pub fn new(tenant_id: Option<TenantId>, tenant: Option<String>) -> Self {
-        Self { tenant_id, tenant }
-    }
-
-    fn named(&self) -> Option<TenantRef> {
-        let by_id = self.tenant_id.map(TenantRef::Id);
-        by_id.or_else(|| self.tenant.clone().map(TenantRef::Slug))
-    }
-}
-
 impl Bearer {
     /// Who presents a token with this request.
     pub async fn of(state: &Rc<Data<State>>, head: &RequestHead, request_id: RequestId) -> Result<Self> {
         let caller = state.tokens.caller(presented(head).ok_or(Error::Unauthenticated)?).await?;
         let ip = client::address(head, &state.settings.trusted_proxies);
-        Ok(Self { caller, ip, request_id, state: Rc::clone(state) })
+        Ok(Self { caller, ip, request_id, query: TenantAsk::in_query(head)?, state: Rc::clone(state) })
     }
 
     /// The tenant that a creation or a single act is for. A tenant's token acts in its own and finds no other;
     /// an instance token must name one.
     pub async fn actor(&self, ask: &TenantAsk) -> Result<Actor> {
-        match (self.caller.tenant, self.named(ask).await?) {
-            (Some(own), Some(named)) if own != named => Err(Error::NotFound(Noun::Tenant)),
-            (Some(own), _) => Ok(self.acting_in(own)),
-            (None, Some(named)) => Ok(self.acting_in(named)),
-            (None, None) => Err(Error::field(
-                "tenant_id",
-                Rejection::new("required", "is required with an instance token: name a tenant by tenant_id or tenant"),
-            )),
-        }
+        let named = self.named(ask).await?;
+        self.caller.tenant.or(named).map(|tenant| self.acting_in(tenant)).ok_or_else(|| {
+            let says = "is required with an instance token: name a tenant by tenant_id or tenant";
+            Error::field("tenant_id", Rejection::new("required", says))
+        })
     }
 
     /// The actor for something that exists already. `owner` finds its tenant; only an instance token needs to ask.
@@ -96,26 +76,51 @@ impl Bearer {
     where
         F: FnOnce(&mut PgConnection) -> Result<Option<TenantId>> + Send + 'static,
     {
+        let named = self.named(&TenantAsk::default()).await?;
         let tenant = match self.caller.tenant {
             Some(own) => own,
             None => self.state.api.read(Scope::Instance, owner).await?.ok_or(Error::NotFound(noun))?,
         };
-        Ok(self.acting_in(tenant))
+        match named {
+            Some(named) if named != tenant => Err(Error::NotFound(noun)),
+            _ => Ok(self.acting_in(tenant)),
+        }
+    }
+
+    /// The actor in the tenant that the path names.
+    pub async fn actor_at(&self, tenant: TenantId) -> Result<Actor> {
+        self.must_mean(tenant).await?;
+        self.actor(&TenantAsk::new(Some(tenant), None)).await
     }
 
     /// What a list may span: the token's tenant, the tenant that was named, or all of them for an instance token.
     pub async fn reach(&self, ask: &TenantAsk, permission: Permission) -> Result<Scope> {
-        let tenant = match (self.caller.tenant, self.named(ask).await?) {
-            (Some(own), Some(named)) if own != named => return Err(Error::NotFound(Noun::Tenant)),
-            (Some(own), _) => Some(own),
-            (None, named) => named,
-        };
+        let named = self.named(ask).await?;
         Authority::person_must(self.role(), &self.caller.scopes, permission)?;
-        Ok(tenant.map_or(Scope::Instance, Scope::Tenant))
+        Ok(self.caller.tenant.or(named).map_or(Scope::Instance, Scope::Tenant))
     }
 
-    /// For routes of the instance itself: an operator's token without a tenant, holding the scope.
+    /// For routes of the instance itself, where no tenant can be named: an operator's token without a tenant, holding
+    /// the scope.
     pub fn operator(&self, scope: &str) -> Result<Operator> {
+        let operator = self.running_the_instance(scope)?;
+        match self.query.iter().flat_map(|ask| ask.named()).next() {
+            None => Ok(operator),
+            Some((field, _)) => {
+                let says = "is no parameter here: this is about the instance, not about a tenant";
+                Err(Error::field(field, Rejection::new("unknown", says)))
+            }
+        }
+    }
+
+    /// The same for what an operator does to the tenant that the path names.
+    pub async fn operator_at(&self, scope: &str, tenant: TenantId) -> Result<Operator> {
+        let operator = self.running_the_instance(scope)?;
+        self.must_mean(tenant).await?;
+        Ok(operator)
+    }
+
+    fn running_the_instance(&self, scope: &str) -> Result<Operator> {
         if !self.caller.is_operator || self.caller.tenant.is_some() {
             return Err(Error::forbidden("this needs an instance token: an operator's access token without a tenant"));
         }
@@ -138,24 +143,56 @@ impl Bearer {
         Err(Error::forbidden(format!("Missing required scopes: {}", missing.join(", "))))
     }
 
-    pub fn is_of_the_instance(&self) -> bool {
-        self.caller.tenant.is_none()
+    /// Whether this is about the instance as a whole: its token, and no tenant is named.
+    pub fn is_for_the_instance(&self, ask: &TenantAsk) -> bool {
+        self.caller.tenant.is_none() && self.query.is_none() && ask.is_empty()
+    }
+
+    /// Refuses where the query names another tenant than the path, which is then absent.
+    async fn must_mean(&self, tenant: TenantId) -> Result<()> {
+        let Some(query) = &self.query else { return Ok(()) };
+        // A deleted one is found by its id alone, and not looked up.
+        let is_it = query.tenant.is_none() && query.tenant_id == Some(tenant);
+        if is_it || self.named(&TenantAsk::default()).await? == Some(tenant) {
+            return Ok(());
+        }
+        Err(Error::NotFound(Noun::Tenant))
     }
 
     async fn named(&self, ask: &TenantAsk) -> Result<Option<TenantId>> {
-        match ask.named() {
-            None => Ok(None),
+        match ask {
+            _ if self.query.is_some() => {}
+            TenantAsk { tenant_id: None, tenant: None } => return Ok(None),
             // Its own tenant needs no looking up.
-            Some(TenantRef::Id(id)) if self.caller.tenant == Some(id) => Ok(Some(id)),
-            // Apart, so that a call that names none carries no room for it.
-            Some(named) => Box::pin(self.find(named)).await.map(Some),
+            TenantAsk { tenant_id: Some(id), tenant: None } if self.caller.tenant == Some(*id) => return Ok(Some(*id)),
+            TenantAsk { .. } => {}
         }
+        // Apart, so that a call that names none carries no room for it.
+        Box::pin(self.agreed(ask)).await
+    }
+
+    /// All that names a tenant must name the same one; for a tenant's token, its own.
+    async fn agreed(&self, ask: &TenantAsk) -> Result<Option<TenantId>> {
+        let in_query = self.query.iter().flat_map(|query| query.named());
+        let mut agreed = None;
+        for (field, named) in ask.named().chain(in_query) {
+            let found = self.find(named).await?;
+            if self.caller.tenant.is_some_and(|own| own != found) {
+                return Err(Error::NotFound(Noun::Tenant));
+            }
+            if agreed.replace(found).is_some_and(|before| before != found) {
+                let says = "names another tenant than the rest of the request";
+                return Err(Error::field(field, Rejection::new("conflict", says)));
+            }
+        }
+        Ok(agreed)
     }
 
     /// From memory where it was named before, so that a verification needs no SQL. What memory doesn't know may have
     /// been made since.
     async fn find(&self, named: TenantRef) -> Result<TenantId> {
         let known = match &named {
+            TenantRef::Id(id) if self.caller.tenant == Some(*id) => return Ok(*id),
             TenantRef::Id(id) => self.state.gate.tenant_by_id(*id).await,
             TenantRef::Slug(slug) if text::slug(slug).is_ok() => self.state.gate.tenant_by_slug(slug).await,
             TenantRef::Slug(_) => return Err(Error::NotFound(Noun::Tenant)),

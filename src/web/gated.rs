@@ -26,8 +26,9 @@ use super::state::State;
 use crate::domain::actor::Authority;
 use crate::domain::api_key::Environment;
 use crate::domain::usage::{self, UsageRecord};
-use crate::domain::{Actor, Error, Noun, Result, TenantId, Via, access_token};
+use crate::domain::{Actor, Error, Noun, Permission, Result, Via, access_token};
 use crate::gate::{Ask, Decision, KnownKey};
+use crate::store::Scope;
 use presented::Presented;
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Fail>>>>;
@@ -76,6 +77,14 @@ impl<N: Needs> Keyed<N> {
     pub fn key(&self) -> Result<&KnownKey> {
         self.decision.known().ok_or_else(|| Error::bug("a valid decision has its key"))
     }
+
+    /// In its own tenant: a key finds no other.
+    fn acting(&self, ask: &TenantAsk) -> Result<Actor> {
+        match ask.is_another(self.actor.tenant, &self.key()?.tenant_slug) {
+            true => Err(Error::NotFound(Noun::Tenant)),
+            false => Ok(self.actor.clone()),
+        }
+    }
 }
 
 impl<N: Needs> FromRequest for Keyed<N> {
@@ -88,7 +97,11 @@ impl<N: Needs> FromRequest for Keyed<N> {
             let state = state(&request)?;
             let decision = admit(&request, &state, N::SCOPES).await?;
             let actor = acting(&request, &state, &decision)?;
-            Ok(Self { decision, actor, needs: PhantomData })
+            let keyed = Self { decision, actor, needs: PhantomData };
+            if let Some(ask) = TenantAsk::in_query(request.head())? {
+                keyed.acting(&ask)?;
+            }
+            Ok(keyed)
         })
     }
 }
@@ -104,16 +117,17 @@ impl<N: Needs> TokenOrKey<N> {
     pub async fn actor(&self, ask: &TenantAsk) -> Result<Actor> {
         match self {
             Self::Token(bearer) => bearer.actor(ask).await,
-            Self::Key(keyed) if names_another(ask, keyed.actor.tenant, &keyed.key()?.tenant_slug) => {
-                Err(Error::NotFound(Noun::Tenant))
-            }
-            Self::Key(keyed) => Ok(keyed.actor.clone()),
+            Self::Key(keyed) => keyed.acting(ask),
         }
     }
-}
 
-fn names_another(ask: &TenantAsk, own: TenantId, slug: &str) -> bool {
-    ask.tenant_id.is_some_and(|id| id != own) || ask.tenant.as_deref().is_some_and(|named| named != slug)
+    /// What a list may span.
+    pub async fn reach(&self, ask: &TenantAsk, permission: Permission) -> Result<Scope> {
+        match self {
+            Self::Token(bearer) => bearer.reach(ask, permission).await,
+            Self::Key(keyed) => Ok(Scope::Tenant(keyed.acting(ask)?.tenant)),
+        }
+    }
 }
 
 impl<N: Needs> FromRequest for TokenOrKey<N> {

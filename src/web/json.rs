@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::problem::{Answer, Fail, Problem};
 use super::state::State;
+use super::tenant_ask;
 use crate::domain::text::{self, DEEPEST};
 use crate::domain::{Error, Rejection};
 
@@ -180,7 +181,8 @@ fn malformed(error: &serde_json::Error) -> Fail {
     Problem::new(StatusCode::BAD_REQUEST, "malformed_json", says).into()
 }
 
-/// The query string, with the same rules for fields that do not fit.
+/// The query string, with the same rules for fields that do not fit. Where a tenant can be named, every route takes that:
+/// it is left to who finds out who asks.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest for Query<T> {
@@ -188,7 +190,8 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Future = std::future::Ready<Result<Self, Fail>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let reader = serde_html_form::Deserializer::new(url::form_urlencoded::parse(request.query_string().as_bytes()));
+        let query = tenant_ask::left_out(request.query_string());
+        let reader = serde_html_form::Deserializer::new(url::form_urlencoded::parse(query.as_bytes()));
         let parsed = serde_path_to_error::deserialize(reader).map(Self);
         std::future::ready(parsed.map_err(|error| {
             let path = error.path().to_string();

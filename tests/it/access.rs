@@ -1,6 +1,7 @@
 //! Who may call what: every route of the product, for every kind of caller, as one table.
 
 mod callers;
+mod named;
 mod rows;
 
 use std::collections::BTreeSet;

@@ -17,6 +17,7 @@ use crate::web::auth::visitor;
 use crate::web::json::Json;
 use crate::web::problem::{Answer, Fail, Problem};
 use crate::web::state::State;
+use crate::web::tenant_ask::TenantAsk;
 use crate::web::throttle::Attempt;
 
 #[derive(Deserialize)]
@@ -55,9 +56,11 @@ pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<L
         }
     };
     trial.succeed(&attempt);
-    let named = body.tenant_id.map(TenantRef::Id).or_else(|| body.tenant.map(TenantRef::Slug));
+    let (asked, in_query) = (TenantAsk::new(body.tenant_id, body.tenant), TenantAsk::in_query(request.head())?);
+    let named = asked.named().chain(in_query.iter().flat_map(|ask| ask.named()));
+    let named: Vec<TenantRef> = named.map(|(_, named)| named).collect();
     let (hasher, now) = (state.hasher.clone(), state.clock.now());
-    let mint = move |conn: &mut _| access_tokens::mint_at_login(conn, &who, &hasher, &user, named, now);
+    let mint = move |conn: &mut _| access_tokens::mint_at_login(conn, &who, &hasher, &user, &named, now);
     let MintedToken { token, secret } = state.api.tx(Scope::Instance, mint).await?;
     let body = SignedInBody {
         token: secret.reveal_once(),

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::list::{List, paging};
-use super::tenants::{named, parse_id};
+use super::tenants::parse_id;
 use crate::domain::{
     Error, FieldErrors, InvitationId, MembershipId, Noun, Permission, Rejection, Result, Role, UserId,
 };
@@ -57,7 +57,7 @@ pub struct IndexQuery {
 }
 
 pub async fn index(state: Data<State>, bearer: Bearer, id: Path<String>, Query(query): Query<IndexQuery>) -> Answer {
-    let actor = bearer.actor(&named(&id)?).await?;
+    let actor = bearer.actor_at(parse_id(&id)?).await?;
     let paging = paging::<MembershipId>(query.limit, query.cursor.as_deref(), query.offset)?;
     let search = query.q.map(|text| text.trim().replace('\0', "")).filter(|text| !text.is_empty());
     let scope = Scope::Tenant(actor.tenant);
@@ -76,8 +76,8 @@ pub struct CreateBody {
 
 /// Adds a user to a tenant without asking them: an operator's act. Others invite.
 pub async fn create(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<CreateBody>) -> Answer {
-    let who = bearer.operator(Permission::WriteMembers.scope())?;
     let tenant = parse_id(&id)?;
+    let who = bearer.operator_at(Permission::WriteMembers.scope(), tenant).await?;
     let now = state.clock.now();
     if body.user_id.is_some() == body.email.is_some() {
         let mut errors = FieldErrors::default();
@@ -106,7 +106,7 @@ pub async fn update(
     path: Path<(String, String)>,
     Json(body): Json<UpdateBody>,
 ) -> Answer {
-    let actor = bearer.actor(&named(&path.0)?).await?;
+    let actor = bearer.actor_at(parse_id(&path.0)?).await?;
     let (user, now) = (member(&path.1)?, state.clock.now());
     let act = move |conn: &mut _| members::change_role(conn, &actor, user, body.role, now);
     let changed = state.api.tx(Scope::Tenant(parse_id(&path.0)?), act).await?;
@@ -115,7 +115,7 @@ pub async fn update(
 }
 
 pub async fn destroy(state: Data<State>, bearer: Bearer, path: Path<(String, String)>) -> Answer {
-    let actor = bearer.actor(&named(&path.0)?).await?;
+    let actor = bearer.actor_at(parse_id(&path.0)?).await?;
     let (user, now) = (member(&path.1)?, state.clock.now());
     let act = move |conn: &mut _| members::remove(conn, &actor, user, now);
     state.api.tx(Scope::Tenant(parse_id(&path.0)?), act).await?;
@@ -159,7 +159,7 @@ impl From<Invitation> for InvitationBody {
 }
 
 pub async fn invited(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (actor, now) = (bearer.actor(&named(&id)?).await?, state.clock.now());
+    let (actor, now) = (bearer.actor_at(parse_id(&id)?).await?, state.clock.now());
     let rows = state.api.read(Scope::Tenant(actor.tenant), move |conn| invitations::list(conn, &actor, now)).await?;
     let data = rows.into_iter().map(InvitationBody::from).collect();
     Ok(HttpResponse::Ok().json(List { data, next_cursor: None, total: None }))
@@ -180,7 +180,7 @@ pub async fn invite(
     id: Path<String>,
     Json(body): Json<InviteBody>,
 ) -> Answer {
-    let (actor, now) = (bearer.actor(&named(&id)?).await?, state.clock.now());
+    let (actor, now) = (bearer.actor_at(parse_id(&id)?).await?, state.clock.now());
     let ask = invitations::Ask::parse(&body.email, &body.role, body.expires_in_days)?;
     let (post, inviter, public_url) =
         (Post::of(&state), bearer.caller.email.clone(), state.settings.public_url.clone());
@@ -201,7 +201,7 @@ pub async fn invite(
 }
 
 pub async fn uninvite(state: Data<State>, bearer: Bearer, path: Path<(String, String)>) -> Answer {
-    let actor = bearer.actor(&named(&path.0)?).await?;
+    let actor = bearer.actor_at(parse_id(&path.0)?).await?;
     let id: InvitationId = path.1.parse().map_err(|_| Error::NotFound(Noun::Invitation))?;
     let now = state.clock.now();
     let act = move |conn: &mut _| invitations::revoke(conn, &actor, id, now);

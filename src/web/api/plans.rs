@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::present;
 use super::list::List;
-use super::tenants::named;
+use super::tenants::parse_id;
 use crate::domain::Permission;
 use crate::model::Plan;
 use crate::services::plans::{self, PlanChange, Standing};
@@ -123,7 +123,7 @@ impl From<Standing> for StandingBody {
 }
 
 pub async fn of_tenant(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let actor = bearer.actor(&named(&id)?).await?;
+    let actor = bearer.actor_at(parse_id(&id)?).await?;
     let now = state.clock.now();
     let scope = Scope::Tenant(actor.tenant);
     let standing = state.api.read(scope, move |conn| plans::standing(conn, &actor, now)).await?;

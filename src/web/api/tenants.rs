@@ -11,6 +11,7 @@ use super::list::{List, paging};
 use crate::domain::tenant::TenantState;
 use crate::domain::{Error, Noun, Permission, TenantId};
 use crate::model::Tenant;
+use crate::services::Operator;
 use crate::services::tenants::{self, NewTenant, Settings, TenantChange, TenantFilter, TenantRef, life};
 use crate::store::Scope;
 use crate::store::notify::Change;
@@ -94,9 +95,10 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let scope = bearer.reach(&named(&id)?, Permission::ReadTenant).await?;
-    let Scope::Tenant(tenant) = scope else { return Err(Error::NotFound(Noun::Tenant).into()) };
-    let found = state.api.read(scope, move |conn| tenants::find(conn, &TenantRef::Id(tenant))).await?;
+    let actor = bearer.actor_at(parse_id(&id)?).await?;
+    actor.must(Permission::ReadTenant)?;
+    let find = move |conn: &mut _| tenants::find(conn, &TenantRef::Id(actor.tenant));
+    let found = state.api.read(Scope::Tenant(actor.tenant), find).await?;
     Ok(HttpResponse::Ok().json(TenantBody::from(found)))
 }
 
@@ -117,10 +119,13 @@ pub struct UpdateBody {
 
 /// What its admins may change, and, with an instance token, the rest.
 pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<UpdateBody>) -> Answer {
-    let actor = bearer.actor(&named(&id)?).await?;
+    let actor = bearer.actor_at(parse_id(&id)?).await?;
     actor.must(Permission::WriteTenant)?;
     let is_operators = body.plan.is_some() || body.is_active.is_some();
-    let who = is_operators.then(|| bearer.operator(Permission::WriteTenant.scope())).transpose()?;
+    let who = match is_operators {
+        true => Some(operator(&bearer, actor.tenant).await?),
+        false => None,
+    };
     let change = TenantChange { name: None, plan: body.plan, is_active: body.is_active, seen: None };
     let settings =
         Settings { name: body.name, key_prefix: body.key_prefix, time_zone: body.time_zone, seen: body.updated_at };
@@ -152,21 +157,21 @@ pub struct SuspensionBody {
 }
 
 pub async fn suspend(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<SuspensionBody>) -> Answer {
-    let (who, tenant) = (bearer.operator(Permission::WriteTenant.scope())?, parse_id(&id)?);
-    let now = state.clock.now();
+    let (tenant, now) = (parse_id(&id)?, state.clock.now());
+    let who = operator(&bearer, tenant).await?;
     let act = move |conn: &mut _| life::suspend(conn, &who, tenant, body.reason.as_deref(), now);
     Ok(told(&state, state.api.tx(Scope::Instance, act).await?))
 }
 
 pub async fn resume(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (who, tenant) = (bearer.operator(Permission::WriteTenant.scope())?, parse_id(&id)?);
-    let now = state.clock.now();
+    let (tenant, now) = (parse_id(&id)?, state.clock.now());
+    let who = operator(&bearer, tenant).await?;
     Ok(told(&state, state.api.tx(Scope::Instance, move |conn| life::resume(conn, &who, tenant, now)).await?))
 }
 
 /// By an owner or an operator; for 30 days it can be restored.
 pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let actor = bearer.actor(&named(&id)?).await?;
+    let actor = bearer.actor_at(parse_id(&id)?).await?;
     let now = state.clock.now();
     let tenant = state.api.tx(Scope::Instance, move |conn| life::delete_own(conn, &actor, now)).await?;
     told(&state, tenant);
@@ -174,8 +179,8 @@ pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> An
 }
 
 pub async fn restore(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (who, tenant) = (bearer.operator(Permission::WriteTenant.scope())?, parse_id(&id)?);
-    let now = state.clock.now();
+    let (tenant, now) = (parse_id(&id)?, state.clock.now());
+    let who = operator(&bearer, tenant).await?;
     Ok(told(&state, state.api.tx(Scope::Instance, move |conn| life::restore(conn, &who, tenant, now)).await?))
 }
 
@@ -183,6 +188,6 @@ pub(super) fn parse_id(text: &str) -> Result<TenantId, Error> {
     text.parse().map_err(|_| Error::NotFound(Noun::Tenant))
 }
 
-pub(super) fn named(text: &str) -> Result<TenantAsk, Error> {
-    Ok(TenantAsk::new(Some(parse_id(text)?), None))
+async fn operator(bearer: &Bearer, tenant: TenantId) -> Result<Operator, Error> {
+    bearer.operator_at(Permission::WriteTenant.scope(), tenant).await
 }

@@ -66,14 +66,11 @@ pub struct IndexQuery {
     limit: Option<i64>,
     cursor: Option<String>,
     offset: Option<i64>,
-    tenant_id: Option<TenantId>,
-    tenant: Option<String>,
 }
 
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
-    let ask = TenantAsk::new(query.tenant_id, query.tenant);
     let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
-    let page = match actor(&bearer, &ask, READ_SCOPE).await? {
+    let page = match actor(&bearer, &TenantAsk::default(), READ_SCOPE).await? {
         Some(actor) => {
             state.api.read(Scope::Tenant(actor.tenant), move |conn| access_tokens::list(conn, &actor, &paging)).await?
         }
@@ -153,7 +150,7 @@ pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> An
 /// The actor in a tenant, or `None` for an instance token that names none: it acts on the instance.
 async fn actor(bearer: &Bearer, ask: &TenantAsk, scope: &str) -> Result<Option<Actor>, Error> {
     bearer.must_hold(&[scope.to_owned()])?;
-    if bearer.is_of_the_instance() && ask.tenant_id.is_none() && ask.tenant.is_none() {
+    if bearer.is_for_the_instance(ask) {
         bearer.operator(scope)?;
         return Ok(None);
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::api_keys::{actor, parse_id};
 use crate::domain::usage::{Bucket, GroupBy, Outcome, Span};
-use crate::domain::{ApiKeyId, Error, Permission, Result, TenantId};
+use crate::domain::{ApiKeyId, Error, Permission, Result};
 use crate::services::usage::{self, UsageReport};
 use crate::store::Scope;
 use crate::store::usage::{GroupRow, Of};
@@ -40,8 +40,6 @@ pub struct UsageQuery {
     group_by: Option<GroupBy>,
     #[serde(default)]
     format: Format,
-    tenant_id: Option<TenantId>,
-    tenant: Option<String>,
 }
 
 impl UsageQuery {
@@ -172,7 +170,7 @@ pub async fn of_key(state: Data<State>, bearer: Bearer, id: Path<String>, Query(
 /// Of a tenant, or of the whole instance for its token.
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<UsageQuery>) -> Answer {
     let span = query.span(state.clock.now())?;
-    let scope = bearer.reach(&TenantAsk::new(query.tenant_id, query.tenant.clone()), Permission::ReadUsage).await?;
+    let scope = bearer.reach(&TenantAsk::default(), Permission::ReadUsage).await?;
     state.gate.flush().await;
     let (of, by) = (Of { scope, key: None }, query.group_by);
     let read = move |conn: &mut _| Ok((usage::of_tenant(conn, scope, span)?, grouped(conn, of, &span, by)?));

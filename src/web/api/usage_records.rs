@@ -33,8 +33,6 @@ pub struct IndexQuery {
     limit: Option<i64>,
     cursor: Option<String>,
     offset: Option<i64>,
-    tenant_id: Option<TenantId>,
-    tenant: Option<String>,
     key_id: Option<ApiKeyId>,
     outcome: Option<Outcome>,
     /// All but valid ones.
@@ -80,7 +78,7 @@ impl From<UsageLog> for RecordBody {
 
 /// Newest first, with the reason of each refusal.
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
-    let scope = bearer.reach(&TenantAsk::new(query.tenant_id, query.tenant), Permission::ReadUsage).await?;
+    let scope = bearer.reach(&TenantAsk::default(), Permission::ReadUsage).await?;
     let paging = paging::<RecordPlace>(query.limit, query.cursor.as_deref(), query.offset)?;
     let filter = LogFilter {
         key: query.key_id,

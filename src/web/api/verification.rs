@@ -72,6 +72,8 @@ pub async fn answered(state: &State, bearer: &Bearer, body: VerifyBody) -> Answe
 
 /// Each of them as if it had come alone, in their order. What is needed to decide them is there before the first is counted.
 pub async fn create_batch(state: Data<State>, bearer: Bearer, Json(body): Json<BatchBody>) -> Answer {
+    // What the query names, all of them are for.
+    bearer.reach(&TenantAsk::default(), Permission::VerifyKeys).await?;
     let all = parse_batch(&bearer, body.verifications).await?;
     state.gate.must_be_able()?;
     for asked in &all {
@@ -96,7 +98,7 @@ async fn parse_batch(bearer: &Bearer, items: Vec<VerifyBody>) -> Result<Vec<Box<
         let parsed = match bearer.reach(&item.tenant_ask(), Permission::VerifyKeys).await {
             Ok(reach) => Verification::parse(item, reach),
             Err(Error::NotFound(Noun::Tenant)) => Err(Error::field(field, Rejection::new("unknown", "is no tenant"))),
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         };
         match parsed {
             Ok(asked) => all.push(asked),

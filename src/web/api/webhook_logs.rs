@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::list::{List, paging};
 use crate::domain::delivery::{ErrorKind, StatusClass, Timings};
-use crate::domain::{AttemptId, DeliveryId, Error, EventId, Noun, Permission, Result, TenantId, WebhookId};
+use crate::domain::{AttemptId, DeliveryId, Error, EventId, Noun, Permission, Result, WebhookId};
 use crate::model::Attempt;
 use crate::services::deliveries::{self, AttemptFilter, Logged};
 use crate::store::Scope;
@@ -107,8 +107,6 @@ pub struct IndexQuery {
     limit: Option<i64>,
     cursor: Option<String>,
     offset: Option<i64>,
-    tenant_id: Option<TenantId>,
-    tenant: Option<String>,
     webhook_id: Option<WebhookId>,
     delivery_id: Option<DeliveryId>,
     event_id: Option<EventId>,
@@ -121,8 +119,7 @@ pub struct IndexQuery {
 }
 
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
-    let ask = TenantAsk::new(query.tenant_id, query.tenant);
-    let scope = bearer.reach(&ask, Permission::ReadEvents).await?;
+    let scope = bearer.reach(&TenantAsk::default(), Permission::ReadEvents).await?;
     let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
     let filter = AttemptFilter {
         webhook: query.webhook_id,

@@ -1,0 +1,68 @@
+//! Which tenant a request names: by `tenant_id` or by `tenant`, a slug, in its body or its query.
+
+use std::borrow::Cow;
+
+use actix_web::dev::RequestHead;
+
+use crate::domain::{Error, Rejection, Result, TenantId};
+use crate::services::tenants::TenantRef;
+
+const ID: &str = "tenant_id";
+const SLUG: &str = "tenant";
+
+/// What one part of a request, the body or the query, says about its tenant.
+#[derive(Debug, Clone, Default)]
+pub struct TenantAsk {
+    pub tenant_id: Option<TenantId>,
+    pub tenant: Option<String>,
+}
+
+impl TenantAsk {
+    pub fn new(tenant_id: Option<TenantId>, tenant: Option<String>) -> Self {
+        Self { tenant_id, tenant }
+    }
+
+    /// What the query says; most have none, and nothing is read there.
+    pub fn in_query(head: &RequestHead) -> Result<Option<Box<Self>>> {
+        let Some(query) = head.uri.query() else { return Ok(None) };
+        let mut ask = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let is_repeated = match &*name {
+                ID => ask.tenant_id.replace(id(&value)?).is_some(),
+                SLUG => ask.tenant.replace(Cow::into_owned(value)).is_some(),
+                _ => false,
+            };
+            if is_repeated {
+                return Err(Error::field(name, Rejection::new("duplicate", "must be given once")));
+            }
+        }
+        Ok((!ask.is_empty()).then(|| Box::new(ask)))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tenant_id.is_none() && self.tenant.is_none()
+    }
+
+    /// Each way in which it names one, by its field.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, TenantRef)> {
+        let by_id = self.tenant_id.map(|id| (ID, TenantRef::Id(id)));
+        let by_slug = self.tenant.clone().map(|slug| (SLUG, TenantRef::Slug(slug)));
+        by_id.into_iter().chain(by_slug)
+    }
+
+    /// Whether it names another one than this.
+    pub fn is_another(&self, own: TenantId, slug: &str) -> bool {
+        self.tenant_id.is_some_and(|id| id != own) || self.tenant.as_deref().is_some_and(|named| named != slug)
+    }
+}
+
+/// A query without what names a tenant: `web::bearer` and `web::gated` read that.
+pub fn left_out(query: &str) -> String {
+    let names_one =
+        |pair: &&str| url::form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| matches!(&*name, ID | SLUG));
+    query.split('&').filter(|pair| !names_one(pair)).collect::<Vec<_>>().join("&")
+}
+
+fn id(text: &str) -> Result<TenantId> {
+    text.parse().map_err(|rejection| Error::field(ID, rejection))
+}

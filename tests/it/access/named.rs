@@ -1,0 +1,159 @@
+//! A tenant that is named in the query: every route of the API heeds it.
+
+use gatepost::domain::TenantId;
+use gatepost::services::tenants::{self, TenantRef};
+use gatepost::web::routes::Door;
+use serde_json::{Value, json};
+
+use super::callers::{Body, Caller, Callers};
+use super::rows::{self, Rows};
+use super::{Line, door, lines};
+use crate::support::{Answer, TestApp};
+
+/// What an operator does to the instance, where no tenant can be named.
+const OF_THE_INSTANCE: [&str; 3] = ["/api/users", "/api/plans", "POST /api/tenants"];
+
+/// The lines that programs with a token ask, but for those that name a tenant in their query themselves.
+fn asked() -> Vec<(Line, Door)> {
+    let with_door = |line: Line| door(&line).map(|door| (line, door));
+    let wanted = |(line, door): &(Line, Door)| {
+        matches!(door, Door::Api | Door::ApiOrKey) && !line.is_alias && !line.path.contains("tenant_id=")
+    };
+    lines().into_iter().filter_map(with_door).filter(wanted).collect()
+}
+
+fn is_of_the_instance(line: &Line) -> bool {
+    let whole = format!("{} {}", line.method, line.path);
+    OF_THE_INSTANCE.iter().any(|route| line.path.starts_with(route) || whole == *route)
+}
+
+fn naming(path: &str, tenant: &str) -> String {
+    format!("{path}{}{tenant}", if path.contains('?') { '&' } else { '?' })
+}
+
+/// Without the tenant, wherever it stands.
+fn bare(body: Body) -> Body {
+    let Body::Json(mut value) = body else { return body };
+    value.as_object_mut().unwrap().remove("tenant_id");
+    if let Some(items) = value.get_mut("verifications").and_then(Value::as_array_mut) {
+        items.iter_mut().for_each(|item| drop(item.as_object_mut().unwrap().remove("tenant_id")));
+    }
+    Body::Json(value)
+}
+
+fn names_one(body: &Body) -> bool {
+    matches!(body, Body::Json(value) if value.to_string().contains("tenant_id"))
+}
+
+fn beta(app: &TestApp) -> TenantId {
+    tenants::find(&mut app.conn(), &TenantRef::Slug("beta".to_owned())).unwrap().id
+}
+
+struct Walk<'a> {
+    app: &'a TestApp,
+    rows: Rows<'a>,
+    wrong: Vec<String>,
+}
+
+impl Walk<'_> {
+    async fn ask(&self, caller: &Caller, line: &Line, tenant: &str, body: Body) -> Answer {
+        caller.ask(&line.method, &naming(&self.rows.fill(&line.path, caller), tenant), body).await
+    }
+
+    fn expect(&mut self, line: &Line, said: &str, answer: &Answer, is_right: bool) {
+        if !is_right {
+            self.wrong.push(format!("{} {} {said}: {} {}", line.method, line.path, answer.status, answer.body));
+        }
+    }
+
+    /// An instance token that names `beta`, and rows of `acme` in the path or the body.
+    async fn elsewhere(&mut self, instance: &Caller, line: &Line, door: Door) {
+        let body = self.rows.body(&line.method, &line.path, door);
+        if names_one(&body) {
+            let both = self.ask(instance, line, "tenant=beta", body).await;
+            self.expect(line, "named acme and beta", &both, both.status == 422 && both.body.contains("tenant"));
+        }
+        let body = bare(self.rows.body(&line.method, &line.path, door));
+        let answer = self.ask(instance, line, "tenant=beta", body).await;
+        let is_right = if is_of_the_instance(line) {
+            answer.status == 422
+        } else if line.path.contains('{') {
+            answer.status == 404
+        } else {
+            // Keys of `acme` are reported as unknown, and skipped by acts on many.
+            answer.status < 300 || (line.path == "/api/usage" && answer.status == 422)
+        };
+        self.expect(line, "was asked in beta", &answer, is_right && !answer.body.contains(rows::MARK));
+        if let Some(made) = serde_json::from_str::<Value>(&answer.body).unwrap_or_default().get("tenant_id") {
+            let is_there = *made == json!(beta(self.app));
+            self.expect(line, "was made elsewhere than in beta", &answer, is_there);
+        }
+    }
+
+    /// A token of `acme`'s and a key of `acme`'s, which find no other tenant.
+    async fn foreign(&mut self, callers: &Callers, line: &Line, door: Door) {
+        let names = if door == Door::ApiOrKey { &["owner", "key"][..] } else { &["owner"][..] };
+        let scope = if door == Door::ApiOrKey { line.scope.as_str() } else { "-" };
+        for name in names.iter().copied() {
+            let caller = callers.named(name, scope, door, self.app);
+            for tenant in ["tenant=beta".to_owned(), format!("tenant_id={}", beta(self.app)), "tenant=none".to_owned()]
+            {
+                let body = bare(self.rows.body(&line.method, &line.path, door));
+                let answer = self.ask(&caller, line, &tenant, body).await;
+                let is_operators = answer.status == 403 && line.expected[5] == "403";
+                let is_hidden = answer.status == 404 || is_operators;
+                self.expect(line, &format!("by a {name} of acme with {tenant}"), &answer, is_hidden);
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_tenant_named_in_the_query_is_heeded_by_every_route() {
+    let app = TestApp::start().await;
+    let callers = Callers::gather(&app).await;
+    let mut walk = Walk { app: &app, rows: Rows::new(&app, &callers), wrong: Vec::new() };
+    for (line, door) in asked() {
+        let instance = callers.named("instance", "-", door, &app);
+        walk.elsewhere(&instance, &line, door).await;
+        walk.foreign(&callers, &line, door).await;
+    }
+    assert!(walk.wrong.is_empty(), "{}", walk.wrong.join("\n"));
+}
+
+#[actix_web::test]
+async fn all_that_names_a_tenant_names_the_same() {
+    let app = TestApp::start().await;
+    let (beta, oscar) = (app.make_tenant("beta"), app.operator("oscar").await);
+    let instance = app.instance_token_of(&oscar, &["*"]);
+    let both = json!({"name": "ci", "tenant": "beta", "tenant_id": app.tenant});
+    instance.post_json("/api/keys", both).await.assert_invalid("tenant");
+    let (acme, key) = (format!("tenant_id={}", app.tenant), json!({"name": "ci", "tenant": "acme"}));
+    let made = instance.post_json(format!("/api/keys?{acme}&tenant=acme"), key).await.assert_status(201).json();
+    assert_eq!(made["tenant_id"], json!(app.tenant));
+    instance.get(format!("/api/keys?{acme}&tenant=beta")).await.assert_invalid("tenant");
+    instance.get(format!("/api/keys?{acme}&tenant_id={beta}")).await.assert_invalid("tenant_id");
+    instance.get("/api/keys?tenant_id=acme").await.assert_invalid("tenant_id");
+    // The short way and the routes alike.
+    let asked = json!({"key": made["secret"]});
+    for path in ["/api/keys/verification", "/api/keys/verify"] {
+        let here = instance.post_json(format!("{path}?tenant=acme"), asked.clone()).await.assert_ok().json();
+        let there = instance.post_json(format!("{path}?tenant=beta"), asked.clone()).await.assert_ok().json();
+        assert_eq!((&here["code"], &there["code"]), (&json!("VALID"), &json!("NOT_FOUND")));
+    }
+    let many = json!({"verifications": [{"key": made["secret"]}, {"key": made["secret"], "tenant": "beta"}]});
+    let there = instance.post_json("/api/keys/verifications?tenant=beta", many.clone()).await.assert_ok().json();
+    assert!(there["data"].as_array().unwrap().iter().all(|one| one["code"] == "NOT_FOUND"));
+    let refused = instance.post_json("/api/keys/verifications?tenant=acme", many.clone()).await;
+    refused.assert_invalid("verifications[1].tenant");
+    instance.post_json("/api/keys/verifications?tenant=none", many).await.assert_problem(404, "not_found");
+    // A token of a tenant's, where its tenant is named.
+    let token = json!({"name": "ci", "scopes": ["keys:read"]});
+    let token = instance.post_json("/api/tokens?tenant=acme", token).await.assert_status(201).json();
+    assert_eq!(token["tenant_id"], json!(app.tenant));
+    instance.get(format!("/api/tokens/{}?tenant=acme", token["id"])).await.assert_ok();
+    instance.get(format!("/api/tokens/{}?tenant=beta", token["id"])).await.assert_problem(404, "not_found");
+    instance.get(format!("/api/tenants/{}?tenant=acme", app.tenant)).await.assert_ok();
+    let listed = instance.get("/api/tenants?tenant=beta").await.assert_ok().json();
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1);
+}
