@@ -23,6 +23,7 @@ pub mod signature;
 pub mod signing_key;
 pub mod tenant;
 pub mod text;
+pub mod time;
 pub mod token;
 pub mod totp;
 pub mod usage;

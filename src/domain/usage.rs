@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::error::Rejection;
+use super::time::sure;
 use super::{ApiKeyId, TenantId};
 
 crate::text_enum! {
@@ -81,7 +82,10 @@ impl FromStr for RecordPlace {
 
     fn from_str(text: &str) -> Result<Self, Rejection> {
         let parsed = text.split_once('-').and_then(|(micros, id)| {
-            Some(Self { at: DateTime::from_timestamp_micros(micros.parse().ok()?)?, id: id.parse().ok()? })
+            Some(Self {
+                at: DateTime::from_timestamp_micros(micros.parse().ok()?).and_then(sure)?,
+                id: id.parse().ok()?,
+            })
         });
         parsed.ok_or_else(|| Rejection::new("cursor", "is not a cursor of this list"))
     }

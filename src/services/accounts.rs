@@ -241,8 +241,8 @@ pub struct Credentials {
 }
 
 pub fn credentials(conn: &mut PgConnection, email: &str) -> Result<Credentials> {
-    let email = email.trim().to_lowercase();
-    let found = store::users::find_with_password(conn, &email)?;
+    let email = text::email(email).ok();
+    let found = email.map(|email| store::users::find_with_password(conn, &email)).transpose()?.flatten();
     let (user, password_hash) = found.unzip();
     Ok(Credentials { user, password_hash })
 }

@@ -82,6 +82,7 @@ pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewTenant, now: Dat
 pub fn find(conn: &mut PgConnection, tenant: &TenantRef) -> Result<Tenant> {
     let found = match tenant {
         TenantRef::Id(id) => store::tenants::find(conn, *id)?,
+        TenantRef::Slug(slug) if text::slug(slug).is_err() => None,
         TenantRef::Slug(slug) => store::tenants::find_by_slug(conn, slug)?,
     };
     found.ok_or(Error::NotFound(Noun::Tenant))
@@ -217,7 +218,10 @@ pub fn user_to_add(conn: &mut PgConnection, id: Option<UserId>, email: Option<&s
 pub fn user_named(conn: &mut PgConnection, id: Option<UserId>, email: Option<&str>) -> Result<User> {
     let found = match (id, email) {
         (Some(id), _) => store::users::find(conn, id)?,
-        (None, Some(email)) => store::users::find_by_email(conn, &email.trim().to_lowercase())?,
+        (None, Some(email)) => match text::email(email) {
+            Ok(email) => store::users::find_by_email(conn, &email)?,
+            Err(_) => None,
+        },
         (None, None) => None,
     };
     found.ok_or(Error::NotFound(Noun::User))

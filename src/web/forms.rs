@@ -28,6 +28,10 @@ impl<T: DeserializeOwned> FromRequest for CheckedForm<T> {
             for (name, value) in url::form_urlencoded::parse(&body) {
                 if name == csrf::FIELD {
                     token = Some(value.into_owned());
+                } else if value.contains('\0') {
+                    // Postgres knows no text with it, and nobody types it.
+                    let says = "must not contain NUL characters";
+                    return Err(Error::field(name, Rejection::new("control_character", says)).into());
                 } else {
                     fields.append_pair(&name, &value);
                 }

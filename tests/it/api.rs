@@ -15,6 +15,7 @@ mod limits;
 mod login;
 mod lookup;
 mod members;
+mod odd_input;
 mod plans;
 mod tenants;
 mod usage;

@@ -18,6 +18,7 @@ use super::body::{idempotency, present};
 use crate::domain::api_key::{KeyChange, KeyDraft, KeyPatch, NewKey};
 use crate::domain::limit::named::NamedLimit;
 use crate::domain::quota::Quota;
+use crate::domain::time::Time;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result, TenantId};
 use crate::model::ApiKey;
 use crate::services::api_keys::{self, Once};
@@ -50,7 +51,7 @@ pub struct CreateBody {
     metadata: Option<Map<String, Value>>,
     tags: Option<Vec<String>>,
     is_active: Option<bool>,
-    expires_at: Option<DateTime<Utc>>,
+    expires_at: Option<Time>,
 }
 
 impl From<CreateBody> for KeyDraft {
@@ -71,7 +72,7 @@ impl From<CreateBody> for KeyDraft {
             metadata: body.metadata,
             tags: body.tags.unwrap_or_default(),
             is_active: body.is_active,
-            expires_at: body.expires_at,
+            expires_at: body.expires_at.map(Time::utc),
         }
     }
 }
@@ -132,7 +133,7 @@ pub struct UpdateBody {
     tags: Option<Vec<String>>,
     is_active: Option<bool>,
     #[serde(default, deserialize_with = "present")]
-    expires_at: Option<Option<DateTime<Utc>>>,
+    expires_at: Option<Option<Time>>,
 }
 
 impl From<UpdateBody> for KeyPatch {
@@ -151,7 +152,7 @@ impl From<UpdateBody> for KeyPatch {
             metadata: body.metadata,
             tags: body.tags,
             is_active: body.is_active,
-            expires_at: body.expires_at,
+            expires_at: body.expires_at.map(|at| at.map(Time::utc)),
         }
     }
 }

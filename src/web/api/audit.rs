@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::list::{List, paging};
+use super::list::{List, paging, text};
+use crate::domain::time::Time;
 use crate::domain::{AuditEntryId, Permission, TenantId, UserId, Via};
 use crate::model::AuditEntry;
 use crate::services::audit::{self, AuditFilter};
@@ -64,22 +65,21 @@ pub struct IndexQuery {
     actor: Option<String>,
     action: Option<String>,
     target: Option<String>,
-    since: Option<DateTime<Utc>>,
-    until: Option<DateTime<Utc>>,
+    since: Option<Time>,
+    until: Option<Time>,
 }
 
 /// An instance token that names no tenant sees all entries, those of the instance included.
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadAudit).await?;
     let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
-    let text = |text: Option<String>| text.map(|text| text.replace('\0', "\u{fffd}"));
     let filter = AuditFilter {
         is_of_instance: false,
-        actor: text(query.actor),
-        action: text(query.action),
-        target: text(query.target),
-        since: query.since,
-        until: query.until,
+        actor: text("actor", query.actor)?,
+        action: text("action", query.action)?,
+        target: text("target", query.target)?,
+        since: query.since.map(Time::utc),
+        until: query.until.map(Time::utc),
     };
     let page = state.api.read(scope, move |conn| audit::list(conn, scope, &filter, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(AuditBody::from))))

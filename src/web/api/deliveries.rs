@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 
-use super::list::{List, paging};
+use super::list::{List, paging, text};
 use super::webhook_logs::AttemptBody;
 use super::webhooks;
 use crate::domain::delivery::{DeliveryState, StatusClass};
+use crate::domain::time::Time;
 use crate::domain::{Actor, DeliveryId, Error, EventId, Noun, Permission, Result, WebhookId};
 use crate::model::{Attempt, Delivery};
 use crate::services::deliveries::{self, DeliveryDetail, DeliveryFilter};
@@ -80,8 +81,8 @@ pub struct IndexQuery {
     #[serde(rename = "type", alias = "event")]
     kind: Option<String>,
     status: Option<StatusClass>,
-    since: Option<DateTime<Utc>>,
-    until: Option<DateTime<Utc>>,
+    since: Option<Time>,
+    until: Option<Time>,
 }
 
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
@@ -110,10 +111,10 @@ async fn listed(state: &State, scope: Scope, query: IndexQuery) -> Answer {
         webhook: query.webhook_id,
         event: query.event_id,
         state: query.state,
-        kind: query.kind.map(|kind| kind.replace('\0', "\u{fffd}")),
+        kind: text("type", query.kind)?,
         status: query.status,
-        since: query.since,
-        until: query.until,
+        since: query.since.map(Time::utc),
+        until: query.until.map(Time::utc),
         skew: state.clock.offset(),
     };
     let page = state.api.read(scope, move |conn| deliveries::list(conn, scope, &filter, &paging)).await?;

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 
 use super::body::raw;
 use super::deliveries::DeliveryBody;
-use super::list::{List, paging};
+use super::list::{List, paging, text};
+use crate::domain::time::Time;
 use crate::domain::{Actor, Error, EventId, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
 use crate::model::Event;
 use crate::services::events::{self, EventDetail, EventFilter, NewEvent, Published};
@@ -64,15 +65,16 @@ pub struct IndexQuery {
     offset: Option<i64>,
     #[serde(rename = "type", alias = "event")]
     kind: Option<String>,
-    since: Option<DateTime<Utc>>,
-    until: Option<DateTime<Utc>>,
+    since: Option<Time>,
+    until: Option<Time>,
 }
 
 pub async fn index(state: Data<State>, who: TokenOrKey<EventsRead>, Query(query): Query<IndexQuery>) -> Answer {
     let scope = who.reach(&TenantAsk::default(), Permission::ReadEvents).await?;
     let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
-    let kind = query.kind.map(|kind| kind.replace('\0', "\u{fffd}"));
-    let filter = EventFilter { kind, api_key: None, since: query.since, until: query.until };
+    let kind = text("type", query.kind)?;
+    let filter =
+        EventFilter { kind, api_key: None, since: query.since.map(Time::utc), until: query.until.map(Time::utc) };
     let page = state.api.read(scope, move |conn| events::list(conn, scope, &filter, &paging)).await?;
     let cursor = page.older;
     let data = page.rows.into_iter().map(EventBody::new).collect::<Result<Vec<_>>>()?;

@@ -47,3 +47,20 @@ fn parse_offset(offset: Option<i64>, has_cursor: bool) -> Result<Option<i64>, Re
         offset => Ok(offset),
     }
 }
+
+const LONGEST_TEXT: usize = 200;
+
+/// What a list is narrowed by: without spaces around it, and nothing where nothing is left. Postgres knows no text with a
+/// NUL in it, so nothing can match one.
+pub fn narrowing(text: Option<&str>) -> Result<Option<String>, Rejection> {
+    let text = text.map(str::trim).filter(|text| !text.is_empty());
+    if text.is_some_and(|text| LONGEST_TEXT < text.chars().count()) {
+        return Err(Rejection::new("too_long", format!("must be at most {LONGEST_TEXT} characters")));
+    }
+    Ok(text.map(|text| text.replace('\0', "\u{fffd}")))
+}
+
+/// The same, of the field that it stands in.
+pub fn text(field: &str, text: Option<String>) -> Result<Option<String>> {
+    narrowing(text.as_deref()).map_err(|rejection| Error::field(field, rejection))
+}

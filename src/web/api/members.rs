@@ -7,7 +7,7 @@ use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::list::{List, paging};
+use super::list::{List, paging, text};
 use super::tenants::parse_id;
 use crate::domain::{
     Error, FieldErrors, InvitationId, MembershipId, Noun, Permission, Rejection, Result, Role, UserId,
@@ -59,7 +59,7 @@ pub struct IndexQuery {
 pub async fn index(state: Data<State>, bearer: Bearer, id: Path<String>, Query(query): Query<IndexQuery>) -> Answer {
     let actor = bearer.actor_at(parse_id(&id)?).await?;
     let paging = paging::<MembershipId>(query.limit, query.cursor.as_deref(), query.offset)?;
-    let search = query.q.map(|text| text.trim().replace('\0', "")).filter(|text| !text.is_empty());
+    let search = text("q", query.q)?;
     let scope = Scope::Tenant(actor.tenant);
     let list = move |conn: &mut _| members::page(conn, &actor, search.as_deref(), &paging);
     let page = state.api.read(scope, list).await?;

@@ -9,6 +9,7 @@ use super::body::present;
 use super::list::List;
 use super::tenants::parse_id;
 use crate::domain::Permission;
+use crate::domain::time::Time;
 use crate::model::Plan;
 use crate::services::plans::{self, PlanChange, Standing};
 use crate::store::Scope;
@@ -67,7 +68,7 @@ pub struct UpdateBody {
     #[serde(default, deserialize_with = "present")]
     max_rate_limit: Option<Option<i64>>,
     /// When the plan was written that this change is meant for: if it was changed since, 409.
-    updated_at: Option<DateTime<Utc>>,
+    updated_at: Option<Time>,
 }
 
 pub async fn update(state: Data<State>, bearer: Bearer, name: Path<String>, Json(body): Json<UpdateBody>) -> Answer {
@@ -79,7 +80,7 @@ pub async fn update(state: Data<State>, bearer: Bearer, name: Path<String>, Json
         max_events_per_month: body.max_events_per_month,
         default_rate_limit: body.default_rate_limit,
         max_rate_limit: body.max_rate_limit,
-        seen: body.updated_at,
+        seen: body.updated_at.map(Time::utc),
     };
     let now = state.clock.now();
     let update = move |conn: &mut _| plans::update(conn, &who, &name, &change, now);

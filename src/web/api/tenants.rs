@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::body::present;
-use super::list::{List, paging};
+use super::list::{List, paging, text};
 use crate::domain::tenant::TenantState;
+use crate::domain::time::Time;
 use crate::domain::{Error, Noun, Permission, TenantId};
 use crate::model::Tenant;
 use crate::services::Operator;
@@ -71,8 +72,7 @@ pub struct IndexQuery {
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadTenant).await?;
     let paging = paging::<i64>(query.limit, None, Some(query.offset.unwrap_or(0)))?;
-    let text = query.q.map(|text| text.trim().replace('\0', "")).filter(|text| !text.is_empty());
-    let filter = TenantFilter { text, state: query.state };
+    let filter = TenantFilter { text: text("q", query.q)?, state: query.state };
     let page = state.api.read(Scope::Instance, move |conn| tenants::list(conn, scope, &filter, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(TenantBody::from))))
 }
@@ -114,7 +114,7 @@ pub struct UpdateBody {
     plan: Option<String>,
     is_active: Option<bool>,
     /// When the settings were written that this change is meant for: if they were changed since, 409.
-    updated_at: Option<DateTime<Utc>>,
+    updated_at: Option<Time>,
 }
 
 /// What its admins may change, and, with an instance token, the rest.
@@ -127,8 +127,12 @@ pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
         false => None,
     };
     let change = TenantChange { name: None, plan: body.plan, is_active: body.is_active, seen: None };
-    let settings =
-        Settings { name: body.name, key_prefix: body.key_prefix, time_zone: body.time_zone, seen: body.updated_at };
+    let settings = Settings {
+        name: body.name,
+        key_prefix: body.key_prefix,
+        time_zone: body.time_zone,
+        seen: body.updated_at.map(Time::utc),
+    };
     let now = state.clock.now();
     let scope = if is_operators { Scope::Instance } else { Scope::Tenant(actor.tenant) };
     let update = move |conn: &mut _| {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::list::{List, paging};
 use crate::domain::access_token::{NewToken, TokenDraft};
+use crate::domain::time::Time;
 use crate::domain::{AccessTokenId, Actor, Error, Noun, TenantId, UserId};
 use crate::model::AccessToken;
 use crate::services::access_tokens;
@@ -84,7 +85,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
 pub struct CreateBody {
     name: Option<String>,
     scopes: Option<Vec<String>>,
-    expires_at: Option<DateTime<Utc>>,
+    expires_at: Option<Time>,
     tenant_id: Option<TenantId>,
     tenant: Option<String>,
 }
@@ -98,7 +99,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
         name: body.name,
         tenant: actor.as_ref().map(|actor| actor.tenant),
         scopes: body.scopes,
-        expires_at: body.expires_at,
+        expires_at: body.expires_at.map(Time::utc),
     };
     let new = NewToken { minted_by: Some(bearer.caller.token_id), ..NewToken::parse(draft, now)? };
     let minted = match actor {

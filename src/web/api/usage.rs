@@ -9,6 +9,7 @@ use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 
 use super::api_keys::{actor, parse_id};
+use crate::domain::time::Time;
 use crate::domain::usage::{Bucket, GroupBy, Outcome, Span};
 use crate::domain::{ApiKeyId, Error, Permission, Result};
 use crate::services::usage::{self, UsageReport};
@@ -34,8 +35,8 @@ enum Format {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UsageQuery {
-    since: Option<DateTime<Utc>>,
-    until: Option<DateTime<Utc>>,
+    since: Option<Time>,
+    until: Option<Time>,
     bucket: Option<Bucket>,
     group_by: Option<GroupBy>,
     #[serde(default)]
@@ -44,7 +45,7 @@ pub struct UsageQuery {
 
 impl UsageQuery {
     fn span(&self, now: DateTime<Utc>) -> Result<Span> {
-        let span = Span::parse(self.since, self.until, self.bucket, now);
+        let span = Span::parse(self.since.map(Time::utc), self.until.map(Time::utc), self.bucket, now);
         span.map_err(|(field, rejection)| Error::field(field, rejection))
     }
 

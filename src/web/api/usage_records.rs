@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::body::idempotency;
-use super::list::{List, paging};
+use super::list::{List, paging, text};
+use crate::domain::time::Time;
 use crate::domain::usage::report::{self, RecordDraft};
 use crate::domain::usage::{Outcome, RecordPlace};
 use crate::domain::{ApiKeyId, Permission, TenantId};
@@ -39,8 +40,8 @@ pub struct IndexQuery {
     #[serde(default)]
     refused: bool,
     request_id: Option<String>,
-    since: Option<DateTime<Utc>>,
-    until: Option<DateTime<Utc>>,
+    since: Option<Time>,
+    until: Option<Time>,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,9 +85,9 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
         key: query.key_id,
         outcome: query.outcome,
         is_refused: query.refused,
-        request: query.request_id.map(|request| request.replace('\0', "")),
-        since: query.since,
-        until: query.until,
+        request: text("request_id", query.request_id)?,
+        since: query.since.map(Time::utc),
+        until: query.until.map(Time::utc),
     };
     state.gate.flush().await;
     let page = state.api.read(scope, move |conn| usage::records(conn, scope, &filter, &paging)).await?;
@@ -114,7 +115,7 @@ struct ReportedBody {
     duration_ms: Option<f64>,
     ip: Option<IpAddr>,
     request_id: Option<String>,
-    at: Option<DateTime<Utc>>,
+    at: Option<Time>,
 }
 
 impl From<ReportedBody> for RecordDraft {
@@ -129,7 +130,7 @@ impl From<ReportedBody> for RecordDraft {
             duration_ms: body.duration_ms,
             ip: body.ip,
             request_id: body.request_id,
-            at: body.at,
+            at: body.at.map(Time::utc),
         }
     }
 }

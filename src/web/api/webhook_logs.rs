@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::list::{List, paging};
+use super::list::{List, paging, text};
 use crate::domain::delivery::{ErrorKind, StatusClass, Timings};
+use crate::domain::time::Time;
 use crate::domain::{AttemptId, DeliveryId, Error, EventId, Noun, Permission, Result, WebhookId};
 use crate::model::Attempt;
 use crate::services::deliveries::{self, AttemptFilter, Logged};
@@ -114,8 +115,8 @@ pub struct IndexQuery {
     kind: Option<String>,
     success: Option<bool>,
     status: Option<StatusClass>,
-    since: Option<DateTime<Utc>>,
-    until: Option<DateTime<Utc>>,
+    since: Option<Time>,
+    until: Option<Time>,
 }
 
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
@@ -125,11 +126,11 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
         webhook: query.webhook_id,
         delivery: query.delivery_id,
         event: query.event_id,
-        kind: query.kind.map(|kind| kind.replace('\0', "\u{fffd}")),
+        kind: text("type", query.kind)?,
         success: query.success,
         status: query.status,
-        since: query.since,
-        until: query.until,
+        since: query.since.map(Time::utc),
+        until: query.until.map(Time::utc),
         skew: state.clock.offset(),
     };
     let page = state.api.read(scope, move |conn| deliveries::attempts(conn, scope, &filter, &paging)).await?;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::body::{idempotency, present, raw};
-use super::list::{List, paging};
+use super::list::{List, paging, text};
 use crate::domain::webhook::{MASK, PayloadFormat, SignatureStyle, WebhookState};
 use crate::domain::{Actor, DeliveryId, Error, Noun, Permission, Result, TenantId, UserId, WebhookId};
 use crate::model::Webhook;
@@ -118,9 +118,7 @@ pub struct IndexQuery {
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadWebhooks).await?;
     let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
-    // Postgres knows no text with a NUL in it, so nothing can match.
-    let text = query.q.map(|text| text.trim().replace('\0', "\u{fffd}")).filter(|text| !text.is_empty());
-    let filter = WebhookFilter { text, state: query.state };
+    let filter = WebhookFilter { text: text("q", query.q)?, state: query.state };
     let now = state.clock.now();
     let list = move |conn: &mut _| {
         let page = webhooks::list(conn, scope, &filter, &paging)?;

@@ -6,13 +6,14 @@ pub mod view;
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data};
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use futures_util::stream;
 use serde::Deserialize;
 
 use super::page;
 use super::paging::Place;
 use crate::domain::audit::ACTIONS;
+use crate::domain::time;
 use crate::domain::{AuditEntryId, Error, Permission, Result};
 use crate::services::audit::{self, AuditFilter};
 use crate::store::Scope;
@@ -44,12 +45,11 @@ pub struct Listing {
 
 impl Listing {
     fn filter(&self) -> AuditFilter {
-        let said = |text: &str| Some(text.trim().replace('\0', "")).filter(|text| !text.is_empty());
         AuditFilter {
             is_of_instance: self.of == INSTANCE,
-            actor: said(&self.actor),
-            action: said(&self.action),
-            target: said(&self.target),
+            actor: filter::text(&self.actor),
+            action: filter::text(&self.action),
+            target: filter::text(&self.target),
             since: day(&self.from),
             until: day(&self.to).map(|day| day + TimeDelta::days(1)),
         }
@@ -79,7 +79,7 @@ impl Listing {
 
 /// The beginning of a day, by UTC; nothing for what is no day.
 fn day(text: &str) -> Option<DateTime<Utc>> {
-    text.parse::<NaiveDate>().ok().map(|day| day.and_time(NaiveTime::MIN).and_utc())
+    time::day(text).map(|day| day.and_time(NaiveTime::MIN).and_utc())
 }
 
 pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {

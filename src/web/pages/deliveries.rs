@@ -13,6 +13,7 @@ use super::paging::Place;
 use super::{back, confirmations, page, see_other};
 use crate::domain::delivery::DeliveryState;
 use crate::domain::page::Paging;
+use crate::domain::time;
 use crate::domain::{DeliveryId, Permission, Result, TenantId, WebhookId};
 use crate::services::deliveries::{self, DeliveryFilter};
 use crate::services::webhooks::{self, WebhookFilter};
@@ -52,7 +53,7 @@ impl Listing {
             webhook: self.webhook.parse().ok(),
             event: self.event.parse().ok(),
             state: self.state.parse().ok(),
-            kind: Some(self.kind.trim().to_owned()).filter(|kind| !kind.is_empty()),
+            kind: filter::text(&self.kind),
             status: self.status.parse().ok(),
             since: moment(&self.since),
             until: moment(&self.until),
@@ -77,8 +78,8 @@ impl Listing {
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     let typed = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
     let exact = DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
-    exact
-        .or_else(|| typed.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()).map(|at| at.and_utc()))
+    let local = || typed.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    exact.or_else(|| local().map(|at| at.and_utc())).and_then(time::sure)
 }
 
 /// What this tenant's webhooks are called: the newest hundred.

@@ -40,7 +40,7 @@ pub struct Listing {
 pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadEvents)?;
     let kind = asked.kind.trim().to_owned();
-    let wanted = EventFilter { kind: Some(kind.clone()).filter(|kind| !kind.is_empty()), ..EventFilter::default() };
+    let wanted = EventFilter { kind: filter::text(&kind), ..EventFilter::default() };
     let (paging, now, scope) =
         (asked.place.paging::<EventId>(ROWS), state.clock.now(), Scope::Tenant(who.shell.tenant.id));
     let found = state.pages.read(scope, move |conn| events::list(conn, scope, &wanted, &paging)).await?;

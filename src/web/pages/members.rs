@@ -40,7 +40,7 @@ pub struct Listing {
 pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     let (actor, now) = (who.actor, state.clock.now());
     let (asker, paging) = (actor.clone(), asked.place.paging::<MembershipId>(ROWS));
-    let search = Some(asked.q.trim().replace('\0', "")).filter(|search| !search.is_empty());
+    let search = filter::text(&asked.q);
     let read = move |conn: &mut _| {
         let found = members::page(conn, &asker, search.as_deref(), &paging)?;
         Ok((found, members::count_owners(conn, &asker)?, invited::list(conn, &asker, now)?))

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Deserialize;
 
 use super::api_keys::view::Range;
+use crate::domain::time;
 use crate::domain::usage::{Bucket, Outcome, Span, floor_to};
 use crate::services::usage::UsageBucket;
 use crate::store::delivery_totals::Finished;
@@ -55,8 +56,7 @@ pub struct Asked {
 impl Asked {
     /// The days that were chosen, or the choice that was made, or the last 24 hours.
     pub fn stretch(&self, now: DateTime<Utc>) -> Stretch {
-        let day = |text: &str| text.parse::<NaiveDate>().ok();
-        match (day(&self.from), day(&self.to)) {
+        match (time::day(&self.from), time::day(&self.to)) {
             (None, None) => Stretch::named(&self.range, now),
             (from, to) => Stretch::between(from, to, now),
         }

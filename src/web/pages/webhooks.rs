@@ -53,7 +53,7 @@ pub struct Listing {
 pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadWebhooks)?;
     let text = asked.q.trim().to_owned();
-    let wanted = WebhookFilter { text: Some(text.clone()).filter(|text| !text.is_empty()), ..WebhookFilter::default() };
+    let wanted = WebhookFilter { text: filter::text(&text), ..WebhookFilter::default() };
     let (paging, now) = (asked.place.paging::<WebhookId>(ROWS), state.clock.now());
     let (actor, scope) = (who.actor, Scope::Tenant(who.shell.tenant.id));
     let list = move |conn: &mut _| {

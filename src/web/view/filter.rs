@@ -10,6 +10,15 @@ pub struct Chip {
     pub without: String,
 }
 
+/// Characters of a text that is searched for: what lies beyond them narrows nothing.
+const LONGEST_TEXT: usize = 200;
+
+/// What was typed into a filter, if anything was. Postgres knows no text with a NUL in it, so nothing can match one.
+pub fn text(typed: &str) -> Option<String> {
+    let typed = typed.trim().chars().take(LONGEST_TEXT);
+    Some(typed.map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect::<String>()).filter(|text| !text.is_empty())
+}
+
 /// A path with those of the parameters that say something.
 pub fn href(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = Serializer::new(String::new());

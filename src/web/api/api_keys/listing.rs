@@ -12,7 +12,7 @@ use crate::domain::page::Paging;
 use crate::domain::{Error, FieldErrors, Permission, Rejection, Result, TenantId, UserId, scope};
 use crate::services::api_keys::{self, KeyFilter};
 use crate::store::Scope;
-use crate::web::api::list::{List, paging};
+use crate::web::api::list::{List, narrowing, paging};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{Json, Query};
 use crate::web::problem::Answer;
@@ -20,7 +20,6 @@ use crate::web::state::State;
 
 /// Ten years: further back or ahead nobody looks.
 const MOST_DAYS: i64 = 3_650;
-const LONGEST_TEXT: usize = 200;
 
 /// Which keys are asked for, in a query or, for a search, in a body.
 #[derive(Debug, Default, Deserialize)]
@@ -51,13 +50,13 @@ impl ListAsk {
         let expiring = errors.take("expiring_days", days(self.expiring_days)).flatten();
         let asked = self.scope.as_deref().map(|text| errors.take("scope", scope::parse(text)));
         let filter = KeyFilter {
-            text: errors.take("q", text(self.q.as_deref())).flatten(),
+            text: errors.take("q", narrowing(self.q.as_deref())).flatten(),
             state: self.state,
             environment: self.environment,
             user: self.user_id,
-            owner: errors.take("owner", text(self.owner.as_deref())).flatten(),
+            owner: errors.take("owner", narrowing(self.owner.as_deref())).flatten(),
             scopes: asked.flatten().map(|asked| scope::allowing(&asked)).unwrap_or_default(),
-            tag: errors.take("tag", text(self.tag.as_deref())).flatten(),
+            tag: errors.take("tag", narrowing(self.tag.as_deref())).flatten(),
             unused_since: unused.map(|length| now - length),
             expiring_until: expiring.map(|length| now + length),
         };
@@ -92,15 +91,6 @@ fn days(days: Option<i64>) -> Result<Option<TimeDelta>, Rejection> {
         }
         days => Ok(days.map(TimeDelta::days)),
     }
-}
-
-/// Postgres knows no text with a NUL in it, so nothing can match one.
-fn text(text: Option<&str>) -> Result<Option<String>, Rejection> {
-    let text = text.map(str::trim).filter(|text| !text.is_empty());
-    if text.is_some_and(|text| LONGEST_TEXT < text.chars().count()) {
-        return Err(Rejection::new("too_long", format!("must be at most {LONGEST_TEXT} characters")));
-    }
-    Ok(text.map(|text| text.replace('\0', "\u{fffd}")))
 }
 
 pub async fn index(state: Data<State>, bearer: Bearer, Query(ask): Query<ListAsk>) -> Answer {

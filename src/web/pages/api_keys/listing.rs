@@ -60,17 +60,15 @@ pub struct Listing {
 impl Listing {
     /// A word that is none of ours filters nothing.
     fn filter(&self, now: DateTime<Utc>) -> KeyFilter {
-        // Postgres knows no text with a NUL in it, so nothing can match one.
-        let text = |text: &str| Some(text.trim().replace('\0', "\u{fffd}")).filter(|text| !text.is_empty());
         let days = |text: &str| text.parse().ok().filter(|days| (1..=3_650).contains(days)).map(TimeDelta::days);
         KeyFilter {
-            text: text(&self.q),
+            text: filter::text(&self.q),
             state: self.state.parse().ok(),
             environment: self.environment.parse().ok(),
             user: None,
-            owner: text(&self.owner),
-            scopes: text(&self.scope).map(|asked| scope::allowing(&asked)).unwrap_or_default(),
-            tag: text(&self.tag),
+            owner: filter::text(&self.owner),
+            scopes: filter::text(&self.scope).map(|asked| scope::allowing(&asked)).unwrap_or_default(),
+            tag: filter::text(&self.tag),
             unused_since: days(&self.unused_days).map(|length| now - length),
             expiring_until: days(&self.expiring_days).map(|length| now + length),
         }

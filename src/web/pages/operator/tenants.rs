@@ -42,8 +42,7 @@ pub struct Listing {
 pub async fn index(state: Data<State>, Anywhere(who): Anywhere, Query(asked): Query<Listing>) -> Answer {
     who.operator()?;
     let (paging, now) = (asked.place.paging::<TenantId>(ROWS), state.clock.now());
-    let search = asked.q.trim().replace('\0', "");
-    let wanted = TenantFilter { text: Some(search).filter(|text| !text.is_empty()), state: asked.state.parse().ok() };
+    let wanted = TenantFilter { text: filter::text(&asked.q), state: asked.state.parse().ok() };
     let read = move |conn: &mut _| tenants::page(conn, &wanted, &paging, now);
     let found = state.pages.read(Scope::Instance, read).await?;
     let set = [("q", asked.q.trim()), ("state", asked.state.as_str())];

@@ -41,7 +41,7 @@ pub struct Listing {
 pub async fn index(state: Data<State>, Anywhere(who): Anywhere, Query(asked): Query<Listing>) -> Answer {
     who.operator()?;
     let (paging, now) = (asked.place.paging::<UserId>(ROWS), state.clock.now());
-    let search = Some(asked.q.trim().replace('\0', "")).filter(|search| !search.is_empty());
+    let search = filter::text(&asked.q);
     let read = move |conn: &mut _| accounts::page(conn, search.as_deref(), &paging);
     let found = state.pages.read(Scope::Instance, read).await?;
     let set = [("q", asked.q.trim())];

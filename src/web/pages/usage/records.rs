@@ -41,7 +41,7 @@ impl Listing {
             key: self.key.trim().parse().ok(),
             outcome: self.outcome.parse().ok(),
             is_refused: self.outcome == REFUSED,
-            request: Some(self.request.trim().replace('\0', "")).filter(|request| !request.is_empty()),
+            request: filter::text(&self.request),
             ..LogFilter::default()
         }
     }

@@ -1,0 +1,289 @@
+//! Odd input: whatever comes, it is answered, and what does not fit is refused in words that its sender knows.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{admin, mint};
+use crate::support::{Person, TestApp};
+
+/// What a field may hold beside what is meant for it.
+fn oddities() -> Vec<String> {
+    let plain = [
+        "\0",
+        "a\0b",
+        "💥 🏳️‍🌈",
+        "\u{202e}مرحبا",
+        "'\"`;--\\\\ %_ ' OR 1=1",
+        "%",
+        "99999999999999999999",
+        "-9223372036854775808",
+        "-200000-01-01T00:00:00Z",
+        "+262000-01-01T00:00:00Z",
+        "+262000-01-01",
+        "-262000-01-01",
+        "+262000-01-01T00:00",
+        "0000-01-01T00:00:00Z",
+        "9999-12-31",
+        "",
+    ];
+    plain.into_iter().map(str::to_owned).chain(["a".repeat(5_000), "é".repeat(3_000)]).collect()
+}
+
+/// Places in lists, as nobody got them from here.
+fn cursors() -> Vec<String> {
+    let far = i64::MAX / 1_200_000;
+    let keys = ["\0", "-1", "name:1:a\0", &format!("name:1:{}", "é".repeat(100))].map(str::to_owned);
+    let times =
+        [far, -far, 0].map(|micros| [format!("last_used:1:{micros}"), format!("{micros}-7"), micros.to_string()]);
+    let times = times.into_iter().flatten();
+    keys.into_iter().chain(times).map(|key| URL_SAFE_NO_PAD.encode(key)).collect()
+}
+
+fn query(path: &str, name: &str, value: &str) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+    format!("{path}?{query}")
+}
+
+/// Asks a list or a page for every oddity in every one of its filters; the answers of 5xx.
+async fn narrowed(who: &Person, lists: &[(&str, &str)], is_page: bool) -> Vec<String> {
+    let mut failed = Vec::new();
+    for (path, fields) in lists {
+        for field in fields.split_whitespace() {
+            let is_place = ["cursor", "before", "after"].contains(&field);
+            for value in oddities().into_iter().chain(if is_place { cursors() } else { Vec::new() }) {
+                let asked = query(path, field, &value);
+                let answer = if is_page { who.visit(&asked).await } else { who.get(&asked).await };
+                if 500 <= answer.status {
+                    failed.push(format!("{} {}", answer.status, asked.chars().take(120).collect::<String>()));
+                }
+            }
+        }
+    }
+    failed
+}
+
+/// Every text and number in a body, by its pointer.
+fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, inner)| leaves(inner, &format!("{at}/{name}"), found)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, inner)| leaves(inner, &format!("{at}/{index}"), found));
+        }
+        _ => found.push(at.to_owned()),
+    }
+}
+
+/// Sends a body with every oddity in every place of it.
+async fn written(who: &Person, method: &Method, path: &str, body: &Value) -> Vec<String> {
+    let (mut places, mut failed) = (Vec::new(), Vec::new());
+    leaves(body, "", &mut places);
+    let numbers = [json!(i64::MAX), json!(i64::MIN), json!(u64::MAX), json!(1e300), json!([[]]), json!({"": {}})];
+    for place in places {
+        for odd in oddities().into_iter().map(Value::from).chain(numbers.iter().cloned()) {
+            let mut sent = body.clone();
+            *sent.pointer_mut(&place).unwrap() = odd;
+            let answer = who.send(method.clone(), path, Some(("application/json", sent.to_string()))).await;
+            if 500 <= answer.status {
+                failed.push(format!(
+                    "{} {method} {path} {place} {:.160}",
+                    answer.status,
+                    sent.pointer(&place).unwrap()
+                ));
+            }
+        }
+    }
+    failed
+}
+
+const LISTS: [(&str, &str); 17] = [
+    (
+        "/api/keys",
+        "limit cursor offset sort q state environment user_id owner scope tag unused_days expiring_days tenant tenant_id",
+    ),
+    ("/api/keys?sort=name", "cursor"),
+    ("/api/keys/count", "q owner scope tag unused_days expiring_days"),
+    ("/api/keys/1/usage", "since until bucket group_by format"),
+    ("/api/webhooks", "limit cursor offset q state tenant"),
+    ("/api/webhooks/1/deliveries", "webhook_id event_id state type status since until cursor"),
+    ("/api/events", "type since until cursor offset limit tenant"),
+    ("/api/deliveries", "webhook_id event_id state type status since until cursor offset"),
+    ("/api/webhook-logs", "webhook_id delivery_id event_id type success status since until cursor offset"),
+    ("/api/usage", "since until bucket group_by format tenant"),
+    ("/api/usage/records", "key_id outcome refused request_id since until cursor offset"),
+    ("/api/audit", "actor action target since until cursor offset tenant"),
+    ("/api/tenants", "q state limit offset tenant"),
+    ("/api/tenants/1/members", "q cursor offset"),
+    ("/api/tokens", "limit cursor offset tenant"),
+    ("/api/users", "limit offset"),
+    ("/api/webhooks/1/statistics", "tenant"),
+];
+
+const PAGES: [(&str, &str); 18] = [
+    ("/", "range from to"),
+    ("/keys", "q state environment owner scope tag unused_days expiring_days sort before after"),
+    ("/keys.csv", "q state owner scope tag unused_days expiring_days sort"),
+    ("/keys/1", "range from to"),
+    ("/keys/bulk-revocation", "ids"),
+    ("/webhooks", "q before after"),
+    ("/webhooks/1", "range from to"),
+    ("/events", "type before after"),
+    ("/deliveries", "type state status webhook event since until before after"),
+    ("/usage", "range from to group"),
+    ("/usage.csv", "range from to group"),
+    ("/usage/records", "request key outcome before after"),
+    ("/audit", "of actor action target from to before after"),
+    ("/audit.csv", "of actor action target from to"),
+    ("/members", "q before after"),
+    ("/tokens", "before after"),
+    ("/operator/tenants", "q state before after"),
+    ("/operator/users", "q before after"),
+];
+
+/// Ada's token; and an operator, who may all of it, with a session in `acme` and a token for the instance.
+async fn people(app: &TestApp) -> (Person, Person, Person) {
+    let (token, oscar) = (admin(app).await, app.operator("oscar").await);
+    let hook = json!({"url": "http://127.0.0.1:9/hook", "events": ["never.happens"], "is_active": false});
+    token.post_json("/api/webhooks", hook).await.assert_status(201);
+    mint(&token, json!({})).await;
+    oscar.submit("/tenant", &[("tenant", &app.tenant.to_string())]).await.assert_status(303);
+    let instance = app.instance_token_of(&oscar, &["*"]);
+    (token, oscar, instance)
+}
+
+#[actix_web::test]
+async fn no_filter_of_a_list_is_answered_with_a_failure() {
+    let app = TestApp::start().await;
+    let (token, _, _) = people(&app).await;
+    let failed = narrowed(&token, &LISTS, false).await;
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[actix_web::test]
+async fn no_filter_of_a_list_over_all_tenants_is_answered_with_a_failure() {
+    let app = TestApp::start().await;
+    let (_, _, instance) = people(&app).await;
+    let failed = narrowed(&instance, &LISTS, false).await;
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[actix_web::test]
+async fn no_filter_of_a_page_is_answered_with_a_failure() {
+    let app = TestApp::start().await;
+    let (_, oscar, _) = people(&app).await;
+    let failed = narrowed(&oscar, &PAGES, true).await;
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// What programs write, with something in every field.
+fn bodies() -> Vec<(Method, &'static str, Value)> {
+    let key = json!({
+        "name": "n", "description": "d", "environment": "live", "prefix": "fp", "scopes": ["a"], "rate_limit": 5,
+        "rate_window_seconds": 60, "limits": [{"name": "burst", "limit": 1, "window_seconds": 1, "per": "key"}],
+        "quota": {"limit": 5, "refill": "daily"}, "allowed_ips": ["::1"], "owner": "o", "metadata": {"a": "b"},
+        "tags": ["t"], "expires_at": "2999-01-01T00:00:00Z",
+    });
+    let hook = json!({
+        "name": "n", "url": "http://127.0.0.1:9/", "events": ["a.b"], "secret": "s".repeat(32), "is_active": false,
+        "payload_format": "raw", "signature_style": "hex", "timeout_seconds": 5, "max_in_flight": 5,
+        "rate_per_second": 5, "retry_schedule": [5], "headers": {"x-team": "a"},
+    });
+    let record = json!({
+        "key_id": 1, "endpoint": "/a", "method": "GET", "status": 200, "duration_ms": 1, "outcome": "VALID",
+        "ip": "::1", "request_id": "r", "at": "2999-01-01T00:00:00Z",
+    });
+    let verification = json!({
+        "key": "sk_x", "secret": "s", "scopes": ["a"], "ip": "::1", "environment": "live", "cost": 1,
+        "endpoint": "/a", "method": "GET", "tenant": "acme",
+    });
+    let post = |path, body| (Method::POST, path, body);
+    vec![
+        post("/api/keys", key),
+        (
+            Method::PATCH,
+            "/api/keys/1",
+            json!({"name": "n", "owner": "o", "metadata": {"a": "b"}, "expires_at": "2999-01-01T00:00:00Z"}),
+        ),
+        post("/api/keys/1/rotation", json!({"overlap_seconds": 7})),
+        post("/api/keys/1/deactivation", json!({})),
+        post("/api/keys/lookup", json!({"key": "x", "tenant": "acme"})),
+        post(
+            "/api/keys/search",
+            json!({"q": "x", "owner": "o", "tag": "t", "scope": "s", "unused_days": 1, "cursor": "x"}),
+        ),
+        post("/api/keys/bulk-tagging", json!({"ids": [1], "add": ["a"], "remove": ["b"]})),
+        post("/api/keys/bulk-revocation", json!({"ids": [4242], "reason": "r"})),
+        post("/api/keys/verification", verification.clone()),
+        post("/api/keys/verifications", json!({"verifications": [verification]})),
+        post("/api/webhooks", hook),
+        post("/api/webhooks/1/test", json!({"type": "a.b", "data": {"a": "b"}})),
+        post("/api/webhooks/1/secret-rotation", json!({"overlap_seconds": 7})),
+        post("/api/events", json!({"type": "a.b", "data": {"a": "b"}, "idempotency_key": "k", "tenant": "acme"})),
+        post("/api/events/batch", json!({"events": [{"type": "a.b", "data": "x", "idempotency_key": "k"}]})),
+        post("/api/usage", json!({"records": [record]})),
+        post("/api/tokens", json!({"name": "n", "scopes": ["keys:read"], "expires_at": "2999-01-01T00:00:00Z"})),
+        post("/api/tenants/1/invitations", json!({"email": "a@b.c", "role": "viewer", "expires_in_days": 1})),
+        (
+            Method::PATCH,
+            "/api/tenants/1",
+            json!({"name": "acme", "key_prefix": "sk", "time_zone": "UTC", "updated_at": "2020-01-01T00:00:00Z"}),
+        ),
+    ]
+}
+
+fn bodies_of_operators() -> Vec<(Method, &'static str, Value)> {
+    vec![
+        (Method::POST, "/api/tenants/1/members", json!({"email": "a@b.c", "role": "viewer"})),
+        (Method::POST, "/api/tenants", json!({"name": "n", "slug": "s", "plan": "free"})),
+        (Method::POST, "/api/tenants/4242/suspension", json!({"reason": "r"})),
+        (Method::POST, "/api/users", json!({"email": "a@b.c", "name": "n", "password": "short"})),
+        (Method::PATCH, "/api/users/1", json!({"name": "n"})),
+        (
+            Method::PATCH,
+            "/api/plans/pro",
+            json!({"max_keys": 5, "max_rate_limit": 5, "updated_at": "2020-01-01T00:00:00Z"}),
+        ),
+        (Method::POST, "/api/auth/login", json!({"email": "a@b.c", "password": "p", "code": "c", "tenant": "acme"})),
+    ]
+}
+
+#[actix_web::test]
+async fn no_field_of_a_body_is_answered_with_a_failure() {
+    let app = TestApp::start().await;
+    let (token, oscar, instance) = people(&app).await;
+    let mut failed = Vec::new();
+    for (method, path, body) in bodies() {
+        failed.extend(written(&token, &method, path, &body).await);
+    }
+    for (method, path, body) in bodies_of_operators() {
+        failed.extend(written(&instance, &method, path, &body).await);
+    }
+    let login = json!({"email": oscar.email, "password": crate::support::people::PASSWORD, "tenant": "a\0"});
+    let answer = app.stranger().post_json("/api/auth/login", login).await;
+    answer.assert_problem(404, "not_found");
+    let form = [("email", "a\0@b.c"), ("password", "no password of anybody's")];
+    let answer = app.stranger().submit("/sign-in", &form).await;
+    answer.assert_status(422);
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[actix_web::test]
+async fn a_time_that_no_calendar_has_is_named() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let own = format!("/api/keys/{}/usage", key["id"]);
+    let lists =
+        ["/api/events", "/api/deliveries", "/api/webhook-logs", "/api/audit", "/api/usage", "/api/usage/records"];
+    for path in lists.into_iter().chain([own.as_str()]) {
+        for field in ["since", "until"] {
+            for time in ["-200000-01-01T00:00:00Z", "+200000-01-01T00:00:00Z", "yesterday"] {
+                token.get(query(path, field, time)).await.assert_invalid(field);
+            }
+        }
+    }
+    let late = json!({"name": "ci", "expires_at": "+262000-01-01T00:00:00Z"});
+    token.post_json("/api/tokens", late.clone()).await.assert_invalid("expires_at");
+    token.post_json("/api/keys", late).await.assert_invalid("expires_at");
+}
