@@ -19,6 +19,7 @@ pub mod headers;
 pub mod json;
 pub mod lookup;
 pub mod mail;
+pub mod object;
 pub mod overtaken;
 pub mod pages;
 pub mod problem;

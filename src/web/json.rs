@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::timeout;
 
+use super::object::Object;
 use super::problem::{Answer, Fail, Problem};
 use super::state::State;
 use super::tenant_ask;
@@ -143,14 +144,15 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
         let says = format!("the body is nested deeper than {DEEPEST} levels");
         return Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_json", says).into());
     }
-    if let Ok(parsed) = serde_json::from_slice(body) {
+    if let Ok(Object(parsed)) = serde_json::from_slice(body) {
         return Ok(parsed);
     }
     // What is refused is read again, slowly, for a refusal that says where: all of the text first, so that what is not
     // JSON is 400 even where a field is missing too.
-    serde_json::from_slice::<IgnoredAny>(body).map_err(|error| malformed(&error))?;
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let text = std::str::from_utf8(body).map_err(|error| not_utf8(body, error.valid_up_to()))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(error.line(), error.column()))?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut reader).map(|Object(parsed)| parsed).map_err(|error| {
         let says = error.inner().to_string();
         let says = says.split(" at line ").next().unwrap_or_default();
         field_refusal(&error.path().to_string(), says).into()
@@ -169,15 +171,45 @@ fn field_refusal(path: &str, says: &str) -> Error {
     if let Some(name) = named("missing field `") {
         return Error::field(inside(name), Rejection::required());
     }
+    if let Some(name) = named("duplicate field `") {
+        return Error::field(inside(name), Rejection::new("duplicate", "must be given once"));
+    }
     if let Some(name) = named("unknown field `") {
         return Error::field(inside(name), Rejection::new("unknown", "is not a field of this request"));
     }
     let field = if parent.is_empty() { "body" } else { parent };
-    Error::field(field, Rejection::new("type", says.to_owned()))
+    Error::field(field, Rejection::new("type", plain(says)))
 }
 
-fn malformed(error: &serde_json::Error) -> Fail {
-    let says = format!("the body is not JSON: line {}, column {}", error.line(), error.column());
+/// In words of JSON, where serde says how a value is kept here.
+fn plain(says: &str) -> String {
+    let (said, expected) = says.rsplit_once("expected ").unwrap_or((says, ""));
+    let expected = match expected {
+        "" => return says.to_owned(),
+        "a sequence" => "an array",
+        "a map" => "an object",
+        "a boolean" => "true or false",
+        kind if kind.starts_with("struct ") => "an object",
+        kind if kind.starts_with('f') && kind.len() == 3 => "a number",
+        kind if kind.starts_with(['i', 'u']) && kind.len() <= 5 => "a whole number",
+        kind => kind,
+    };
+    let said = said
+        .replace("invalid type: sequence", "invalid type: array")
+        .replace("invalid type: map", "invalid type: object");
+    format!("{said}expected {expected}")
+}
+
+/// JSON is UTF-8 (RFC 8259, section 8.1).
+fn not_utf8(body: &[u8], at: usize) -> Fail {
+    let before = body.get(..at).unwrap_or_default();
+    let mut lines = before.rsplit(|byte| *byte == b'\n');
+    let column = lines.next().map_or(0, <[u8]>::len) + 1;
+    malformed(lines.count() + 1, column)
+}
+
+fn malformed(line: usize, column: usize) -> Fail {
+    let says = format!("the body is not JSON: line {line}, column {column}");
     Problem::new(StatusCode::BAD_REQUEST, "malformed_json", says).into()
 }
 

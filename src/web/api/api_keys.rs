@@ -25,6 +25,7 @@ use crate::services::api_keys::{self, Once};
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{self, Json};
+use crate::web::object::Object;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 pub use body::KeyBody;
@@ -43,8 +44,8 @@ pub struct CreateBody {
     rate_limit: Option<i64>,
     rate_window_seconds: Option<i64>,
     #[serde(default)]
-    limits: Vec<NamedLimit>,
-    quota: Option<QuotaBody>,
+    limits: Vec<Object<NamedLimit>>,
+    quota: Option<Object<QuotaBody>>,
     allowed_ips: Option<Vec<String>>,
     owner: Option<String>,
     requires_owner: Option<bool>,
@@ -64,8 +65,8 @@ impl From<CreateBody> for KeyDraft {
             scopes: body.scopes.unwrap_or_default(),
             rate_limit: body.rate_limit,
             rate_window_seconds: body.rate_window_seconds,
-            limits: body.limits,
-            quota: body.quota.map(Quota::from),
+            limits: body.limits.into_iter().map(|Object(limit)| limit).collect(),
+            quota: body.quota.map(|Object(quota)| Quota::from(quota)),
             allowed_ips: body.allowed_ips.unwrap_or_default(),
             owner: body.owner,
             requires_owner: body.requires_owner,
@@ -122,9 +123,9 @@ pub struct UpdateBody {
     scopes: Option<Vec<String>>,
     rate_limit: Option<i64>,
     rate_window_seconds: Option<i64>,
-    limits: Option<Vec<NamedLimit>>,
+    limits: Option<Vec<Object<NamedLimit>>>,
     #[serde(default, deserialize_with = "present")]
-    quota: Option<Option<QuotaBody>>,
+    quota: Option<Option<Object<QuotaBody>>>,
     allowed_ips: Option<Vec<String>>,
     #[serde(default, deserialize_with = "present")]
     owner: Option<Option<String>>,
@@ -144,8 +145,8 @@ impl From<UpdateBody> for KeyPatch {
             scopes: body.scopes,
             rate_limit: body.rate_limit,
             rate_window_seconds: body.rate_window_seconds,
-            limits: body.limits,
-            quota: body.quota.map(|quota| quota.map(Quota::from)),
+            limits: body.limits.map(|limits| limits.into_iter().map(|Object(limit)| limit).collect()),
+            quota: body.quota.map(|quota| quota.map(|Object(quota)| Quota::from(quota))),
             allowed_ips: body.allowed_ips,
             owner: body.owner,
             requires_owner: body.requires_owner,

@@ -21,6 +21,7 @@ use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::gated::{EventsRead, EventsWrite, TokenOrKey};
 use crate::web::json::{Json, LARGE_BODY_LIMIT, Query};
+use crate::web::object::Object;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -168,7 +169,7 @@ pub struct BatchItem {
 pub struct BatchBody {
     tenant_id: Option<TenantId>,
     tenant: Option<String>,
-    events: Vec<BatchItem>,
+    events: Vec<Object<BatchItem>>,
 }
 
 /// Takes up to a thousand events: all of them or none.
@@ -183,13 +184,13 @@ pub async fn create_batch(
 }
 
 /// Every item that does not fit is named: `events[2].type`.
-fn parse_batch(items: &[BatchItem]) -> Result<Vec<NewEvent>> {
+fn parse_batch(items: &[Object<BatchItem>]) -> Result<Vec<NewEvent>> {
     if !(1..=MOST_AT_ONCE).contains(&items.len()) {
         return Err(Error::field("events", Rejection::new("range", "must be 1 to 1000 events")));
     }
     let mut errors = FieldErrors::default();
     let mut asks = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
+    for (index, Object(item)) in items.iter().enumerate() {
         let data = item.data.as_deref().map(RawValue::get);
         match NewEvent::parse(item.kind.as_deref(), data, item.idempotency_key.as_deref()) {
             Ok(ask) => asks.push(ask),

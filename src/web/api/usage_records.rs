@@ -22,6 +22,7 @@ use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::gated::{TokenOrKey, UsageWrite};
 use crate::web::json::{Json, Query};
+use crate::web::object::Object;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -100,7 +101,7 @@ pub struct ReportBody {
     tenant_id: Option<TenantId>,
     tenant: Option<String>,
     #[serde(default)]
-    records: Vec<ReportedBody>,
+    records: Vec<Object<ReportedBody>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -151,7 +152,7 @@ pub async fn create(
         TokenOrKey::Key(keyed) => (Some(keyed.key()?.key.id), Some(keyed.key()?.key.lineage_id)),
     };
     let request_id = actor.request_id.clone().unwrap_or_default();
-    let drafts = body.records.into_iter().map(RecordDraft::from).collect();
+    let drafts = body.records.into_iter().map(|Object(record)| RecordDraft::from(record)).collect();
     let reported = report::parse(actor.tenant, own, &request_id, drafts, state.clock.now())?;
     let scope = Scope::Tenant(actor.tenant);
     let records = state.api.read(scope, move |conn| usage::named(conn, actor.tenant, lineage, reported)).await?;

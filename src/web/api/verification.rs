@@ -20,6 +20,7 @@ use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::gated::refusal;
 use crate::web::json::{self, Json};
+use crate::web::object::Object;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -48,7 +49,7 @@ pub struct VerifyBody {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchBody {
-    verifications: Vec<VerifyBody>,
+    verifications: Vec<Object<VerifyBody>>,
 }
 
 /// What to decide, and what to record it as.
@@ -87,13 +88,13 @@ pub async fn create_batch(state: Data<State>, bearer: Bearer, Json(body): Json<B
 }
 
 /// Every item that does not fit is named: `verifications[3].cost`.
-async fn parse_batch(bearer: &Bearer, items: Vec<VerifyBody>) -> Result<Vec<Box<Verification>>> {
+async fn parse_batch(bearer: &Bearer, items: Vec<Object<VerifyBody>>) -> Result<Vec<Box<Verification>>> {
     if !(1..=MOST_AT_ONCE).contains(&items.len()) {
         let says = format!("must be 1 to {MOST_AT_ONCE} verifications");
         return Err(Error::field("verifications", Rejection::new("range", says)));
     }
     let (mut errors, mut all) = (FieldErrors::default(), Vec::with_capacity(items.len()));
-    for (index, item) in items.into_iter().enumerate() {
+    for (index, Object(item)) in items.into_iter().enumerate() {
         let field = if item.tenant_id.is_some() { "tenant_id" } else { "tenant" };
         let parsed = match bearer.reach(&item.tenant_ask(), Permission::VerifyKeys).await {
             Ok(reach) => Verification::parse(item, reach),

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{admin, mint};
-use crate::support::{Person, TestApp};
+use crate::support::{Answer, Person, TestApp};
 
 /// What a field may hold beside what is meant for it.
 fn oddities() -> Vec<String> {
@@ -286,4 +286,54 @@ async fn a_time_that_no_calendar_has_is_named() {
     let late = json!({"name": "ci", "expires_at": "+262000-01-01T00:00:00Z"});
     token.post_json("/api/tokens", late.clone()).await.assert_invalid("expires_at");
     token.post_json("/api/keys", late).await.assert_invalid("expires_at");
+}
+
+async fn post(person: &Person, path: &str, body: &str) -> Answer {
+    person.send(Method::POST, path, Some(("application/json", body.to_owned()))).await
+}
+
+#[actix_web::test]
+async fn an_array_is_no_object() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let revocation = format!("/api/keys/{}/revoke", key["id"]);
+    let arrays = [
+        ("/api/auth/login", r#"["ada@example.com", "a password", null, null, null]"#, "body"),
+        (revocation.as_str(), r#"["leaked"]"#, "body"),
+        ("/api/keys/verification", r#" ["sk_x"]"#, "body"),
+        ("/api/keys/verifications", r#"{"verifications": [["sk_x"]]}"#, "verifications[0]"),
+        ("/api/events/batch", r#"{"events": [["a.b", {}, null]]}"#, "events[0]"),
+        ("/api/usage", r#"{"records": [[1]]}"#, "records[0]"),
+        ("/api/keys", r#"{"name": "ci", "quota": [5, "daily"]}"#, "quota"),
+        ("/api/keys", r#"{"name": "ci", "limits": [["burst", 1, 1, "key"]]}"#, "limits[0]"),
+        ("/api/keys", "7", "body"),
+        ("/api/keys", "null", "body"),
+    ];
+    for (path, body, field) in arrays {
+        let problem = post(&token, path, body).await.assert_invalid(field);
+        let said = problem["errors"][0]["detail"].as_str().unwrap();
+        assert!(said.ends_with("expected an object"), "{said}");
+    }
+    assert_eq!(token.get(format!("/api/keys/{}", key["id"])).await.json()["state"], "active");
+}
+
+#[actix_web::test]
+async fn a_refusal_is_in_words_of_json_and_names_the_field() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let wrong = [
+        (r#"{"name": "a", "name": "b"}"#, "name", "must be given once"),
+        (r#"{"name": "a", "rate_limit": "5"}"#, "rate_limit", "invalid type: string \"5\", expected a whole number"),
+        (r#"{"name": "a", "scopes": {}}"#, "scopes", "invalid type: object, expected an array"),
+        (r#"{"name": "a", "is_active": 1}"#, "is_active", "invalid type: integer `1`, expected true or false"),
+    ];
+    for (body, field, says) in wrong {
+        let problem = post(&token, "/api/keys", body).await.assert_invalid(field);
+        assert_eq!(problem["errors"][0]["detail"], says);
+    }
+    let bytes = b"{\"name\": \"\xff\xfe\"}".to_vec();
+    let sent = token.client.post(format!("{}/api/keys", token.base)).headers(token.headers.clone()).body(bytes);
+    let problem = Answer::read(sent.send().await.unwrap()).await.assert_problem(400, "malformed_json");
+    assert_eq!(problem["detail"], "the body is not JSON: line 1, column 11");
 }
