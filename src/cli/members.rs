@@ -95,7 +95,7 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
             tell(json, &json!({"user": user}), &format!("{user} is no longer a member of {tenant}"))
         }
         Command::Invite { email, tenant, role, expires_in_days } => {
-            let ask = Ask::parse(&email, role.as_str(), Some(expires_in_days))?;
+            let ask = Ask::parse(&email, role.as_str(), ("expires_in_days", Some(expires_in_days)))?;
             invite(&settings, &tenant, &ask, json)
         }
     }

@@ -57,14 +57,15 @@ impl Schedule {
 const MOST_RETRIES: usize = 20;
 const LONGEST_GAP: i64 = 604_800;
 
-/// A schedule of one's own: the seconds before each retry. An empty one means that nothing is tried again.
-pub fn retries(gaps: Vec<i64>) -> Result<Vec<i64>, Rejection> {
+/// A schedule of one's own: the seconds before each retry. An empty one means that nothing is tried again. A wait that
+/// does not fit is told with its place.
+pub fn retries(gaps: Vec<i64>) -> Result<Vec<i64>, (Option<usize>, Rejection)> {
     if MOST_RETRIES < gaps.len() {
-        return Err(Rejection::new("too_many", format!("must be at most {MOST_RETRIES} waits")));
+        return Err((None, Rejection::new("too_many", format!("must be at most {MOST_RETRIES} waits"))));
     }
-    match gaps.iter().all(|gap| (1..=LONGEST_GAP).contains(gap)) {
-        true => Ok(gaps),
-        false => Err(Rejection::new("range", "must be waits from 1 second to 7 days")),
+    match gaps.iter().position(|gap| !(1..=LONGEST_GAP).contains(gap)) {
+        None => Ok(gaps),
+        place => Err((place, Rejection::new("range", "must be waits from 1 second to 7 days"))),
     }
 }
 
@@ -73,7 +74,7 @@ pub fn retries_of_text(text: &str) -> Result<Vec<i64>, Rejection> {
     let parts = text.split([',', ';', '\n']).map(str::trim).filter(|part| !part.is_empty());
     let gaps: Option<Vec<i64>> = parts.map(seconds_of).collect();
     gaps.ok_or_else(|| Rejection::new("duration", "must be waits like 30 s, 5 min, 2 h or 1 d, separated by commas"))
-        .and_then(retries)
+        .and_then(|gaps| retries(gaps).map_err(|(_, rejection)| rejection))
 }
 
 /// And back again, in the same units.

@@ -27,7 +27,8 @@ pub struct Ask {
 }
 
 impl Ask {
-    pub fn parse(email: &str, role: &str, days: Option<i64>) -> Result<Self> {
+    /// `field` is what whoever asks calls the days.
+    pub fn parse(email: &str, role: &str, (field, days): (&str, Option<i64>)) -> Result<Self> {
         let mut errors = FieldErrors::default();
         let email = match email.trim() {
             "" => errors.take("email", Err(Rejection::required())),
@@ -36,7 +37,7 @@ impl Ask {
         let role = errors.take("role", role.parse());
         let days = days.unwrap_or(USUAL_DAYS);
         if !(1..=LONGEST_DAYS).contains(&days) {
-            errors.add("days", Rejection::new("range", format!("must be from 1 to {LONGEST_DAYS}")));
+            errors.add(field, Rejection::new("range", format!("must be from 1 to {LONGEST_DAYS}")));
         }
         match (email, role) {
             (Some(email), Some(role)) if errors.is_empty() => Ok(Self { email, role, days, is_mailed: false }),

@@ -91,7 +91,8 @@ fn one(
     (errors, place): (&mut FieldErrors, &str),
     now: DateTime<Utc>,
 ) -> Option<Reported> {
-    let key = errors.take(format!("{place}.key_id"), key_name(draft.key_id, draft.key, own));
+    let key_field = if draft.key_id.is_none() && draft.key.is_some() { "key" } else { "key_id" };
+    let key = errors.take(format!("{place}.{key_field}"), key_name(draft.key_id, draft.key, own));
     let status = errors.take(format!("{place}.status"), status(draft.status));
     let outcome =
         errors.take(format!("{place}.outcome"), draft.outcome.map_or(Ok(Outcome::Valid), |text| text.parse()));
@@ -127,7 +128,7 @@ fn key_name(id: Option<ApiKeyId>, public: Option<String>, own: Option<ApiKeyId>)
         (Some(_), Some(_), _) => Err(Rejection::new("conflict", "cannot be given together with key")),
         (Some(id), None, _) => Ok(KeyName::Id(id)),
         (None, Some(public), _) if api_key::is_public_id(&public) => Ok(KeyName::Public(public)),
-        (None, Some(_), _) => Err(Rejection::new("id", "key must be a public id: pk_ and 22 characters")),
+        (None, Some(_), _) => Err(Rejection::new("id", "must be a public id: pk_ and 22 characters")),
         (None, None, Some(own)) => Ok(KeyName::Id(own)),
         (None, None, None) => Err(Rejection::required()),
     }
@@ -190,7 +191,7 @@ mod tests {
             at: Some(now() - TimeDelta::days(8)),
             ..RecordDraft::default()
         };
-        let expected = ["key_id", "status", "outcome", "duration_ms", "at"].map(|field| format!("records[0].{field}"));
+        let expected = ["key", "status", "outcome", "duration_ms", "at"].map(|field| format!("records[0].{field}"));
         assert_eq!(fields(vec![bad.clone()]), expected);
         assert_eq!(fields(Vec::new()), ["records"]);
         assert_eq!(fields(vec![bad; 30]).len(), MOST_ERRORS);

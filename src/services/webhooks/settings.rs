@@ -78,7 +78,13 @@ pub(super) fn parse(
     let rate = ask.rate_per_second.unwrap_or_else(|| before.and_then(|row| row.rate_per_second));
     let rate_per_second = errors.take("rate_per_second", rate.map(webhook::rate_per_second).transpose());
     let gaps = ask.retry_schedule.clone().unwrap_or_else(|| before.and_then(|row| row.retry_gaps.clone()));
-    let retry_gaps = errors.take("retry_schedule", gaps.map(retry::retries).transpose());
+    let retry_gaps = match gaps.map(retry::retries).transpose() {
+        Ok(gaps) => Some(gaps),
+        Err((place, rejection)) => {
+            let item = place.map(|index| format!("[{index}]")).unwrap_or_default();
+            errors.take(format!("retry_schedule{item}"), Err(rejection))
+        }
+    };
     Some(WebhookSettings {
         name: name?,
         url: url?.0,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::body::raw;
+use super::body::{idempotency_key, raw};
 use super::deliveries::DeliveryBody;
 use super::list::{List, paging, text};
 use crate::domain::time::Time;
@@ -117,9 +117,14 @@ pub async fn create(
     Json(body): Json<PublishBody, LARGE_BODY_LIMIT>,
 ) -> Answer {
     let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant)).await?;
-    let header = request.headers().get("idempotency-key").map(|value| value.to_str().unwrap_or_default());
-    let key = body.idempotency_key.as_deref().or(header);
-    let ask = NewEvent::parse(body.kind.as_deref(), body.data.as_deref().map(RawValue::get), key)?;
+    let data = body.data.as_deref().map(RawValue::get);
+    let mut ask = NewEvent::parse(body.kind.as_deref(), data, body.idempotency_key.as_deref())?;
+    if let Some(header) = idempotency_key(&request)?
+        && ask.idempotency_key.replace(header.clone()).is_some_and(|key| key != header)
+    {
+        let says = "must be that of the Idempotency-Key header, where both are given";
+        return Err(Error::field("idempotency_key", Rejection::new("conflict", says)).into());
+    }
     let published = publish(&state, actor, ask).await?;
     let mut answer = HttpResponse::Accepted();
     answer.insert_header((LOCATION, format!("/api/events/{}", published.id)));

@@ -181,7 +181,7 @@ pub async fn invite(
     Json(body): Json<InviteBody>,
 ) -> Answer {
     let (actor, now) = (bearer.actor_at(parse_id(&id)?).await?, state.clock.now());
-    let ask = invitations::Ask::parse(&body.email, &body.role, body.expires_in_days)?;
+    let ask = invitations::Ask::parse(&body.email, &body.role, ("expires_in_days", body.expires_in_days))?;
     let (post, inviter, public_url) =
         (Post::of(&state), bearer.caller.email.clone(), state.settings.public_url.clone());
     let ask = invitations::Ask { is_mailed: post.is_open(), ..ask };

@@ -142,7 +142,8 @@ impl<'a> Rows<'a> {
     }
 
     fn invitation(&self, actor: &Actor) -> String {
-        let ask = invitations::Ask::parse(&format!("{}@{MARK}.example", unique("guest")), "viewer", None).unwrap();
+        let ask =
+            invitations::Ask::parse(&format!("{}@{MARK}.example", unique("guest")), "viewer", ("days", None)).unwrap();
         invitations::create(&mut self.conn.borrow_mut(), actor, &ask, self.app.clock.now())
             .unwrap()
             .invitation

@@ -47,7 +47,7 @@ async fn an_invitation_tells_its_link_once() {
     let owner = json!({"email": "x@example.com", "role": "owner"});
     token.post_json("/api/tenants/1/invitations", owner).await.assert_problem(403, "forbidden");
     let long = json!({"email": "x@example.com", "role": "viewer", "expires_in_days": 31});
-    token.post_json("/api/tenants/1/invitations", long).await.assert_invalid("days");
+    token.post_json("/api/tenants/1/invitations", long).await.assert_invalid("expires_in_days");
     token.delete("/api/tenants/1/invitations/1").await.assert_status(204);
     assert_eq!(token.get("/api/tenants/1/invitations").await.json()["data"], json!([]));
     app.stranger().visit(link.strip_prefix("http://127.0.0.1:8000").unwrap()).await.assert_status(404);

@@ -337,3 +337,25 @@ async fn a_refusal_is_in_words_of_json_and_names_the_field() {
     let problem = Answer::read(sent.send().await.unwrap()).await.assert_problem(400, "malformed_json");
     assert_eq!(problem["detail"], "the body is not JSON: line 1, column 11");
 }
+
+#[actix_web::test]
+async fn what_is_refused_is_called_as_it_was_sent() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let hook = json!({"url": "http://127.0.0.1:9/", "events": ["a.b"], "retry_schedule": [1, 0]});
+    token.post_json("/api/webhooks", hook).await.assert_invalid("retry_schedule[1]");
+    token.post_json("/api/usage", json!({"records": [{"key": "sk_x"}]})).await.assert_invalid("records[0].key");
+    let event = json!({"type": "a.b", "data": {}});
+    let keyed = token.with("idempotency-key", "");
+    keyed.post_json("/api/events", event.clone()).await.assert_invalid("Idempotency-Key");
+    let both = json!({"type": "a.b", "data": {}, "idempotency_key": "one"});
+    let other = token.with("idempotency-key", "two");
+    other.post_json("/api/events", both.clone()).await.assert_invalid("idempotency_key");
+    token.with("idempotency-key", "\"one\"").post_json("/api/events", both).await.assert_status(202);
+    let mut twice = token.clone();
+    for key in ["three", "four"] {
+        twice.headers.append("idempotency-key", key.parse().unwrap());
+    }
+    twice.post_json("/api/events", event).await.assert_invalid("Idempotency-Key");
+    twice.post_json("/api/keys", json!({"name": "ci"})).await.assert_invalid("Idempotency-Key");
+}

@@ -49,7 +49,7 @@ fn new_view(state: &State, shell: Shell, actor: &Actor, form: InvitationForm, er
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<InvitationForm>) -> Answer {
     who.actor.must(Permission::WriteMembers)?;
     let now = state.clock.now();
-    let made = match invitations::Ask::parse(&form.email, &form.role, form.days.parse().ok()) {
+    let made = match invitations::Ask::parse(&form.email, &form.role, ("days", form.days.parse().ok())) {
         Ok(ask) => {
             let (actor, nonce, post) = (who.actor.clone(), form.nonce.clone(), Post::of(&state));
             let (inviter, public_url) = (who.shell.user_name.clone(), state.settings.public_url.clone());
