@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use actix_web::dev::{Payload, RequestHead};
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 use diesel::pg::PgConnection;
 
 use super::auth::state;
 use super::client;
+use super::gated::refusal::REALM;
 use super::problem::Fail;
 use super::request_id::RequestId;
 use super::state::State;
@@ -23,6 +24,8 @@ use crate::gate::tokens::Presenter;
 use crate::services::Operator;
 use crate::services::tenants::{self, TenantRef};
 use crate::store::Scope;
+
+const WRONG_TOKEN: &str = "Bearer realm=\"gatepost\", error=\"invalid_token\"";
 
 /// A valid access token, and whose it is.
 pub struct Bearer {
@@ -40,9 +43,7 @@ impl FromRequest for Bearer {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(
-            async move { Ok(Self::of(&Rc::new(state(&request)?), request.head(), RequestId::of(&request)).await?) },
-        )
+        Box::pin(async move { Self::of(&Rc::new(state(&request)?), request.head(), RequestId::of(&request)).await })
     }
 }
 
@@ -53,10 +54,21 @@ pub fn presented(head: &RequestHead) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// Whoever is not let in is told what to present, and an error where something was presented (RFC 6750, section 3).
+fn challenged(error: Error, challenge: &'static str) -> Fail {
+    let is_about_token = matches!(error, Error::Unauthenticated);
+    let fail = Fail::from(error);
+    match is_about_token {
+        true => Fail { problem: Box::new(fail.problem.header(WWW_AUTHENTICATE, challenge)), ..fail },
+        false => fail,
+    }
+}
+
 impl Bearer {
     /// Who presents a token with this request.
-    pub async fn of(state: &Rc<Data<State>>, head: &RequestHead, request_id: RequestId) -> Result<Self> {
-        let caller = state.tokens.caller(presented(head).ok_or(Error::Unauthenticated)?).await?;
+    pub async fn of(state: &Rc<Data<State>>, head: &RequestHead, request_id: RequestId) -> Result<Self, Fail> {
+        let token = presented(head).ok_or_else(|| challenged(Error::Unauthenticated, REALM))?;
+        let caller = state.tokens.caller(token).await.map_err(|error| challenged(error, WRONG_TOKEN))?;
         let ip = client::address(head, &state.settings.trusted_proxies);
         Ok(Self { caller, ip, request_id, query: TenantAsk::in_query(head)?, state: Rc::clone(state) })
     }

@@ -8,7 +8,7 @@ use crate::domain::usage::Outcome;
 use crate::gate::Decision;
 use crate::web::problem::Problem;
 
-const REALM: &str = "Bearer realm=\"gatepost\"";
+pub const REALM: &str = "Bearer realm=\"gatepost\"";
 /// Registered by draft-ietf-httpapi-ratelimit-headers-10.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 

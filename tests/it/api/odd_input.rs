@@ -359,3 +359,18 @@ async fn what_is_refused_is_called_as_it_was_sent() {
     twice.post_json("/api/events", event).await.assert_invalid("Idempotency-Key");
     twice.post_json("/api/keys", json!({"name": "ci"})).await.assert_invalid("Idempotency-Key");
 }
+
+#[actix_web::test]
+async fn whoever_is_not_let_in_is_told_what_to_present() {
+    let app = TestApp::start().await;
+    let stranger = app.stranger();
+    let wrong = stranger.with("authorization", "Bearer gpat_oops");
+    for path in ["/api/keys/verification", "/api/keys/verify", "/api/keys", "/api/webhooks"] {
+        let answer = stranger.post_json(path, json!({"key": "x"})).await;
+        answer.assert_problem(401, "unauthenticated");
+        assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"gatepost\"");
+        let answer = wrong.post_json(path, json!({"key": "x"})).await;
+        answer.assert_problem(401, "unauthenticated");
+        assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"gatepost\", error=\"invalid_token\"");
+    }
+}
