@@ -4,8 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::domain::api_key;
 use crate::domain::usage::Outcome;
-use crate::domain::{Rejection, api_key};
 
 /// A presented key. The texts come from outside and prove nothing yet.
 #[derive(Clone)]
@@ -39,16 +39,13 @@ impl Credential {
         }
     }
 
-    /// From the two fields of a verification: a secret alone, or an id and a secret.
-    pub fn of_fields(key: &str, secret: Option<&str>) -> Result<Self, Rejection> {
+    /// From the two fields of a verification: a secret alone, or an id and a secret. An id alone is no secret: whoever
+    /// presented it meant a key.
+    pub fn of_fields(key: &str, secret: Option<&str>) -> Self {
         let (key, secret) = (key.trim(), secret.map(str::trim).filter(|secret| !secret.is_empty()));
         match secret {
-            Some(secret) if key == secret => Ok(Self::secret(secret)),
-            Some(secret) => Ok(Self::pair(key, secret)),
-            None if key.starts_with("pk_") => {
-                Err(Rejection::new("required", "is required where key is only a public id"))
-            }
-            None => Ok(Self::secret(key)),
+            Some(secret) if key != secret => Self::pair(key, secret),
+            _ => Self::secret(key),
         }
     }
 

@@ -119,7 +119,7 @@ impl VerifyBody {
 impl Verification {
     fn parse(body: VerifyBody, reach: Scope) -> Result<Box<Self>> {
         let mut errors = FieldErrors::default();
-        let credential = errors.take("secret", Credential::of_fields(&body.key, body.secret.as_deref()));
+        let credential = Credential::of_fields(&body.key, body.secret.as_deref());
         let scopes = verification::scopes(&mut errors, "scopes", &body.scopes);
         let cost = errors.take("cost", verification::cost(body.cost.unwrap_or(1)));
         let method = match &body.method {
@@ -128,8 +128,8 @@ impl Verification {
         };
         // A query may hold secrets, and would make every call an endpoint of its own.
         let named = usage::endpoint(body.endpoint.as_deref().map_or("", |uri| verification::split_uri(uri).0.trim()));
-        match (credential, cost, method) {
-            (Some(credential), Some(cost), Some(method)) if errors.is_empty() => {
+        match (cost, method) {
+            (Some(cost), Some(method)) if errors.is_empty() => {
                 let tenant = match reach {
                     Scope::Tenant(tenant) => Some(tenant),
                     Scope::Instance => None,
