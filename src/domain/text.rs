@@ -62,6 +62,8 @@ macro_rules! text_enum {
     };
 }
 
+use icu_normalizer::DecomposingNormalizerBorrowed;
+
 use super::error::Rejection;
 
 /// A name people give to things: trimmed, 1 to 100 characters, no control characters.
@@ -87,7 +89,7 @@ pub fn line(text: &str, max: usize) -> Result<String, Rejection> {
 /// `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
 pub fn slug(text: &str) -> Result<String, Rejection> {
     let is_edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let fits = (1..=63).contains(&text.len())
+    let fits = (1..=LONGEST_SLUG).contains(&text.len())
         && text.chars().all(|c| is_edge(c) || c == '-')
         && text.starts_with(is_edge)
         && text.ends_with(is_edge);
@@ -98,19 +100,49 @@ pub fn slug(text: &str) -> Result<String, Rejection> {
     }
 }
 
-/// A slug made from a name: `Acme Corp.` becomes `acme-corp`.
+const LONGEST_SLUG: usize = 63;
+
+/// A slug made from a name: `Acme Corp.` becomes `acme-corp`, `Über Größe` becomes `uber-grosse`.
 pub fn slug_of(name: &str) -> String {
     let mut slug = String::new();
-    for c in name.chars().flat_map(char::to_lowercase) {
-        if c.is_ascii_lowercase() || c.is_ascii_digit() {
-            slug.push(c);
-        } else if !slug.ends_with('-') && !slug.is_empty() {
-            slug.push('-');
+    // Letters first and their accents behind them, apart.
+    let apart = DecomposingNormalizerBorrowed::new_nfkd().normalize(name);
+    for c in apart.chars().flat_map(char::to_lowercase) {
+        match c {
+            'a'..='z' | '0'..='9' => slug.push(c),
+            '\u{300}'..='\u{36f}' => {}
+            c => match spelled(c) {
+                "" if slug.is_empty() || slug.ends_with('-') => {}
+                "" => slug.push('-'),
+                letters => slug.push_str(letters),
+            },
         }
     }
-    slug.truncate(63);
+    slug.truncate(LONGEST_SLUG);
     let slug = slug.trim_end_matches('-');
     if slug.is_empty() { "tenant".to_owned() } else { slug.to_owned() }
+}
+
+/// Latin letters that are no plain one with an accent.
+const fn spelled(c: char) -> &'static str {
+    match c {
+        'ß' => "ss",
+        'æ' => "ae",
+        'œ' => "oe",
+        'ø' => "o",
+        'đ' | 'ð' => "d",
+        'ł' => "l",
+        'þ' => "th",
+        'ı' => "i",
+        _ => "",
+    }
+}
+
+/// The same slug with a number, for where it is taken: `acme-2`.
+pub fn numbered_slug(slug: &str, number: usize) -> String {
+    let end = format!("-{number}");
+    let stem = slug.get(..LONGEST_SLUG.saturating_sub(end.len())).unwrap_or(slug);
+    format!("{}{end}", stem.trim_end_matches('-'))
 }
 
 /// An e-mail address, lower-cased: something on both sides of one `@`, no spaces, at most 254 characters.
@@ -147,6 +179,15 @@ pub fn json_depth(json: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slug_is_spelled_in_plain_letters() {
+        let slugs =
+            ["Über Größe & Co", "Łódź Ærø", "São Paulo, S.A.", "İstanbul", "ＡＢＣ ①", "北京", "..."].map(slug_of);
+        assert_eq!(slugs, ["uber-grosse-co", "lodz-aero", "sao-paulo-s-a", "istanbul", "abc-1", "tenant", "tenant"]);
+        assert!([slug_of(&"é ".repeat(80)), numbered_slug(&"a-".repeat(31), 10)].iter().all(|made| slug(made).is_ok()));
+        assert_eq!((numbered_slug("acme", 2).as_str(), numbered_slug(&"a".repeat(63), 12).len()), ("acme-2", 63));
+    }
 
     #[test]
     fn what_stands_in_strings_is_not_depth() {

@@ -25,20 +25,28 @@ pub const PLANS: [&str; 3] = ["free", "pro", "unlimited"];
 pub struct NewTenant {
     pub name: String,
     pub slug: String,
+    /// Whether it was made from the name: where it is taken, another one will do.
+    pub is_slug_made: bool,
     pub plan: String,
+    pub is_active: bool,
 }
+
+/// Numbers that are tried behind a slug that is taken.
+const MOST_NAMESAKES: usize = 1_000;
 
 impl NewTenant {
     pub fn parse(name: &str, slug: Option<&str>, plan: Option<&str>) -> Result<Self> {
         let mut errors = FieldErrors::default();
         let name = errors.take("name", text::name(name));
-        let slug = match slug.filter(|slug| !slug.is_empty()) {
+        let slug = slug.filter(|slug| !slug.is_empty());
+        let is_slug_made = slug.is_none();
+        let slug = match slug {
             Some(slug) => errors.take("slug", text::slug(slug)),
             None => name.as_deref().map(text::slug_of),
         };
         let plan = errors.take("plan", parse_plan(plan.unwrap_or("free")));
         match (name, slug, plan) {
-            (Some(name), Some(slug), Some(plan)) => Ok(Self { name, slug, plan }),
+            (Some(name), Some(slug), Some(plan)) => Ok(Self { name, slug, is_slug_made, plan, is_active: true }),
             _ => Err(errors.into()),
         }
     }
@@ -70,13 +78,23 @@ pub enum TenantRef {
 }
 
 pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewTenant, now: DateTime<Utc>) -> Result<Tenant> {
-    if store::tenants::find_any_by_slug(conn, &ask.slug)?.is_some() {
-        return Err(Error::field("slug", Rejection::new("taken", "is taken already: choose another")));
-    }
-    let tenant = store::tenants::insert(conn, &ask.name, &ask.slug, &ask.plan, now)?;
-    let deed = Deed::new("tenant.created", target(tenant.id)).with("slug", ask.slug.as_str());
+    let slug = free_slug(conn, ask)?;
+    let tenant = store::tenants::insert(conn, &ask.name, &slug, &ask.plan, now)?;
+    let deed = Deed::new("tenant.created", target(tenant.id)).with("slug", slug);
     audit::record_for_instance(conn, who, Some(tenant.id), deed, now)?;
-    Ok(tenant)
+    if ask.is_active { Ok(tenant) } else { life::suspend(conn, who, tenant.id, None, now) }
+}
+
+/// The slug that was asked for; or, where it is taken and was made from the name, that one with a number.
+fn free_slug(conn: &mut PgConnection, ask: &NewTenant) -> Result<String> {
+    let most = if ask.is_slug_made { MOST_NAMESAKES } else { 1 };
+    for number in 1..=most {
+        let slug = if number == 1 { ask.slug.clone() } else { text::numbered_slug(&ask.slug, number) };
+        if store::tenants::find_any_by_slug(conn, &slug)?.is_none() {
+            return Ok(slug);
+        }
+    }
+    Err(Error::field("slug", Rejection::new("taken", "is taken already: choose another")))
 }
 
 pub fn find(conn: &mut PgConnection, tenant: &TenantRef) -> Result<Tenant> {

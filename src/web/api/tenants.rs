@@ -83,11 +83,13 @@ pub struct CreateBody {
     name: String,
     slug: Option<String>,
     plan: Option<String>,
+    is_active: Option<bool>,
 }
 
 pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateBody>) -> Answer {
     let who = bearer.operator(Permission::WriteTenant.scope())?;
-    let ask = NewTenant::parse(&body.name, body.slug.as_deref(), body.plan.as_deref())?;
+    let parsed = NewTenant::parse(&body.name, body.slug.as_deref(), body.plan.as_deref())?;
+    let ask = NewTenant { is_active: body.is_active.unwrap_or(true), ..parsed };
     let now = state.clock.now();
     let tenant = state.api.tx(Scope::Instance, move |conn| tenants::create(conn, &who, &ask, now)).await?;
     let place = format!("/api/tenants/{}", tenant.id);

@@ -91,3 +91,17 @@ async fn a_deleted_tenant_is_gone_for_everybody_until_it_is_restored() {
     let deeds: Vec<_> = log["data"].as_array().unwrap().iter().map(|entry| text(entry, "action").to_owned()).collect();
     assert_eq!(deeds, ["tenant.restored", "tenant.deleted", "tenant.created"]);
 }
+
+#[actix_web::test]
+async fn a_slug_is_made_where_none_is_given_and_a_tenant_can_begin_suspended() {
+    let app = TestApp::start().await;
+    let operator = app.instance_token_of(&app.operator("grace").await, &["tenants:write"]);
+    let make = async |body: Value| operator.post_json("/api/tenants", body).await;
+    for slug in ["uber-grosse-co", "uber-grosse-co-2", "uber-grosse-co-3"] {
+        let made = make(json!({"name": "Über Größe & Co"})).await.assert_status(201).json();
+        assert_eq!((text(&made, "slug"), text(&made, "state")), (slug, "active"));
+    }
+    make(json!({"name": "Other", "slug": "uber-grosse-co"})).await.assert_invalid("slug");
+    let closed = make(json!({"name": "Later", "is_active": false})).await.assert_status(201).json();
+    assert_eq!((text(&closed, "state"), &closed["is_active"]), ("suspended", &json!(false)));
+}
