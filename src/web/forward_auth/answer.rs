@@ -6,7 +6,7 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 
 use crate::domain::{Error, Result};
 use crate::gate::Decision;
-use crate::web::problem::{Answer, Fail};
+use crate::web::problem::{Answer, Fail, Problem};
 
 const REAL_STATUS: HeaderName = HeaderName::from_static("x-auth-status");
 
@@ -41,7 +41,7 @@ pub fn allowed(decision: &Decision) -> Result<HttpResponse> {
 }
 
 /// nginx's `auth_request` knows 2xx, 401 and 403, and makes a 500 of everything else: whatever else is meant becomes
-/// a 403, and `X-Auth-Status` says what it is.
+/// a 403 by status and title, and `X-Auth-Status` says what it is.
 pub fn in_nginx_terms(answer: Answer) -> Answer {
     match answer {
         Ok(mut answer) => {
@@ -52,7 +52,8 @@ pub fn in_nginx_terms(answer: Answer) -> Answer {
         Err(Fail { mut problem, cause }) => {
             problem.headers.push((REAL_STATUS, HeaderValue::from(problem.status.as_u16())));
             if problem.status != StatusCode::UNAUTHORIZED {
-                problem.status = StatusCode::FORBIDDEN;
+                let Problem { status, title, .. } = Problem::of_status(StatusCode::FORBIDDEN);
+                (problem.status, problem.title) = (status, title);
             }
             Err(Fail { problem, cause })
         }

@@ -144,8 +144,9 @@ async fn over_its_limit_is_429_and_for_nginx_a_403_that_says_so() {
     let holder = app.key(text(&key, "secret"));
     holder.get("/auth").await.assert_ok();
     let body = |status: u16| {
+        let title = if status == 403 { "Forbidden" } else { "Too Many Requests" };
         format!(
-            r#"{{"code":"rate_limited","detail":"Rate limit exceeded: try again in <t> seconds","instance":"/auth","request_id":"<id>","status":{status},"title":"Too Many Requests","type":"https://iana.org/assignments/http-problem-types#quota-exceeded","violated-policies":["key"]}}"#
+            r#"{{"code":"rate_limited","detail":"Rate limit exceeded: try again in <t> seconds","instance":"/auth","request_id":"<id>","status":{status},"title":"{title}","type":"https://iana.org/assignments/http-problem-types#quota-exceeded","violated-policies":["key"]}}"#
         )
     };
     let rates = "ratelimit-policy: \"key\";q=1;w=60\nratelimit: \"key\";r=0;t=<t>\nretry-after: <t>";
@@ -175,8 +176,9 @@ async fn a_key_that_cannot_be_looked_up_is_503_and_a_known_one_still_passes() {
     // Of another tenant than the named one, of which nobody can say whether it exists: refused all the same.
     known.get("/auth?tenant=other").await.assert_problem(401, "invalid_api_key");
     let body = |status: u16| {
+        let title = if status == 403 { "Forbidden" } else { "Service Unavailable" };
         format!(
-            r#"{{"code":"unavailable","detail":"the service is not available just now: try again in a moment","instance":"/auth","request_id":"<id>","status":{status},"title":"Service Unavailable","type":"urn:gatepost:problem:unavailable"}}"#
+            r#"{{"code":"unavailable","detail":"the service is not available just now: try again in a moment","instance":"/auth","request_id":"<id>","status":{status},"title":"{title}","type":"urn:gatepost:problem:unavailable"}}"#
         )
     };
     let head = "cache-control: no-store\ncontent-type: application/problem+json\nretry-after: 2";
