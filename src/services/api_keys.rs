@@ -9,6 +9,7 @@ mod rotation;
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
+use serde_json::Value;
 
 use super::audit::{self, Deed};
 use super::idempotency::{self, IdempotencyKey};
@@ -39,11 +40,12 @@ pub struct MintedKey {
 #[derive(Debug)]
 pub enum Once<T> {
     First(T),
-    /// Made by an earlier request with the same idempotency key: its secret was shown then, and is gone.
-    Again(Box<ApiKey>),
+    /// What an earlier request with the same idempotency key was answered, without the secret, which was shown then.
+    Again(Value),
 }
 
-/// Like [`mint`], once for all requests with this idempotency key; its hash tells whether they ask the same.
+/// Like [`mint`], once for all requests with this idempotency key; its hash tells whether they ask the same. `shown` makes
+/// the answer that is kept: of a key's row, which holds no secret.
 pub fn mint_once(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -51,33 +53,33 @@ pub fn mint_once(
     ask: NewKey,
     request: (&IdempotencyKey, &[u8]),
     now: DateTime<Utc>,
+    shown: impl Fn(&ApiKey) -> Result<Value>,
 ) -> Result<Once<MintedKey>> {
     actor.must(Permission::WriteKeys)?;
     let work = |conn: &mut PgConnection| mint(conn, actor, hasher, ask, now);
-    once(conn, actor, ("api_keys", request), now, work, |minted| minted.key.id)
+    once(conn, actor, ("api_keys", request), now, work, |minted| shown(&minted.key))
 }
 
-/// Only the id is kept with the idempotency key: a secret is stored nowhere.
+/// The answer is kept as it is told first, whatever becomes of the key.
 fn once<T>(
     conn: &mut PgConnection,
     actor: &Actor,
     (route, (key, hash)): (&str, (&IdempotencyKey, &[u8])),
     now: DateTime<Utc>,
     work: impl FnOnce(&mut PgConnection) -> Result<T>,
-    id_of: impl FnOnce(&T) -> ApiKeyId,
+    answer_of: impl FnOnce(&T) -> Result<Value>,
 ) -> Result<Once<T>> {
     let mut made = None;
     let done = idempotency::once(conn, actor.tenant, route, key, hash, now, |conn| {
         let fresh = work(conn)?;
-        let id = id_of(&fresh);
+        let answer = answer_of(&fresh)?;
         made = Some(fresh);
-        Ok(id)
+        Ok(answer)
     })?;
-    match (done, made) {
-        (idempotency::Once::First(_), Some(made)) => Ok(Once::First(made)),
-        (idempotency::Once::First(id) | idempotency::Once::Again(id), _) => {
-            let key = store::api_keys::find(conn, actor.tenant, id)?;
-            key.map(|key| Once::Again(Box::new(key))).ok_or(Error::NotFound(Noun::ApiKey))
+    match (made, done) {
+        (Some(made), _) => Ok(Once::First(made)),
+        (None, idempotency::Once::First(answer) | idempotency::Once::Again(answer)) => {
+            idempotency::told_again(answer).map(Once::Again)
         }
     }
 }

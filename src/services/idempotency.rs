@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::domain::{Error, Rejection, Result, TenantId};
 use crate::store;
@@ -70,6 +71,14 @@ pub fn once<T: Serialize + DeserializeOwned>(
     let text = serde_json::to_value(&answer).map_err(Error::bug)?;
     store::idempotency_keys::update_answer(conn, tenant, route, key, &text)?;
     Ok(Once::First(answer))
+}
+
+/// A kept answer, to be told again. Where only an id was kept, as it was once, there is none.
+pub fn told_again(answer: Value) -> Result<Value> {
+    if answer.is_object() {
+        return Ok(answer);
+    }
+    Err(Error::conflict("this request was answered already, and its answer is not kept: look for what it made"))
 }
 
 #[cfg(test)]

@@ -98,35 +98,33 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<Web
 /// What came of a request with an idempotency key.
 #[derive(Debug)]
 pub enum Once {
-    First(Subscribed),
-    /// The same request was answered before: its webhook, whose secret is kept nowhere but sealed.
-    Again(Webhook),
+    First(Box<Subscribed>),
+    /// What the same request was answered before, without the secret, which was shown then.
+    Again(Value),
 }
 
-/// Registers an endpoint, unless a request with this key did before.
+/// Does a [`subscribe`], unless a request with this key did before. `shown` makes the answer that is kept: of a webhook's
+/// row, without its secret.
 pub fn subscribe_once(
     conn: &mut PgConnection,
-    vault: &Vault,
-    policy: &AddressPolicy,
     actor: &Actor,
-    ask: &WebhookFields,
     (key, hash): (&IdempotencyKey, &[u8]),
     now: DateTime<Utc>,
+    work: impl FnOnce(&mut PgConnection) -> Result<Subscribed>,
+    shown: impl FnOnce(&mut PgConnection, &Webhook) -> Result<Value>,
 ) -> Result<Once> {
     actor.must(Permission::WriteWebhooks)?;
     let mut made = None;
     let done = idempotency::once(conn, actor.tenant, "webhooks", key, hash, now, |conn| {
-        let subscribed = subscribe(conn, vault, policy, actor, ask, now)?;
-        let id = subscribed.webhook.id;
+        let subscribed = work(conn)?;
+        let answer = shown(conn, &subscribed.webhook)?;
         made = Some(subscribed);
-        Ok(id)
+        Ok(answer)
     })?;
-    let (idempotency::Once::First(id) | idempotency::Once::Again(id)) = done;
-    match made {
-        Some(made) => Ok(Once::First(made)),
-        None => {
-            let webhook = store::webhooks::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
-            Ok(Once::Again(webhook))
+    match (made, done) {
+        (Some(made), _) => Ok(Once::First(Box::new(made))),
+        (None, idempotency::Once::First(answer) | idempotency::Once::Again(answer)) => {
+            idempotency::told_again(answer).map(Once::Again)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
+use serde_json::Value;
 
 use super::{MintedKey, Once, news, once, opens, prefix_of_tenant, target};
 use crate::domain::api_key::{KeySecret, Overlap, prefix_of};
@@ -20,7 +21,7 @@ pub struct Rotated {
     pub replaced: ApiKey,
 }
 
-/// Like [`rotate`], once for all requests with this idempotency key; its hash tells whether they ask the same.
+/// Like [`rotate`], once for all requests with this idempotency key, as [`super::mint_once`] is.
 pub fn rotate_once(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -28,10 +29,11 @@ pub fn rotate_once(
     (id, overlap): (ApiKeyId, Overlap),
     request: (&IdempotencyKey, &[u8]),
     now: DateTime<Utc>,
+    shown: impl Fn(&ApiKey) -> Result<Value>,
 ) -> Result<Once<Rotated>> {
     actor.must(Permission::WriteKeys)?;
     let work = |conn: &mut PgConnection| rotate(conn, actor, hasher, id, overlap, now);
-    once(conn, actor, ("api_keys/rotation", request), now, work, |rotated| rotated.minted.key.id)
+    once(conn, actor, ("api_keys/rotation", request), now, work, |rotated| shown(&rotated.minted.key))
 }
 
 /// Makes the key's successor. Of two that come at once, the second finds it made.

@@ -8,7 +8,7 @@ pub mod rotation;
 
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path, Payload};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::domain::quota::Quota;
 use crate::domain::time::Time;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result, TenantId};
 use crate::model::ApiKey;
-use crate::services::api_keys::{self, Once};
+use crate::services::api_keys::{self, MintedKey, Once};
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{self, Json};
@@ -78,7 +78,7 @@ impl From<CreateBody> for KeyDraft {
     }
 }
 
-/// With an `Idempotency-Key`, a repeated request makes no second key: it is shown the first one, without its secret.
+/// With an `Idempotency-Key`, a repeated request makes no second key: it gets the first answer again, without the secret.
 pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Json(body): Json<CreateBody>) -> Answer {
     let (now, hasher) = (state.clock.now(), state.hasher.clone());
     let actor = bearer.actor(&TenantAsk::new(body.tenant_id, body.tenant.clone())).await?;
@@ -86,24 +86,36 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
     let (once, scope) = (idempotency(&request, &body)?, Scope::Tenant(actor.tenant));
     let ask = NewKey::parse(body.into(), now)?;
     let mint = move |conn: &mut _| match &once {
-        Some((key, hash)) => api_keys::mint_once(conn, &actor, &hasher, ask, (key, hash), now),
+        Some((key, hash)) => api_keys::mint_once(conn, &actor, &hasher, ask, (key, hash), now, |key| kept(key, now)),
         None => api_keys::mint(conn, &actor, &hasher, ask, now).map(Once::First),
     };
     match state.api.tx(scope, mint).await? {
-        Once::First(fresh) => minted(&state, fresh.key, Some(fresh.secret.reveal_once()), now),
-        Once::Again(key) => minted(&state, *key, None, now),
+        Once::First(fresh) => minted(&state, fresh, now),
+        Once::Again(answer) => Ok(minted_before(&answer)),
     }
 }
 
-/// The answer to a creation: with the secret, or, where it was shown before, without.
-fn minted(state: &State, key: ApiKey, secret: Option<String>, now: DateTime<Utc>) -> Answer {
-    state.forget_key(&key);
+/// The answer to a creation, with the secret.
+fn minted(state: &State, fresh: MintedKey, now: DateTime<Utc>) -> Answer {
+    state.forget_key(&fresh.key);
+    let id = fresh.key.id;
+    Ok(made(id).json(KeyBody::revealed(fresh.key, Some(fresh.secret.reveal_once()), now)))
+}
+
+/// The same without the secret, to be kept and told again.
+fn kept(key: &ApiKey, now: DateTime<Utc>) -> Result<Value> {
+    serde_json::to_value(KeyBody::of(key, now)).map_err(Error::bug)
+}
+
+fn minted_before(answer: &Value) -> HttpResponse {
+    let id = answer.get("id").and_then(Value::as_i64).unwrap_or_default();
+    made(ApiKeyId(id)).insert_header(("Idempotent-Replayed", "true")).json(answer)
+}
+
+fn made(id: ApiKeyId) -> HttpResponseBuilder {
     let mut answer = HttpResponse::Created();
-    answer.insert_header((LOCATION, format!("/api/keys/{}", key.id))).insert_header((CACHE_CONTROL, "no-store"));
-    if secret.is_none() {
-        answer.insert_header(("Idempotent-Replayed", "true"));
-    }
-    Ok(answer.json(KeyBody::revealed(key, secret, now)))
+    answer.insert_header((LOCATION, format!("/api/keys/{id}"))).insert_header((CACHE_CONTROL, "no-store"));
+    answer
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {

@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::body::{idempotency, present, raw};
@@ -179,30 +180,50 @@ impl From<CreateBody> for WebhookFields {
     }
 }
 
-/// With an `Idempotency-Key`, a repeated request makes no second webhook: it is shown the first one, without its secret.
+/// With an `Idempotency-Key`, a repeated request makes no second webhook: it gets the first answer again, without the secret.
 pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Json(body): Json<CreateBody>) -> Answer {
     let now = state.clock.now();
     let actor = bearer.actor(&TenantAsk::new(body.tenant_id, body.tenant.clone())).await?;
     let once = idempotency(&request, &body)?;
     let (vault, policy, ask) = (state.vault.clone(), state.policy.clone(), WebhookFields::from(body));
     let scope = Scope::Tenant(actor.tenant);
-    let subscribe = move |conn: &mut _| {
+    let subscribe = move |conn: &mut PgConnection| {
+        let work = |conn: &mut PgConnection| webhooks::subscribe(conn, &vault, &policy, &actor, &ask, now);
         let done = match &once {
-            Some((key, hash)) => webhooks::subscribe_once(conn, &vault, &policy, &actor, &ask, (key, hash), now)?,
-            None => Once::First(webhooks::subscribe(conn, &vault, &policy, &actor, &ask, now)?),
+            Some((key, hash)) => webhooks::subscribe_once(conn, &actor, (key, hash), now, work, |conn, row| {
+                serde_json::to_value(WebhookBody::read(conn, row.clone(), now)?).map_err(Error::bug)
+            })?,
+            None => Once::First(Box::new(work(conn)?)),
         };
-        match done {
-            Once::First(made) => WebhookBody::revealed(conn, made, now),
-            Once::Again(webhook) => WebhookBody::read(conn, webhook, now),
-        }
+        Ok(match done {
+            Once::First(made) => Made::First(Box::new(WebhookBody::revealed(conn, *made, now)?)),
+            Once::Again(answer) => Made::Before(answer),
+        })
     };
     let made = state.api.tx(scope, subscribe).await?;
-    let place = format!("/api/webhooks/{}", made.id);
     let mut answer = HttpResponse::Created();
-    if made.secret.is_none() {
+    if matches!(made, Made::Before(_)) {
         answer.insert_header(("Idempotent-Replayed", "true"));
     }
+    let place = format!("/api/webhooks/{}", made.id());
     Ok(answer.insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(made))
+}
+
+/// The answer to a creation: of this request, or of an earlier one with the same idempotency key.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Made {
+    First(Box<WebhookBody>),
+    Before(Value),
+}
+
+impl Made {
+    fn id(&self) -> WebhookId {
+        match self {
+            Self::First(body) => body.id,
+            Self::Before(answer) => WebhookId(answer.get("id").and_then(Value::as_i64).unwrap_or_default()),
+        }
+    }
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {

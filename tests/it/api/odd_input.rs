@@ -374,3 +374,34 @@ async fn whoever_is_not_let_in_is_told_what_to_present() {
         assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"gatepost\", error=\"invalid_token\"");
     }
 }
+
+#[actix_web::test]
+async fn a_repeated_creation_is_told_what_the_first_was_told_whatever_became_of_it() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let hook =
+        json!({"name": "first", "url": "http://127.0.0.1:9/hook", "events": ["a.b"], "headers": {"x-team": "ours"}});
+    let rotated = format!("/api/keys/{}/rotation", mint(&token, json!({"name": "first"})).await["id"]);
+    let creations = [
+        ("/api/keys", json!({"name": "first", "limits": [{"name": "burst", "limit": 1, "window_seconds": 1}]})),
+        ("/api/webhooks", hook),
+        (rotated.as_str(), json!({})),
+    ];
+    for (path, body) in creations {
+        let once = token.with("idempotency-key", "once");
+        let first = once.post_json(path, body.clone()).await;
+        let mut told = first.assert_status(201).json();
+        ["secret", "api_key"].iter().for_each(|field| drop(told.as_object_mut().unwrap().remove(*field)));
+        let place = first.header("location").to_owned();
+        token.patch_json(&place, json!({"name": "second"})).await.assert_ok();
+        for deletion in [false, true] {
+            if deletion {
+                token.delete(&place).await.assert_status(204);
+            }
+            let again = once.post_json(path, body.clone()).await;
+            assert_eq!(again.assert_status(201).json(), told);
+            assert_eq!((again.header("idempotent-replayed"), again.header("location")), ("true", place.as_str()));
+            assert_eq!(again.header("cache-control"), "no-store");
+        }
+    }
+}

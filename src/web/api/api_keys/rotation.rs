@@ -4,7 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
 use serde::{Deserialize, Serialize};
 
-use super::{actor, idempotency, minted, parse_id};
+use super::{actor, idempotency, kept, minted, minted_before, parse_id};
 use crate::domain::api_key::Overlap;
 use crate::domain::{ApiKeyId, Permission};
 use crate::services::api_keys::{self, Once};
@@ -28,7 +28,7 @@ struct Asked<'a> {
     body: &'a RotateBody,
 }
 
-/// With an `Idempotency-Key`, a repeated request makes no second successor: it is shown the first, without its secret.
+/// With an `Idempotency-Key`, a repeated request makes no second successor: it gets the first answer again, without the secret.
 pub async fn create(
     state: Data<State>,
     bearer: Bearer,
@@ -42,14 +42,16 @@ pub async fn create(
     let (overlap, once) = (Overlap::parse(body.overlap_seconds)?, idempotency(&request, &Asked { id, body: &body })?);
     let scope = Scope::Tenant(actor.tenant);
     let rotate = move |conn: &mut _| match &once {
-        Some((key, hash)) => api_keys::rotate_once(conn, &actor, &hasher, (id, overlap), (key, hash), now),
+        Some((key, hash)) => {
+            api_keys::rotate_once(conn, &actor, &hasher, (id, overlap), (key, hash), now, |key| kept(key, now))
+        }
         None => api_keys::rotate(conn, &actor, &hasher, id, overlap, now).map(Once::First),
     };
     match state.api.tx(scope, rotate).await? {
         Once::First(rotated) => {
             state.forget_key(&rotated.replaced);
-            minted(&state, rotated.minted.key, Some(rotated.minted.secret.reveal_once()), now)
+            minted(&state, rotated.minted, now)
         }
-        Once::Again(key) => minted(&state, *key, None, now),
+        Once::Again(answer) => Ok(minted_before(&answer)),
     }
 }
