@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 
 use actix_web::dev::RequestHead;
+use actix_web::http::Method;
 
 use crate::domain::{Error, Rejection, Result, TenantId};
 use crate::services::tenants::TenantRef;
 
 const ID: &str = "tenant_id";
 const SLUG: &str = "tenant";
+/// What writes take in their query beside a tenant: how a webhook is activated, and, where it is allowed, an API key.
+const OF_WRITES: [&str; 2] = ["probe", "api_key"];
 
 /// What one part of a request, the body or the query, says about its tenant.
 #[derive(Debug, Clone, Default)]
@@ -22,15 +25,18 @@ impl TenantAsk {
         Self { tenant_id, tenant }
     }
 
-    /// What the query says; most have none, and nothing is read there.
+    /// What the query says; most have none, and nothing is read there. In that of a write nothing may stand that nobody
+    /// reads: what was meant by it would not happen. Lists read theirs themselves.
     pub fn in_query(head: &RequestHead) -> Result<Option<Box<Self>>> {
         let Some(query) = head.uri.query() else { return Ok(None) };
+        let is_read = matches!(head.method, Method::GET | Method::HEAD);
         let mut ask = Self::default();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let is_repeated = match &*name {
                 ID => ask.tenant_id.replace(id(&value)?).is_some(),
                 SLUG => ask.tenant.replace(Cow::into_owned(value)).is_some(),
-                _ => false,
+                other if is_read || OF_WRITES.contains(&other) => false,
+                _ => return Err(Error::field(name, Rejection::new("unknown", "is no parameter of this request"))),
             };
             if is_repeated {
                 return Err(Error::field(name, Rejection::new("duplicate", "must be given once")));

@@ -122,6 +122,22 @@ async fn a_tenant_named_in_the_query_is_heeded_by_every_route() {
 }
 
 #[actix_web::test]
+async fn a_write_takes_nothing_in_its_query_that_nobody_reads() {
+    let app = TestApp::start().await;
+    let callers = Callers::gather(&app).await;
+    let mut walk = Walk { app: &app, rows: Rows::new(&app, &callers), wrong: Vec::new() };
+    for (line, door) in asked().into_iter().filter(|(line, _)| line.method != "GET") {
+        for name in if door == Door::ApiOrKey { &["instance", "key"][..] } else { &["instance"] } {
+            let caller = callers.named(name, if *name == "key" { &line.scope } else { "-" }, door, &app);
+            let body = walk.rows.body(&line.method, &line.path, door);
+            let answer = walk.ask(&caller, &line, "overlap=0", body).await;
+            walk.expect(&line, "with overlap=0", &answer, answer.status == 422 && answer.body.contains("overlap"));
+        }
+    }
+    assert!(walk.wrong.is_empty(), "{}", walk.wrong.join("\n"));
+}
+
+#[actix_web::test]
 async fn all_that_names_a_tenant_names_the_same() {
     let app = TestApp::start().await;
     let (beta, oscar) = (app.make_tenant("beta"), app.operator("oscar").await);
