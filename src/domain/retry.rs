@@ -65,7 +65,7 @@ pub fn retries(gaps: Vec<i64>) -> Result<Vec<i64>, (Option<usize>, Rejection)> {
     }
     match gaps.iter().position(|gap| !(1..=LONGEST_GAP).contains(gap)) {
         None => Ok(gaps),
-        place => Err((place, Rejection::new("range", "must be waits from 1 second to 7 days"))),
+        place => Err((place, Rejection::new("range", "must be a wait of 1 second to 7 days"))),
     }
 }
 

@@ -147,10 +147,14 @@ pub struct UpdateBody {
     is_active: Option<bool>,
     #[serde(default, deserialize_with = "present")]
     expires_at: Option<Option<Time>>,
+    /// As clients of another service say that it never expires.
+    #[serde(default)]
+    clear_expires: bool,
 }
 
 impl From<UpdateBody> for KeyPatch {
     fn from(body: UpdateBody) -> Self {
+        let expires_at = if body.clear_expires { Some(None) } else { body.expires_at };
         Self {
             name: body.name,
             description: body.description,
@@ -165,7 +169,7 @@ impl From<UpdateBody> for KeyPatch {
             metadata: body.metadata,
             tags: body.tags,
             is_active: body.is_active,
-            expires_at: body.expires_at.map(|at| at.map(Time::utc)),
+            expires_at: expires_at.map(|at| at.map(Time::utc)),
         }
     }
 }

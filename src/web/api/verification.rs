@@ -33,7 +33,7 @@ pub struct VerifyBody {
     #[serde(alias = "api_key")]
     key: String,
     secret: Option<String>,
-    #[serde(default)]
+    #[serde(default, alias = "required_scopes", deserialize_with = "listed")]
     scopes: Vec<String>,
     ip: Option<IpAddr>,
     environment: Option<Environment>,
@@ -44,6 +44,11 @@ pub struct VerifyBody {
     dry_run: bool,
     tenant_id: Option<TenantId>,
     tenant: Option<String>,
+}
+
+/// None is as good as an empty list: clients of other services send it.
+fn listed<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]

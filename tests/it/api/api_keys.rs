@@ -370,6 +370,25 @@ async fn roles_and_scopes_are_held() {
 }
 
 #[actix_web::test]
+async fn fields_of_another_service_mean_the_same_here() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let ask = json!({"name": "ci", "scopes": ["orders:read"], "expires_at": "2999-01-01T00:00:00Z"});
+    let key = token.post_json("/api-keys/", ask).await.assert_status(201).json();
+    for (asked, code) in
+        [(json!(["orders:read"]), "VALID"), (json!(["orders:write"]), "INSUFFICIENT_SCOPE"), (json!(null), "VALID")]
+    {
+        let ask = json!({"api_key": key["api_key"], "required_scopes": asked});
+        assert_eq!(token.post_json("/api-keys/verify", ask).await.assert_ok().json()["code"], code);
+    }
+    let place = format!("/api-keys/{}", key["id"]);
+    token.patch_json(&place, json!({"description": "d"})).await.assert_ok();
+    assert!(token.get(&place).await.json()["expires_at"].is_string());
+    token.patch_json(&place, json!({"clear_expires": true})).await.assert_ok();
+    assert_eq!(token.get(&place).await.json()["expires_at"], Value::Null);
+}
+
+#[actix_web::test]
 async fn a_slash_at_the_end_of_a_path_makes_no_difference() {
     let app = TestApp::start().await;
     let token = admin(&app).await;

@@ -60,7 +60,7 @@ fn what_can_t_be_done_is_said_in_one_line() {
     let database = Database::clone_template();
     let gatepost = Gatepost::on(&database);
     gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
-    gatepost.run(&["tenants", "create", "--name", "Acme"]).assert_failed(1, &["slug", "taken"]);
+    gatepost.run(&["tenants", "create", "--name", "Acme", "--slug", "acme"]).assert_failed(1, &["slug", "taken"]);
     gatepost.run(&["keys", "create", "--tenant", "nobody", "--name", "x"]).assert_failed(1, &["no such tenant"]);
     let user = ["users", "create", "--email", "ada@example.com", "--password-stdin"];
     gatepost.run_with(&user, "short\n").assert_failed(1, &["password", "15"]);

@@ -109,7 +109,7 @@ async fn a_private_postgres_starts_with_the_server_ends_with_it_and_survives_a_k
     let begun = Instant::now();
     let second = Served::start(&gatepost);
     assert!(begun.elapsed() < Duration::from_secs(60));
-    gatepost.run(&["tenants", "create", "--name", "Acme"]).assert_failed(1, &["slug"]);
+    gatepost.run(&["tenants", "create", "--name", "Acme", "--slug", "acme"]).assert_failed(1, &["slug"]);
     assert!(is_running(&data_dir), "a command leaves a database that is in use alone");
     assert_eq!(status(&format!("{}/readyz", second.base)).await, 200);
     assert_eq!(second.stop(), 0);

@@ -239,7 +239,7 @@ async fn a_webhook_may_have_a_schedule_of_its_own() {
     app.advance(TimeDelta::seconds(80));
     program.delivery_once(&event, "failed", 2).await;
     let path = format!("/api/webhooks/{}", webhook["id"]);
-    program.patch_json(&path, json!({"retry_schedule": [0]})).await.assert_invalid("retry_schedule");
+    program.patch_json(&path, json!({"retry_schedule": [0]})).await.assert_invalid("retry_schedule[0]");
     program.patch_json(&path, json!({"rate_per_second": 0})).await.assert_invalid("rate_per_second");
     let usual = program.patch_json(&path, json!({"retry_schedule": null})).await.assert_ok().json();
     assert_eq!(usual["retry_schedule"], json!(null));
