@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
-use crate::domain::{Error, Result, argon};
+use crate::domain::{Error, Result};
 
 /// Each hash takes a core for tens of milliseconds, and 19 MiB.
 const AT_ONCE: usize = 2;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads of their own, and not those of Tokio, of which there are hundreds: each keeps the memory of a hash.
+/// Threads of their own, and not those of Tokio, of which there are hundreds.
 pub struct Hashing {
     jobs: Sender<Job>,
     turns: Arc<Semaphore>,
@@ -52,7 +52,6 @@ impl Hashing {
 }
 
 fn work(waiting: &Mutex<Receiver<Job>>) {
-    argon::keep_memory();
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
