@@ -9,7 +9,7 @@ use actix_http::Request;
 use actix_service::{Service, ServiceFactory, forward_ready};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{AppConfig, Payload, RequestHead, Response, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, Uri};
 use actix_web::web::Data;
 use actix_web::{Error, HttpResponse};
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, Map};
@@ -91,11 +91,26 @@ where
 
     forward_ready!(app);
 
-    fn call(&self, request: Request) -> Self::Future {
+    fn call(&self, mut request: Request) -> Self::Future {
+        trim(request.head_mut());
         match Call::of(request.head()) {
             Some(call) => Either::Right(Box::pin(answered(Rc::clone(&self.state), call, request))),
             None => Either::Left(self.app.call(request).map(routed)),
         }
+    }
+}
+
+/// A slash at the end of a path of the API makes no difference: clients of other services write one. It is taken away here,
+/// since a second pattern for each route takes 10 MiB.
+fn trim(head: &mut RequestHead) {
+    let path = head.uri.path();
+    let is_of_programs = path.starts_with("/api/") || path.starts_with("/api-keys/");
+    let Some(trimmed) = path.strip_suffix('/').filter(|_| is_of_programs) else { return };
+    let shorter = head.uri.query().map_or_else(|| trimmed.to_owned(), |query| format!("{trimmed}?{query}"));
+    let mut parts = head.uri.clone().into_parts();
+    parts.path_and_query = shorter.parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        head.uri = uri;
     }
 }
 

@@ -106,19 +106,12 @@ pub fn configure(config: &mut ServiceConfig, wanted: impl Fn(&Entry) -> bool) {
     }
 }
 
-/// A path of the API, with and without a slash at its end: clients of other services write one.
-fn spellings(path: &str) -> Vec<String> {
-    let is_of_programs = path.starts_with("/api/") || path.starts_with("/api-keys");
-    let other = (is_of_programs && !path.ends_with('/')).then(|| format!("{path}/"));
-    std::iter::once(path.to_owned()).chain(other).collect()
-}
-
 fn resource(path: &str, entries: Vec<Entry>) -> Resource {
     let mut allowed: Vec<Method> = entries.iter().map(|entry| entry.method.clone()).collect();
     if allowed.contains(&Method::GET) {
         allowed.push(Method::HEAD);
     }
-    let mut resource = web::resource(spellings(path)).app_data(Pattern(path.into()));
+    let mut resource = web::resource(path).app_data(Pattern(path.into()));
     for entry in entries {
         let method = entry.method;
         let answers = fn_guard(move |context| {
