@@ -126,7 +126,7 @@ impl Authority {
 
     fn scopes_must(scopes: &ScopeSet, permission: Permission) -> Result<()> {
         if !scopes.allows(permission.scope()) {
-            return Err(Error::forbidden(format!("Missing required scopes: {}", permission.scope())));
+            return Err(Error::missing_scopes(&[permission.scope()]));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The one error of the product. It knows no HTTP and its text never contains its cause.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
 
@@ -47,6 +48,11 @@ impl Error {
 
     pub fn forbidden(sentence: impl Into<String>) -> Self {
         Self::Forbidden(sentence.into())
+    }
+
+    /// Scopes that are needed and not held.
+    pub fn missing_scopes<S: Borrow<str>>(missing: &[S]) -> Self {
+        Self::forbidden(format!("Missing required scopes: {}", missing.join(", ")))
     }
 
     pub fn conflict(sentence: impl Into<String>) -> Self {

@@ -17,7 +17,7 @@ const AT_ONCE: usize = 2;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads of their own, and not those of Tokio, of which there are hundreds.
+/// Threads of their own, and not those of Tokio, which may all be waiting for the database.
 pub struct Hashing {
     jobs: Sender<Job>,
     turns: Arc<Semaphore>,

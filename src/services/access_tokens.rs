@@ -44,7 +44,7 @@ pub fn mint(
     }
     let beyond = scopes.missing(ask.scopes.as_slice());
     if !beyond.is_empty() {
-        return Err(Error::forbidden(format!("Missing required scopes: {}", beyond.join(", "))));
+        return Err(Error::missing_scopes(&beyond));
     }
     let is_from_login = must_end_with_its_maker(conn, &ask, now)?;
     let minted = insert(conn, hasher, user, ask, is_from_login, now)?;

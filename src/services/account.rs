@@ -84,10 +84,7 @@ pub fn sign_out_elsewhere(
 }
 
 pub(super) fn end_others(conn: &mut PgConnection, user: UserId, here: &str) -> Result<usize> {
-    let others =
-        store::sessions::list_all_of_user(conn, user)?.into_iter().filter(|row| entry(&row.state, HANDLE) != here);
-    let others: Vec<i64> = others.map(|row| row.id).collect();
-    store::sessions::delete_many(conn, user, &others)
+    end_where(conn, user, |handle| handle != here)
 }
 
 /// Whether a user's session with this handle, as its state has it, lives on under whatever key.
@@ -104,10 +101,14 @@ pub fn is_signed_in(
 
 /// Ends the session that asks, whatever its key is by now.
 pub fn leave(conn: &mut PgConnection, user: UserId, here: &str) -> Result<usize> {
-    let own =
-        store::sessions::list_all_of_user(conn, user)?.into_iter().filter(|row| entry(&row.state, HANDLE) == here);
-    let own: Vec<i64> = own.map(|row| row.id).collect();
-    store::sessions::delete_many(conn, user, &own)
+    end_where(conn, user, |handle| handle == here)
+}
+
+/// Those that ran out too: another request may be about to prolong one.
+fn end_where(conn: &mut PgConnection, user: UserId, is_meant: impl Fn(&str) -> bool) -> Result<usize> {
+    let all = store::sessions::list_all_of_user(conn, user)?;
+    let meant: Vec<i64> = all.iter().filter(|row| is_meant(&entry(&row.state, HANDLE))).map(|row| row.id).collect();
+    store::sessions::delete_many(conn, user, &meant)
 }
 
 fn signed_out(user: UserId, sessions: usize) -> Deed {

@@ -12,7 +12,7 @@ use diesel::pg::PgConnection;
 use serde_json::Value;
 
 use super::audit::{self, Deed};
-use super::idempotency::{self, IdempotencyKey};
+use super::idempotency::{self, IdempotencyKey, Told};
 use super::plans::{self, Thing};
 use crate::domain::api_key::{KeyChange, KeyMark, KeyPrefix, KeySecret, KeySort, NewKey, Place};
 use crate::domain::digest::Hasher;
@@ -36,14 +36,6 @@ pub struct MintedKey {
     pub secret: KeySecret,
 }
 
-/// What a request that may have come before has made.
-#[derive(Debug)]
-pub enum Once<T> {
-    First(T),
-    /// What an earlier request with the same idempotency key was answered, without the secret, which was shown then.
-    Again(Value),
-}
-
 /// Like [`mint`], once for all requests with this idempotency key; its hash tells whether they ask the same. `shown` makes
 /// the answer that is kept: of a key's row, which holds no secret.
 pub fn mint_once(
@@ -54,34 +46,10 @@ pub fn mint_once(
     request: (&IdempotencyKey, &[u8]),
     now: DateTime<Utc>,
     shown: impl Fn(&ApiKey) -> Result<Value>,
-) -> Result<Once<MintedKey>> {
+) -> Result<Told<MintedKey>> {
     actor.must(Permission::WriteKeys)?;
     let work = |conn: &mut PgConnection| mint(conn, actor, hasher, ask, now);
-    once(conn, actor, ("api_keys", request), now, work, |minted| shown(&minted.key))
-}
-
-/// The answer is kept as it is told first, whatever becomes of the key.
-fn once<T>(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    (route, (key, hash)): (&str, (&IdempotencyKey, &[u8])),
-    now: DateTime<Utc>,
-    work: impl FnOnce(&mut PgConnection) -> Result<T>,
-    answer_of: impl FnOnce(&T) -> Result<Value>,
-) -> Result<Once<T>> {
-    let mut made = None;
-    let done = idempotency::once(conn, actor.tenant, route, key, hash, now, |conn| {
-        let fresh = work(conn)?;
-        let answer = answer_of(&fresh)?;
-        made = Some(fresh);
-        Ok(answer)
-    })?;
-    match (made, done) {
-        (Some(made), _) => Ok(Once::First(made)),
-        (None, idempotency::Once::First(answer) | idempotency::Once::Again(answer)) => {
-            idempotency::told_again(answer).map(Once::Again)
-        }
-    }
+    idempotency::tell_once(conn, actor.tenant, ("api_keys", request), now, work, |_, minted| shown(&minted.key))
 }
 
 /// Creates a key. The secret exists only in the returned value.

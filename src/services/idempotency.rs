@@ -73,12 +73,39 @@ pub fn once<T: Serialize + DeserializeOwned>(
     Ok(Once::First(answer))
 }
 
-/// A kept answer, to be told again. Where only an id was kept, as it was once, there is none.
-pub fn told_again(answer: Value) -> Result<Value> {
-    if answer.is_object() {
-        return Ok(answer);
+/// What came of a request that makes something with a secret: its answer is kept without it.
+#[derive(Debug)]
+pub enum Told<T> {
+    First(T),
+    /// What an earlier request with the same key was answered, without the secret, which was shown then.
+    Again(Value),
+}
+
+/// Like [`once`], where what is made and the answer that is kept are two: `shown` makes the answer, without the secret. It is
+/// told again as it was first, whatever becomes of the thing.
+pub fn tell_once<T>(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    (route, (key, hash)): (&str, (&IdempotencyKey, &[u8])),
+    now: DateTime<Utc>,
+    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+    shown: impl FnOnce(&mut PgConnection, &T) -> Result<Value>,
+) -> Result<Told<T>> {
+    let mut made = None;
+    let done = once(conn, tenant, route, key, hash, now, |conn| {
+        let fresh = work(conn)?;
+        let answer = shown(conn, &fresh)?;
+        made = Some(fresh);
+        Ok(answer)
+    })?;
+    match (made, done) {
+        (Some(made), _) => Ok(Told::First(made)),
+        (None, Once::First(answer) | Once::Again(answer)) if answer.is_object() => Ok(Told::Again(answer)),
+        // Once an id alone was kept.
+        (None, _) => {
+            Err(Error::conflict("this request was answered already, and its answer is not kept: look for what it made"))
+        }
     }
-    Err(Error::conflict("this request was answered already, and its answer is not kept: look for what it made"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::audit::{self, Deed};
 use super::events::{self, NewEvent, Published};
-use super::idempotency::{self, IdempotencyKey};
+use super::idempotency::{self, IdempotencyKey, Told};
 use super::plans::{self, Thing};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{Page, Paging};
@@ -95,38 +95,19 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<Web
     store::webhooks::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))
 }
 
-/// What came of a request with an idempotency key.
-#[derive(Debug)]
-pub enum Once {
-    First(Box<Subscribed>),
-    /// What the same request was answered before, without the secret, which was shown then.
-    Again(Value),
-}
-
 /// Does a [`subscribe`], unless a request with this key did before. `shown` makes the answer that is kept: of a webhook's
 /// row, without its secret.
 pub fn subscribe_once(
     conn: &mut PgConnection,
     actor: &Actor,
-    (key, hash): (&IdempotencyKey, &[u8]),
+    request: (&IdempotencyKey, &[u8]),
     now: DateTime<Utc>,
     work: impl FnOnce(&mut PgConnection) -> Result<Subscribed>,
     shown: impl FnOnce(&mut PgConnection, &Webhook) -> Result<Value>,
-) -> Result<Once> {
+) -> Result<Told<Subscribed>> {
     actor.must(Permission::WriteWebhooks)?;
-    let mut made = None;
-    let done = idempotency::once(conn, actor.tenant, "webhooks", key, hash, now, |conn| {
-        let subscribed = work(conn)?;
-        let answer = shown(conn, &subscribed.webhook)?;
-        made = Some(subscribed);
-        Ok(answer)
-    })?;
-    match (made, done) {
-        (Some(made), _) => Ok(Once::First(Box::new(made))),
-        (None, idempotency::Once::First(answer) | idempotency::Once::Again(answer)) => {
-            idempotency::told_again(answer).map(Once::Again)
-        }
-    }
+    let shown = |conn: &mut PgConnection, made: &Subscribed| shown(conn, &made.webhook);
+    idempotency::tell_once(conn, actor.tenant, ("webhooks", request), now, work, shown)
 }
 
 /// Whose webhook it is: for callers who are of no tenant. `None` where there is no such webhook.

@@ -49,7 +49,8 @@ pub fn lock(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<O
     Ok(found.for_update().first(conn).optional()?)
 }
 
-/// Those of these keys that are the tenant's, and of this lineage if one is given, deleted ones too: what they were used for may be told late.
+/// Those of these keys that are the tenant's, and of this lineage if one is given, deleted ones too: what they
+/// were used for may be told late.
 pub fn list_ids(
     conn: &mut PgConnection,
     tenant: TenantId,

@@ -149,10 +149,7 @@ impl Bearer {
     /// Refuses unless the token holds all of these scopes: nobody hands on what they don't have.
     pub fn must_hold(&self, scopes: &[String]) -> Result<()> {
         let missing = self.caller.scopes.missing(scopes);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(Error::forbidden(format!("Missing required scopes: {}", missing.join(", "))))
+        if missing.is_empty() { Ok(()) } else { Err(Error::missing_scopes(&missing)) }
     }
 
     /// Whether this is about the instance as a whole: its token, and no tenant is named.

@@ -15,8 +15,5 @@ pub(super) fn must_hold(actor: &Actor, before: &[String], scopes: &[String]) -> 
         scopes.allows(scope) && !before.allows(scope) && !actor.may(*permission)
     };
     let beyond: Vec<_> = OPENED.into_iter().filter(is_beyond).map(Permission::scope).collect();
-    if beyond.is_empty() {
-        return Ok(());
-    }
-    Err(Error::forbidden(format!("Missing required scopes: {}", beyond.join(", "))))
+    if beyond.is_empty() { Ok(()) } else { Err(Error::missing_scopes(&beyond)) }
 }

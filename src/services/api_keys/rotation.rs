@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::Value;
 
-use super::{MintedKey, Once, news, once, opens, prefix_of_tenant, target};
+use super::{MintedKey, news, opens, prefix_of_tenant, target};
 use crate::domain::api_key::{KeySecret, Overlap, prefix_of};
 use crate::domain::digest::Hasher;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result};
 use crate::model::{ApiKey, NewApiKey};
 use crate::services::audit::{self, Deed};
-use crate::services::idempotency::IdempotencyKey;
+use crate::services::idempotency::{self, IdempotencyKey, Told};
 use crate::store::notify::{self, Change};
 use crate::store::{self, Scope};
 
@@ -30,10 +30,11 @@ pub fn rotate_once(
     request: (&IdempotencyKey, &[u8]),
     now: DateTime<Utc>,
     shown: impl Fn(&ApiKey) -> Result<Value>,
-) -> Result<Once<Rotated>> {
+) -> Result<Told<Rotated>> {
     actor.must(Permission::WriteKeys)?;
     let work = |conn: &mut PgConnection| rotate(conn, actor, hasher, id, overlap, now);
-    once(conn, actor, ("api_keys/rotation", request), now, work, |rotated| shown(&rotated.minted.key))
+    let shown = |_: &mut PgConnection, rotated: &Rotated| shown(&rotated.minted.key);
+    idempotency::tell_once(conn, actor.tenant, ("api_keys/rotation", request), now, work, shown)
 }
 
 /// Makes the key's successor. Of two that come at once, the second finds it made.

@@ -21,7 +21,8 @@ use crate::domain::quota::Quota;
 use crate::domain::time::Time;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result, TenantId};
 use crate::model::ApiKey;
-use crate::services::api_keys::{self, MintedKey, Once};
+use crate::services::api_keys::{self, MintedKey};
+use crate::services::idempotency::Told;
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{self, Json};
@@ -87,11 +88,11 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
     let ask = NewKey::parse(body.into(), now)?;
     let mint = move |conn: &mut _| match &once {
         Some((key, hash)) => api_keys::mint_once(conn, &actor, &hasher, ask, (key, hash), now, |key| kept(key, now)),
-        None => api_keys::mint(conn, &actor, &hasher, ask, now).map(Once::First),
+        None => api_keys::mint(conn, &actor, &hasher, ask, now).map(Told::First),
     };
     match state.api.tx(scope, mint).await? {
-        Once::First(fresh) => minted(&state, fresh, now),
-        Once::Again(answer) => Ok(minted_before(&answer)),
+        Told::First(fresh) => minted(&state, fresh, now),
+        Told::Again(answer) => Ok(minted_before(&answer)),
     }
 }
 

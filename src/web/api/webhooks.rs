@@ -19,7 +19,8 @@ use super::list::{List, paging, text};
 use crate::domain::webhook::{MASK, PayloadFormat, SignatureStyle, WebhookState};
 use crate::domain::{Actor, DeliveryId, Error, Noun, Permission, Result, TenantId, UserId, WebhookId};
 use crate::model::Webhook;
-use crate::services::webhooks::{self, Once, Subscribed, WebhookFields, WebhookFilter};
+use crate::services::idempotency::Told;
+use crate::services::webhooks::{self, Subscribed, WebhookFields, WebhookFilter};
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -193,11 +194,11 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
             Some((key, hash)) => webhooks::subscribe_once(conn, &actor, (key, hash), now, work, |conn, row| {
                 serde_json::to_value(WebhookBody::read(conn, row.clone(), now)?).map_err(Error::bug)
             })?,
-            None => Once::First(Box::new(work(conn)?)),
+            None => Told::First(work(conn)?),
         };
         Ok(match done {
-            Once::First(made) => Made::First(Box::new(WebhookBody::revealed(conn, *made, now)?)),
-            Once::Again(answer) => Made::Before(answer),
+            Told::First(made) => Made::First(Box::new(WebhookBody::revealed(conn, made, now)?)),
+            Told::Again(answer) => Made::Before(answer),
         })
     };
     let made = state.api.tx(scope, subscribe).await?;

@@ -275,18 +275,23 @@ impl Begun {
     }
 }
 
+/// A browser of Ada's, by the cookie of a sign-in, which changes to another tenant: from here on its next request gives it a
+/// new key. And the token of its forms.
+async fn about_to_get_a_new_key(app: &TestApp, ada: &Person) -> (Person, String) {
+    let beta = app.make_tenant("beta");
+    app.make_member(beta, gatepost::domain::UserId(ada.user_id), gatepost::domain::Role::Admin);
+    let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
+    let browser = app.stranger().with("cookie", &cookie(&app.stranger().submit("/sign-in", &fields).await));
+    let token = browser.visit("/").await.html().value("_csrf");
+    browser.submit_exactly("/tenant", &[("_csrf", &token), ("tenant", &beta.to_string())]).await.assert_see_other("/");
+    (browser, token)
+}
+
 #[actix_web::test]
 async fn a_request_that_outlasts_the_end_of_its_session_does_not_bring_it_back() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    let beta = app.make_tenant("beta");
-    app.make_member(beta, gatepost::domain::UserId(ada.user_id), gatepost::domain::Role::Admin);
-    let browser = app.stranger();
-    let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
-    let thief = app.stranger().with("cookie", &cookie(&browser.submit("/sign-in", &fields).await));
-    let token = thief.visit("/").await.html().value("_csrf");
-    // From here on its next request gives it a new key.
-    thief.submit_exactly("/tenant", &[("_csrf", &token), ("tenant", &beta.to_string())]).await.assert_see_other("/");
+    let (thief, token) = about_to_get_a_new_key(&app, &ada).await;
     let begun = Begun::start(&thief, format!("_csrf={token}&name=mine")).await;
 
     let change = [("current_password", PASSWORD), ("password", "another horse, another staple")];
@@ -302,13 +307,7 @@ async fn a_request_that_outlasts_the_end_of_its_session_does_not_bring_it_back()
 async fn a_request_that_was_overtaken_by_one_with_a_new_key_leaves_the_browser_that_key() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    let beta = app.make_tenant("beta");
-    app.make_member(beta, gatepost::domain::UserId(ada.user_id), gatepost::domain::Role::Admin);
-    let browser = app.stranger();
-    let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
-    let old = app.stranger().with("cookie", &cookie(&browser.submit("/sign-in", &fields).await));
-    let token = old.visit("/").await.html().value("_csrf");
-    old.submit_exactly("/tenant", &[("_csrf", &token), ("tenant", &beta.to_string())]).await.assert_see_other("/");
+    let (old, token) = about_to_get_a_new_key(&app, &ada).await;
     let begun = Begun::start(&old, format!("_csrf={token}&name=mine")).await;
     let new = app.stranger().with("cookie", &cookie(old.visit("/").await.assert_ok()));
 

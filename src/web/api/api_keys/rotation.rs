@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{actor, idempotency, kept, minted, minted_before, parse_id};
 use crate::domain::api_key::Overlap;
 use crate::domain::{ApiKeyId, Permission};
-use crate::services::api_keys::{self, Once};
+use crate::services::api_keys;
+use crate::services::idempotency::Told;
 use crate::store::Scope;
 use crate::web::bearer::Bearer;
 use crate::web::json::Json;
@@ -28,7 +29,8 @@ struct Asked<'a> {
     body: &'a RotateBody,
 }
 
-/// With an `Idempotency-Key`, a repeated request makes no second successor: it gets the first answer again, without the secret.
+/// With an `Idempotency-Key`, a repeated request makes no second successor: it gets the first answer again, without
+/// the secret.
 pub async fn create(
     state: Data<State>,
     bearer: Bearer,
@@ -45,13 +47,13 @@ pub async fn create(
         Some((key, hash)) => {
             api_keys::rotate_once(conn, &actor, &hasher, (id, overlap), (key, hash), now, |key| kept(key, now))
         }
-        None => api_keys::rotate(conn, &actor, &hasher, id, overlap, now).map(Once::First),
+        None => api_keys::rotate(conn, &actor, &hasher, id, overlap, now).map(Told::First),
     };
     match state.api.tx(scope, rotate).await? {
-        Once::First(rotated) => {
+        Told::First(rotated) => {
             state.forget_key(&rotated.replaced);
             minted(&state, rotated.minted, now)
         }
-        Once::Again(answer) => Ok(minted_before(&answer)),
+        Told::Again(answer) => Ok(minted_before(&answer)),
     }
 }
