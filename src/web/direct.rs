@@ -101,7 +101,7 @@ where
 }
 
 /// A slash at the end of a path of the API makes no difference: clients of other services write one. It is taken away here,
-/// since a second pattern for each route takes 10 MiB.
+/// since a second pattern for each route takes 10 MiB (`VmRSS` at rest, two workers).
 fn trim(head: &mut RequestHead) {
     let path = head.uri.path();
     let is_of_programs = path.starts_with("/api/") || path.starts_with("/api-keys/");
