@@ -25,7 +25,7 @@ use crate::outbound::{Mailer, Outbound};
 use crate::services::outbox::{Outbox, Waiting};
 use crate::services::{accounts, instance, webhooks};
 use crate::store::embedded::Trouble;
-use crate::store::migrations::Unfit;
+use crate::store::fitness::Unfit;
 use crate::store::notify::Change;
 use crate::store::{Db, Scope};
 use crate::web::state::{self, State};

@@ -1,5 +1,6 @@
 //! Typed settings: flags, then the environment, then `gatepost.toml`, then defaults. The only reader of the environment.
 
+mod conninfo;
 mod parse;
 pub mod redis;
 pub mod secrets;
@@ -17,6 +18,7 @@ use url::Url;
 
 use crate::domain::digest::{HashAlgorithm, Pepper, Peppers};
 use crate::domain::vault::Vault;
+pub use conninfo::DatabaseUrl;
 pub use redis::{Outage, Redis};
 pub use secrets::MasterKey;
 pub use smtp::Smtp;
@@ -58,7 +60,7 @@ pub struct InForce {
 /// What the process runs by.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub database_url: Option<String>,
+    pub database_url: Option<DatabaseUrl>,
     pub data_dir: PathBuf,
     pub pg_bin: Option<PathBuf>,
     pub bind: SocketAddr,
@@ -141,7 +143,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn settings(&mut self, missing: Missing) -> Option<Settings> {
-        let database_url = self.optional(&t::DATABASE_URL, parse::database_url, |url| parse::without_password(url));
+        let database_url = self.optional(&t::DATABASE_URL, DatabaseUrl::parse, DatabaseUrl::to_string);
         let data_dir = self.data_dir();
         let pg_bin = self.optional(&t::PG_BIN, parse::path, |path| path.display().to_string());
         let bind = self.or(&t::BIND, parse::address);
@@ -487,7 +489,8 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_printed() {
-        let printed = format!("{:?}", Settings::load(&external(&[])).unwrap());
-        assert!(!printed.contains(PEPPER) && !printed.contains(MASTER), "{printed}");
+        let url = "postgres://u:hunter2@/db?host=/sock";
+        let printed = format!("{:?}", Settings::load(&external(&[("database_url", url)])).unwrap());
+        assert!(!printed.contains(PEPPER) && !printed.contains(MASTER) && !printed.contains("hunter2"), "{printed}");
     }
 }

@@ -8,12 +8,13 @@ use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use diesel::sql_types::Text;
-use diesel::{Connection, RunQueryDsl};
+use diesel::{Connection, QueryResult, RunQueryDsl};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::kept::kept;
+use super::repairs::{self, Repairs};
 use crate::domain::{Error, Result, TenantId};
 
 /// How long a caller waits for a free connection before 503.
@@ -28,7 +29,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn enter(self, conn: &mut PgConnection) -> Result<()> {
+    pub(super) fn enter(self, conn: &mut PgConnection) -> QueryResult<()> {
         if let Self::Tenant(tenant) = self {
             kept("SELECT set_config('role', 'gatepost_app', TRUE), set_config('gatepost.tenant_id', $1, TRUE)")
                 .bind::<Text, _>(tenant.to_string())
@@ -66,6 +67,7 @@ pub struct Db {
     pool: Connections,
     permits: Arc<Semaphore>,
     url: Arc<str>,
+    repairs: Arc<Repairs>,
 }
 
 impl Db {
@@ -91,7 +93,7 @@ impl Db {
             .error_handler(Box::new(diesel::r2d2::NopErrorHandler))
             .build_unchecked(ConnectionManager::new(url));
         let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1)));
-        Self { pool, permits, url: url.into() }
+        Self { pool, permits, url: url.into(), repairs: Arc::default() }
     }
 
     /// Runs `work` in a transaction, off the async threads, at most pool-size at a time.
@@ -100,12 +102,18 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
     {
-        self.run(move |db| {
-            let mut conn = db.begun("BEGIN")?;
-            finish(&mut conn, |conn| {
-                scope.enter(conn)?;
-                work(conn)
-            })
+        self.run(move |db| db.within("BEGIN", scope, work)).await
+    }
+
+    /// Runs `work` like [`Db::tx`], and once more if the database lacked something and was repaired.
+    pub async fn tx_again<T, F>(&self, scope: Scope, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut PgConnection) -> Result<T> + Send + 'static,
+    {
+        self.run(move |db| match db.within("BEGIN", scope, &work) {
+            Err(error) if repairs::was_repaired(&error) => db.within("BEGIN", scope, &work),
+            outcome => outcome,
         })
         .await
     }
@@ -117,14 +125,7 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
     {
-        self.run(move |db| {
-            let mut conn = db.begun("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-            finish(&mut conn, |conn| {
-                scope.enter(conn)?;
-                work(conn)
-            })
-        })
-        .await
+        self.run(move |db| db.within("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", scope, work)).await
     }
 
     /// A connection outside the pool, for a listener that keeps it.
@@ -147,6 +148,25 @@ impl Db {
         })
         .await
         .map_err(Error::bug)?
+    }
+
+    /// Runs `work` in one transaction. If it fails because the database lacks something, this is repaired, and
+    /// [`repairs::was_repaired`] is true of the error. Entering the scope is tried again at once.
+    fn within<T>(&self, begin: &str, scope: Scope, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
+        let seen = self.repairs.seen();
+        let mut conn = self.begun(begin)?;
+        if let Err(error) = scope.enter(&mut conn) {
+            let _ = AnsiTransactionManager::rollback_transaction(&mut *conn);
+            let error = self.repairs.after(&mut conn, seen, error.into());
+            if !repairs::was_repaired(&error) {
+                return Err(error);
+            }
+            drop(conn);
+            conn = self.begun(begin)?;
+            scope.enter(&mut conn)?;
+        }
+        let outcome = finish(&mut conn, work);
+        outcome.map_err(|error| self.repairs.after(&mut conn, seen, error))
     }
 
     /// A connection with its transaction begun. Connections that died while idle are thrown away here:

@@ -13,7 +13,7 @@ impl From<DieselError> for Error {
                 | DatabaseErrorKind::ClosedConnection
                 | DatabaseErrorKind::UnableToSendCommand
                 | DatabaseErrorKind::ReadOnlyTransaction => Self::unavailable(error),
-                _ if is_outage(info.message()) => Self::unavailable(error),
+                _ if is_outage(info.message()) || lacks_role_or_partition(&error) => Self::unavailable(error),
                 _ => Self::bug(error),
             },
             DieselError::BrokenTransactionManager => Self::unavailable(error),
@@ -37,6 +37,21 @@ fn is_outage(message: &str) -> bool {
         "remaining connection slots are reserved",
     ];
     SIGNS.iter().any(|sign| message.contains(sign))
+}
+
+/// True if the database lacks what a start creates: the role of tenants' work, or a partition. A restore can lose both.
+/// A check constraint that fails has a name; a row without a partition fails as the same kind and has none.
+pub(super) fn lacks_role_or_partition(error: &DieselError) -> bool {
+    match error {
+        DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info) => info.constraint_name().is_none(),
+        DieselError::DatabaseError(_, info) => info.message().contains("\"gatepost_app\""),
+        _ => false,
+    }
+}
+
+/// True if the role of tenants' work was refused something, which is a bug unless the role has lost rights.
+pub(super) fn lacks_rights(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(_, info) if info.message().starts_with("permission denied for"))
 }
 
 fn collision(constraint: Option<&str>) -> String {

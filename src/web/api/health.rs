@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::domain::{Error, Noun};
-use crate::store::Scope;
+use crate::store::{Scope, fitness};
 use crate::web::client;
 use crate::web::problem::Answer;
 use crate::web::state::State;
@@ -16,9 +16,9 @@ pub async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
-/// The database answers, and calls with keys can be counted.
+/// The database can serve requests, and calls with keys can be counted.
 pub async fn ready(state: Data<State>) -> Answer {
-    state.api.read(Scope::Instance, |_| Ok(())).await?;
+    state.api.tx(Scope::Instance, |conn| fitness::check(conn).map_err(Error::unavailable)).await?;
     state.gate.must_be_able()?;
     let redis = state.gate.has_shared_limits().map(|is_up| if is_up { "up" } else { "away" });
     Ok(HttpResponse::Ok().json(Ready { status: "ready", redis }))

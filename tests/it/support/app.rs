@@ -42,7 +42,11 @@ impl TestApp {
 
     /// Without any tenant or user: a first start.
     pub async fn start_bare(extra: &[(&str, &str)]) -> Self {
-        let database = Database::clone_template();
+        Self::start_on(Database::clone_template(), extra).await
+    }
+
+    /// Without any tenant or user, on a database that the start brings to this version's tables.
+    pub async fn start_on(database: Database, extra: &[(&str, &str)]) -> Self {
         let clock = Clock::default();
         let settings = settings::for_test(&database.url, extra);
         let running = App::start(settings, clock.clone()).await.expect("the server starts");
