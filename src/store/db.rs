@@ -155,7 +155,8 @@ impl Db {
     fn within<T>(&self, begin: &str, scope: Scope, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
         let seen = self.repairs.seen();
         let mut conn = self.begun(begin)?;
-        if let Err(error) = scope.enter(&mut conn) {
+        let mut entered = scope.enter(&mut conn);
+        if let Err(error) = entered {
             let _ = AnsiTransactionManager::rollback_transaction(&mut *conn);
             let error = self.repairs.after(&mut conn, seen, error.into());
             if !repairs::was_repaired(&error) {
@@ -163,9 +164,12 @@ impl Db {
             }
             drop(conn);
             conn = self.begun(begin)?;
-            scope.enter(&mut conn)?;
+            entered = scope.enter(&mut conn);
         }
-        let outcome = finish(&mut conn, work);
+        let outcome = finish(&mut conn, |conn| {
+            entered?;
+            work(conn)
+        });
         outcome.map_err(|error| self.repairs.after(&mut conn, seen, error))
     }
 

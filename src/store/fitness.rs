@@ -54,6 +54,19 @@ pub fn check(conn: &mut PgConnection) -> Result<(), Unfit> {
         .map_err(|error| Unfit::new(format!("a tenant's request would fail, the database says: {error}")))
 }
 
+/// Checks like [`check`], and repairs for the next time what it can: a server that is not ready gets no request that would.
+pub fn check_then_repair(conn: &mut PgConnection) -> Result<(), Unfit> {
+    let checked = check(conn);
+    if let Err(unfit) = &checked {
+        match repair(conn) {
+            Ok(true) => tracing::warn!("{unfit}: it is repaired"),
+            Ok(false) => {}
+            Err(refused) => tracing::error!("{refused}"),
+        }
+    }
+    checked
+}
+
 /// Checks that the user can act as the role under which tenants' work runs.
 pub fn check_role(conn: &mut PgConnection) -> Result<(), Unfit> {
     let missing = tenant_role::missing_membership(conn)?;

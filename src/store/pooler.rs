@@ -13,7 +13,7 @@ use super::fitness::Unfit;
 use super::migrations::connect;
 
 /// Looks at both sessions: poolers hand out their connections in different orders, and one look can miss a shared one.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 2;
 /// Pauses after which a notification is taken for lost.
 const PATIENCE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(20);

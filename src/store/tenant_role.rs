@@ -74,7 +74,8 @@ const PRIVILEGES: &str = "
     UNION ALL
     SELECT format('GRANT EXECUTE ON FUNCTION %s TO gatepost_app', p.oid::regprocedure)
     FROM pg_proc p JOIN here ON here.oid = p.pronamespace
-    WHERE pg_has_role(p.proowner, 'USAGE') AND NOT has_function_privilege('gatepost_app', p.oid, 'EXECUTE')
+    WHERE NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype
+        AND pg_has_role(p.proowner, 'USAGE') AND NOT has_function_privilege('gatepost_app', p.oid, 'EXECUTE')
         AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
     UNION ALL
     SELECT format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', relname) FROM tenant_tables WHERE NOT relrowsecurity

@@ -18,7 +18,9 @@ pub async fn alive() -> HttpResponse {
 
 /// The database can serve requests, and calls with keys can be counted.
 pub async fn ready(state: Data<State>) -> Answer {
-    state.api.tx(Scope::Instance, |conn| fitness::check(conn).map_err(Error::unavailable)).await?;
+    // A repair is committed, whatever the answer is.
+    let checked = state.api.tx(Scope::Instance, |conn| Ok(fitness::check_then_repair(conn))).await?;
+    checked.map_err(Error::unavailable)?;
     state.gate.must_be_able()?;
     let redis = state.gate.has_shared_limits().map(|is_up| if is_up { "up" } else { "away" });
     Ok(HttpResponse::Ok().json(Ready { status: "ready", redis }))

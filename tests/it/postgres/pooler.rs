@@ -1,7 +1,10 @@
 //! A real PgBouncer before the database: refused where it shares sessions, used where it does not.
 
 use std::fs::{self, Permissions};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -67,6 +70,48 @@ impl Drop for Pooler {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Passes on everything but notifications, as some poolers do. Returns the address before this database.
+fn without_notifications(database: &Database, folder: &Path) -> String {
+    let mut url = Url::parse(&database.url).unwrap();
+    let socket = url.query_pairs().find(|(name, _)| name == "host").unwrap().1.into_owned();
+    let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
+    std::thread::spawn(move || {
+        while let Ok((client, _)) = listener.accept() {
+            let server = UnixStream::connect(format!("{socket}/.s.PGSQL.5432")).unwrap();
+            let (mut up, mut down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = io::copy(&mut up, &mut down);
+                let _ = down.shutdown(Shutdown::Both);
+            });
+            std::thread::spawn(move || pass_on(server, client));
+        }
+    });
+    url.set_query(Some(&format!("host={}", folder.display())));
+    url.to_string()
+}
+
+/// Copies the server's messages, each a letter, its length and its body, and leaves out notifications.
+fn pass_on(mut server: UnixStream, mut client: UnixStream) -> io::Result<()> {
+    loop {
+        let mut head = [0; 5];
+        server.read_exact(&mut head)?;
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        let mut body = vec![0; length - 4];
+        server.read_exact(&mut body)?;
+        if head[0] != b'A' {
+            client.write_all(&head)?;
+            client.write_all(&body)?;
+        }
+    }
+}
+
+#[test]
+fn a_pooler_that_hides_notifications_is_refused() {
+    let (database, folder) = (Database::empty(), tempfile::tempdir().unwrap());
+    let pooled = Database::elsewhere(without_notifications(&database, folder.path()));
+    Gatepost::on(&pooled).run(&["migrate"]).assert_failed(1, &["connection pooler", "NOTIFY does not reach"]);
 }
 
 /// Runs every command that meets a pooler first, and expects a refusal that says what to do.

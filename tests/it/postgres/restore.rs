@@ -137,9 +137,16 @@ async fn an_event_that_finds_no_partition_creates_it_and_is_delivered() {
     let receiver = Receiver::start().await;
     program.subscribe(&receiver, json!({})).await;
     app.conn().batch_execute(DROP_PARTITIONS).unwrap();
-    app.stranger().get("/readyz").await.assert_problem(503, "unavailable");
     let event = program.publish("order.created", json!(1)).await;
     program.delivery_once(&event, "delivered", 1).await;
+    app.stranger().get("/readyz").await.assert_ok();
+}
+
+#[actix_web::test]
+async fn a_server_without_a_partition_for_today_is_unready_until_it_has_created_one() {
+    let app = TestApp::start().await;
+    app.conn().batch_execute(DROP_PARTITIONS).unwrap();
+    app.stranger().get("/readyz").await.assert_problem(503, "unavailable");
     app.stranger().get("/readyz").await.assert_ok();
 }
 

@@ -91,7 +91,6 @@ async fn a_role_that_is_dropped_under_a_running_server_is_created_by_the_next_re
     app.tenant = app.make_tenant("acme");
     let program = app.program().await;
     cluster.execute("creator", "DROP OWNED BY gatepost_app; DROP ROLE gatepost_app");
-    app.stranger().get("/readyz").await.assert_problem(503, "unavailable");
     program.post_json("/api/keys", json!({"name": "after"})).await.assert_status(201);
     app.stranger().get("/readyz").await.assert_ok();
 }
@@ -101,9 +100,16 @@ async fn rights_that_the_role_has_lost_are_given_back_by_the_next_request() {
     let app = TestApp::start().await;
     let program = app.program().await;
     diesel::sql_query("REVOKE ALL ON api_keys, plans FROM gatepost_app").execute(&mut app.conn()).unwrap();
-    app.stranger().get("/readyz").await.assert_problem(503, "unavailable");
     program.post_json("/api/keys", json!({"name": "first"})).await.assert_problem(503, "unavailable");
     program.post_json("/api/keys", json!({"name": "second"})).await.assert_status(201);
+    app.stranger().get("/readyz").await.assert_ok();
+}
+
+#[actix_web::test]
+async fn rights_that_the_role_has_lost_make_the_server_unready_until_it_has_repaired_them() {
+    let app = TestApp::start().await;
+    diesel::sql_query("REVOKE INSERT ON webhooks FROM gatepost_app").execute(&mut app.conn()).unwrap();
+    app.stranger().get("/readyz").await.assert_problem(503, "unavailable");
     app.stranger().get("/readyz").await.assert_ok();
 }
 
