@@ -33,7 +33,8 @@ impl Cluster {
 
     fn start_with(bin: Option<PathBuf>) -> Self {
         let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let has_room = rustix::fs::statvfs(memory).is_ok_and(|found| 1 << 30 < found.f_bavail * found.f_frsize);
+        let place = if has_room { memory.to_owned() } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new().prefix("gatepost-cluster.").tempdir_in(place).unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let bin = bin.map(|bin| within_reach(&bin, folder.path()));
@@ -45,13 +46,10 @@ impl Cluster {
         self.folder.path()
     }
 
-    /// The directory of the cluster's socket.
-    pub fn socket(&self) -> PathBuf {
-        self.folder.path().join("data/run")
-    }
-
     pub fn url(&self, user: &str, database: &str) -> String {
-        format!("postgres://{user}@localhost/{database}?host={}", self.socket().display())
+        let own = self.embedded.url();
+        let (_, query) = own.split_once('?').expect("the address names a socket");
+        format!("postgres://{user}@localhost/{database}?{query}")
     }
 
     /// Runs these statements as the superuser `gatepost`.
