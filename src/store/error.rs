@@ -13,6 +13,7 @@ impl From<DieselError> for Error {
                 | DatabaseErrorKind::ClosedConnection
                 | DatabaseErrorKind::UnableToSendCommand
                 | DatabaseErrorKind::ReadOnlyTransaction => Self::unavailable(error),
+                _ if info.message().contains("statement timeout") => Self::StatementTimeout,
                 _ if is_outage(info.message()) => Self::unavailable(error),
                 _ => Self::bug(error),
             },
