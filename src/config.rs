@@ -81,6 +81,8 @@ pub struct Settings {
     pub request_deadline: Duration,
     /// Time limit of one statement of a usage report or an export.
     pub report_limit: Duration,
+    /// Time between SIGTERM and the end of the listener.
+    pub drain: Duration,
     pub workers: usize,
     pub deliveries_in_flight: usize,
     pub tenant_in_flight: i64,
@@ -165,6 +167,7 @@ impl Reader<'_> {
         let smtp = self.smtp(public_url.as_ref());
         let request_seconds = self.or(&t::REQUEST_SECONDS, |text| parse::number(text, 1, 600));
         let report_seconds = self.or(&t::REPORT_SECONDS, |text| parse::number(text, 1, 600));
+        let drain = self.or(&t::DRAIN_SECONDS, |text| parse::number(text, 0, 300));
         let workers = self.or(&t::WORKERS, |text| parse::number(text, 1, 64));
         let in_flight = self.or(&t::DELIVERIES_IN_FLIGHT, |text| parse::number(text, 1, 1000));
         let tenant_in_flight = self.or(&t::TENANT_IN_FLIGHT, |text| parse::number(text, 1, 1000));
@@ -192,6 +195,7 @@ impl Reader<'_> {
             smtp: smtp?,
             request_deadline: Duration::from_secs(request_seconds?),
             report_limit: Duration::from_secs(report_seconds?),
+            drain: Duration::from_secs(drain?),
             workers: workers?,
             deliveries_in_flight: in_flight?,
             tenant_in_flight: tenant_in_flight?,

@@ -133,6 +133,12 @@ pub const REPORT_SECONDS: Setting = open(
     "30",
     "time limit of a database query for a usage report or an export: 1 to 600",
 );
+pub const DRAIN_SECONDS: Setting = open(
+    "GATEPOST_DRAIN_SECONDS",
+    "drain_seconds",
+    "5",
+    "after SIGTERM, time to go on serving while /readyz answers 503, so that balancers send requests elsewhere: 0 to 300",
+);
 pub const WORKERS: Setting = open("GATEPOST_WORKERS", "workers", "2", "threads that serve HTTP, 1 to 64");
 pub const DELIVERIES_IN_FLIGHT: Setting = open(
     "GATEPOST_DELIVERIES_IN_FLIGHT",
@@ -201,6 +207,7 @@ pub const SETTINGS: &[Setting] = &[
     SMTP_FROM,
     REQUEST_SECONDS,
     REPORT_SECONDS,
+    DRAIN_SECONDS,
     WORKERS,
     DELIVERIES_IN_FLIGHT,
     TENANT_IN_FLIGHT,
