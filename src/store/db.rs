@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use diesel::sql_types::Text;
-use diesel::{Connection, RunQueryDsl};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::connect;
+use super::error::is_read_only;
 use super::kept::kept;
 use super::shares::Shares;
 pub use super::shares::Sharing;
@@ -59,7 +61,8 @@ const PLANS_BY_INDEX: &str =
 
 impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Settings {
     fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
-        conn.batch_execute(&self.0).map_err(diesel::r2d2::Error::QueryError)
+        let prepared = connect::prepare(conn).and_then(|()| conn.batch_execute(&self.0));
+        prepared.map_err(diesel::r2d2::Error::QueryError)
     }
 }
 
@@ -110,7 +113,7 @@ impl Db {
             .test_on_check_out(false)
             .connection_timeout(PATIENCE)
             .error_handler(Box::new(diesel::r2d2::NopErrorHandler))
-            .build_unchecked(ConnectionManager::new(url));
+            .build_unchecked(ConnectionManager::new(connect::with_timeouts(url)));
         let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1)));
         Self { pool, permits, shares: None, patience: PATIENCE, url: url.into() }
     }
@@ -150,7 +153,7 @@ impl Db {
 
     /// A connection outside the pool, for a listener that keeps it.
     pub fn dedicated(&self) -> Result<PgConnection> {
-        PgConnection::establish(&self.url).map_err(Error::unavailable)
+        connect::establish(&self.url).map_err(Error::unavailable)
     }
 
     /// A connection outside the pool whose statements fail after `deadline`.
@@ -204,6 +207,10 @@ fn finish<T>(conn: &mut PgConnection, work: impl FnOnce(&mut PgConnection) -> Re
         Err(error) => {
             // The first error tells more than a failing rollback; the connection is then seen as broken.
             let _ = AnsiTransactionManager::rollback_transaction(conn);
+            if is_read_only(&error) {
+                // The session stays so after the database can be written again: the pool makes a new one.
+                AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
+            }
             Err(error)
         }
     }

@@ -40,10 +40,19 @@ impl TestApp {
         app
     }
 
+    /// On a database of another cluster.
+    pub async fn start_at(url: &str, extra: &[(&str, &str)]) -> Self {
+        let mut app = Self::start_on(Database::elsewhere(url), Clock::default(), extra).await;
+        app.tenant = app.make_tenant("acme");
+        app
+    }
+
     /// Without any tenant or user: a first start.
     pub async fn start_bare(extra: &[(&str, &str)]) -> Self {
-        let database = Database::clone_template();
-        let clock = Clock::default();
+        Self::start_on(Database::clone_template(), Clock::default(), extra).await
+    }
+
+    async fn start_on(database: Database, clock: Clock, extra: &[(&str, &str)]) -> Self {
         let settings = settings::for_test(&database.url, extra);
         let running = App::start(settings, clock.clone()).await.expect("the server starts");
         let base = format!("http://{}", running.addr);

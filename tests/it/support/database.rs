@@ -44,6 +44,11 @@ impl Database {
         Self { url: url_of(&name), name }
     }
 
+    /// A database of another cluster, which is dropped with that cluster.
+    pub fn elsewhere(url: &str) -> Self {
+        Self { name: String::new(), url: url.to_owned() }
+    }
+
     pub fn connect(&self) -> PgConnection {
         PgConnection::establish(&self.url).expect("the test database answers")
     }
@@ -66,6 +71,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if self.name.is_empty() {
+            return;
+        }
         let dropped =
             PgConnection::establish(&url_of("postgres")).map_err(|error| error.to_string()).and_then(|mut conn| {
                 let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
