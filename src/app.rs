@@ -2,14 +2,17 @@
 
 pub mod database;
 
+use std::future::{Future, pending};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::sleep;
 
 use crate::config::{Refusal, Settings};
 use crate::domain::address::AddressPolicy;
@@ -27,7 +30,7 @@ use crate::services::{accounts, instance, webhooks};
 use crate::store::embedded::Trouble;
 use crate::store::fitness::Unfit;
 use crate::store::notify::Change;
-use crate::store::{Db, Scope};
+use crate::store::{Db, Scope, Sharing};
 use crate::web::state::{self, State};
 use crate::web::throttle::Throttle;
 use crate::web::{server, urls};
@@ -37,8 +40,13 @@ use database::Database;
 /// Connections of each pool: together with the listener's they stay below what the private Postgres allows.
 const PAGES: u32 = 4;
 const API: u32 = 6;
+const REPORTS: u32 = 3;
 const GATE: u32 = 2;
 const WORKERS: u32 = 4;
+/// Connections of a pool that one tenant may hold at a time.
+const PAGES_OF_ONE: usize = 3;
+const API_OF_ONE: usize = 4;
+const REPORTS_OF_ONE: usize = 1;
 
 /// Why Gatepost does not start, in one sentence for the person who starts it.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +139,7 @@ impl App {
         let opened = Arc::clone(&settings);
         let database = spawn_blocking(move || Database::open_for_serving(&opened)).await.map_err(Error::bug)??;
         let vault = Arc::new(settings.vault());
-        let pages = Db::new(database.url(), PAGES);
+        let pages = Db::new(database.url(), PAGES).shared_among(Sharing::Tenants, PAGES_OF_ONE);
         let setup_link = first_steps(&settings, &vault, &pages, &clock).await?;
         let hasher = Arc::new(Hasher::new(settings.peppers.clone(), settings.key_hash));
         let gate_db = Db::new(database.url(), GATE);
@@ -146,8 +154,11 @@ impl App {
             vault,
             policy: Arc::new(policy(&settings)),
             bell: Arc::default(),
+            readiness: Arc::default(),
             clock,
-            api: Db::new(database.url(), API),
+            api: Db::new(database.url(), API).shared_among(Sharing::Tenants, API_OF_ONE),
+            reports: Db::for_reports(database.url(), REPORTS, settings.report_limit)
+                .shared_among(Sharing::All, REPORTS_OF_ONE),
             pages,
             hashing: Hashing::start(state::PATIENCE).map_err(Error::bug)?,
             throttle: Throttle::new()?,
@@ -156,6 +167,8 @@ impl App {
             settings,
         });
         let workers = workers(&state, Db::by_index(database.url(), WORKERS), posts)?;
+        // A fresh start is ready with its first answer.
+        state.readiness.first_check().await;
         let server = server::listen(state.clone(), listener, more).map_err(|error| Failure::new(error.to_string()))?;
         Ok(Running {
             addr,
@@ -170,16 +183,34 @@ impl App {
 }
 
 impl Running {
-    /// Lets requests finish, stops the workers, writes what is still counted, and stops the private Postgres.
+    /// Stops without a drain.
     pub async fn stop(self) {
-        self.server.stop(true).await;
-        self.workers.stop().await;
-        self.state.gate.meter().stop().await;
-        self.state.gate.close().await;
-        if let Ok(Err(error)) = self.serving.await {
-            tracing::error!(%error, "the server ended badly");
+        self.stop_with(Duration::ZERO, pending()).await;
+    }
+
+    /// Serves for `drain` while `/readyz` answers 503. Then closes the listener, lets requests finish, stops the workers,
+    /// writes the usage still in memory, and stops the private Postgres. `hurry` ends every wait for requests.
+    pub async fn stop_with(self, drain: Duration, hurry: impl Future<Output = ()>) {
+        let Self { state, server, mut serving, workers, database, .. } = self;
+        state.readiness.stop();
+        let finish = async {
+            sleep(drain).await;
+            server.stop(true).await;
+            if let Ok(Err(error)) = (&mut serving).await {
+                tracing::error!(%error, "the server ended badly");
+            }
+            workers.stop().await;
+        };
+        let is_finished = tokio::select! {
+            () = finish => true,
+            () = hurry => false,
+        };
+        if !is_finished {
+            // Requests under way are cut off. Webhook requests under way are made again once their leases have run out.
+            serving.abort();
         }
-        let database = self.database;
+        state.gate.meter().stop().await;
+        state.gate.close().await;
         // Stopping Postgres takes a moment that the async threads don't have.
         let _ = spawn_blocking(move || drop(database)).await;
     }
@@ -219,6 +250,7 @@ fn workers(state: &Data<State>, db: Db, posts: Receiver<Waiting>) -> Result<Work
         mailer: state.settings.smtp.as_ref().map(Mailer::new).transpose()?.map(Arc::new),
         turnstile: Arc::default(),
         bell: Arc::clone(&state.bell),
+        readiness: Arc::clone(&state.readiness),
         slots: state.settings.deliveries_in_flight,
         per_tenant: state.settings.tenant_in_flight,
         lease: state.settings.lease,

@@ -81,6 +81,10 @@ pub struct Settings {
     pub smtp: Option<Smtp>,
     /// For the head of a request, and again for its body.
     pub request_deadline: Duration,
+    /// Time limit of one statement of a usage report or an export.
+    pub report_limit: Duration,
+    /// Time between SIGTERM and the end of the listener.
+    pub drain: Duration,
     pub workers: usize,
     pub deliveries_in_flight: usize,
     pub tenant_in_flight: i64,
@@ -148,10 +152,8 @@ impl Reader<'_> {
         let pg_bin = self.optional(&t::PG_BIN, parse::path, |path| path.display().to_string());
         let bind = self.or(&t::BIND, parse::address);
         let public_url = self.public_url(bind);
-        let is_https = public_url.as_ref().is_some_and(|url| url.scheme() == "https");
-        let cookie_secure = self.or_else(&t::COOKIE_SECURE, parse::truth, || is_https);
-        let is_embedded = matches!(database_url, Some(None));
-        let folder = data_dir.as_ref().filter(|_| is_embedded).map(|dir| dir.join("secrets"));
+        let cookie_secure = self.cookie_secure(public_url.as_ref());
+        let folder = data_dir.as_ref().filter(|_| matches!(database_url, Some(None))).map(|dir| dir.join("secrets"));
         let peppers = self.peppers(missing, folder.as_ref().map(|dir| dir.join("api_key_pepper")));
         let key_file = folder.map(|dir| dir.join("master_key"));
         let master_key = self.kept(&t::MASTER_KEY, missing, key_file, MasterKey::parse, |_| "set".to_owned());
@@ -164,6 +166,8 @@ impl Reader<'_> {
         let redis = self.redis();
         let smtp = self.smtp(public_url.as_ref());
         let request_seconds = self.or(&t::REQUEST_SECONDS, |text| parse::number(text, 1, 600));
+        let report_seconds = self.or(&t::REPORT_SECONDS, |text| parse::number(text, 1, 600));
+        let drain = self.or(&t::DRAIN_SECONDS, |text| parse::number(text, 0, 300));
         let workers = self.or(&t::WORKERS, |text| parse::number(text, 1, 64));
         let in_flight = self.or(&t::DELIVERIES_IN_FLIGHT, |text| parse::number(text, 1, 1000));
         let tenant_in_flight = self.or(&t::TENANT_IN_FLIGHT, |text| parse::number(text, 1, 1000));
@@ -190,6 +194,8 @@ impl Reader<'_> {
             redis: redis?,
             smtp: smtp?,
             request_deadline: Duration::from_secs(request_seconds?),
+            report_limit: Duration::from_secs(report_seconds?),
+            drain: Duration::from_secs(drain?),
             workers: workers?,
             deliveries_in_flight: in_flight?,
             tenant_in_flight: tenant_in_flight?,
@@ -200,6 +206,11 @@ impl Reader<'_> {
             retention: retention?,
             in_force: Vec::new(),
         })
+    }
+
+    fn cookie_secure(&mut self, public_url: Option<&Url>) -> Option<bool> {
+        let is_https = public_url.is_some_and(|url| url.scheme() == "https");
+        self.or_else(&t::COOKIE_SECURE, parse::truth, || is_https)
     }
 
     fn peppers(&mut self, missing: Missing, file: Option<PathBuf>) -> Option<Peppers> {

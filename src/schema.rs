@@ -356,6 +356,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    key_counts (tenant_id) {
+        tenant_id -> Int8,
+        held -> Int8,
+        active -> Int8,
+        counted_until -> Timestamptz,
+    }
+}
+
+diesel::table! {
     key_uses (api_key_id) {
         api_key_id -> Int8,
         tenant_id -> Int8,
@@ -507,6 +516,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     instance_facts,
     invitations,
     key_limits,
+    key_counts,
     key_uses,
     mails,
     memberships,

@@ -61,7 +61,7 @@ pub fn check_then_repair(conn: &mut PgConnection) -> Result<(), Unfit> {
         match repair(conn) {
             Ok(true) => tracing::warn!("{unfit}: it is repaired"),
             Ok(false) => {}
-            Err(refused) => tracing::error!("{refused}"),
+            Err(refused) => tracing::debug!("{refused}"),
         }
     }
     checked

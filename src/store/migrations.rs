@@ -1,8 +1,8 @@
 //! Brings a database to this version's tables, and refuses databases that can't hold them.
 
 use diesel::pg::PgConnection;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text};
-use diesel::{Connection, QueryableByName, RunQueryDsl};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
+use diesel::{QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::fitness::{self, Unfit};
@@ -43,7 +43,7 @@ pub struct Report {
 
 /// Connects, or says in one line why that does not work.
 pub fn connect(url: &str) -> Result<PgConnection, Unfit> {
-    PgConnection::establish(url).map_err(|error| {
+    super::connect::establish(url).map_err(|error| {
         let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         Unfit::new(format!("the database can't be reached: {text}"))
     })
@@ -108,5 +108,28 @@ fn look(conn: &mut PgConnection) -> Result<Report, Unfit> {
     if server.synchronous_commit == "off" {
         dangers.push("synchronous_commit is off: a crash can lose events that were acknowledged".to_owned());
     }
+    dangers.extend(other_language(conn)?);
     Ok(Report { version, pending: Vec::new(), dangers })
+}
+
+/// Complains about messages that `store::error` cannot read.
+fn other_language(conn: &mut PgConnection) -> Result<Option<String>, Unfit> {
+    #[derive(QueryableByName)]
+    struct Language {
+        #[diesel(sql_type = Text)]
+        lc_messages: String,
+        #[diesel(sql_type = Bool)]
+        is_english: bool,
+    }
+    let query = "SELECT current_setting('lc_messages') AS lc_messages,
+                        current_setting('lc_messages') ~ '^(C$|C\\.|POSIX|en|English|$)' AS is_english";
+    let language: Language =
+        diesel::sql_query(query).get_result(conn).map_err(|error| Unfit::new(error.to_string()))?;
+    Ok((!language.is_english).then(|| {
+        format!(
+            "the database's messages are in the language {}, and this user may not change that: some outages are answered \
+             500 in place of 503; let the database's administrator set lc_messages to C",
+            language.lc_messages
+        )
+    }))
 }

@@ -19,6 +19,7 @@ mod migrations;
 mod outage;
 mod pages;
 mod postgres;
+mod readiness;
 mod readme;
 mod render;
 mod shared_limits;

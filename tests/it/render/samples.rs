@@ -696,6 +696,7 @@ fn show_webhook(kind: Kind) -> String {
             text: "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=".into(),
             until: (index == 1).then(|| ago(-600)),
         }),
+        may_change: true,
         may_reveal: true,
         secrets_note: "One secret signs.".into(),
         delivered: "1,204".into(),

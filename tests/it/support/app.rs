@@ -40,6 +40,13 @@ impl TestApp {
         app
     }
 
+    /// On a database of another cluster.
+    pub async fn start_at(url: &str, extra: &[(&str, &str)]) -> Self {
+        let mut app = Self::start_on(Database::elsewhere(url), extra).await;
+        app.tenant = app.make_tenant("acme");
+        app
+    }
+
     /// Without any tenant or user: a first start.
     pub async fn start_bare(extra: &[(&str, &str)]) -> Self {
         Self::start_on(Database::clone_template(), extra).await

@@ -45,9 +45,9 @@ impl Database {
         Self { url: url_of(&name), name: Some(name) }
     }
 
-    /// A database of another cluster.
-    pub fn elsewhere(url: String) -> Self {
-        Self { name: None, url }
+    /// A database of another cluster, which is dropped with that cluster.
+    pub fn elsewhere(url: impl Into<String>) -> Self {
+        Self { name: None, url: url.into() }
     }
 
     fn name(&self) -> &str {
