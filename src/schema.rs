@@ -199,6 +199,7 @@ diesel::table! {
         used_at -> Nullable<Timestamptz>,
         user_id -> Nullable<Int8>,
         is_asked_for -> Bool,
+        created_by -> Nullable<Int8>,
     }
 }
 
@@ -229,6 +230,7 @@ diesel::table! {
         attempts -> Int8,
         next_attempt_at -> Timestamptz,
         created_at -> Timestamptz,
+        link_digest -> Nullable<Bytea>,
     }
 }
 

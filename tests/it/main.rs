@@ -15,6 +15,7 @@ mod boot;
 mod browser;
 mod forward_auth;
 mod isolation;
+mod links;
 mod migrations;
 mod outage;
 mod pages;

@@ -14,7 +14,8 @@ use super::super::{go, page, rendered};
 use super::{begin, place};
 use crate::domain::{Error, Result, UserId};
 use crate::model::User;
-use crate::services::{accounts, second_factor};
+use crate::services::accounts::{self, SignIn};
+use crate::services::second_factor;
 use crate::store::Scope;
 use crate::web::auth::PENDING;
 use crate::web::forms::CheckedForm;
@@ -84,10 +85,11 @@ pub async fn create(
         return go(urls::SIGN_IN);
     }
     let ip = client::address(request.head(), &state.settings.trusted_proxies);
+    let sign_in = SignIn::of(&user, true);
     match check(&state, user, ip, form.code).await {
         Ok(true) => {
             session.remove(PENDING);
-            begin(&request, &state, &session, pending.user)?;
+            begin(&request, &state, &session, &sign_in)?;
             go(place(&pending.back))
         }
         Ok(false) => {
