@@ -7,6 +7,7 @@ use diesel::pg::PgConnection;
 use tokio::sync::watch;
 
 use crate::domain::Result;
+use crate::store::write_probe::{self, Refusal};
 use crate::store::{fitness, migrations};
 
 /// Age at which the last good check no longer counts. Two checks in a row must fail before that.
@@ -31,6 +32,8 @@ impl Reason {
         code: "rights",
         detail: "the database lacks a role, rights or partitions that requests need: `gatepost doctor` names them",
     };
+    pub const READ_ONLY: Self = Self { code: "read_only", detail: "the database is read-only" };
+    pub const STORAGE: Self = Self { code: "storage", detail: "the database cannot write to its disk" };
     const UNCHECKED: Self = Self { code: "database", detail: "the database has not been checked yet" };
 }
 
@@ -90,17 +93,28 @@ impl Readiness {
 
 /// Asks the database for what requests need, and repairs what it can: a server that is not ready gets no request that would.
 pub fn check(conn: &mut PgConnection) -> Result<(), Reason> {
+    match write_probe::refusal(conn) {
+        Ok(None) => {}
+        Ok(Some(Refusal::ReadOnly)) => return Err(Reason::READ_ONLY),
+        Ok(Some(Refusal::Storage(says))) => {
+            tracing::debug!(says, "the readiness check failed");
+            return Err(Reason::STORAGE);
+        }
+        Err(error) => return Err(unreachable(&error)),
+    }
     match migrations::is_current(conn) {
         Ok(true) => fitness::check_then_repair(conn).map_err(|unfit| {
             tracing::debug!(%unfit, "the readiness check failed");
             Reason::UNFIT
         }),
         Ok(false) => Err(Reason::MIGRATIONS),
-        Err(error) => {
-            tracing::debug!(%error, "the readiness check failed");
-            Err(Reason::DATABASE)
-        }
+        Err(error) => Err(unreachable(&error)),
     }
+}
+
+fn unreachable(error: &dyn std::error::Error) -> Reason {
+    tracing::debug!(%error, "the readiness check failed");
+    Reason::DATABASE
 }
 
 #[cfg(test)]
