@@ -206,8 +206,8 @@ pub fn accept(
     user: UserId,
     now: DateTime<Utc>,
 ) -> Result<Invitation> {
+    let invitation = redeem(conn, token, Some(user), now)?;
     let user = accounts::find(conn, user)?;
-    let invitation = redeem(conn, token, Some(user.id), now)?;
     if invitation.email != user.email || !user.is_active {
         return Err(Error::forbidden(format!("this invitation is for {}: sign in as that", invitation.email)));
     }

@@ -207,6 +207,26 @@ async fn the_main_job_is_done_with_scripts_off() {
 }
 
 #[actix_web::test]
+async fn a_person_confirms_who_they_are_with_scripts_off_and_goes_on_where_they_were() {
+    let app = TestApp::start().await;
+    app.make_user("ada", true);
+    let browser = Browser::without_scripts().await;
+    browser.driver.goto(format!("{}/sign-in", app.base)).await.unwrap();
+    browser.fill("email", "ada@example.com").await;
+    browser.fill("password", PASSWORD).await;
+    browser.press("Sign in").await;
+    browser.sees("Overview").await;
+    app.advance(chrono::TimeDelta::minutes(10));
+    browser.driver.goto(format!("{}/tokens/new", app.base)).await.unwrap();
+    browser.sees("Confirm that it is you").await;
+    browser.picture("10-proof-without-scripts").await;
+    browser.fill("current_password", PASSWORD).await;
+    browser.press("Confirm identity").await;
+    browser.sees("New access token").await;
+    browser.driver.clone().quit().await.unwrap();
+}
+
+#[actix_web::test]
 async fn no_page_is_wider_than_a_phone_whatever_is_unfolded() {
     let app = TestApp::start().await;
     let ada = app.make_user("ada", false);
@@ -235,7 +255,7 @@ async fn no_page_is_wider_than_a_phone_whatever_is_unfolded() {
     {
         assert_eq!(wider(path).await, None);
     }
-    for path in ["/audit", "/members", "/tokens", "/settings", "/account"] {
+    for path in ["/audit", "/members", "/tokens", "/settings", "/account", "/account/second-factor", "/sign-in/proof"] {
         assert_eq!(wider(path).await, None);
     }
     browser.driver.clone().quit().await.unwrap();
