@@ -2,14 +2,17 @@
 
 pub mod database;
 
+use std::future::{Future, pending};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::sleep;
 
 use crate::config::{Refusal, Settings};
 use crate::domain::address::AddressPolicy;
@@ -146,6 +149,7 @@ impl App {
             vault,
             policy: Arc::new(policy(&settings)),
             bell: Arc::default(),
+            readiness: Arc::default(),
             clock,
             api: Db::new(database.url(), API),
             pages,
@@ -156,6 +160,8 @@ impl App {
             settings,
         });
         let workers = workers(&state, Db::by_index(database.url(), WORKERS), posts)?;
+        // A fresh start is ready with its first answer.
+        state.readiness.first_check().await;
         let server = server::listen(state.clone(), listener, more).map_err(|error| Failure::new(error.to_string()))?;
         Ok(Running {
             addr,
@@ -170,16 +176,34 @@ impl App {
 }
 
 impl Running {
-    /// Lets requests finish, stops the workers, writes what is still counted, and stops the private Postgres.
+    /// Stops without a drain.
     pub async fn stop(self) {
-        self.server.stop(true).await;
-        self.workers.stop().await;
-        self.state.gate.meter().stop().await;
-        self.state.gate.close().await;
-        if let Ok(Err(error)) = self.serving.await {
-            tracing::error!(%error, "the server ended badly");
+        self.stop_with(Duration::ZERO, pending()).await;
+    }
+
+    /// Serves for `drain` while `/readyz` answers 503. Then closes the listener, lets requests finish, stops the workers,
+    /// writes the usage still in memory, and stops the private Postgres. `hurry` ends every wait for requests.
+    pub async fn stop_with(self, drain: Duration, hurry: impl Future<Output = ()>) {
+        let Self { state, server, mut serving, workers, database, .. } = self;
+        state.readiness.stop();
+        let finish = async {
+            sleep(drain).await;
+            server.stop(true).await;
+            if let Ok(Err(error)) = (&mut serving).await {
+                tracing::error!(%error, "the server ended badly");
+            }
+            workers.stop().await;
+        };
+        let is_finished = tokio::select! {
+            () = finish => true,
+            () = hurry => false,
+        };
+        if !is_finished {
+            // Requests under way are cut off. Webhook requests under way are made again once their leases have run out.
+            serving.abort();
         }
-        let database = self.database;
+        state.gate.meter().stop().await;
+        state.gate.close().await;
         // Stopping Postgres takes a moment that the async threads don't have.
         let _ = spawn_blocking(move || drop(database)).await;
     }
@@ -219,6 +243,7 @@ fn workers(state: &Data<State>, db: Db, posts: Receiver<Waiting>) -> Result<Work
         mailer: state.settings.smtp.as_ref().map(Mailer::new).transpose()?.map(Arc::new),
         turnstile: Arc::default(),
         bell: Arc::clone(&state.bell),
+        readiness: Arc::clone(&state.readiness),
         slots: state.settings.deliveries_in_flight,
         per_tenant: state.settings.tenant_in_flight,
         lease: state.settings.lease,

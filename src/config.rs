@@ -79,6 +79,8 @@ pub struct Settings {
     pub smtp: Option<Smtp>,
     /// For the head of a request, and again for its body.
     pub request_deadline: Duration,
+    /// Time between SIGTERM and the end of the listener.
+    pub drain: Duration,
     pub workers: usize,
     pub deliveries_in_flight: usize,
     pub tenant_in_flight: i64,
@@ -162,6 +164,7 @@ impl Reader<'_> {
         let redis = self.redis();
         let smtp = self.smtp(public_url.as_ref());
         let request_seconds = self.or(&t::REQUEST_SECONDS, |text| parse::number(text, 1, 600));
+        let drain = self.or(&t::DRAIN_SECONDS, |text| parse::number(text, 0, 300));
         let workers = self.or(&t::WORKERS, |text| parse::number(text, 1, 64));
         let in_flight = self.or(&t::DELIVERIES_IN_FLIGHT, |text| parse::number(text, 1, 1000));
         let tenant_in_flight = self.or(&t::TENANT_IN_FLIGHT, |text| parse::number(text, 1, 1000));
@@ -188,6 +191,7 @@ impl Reader<'_> {
             redis: redis?,
             smtp: smtp?,
             request_deadline: Duration::from_secs(request_seconds?),
+            drain: Duration::from_secs(drain?),
             workers: workers?,
             deliveries_in_flight: in_flight?,
             tenant_in_flight: tenant_in_flight?,

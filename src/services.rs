@@ -18,6 +18,7 @@ pub mod members;
 pub mod once;
 pub mod outbox;
 pub mod plans;
+pub mod readiness;
 pub mod second_factor;
 pub mod secrets;
 pub mod sessions;

@@ -6,6 +6,7 @@ pub mod mail;
 pub mod more;
 pub mod post;
 pub mod prune;
+pub mod readiness;
 pub mod reap;
 pub mod remind;
 pub mod runner;
@@ -21,6 +22,7 @@ use crate::domain::Clock;
 use crate::domain::vault::Vault;
 use crate::outbound::{Mailer, Outbound};
 use crate::services::bell::Bell;
+use crate::services::readiness::Readiness;
 use crate::store::Db;
 
 pub use listen::Audience;
@@ -40,6 +42,8 @@ pub struct Context {
     pub turnstile: Arc<Mutex<()>>,
     /// Rung when there may be something to deliver.
     pub bell: Arc<Bell>,
+    /// Results of the readiness checks.
+    pub readiness: Arc<Readiness>,
     /// Requests in flight at once.
     pub slots: usize,
     /// Of one tenant, in all processes together.

@@ -7,7 +7,7 @@ mod traffic;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::serve::until_signal;
+use super::serve::Signals;
 use crate::app::{App, Failure};
 use crate::config::{Missing, Refusal, Settings, Sources, table};
 use crate::domain::Clock;
@@ -40,11 +40,11 @@ pub fn run(settings: Settings) -> Result<(), Failure> {
         let receiver = Receiver::start(beside(settings.bind))?;
         let running = App::start_with(settings, Clock::default(), endpoints::configure).await?;
         let cast = scene::set(&running.state, &secrets, receiver.addr).await?;
+        let signals = Signals::listen()?;
         announce(running.url(), &cast, receiver.addr);
         let traffic = tokio::spawn(traffic::flow(running.base(), cast));
-        until_signal().await?;
+        signals.end(running).await;
         traffic.abort();
-        running.stop().await;
         receiver.stop().await;
         Ok(())
     })

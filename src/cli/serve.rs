@@ -1,6 +1,8 @@
 //! `gatepost serve`: the server, until a signal ends it.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{App, Failure, Running};
 use crate::config::Settings;
@@ -9,10 +11,9 @@ use crate::domain::Clock;
 pub fn run(settings: Settings) -> Result<(), Failure> {
     actix_web::rt::System::new().block_on(async {
         let running = App::start(settings, Clock::default()).await?;
+        let signals = Signals::listen()?;
         announce(&running);
-        until_signal().await?;
-        tracing::info!("stopping");
-        running.stop().await;
+        signals.end(running).await;
         Ok(())
     })
 }
@@ -29,13 +30,47 @@ fn announce(running: &Running) {
     }
 }
 
-/// SIGTERM, as from systemd and Docker, or SIGINT, as from a terminal.
-pub async fn until_signal() -> Result<(), Failure> {
-    let listen = |kind| signal(kind).map_err(|error| Failure::new(format!("signals can't be listened for: {error}")));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Signals that end the server, received from now on.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub fn listen() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::new(format!("signals can't be listened for: {error}")));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for SIGTERM, as systemd and containers send it, or SIGINT, as a terminal sends it.
+    async fn next(&mut self) -> Ending {
+        tokio::select! {
+            _ = self.terminate.recv() => Ending::Drained,
+            _ = self.interrupt.recv() => Ending::Prompt,
+        }
+    }
+
+    /// Serves until a signal comes, and stops as it says. A second signal stops at once.
+    pub async fn end(mut self, running: Running) {
+        let ending = self.next().await;
+        let drain = match ending {
+            Ending::Drained => running.state.settings.drain,
+            Ending::Prompt => Duration::ZERO,
+        };
+        tracing::info!(drain_seconds = drain.as_secs(), "stopping");
+        let again = async {
+            self.next().await;
+            tracing::warn!("a second signal: stopping at once");
+        };
+        running.stop_with(drain, again).await;
+    }
+}
+
+/// How the server ends.
+enum Ending {
+    /// A balancer in front gets time to notice.
+    Drained,
+    /// A person at a terminal does not wait.
+    Prompt,
 }

@@ -127,6 +127,12 @@ pub const REQUEST_SECONDS: Setting = open(
     "30",
     "time that a client has for the head of a request, and again for its body: 1 to 600",
 );
+pub const DRAIN_SECONDS: Setting = open(
+    "GATEPOST_DRAIN_SECONDS",
+    "drain_seconds",
+    "5",
+    "after SIGTERM, time to go on serving while /readyz answers 503, so that balancers send requests elsewhere: 0 to 300",
+);
 pub const WORKERS: Setting = open("GATEPOST_WORKERS", "workers", "2", "threads that serve HTTP, 1 to 64");
 pub const DELIVERIES_IN_FLIGHT: Setting = open(
     "GATEPOST_DELIVERIES_IN_FLIGHT",
@@ -172,7 +178,7 @@ pub const RETENTION_AUDIT: Setting =
     open("GATEPOST_RETENTION_AUDIT_DAYS", "retention_audit_days", "400", "days to keep the audit log");
 
 /// In the order in which they are printed.
-pub const SETTINGS: [Setting; 32] = [
+pub const SETTINGS: [Setting; 33] = [
     DATABASE_URL,
     DATA_DIR,
     PG_BIN,
@@ -194,6 +200,7 @@ pub const SETTINGS: [Setting; 32] = [
     SMTP_URL,
     SMTP_FROM,
     REQUEST_SECONDS,
+    DRAIN_SECONDS,
     WORKERS,
     DELIVERIES_IN_FLIGHT,
     TENANT_IN_FLIGHT,

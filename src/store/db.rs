@@ -132,6 +132,13 @@ impl Db {
         PgConnection::establish(&self.url).map_err(Error::unavailable)
     }
 
+    /// A connection outside the pool whose statements fail after `deadline`.
+    pub fn dedicated_within(&self, deadline: Duration) -> Result<PgConnection> {
+        let mut conn = self.dedicated()?;
+        conn.batch_execute(&format!("SET statement_timeout = {}", deadline.as_millis()))?;
+        Ok(conn)
+    }
+
     async fn run<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,

@@ -122,11 +122,15 @@ async fn answered(state: Rc<Data<State>>, call: Call, mut request: Request) -> A
     let (id, payload) = (RequestId::make(state.clock.now()), request.take_payload());
     let head = request.head();
     let mut answer = match call {
-        Call::Verification => verified(&state, head, id, payload).await,
-        Call::Gateway => return Ok(gateway(&state, head, id).await.into()),
-    }
-    .unwrap_or_else(|fail| refused(&fail, head, id));
-    headers::add_to_data(&state, answer.headers_mut());
+        Call::Verification => {
+            let answer = verified(&state, head, id, payload).await;
+            let mut answer = answer.unwrap_or_else(|fail| refused(&fail, head, id));
+            headers::add_to_data(&state, answer.headers_mut());
+            answer
+        }
+        Call::Gateway => gateway(&state, head, id).await,
+    };
+    headers::close_if_stopping(&state, answer.head_mut());
     Ok(answer.into())
 }
 

@@ -45,6 +45,7 @@ async fn answer(
         Err(error) => {
             let mut refusal = error_pages::refusal_of_middleware(&error, &asker);
             headers::add(state, refusal.headers_mut());
+            headers::close_if_stopping(state, refusal.head_mut());
             return Err(error_pages::as_error(error, refusal));
         }
     };
@@ -52,6 +53,7 @@ async fn answer(
     if is_ours {
         headers::add(state, response.headers_mut());
     }
+    headers::close_if_stopping(state, response.response_mut().head_mut());
     tracing::debug!(status = response.status().as_u16(), micros = start.elapsed().as_micros(), "answered");
     Ok(response)
 }

@@ -1,5 +1,7 @@
 //! Security headers on every answer.
 
+use actix_web::dev::ResponseHead;
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 
 use super::state::State;
@@ -48,6 +50,13 @@ pub fn add(state: &State, headers: &mut HeaderMap) {
         }
     }
     add_transport(state, headers);
+}
+
+/// Closes the connection after this response while the server stops, so that clients connect elsewhere.
+pub fn close_if_stopping(state: &State, head: &mut ResponseHead) {
+    if state.readiness.is_stopping() {
+        head.set_connection_type(ConnectionType::Close);
+    }
 }
 
 fn add_transport(state: &State, headers: &mut HeaderMap) {

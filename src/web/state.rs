@@ -20,6 +20,7 @@ use crate::gate::tokens::TokenGate;
 use crate::model::ApiKey;
 use crate::services::bell::Bell;
 use crate::services::outbox::Outbox;
+use crate::services::readiness::Readiness;
 use crate::store::Db;
 use crate::store::notify::Change;
 
@@ -44,6 +45,8 @@ pub struct State {
     pub outbox: Outbox,
     /// Rung where this process has published something.
     pub bell: Arc<Bell>,
+    /// Results of the readiness checks, for `/readyz`.
+    pub readiness: Arc<Readiness>,
     /// What hashes passwords.
     pub hashing: Hashing,
     pub throttle: Throttle,

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::listen::{Audience, Listener};
 use super::more::More;
-use super::{Context, Stop, deliver, mail, post, prune, reap, remind, settle};
+use super::{Context, Stop, deliver, mail, post, prune, readiness, reap, remind, settle};
 use crate::domain::{Error, Result};
 use crate::services::bell::{Bell, Call};
 use crate::services::outbox::Waiting;
@@ -79,6 +79,7 @@ fn on_thread(runtime: &Runtime, context: Context, posts: mpsc::Receiver<Waiting>
             tokio::spawn(prune::run(context.clone(), stop.clone())),
             tokio::spawn(remind::run(context.clone(), stop.clone())),
             tokio::spawn(mail::run(context.clone(), stop.clone())),
+            tokio::spawn(readiness::run(context.db.clone(), Arc::clone(&context.readiness), stop.clone())),
         ];
         deliver_and_settle(context, posts, stop).await;
         for task in side {

@@ -12,6 +12,7 @@ mod keys;
 pub mod leaks;
 mod redis;
 mod refusals;
+mod restarts;
 mod secrets;
 mod serving;
 mod usage;

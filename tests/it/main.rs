@@ -18,6 +18,7 @@ mod isolation;
 mod migrations;
 mod outage;
 mod pages;
+mod readiness;
 mod readme;
 mod render;
 mod shared_limits;

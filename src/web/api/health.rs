@@ -1,14 +1,18 @@
-//! Is the process up, can it work, and how is it doing.
+//! Liveness, readiness and metrics of this process.
 
+use std::time::Instant;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::domain::{Error, Noun};
-use crate::store::Scope;
+use crate::services::readiness::Reason;
 use crate::web::client;
-use crate::web::problem::Answer;
+use crate::web::problem::{Answer, Problem};
 use crate::web::state::State;
 
 /// The process answers.
@@ -16,18 +20,33 @@ pub async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
-/// The database answers, and calls with keys can be counted.
+/// Answers from memory whether requests would succeed here, and if not, why. Never waits for the database.
 pub async fn ready(state: Data<State>) -> Answer {
-    state.api.read(Scope::Instance, |_| Ok(())).await?;
-    state.gate.must_be_able()?;
+    let mut reasons = state.readiness.reasons(Instant::now());
+    if state.gate.must_be_able().is_err() {
+        reasons.push(Reason::LIMITS);
+    }
     let redis = state.gate.has_shared_limits().map(|is_up| if is_up { "up" } else { "away" });
-    Ok(HttpResponse::Ok().json(Ready { status: "ready", redis }))
+    if reasons.is_empty() {
+        return Ok(HttpResponse::Ok().json(Ready { status: "ready", redis }));
+    }
+    Err(unready(&reasons, redis).into())
+}
+
+fn unready(reasons: &[Reason], redis: Option<&str>) -> Problem {
+    let says: Vec<_> = reasons.iter().map(|reason| reason.detail).collect();
+    let mut problem =
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", says.join("; ")).header(RETRY_AFTER, "2");
+    let each = reasons.iter().map(|reason| json!({"code": reason.code, "detail": reason.detail}));
+    problem.extra.insert("reasons".to_owned(), each.collect());
+    problem.extra.extend(redis.map(|redis| ("redis".to_owned(), redis.into())));
+    problem
 }
 
 #[derive(Serialize)]
 struct Ready {
     status: &'static str,
-    /// Where one is named.
+    /// Only with `REDIS_URL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     redis: Option<&'static str>,
 }

@@ -34,7 +34,12 @@ impl Gatepost {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
-        command.args(arguments).env_clear().envs(self.environment.iter().cloned()).current_dir(self.folder.path());
+        command.args(arguments).env_clear();
+        // Nothing stands in front of a server under test.
+        command
+            .env("GATEPOST_DRAIN_SECONDS", "0")
+            .envs(self.environment.iter().cloned())
+            .current_dir(self.folder.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

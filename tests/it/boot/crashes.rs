@@ -25,7 +25,7 @@ const KILLS: usize = 20;
 const EVENTS: usize = 10_000;
 const BATCH: usize = 100;
 
-const LOOPBACK: [(&str, &str); 4] = [
+pub const LOOPBACK: [(&str, &str); 4] = [
     ("API_KEY_PEPPER", PEPPER),
     ("GATEPOST_MASTER_KEY", MASTER_KEY),
     ("GATEPOST_ALLOW_PRIVATE_NETWORKS", "127.0.0.0/8"),

@@ -17,6 +17,7 @@ pub fn for_test(database_url: &str, extra: &[(&str, &str)]) -> Settings {
         ("GATEPOST_PUBLIC_URL", "http://127.0.0.1:8000"),
         ("GATEPOST_DATA_DIR", "/nonexistent"),
         ("GATEPOST_WORKERS", "1"),
+        ("GATEPOST_DRAIN_SECONDS", "0"),
         ("GATEPOST_ALLOW_PRIVATE_NETWORKS", "127.0.0.0/8,::1/128"),
         ("GATEPOST_ALLOW_HTTP_WEBHOOKS", "true"),
         ("GATEPOST_USAGE_FLUSH_MS", "20"),

@@ -1,0 +1,143 @@
+//! Readiness: whether requests would succeed at this process, as a background check last found.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use diesel::pg::PgConnection;
+use tokio::sync::watch;
+
+use crate::domain::Result;
+use crate::store::migrations;
+
+/// Age at which the last good check no longer counts. Two checks in a row must fail before that.
+const GOOD_FOR: Duration = Duration::from_secs(5);
+
+/// Reason why requests would fail. Anyone can read it, so it names no host, user or secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reason {
+    /// Stable, snake_case, part of the contract.
+    pub code: &'static str,
+    pub detail: &'static str,
+}
+
+impl Reason {
+    pub const STOPPING: Self =
+        Self { code: "stopping", detail: "the server is stopping: send requests to another replica" };
+    pub const LIMITS: Self = Self { code: "limits", detail: "rate limits cannot be counted: Redis does not answer" };
+    pub const DATABASE: Self = Self { code: "database", detail: "the database cannot be reached or does not answer" };
+    pub const MIGRATIONS: Self =
+        Self { code: "migrations", detail: "the database lacks tables of this version: run `gatepost migrate`" };
+    const UNCHECKED: Self = Self { code: "database", detail: "the database has not been checked yet" };
+}
+
+/// Results of the checks so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Checks {
+    last_good: Option<Instant>,
+    /// Result of the last check that failed, until one succeeds.
+    failure: Option<Reason>,
+}
+
+/// Readiness of this process, in memory: reading it never waits.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    checks: watch::Sender<Checks>,
+    is_stopping: AtomicBool,
+}
+
+impl Readiness {
+    /// Stores the result of a check.
+    pub fn note(&self, result: Result<(), Reason>, now: Instant) {
+        self.checks.send_modify(|checks| match result {
+            Ok(()) => *checks = Checks { last_good: Some(now), failure: None },
+            Err(reason) => checks.failure = Some(reason),
+        });
+    }
+
+    /// Waits until the first check is done, whatever its result.
+    pub async fn first_check(&self) {
+        let is_done = |checks: &Checks| checks.last_good.is_some() || checks.failure.is_some();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.checks.subscribe().wait_for(is_done).await;
+    }
+
+    /// Reports this process as not ready from now on.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// Reasons why this process is not ready. Empty: it is ready.
+    pub fn reasons(&self, now: Instant) -> Vec<Reason> {
+        let Checks { last_good, failure } = *self.checks.borrow();
+        let is_good = last_good.is_some_and(|at| now.saturating_duration_since(at) < GOOD_FOR);
+        let stopping = self.is_stopping().then_some(Reason::STOPPING);
+        let failed = match last_good {
+            _ if is_good => None,
+            None => Some(failure.unwrap_or(Reason::UNCHECKED)),
+            Some(_) => Some(failure.unwrap_or(Reason::DATABASE)),
+        };
+        stopping.into_iter().chain(failed).collect()
+    }
+}
+
+/// Asks the database for what requests need.
+pub fn check(conn: &mut PgConnection) -> Result<(), Reason> {
+    match migrations::is_current(conn) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Reason::MIGRATIONS),
+        Err(error) => {
+            tracing::debug!(%error, "the readiness check failed");
+            Err(Reason::DATABASE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_process_is_not_ready_before_its_first_check() {
+        assert_eq!(Readiness::default().reasons(Instant::now()), [Reason::UNCHECKED]);
+    }
+
+    #[test]
+    fn one_failed_check_changes_nothing_while_the_last_good_one_is_recent() {
+        let (readiness, start) = (Readiness::default(), Instant::now());
+        readiness.note(Ok(()), start);
+        readiness.note(Err(Reason::MIGRATIONS), after(start, 1));
+        assert_eq!(readiness.reasons(after(start, 4)), []);
+        assert_eq!(readiness.reasons(after(start, 5)), [Reason::MIGRATIONS]);
+    }
+
+    #[test]
+    fn a_check_that_never_ends_makes_the_process_unready() {
+        let (readiness, start) = (Readiness::default(), Instant::now());
+        readiness.note(Ok(()), start);
+        assert_eq!(readiness.reasons(after(start, 5)), [Reason::DATABASE]);
+    }
+
+    #[test]
+    fn a_good_check_makes_the_process_ready_again() {
+        let (readiness, start) = (Readiness::default(), Instant::now());
+        readiness.note(Err(Reason::DATABASE), start);
+        readiness.note(Ok(()), after(start, 9));
+        assert_eq!(readiness.reasons(after(start, 10)), []);
+    }
+
+    #[test]
+    fn a_stopping_process_is_not_ready_although_its_checks_succeed() {
+        let (readiness, start) = (Readiness::default(), Instant::now());
+        readiness.note(Ok(()), start);
+        readiness.stop();
+        assert_eq!(readiness.reasons(start), [Reason::STOPPING]);
+    }
+}
