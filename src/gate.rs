@@ -204,8 +204,7 @@ impl Gate {
         Ok(())
     }
 
-    /// The tenant of this slug. That there is one is known until it is deleted, since slugs never change; that there is
-    /// none may be old news.
+    /// The tenant of this slug. Both answers are kept until [`Change::Tenant`] is heard.
     pub async fn tenant_by_slug(&self, slug: &str) -> Result<Option<TenantId>> {
         Ok(self.tenants.find(slug).await?.map(|entry| entry.value))
     }
@@ -293,6 +292,8 @@ impl Gate {
                 // Keys of a tenant that was restored were unknown until now.
                 self.keys.forget_absent();
                 self.tenants.forget_where(|known| known == tenant);
+                // A tenant that was just created may have been asked for before.
+                self.tenants.forget_absent();
             }
             Change::Access => self.keys.forget_where(|known| known.key.requires_owner),
             Change::Delivery | Change::DeliveryAt(_) => {}

@@ -37,6 +37,8 @@ pub struct Caller {
     pub is_operator: bool,
     /// None: the whole instance, for operators alone.
     pub tenant: Option<TenantId>,
+    /// Slug of that tenant.
+    pub tenant_slug: Option<String>,
     /// The user's present role in that tenant; none for an operator who is no member.
     pub role: Option<Role>,
     pub scopes: ScopeSet,
@@ -53,13 +55,14 @@ struct KnownToken {
 
 impl KnownToken {
     fn new(row: TokenRow) -> Self {
-        let TokenRow { token, user, role } = &row;
+        let TokenRow { token, user, role, tenant_slug } = &row;
         let caller = Caller {
             token_id: token.id,
             user_id: user.id,
             email: user.email.clone(),
             is_operator: user.is_operator,
             tenant: token.tenant_id,
+            tenant_slug: tenant_slug.clone(),
             role: *role,
             scopes: ScopeSet::new(token.scopes.clone()),
         };
@@ -92,7 +95,7 @@ impl TokenGate {
             self.hasher.waste(presented);
             return Err(Error::Unauthenticated);
         };
-        let KnownToken { row: TokenRow { token, user, role }, noted, .. } = &entry.value;
+        let KnownToken { row: TokenRow { token, user, role, .. }, noted, .. } = &entry.value;
         let now = self.clock.now();
         let is_right = self.hasher.verify_token(&token.pepper_id, &token.digest, presented);
         // A token is never stronger than its user is today.

@@ -11,8 +11,8 @@ use crate::domain::actor::Authority;
 use crate::domain::digest::Hasher;
 use crate::domain::page::{Page, Paging};
 use crate::domain::scope::ScopeSet;
-use crate::domain::{AccessTokenId, Actor, Error, Noun, Rejection, Result, Role, UserId};
-use crate::model::{AccessToken, NewAccessToken, User};
+use crate::domain::{AccessTokenId, Actor, Error, Noun, Rejection, Result, Role, TenantId, UserId};
+use crate::model::{AccessToken, NewAccessToken, Tenant, User};
 use crate::store;
 use crate::store::access_tokens::TokenFilter;
 use crate::store::notify::{self, Change};
@@ -90,28 +90,36 @@ pub fn mint_at_login(
     named: &[TenantRef],
     now: DateTime<Utc>,
 ) -> Result<MintedToken> {
-    let works_here = |conn: &mut _, tenant| store::memberships::find(conn, tenant, user.id);
-    let named = named.iter().map(|named| Ok(tenants::find(conn, named)?.id)).collect::<Result<Vec<_>>>()?;
-    let tenant = match named.first() {
-        Some(&tenant) => {
-            let is_agreed = named.iter().all(|other| *other == tenant);
-            if !is_agreed || (!user.is_operator && works_here(conn, tenant)?.is_none()) {
-                return Err(Error::NotFound(Noun::Tenant));
-            }
-            Some(tenant)
-        }
-        None if user.is_operator => None,
-        None => {
-            let first = store::memberships::list_of_user(conn, user.id)?.into_iter().next();
-            Some(first.ok_or_else(|| Error::forbidden("you are not a member of any tenant"))?.0.id)
-        }
-    };
+    let tenant = tenant_at_login(conn, user, named)?;
     let (name, expires_at) = ("Login".to_owned(), Some(now + LOGIN_LASTS));
     let ask = NewToken { name, tenant, scopes: ScopeSet::all(), expires_at, minted_by: None };
     let minted = insert(conn, hasher, user.id, ask, true, now)?;
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
     audit::record_for_instance(conn, &who, tenant, minted_deed(&minted.token), now)?;
     Ok(minted)
+}
+
+/// The tenant that a sign-in is for. For members it is sought among their own tenants alone: an existing tenant of others
+/// gets the same answer, for the same work, as one that does not exist.
+fn tenant_at_login(conn: &mut PgConnection, user: &User, named: &[TenantRef]) -> Result<Option<TenantId>> {
+    let absent = || Error::NotFound(Noun::Tenant);
+    if user.is_operator {
+        let found = named.iter().map(|named| Ok(tenants::find(conn, named)?.id)).collect::<Result<Vec<_>>>()?;
+        let first = found.first().copied();
+        return if found.iter().all(|other| Some(*other) == first) { Ok(first) } else { Err(absent()) };
+    }
+    let own = store::memberships::list_of_user(conn, user.id)?;
+    let is_meant = |tenant: &Tenant| {
+        named.iter().all(|named| match named {
+            TenantRef::Id(id) => tenant.id == *id,
+            TenantRef::Slug(slug) => tenant.slug == *slug,
+        })
+    };
+    match own.into_iter().find(|(tenant, _)| is_meant(tenant)) {
+        Some((tenant, _)) => Ok(Some(tenant.id)),
+        None if named.is_empty() => Err(Error::forbidden("you are not a member of any tenant")),
+        None => Err(absent()),
+    }
 }
 
 /// A token that a token asks for lasts no longer than that one, and ends with it. Whether a sign-in made that one, and

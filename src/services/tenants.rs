@@ -82,6 +82,8 @@ pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewTenant, now: Dat
     let tenant = store::tenants::insert(conn, &ask.name, &slug, &ask.plan, now)?;
     let deed = Deed::new("tenant.created", target(tenant.id)).with("slug", slug);
     audit::record_for_instance(conn, who, Some(tenant.id), deed, now)?;
+    // Gates may remember that there was no such tenant.
+    notify::send(conn, &Change::Tenant(tenant.id))?;
     if ask.is_active { Ok(tenant) } else { life::suspend(conn, who, tenant.id, None, now) }
 }
 

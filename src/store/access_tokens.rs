@@ -24,6 +24,8 @@ pub struct TokenRow {
     pub user: User,
     /// In the token's tenant.
     pub role: Option<Role>,
+    /// Slug of the token's tenant.
+    pub tenant_slug: Option<String>,
 }
 
 pub fn insert(conn: &mut PgConnection, token: &NewAccessToken) -> Result<AccessToken> {
@@ -53,9 +55,9 @@ pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<
         .left_join(tenants::table.on(tenants::id.nullable().eq(access_tokens::tenant_id)))
         .filter(access_tokens::public_id.eq(public_id))
         .filter(tenants::deleted_at.is_null())
-        .select((AccessToken::as_select(), User::as_select(), memberships::role.nullable()));
-    let row: Option<(AccessToken, User, Option<Role>)> = found.first(conn).optional()?;
-    Ok(row.map(|(token, user, role)| TokenRow { token, user, role }))
+        .select((AccessToken::as_select(), User::as_select(), memberships::role.nullable(), tenants::slug.nullable()));
+    let row: Option<(AccessToken, User, Option<Role>, Option<String>)> = found.first(conn).optional()?;
+    Ok(row.map(|(token, user, role, tenant_slug)| TokenRow { token, user, role, tenant_slug }))
 }
 
 /// Newest first; oldest first where `paging.after` is given.

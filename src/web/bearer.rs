@@ -168,27 +168,27 @@ impl Bearer {
         Err(Error::NotFound(Noun::Tenant))
     }
 
+    /// The tenant that the request names. A tenant's token knows its own and looks no other up: an existing tenant gets the
+    /// same answer, for the same work, as one that does not exist.
     async fn named(&self, ask: &TenantAsk) -> Result<Option<TenantId>> {
-        match ask {
-            _ if self.query.is_some() => {}
-            TenantAsk { tenant_id: None, tenant: None } => return Ok(None),
-            // Its own tenant needs no looking up.
-            TenantAsk { tenant_id: Some(id), tenant: None } if self.caller.tenant == Some(*id) => return Ok(Some(*id)),
-            TenantAsk { .. } => {}
+        if let (Some(own), Some(slug)) = (self.caller.tenant, &self.caller.tenant_slug) {
+            let mut parts = [Some(ask), self.query.as_deref()].into_iter().flatten();
+            let names_another = parts.any(|part| part.is_another(own, slug));
+            return if names_another { Err(Error::NotFound(Noun::Tenant)) } else { Ok(Some(own)) };
+        }
+        if ask.is_empty() && self.query.is_none() {
+            return Ok(None);
         }
         // Apart, so that a call that names none carries no room for it.
         Box::pin(self.agreed(ask)).await
     }
 
-    /// All that names a tenant must name the same one; for a tenant's token, its own.
+    /// All that names a tenant must name the same one. For instance tokens.
     async fn agreed(&self, ask: &TenantAsk) -> Result<Option<TenantId>> {
         let in_query = self.query.iter().flat_map(|query| query.named());
         let mut agreed = None;
         for (field, named) in ask.named().chain(in_query) {
             let found = self.find(named).await?;
-            if self.caller.tenant.is_some_and(|own| own != found) {
-                return Err(Error::NotFound(Noun::Tenant));
-            }
             if agreed.replace(found).is_some_and(|before| before != found) {
                 let says = "names another tenant than the rest of the request";
                 return Err(Error::field(field, Rejection::new("conflict", says)));
@@ -201,7 +201,6 @@ impl Bearer {
     /// been made since.
     async fn find(&self, named: TenantRef) -> Result<TenantId> {
         let known = match &named {
-            TenantRef::Id(id) if self.caller.tenant == Some(*id) => return Ok(*id),
             TenantRef::Id(id) => self.state.gate.tenant_by_id(*id).await,
             TenantRef::Slug(slug) if text::slug(slug).is_ok() => self.state.gate.tenant_by_slug(slug).await,
             TenantRef::Slug(_) => return Err(Error::NotFound(Noun::Tenant)),

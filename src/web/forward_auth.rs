@@ -13,7 +13,6 @@ use super::gated::{self, Passage};
 use super::problem::{Answer, Fail};
 use super::routes::{Door, Entry, any};
 use super::state::State;
-use crate::domain::{Error, Rejection};
 
 /// Exactly here, requirements stand in the query.
 pub const PATH: &str = "/auth";
@@ -52,26 +51,9 @@ pub async fn answered(state: &State, head: &RequestHead) -> (Answer, Option<Pass
 
 async fn decide(state: &State, head: &RequestHead, is_for_nginx: bool) -> Result<(Passage, Option<Fail>), Fail> {
     let required = requirements::of(head, &state.settings.trusted_proxies)?;
-    let (original, tenant) = (original::of(head, is_for_nginx), required.tenant.clone());
-    // In a piece of its own: allocators have small ones at hand.
+    let original = original::of(head, is_for_nginx);
+    // The required tenant is compared with the slug of the key's own: whether it exists changes neither answer nor work.
+    // Boxed, since allocators have small pieces at hand.
     let (passage, refused) = Box::pin(gated::decide(head, state, required, Some(original))).await?;
-    let fail = match (refused, tenant) {
-        (Some(problem), Some(slug)) if problem.code == "invalid_api_key" => {
-            Some(Box::pin(explained(state, head, &slug, problem.into())).await)
-        }
-        (refused, _) => refused.map(Fail::from),
-    };
-    Ok((passage, fail))
-}
-
-/// Where no key can ever fit, since the gateway names a tenant that does not exist, that is what is said.
-async fn explained(state: &State, head: &RequestHead, slug: &str, fail: Fail) -> Fail {
-    // Where that can't be found out, the refusal stands.
-    match state.gate.tenant_by_slug(slug).await {
-        Ok(None) => {
-            let field = requirements::name_of("tenant", head);
-            Error::field(field, Rejection::new("unknown", "is the slug of no tenant")).into()
-        }
-        _ => fail,
-    }
+    Ok((passage, refused.map(Fail::from)))
 }

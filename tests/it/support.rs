@@ -11,6 +11,7 @@ pub mod redis;
 pub mod secrets;
 pub mod sender;
 pub mod settings;
+pub mod statements;
 
 pub use answer::Answer;
 pub use app::TestApp;

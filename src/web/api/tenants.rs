@@ -92,6 +92,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
     let ask = NewTenant { is_active: body.is_active.unwrap_or(true), ..parsed };
     let now = state.clock.now();
     let tenant = state.api.tx(Scope::Instance, move |conn| tenants::create(conn, &who, &ask, now)).await?;
+    state.forget(&Change::Tenant(tenant.id));
     let place = format!("/api/tenants/{}", tenant.id);
     Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(TenantBody::from(tenant)))
 }

@@ -40,12 +40,6 @@ pub fn is_exact(head: &RequestHead) -> bool {
     !head.uri.path().starts_with(BELOW)
 }
 
-/// What the writer of this request calls a requirement.
-pub fn name_of(name: &str, head: &RequestHead) -> String {
-    let header = NAMES.iter().find(|(own, _)| *own == name).map_or(name, |(_, header)| *header);
-    if is_exact(head) { name.to_owned() } else { header.to_owned() }
-}
-
 pub fn of(head: &RequestHead, trusted: &[IpNet]) -> Result<Requirements, Fail> {
     let mut errors = FieldErrors::default();
     let headers = headers(head, &mut errors);

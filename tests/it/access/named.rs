@@ -96,13 +96,19 @@ impl Walk<'_> {
         let scope = if door == Door::ApiOrKey { line.scope.as_str() } else { "-" };
         for name in names.iter().copied() {
             let caller = callers.named(name, scope, door, self.app);
-            for tenant in ["tenant=beta".to_owned(), format!("tenant_id={}", beta(self.app)), "tenant=none".to_owned()]
-            {
+            let mut details = Vec::new();
+            let by_id = format!("tenant_id={}", beta(self.app));
+            for tenant in ["tenant=beta", &by_id, "tenant=none", "tenant_id=999999"] {
                 let body = bare(self.rows.body(&line.method, &line.path, door));
-                let answer = self.ask(&caller, line, &tenant, body).await;
+                let answer = self.ask(&caller, line, tenant, body).await;
                 let is_operators = answer.status == 403 && line.expected[5] == "403";
                 let is_hidden = answer.status == 404 || is_operators;
                 self.expect(line, &format!("by a {name} of acme with {tenant}"), &answer, is_hidden);
+                details.push(serde_json::from_str::<Value>(&answer.body).unwrap_or_default()["detail"].take());
+            }
+            if details.iter().any(|detail| *detail != details[0]) {
+                self.wrong
+                    .push(format!("{} {}: a {name} learns which tenants exist: {details:?}", line.method, line.path));
             }
         }
     }

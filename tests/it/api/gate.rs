@@ -1,9 +1,6 @@
 //! Routes that a key opens: who is let in, what refusals say, limits, and how little it costs.
 
-use std::sync::Mutex;
-
 use chrono::TimeDelta;
-use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
 use diesel::prelude::*;
 use gatepost::app::App;
 use gatepost::domain::{Role, TenantId};
@@ -13,7 +10,7 @@ use gatepost::services::tenants::{self, TenantChange};
 use serde_json::{Value, json};
 
 use super::{admin, mint, path, text};
-use crate::support::{Person, TestApp, secrets, settings};
+use crate::support::{Person, TestApp, secrets, settings, statements};
 
 const DATA: &str = "/api/data";
 
@@ -208,30 +205,9 @@ async fn a_restart_resets_no_limit() {
     app.key(&secret).get("/protected/").await.assert_problem(429, "rate_limited");
 }
 
-static STATEMENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Recorder;
-
-impl Instrumentation for Recorder {
-    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        if let InstrumentationEvent::StartQuery { query, .. } = event {
-            STATEMENTS.lock().unwrap().push(query.to_string());
-        }
-    }
-}
-
-/// The statements of this process so far that speak of keys, tokens, users, tenants or usage. What workers do
-/// meanwhile about deliveries is not part of it.
-fn statements() -> Vec<String> {
-    let ours = ["api_keys", "access_tokens", "users", "tenants", "memberships", "usage_"];
-    let all = STATEMENTS.lock().unwrap();
-    let is_ours = |sql: &&String| ours.iter().any(|table| sql.contains(table)) && !sql.contains("deliveries");
-    all.iter().filter(is_ours).cloned().collect()
-}
-
 #[actix_web::test]
 async fn a_warm_verification_does_no_sql() {
-    set_default_instrumentation(|| Some(Box::new(Recorder))).unwrap();
+    statements::record();
     // The meter writes later than this test takes.
     let app = TestApp::start_with(&[("GATEPOST_USAGE_FLUSH_MS", "10000")]).await;
     let token = admin(&app).await;
@@ -245,7 +221,7 @@ async fn a_warm_verification_does_no_sql() {
     holder.get("/protected/").await.assert_ok();
     token.post_json("/api/keys/verification", verify.clone()).await.assert_ok();
     instance.post_json("/api/keys/verification", named.clone()).await.assert_ok();
-    let before = statements();
+    let before = statements::so_far();
     assert!(before.iter().any(|sql| sql.contains("api_keys")), "statements are recorded");
 
     for _ in 0..20 {
@@ -257,7 +233,7 @@ async fn a_warm_verification_does_no_sql() {
         app.key(&secrets::unknown()[..70]).get("/protected/").await.assert_problem(401, "invalid_api_key");
     }
 
-    assert_eq!(statements()[before.len()..], [] as [String; 0]);
+    assert_eq!(statements::so_far()[before.len()..], [] as [String; 0]);
 }
 
 #[actix_web::test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::text;
 use crate::pages::second_factor::set_up;
 use crate::support::people::PASSWORD;
-use crate::support::{Answer, Person, TestApp};
+use crate::support::{Answer, Person, TestApp, statements};
 
 async fn login(app: &TestApp, email: &str, more: Value) -> Answer {
     let mut body = json!({"email": email, "password": PASSWORD});
@@ -46,6 +46,23 @@ async fn the_tenant_can_be_named_and_an_operator_needs_none() {
     Person::with_token(&app.base, text(&instance, "token")).get("/api/users").await.assert_ok();
     let beta = login(&app, "grace@example.com", json!({"tenant": "beta"})).await.assert_status(201).json();
     assert_eq!(beta["tenant_id"], 2);
+}
+
+#[actix_web::test]
+async fn a_sign_in_does_not_tell_which_tenants_exist() {
+    statements::record();
+    let app = TestApp::start().await;
+    app.viewer("ada").await;
+    app.make_tenant("beta");
+    let mut answers = Vec::new();
+    for named in
+        [json!({"tenant": "beta"}), json!({"tenant_id": 2}), json!({"tenant": "none"}), json!({"tenant_id": 9})]
+    {
+        let before = statements::so_far().len();
+        let problem = login(&app, "ada@example.com", named).await.assert_problem(404, "not_found");
+        answers.push((problem["detail"].clone(), statements::so_far()[before..].to_vec()));
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
 }
 
 #[actix_web::test]

@@ -4,7 +4,7 @@ use gatepost::app::App;
 use serde_json::{Value, json};
 
 use super::{mint, text};
-use crate::support::{Person, TestApp, settings};
+use crate::support::{Person, TestApp, settings, statements};
 
 #[actix_web::test]
 async fn a_tenant_suspended_at_one_replica_is_refused_at_the_other_within_a_second() {
@@ -104,4 +104,40 @@ async fn a_slug_is_made_where_none_is_given_and_a_tenant_can_begin_suspended() {
     make(json!({"name": "Other", "slug": "uber-grosse-co"})).await.assert_invalid("slug");
     let closed = make(json!({"name": "Later", "is_active": false})).await.assert_status(201).json();
     assert_eq!((text(&closed, "state"), &closed["is_active"]), ("suspended", &json!(false)));
+}
+
+#[actix_web::test]
+async fn a_tenants_token_that_names_another_tenant_causes_no_sql_whether_that_exists_or_not() {
+    statements::record();
+    let app = TestApp::start_with(&[("GATEPOST_USAGE_FLUSH_MS", "10000")]).await;
+    let program = app.program().await;
+    app.make_tenant("beta");
+    app.until_all_is_heard(&program).await;
+    program.get("/api/keys").await.assert_ok();
+    let before = statements::so_far();
+
+    for tenant in ["tenant=beta", "tenant_id=2", "tenant=none", "tenant_id=999"] {
+        program.get(format!("/api/keys?{tenant}")).await.assert_problem(404, "not_found");
+    }
+    for id in [2, 999] {
+        program.get(format!("/api/tenants/{id}")).await.assert_problem(404, "not_found");
+    }
+
+    assert_eq!(statements::so_far()[before.len()..], [] as [String; 0]);
+}
+
+#[actix_web::test]
+async fn a_replica_forgets_that_a_tenant_did_not_exist() {
+    let app = TestApp::start().await;
+    let gate = std::sync::Arc::clone(&app.running().state.gate);
+    assert_eq!(gate.tenant_by_slug("beta").await.unwrap(), None);
+    // At another process, as far as this one can tell.
+    let beta = app.make_tenant("beta");
+    for _ in 0..400 {
+        if gate.tenant_by_slug("beta").await.unwrap() == Some(beta) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("beta is still unknown");
 }

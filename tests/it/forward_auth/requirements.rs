@@ -4,7 +4,7 @@ use gatepost::domain::{Role, UserId};
 use serde_json::json;
 
 use super::{mint, mint_as, text};
-use crate::support::{Person, TestApp};
+use crate::support::{Answer, Person, TestApp, secrets, statements};
 
 const BEHIND_LOOPBACK: [(&str, &str); 1] = [("GATEPOST_TRUSTED_PROXIES", "127.0.0.1, ::1")];
 
@@ -29,17 +29,84 @@ async fn only_keys_of_the_named_tenant_pass() {
     assert_eq!(any.assert_ok().header("x-gatepost-tenant"), "other");
 }
 
+/// Status, headers and body of an answer, without what differs from request to request.
+fn comparable(answer: &Answer, asked: &str) -> String {
+    let mut headers = answer.headers.clone();
+    headers.remove("date");
+    let mut body: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    body["request_id"].take();
+    format!("{} {headers:?} {body}", answer.status).replace(asked, "<tenant>")
+}
+
+/// Asks about each tenant in every way in which a gateway can, for every kind of caller without a valid key of it.
+async fn answers(app: &TestApp, key: &Person, tenants: &[&str]) -> Vec<Vec<String>> {
+    let revoked = secrets::unknown();
+    let callers =
+        [app.stranger(), app.key("junk"), app.key(&revoked), key.clone(), key.with("x-api-secret", "another")];
+    let mut all = Vec::new();
+    for (caller, form) in callers.iter().flat_map(|caller| (0..4).map(move |form| (caller, form))) {
+        let mut same = Vec::new();
+        for tenant in tenants {
+            let answer = match form {
+                0 => caller.get(format!("/auth?tenant={tenant}")).await,
+                1 => caller.get(format!("/auth?nginx=1&tenant={tenant}")).await,
+                2 => caller.get(format!("/auth?tenant={tenant}&scopes=orders:read&environment=test")).await,
+                _ => caller.with("x-gatepost-require-tenant", tenant).get("/auth/orders").await,
+            };
+            same.push(comparable(&answer, tenant));
+        }
+        all.push(same);
+    }
+    all
+}
+
 #[actix_web::test]
-async fn a_tenant_that_does_not_exist_is_named_and_nobody_passes() {
+async fn no_answer_tells_whether_a_tenant_exists() {
+    let app = TestApp::start_with(&BEHIND_LOOPBACK).await;
+    let theirs = app.key(text(&mint_as(&elsewhere(&app).await, json!({})).await, "secret"));
+    let operator = app.operator("olga").await;
+    let program = app.instance_token_of(&operator, &["*"]);
+    for (slug, act) in [("paused", "suspension"), ("gone", "")] {
+        let id = app.make_tenant(slug);
+        match act {
+            "" => program.delete(format!("/api/tenants/{id}")).await.assert_status(204).status,
+            act => program.post_json(format!("/api/tenants/{id}/{act}"), json!({})).await.assert_ok().status,
+        };
+    }
+    for same in answers(&app, &theirs, &["acme", "paused", "gone", "acne"]).await {
+        assert!(same.iter().all(|answer| *answer == same[0]), "{same:#?}");
+    }
+}
+
+#[actix_web::test]
+async fn a_required_tenant_costs_no_sql_whether_it_exists_or_not() {
+    statements::record();
+    let app = TestApp::start_with(&[("GATEPOST_USAGE_FLUSH_MS", "10000"), BEHIND_LOOPBACK[0]]).await;
+    let program = elsewhere(&app).await;
+    let theirs = app.key(text(&mint_as(&program, json!({})).await, "secret"));
+    app.until_all_is_heard(&program).await;
+    let unknown = secrets::unknown();
+    for key in [theirs.clone(), app.key(&unknown)] {
+        key.get("/auth?tenant=acme").await.assert_status(401);
+    }
+    let before = statements::so_far();
+    assert!(before.iter().any(|sql| sql.contains("api_keys")), "statements are recorded");
+
+    for tenant in ["acme", "acne"] {
+        for key in [theirs.clone(), app.key(&unknown), app.key("junk"), app.stranger()] {
+            key.get(format!("/auth?tenant={tenant}")).await.assert_status(401);
+            key.with("x-gatepost-require-tenant", tenant).get("/auth/x").await.assert_status(401);
+        }
+    }
+
+    assert_eq!(statements::so_far()[before.len()..], [] as [String; 0]);
+}
+
+#[actix_web::test]
+async fn keys_of_a_tenant_that_was_asked_for_before_it_existed_pass_at_once() {
     let app = TestApp::start().await;
     let key = app.key(text(&mint(&app, json!({})).await, "secret"));
-    let refused = key.get("/auth?tenant=acne").await;
-    assert_eq!(refused.assert_invalid("tenant")["errors"][0]["detail"], "is the slug of no tenant");
-    let told_nginx = key.get("/auth?tenant=acne&nginx=1").await;
-    told_nginx.assert_problem(403, "invalid");
-    assert_eq!(told_nginx.header("x-auth-status"), "422");
-    app.stranger().get("/auth?tenant=acne").await.assert_problem(401, "api_key_required");
-    // As soon as there is one, its keys pass.
+    key.get("/auth?tenant=acne").await.assert_problem(401, "invalid_api_key");
     let acne = app.make_tenant("acne");
     let eve = app.person("eve", acne, Role::Owner).await;
     let eve = Person::with_token(&app.base, &app.mint_token(UserId(eve.user_id), Some(acne), &["*"]));
@@ -100,7 +167,6 @@ async fn under_auth_the_query_is_the_client_s_and_headers_of_a_trusted_proxy_req
     with("x-gatepost-require-environment", "test").get("/auth/x").await.assert_problem(403, "wrong_environment");
     with("x-gatepost-require-cost", "1001").get("/auth/x").await.assert_problem(429, "rate_limited");
     for (name, value, field) in [
-        ("x-gatepost-require-tenant", "nobody", "X-Gatepost-Require-Tenant"),
         ("x-gatepost-require-tenant", "", "X-Gatepost-Require-Tenant"),
         ("x-gatepost-require-scopes", " ", "X-Gatepost-Require-Scopes"),
         ("x-gatepost-require-environment", "moon", "X-Gatepost-Require-Environment"),

@@ -103,6 +103,7 @@ pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(for
     };
     match made {
         Ok(tenant) => {
+            state.forget(&Change::Tenant(tenant.id));
             let said = format!("{} is made. Enter it to invite its owner.", tenant.name);
             see_other(&who.session, urls::tenant(tenant.id), Flash::good(said))
         }

@@ -1,0 +1,30 @@
+//! Records the SQL statements that a test causes.
+
+use std::sync::Mutex;
+
+use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
+
+static STATEMENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Recorder;
+
+impl Instrumentation for Recorder {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            STATEMENTS.lock().unwrap().push(query.to_string());
+        }
+    }
+}
+
+/// Records the statements of every connection that this process opens from now on.
+pub fn record() {
+    set_default_instrumentation(|| Some(Box::new(Recorder))).unwrap();
+}
+
+/// Statements so far that touch keys, tokens, users, tenants or usage. Statements of the delivery workers are left out.
+pub fn so_far() -> Vec<String> {
+    let ours = ["api_keys", "access_tokens", "users", "tenants", "memberships", "usage_"];
+    let all = STATEMENTS.lock().unwrap();
+    let is_ours = |sql: &&String| ours.iter().any(|table| sql.contains(table)) && !sql.contains("deliveries");
+    all.iter().filter(is_ours).cloned().collect()
+}
