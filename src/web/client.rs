@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use actix_web::dev::RequestHead;
-use actix_web::http::header::HeaderValue;
+use actix_web::http::Version;
+use actix_web::http::header::{HOST, HeaderName, HeaderValue};
+use actix_web::http::uri::Authority;
 use ipnet::IpNet;
 
 /// The caller's address. `X-Forwarded-For` is believed only behind trusted proxies, and there
@@ -35,6 +37,66 @@ pub fn is_behind_trusted_proxy(head: &RequestHead, trusted: &[IpNet]) -> bool {
 /// The other end of the connection.
 pub fn peer(head: &RequestHead) -> Option<IpAddr> {
     head.peer_addr.map(|addr| canonical(addr.ip()))
+}
+
+/// Headers that a scraper or browser on this machine sends. A proxy gives itself away by any other.
+const OWN_HEADERS: [&str; 24] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "baggage",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "dnt",
+    "host",
+    "http2-settings",
+    "if-modified-since",
+    "if-none-match",
+    "pragma",
+    "priority",
+    "te",
+    "traceparent",
+    "tracestate",
+    "upgrade",
+    "upgrade-insecure-requests",
+    "user-agent",
+];
+/// Prefixes of more such headers: Prometheus' own, and those that only a browser can set.
+const OWN_PREFIXES: [&str; 2] = ["x-prometheus-", "sec-"];
+
+/// True for a request that a program on this machine made itself. A proxy on this machine connects from loopback too, so
+/// everything it could add, or pass on from its client, is refused: unknown headers, a public host, and HTTP/1.0, which
+/// nginx speaks unless told otherwise.
+pub fn is_on_this_machine(head: &RequestHead) -> bool {
+    let is_own = |name: &HeaderName| {
+        let name = name.as_str();
+        OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let hosts = head.headers.get_all(HOST).map(|host| host.to_str().unwrap_or_default());
+    let mut hosts = hosts.chain(head.uri.authority().map(Authority::as_str)).peekable();
+    peer(head).is_some_and(|peer| peer.is_loopback())
+        && head.version == Version::HTTP_11
+        && head.headers.keys().all(is_own)
+        && hosts.peek().is_some()
+        && hosts.all(is_loopback_host)
+}
+
+/// True for `localhost`, a name below it, and loopback addresses, with any port.
+fn is_loopback_host(host: &str) -> bool {
+    match url::Url::parse(&format!("http://{host}/")).ok().as_ref().and_then(url::Url::host) {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => canonical(ip.into()).is_loopback(),
+        Some(url::Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        None => false,
+    }
 }
 
 fn is_within(networks: &[IpNet], ip: IpAddr) -> bool {
@@ -73,6 +135,99 @@ mod tests {
 
     fn seen(peer: &str, forwarded: &str) -> String {
         seen_from(peer, &[forwarded.as_bytes()])
+    }
+
+    /// A request from loopback that asks for this, with these headers besides.
+    fn is_local(uri: &str, headers: &[(&str, &str)]) -> bool {
+        let mut request = TestRequest::with_uri(uri).peer_addr("127.0.0.1:1".parse().unwrap());
+        for (name, value) in headers {
+            request = request.append_header((*name, *value));
+        }
+        is_on_this_machine(request.to_http_request().head())
+    }
+
+    #[test]
+    fn scrapers_and_browsers_on_this_machine_are_recognized() {
+        for host in ["localhost:8000", "localhost", "127.0.0.1:8000", "127.0.1.1", "[::1]:8000", "gatepost.localhost"] {
+            assert!(is_local("/metrics", &[("host", host)]), "{host}");
+        }
+        let prometheus = [
+            ("host", "localhost:8000"),
+            ("user-agent", "Prometheus/3.5.0"),
+            ("accept", "application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"),
+            ("accept-encoding", "gzip"),
+            ("x-prometheus-scrape-timeout-seconds", "10"),
+        ];
+        assert!(is_local("/metrics", &prometheus));
+        let browser = [("host", "localhost:8000"), ("sec-fetch-site", "none"), ("cookie", "a=b"), ("dnt", "1")];
+        assert!(is_local("/metrics", &browser));
+    }
+
+    #[test]
+    fn a_request_with_any_header_of_a_proxy_is_not_from_this_machine() {
+        for name in [
+            "forwarded",
+            "via",
+            "x-forwarded",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-forwarded-prefix",
+            "forwarded-for",
+            "x-real-ip",
+            "x-client-ip",
+            "client-ip",
+            "x-cluster-client-ip",
+            "true-client-ip",
+            "cf-connecting-ip",
+            "cf-ray",
+            "cdn-loop",
+            "fastly-client-ip",
+            "x-original-uri",
+            "x-original-forwarded-for",
+            "x-originating-ip",
+            "x-remote-addr",
+            "x-envoy-external-address",
+            "x-azure-clientip",
+            "x-amzn-trace-id",
+            "x-request-id",
+            "proxy-client-ip",
+            "x-varnish",
+            "x-scheme",
+            "front-end-https",
+            "x-some-proxy-of-tomorrow",
+        ] {
+            assert!(!is_local("/metrics", &[("host", "localhost:8000"), (name, "")]), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_request_for_a_public_host_is_not_from_this_machine() {
+        for host in
+            ["keys.example.com", "localhost.example.com", "10.0.0.1:8000", "0.0.0.0", "evil@10.0.0.1", "", "a b"]
+        {
+            assert!(!is_local("/metrics", &[("host", host)]), "{host}");
+        }
+        assert!(!is_local("/metrics", &[("host", "localhost"), ("host", "keys.example.com")]));
+        assert!(!is_local("http://keys.example.com/metrics", &[("host", "localhost")]));
+        assert!(!is_local("/metrics", &[]));
+    }
+
+    #[test]
+    fn an_http_1_0_request_is_not_from_this_machine() {
+        let request = TestRequest::with_uri("/metrics").peer_addr("127.0.0.1:1".parse().unwrap());
+        let request = request.version(Version::HTTP_10).insert_header(("host", "localhost"));
+        assert!(!is_on_this_machine(request.to_http_request().head()));
+    }
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        let seen_from = |peer: &str| {
+            let request = TestRequest::with_uri("/metrics").peer_addr(SocketAddr::new(peer.parse().unwrap(), 1));
+            is_on_this_machine(request.insert_header(("host", "localhost")).to_http_request().head())
+        };
+        assert!(seen_from("::1") && seen_from("::ffff:127.0.0.1") && seen_from("127.8.8.8"));
+        assert!(!seen_from("10.0.0.1") && !seen_from("::ffff:10.0.0.1"));
     }
 
     #[test]

@@ -68,6 +68,22 @@ async fn readiness_does_not_wait_behind_requests_that_hold_every_api_connection(
 }
 
 #[actix_web::test]
+async fn metrics_are_answered_on_this_machine_and_refused_through_a_proxy_on_it() {
+    // Such a proxy may be a trusted one.
+    for trusted in ["", "127.0.0.1"] {
+        let app = TestApp::start_with(&[("GATEPOST_TRUSTED_PROXIES", trusted)]).await;
+        let stranger = app.stranger();
+        stranger.get("/metrics").await.assert_ok();
+        for name in ["forwarded", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "via", "cf-connecting-ip"] {
+            for value in ["203.0.113.7", "127.0.0.1", ""] {
+                stranger.with(name, value).get("/metrics").await.assert_problem(404, "not_found");
+            }
+        }
+        stranger.with("host", "keys.example.com").get("/metrics").await.assert_problem(404, "not_found");
+    }
+}
+
+#[actix_web::test]
 async fn a_database_that_is_away_is_a_reason_and_the_answer_names_neither_host_nor_database() {
     let app = TestApp::start().await;
     app.database.cut();

@@ -51,11 +51,9 @@ struct Ready {
     redis: Option<&'static str>,
 }
 
-/// Prometheus' text format, for this machine alone.
+/// Prometheus' text format, for programs on this machine alone.
 pub async fn metrics(request: HttpRequest, state: Data<State>) -> Answer {
-    let is_near = client::address(request.head(), &state.settings.trusted_proxies).is_some_and(|ip| ip.is_loopback());
-    let is_forwarded = request.headers().contains_key("x-forwarded-for");
-    if !is_near || is_forwarded {
+    if !client::is_on_this_machine(request.head()) {
         return Err(Error::NotFound(Noun::Page).into());
     }
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(state.metrics.render()))
