@@ -3,7 +3,7 @@
 //!
 //! `make bench SECTIONS="verification usage"` runs some of: verification, latency, usage, memory, arrival,
 //! delivery, and those that fill tables, take long or start more servers and are not run unless they are named: fair,
-//! history, million, length (ten minutes), shared (limits that are counted in a Redis).
+//! history, million, length (ten minutes), shared (limits that are counted in a Redis), signin (a flood of sign-ins).
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,6 +23,7 @@ mod house;
 mod million;
 mod postgres;
 mod shared;
+mod signin;
 mod usage;
 
 use child::Child;
@@ -59,6 +60,7 @@ async fn measure(wanted: &[&str]) {
             "history" => fair::with_history(&bare, &gatepost).await,
             "length" => delivery::at_length(&bare, &gatepost).await,
             "shared" => shared::limits(&bare, &gatepost).await,
+            "signin" => signin::in_a_flood().await,
             "million" => million::keys(&gatepost).await,
             other => eprintln!("there is no section {other}"),
         }

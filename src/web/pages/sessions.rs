@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{go, page, rendered, see_other};
 use crate::domain::{Error, Noun, Result, TenantId, UserId};
+use crate::gate::hashing::Requester;
 use crate::services::account::{self, ADDRESS, DEVICE, HANDLE};
 use crate::services::{accounts, random_token, second_factor, sessions as seats};
 use crate::store::Scope;
@@ -22,7 +23,7 @@ use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::throttle::{self, Attempt};
-use crate::web::{client, csrf, session_store, urls};
+use crate::web::{client, csrf, device, session_store, urls};
 
 /// Characters that are kept of what a browser calls itself.
 const LONGEST_DEVICE: usize = 300;
@@ -75,7 +76,8 @@ pub async fn create(
     CheckedForm(form): CheckedForm<SignInForm>,
 ) -> Answer {
     let ip = client::address(request.head(), &state.settings.trusted_proxies);
-    let Ok(attempt) = Attempt::at(&form.email, ip) else {
+    let device = device::known(&request, &state, &form.email);
+    let Ok(attempt) = Attempt::at(&form.email, ip).map(|attempt| attempt.by(device)) else {
         // Longer than any address, so nobody's: it is not sent back.
         return wrong(&state, &session, SignInForm { email: String::new(), ..form });
     };
@@ -86,7 +88,7 @@ pub async fn create(
         }
         Err(error) => return Err(error.into()),
     };
-    match check(&state, &form).await {
+    match check(&state, trial.requester(), &form).await {
         Ok(Some((user, has_factor))) if has_factor => {
             trial.take_back();
             code::ask(&session, &state, user, &form.back)
@@ -94,7 +96,7 @@ pub async fn create(
         Ok(Some((user, _))) => {
             trial.succeed(&attempt);
             begin(&request, &state, &session, user)?;
-            go(place(&form.back))
+            Ok(device::remember(&request, &state, &form.email, go(place(&form.back))?)?)
         }
         Ok(None) => wrong(&state, &session, form),
         Err(error) => {
@@ -115,11 +117,11 @@ fn place(back: &str) -> &str {
 }
 
 /// Whose password this is, and whether they have a second factor.
-async fn check(state: &State, form: &SignInForm) -> Result<Option<(UserId, bool)>> {
+async fn check(state: &State, requester: &Requester, form: &SignInForm) -> Result<Option<(UserId, bool)>> {
     let email = form.email.clone();
     let credentials = state.pages.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
     let password = form.password.clone();
-    let found = state.off_the_loop(move || Ok(credentials.check(&password).map(|user| user.id))).await?;
+    let found = state.off_the_loop(requester, move || Ok(credentials.check(&password).map(|user| user.id))).await?;
     let Some(user) = found else { return Ok(None) };
     let has_factor = state.pages.read(Scope::Instance, move |conn| second_factor::is_on(conn, user)).await?;
     Ok(Some((user, has_factor)))
