@@ -28,9 +28,9 @@ use crate::outbound::{Mailer, Outbound};
 use crate::services::outbox::{Outbox, Waiting};
 use crate::services::{accounts, instance, webhooks};
 use crate::store::embedded::Trouble;
-use crate::store::migrations::Unfit;
+use crate::store::fitness::Unfit;
 use crate::store::notify::Change;
-use crate::store::{Db, Scope};
+use crate::store::{Db, Scope, Sharing};
 use crate::web::state::{self, State};
 use crate::web::throttle::Throttle;
 use crate::web::{server, urls};
@@ -40,8 +40,13 @@ use database::Database;
 /// Connections of each pool: together with the listener's they stay below what the private Postgres allows.
 const PAGES: u32 = 4;
 const API: u32 = 6;
+const REPORTS: u32 = 3;
 const GATE: u32 = 2;
 const WORKERS: u32 = 4;
+/// Connections of a pool that one tenant may hold at a time.
+const PAGES_OF_ONE: usize = 3;
+const API_OF_ONE: usize = 4;
+const REPORTS_OF_ONE: usize = 1;
 
 /// Why Gatepost does not start, in one sentence for the person who starts it.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +139,7 @@ impl App {
         let opened = Arc::clone(&settings);
         let database = spawn_blocking(move || Database::open_for_serving(&opened)).await.map_err(Error::bug)??;
         let vault = Arc::new(settings.vault());
-        let pages = Db::new(database.url(), PAGES);
+        let pages = Db::new(database.url(), PAGES).shared_among(Sharing::Tenants, PAGES_OF_ONE);
         let setup_link = first_steps(&settings, &vault, &pages, &clock).await?;
         let hasher = Arc::new(Hasher::new(settings.peppers.clone(), settings.key_hash));
         let gate_db = Db::new(database.url(), GATE);
@@ -151,7 +156,9 @@ impl App {
             bell: Arc::default(),
             readiness: Arc::default(),
             clock,
-            api: Db::new(database.url(), API),
+            api: Db::new(database.url(), API).shared_among(Sharing::Tenants, API_OF_ONE),
+            reports: Db::for_reports(database.url(), REPORTS, settings.report_limit)
+                .shared_among(Sharing::All, REPORTS_OF_ONE),
             pages,
             hashing: Hashing::start(state::PATIENCE).map_err(Error::bug)?,
             throttle: Throttle::new()?,

@@ -1,5 +1,6 @@
 //! Typed settings: flags, then the environment, then `gatepost.toml`, then defaults. The only reader of the environment.
 
+mod conninfo;
 mod parse;
 pub mod redis;
 pub mod secrets;
@@ -17,6 +18,7 @@ use url::Url;
 
 use crate::domain::digest::{HashAlgorithm, Pepper, Peppers};
 use crate::domain::vault::Vault;
+pub use conninfo::DatabaseUrl;
 pub use redis::{Outage, Redis};
 pub use secrets::MasterKey;
 pub use smtp::Smtp;
@@ -58,7 +60,7 @@ pub struct InForce {
 /// What the process runs by.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub database_url: Option<String>,
+    pub database_url: Option<DatabaseUrl>,
     pub data_dir: PathBuf,
     pub pg_bin: Option<PathBuf>,
     pub bind: SocketAddr,
@@ -79,6 +81,8 @@ pub struct Settings {
     pub smtp: Option<Smtp>,
     /// For the head of a request, and again for its body.
     pub request_deadline: Duration,
+    /// Time limit of one statement of a usage report or an export.
+    pub report_limit: Duration,
     /// Time between SIGTERM and the end of the listener.
     pub drain: Duration,
     pub workers: usize,
@@ -143,15 +147,13 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn settings(&mut self, missing: Missing) -> Option<Settings> {
-        let database_url = self.optional(&t::DATABASE_URL, parse::database_url, |url| parse::without_password(url));
+        let database_url = self.optional(&t::DATABASE_URL, DatabaseUrl::parse, DatabaseUrl::to_string);
         let data_dir = self.data_dir();
         let pg_bin = self.optional(&t::PG_BIN, parse::path, |path| path.display().to_string());
         let bind = self.or(&t::BIND, parse::address);
         let public_url = self.public_url(bind);
-        let is_https = public_url.as_ref().is_some_and(|url| url.scheme() == "https");
-        let cookie_secure = self.or_else(&t::COOKIE_SECURE, parse::truth, || is_https);
-        let is_embedded = matches!(database_url, Some(None));
-        let folder = data_dir.as_ref().filter(|_| is_embedded).map(|dir| dir.join("secrets"));
+        let cookie_secure = self.cookie_secure(public_url.as_ref());
+        let folder = data_dir.as_ref().filter(|_| matches!(database_url, Some(None))).map(|dir| dir.join("secrets"));
         let peppers = self.peppers(missing, folder.as_ref().map(|dir| dir.join("api_key_pepper")));
         let key_file = folder.map(|dir| dir.join("master_key"));
         let master_key = self.kept(&t::MASTER_KEY, missing, key_file, MasterKey::parse, |_| "set".to_owned());
@@ -164,6 +166,7 @@ impl Reader<'_> {
         let redis = self.redis();
         let smtp = self.smtp(public_url.as_ref());
         let request_seconds = self.or(&t::REQUEST_SECONDS, |text| parse::number(text, 1, 600));
+        let report_seconds = self.or(&t::REPORT_SECONDS, |text| parse::number(text, 1, 600));
         let drain = self.or(&t::DRAIN_SECONDS, |text| parse::number(text, 0, 300));
         let workers = self.or(&t::WORKERS, |text| parse::number(text, 1, 64));
         let in_flight = self.or(&t::DELIVERIES_IN_FLIGHT, |text| parse::number(text, 1, 1000));
@@ -191,6 +194,7 @@ impl Reader<'_> {
             redis: redis?,
             smtp: smtp?,
             request_deadline: Duration::from_secs(request_seconds?),
+            report_limit: Duration::from_secs(report_seconds?),
             drain: Duration::from_secs(drain?),
             workers: workers?,
             deliveries_in_flight: in_flight?,
@@ -202,6 +206,11 @@ impl Reader<'_> {
             retention: retention?,
             in_force: Vec::new(),
         })
+    }
+
+    fn cookie_secure(&mut self, public_url: Option<&Url>) -> Option<bool> {
+        let is_https = public_url.is_some_and(|url| url.scheme() == "https");
+        self.or_else(&t::COOKIE_SECURE, parse::truth, || is_https)
     }
 
     fn peppers(&mut self, missing: Missing, file: Option<PathBuf>) -> Option<Peppers> {
@@ -491,7 +500,8 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_printed() {
-        let printed = format!("{:?}", Settings::load(&external(&[])).unwrap());
-        assert!(!printed.contains(PEPPER) && !printed.contains(MASTER), "{printed}");
+        let url = "postgres://u:hunter2@/db?host=/sock";
+        let printed = format!("{:?}", Settings::load(&external(&[("database_url", url)])).unwrap());
+        assert!(!printed.contains(PEPPER) && !printed.contains(MASTER) && !printed.contains("hunter2"), "{printed}");
     }
 }

@@ -199,6 +199,7 @@ diesel::table! {
         used_at -> Nullable<Timestamptz>,
         user_id -> Nullable<Int8>,
         is_asked_for -> Bool,
+        created_by -> Nullable<Int8>,
     }
 }
 
@@ -229,6 +230,7 @@ diesel::table! {
         attempts -> Int8,
         next_attempt_at -> Timestamptz,
         created_at -> Timestamptz,
+        link_digest -> Nullable<Bytea>,
     }
 }
 
@@ -352,6 +354,15 @@ diesel::table! {
         remaining -> Nullable<Int8>,
         refills_at -> Nullable<Timestamptz>,
         updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    key_counts (tenant_id) {
+        tenant_id -> Int8,
+        held -> Int8,
+        active -> Int8,
+        counted_until -> Timestamptz,
     }
 }
 
@@ -507,6 +518,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     instance_facts,
     invitations,
     key_limits,
+    key_counts,
     key_uses,
     mails,
     memberships,

@@ -13,6 +13,7 @@ pub mod figures;
 pub mod idempotency;
 pub mod instance;
 pub mod invitations;
+mod links;
 pub mod mail;
 pub mod members;
 pub mod once;
@@ -52,6 +53,14 @@ impl Operator {
     /// Gatepost itself.
     pub fn system() -> Self {
         Self { user: None, via: Via::System, label: "system".to_owned(), ip: None, request_id: None }
+    }
+
+    /// Refuses acts of operators on their own account: a session or token alone must not weaken the sign-in that made it.
+    pub(crate) fn must_be_another(&self, user: UserId) -> Result<()> {
+        if self.user != Some(user) {
+            return Ok(());
+        }
+        Err(Error::conflict("another operator must do this: operators cannot use these acts on their own account"))
     }
 
     /// Whoever acts in a tenant, acting on the tenant itself.

@@ -24,6 +24,7 @@ pub mod object;
 pub mod overtaken;
 pub mod pages;
 pub mod problem;
+pub mod proof;
 pub mod request_id;
 pub mod routes;
 pub mod server;

@@ -139,9 +139,17 @@ async fn furnish(running: &Running) -> Value {
             expires_at: None,
         };
         let calm = access_tokens::mint_for(conn, &who, &hasher, user, NewToken::parse(draft, now)?, now)?;
+        let draft = TokenDraft {
+            name: Some("instance".to_owned()),
+            tenant: None,
+            scopes: Some(vec!["*".to_owned()]),
+            expires_at: None,
+        };
+        let instance = access_tokens::mint_for(conn, &who, &hasher, user, NewToken::parse(draft, now)?, now)?;
         let (id, key, token) = (minted.key.id.0, minted.secret.reveal_once(), token.secret.reveal_once());
         Ok(
-            json!({"key_id": id, "key": key, "token": token, "unknown": unknown, "calm_token": calm.secret.reveal_once()}),
+            json!({"key_id": id, "key": key, "token": token, "unknown": unknown, "calm_token": calm.secret.reveal_once(),
+                "instance_token": instance.secret.reveal_once()}),
         )
     };
     running.state.pages.tx(Scope::Instance, make).await.expect("the house can be furnished")

@@ -10,12 +10,13 @@ BEGIN
             WHEN duplicate_object OR unique_violation THEN NULL;
         END;
     END IF;
-    IF NOT pg_has_role(current_user, 'gatepost_app', 'MEMBER') THEN
-        IF current_setting('server_version_num')::int >= 160000 THEN
-            EXECUTE format('GRANT gatepost_app TO %I WITH SET TRUE', current_user);
-        ELSE
-            EXECUTE format('GRANT gatepost_app TO %I', current_user);
+    -- From version 16 on, who creates a role may grant it, but may not yet act as it.
+    IF current_setting('server_version_num')::int >= 160000 THEN
+        IF NOT pg_has_role(session_user, 'gatepost_app', 'SET') THEN
+            EXECUTE format('GRANT gatepost_app TO %I WITH SET TRUE', session_user);
         END IF;
+    ELSIF NOT pg_has_role(session_user, 'gatepost_app', 'MEMBER') THEN
+        EXECUTE format('GRANT gatepost_app TO %I', session_user);
     END IF;
 END
 $$;

@@ -4,6 +4,7 @@ use super::Failure;
 use crate::config::Settings;
 use crate::store::embedded::Embedded;
 use crate::store::migrations::{self, Report};
+use crate::store::pooler;
 
 /// Open for as long as this lives; a private Postgres is stopped by its last user.
 pub struct Database {
@@ -31,7 +32,10 @@ impl Database {
 
     fn open_and(settings: &Settings, also: impl FnOnce(&Embedded)) -> Result<Self, Failure> {
         let (url, embedded) = match &settings.database_url {
-            Some(url) => (url.clone(), None),
+            Some(url) => {
+                pooler::check(url.as_str())?;
+                (url.as_str().to_owned(), None)
+            }
             None => {
                 let embedded = Embedded::start(&settings.data_dir, settings.pg_bin.as_deref())?;
                 (embedded.url(), Some(embedded))

@@ -7,9 +7,12 @@ use serde_json::json;
 use super::say;
 use crate::app::Failure;
 use crate::config::{Missing, Redis, Refusal, Settings, Sources};
+use crate::domain::Error;
 use crate::gate::shared;
+use crate::services::instance;
 use crate::store::embedded::{self, Embedded};
 use crate::store::migrations::{self, Report};
+use crate::store::pooler;
 
 /// What was looked at: lines that tell, and lines that complain.
 #[derive(Default)]
@@ -50,7 +53,10 @@ pub fn run(sources: &Sources, json: bool) -> Result<ExitCode, Failure> {
 
 fn database(settings: &Settings, findings: &mut Findings) {
     match &settings.database_url {
-        Some(url) => examine(url, findings),
+        Some(url) => match pooler::check(url.as_str()) {
+            Ok(()) => examine(url.as_str(), settings, findings),
+            Err(unfit) => findings.wrong.push(unfit.to_string()),
+        },
         None => private(settings, findings),
     }
 }
@@ -85,20 +91,27 @@ fn private(settings: &Settings, findings: &mut Findings) {
         }
         Ok(_) => match Embedded::start(&settings.data_dir, pg_bin) {
             Err(trouble) => findings.wrong.push(trouble.to_string()),
-            Ok(embedded) => examine(&embedded.url(), findings),
+            Ok(embedded) => examine(&embedded.url(), settings, findings),
         },
     }
 }
 
-fn examine(url: &str, findings: &mut Findings) {
-    match migrations::connect(url).and_then(|mut conn| migrations::examine(&mut conn)) {
+fn examine(url: &str, settings: &Settings, findings: &mut Findings) {
+    let looked = migrations::connect(url).and_then(|mut conn| Ok((migrations::examine(&mut conn)?, conn)));
+    match looked {
         Err(unfit) => findings.wrong.push(unfit.to_string()),
-        Ok(Report { version, pending, dangers }) => {
+        Ok((Report { version, pending, dangers }, mut conn)) => {
             findings.fine.push(format!("PostgreSQL {version} answers"));
-            match pending.as_slice() {
-                [] => findings.fine.push("all migrations have been run".to_owned()),
-                names => findings.fine.push(format!("the next start runs the migrations {}", names.join(", "))),
+            match instance::compare(&mut conn, &settings.peppers, &settings.vault()) {
+                Err(Error::Conflict(says)) => findings.wrong.push(says),
+                // Before its first migration a database has no tables to look at.
+                Err(error) if pending.is_empty() => findings.wrong.push(Failure::from(error).to_string()),
+                _ => {}
             }
+            findings.fine.push(match pending.as_slice() {
+                [] => "all migrations have been run".to_owned(),
+                names => format!("the next start runs the migrations {}", names.join(", ")),
+            });
             findings.wrong.extend(dangers);
         }
     }

@@ -85,40 +85,6 @@ pub fn url_of(bind: SocketAddr) -> Option<Url> {
     Url::parse(&text).ok()
 }
 
-/// libpq knows two forms, a URL and `name=value` pairs; the rest is for it to judge.
-pub fn database_url(text: &str) -> Result<String, String> {
-    let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
-    let is_pairs = !text.contains("://") && text.contains('=');
-    if is_url || is_pairs {
-        Ok(text.to_owned())
-    } else {
-        Err("must begin with postgres://, as in postgres://user:password@localhost/gatepost".to_owned())
-    }
-}
-
-/// For printing.
-pub fn without_password(text: &str) -> String {
-    match Url::parse(text) {
-        Ok(mut url) => {
-            if url.password().is_some() {
-                // Fails only for URLs that can't have one.
-                let _ = url.set_password(Some("…"));
-            }
-            let pairs: Vec<(String, String)> =
-                url.query_pairs().into_owned().filter(|(name, _)| name != "password").collect();
-            url.set_query(None);
-            if !pairs.is_empty() {
-                url.query_pairs_mut().extend_pairs(pairs);
-            }
-            url.to_string().replace("%E2%80%A6", "…")
-        }
-        Err(_) => {
-            let pairs = text.split_whitespace().filter(|pair| !pair.starts_with("password"));
-            pairs.collect::<Vec<_>>().join(" ")
-        }
-    }
-}
-
 /// As root the system's place, otherwise the user's.
 pub fn default_data_dir(environment: &Environment) -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
@@ -135,15 +101,6 @@ pub fn default_data_dir(environment: &Environment) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_password_in_a_database_url_is_not_shown() {
-        let url = "postgres://ada:hunter2@db.example.com/gatepost?sslmode=require&password=hunter3";
-        let shown = without_password(url);
-        assert!(!shown.contains("hunter"), "{shown}");
-        assert!(shown.contains("ada:…@db.example.com/gatepost?sslmode=require"), "{shown}");
-        assert_eq!(without_password("host=db password=hunter2 user=ada"), "host=db user=ada");
-    }
 
     #[test]
     fn networks_and_single_addresses_are_accepted() {

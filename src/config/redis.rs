@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::conninfo::has_stray_at;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSettings};
 
 crate::text_enum! {
@@ -47,8 +48,13 @@ impl fmt::Debug for Server {
 
 pub fn server(text: &str) -> Result<Server, String> {
     // The refusal of the library may quote the address, and with it the password.
-    let info = text.into_connection_info().map_err(
-        |_| "must be redis://user:password@host:6379/0, rediss:// where it speaks TLS, or unix:///path/of/a/socket",
+    let parsed = text.into_connection_info().ok().filter(|info| {
+        let is_socket = matches!(info.addr(), ConnectionAddr::Unix(_));
+        is_socket || !has_stray_at(text)
+    });
+    let info = parsed.ok_or(
+        "must be redis://user:password@host:6379/0 with odd characters of the password percent-encoded, rediss:// where it \
+         speaks TLS, or unix:///path/of/a/socket",
     )?;
     match info.addr() {
         ConnectionAddr::TcpTls { insecure: true, .. } => {
@@ -80,7 +86,13 @@ mod tests {
             assert_eq!(server.to_string(), shown);
             assert_eq!(format!("{server:?}"), format!("Server({shown})"));
         }
-        for wrong in ["redis.example.com:6379", "http://:hunter2@redis", "rediss://:hunter2@redis#insecure", ""] {
+        for wrong in [
+            "redis.example.com:6379",
+            "http://:hunter2@redis",
+            "rediss://:hunter2@redis#insecure",
+            "redis://me:1?hunter2@redis",
+            "",
+        ] {
             assert!(!server(wrong).unwrap_err().contains("hunter2"), "{wrong}");
         }
     }

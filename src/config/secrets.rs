@@ -66,11 +66,15 @@ pub fn pepper(text: &str) -> Result<Pepper, String> {
 /// Retired peppers, `id:base64` separated by commas.
 pub fn old_peppers(text: &str) -> Result<Vec<Pepper>, String> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    // What does not fit is named by its place: a pepper can stand where its id should.
+    let place =
+        |index: usize, says: &str| format!("must be id:base64, separated by commas: number {} {says}", index + 1);
     items
-        .map(|item| {
-            let (id, encoded) = item.split_once(':').ok_or("must be id:base64, separated by commas")?;
-            let bytes = BASE64.decode(encoded).map_err(|_| format!("{id} is not followed by base64"))?;
-            Pepper::new(id, bytes).map_err(|rejection| format!("{id} {}", rejection.detail))
+        .enumerate()
+        .map(|(index, item)| {
+            let (id, encoded) = item.split_once(':').ok_or_else(|| place(index, "has no colon"))?;
+            let bytes = BASE64.decode(encoded).map_err(|_| place(index, "is not base64 behind its colon"))?;
+            Pepper::new(id, bytes).map_err(|rejection| place(index, &rejection.detail))
         })
         .collect()
 }
@@ -194,5 +198,7 @@ mod tests {
         let old = old_peppers("a1:mZ0o4l5T1u7qf3uHkz0cDJr2nKpV8yYgWbQxS6tEaLU=, ").unwrap();
         assert_eq!((old.len(), old[0].id.as_str()), (1, "a1"));
         assert!(old_peppers("nothing").is_err() && old_peppers("a:c2hvcnQ=").is_err());
+        let turned_round = old_peppers("mZ0o4l5T1u7qf3uHkz0cDJr2nKpV8yYgWbQxS6tEaLU=:a 1").unwrap_err();
+        assert!(!turned_round.contains("mZ0o"), "{turned_round}");
     }
 }

@@ -7,6 +7,8 @@ use lettre::message::Mailbox;
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use zeroize::Zeroizing;
 
+use super::conninfo::has_stray_at;
+
 /// A mail server. Its address may hold a password: it is never printed.
 #[derive(Clone)]
 pub struct Smtp {
@@ -35,9 +37,14 @@ pub struct ServerUrl(Zeroizing<String>);
 
 pub fn server(text: &str) -> Result<ServerUrl, String> {
     // The refusal of the library may quote the address, and with it the password.
-    AsyncSmtpTransport::<Tokio1Executor>::from_url(text).map_err(|_| {
-        "must be smtps://user:password@host, smtp://user:password@host?tls=required, or smtp://host for one that is near"
-    })?;
+    let is_known = AsyncSmtpTransport::<Tokio1Executor>::from_url(text).is_ok() && !has_stray_at(text);
+    if !is_known {
+        return Err(
+            "must be smtps://user:password@host, smtp://user:password@host?tls=required, or smtp://host for one that \
+             is near; percent-encode odd characters of the password"
+                .to_owned(),
+        );
+    }
     Ok(ServerUrl(Zeroizing::new(text.to_owned())))
 }
 
@@ -55,7 +62,12 @@ mod tests {
         for fine in ["smtps://me:hunter2@mail.example.com", "smtp://mail.example.com:25", "smtp://a:b@c?tls=required"] {
             assert!(server(fine).is_ok(), "{fine}");
         }
-        for wrong in ["mail.example.com", "https://me:hunter2@mail.example.com", "smtp://a:b@c?tls=maybe"] {
+        for wrong in [
+            "mail.example.com",
+            "https://me:hunter2@mail.example.com",
+            "smtp://a:b@c?tls=maybe",
+            "smtp://a:1/hunter2@c",
+        ] {
             assert!(!server(wrong).err().unwrap().contains("hunter2"), "{wrong}");
         }
         let smtp = Smtp::new(server("smtps://me:hunter2@x.example").unwrap(), sender("G <g@x.example>").unwrap());

@@ -127,6 +127,12 @@ pub const REQUEST_SECONDS: Setting = open(
     "30",
     "time that a client has for the head of a request, and again for its body: 1 to 600",
 );
+pub const REPORT_SECONDS: Setting = open(
+    "GATEPOST_REPORT_SECONDS",
+    "report_seconds",
+    "30",
+    "time limit of a database query for a usage report or an export: 1 to 600",
+);
 pub const DRAIN_SECONDS: Setting = open(
     "GATEPOST_DRAIN_SECONDS",
     "drain_seconds",
@@ -178,7 +184,7 @@ pub const RETENTION_AUDIT: Setting =
     open("GATEPOST_RETENTION_AUDIT_DAYS", "retention_audit_days", "400", "days to keep the audit log");
 
 /// In the order in which they are printed.
-pub const SETTINGS: [Setting; 33] = [
+pub const SETTINGS: &[Setting] = &[
     DATABASE_URL,
     DATA_DIR,
     PG_BIN,
@@ -200,6 +206,7 @@ pub const SETTINGS: [Setting; 33] = [
     SMTP_URL,
     SMTP_FROM,
     REQUEST_SECONDS,
+    REPORT_SECONDS,
     DRAIN_SECONDS,
     WORKERS,
     DELIVERIES_IN_FLIGHT,

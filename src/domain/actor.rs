@@ -36,12 +36,13 @@ pub enum Permission {
     WriteManyKeys,
     VerifyKeys,
     ReadWebhooks,
+    /// Create, edit, test and pause webhooks; a developer only their own (see [`Actor::must_own`]).
     WriteWebhooks,
     DeleteWebhooks,
     /// See signing secrets; a developer only those of their own webhooks.
     RevealSecrets,
     ReadEvents,
-    /// Publish, redeliver, cancel.
+    /// Publish; redeliver and cancel deliveries, a developer only those of their own webhooks.
     WriteEvents,
     ReadUsage,
     WriteUsage,
@@ -162,10 +163,15 @@ impl Actor {
         self.must(permission)?;
         match &self.authority {
             Authority::Person { role, .. } if *role < Role::Admin && (owner.is_none() || owner != self.user) => {
-                Err(Error::forbidden("this belongs to somebody else: it needs the role admin or higher"))
+                Err(Error::forbidden("this belongs to another member: changing it needs the role admin or higher"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// True if [`Actor::must_own`] would pass: for pages that hide what would be refused.
+    pub fn may_own(&self, permission: Permission, owner: Option<UserId>) -> bool {
+        self.must_own(permission, owner).is_ok()
     }
 
     /// Gatepost itself, at work in a tenant.

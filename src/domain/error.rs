@@ -31,6 +31,10 @@ pub enum Error {
     IdempotencyInFlight,
     #[error("too many attempts: wait and try again")]
     Throttled { retry_after: Duration },
+    #[error("this tenant has too many requests under way at once: try again in a moment")]
+    TenantBusy,
+    #[error("this took longer than the server allows: ask for less, such as a shorter time span or a single key")]
+    StatementTimeout,
     #[error("the service is not available just now: try again in a moment")]
     Unavailable(#[source] Source),
     #[error("something went wrong on our side")]

@@ -24,8 +24,8 @@ const BATCH: usize = 5_000;
 /// Reports that wait: whoever sends one waits for it.
 const MOST_REPORTS: usize = 256;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
-/// How often a stop tries a database that does not answer.
-const LAST_TRIES: u32 = 3;
+/// Tries of a stop while the database takes no writes.
+const LAST_TRIES: u32 = 10;
 const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
 /// How long somebody who reports usage waits for room, and then for its COMMIT.
 const REPORT_PATIENCE: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ impl Meter {
     pub fn start(db: Db, interval: Duration) -> Self {
         metrics::describe_counter!(
             "gatepost_usage_dropped_total",
-            "Usage records lost because too many waited or the database refused them"
+            "Usage records lost: too many waited, the database refused them, or it took no writes until the stop"
         );
         metrics::describe_counter!("gatepost_usage_written_total", "Usage records written");
         // They are there before there is anything to count: whoever watches them sees the first one too.
@@ -88,6 +88,7 @@ impl Meter {
             waiting: Arc::clone(&meter.waiting),
             is_full: Arc::clone(&meter.is_full),
             batch: Batch::default(),
+            parts: Vec::new(),
             reports: Vec::new(),
             guarded: Vec::new(),
             endpoints: Endpoints::default(),
@@ -190,6 +191,8 @@ struct Worker {
     waiting: Arc<Mutex<Waiting>>,
     is_full: Arc<Notify>,
     batch: Batch,
+    /// Rest of a batch that the database refused: written apart from [`Self::batch`].
+    parts: Vec<Batch>,
     /// What was reported, and who waits for it to be written.
     reports: Vec<(Vec<UsageRecord>, oneshot::Sender<bool>)>,
     guarded: Vec<Guarded>,
@@ -243,6 +246,9 @@ impl Worker {
     /// Each by itself, once: whoever sent it is told, and sends it again.
     async fn write_guarded(&mut self) {
         for Guarded { records, first, done } in std::mem::take(&mut self.guarded) {
+            if done.is_closed() {
+                continue;
+            }
             let mut batch = Batch::default();
             records.into_iter().for_each(|record| batch.push(record, &mut self.endpoints));
             let count = batch.len();
@@ -271,7 +277,7 @@ impl Worker {
             let is_all = self.take(is_last);
             if !self.write_until_done().await {
                 let waiting = lock(&self.waiting).records.len();
-                dropped(self.batch.len() + waiting);
+                dropped(self.batch.len() + self.parts.iter().map(Batch::len).sum::<usize>() + waiting);
                 return false;
             }
             if is_all {
@@ -299,13 +305,19 @@ impl Worker {
         is_all
     }
 
-    /// Tries again while the database is away; meanwhile more waits, and what does not fit is counted as dropped.
-    /// False only where the end came first.
+    /// Tries again while the database takes no writes. Meanwhile more records wait; the ones beyond [`MOST_WAITING`] are
+    /// dropped and counted. False: the stop came first.
     async fn write_until_done(&mut self) -> bool {
         let mut tried = 0;
-        while !self.batch.is_empty() || !self.reports.is_empty() {
-            if self.write().await {
+        loop {
+            if self.batch.is_empty() {
+                self.batch = self.parts.pop().unwrap_or_default();
+            }
+            if self.batch.is_empty() && self.reports.is_empty() {
                 return true;
+            }
+            if self.write().await {
+                continue;
             }
             tried += 1;
             if LAST_TRIES <= tried && self.is_stopping.load(Ordering::Acquire) {
@@ -313,15 +325,16 @@ impl Worker {
             }
             sleep(PAUSE_AFTER_FAILURE).await;
         }
-        true
     }
 
-    /// False where it is to be tried again. Reports are not: whoever sent them is told, and sends them again.
+    /// Writes the batch together with the reports. False: the database takes no writes, and the batch stays. Reports are
+    /// tried once: their senders learn of a failure and send them again.
     async fn write(&mut self) -> bool {
         let own = self.batch.len();
         let mut batch = std::mem::take(&mut self.batch);
         let mut told = Vec::new();
-        for (records, done) in self.reports.drain(..) {
+        // A sender that has gone was told of a failure.
+        for (records, done) in self.reports.drain(..).filter(|(_, done)| !done.is_closed()) {
             records.into_iter().for_each(|record| batch.push(record, &mut self.endpoints));
             told.push(done);
         }
@@ -330,7 +343,8 @@ impl Worker {
         let batch = Arc::new(batch);
         let copy = Arc::clone(&batch);
         let outcome = self.db.tx(Scope::Instance, move |conn| copy.write(conn, makes_days)).await;
-        let is_done = match &outcome {
+        let is_ok = outcome.is_ok();
+        let is_done = match outcome {
             Ok(()) => {
                 if makes_days {
                     self.made.remember(&days);
@@ -338,24 +352,33 @@ impl Worker {
                 written(count);
                 true
             }
-            // Or a day that was there is gone.
-            Err(error) if matches!(error, Error::Unavailable(_)) || !makes_days => {
+            Err(error) => {
                 self.made.forget();
                 self.batch = Arc::unwrap_or_clone(batch);
                 self.batch.truncate(own);
-                false
-            }
-            Err(error) => {
-                // It would fail again and again and hold up all that come after it.
-                dropped(own);
-                tracing::error!(cause = ?error, count, "usage records were refused by the database");
-                true
+                let is_outage = matches!(error, Error::Unavailable(_));
+                // The partition of a day may be gone, or a report may be at fault.
+                if !is_outage && makes_days && told.is_empty() {
+                    self.divide(&error);
+                }
+                !is_outage
             }
         };
         for done in told {
-            // Whoever waited may have gone.
-            let _ = done.send(outcome.is_ok());
+            // The sender may have gone.
+            let _ = done.send(is_ok);
         }
         is_done
+    }
+
+    /// Halves a batch that the database refused, until the refused record stands alone and is dropped. Otherwise it would
+    /// hold up all later records.
+    fn divide(&mut self, error: &Error) {
+        if let Some(rest) = self.batch.halve() {
+            return self.parts.push(rest);
+        }
+        dropped(self.batch.len());
+        tracing::error!(cause = ?error, "the database refused a usage record");
+        self.batch = Batch::default();
     }
 }

@@ -11,7 +11,7 @@ use super::lock;
 use crate::domain::quota::QuotaStanding;
 use crate::domain::{LineageId, Result};
 use crate::store::key_limits::{self, Leased};
-use crate::store::{Db, Scope};
+use crate::store::{Db, Scope, patience};
 
 /// How long an empty quota is believed to be empty, so that asking for it again costs no SQL.
 const EMPTY_FOR: Duration = Duration::from_secs(1);
@@ -180,12 +180,16 @@ impl Quotas {
         if open.is_empty() {
             return;
         }
-        let closed = self.db.tx(Scope::Instance, move |conn| {
-            for (lineage, level) in &open {
-                key_limits::give_back(conn, *lineage, level.own, level.refills_at)?;
-            }
-            Ok(())
-        });
+        let closed = patience::persist(
+            &self.db,
+            || true,
+            move |conn| {
+                for (lineage, level) in &open {
+                    key_limits::give_back(conn, *lineage, level.own, level.refills_at)?;
+                }
+                Ok(())
+            },
+        );
         if let Err(error) = closed.await {
             tracing::warn!(%error, "leases on quotas could not be given back: they are forfeited");
         }

@@ -19,4 +19,6 @@ pub struct Mail {
     pub attempts: i64,
     pub next_attempt_at: DateTime<Utc>,
     pub created_at: DateTime<Utc>,
+    /// SHA-256 of the token of the link in it.
+    pub link_digest: Option<Vec<u8>>,
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
 use super::Operator;
+use super::accounts::SignIn;
 use super::audit::{self, Deed};
 use super::tenants::{self, TenantRef};
 use crate::domain::access_token::{NewToken, TokenSecret};
@@ -86,10 +87,13 @@ pub fn mint_at_login(
     conn: &mut PgConnection,
     who: &Operator,
     hasher: &Hasher,
-    user: &User,
+    (user, has_code): (&User, bool),
     named: &[TenantRef],
     now: DateTime<Utc>,
 ) -> Result<MintedToken> {
+    if !SignIn::of(user, has_code).still_holds(conn)? {
+        return Err(Error::Unauthenticated);
+    }
     let tenant = tenant_at_login(conn, user, named)?;
     let (name, expires_at) = ("Login".to_owned(), Some(now + LOGIN_LASTS));
     let ask = NewToken { name, tenant, scopes: ScopeSet::all(), expires_at, minted_by: None };

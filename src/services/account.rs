@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use super::accounts::{self, NewPassword};
 use super::audit::{self, Deed};
+use super::links::digest;
 use super::{Operator, random_token};
 use crate::domain::{Error, Noun, Result, UserId, text};
 use crate::model::{Session, User};
 use crate::store;
 use crate::store::notify::{self, Change};
+use crate::store::one_time_links::Origin;
 
 const RESET: &str = "password_reset";
 const RESET_LINK_LIVES: chrono::TimeDelta = chrono::TimeDelta::hours(24);
@@ -83,7 +85,7 @@ pub fn sign_out_elsewhere(
     Ok(ended)
 }
 
-pub(super) fn end_others(conn: &mut PgConnection, user: UserId, here: &str) -> Result<usize> {
+fn end_others(conn: &mut PgConnection, user: UserId, here: &str) -> Result<usize> {
     end_where(conn, user, |handle| handle != here)
 }
 
@@ -120,8 +122,8 @@ pub fn rename(conn: &mut PgConnection, who: &Operator, user: UserId, name: &str,
     accounts::update(conn, who, user, accounts::UserChange { name: Some(name), ..Default::default() }, now)
 }
 
-/// Sets a new password, for somebody who has shown the present one. Ends their other sessions, the tokens that sign-ins
-/// made, and links that would set another.
+/// Sets a new password, for a person who has shown the present one. Ends their other sessions, all their access tokens, and
+/// links that would set another password.
 pub fn change_password(
     conn: &mut PgConnection,
     who: &Operator,
@@ -131,26 +133,70 @@ pub fn change_password(
     now: DateTime<Utc>,
 ) -> Result<()> {
     accounts::write_password(conn, user, new, now)?;
-    let ended = end_others(conn, user, here)?;
-    let tokens = end_logins(conn, user, now)?;
-    let deed =
-        Deed::new("user.password_changed", target(user)).with("sessions_ended", ended).with("tokens_revoked", tokens);
-    audit::record_for_instance(conn, who, None, deed, now)
+    let ended = end_access(conn, user, Some(here), now)?;
+    audit::record_for_instance(conn, who, None, ended.noted(Deed::new("user.password_changed", target(user))), now)
+}
+
+/// Sessions and access tokens that ended because a sign-in became stronger.
+pub(super) struct EndedAccess {
+    sessions: usize,
+    tokens: usize,
+}
+
+impl EndedAccess {
+    pub(super) fn noted(&self, deed: Deed) -> Deed {
+        deed.with("sessions_ended", self.sessions).with("tokens_revoked", self.tokens)
+    }
+}
+
+/// Ends all that an earlier, weaker sign-in opened: every session but `here`, every access token, and links that would set
+/// a password.
+pub(super) fn end_access(
+    conn: &mut PgConnection,
+    user: UserId,
+    here: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<EndedAccess> {
+    let sessions = match here {
+        Some(here) => end_others(conn, user, here)?,
+        None => store::sessions::delete_of_user(conn, user)?,
+    };
+    let tokens = store::access_tokens::revoke_of_user(conn, user, now)?;
+    end_resets(conn, user)?;
+    notify::send(conn, &Change::Access)?;
+    Ok(EndedAccess { sessions, tokens })
 }
 
 /// What a password let in: tokens that sign-ins made. Links that would set another go too.
 pub(super) fn end_logins(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<usize> {
     let tokens = store::access_tokens::revoke_of_logins(conn, user, now)?;
-    store::one_time_links::delete_unused_of(conn, RESET, user)?;
+    end_resets(conn, user)?;
     notify::send(conn, &Change::Access)?;
     Ok(tokens)
 }
 
+/// Deletes all links that would set a password of this user.
+pub(super) fn end_resets(conn: &mut PgConnection, user: UserId) -> Result<()> {
+    store::one_time_links::delete_unused_of(conn, RESET, user)
+}
+
+/// True if this person can make reset links today: an active operator, or the console (`None`).
+pub(super) fn may_reset(conn: &mut PgConnection, creator: Option<UserId>) -> Result<bool> {
+    let Some(creator) = creator else { return Ok(true) };
+    Ok(store::users::find(conn, creator)?.is_some_and(|user| user.is_active && user.is_operator))
+}
+
 /// Makes the token of a link that sets a new password, once, within a day, for an operator to hand over. The one before it
-/// stops working; those that the user asked for do not.
+/// stops working; those that the user requested do not.
 pub fn offer_reset(conn: &mut PgConnection, who: &Operator, user: UserId, now: DateTime<Utc>) -> Result<String> {
+    who.must_be_another(user)?;
+    // A creator who is demoted meanwhile waits here, or is waited for.
+    store::users::lock(conn, &[Some(user), who.user].into_iter().flatten().collect::<Vec<_>>())?;
+    if !may_reset(conn, who.user)? {
+        return Err(Error::forbidden("this is for operators"));
+    }
     store::one_time_links::delete_unused_not_asked_for(conn, RESET, user)?;
-    make_reset(conn, who, user, false, now)
+    make_reset(conn, who, user, Origin::Made(who.user), now)
 }
 
 /// The same for a user who is said to have asked for it, as anybody can say: it ends no link, and there are few at a time.
@@ -160,14 +206,14 @@ pub fn ask_reset(conn: &mut PgConnection, who: &Operator, user: UserId, now: Dat
     if MOST_ASKED_FOR <= store::one_time_links::count_asked_for(conn, RESET, user, now)? {
         return Err(Error::conflict("there are as many links already as one can ask for"));
     }
-    make_reset(conn, who, user, true, now)
+    make_reset(conn, who, user, Origin::Requested, now)
 }
 
 fn make_reset(
     conn: &mut PgConnection,
     who: &Operator,
     user: UserId,
-    is_asked_for: bool,
+    origin: Origin,
     now: DateTime<Utc>,
 ) -> Result<String> {
     let user = accounts::find(conn, user)?;
@@ -175,8 +221,8 @@ fn make_reset(
         return Err(Error::conflict("this user is deactivated: activate them first"));
     }
     let token = random_token()?;
-    let digest = accounts::digest(&token);
-    store::one_time_links::insert_for(conn, RESET, &digest, (user.id, is_asked_for), now, now + RESET_LINK_LIVES)?;
+    let expires_at = now + RESET_LINK_LIVES;
+    store::one_time_links::insert_for(conn, RESET, &digest(&token), (user.id, origin), now, expires_at)?;
     let deed = Deed::new("user.reset_link_made", target(user.id)).with("name", user.email.as_str());
     audit::record_for_instance(conn, who, None, deed, now)?;
     Ok(token)
@@ -184,9 +230,22 @@ fn make_reset(
 
 /// Whose password a link resets.
 pub fn reset_offered(conn: &mut PgConnection, token: &str, now: DateTime<Utc>) -> Result<User> {
-    let user = store::one_time_links::find_user(conn, RESET, &accounts::digest(token), now)?;
-    let user = user.map(|user| accounts::find(conn, user)).transpose()?.filter(|user| user.is_active);
-    user.ok_or(Error::NotFound(Noun::ResetLink))
+    let found = store::one_time_links::find_live(conn, RESET, &digest(token), now)?;
+    backed(conn, found)?.ok_or(Error::NotFound(Noun::ResetLink))
+}
+
+pub(super) fn is_reset_usable(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {
+    let found = store::one_time_links::find_live(conn, RESET, digest, now)?;
+    Ok(backed(conn, found)?.is_some())
+}
+
+/// The user of a link, if they are active and its creator still has the right to make it.
+fn backed(conn: &mut PgConnection, link: Option<(UserId, Option<UserId>)>) -> Result<Option<User>> {
+    let Some((user, creator)) = link else { return Ok(None) };
+    if !may_reset(conn, creator)? {
+        return Ok(None);
+    }
+    Ok(store::users::find(conn, user)?.filter(|user| user.is_active))
 }
 
 /// Uses a link up: the user gets the new password and is signed out everywhere.
@@ -197,8 +256,14 @@ pub fn reset_password(
     new: &NewPassword,
     now: DateTime<Utc>,
 ) -> Result<User> {
-    let user = reset_offered(conn, token, now)?;
-    if !store::one_time_links::redeem(conn, RESET, &accounts::digest(token), now)? {
+    let digest = digest(token);
+    let link = store::one_time_links::find_live(conn, RESET, &digest, now)?;
+    // A creator who is demoted meanwhile waits here, or is waited for.
+    if let Some((user, creator)) = link {
+        store::users::lock(conn, &[Some(user), creator].into_iter().flatten().collect::<Vec<_>>())?;
+    }
+    let user = backed(conn, link)?.ok_or(Error::NotFound(Noun::ResetLink))?;
+    if !store::one_time_links::redeem(conn, RESET, &digest, now)? {
         return Err(Error::NotFound(Noun::ResetLink));
     }
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };

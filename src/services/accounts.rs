@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
 
 use super::account;
 use super::audit::{self, Deed};
-use super::invitations;
+use super::links::{self, digest};
 use super::second_factor;
 use super::tenants::{self, NewTenant};
 use super::{Operator, random_token};
@@ -105,8 +105,8 @@ pub struct UserChange {
     pub is_operator: Option<bool>,
 }
 
-/// A deactivated user loses access at once: sessions, tokens and keys that require their owner. The instance keeps an
-/// operator who can sign in.
+/// A deactivated user loses access at once: sessions, tokens and keys that require their owner. Links end that needed a
+/// right which the user lost. The instance keeps an operator who can sign in.
 pub fn update(
     conn: &mut PgConnection,
     who: &Operator,
@@ -119,6 +119,9 @@ pub fn update(
     let name = name.map_err(|rejection| Error::field("name", rejection))?;
     let is_active = change.is_active.unwrap_or(before.is_active);
     let is_operator = change.is_operator.unwrap_or(before.is_operator);
+    if (is_active, is_operator) != (before.is_active, before.is_operator) {
+        who.must_be_another(user)?;
+    }
     if before.is_operator && before.is_active && !(is_operator && is_active) {
         let operators = store::users::lock_operators(conn)?;
         if operators.iter().all(|id| *id == user) {
@@ -133,8 +136,9 @@ pub fn update(
     audit::record_for_instance(conn, who, None, deed, now)?;
     if before.is_active && !after.is_active {
         store::sessions::delete_of_user(conn, user)?;
-        invitations::revoke_of_user(conn, who, user, now)?;
+        account::end_resets(conn, user)?;
     }
+    links::end_unbacked(conn, who, user, now)?;
     notify::send(conn, &Change::Access)?;
     Ok(after)
 }
@@ -180,7 +184,7 @@ pub(super) fn write_password(
     }
 }
 
-/// Gives a user a new password and signs them out everywhere.
+/// Gives a user a new password, signs them out everywhere, and revokes their access tokens.
 pub fn set_password(
     conn: &mut PgConnection,
     who: &Operator,
@@ -189,11 +193,8 @@ pub fn set_password(
     now: DateTime<Utc>,
 ) -> Result<()> {
     write_password(conn, user, new, now)?;
-    let ended = store::sessions::delete_of_user(conn, user)?;
-    let tokens = account::end_logins(conn, user, now)?;
-    let deed = Deed::new("user.password_set", format!("user:{user}"))
-        .with("sessions_ended", ended)
-        .with("tokens_revoked", tokens);
+    let ended = account::end_access(conn, user, None, now)?;
+    let deed = ended.noted(Deed::new("user.password_set", format!("user:{user}")));
     audit::record_for_instance(conn, who, None, deed, now)
 }
 
@@ -233,6 +234,30 @@ pub fn set_up(
     Ok((user, tenant))
 }
 
+/// What a sign-in has shown. It counts only while the account is still as it was checked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignIn {
+    pub user: UserId,
+    /// When the account that was checked was last changed.
+    pub as_of: DateTime<Utc>,
+    pub has_code: bool,
+}
+
+impl SignIn {
+    pub const fn of(user: &User, has_code: bool) -> Self {
+        Self { user: user.id, as_of: user.updated_at, has_code }
+    }
+
+    /// True if the account still is as it was checked. Locks the user: a stronger password or a second factor is set up before
+    /// this sign-in, which then is refused, or after it, and ends it.
+    pub fn still_holds(&self, conn: &mut PgConnection) -> Result<bool> {
+        store::users::lock(conn, &[self.user])?;
+        let user = store::users::find(conn, self.user)?;
+        let is_same = user.is_some_and(|user| user.is_active && user.updated_at == self.as_of);
+        Ok(is_same && (self.has_code || !second_factor::is_on(conn, self.user)?))
+    }
+}
+
 /// What sign-in checks a password against; for an unknown address too, so that both take the same time.
 #[derive(Debug)]
 pub struct Credentials {
@@ -254,8 +279,4 @@ impl Credentials {
         let is_right = password::verify(hash, password);
         self.user.filter(|user| is_right && user.is_active)
     }
-}
-
-pub(super) fn digest(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
 }

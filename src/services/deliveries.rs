@@ -77,8 +77,7 @@ pub fn list(
 
 /// Sends it again, at once: what has come to an end begins another round of attempts, what waits need not wait.
 pub fn redeliver(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: DateTime<Utc>) -> Result<Delivery> {
-    let before = to_direct(conn, actor, id)?;
-    let webhook = store::webhooks::find(conn, actor.tenant, before.webhook_id)?;
+    let (before, webhook) = to_direct(conn, actor, id)?;
     let webhook = webhook.ok_or_else(|| Error::conflict("its webhook has been deleted"))?;
     if !webhook.is_active {
         return Err(Error::conflict("its webhook is switched off: activate it first"));
@@ -95,7 +94,7 @@ pub fn redeliver(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: Da
 
 /// Gives up what still waits.
 pub fn cancel(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: DateTime<Utc>) -> Result<Delivery> {
-    let before = to_direct(conn, actor, id)?;
+    let (before, _) = to_direct(conn, actor, id)?;
     if before.state.is_final() {
         return Err(Error::conflict(format!("this delivery has come to its end already: it is {}", before.state)));
     }
@@ -104,11 +103,19 @@ pub fn cancel(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: DateT
     Ok(after)
 }
 
-/// The delivery, locked, if this actor may direct it and no attempt is under way.
-fn to_direct(conn: &mut PgConnection, actor: &Actor, id: DeliveryId) -> Result<Delivery> {
+/// Locks the delivery, if this actor may redeliver or cancel it and no attempt is under way. A developer directs the
+/// deliveries of their own webhooks only.
+fn to_direct(conn: &mut PgConnection, actor: &Actor, id: DeliveryId) -> Result<(Delivery, Option<Webhook>)> {
     actor.must(Permission::WriteEvents)?;
     let delivery = store::deliveries::lock(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Delivery))?;
-    if delivery.is_under_way() { Err(under_way()) } else { Ok(delivery) }
+    let webhook = store::webhooks::find(conn, actor.tenant, delivery.webhook_id)?;
+    must_direct(actor, webhook.as_ref())?;
+    if delivery.is_under_way() { Err(under_way()) } else { Ok((delivery, webhook)) }
+}
+
+/// Refuses with 403 unless this actor may redeliver and cancel deliveries of this webhook.
+pub fn must_direct(actor: &Actor, webhook: Option<&Webhook>) -> Result<()> {
+    actor.must_own(Permission::WriteEvents, webhook.and_then(|webhook| webhook.user_id))
 }
 
 fn under_way() -> Error {

@@ -37,8 +37,13 @@ impl NewEvent {
         Self::of(EventType::parse_of_others(kind.unwrap_or_default()), payload, idempotency_key)
     }
 
-    /// For one webhook alone, by whoever may change it, and so of any type.
+    /// Parses a test event, which goes to one webhook alone.
     pub(super) fn parse_test(kind: &str, payload: &str) -> Result<Self> {
+        Self::of(EventType::parse_test(kind), Some(payload), None)
+    }
+
+    /// Parses an event that Gatepost itself sends to one webhook, of any type.
+    pub(super) fn parse_own(kind: &str, payload: &str) -> Result<Self> {
         Self::of(EventType::parse(kind), Some(payload), None)
     }
 
@@ -236,8 +241,12 @@ mod tests {
         assert_eq!(fields(Some("a"), Some("{} x")), ["data json"]);
         for kind in ["api_key.revoked", "webhook.disabled", "Webhook.probe", "API_KEY.x.y"] {
             assert_eq!(fields(Some(kind), Some("{}")), ["type reserved"], "{kind}");
-            assert!(NewEvent::parse_test(kind, "{}").is_ok());
+            assert!(NewEvent::parse_test(kind, "{}").is_err(), "{kind} as a test");
         }
+        assert!(
+            NewEvent::parse_test("webhook.test", "{}").is_ok() && NewEvent::parse_test("order.created", "{}").is_ok()
+        );
+        assert!(NewEvent::parse_own("webhook.probe", "{}").is_ok());
         assert!(fields(Some("webhooks"), Some("1")).is_empty() && fields(Some("api_key"), Some("1")).is_empty());
         let large = format!("\"{}\"", "x".repeat(MAX_PAYLOAD));
         assert_eq!(fields(Some("a"), Some(&large)), ["data too_large"]);

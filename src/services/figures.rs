@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use crate::domain::{Actor, ApiKeyId, Permission, Result, WebhookId};
+use crate::store;
 use crate::store::delivery_totals::{self, Finished};
 use crate::store::figures::{self, Named, Standing, Troubled};
 
@@ -100,6 +101,8 @@ pub fn deliveries(
 /// Where a tenant stands, and what somebody should look at.
 #[derive(Debug, Clone)]
 pub struct Overview {
+    /// Keys that are active. A key that was replaced is not counted: its successor is.
+    pub active_keys: i64,
     pub standing: Standing,
     pub expiring: Vec<Named>,
     pub idle: Vec<Named>,
@@ -109,7 +112,8 @@ pub struct Overview {
 pub fn overview(conn: &mut PgConnection, actor: &Actor, now: DateTime<Utc>) -> Result<Overview> {
     actor.must(Permission::ReadKeys)?;
     Ok(Overview {
-        standing: figures::standing(conn, actor.tenant, now)?,
+        active_keys: store::key_counts::find(conn, actor.tenant, now)?.active,
+        standing: figures::standing(conn, actor.tenant)?,
         expiring: figures::expiring_keys(conn, actor.tenant, now, MOST_WORRIES)?,
         idle: figures::idle_keys(conn, actor.tenant, now, MOST_WORRIES)?,
         troubled: figures::troubled_webhooks(conn, actor.tenant, MOST_WORRIES)?,

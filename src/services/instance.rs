@@ -3,7 +3,7 @@
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::digest::{Pepper, Peppers};
+use crate::domain::digest::Peppers;
 use crate::domain::vault::Vault;
 use crate::domain::{Error, Result};
 use crate::store;
@@ -15,6 +15,13 @@ const ID: &str = "id";
 /// Refuses other secrets than those of the last start: with them every key would be unknown, and no webhook could
 /// be signed. A pepper or master key may be followed by another as long as it is still listed among the retired ones.
 pub fn recognize(conn: &mut PgConnection, peppers: &Peppers, vault: &Vault) -> Result<()> {
+    compare(conn, peppers, vault)?;
+    store::instance_facts::upsert(conn, PEPPER, &peppers.current.fingerprint())?;
+    store::instance_facts::upsert(conn, MASTER_KEY, &vault.fingerprint())
+}
+
+/// Compares the secrets with the fingerprints in the database, like [`recognize`], and writes nothing.
+pub fn compare(conn: &mut PgConnection, peppers: &Peppers, vault: &Vault) -> Result<()> {
     let known = store::instance_facts::find(conn, PEPPER)?;
     let is_held =
         |known: &String| std::iter::once(&peppers.current).chain(&peppers.old).any(|held| held.fingerprint() == *known);
@@ -35,7 +42,7 @@ pub fn recognize(conn: &mut PgConnection, peppers: &Peppers, vault: &Vault) -> R
             "{foreign} secrets are sealed with a master key that is not given: list it in GATEPOST_MASTER_KEYS_OLD, and run `gatepost secrets rotate` before you take it away",
         )));
     }
-    remember(conn, &peppers.current, vault)
+    Ok(())
 }
 
 /// What tells this instance from others with whom it shares a server: made once, the same for all of its processes.
@@ -46,9 +53,4 @@ pub fn id(conn: &mut PgConnection) -> Result<String> {
     // Of several who make one at the same time, the first has it.
     store::instance_facts::insert_unless_known(conn, ID, &Uuid::new_v4().simple().to_string())?;
     store::instance_facts::find(conn, ID)?.ok_or_else(|| Error::bug("this instance has no id"))
-}
-
-fn remember(conn: &mut PgConnection, pepper: &Pepper, vault: &Vault) -> Result<()> {
-    store::instance_facts::upsert(conn, PEPPER, &pepper.fingerprint())?;
-    store::instance_facts::upsert(conn, MASTER_KEY, &vault.fingerprint())
 }

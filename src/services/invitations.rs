@@ -3,11 +3,16 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
-use super::accounts::{self, NewUser, digest};
+use super::accounts::{self, NewUser};
 use super::audit::{self, Deed};
+use super::links::digest;
 use super::plans::{self, Thing};
 use super::{Operator, random_token};
-use crate::domain::{Actor, Error, FieldErrors, InvitationId, Noun, Permission, Rejection, Result, Role, UserId, text};
+use crate::domain::actor::Authority;
+use crate::domain::scope::ScopeSet;
+use crate::domain::{
+    Actor, Error, FieldErrors, InvitationId, Noun, Permission, Rejection, Result, Role, TenantId, UserId, text,
+};
 use crate::model::{Invitation, NewInvitation, Tenant, User};
 use crate::store;
 use crate::store::notify::{self, Change};
@@ -55,10 +60,7 @@ pub struct Made {
 
 /// Only owners invite owners.
 pub fn create(conn: &mut PgConnection, actor: &Actor, ask: &Ask, now: DateTime<Utc>) -> Result<Made> {
-    actor.must(Permission::WriteMembers)?;
-    if ask.role == Role::Owner {
-        actor.must(Permission::MakeOwners)?;
-    }
+    actor.must(needed(ask.role))?;
     if store::memberships::has_email(conn, actor.tenant, &ask.email)? {
         return Err(Error::field("email", Rejection::new("member", "belongs to a member already")));
     }
@@ -78,6 +80,26 @@ pub fn create(conn: &mut PgConnection, actor: &Actor, ask: &Ask, now: DateTime<U
     let invitation = store::invitations::insert(conn, &row)?;
     audit::record(conn, actor, deed("invitation.created", &invitation), now)?;
     Ok(Made { invitation, token })
+}
+
+/// Permission to invite a person as this role. The permission to make owners includes the permission to invite.
+const fn needed(role: Role) -> Permission {
+    match role {
+        Role::Owner => Permission::MakeOwners,
+        _ => Permission::WriteMembers,
+    }
+}
+
+/// True if the inviter could make this invitation today: an active operator, a member with the right role, or the console.
+fn is_backed(conn: &mut PgConnection, invitation: &Invitation) -> Result<bool> {
+    let Some(inviter) = invitation.invited_by else { return Ok(true) };
+    let Some(user) = store::users::find(conn, inviter)?.filter(|user| user.is_active) else { return Ok(false) };
+    if user.is_operator {
+        return Ok(true);
+    }
+    let member = store::memberships::find(conn, invitation.tenant_id, inviter)?;
+    let may = |role| Authority::person_must(role, &ScopeSet::all(), needed(invitation.role)).is_ok();
+    Ok(member.is_some_and(|member| may(member.role)))
 }
 
 /// Those that can still be accepted, newest first.
@@ -104,27 +126,40 @@ pub fn revoke(conn: &mut PgConnection, actor: &Actor, id: InvitationId, now: Dat
     Ok(invitation)
 }
 
-/// What somebody sent out with rights that they no longer have.
-pub(super) fn revoke_of_inviter(
+/// Revokes what this person sent out in the actor's tenant with a right that they no longer have.
+pub(super) fn revoke_unbacked_in(
     conn: &mut PgConnection,
     actor: &Actor,
     user: UserId,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let revoked = store::invitations::revoke_of_inviter(conn, Some(actor.tenant), user, now)?;
+    let revoked = end_unbacked(conn, Some(actor.tenant), user, now)?;
     let deeds: Vec<_> = revoked.iter().map(|invitation| deed("invitation.revoked", invitation)).collect();
     if deeds.is_empty() { Ok(()) } else { audit::record_all(conn, actor, deeds, now) }
 }
 
-/// What somebody sent out in all tenants, who may no longer sign in. Runs in `Scope::Instance`.
-pub(super) fn revoke_of_user(conn: &mut PgConnection, who: &Operator, user: UserId, now: DateTime<Utc>) -> Result<()> {
-    let mut revoked = store::invitations::revoke_of_inviter(conn, None, user, now)?;
-    revoked.sort_unstable_by_key(|invitation| (invitation.tenant_id, invitation.id));
-    for invitation in revoked {
-        let deed = deed("invitation.revoked", &invitation);
-        audit::record_for_instance(conn, who, Some(invitation.tenant_id), deed, now)?;
+/// Revokes what this person sent out in any tenant with a right that they no longer have. Runs in `Scope::Instance`.
+pub(super) fn revoke_unbacked(conn: &mut PgConnection, who: &Operator, user: UserId, now: DateTime<Utc>) -> Result<()> {
+    for row in end_unbacked(conn, None, user, now)? {
+        audit::record_for_instance(conn, who, Some(row.tenant_id), deed("invitation.revoked", &row), now)?;
     }
     Ok(())
+}
+
+/// In one tenant, or in all.
+fn end_unbacked(
+    conn: &mut PgConnection,
+    tenant: Option<TenantId>,
+    user: UserId,
+    now: DateTime<Utc>,
+) -> Result<Vec<Invitation>> {
+    let mut revoked = Vec::new();
+    for row in store::invitations::list_undecided(conn, tenant, user)? {
+        if !is_backed(conn, &row)? && store::invitations::revoke(conn, row.tenant_id, row.id, now)? {
+            revoked.push(row);
+        }
+    }
+    Ok(revoked)
 }
 
 /// Where a link leads: the invitation, its tenant, and the user with its address, if there is one.
@@ -137,11 +172,30 @@ pub struct Offer {
 
 /// Runs in `Scope::Instance`: whoever holds the link belongs nowhere yet.
 pub fn offer(conn: &mut PgConnection, token: &str, now: DateTime<Utc>) -> Result<Offer> {
-    let invitation = store::invitations::find_live(conn, &digest(token), now)?;
-    let invitation = invitation.ok_or(Error::NotFound(Noun::Invitation))?;
-    let tenant = store::tenants::find(conn, invitation.tenant_id)?.ok_or(Error::NotFound(Noun::Invitation))?;
+    let invitation = live(conn, &digest(token), now)?.ok_or(Error::NotFound(Noun::Invitation))?;
+    let tenant = open_to_guests(store::tenants::find(conn, invitation.tenant_id)?)?;
     let user = store::users::find_by_email(conn, &invitation.email)?;
     Ok(Offer { invitation, tenant, user })
+}
+
+/// The invitation of a link that can still be used, and whose inviter still has the right to make it.
+fn live(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<Option<Invitation>> {
+    let Some(invitation) = store::invitations::find_live(conn, digest, now)? else { return Ok(None) };
+    Ok(if is_backed(conn, &invitation)? { Some(invitation) } else { None })
+}
+
+pub(super) fn is_usable(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {
+    let Some(invitation) = live(conn, digest, now)? else { return Ok(false) };
+    Ok(store::tenants::find(conn, invitation.tenant_id)?.is_some())
+}
+
+/// The tenant, unless it is deleted or suspended: then no invitation is accepted.
+fn open_to_guests(tenant: Option<Tenant>) -> Result<Tenant> {
+    let tenant = tenant.filter(|tenant| tenant.deleted_at.is_none()).ok_or(Error::NotFound(Noun::Invitation))?;
+    match tenant.suspended_at {
+        Some(_) => Err(Error::conflict("this tenant is suspended: the invitation works again once it is resumed")),
+        None => Ok(tenant),
+    }
 }
 
 /// Somebody who is signed in joins. Runs in `Scope::Instance`.
@@ -153,7 +207,7 @@ pub fn accept(
     now: DateTime<Utc>,
 ) -> Result<Invitation> {
     let user = accounts::find(conn, user)?;
-    let invitation = redeem(conn, token, now)?;
+    let invitation = redeem(conn, token, Some(user.id), now)?;
     if invitation.email != user.email || !user.is_active {
         return Err(Error::forbidden(format!("this invitation is for {}: sign in as that", invitation.email)));
     }
@@ -172,7 +226,7 @@ pub fn accept_as_new(
     ask: &NewUser,
     now: DateTime<Utc>,
 ) -> Result<(Invitation, User)> {
-    let invitation = redeem(conn, token, now)?;
+    let invitation = redeem(conn, token, None, now)?;
     if invitation.email != ask.email {
         return Err(Error::NotFound(Noun::Invitation));
     }
@@ -182,12 +236,21 @@ pub fn accept_as_new(
     Ok((invitation, user))
 }
 
-fn redeem(conn: &mut PgConnection, token: &str, now: DateTime<Utc>) -> Result<Invitation> {
-    let invitation = store::invitations::redeem(conn, &digest(token), now)?;
-    let invitation = invitation.ok_or(Error::NotFound(Noun::Invitation))?;
-    // Nobody joins a tenant that is deleted.
-    store::tenants::find(conn, invitation.tenant_id)?.ok_or(Error::NotFound(Noun::Invitation))?;
-    Ok(invitation)
+/// Uses a link up. Locks users, members and the tenant in this order first, as acts do that take the inviter's right away:
+/// they come before the link is used, or after it.
+fn redeem(conn: &mut PgConnection, token: &str, guest: Option<UserId>, now: DateTime<Utc>) -> Result<Invitation> {
+    let gone = || Error::NotFound(Noun::Invitation);
+    let digest = digest(token);
+    let found = store::invitations::find_live(conn, &digest, now)?.ok_or_else(gone)?;
+    store::users::lock(conn, &[found.invited_by, guest].into_iter().flatten().collect::<Vec<_>>())?;
+    if let Some(inviter) = found.invited_by {
+        store::memberships::lock(conn, found.tenant_id, inviter)?;
+    }
+    open_to_guests(store::tenants::lock(conn, found.tenant_id)?)?;
+    if !is_backed(conn, &found)? {
+        return Err(gone());
+    }
+    store::invitations::redeem(conn, &digest, now)?.ok_or_else(gone)
 }
 
 fn join(

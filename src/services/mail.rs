@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
+use super::links;
 use crate::domain::mail::Letter;
 use crate::domain::vault::Vault;
 use crate::domain::{Result, TenantId};
@@ -24,17 +25,17 @@ const LEASE: TimeDelta = TimeDelta::minutes(15);
 /// Whom the vault seals a person's own letters for.
 const NOBODYS: TenantId = TenantId(0);
 
-/// Writes a letter, to be sent after this transaction.
+/// Writes a letter with the link of this token, to be sent after this transaction.
 pub fn queue(
     conn: &mut PgConnection,
     vault: &Vault,
     tenant: Option<TenantId>,
-    letter: &Letter,
+    (letter, token): (&Letter, &str),
     now: DateTime<Utc>,
 ) -> Result<()> {
     let id = store::mails::next_id(conn)?;
     let sealed = vault.seal(tenant.unwrap_or(NOBODYS), &row_of(id), letter.content().as_bytes())?;
-    store::mails::insert(conn, id, tenant, &letter.to, &sealed, now)
+    store::mails::insert(conn, id, tenant, &letter.to, (&sealed, Some(&links::digest(token))), now)
 }
 
 /// What the vault binds a letter to.
@@ -42,9 +43,16 @@ pub(super) fn row_of(id: i64) -> String {
     format!("mail:{id}")
 }
 
-/// Takes letters that are due, for nobody else to send. Runs in `Scope::Instance`.
+/// Leases letters that are due, and drops those whose link was used or has ended. Runs in `Scope::Instance`.
 pub fn claim(conn: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Result<Vec<Mail>> {
-    store::mails::claim(conn, limit, now + LEASE, now)
+    let mut due = Vec::new();
+    for mail in store::mails::claim(conn, limit, now + LEASE, now)? {
+        match &mail.link_digest {
+            Some(digest) if !links::is_usable(conn, digest, now)? => store::mails::delete(conn, mail.id)?,
+            _ => due.push(mail),
+        }
+    }
+    Ok(due)
 }
 
 pub fn opened(vault: &Vault, mail: &Mail) -> Result<Letter> {

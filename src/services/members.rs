@@ -60,7 +60,7 @@ pub fn change_role(
         .changing(json!({"role": before.role}), json!({"role": role}));
     audit::record(conn, actor, deed, now)?;
     if role < before.role {
-        invitations::revoke_of_inviter(conn, actor, user.id, now)?;
+        invitations::revoke_unbacked_in(conn, actor, user.id, now)?;
     }
     notify::send(conn, &Change::Access)?;
     Ok((after, user))
@@ -77,7 +77,7 @@ pub fn remove(conn: &mut PgConnection, actor: &Actor, user: UserId, now: DateTim
         .with("role", before.role.as_str())
         .with("tokens_revoked", tokens);
     audit::record(conn, actor, deed, now)?;
-    invitations::revoke_of_inviter(conn, actor, user.id, now)?;
+    invitations::revoke_unbacked_in(conn, actor, user.id, now)?;
     notify::send(conn, &Change::Access)?;
     Ok(user)
 }

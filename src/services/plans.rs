@@ -131,7 +131,7 @@ impl Thing {
 
     fn count(self, conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<i64> {
         match self {
-            Self::Key => store::plans::count_keys(conn, tenant, now),
+            Self::Key => Ok(store::key_counts::fold(conn, tenant, now)?.held),
             Self::Webhook => store::plans::count_webhooks(conn, tenant),
             Self::Member => store::plans::count_members(conn, tenant),
         }
@@ -217,7 +217,7 @@ pub fn standing(conn: &mut PgConnection, actor: &Actor, now: DateTime<Utc>) -> R
         None => None,
     };
     Ok(Standing {
-        keys: store::plans::count_keys(conn, actor.tenant, now)?,
+        keys: store::key_counts::find(conn, actor.tenant, now)?.held,
         webhooks: store::plans::count_webhooks(conn, actor.tenant)?,
         members: store::plans::count_members(conn, actor.tenant)?,
         events,

@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use diesel::Connection;
 use diesel::pg::PgConnection;
 use tokio::sync::watch;
 
 use crate::domain::Result;
-use crate::store::migrations;
+use crate::store::write_probe::{self, Refusal};
+use crate::store::{fitness, migrations};
 
 /// Age at which the last good check no longer counts. Two checks in a row must fail before that.
 const GOOD_FOR: Duration = Duration::from_secs(5);
@@ -27,6 +29,15 @@ impl Reason {
     pub const DATABASE: Self = Self { code: "database", detail: "the database cannot be reached or does not answer" };
     pub const MIGRATIONS: Self =
         Self { code: "migrations", detail: "the database lacks tables of this version: run `gatepost migrate`" };
+    pub const UNFIT: Self = Self {
+        code: "rights",
+        detail: "the database lacks a role, rights or partitions that requests need: `gatepost doctor` names them",
+    };
+    pub const READ_ONLY: Self = Self { code: "read_only", detail: "the database is read-only" };
+    pub const STORAGE: Self = Self {
+        code: "storage",
+        detail: "the database cannot write to its disk: free space, then it recovers by itself",
+    };
     const UNCHECKED: Self = Self { code: "database", detail: "the database has not been checked yet" };
 }
 
@@ -84,16 +95,29 @@ impl Readiness {
     }
 }
 
-/// Asks the database for what requests need.
+/// Asks the database for what requests need, and repairs what it can: a server that is not ready gets no request that would.
 pub fn check(conn: &mut PgConnection) -> Result<(), Reason> {
+    takes_writes(conn)?;
     match migrations::is_current(conn) {
-        Ok(true) => Ok(()),
+        Ok(true) => fitness::check_then_repair(conn).map_err(|unfit| failed(&unfit, Reason::UNFIT)),
         Ok(false) => Err(Reason::MIGRATIONS),
-        Err(error) => {
-            tracing::debug!(%error, "the readiness check failed");
-            Err(Reason::DATABASE)
-        }
+        Err(error) => Err(failed(&error, Reason::DATABASE)),
     }
+}
+
+fn takes_writes(conn: &mut PgConnection) -> Result<(), Reason> {
+    let probe: Result<_> = conn.transaction(write_probe::refusal);
+    match probe.map_err(|error| failed(&error, Reason::DATABASE))? {
+        None => Ok(()),
+        Some(Refusal::ReadOnly) => Err(Reason::READ_ONLY),
+        Some(full @ Refusal::Storage(_)) => Err(failed(&full, Reason::STORAGE)),
+    }
+}
+
+/// Logs the cause, which the reason does not carry.
+fn failed(cause: &dyn std::error::Error, reason: Reason) -> Reason {
+    tracing::debug!(%cause, "the readiness check failed");
+    reason
 }
 
 #[cfg(test)]

@@ -55,8 +55,8 @@ pub enum Shown<T> {
     Wrong,
 }
 
-/// Switches it on, for somebody whose app shows the right code, and signs them out everywhere but `here`: whoever is signed
-/// in elsewhere may have needed the password alone. The recovery codes exist nowhere else.
+/// Switches it on, for a person whose app shows the right code. Ends all other sessions and every access token: the password
+/// alone may have opened them. The recovery codes exist nowhere else.
 pub fn confirm(
     conn: &mut PgConnection,
     vault: &Vault,
@@ -65,6 +65,8 @@ pub fn confirm(
     (code, here): (&str, &str),
     now: DateTime<Utc>,
 ) -> Result<Shown<Vec<String>>> {
+    // A sign-in with the password alone waits here, and is refused then, or is waited for, and ended.
+    store::users::lock(conn, &[user.id])?;
     let row = store::second_factors::lock(conn, user.id)?;
     let row = row.ok_or_else(|| Error::conflict("it is not being set up: begin again"))?;
     if row.confirmed_at.is_some() {
@@ -79,25 +81,26 @@ pub fn confirm(
         return Ok(Shown::Wrong);
     }
     store::second_factors::confirm(conn, user.id, now)?;
-    let ended = account::end_others(conn, user.id, here)?;
-    let deed = deed("user.second_factor_on", user).with("sessions_ended", ended);
-    audit::record_for_instance(conn, who, None, deed, now)?;
+    let ended = account::end_access(conn, user.id, Some(here), now)?;
+    audit::record_for_instance(conn, who, None, ended.noted(deed("user.second_factor_on", user)), now)?;
     new_codes(conn, user.id, now).map(Shown::Right)
 }
 
-/// New recovery codes in the place of the old ones, for somebody who shows a code.
+/// Replaces all recovery codes, for a person who shows a code. Ends all other sessions and every access token: the old codes
+/// may have opened them.
 pub fn renew_codes(
     conn: &mut PgConnection,
     vault: &Vault,
     who: &Operator,
     user: &User,
-    code: &str,
+    (code, here): (&str, &str),
     now: DateTime<Utc>,
 ) -> Result<Shown<Vec<String>>> {
     if !shows(conn, vault, user, code, now)? {
         return Ok(Shown::Wrong);
     }
-    audit::record_for_instance(conn, who, None, deed("user.recovery_codes_renewed", user), now)?;
+    let ended = account::end_access(conn, user.id, Some(here), now)?;
+    audit::record_for_instance(conn, who, None, ended.noted(deed("user.recovery_codes_renewed", user)), now)?;
     new_codes(conn, user.id, now).map(Shown::Right)
 }
 
@@ -118,13 +121,19 @@ pub fn switch_off(
     if !shows(conn, vault, user, code, now)? {
         return Ok(Shown::Wrong);
     }
-    remove(conn, who, user, now)?;
+    end(conn, who, user, now)?;
     Ok(Shown::Right(()))
 }
 
-/// Takes it away from somebody who lost it: an operator's act. Ends tokens that sign-ins made, and a password that is too
-/// short to stand alone: then it returns true, and they need a link to set another.
+/// Removes the second factor of a user who lost it: an act of an operator, never on their own account.
 pub fn remove(conn: &mut PgConnection, who: &Operator, user: &User, now: DateTime<Utc>) -> Result<bool> {
+    who.must_be_another(user.id)?;
+    end(conn, who, user, now)
+}
+
+/// Deletes the second factor. Ends tokens that sign-ins made, and a password that is too short to stand alone: then it
+/// returns true, and the user needs a link to set another.
+fn end(conn: &mut PgConnection, who: &Operator, user: &User, now: DateTime<Utc>) -> Result<bool> {
     let is_short = store::users::lock_has_short_password(conn, user.id)?;
     if !store::second_factors::delete(conn, user.id)? {
         return Err(Error::conflict("there is no second factor to remove"));

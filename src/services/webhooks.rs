@@ -21,6 +21,7 @@ use crate::domain::signature::SigningSecret;
 use crate::domain::vault::Vault;
 #[cfg(doc)]
 use crate::domain::webhook;
+use crate::domain::webhook::EventType;
 use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Result, TenantId, WebhookId};
 use crate::model::Webhook;
 use crate::store::notify::{self, Change};
@@ -154,12 +155,12 @@ pub fn update(
     ask: &WebhookFields,
     now: DateTime<Utc>,
 ) -> Result<Webhook> {
-    let before = to_change(conn, actor, id)?;
+    let before = to_change(conn, actor, id, Permission::WriteWebhooks)?;
     let mut errors = FieldErrors::default();
     let headers = errors.take("headers", headers::given(ask.headers.as_ref(), &before.headers));
     let settings = settings::parse(ask, Some(&before), policy, &mut errors);
     let (Some(settings), Some(headers)) = (settings, headers) else { return Err(errors.into()) };
-    headers::stay_secret(actor, &before, &settings.url, headers.as_ref())?;
+    headers::must_be_new(&before, &settings.url, headers.as_ref())?;
     let is_switched = settings.is_active != before.is_active;
     let mut after =
         store::webhooks::update(conn, actor.tenant, id, &settings, now)?.ok_or(Error::NotFound(Noun::Webhook))?;
@@ -181,7 +182,7 @@ pub fn update(
 
 /// `Conflict` where somebody has changed a webhook since then; until this transaction ends, nobody does.
 pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: WebhookId, seen: DateTime<Utc>) -> Result<()> {
-    let is_same = to_change(conn, actor, id)?.updated_at == seen;
+    let is_same = to_change(conn, actor, id, Permission::WriteWebhooks)?.updated_at == seen;
     if is_same {
         Ok(())
     } else {
@@ -217,7 +218,7 @@ fn set_active(
     is_active: bool,
     now: DateTime<Utc>,
 ) -> Result<Webhook> {
-    let before = to_change(conn, actor, id)?;
+    let before = to_change(conn, actor, id, Permission::WriteWebhooks)?;
     if before.is_active == is_active {
         return Ok(before);
     }
@@ -243,8 +244,7 @@ fn switch(
 
 /// Takes the webhook out of sight and cancels what waits for it; its log stays. Returns what was deleted.
 pub fn delete(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
-    actor.must(Permission::DeleteWebhooks)?;
-    let webhook = store::webhooks::lock(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
+    let webhook = to_change(conn, actor, id, Permission::DeleteWebhooks)?;
     store::webhooks::delete(conn, actor.tenant, id, now)?;
     let cancelled = store::deliveries::cancel_all_of(conn, actor.tenant, id, now)?;
     let deed =
@@ -262,19 +262,28 @@ pub fn send_test(
     payload: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<Published> {
-    let webhook = to_change(conn, actor, id)?;
+    let webhook = to_change(conn, actor, id, Permission::WriteWebhooks)?;
     if !webhook.is_active {
         return Err(Error::conflict("this webhook is switched off: activate it first"));
     }
     let made_up = format!(r#"{{"message":"A test event from Gatepost","webhook_id":{id}}}"#);
-    let ask = NewEvent::parse_test(kind.unwrap_or("webhook.test"), payload.unwrap_or(&made_up))?;
+    let ask = NewEvent::parse_test(kind.unwrap_or(EventType::TEST), payload.unwrap_or(&made_up))?;
     events::publish_test(conn, actor, &ask, id, now)
 }
 
-/// The webhook, locked, if this actor may change it.
-fn to_change(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<Webhook> {
-    actor.must(Permission::WriteWebhooks)?;
-    store::webhooks::lock(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))
+/// Locks the webhook, if this actor may do this to it. Every act on a webhook begins here.
+fn to_change(conn: &mut PgConnection, actor: &Actor, id: WebhookId, permission: Permission) -> Result<Webhook> {
+    actor.must(permission)?;
+    let webhook = store::webhooks::lock(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
+    actor.must_own(permission, webhook.user_id)?;
+    Ok(webhook)
+}
+
+/// Finds the webhook, if this actor may see what is sealed for it.
+fn to_reveal(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<Webhook> {
+    let webhook = find(conn, actor, id)?;
+    actor.must_own(Permission::RevealSecrets, webhook.user_id)?;
+    Ok(webhook)
 }
 
 pub(super) fn target(id: WebhookId) -> String {

@@ -123,6 +123,20 @@ pub fn revoke_of_member(conn: &mut PgConnection, tenant: TenantId, user: UserId,
     Ok(revoked.execute(conn)?)
 }
 
+/// Revokes all tokens of a user, also one that another token makes meanwhile. Returns how many were live until now.
+pub fn revoke_of_user(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<usize> {
+    let mut revoked = 0;
+    // A token is locked while it makes another: once it is revoked, the next statement sees what it made.
+    loop {
+        let live =
+            access_tokens::table.filter(access_tokens::user_id.eq(user)).filter(access_tokens::revoked_at.is_null());
+        match diesel::update(live).set(access_tokens::revoked_at.eq(now)).execute(conn)? {
+            0 => return Ok(revoked),
+            more => revoked += more,
+        }
+    }
+}
+
 /// Those that sign-ins of a user made. Returns how many were live until now.
 pub fn revoke_of_logins(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<usize> {
     let revoked = diesel::update(access_tokens::table)

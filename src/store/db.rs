@@ -8,19 +8,26 @@ use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
 use diesel::sql_types::Text;
-use diesel::{Connection, RunQueryDsl};
+use diesel::{QueryResult, RunQueryDsl};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::connect;
+use super::error::is_read_only;
 use super::kept::kept;
+use super::repairs::{self, Repairs};
+use super::shares::Shares;
+pub use super::shares::Sharing;
 use crate::domain::{Error, Result, TenantId};
 
 /// How long a caller waits for a free connection before 503.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a report waits for its turn: those before it take seconds.
+const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a transaction may see: one tenant's rows (held by row-level security), or the whole instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     Tenant(TenantId),
     /// Sign-in, gate fill, workers and operators.
@@ -28,7 +35,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn enter(self, conn: &mut PgConnection) -> Result<()> {
+    pub(super) fn enter(self, conn: &mut PgConnection) -> QueryResult<()> {
         if let Self::Tenant(tenant) = self {
             kept("SELECT set_config('role', 'gatepost_app', TRUE), set_config('gatepost.tenant_id', $1, TRUE)")
                 .bind::<Text, _>(tenant.to_string())
@@ -38,22 +45,25 @@ impl Scope {
     }
 }
 
-/// What each connection of a pool is set to when it is made.
+/// Settings that each connection of a pool gets when it is opened.
 #[derive(Debug)]
-struct Set(&'static str);
+struct Settings(String);
 
-/// Statements are short: to compile one takes longer than to run it.
-const SHORT: Set = Set("SET jit = off");
-/// A plain scan of an index also notes which of its entries are dead, which a bitmap of it does not: what is leased and
-/// settled all the time stays quick to read until the next vacuum. And a plan that was made is kept: with many partitions
-/// PostgreSQL takes one for each call's own values to be cheaper, and makes it anew each time.
-const BY_INDEX: Set =
-    Set("SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off;
-    SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan");
+/// Plans for the values of each call. PostgreSQL would otherwise change to one plan for all values at the sixth call of a
+/// statement, and that plan reads the whole log where the values of a filter are rare. Compiling a statement (`jit`) takes
+/// longer than running it.
+const CUSTOM_PLANS: &str = "SET jit = off; SET plan_cache_mode = force_custom_plan";
+/// Plans by index, made once. A plain index scan also marks dead entries, which a bitmap scan does not: an index that is leased
+/// from and settled all the time stays quick to read until the next vacuum. With many partitions, PostgreSQL takes a new plan for
+/// each call to be cheaper than a kept one.
+const PLANS_BY_INDEX: &str =
+    "SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off;
+    SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan";
 
-impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Set {
+impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Settings {
     fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
-        conn.batch_execute(self.0).map_err(diesel::r2d2::Error::QueryError)
+        let prepared = connect::prepare(conn).and_then(|()| conn.batch_execute(&self.0));
+        prepared.map_err(diesel::r2d2::Error::QueryError)
     }
 }
 
@@ -65,33 +75,49 @@ type Pooled = PooledConnection<ConnectionManager<PgConnection>>;
 pub struct Db {
     pool: Connections,
     permits: Arc<Semaphore>,
+    shares: Option<Arc<Shares>>,
+    patience: Duration,
     url: Arc<str>,
+    repairs: Arc<Repairs>,
 }
 
 impl Db {
-    /// Opens no connection yet: they are made when first needed.
+    /// A pool whose statements are planned for the values of each call. It opens no connection yet.
     pub fn new(url: &str, size: u32) -> Self {
-        Self::with(url, size, SHORT)
+        Self::with(url, size, CUSTOM_PLANS.to_owned())
     }
 
-    /// For workers, whose statements find single rows in tables that grow: their plans go by index from the start,
-    /// whatever a table looked like when they were made.
+    /// A pool for workers, whose statements find single rows in tables that grow and empty: their plans go by index from the
+    /// start, whatever a table looked like when they were made.
     pub fn by_index(url: &str, size: u32) -> Self {
-        Self::with(url, size, BY_INDEX)
+        Self::with(url, size, PLANS_BY_INDEX.to_owned())
     }
 
-    fn with(url: &str, size: u32, set: Set) -> Self {
+    /// A pool for reports and exports, which may read for long: a statement is ended after `limit`, and a caller waits longer
+    /// for its turn.
+    pub fn for_reports(url: &str, size: u32, limit: Duration) -> Self {
+        let settings = format!("{CUSTOM_PLANS}; SET statement_timeout = {}", limit.as_millis());
+        Self { patience: REPORT_PATIENCE, ..Self::with(url, size, settings) }
+    }
+
+    /// Limits each of these scopes to `most` connections at a time, so that the others find some free.
+    #[must_use]
+    pub fn shared_among(self, whom: Sharing, most: usize) -> Self {
+        Self { shares: Some(Arc::new(Shares::new(whom, most))), ..self }
+    }
+
+    fn with(url: &str, size: u32, settings: String) -> Self {
         let pool = Pool::builder()
-            .connection_customizer(Box::new(set))
+            .connection_customizer(Box::new(Settings(settings)))
             .max_size(size)
             .min_idle(Some(0))
             .idle_timeout(Some(Duration::from_secs(300)))
             .test_on_check_out(false)
             .connection_timeout(PATIENCE)
             .error_handler(Box::new(diesel::r2d2::NopErrorHandler))
-            .build_unchecked(ConnectionManager::new(url));
+            .build_unchecked(ConnectionManager::new(connect::with_timeouts(url)));
         let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1)));
-        Self { pool, permits, url: url.into() }
+        Self { pool, permits, shares: None, patience: PATIENCE, url: url.into(), repairs: Arc::default() }
     }
 
     /// Runs `work` in a transaction, off the async threads, at most pool-size at a time.
@@ -100,12 +126,18 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
     {
-        self.run(move |db| {
-            let mut conn = db.begun("BEGIN")?;
-            finish(&mut conn, |conn| {
-                scope.enter(conn)?;
-                work(conn)
-            })
+        self.run(scope, move |db| db.within("BEGIN", scope, work)).await
+    }
+
+    /// Runs `work` like [`Db::tx`], and once more if the database lacked something and was repaired.
+    pub async fn tx_again<T, F>(&self, scope: Scope, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut PgConnection) -> Result<T> + Send + 'static,
+    {
+        self.run(scope, move |db| match db.within("BEGIN", scope, &work) {
+            Err(error) if repairs::was_repaired(&error) => db.within("BEGIN", scope, &work),
+            outcome => outcome,
         })
         .await
     }
@@ -117,19 +149,12 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
     {
-        self.run(move |db| {
-            let mut conn = db.begun("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-            finish(&mut conn, |conn| {
-                scope.enter(conn)?;
-                work(conn)
-            })
-        })
-        .await
+        self.run(scope, move |db| db.within("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", scope, work)).await
     }
 
     /// A connection outside the pool, for a listener that keeps it.
     pub fn dedicated(&self) -> Result<PgConnection> {
-        PgConnection::establish(&self.url).map_err(Error::unavailable)
+        connect::establish(&self.url).map_err(Error::unavailable)
     }
 
     /// A connection outside the pool whose statements fail after `deadline`.
@@ -139,21 +164,48 @@ impl Db {
         Ok(conn)
     }
 
-    async fn run<T, F>(&self, work: F) -> Result<T>
+    async fn run<T, F>(&self, scope: Scope, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Self) -> Result<T> + Send + 'static,
     {
-        let permit = timeout(PATIENCE, Arc::clone(&self.permits).acquire_owned());
+        let share = match &self.shares {
+            Some(shares) => shares.take(scope, self.patience).await?,
+            None => None,
+        };
+        let permit = timeout(self.patience, Arc::clone(&self.permits).acquire_owned());
         let permit = permit.await.map_err(Error::unavailable)?.map_err(Error::bug)?;
         let db = self.clone();
         // `pool.get()` blocks too, so it belongs inside.
         spawn_blocking(move || {
-            let _permit = permit;
+            let _held = (share, permit);
             work(&db)
         })
         .await
         .map_err(Error::bug)?
+    }
+
+    /// Runs `work` in one transaction. If it fails because the database lacks something, this is repaired, and
+    /// [`repairs::was_repaired`] is true of the error. Entering the scope is tried again at once.
+    fn within<T>(&self, begin: &str, scope: Scope, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
+        let seen = self.repairs.seen();
+        let mut conn = self.begun(begin)?;
+        let mut entered = scope.enter(&mut conn);
+        if let Err(error) = entered {
+            let _ = AnsiTransactionManager::rollback_transaction(&mut *conn);
+            let error = self.repairs.after(&mut conn, seen, error.into());
+            if !repairs::was_repaired(&error) {
+                return Err(error);
+            }
+            drop(conn);
+            conn = self.begun(begin)?;
+            entered = scope.enter(&mut conn);
+        }
+        let outcome = finish(&mut conn, |conn| {
+            entered?;
+            work(conn)
+        });
+        outcome.map_err(|error| self.repairs.after(&mut conn, seen, error))
     }
 
     /// A connection with its transaction begun. Connections that died while idle are thrown away here:
@@ -179,6 +231,10 @@ fn finish<T>(conn: &mut PgConnection, work: impl FnOnce(&mut PgConnection) -> Re
         Err(error) => {
             // The first error tells more than a failing rollback; the connection is then seen as broken.
             let _ = AnsiTransactionManager::rollback_transaction(conn);
+            if is_read_only(&error) {
+                // The session stays so after the database can be written again: the pool makes a new one.
+                AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
+            }
             Err(error)
         }
     }

@@ -43,8 +43,6 @@ pub fn hours_of_keys(
 #[derive(Debug, Clone, Copy, QueryableByName)]
 pub struct Standing {
     #[diesel(sql_type = BigInt)]
-    pub active_keys: i64,
-    #[diesel(sql_type = BigInt)]
     pub keys_ever: i64,
     #[diesel(sql_type = BigInt)]
     pub webhooks: i64,
@@ -55,12 +53,9 @@ pub struct Standing {
     pub events_ever: i64,
 }
 
-pub fn standing(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<Standing> {
+pub fn standing(conn: &mut PgConnection, tenant: TenantId) -> Result<Standing> {
     let row = diesel::sql_query(
         "SELECT
-           (SELECT count(*) FROM api_keys WHERE tenant_id = $1 AND deleted_at IS NULL AND revoked_at IS NULL
-              AND is_active AND (expires_at IS NULL OR expires_at > $2)
-              AND (rotates_out_at IS NULL OR rotates_out_at > $2)) AS active_keys,
            (SELECT count(*) FROM (SELECT FROM api_keys WHERE tenant_id = $1 LIMIT 1) AS any_key) AS keys_ever,
            (SELECT count(*) FROM webhooks WHERE tenant_id = $1 AND deleted_at IS NULL) AS webhooks,
            (SELECT count(*) FROM webhooks WHERE tenant_id = $1 AND deleted_at IS NULL
@@ -68,8 +63,7 @@ pub fn standing(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -
              AS troubled_webhooks,
            (SELECT count(*) FROM (SELECT FROM events WHERE tenant_id = $1 LIMIT 1) AS any_event) AS events_ever",
     )
-    .bind::<BigInt, _>(tenant)
-    .bind::<Timestamptz, _>(now);
+    .bind::<BigInt, _>(tenant);
     Ok(row.get_result(conn)?)
 }
 

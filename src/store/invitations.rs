@@ -59,18 +59,14 @@ pub fn revoke(conn: &mut PgConnection, tenant: TenantId, id: InvitationId, now: 
     Ok(diesel::update(live).set(invitations::revoked_at.eq(now)).execute(conn)? == 1)
 }
 
-/// Revokes what somebody has sent out, in one tenant or in all; tells which.
-pub fn revoke_of_inviter(
-    conn: &mut PgConnection,
-    tenant: Option<TenantId>,
-    user: UserId,
-    now: DateTime<Utc>,
-) -> Result<Vec<Invitation>> {
-    let any_or_this = sql::<Bool>("").bind::<Bool, _>(tenant.is_none());
-    let here = any_or_this.or(invitations::tenant_id.eq(tenant.unwrap_or(TenantId(0))));
-    let live = invitations::table.filter(invitations::invited_by.eq(user)).filter(sql::<Bool>(UNDECIDED)).filter(here);
-    let revoked = diesel::update(live).set(invitations::revoked_at.eq(now)).returning(Invitation::as_returning());
-    Ok(revoked.get_results(conn)?)
+/// Undecided invitations of one inviter, in one tenant or in all, by tenant and age.
+pub fn list_undecided(conn: &mut PgConnection, tenant: Option<TenantId>, inviter: UserId) -> Result<Vec<Invitation>> {
+    let sent = Invitation::query().filter(invitations::invited_by.eq(inviter)).filter(sql::<Bool>(UNDECIDED));
+    let mut sent = sent.into_boxed();
+    if let Some(tenant) = tenant {
+        sent = sent.filter(invitations::tenant_id.eq(tenant));
+    }
+    Ok(sent.order((invitations::tenant_id, invitations::id)).load(conn)?)
 }
 
 /// Deletes up to `limit` that expired before a time, and tells how many.

@@ -24,7 +24,7 @@ pub fn insert(
     id: i64,
     tenant: Option<TenantId>,
     recipient: &str,
-    sealed: &[u8],
+    (sealed, link_digest): (&[u8], Option<&[u8]>),
     now: DateTime<Utc>,
 ) -> Result<()> {
     let row = (
@@ -32,6 +32,7 @@ pub fn insert(
         mails::tenant_id.eq(tenant),
         mails::recipient.eq(recipient),
         mails::sealed.eq(sealed),
+        mails::link_digest.eq(link_digest),
         mails::next_attempt_at.eq(now),
         mails::created_at.eq(now),
     );

@@ -109,6 +109,12 @@ pub fn lock_all(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<Members
     Ok(all.for_update().load(conn)?)
 }
 
+/// Locks one member, if there is such a one: until this transaction ends, no other changes or removes it.
+pub fn lock(conn: &mut PgConnection, tenant: TenantId, user: UserId) -> Result<Option<Membership>> {
+    let found = Membership::query().filter(memberships::tenant_id.eq(tenant)).filter(memberships::user_id.eq(user));
+    Ok(found.for_update().first(conn).optional()?)
+}
+
 pub fn update_role(conn: &mut PgConnection, tenant: TenantId, user: UserId, role: Role) -> Result<Option<Membership>> {
     let member = memberships::table.filter(memberships::tenant_id.eq(tenant)).filter(memberships::user_id.eq(user));
     let changed = diesel::update(member).set(memberships::role.eq(role)).returning(Membership::as_returning());

@@ -23,17 +23,31 @@ pub fn insert(
     Ok(())
 }
 
-/// For one user, who asked for it or did not.
+/// Origin of a link that is for one user.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin {
+    /// The user requested it for themselves.
+    Requested,
+    /// An operator made it, or the console (`None`).
+    Made(Option<UserId>),
+}
+
+/// Adds a link for one user.
 pub fn insert_for(
     conn: &mut PgConnection,
     purpose: &str,
     digest: &[u8],
-    (user, is_asked_for): (UserId, bool),
+    (user, origin): (UserId, Origin),
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<()> {
+    let (is_asked_for, created_by) = match origin {
+        Origin::Requested => (true, None),
+        Origin::Made(creator) => (false, creator),
+    };
     let row = (
         one_time_links::is_asked_for.eq(is_asked_for),
+        one_time_links::created_by.eq(created_by),
         one_time_links::purpose.eq(purpose),
         one_time_links::digest.eq(digest),
         one_time_links::user_id.eq(user),
@@ -44,16 +58,29 @@ pub fn insert_for(
     Ok(())
 }
 
-/// For whom a link is that can still be used.
-pub fn find_user(conn: &mut PgConnection, purpose: &str, digest: &[u8], now: DateTime<Utc>) -> Result<Option<UserId>> {
+/// The user of a link that can still be used, and the user who made it, if any.
+pub fn find_live(
+    conn: &mut PgConnection,
+    purpose: &str,
+    digest: &[u8],
+    now: DateTime<Utc>,
+) -> Result<Option<(UserId, Option<UserId>)>> {
     let live = one_time_links::table
         .filter(one_time_links::purpose.eq(purpose))
         .filter(one_time_links::digest.eq(digest))
         .filter(one_time_links::used_at.is_null())
         .filter(one_time_links::expires_at.gt(now))
-        .select(one_time_links::user_id);
-    let found: Option<Option<UserId>> = live.first(conn).optional()?;
-    Ok(found.flatten())
+        .select((one_time_links::user_id, one_time_links::created_by));
+    let found: Option<(Option<UserId>, Option<UserId>)> = live.first(conn).optional()?;
+    Ok(found.and_then(|(user, creator)| user.map(|user| (user, creator))))
+}
+
+/// Deletes the unused links that this user made, for whichever user and purpose.
+pub fn delete_unused_by(conn: &mut PgConnection, creator: UserId) -> Result<()> {
+    let unused =
+        one_time_links::table.filter(one_time_links::created_by.eq(creator)).filter(one_time_links::used_at.is_null());
+    diesel::delete(unused).execute(conn)?;
+    Ok(())
 }
 
 /// Forgets a user's links for a purpose that nobody used.

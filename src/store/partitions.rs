@@ -44,6 +44,25 @@ pub fn make_by_id(conn: &mut PgConnection, times: &[DateTime<Utc>]) -> Result<()
     Ok(())
 }
 
+/// Partitions whose bounds are UUIDv7s; `begins` is null for the one without a lower bound.
+const BOUNDS_BY_ID: &str = "pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+     CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid) AS says) bound
+     CROSS JOIN LATERAL (
+         SELECT substring(says FROM 'FROM \\(''([^'']+)''\\)')::uuid AS begins,
+             substring(says FROM 'TO \\(''([^'']+)''\\)')::uuid AS ends) part";
+
+/// Returns the tables of [`BY_ID`] that have no partition for this time.
+pub fn missing_by_id(conn: &mut PgConnection, at: DateTime<Utc>) -> QueryResult<Vec<String>> {
+    let query = format!(
+        "SELECT parent AS name FROM unnest($1) AS parent WHERE NOT EXISTS (
+             SELECT FROM {BOUNDS_BY_ID}
+             WHERE i.inhparent = parent::regclass AND (begins IS NULL OR begins <= uuid_floor($2)) AND uuid_floor($2) < ends)"
+    );
+    let found: Vec<Partition> =
+        diesel::sql_query(query).bind::<Array<Text>, _>(BY_ID.to_vec()).bind::<Timestamptz, _>(at).load(conn)?;
+    Ok(found.into_iter().map(|one| one.name).collect())
+}
+
 /// Today and so many days to come.
 pub fn ahead(now: DateTime<Utc>, days: i64) -> Vec<DateTime<Utc>> {
     (0..=days).map(|day| now + TimeDelta::days(day)).collect()
@@ -74,20 +93,15 @@ pub fn drop_before(conn: &mut PgConnection, parted: Parted, before: DateTime<Utc
 /// Drops the partitions of a table of [`BY_ID`] that end before this time and hold nothing that is still open. What of
 /// them stays is deleted row by row.
 pub fn drop_by_id(conn: &mut PgConnection, table: &str, before: DateTime<Utc>) -> Result<usize> {
-    let old: Vec<Partition> = diesel::sql_query(
-        "SELECT c.relname::text AS name
-         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-         CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid) AS says) bound
-         CROSS JOIN LATERAL (
-             SELECT substring(says FROM 'FROM \\(''([^'']+)''\\)')::uuid AS begins,
-                 substring(says FROM 'TO \\(''([^'']+)''\\)')::uuid AS ends) part
+    let old: Vec<Partition> = diesel::sql_query(format!(
+        "SELECT c.relname::text AS name FROM {BOUNDS_BY_ID}
          WHERE i.inhparent = $1::regclass AND ends <= uuid_floor(least($2, now()))
              AND NOT EXISTS (
                  SELECT FROM open_deliveries o
                  CROSS JOIN LATERAL (SELECT CASE $1 WHEN 'events' THEN o.event_id ELSE o.delivery_id END AS id) held
                  WHERE (begins IS NULL OR begins <= held.id) AND held.id < ends)
-         ORDER BY 1",
-    )
+         ORDER BY 1"
+    ))
     .bind::<Text, _>(table)
     .bind::<Timestamptz, _>(before)
     .load(conn)?;

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Timestamptz};
 
 use crate::domain::{Result, TenantId};
 use crate::model::Plan;
@@ -39,21 +38,6 @@ pub fn update(conn: &mut PgConnection, plan: &Plan, now: DateTime<Utc>) -> Resul
     );
     diesel::update(plans::table.filter(plans::name.eq(&plan.name))).set(set).execute(conn)?;
     Ok(())
-}
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
-/// Keys that are or could be let in. One that was replaced counts as its successor does: once.
-pub fn count_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<i64> {
-    let query = diesel::sql_query(
-        "SELECT count(*) AS count FROM api_keys WHERE tenant_id = $1 AND deleted_at IS NULL AND revoked_at IS NULL
-             AND rotates_out_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
-    );
-    Ok(query.bind::<BigInt, _>(tenant).bind::<Timestamptz, _>(now).get_result::<Count>(conn)?.count)
 }
 
 pub fn count_webhooks(conn: &mut PgConnection, tenant: TenantId) -> Result<i64> {

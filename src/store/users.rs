@@ -70,6 +70,13 @@ pub fn search(conn: &mut PgConnection, search: Option<&str>, paging: &Paging<Use
     Ok(query.load(conn)?)
 }
 
+/// Locks these users, in one order for every transaction: until it ends, no other changes their rights or password.
+pub fn lock(conn: &mut PgConnection, ids: &[UserId]) -> Result<()> {
+    let these = users::table.filter(users::id.eq_any(ids)).order(users::id).select(users::id);
+    these.for_no_key_update().load::<UserId>(conn)?;
+    Ok(())
+}
+
 /// Those who can act as operators: until this transaction ends, nobody else changes one.
 pub fn lock_operators(conn: &mut PgConnection) -> Result<Vec<UserId>> {
     let all = users::table.filter(users::is_operator).filter(users::is_active).order(users::id).select(users::id);

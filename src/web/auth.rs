@@ -12,6 +12,7 @@ use actix_web::{FromRequest, HttpRequest};
 use url::Url;
 
 use super::problem::{Fail, Problem};
+use super::proof::Proof;
 use super::request_id::request_id;
 use super::shell::{Shell, TenantChoice};
 use super::state::State;
@@ -40,6 +41,7 @@ pub struct SignedIn {
     pub session: Session,
     /// Where this instance is reached, for examples to copy.
     pub base: Url,
+    pub proof: Proof,
 }
 
 impl FromRequest for SignedIn {
@@ -106,6 +108,13 @@ impl SignedIn {
         if self.actor.is_operator { Ok(self.person()) } else { Err(Error::forbidden("this is for operators")) }
     }
 
+    /// An operator who has proved lately who they are: for acts that change how another person signs in.
+    pub fn proven_operator(&self) -> Result<Operator, Fail> {
+        let operator = self.operator()?;
+        self.proof.must_be_recent()?;
+        Ok(operator)
+    }
+
     pub fn user(&self) -> Result<UserId> {
         self.actor.user.ok_or(Error::Unauthenticated)
     }
@@ -148,7 +157,8 @@ impl SignedIn {
             path: request.path().to_owned(),
             rights: actor.clone(),
         };
-        Ok(Self { actor, shell, session, base: base::of(request, state) })
+        let proof = Proof::of(request, &session, state.clock.now());
+        Ok(Self { actor, shell, session, base: base::of(request, state), proof })
     }
 }
 

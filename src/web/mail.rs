@@ -10,7 +10,7 @@ use super::urls;
 use crate::domain::mail::Letter;
 use crate::domain::vault::Vault;
 use crate::domain::{Error, Result, TenantId};
-use crate::model::User;
+use crate::model::{Invitation as Invited, User};
 use crate::services::invitations::Made;
 use crate::services::mail;
 use crate::services::tenants::{self, TenantRef};
@@ -66,48 +66,54 @@ impl Post {
         self.0.is_some()
     }
 
-    /// The link of an invitation, to the one who is invited. The tenant is named as the transaction sees it.
+    /// Mails the link of an invitation to its guest. Returns the token to show where no mail is sent: a mailed link is
+    /// never shown. The tenant is named as the transaction sees it.
     pub fn invite(
         &self,
         conn: &mut PgConnection,
         public_url: &Url,
         inviter: &str,
-        made: &Made,
+        Made { invitation, token }: Made,
         now: DateTime<Utc>,
-    ) -> Result<()> {
+    ) -> Result<(Invited, Option<String>)> {
         if !self.is_open() {
-            return Ok(());
+            return Ok((invitation, Some(token)));
         }
-        let tenant = tenants::find(conn, &TenantRef::Id(made.invitation.tenant_id))?;
-        let link = public_url.join(&urls::invitation_with(&made.token)).map_err(Error::bug)?;
+        let tenant = tenants::find(conn, &TenantRef::Id(invitation.tenant_id))?;
+        let link = public_url.join(&urls::invitation_with(&token)).map_err(Error::bug)?;
         let letter = || {
-            let role = made.invitation.role;
+            let role = invitation.role;
             let article = if role.as_str().starts_with(['a', 'o']) { "an" } else { "a" };
             let letter = Invitation {
-                email: &made.invitation.email,
+                email: &invitation.email,
                 inviter,
                 tenant: &tenant.name,
                 role: &format!("{article} {role}"),
                 link: link.as_str(),
-                expires: moment(made.invitation.expires_at),
+                expires: moment(invitation.expires_at),
             };
             letter.letter()
         };
-        self.queue(conn, Some(made.invitation.tenant_id), letter, now)
+        self.queue(conn, Some(invitation.tenant_id), (letter, &token), now)?;
+        Ok((invitation, None))
     }
 
-    /// The link of a password reset, to the one whose password it is.
+    /// Mails the link of a password reset to its user. Returns the token to show where no mail is sent.
     pub fn reset(
         &self,
         conn: &mut PgConnection,
         public_url: &Url,
         user: &User,
-        token: &str,
+        token: String,
         now: DateTime<Utc>,
-    ) -> Result<()> {
-        let link = public_url.join(&urls::reset_with(token)).map_err(Error::bug)?;
+    ) -> Result<Option<String>> {
+        if !self.is_open() {
+            return Ok(Some(token));
+        }
+        let link = public_url.join(&urls::reset_with(&token)).map_err(Error::bug)?;
         let letter = || Reset { name: &user.name, link: link.as_str() }.letter(&user.email);
-        self.queue(conn, None, letter, now)
+        self.queue(conn, None, (letter, &token), now)?;
+        Ok(None)
     }
 
     /// In the transaction of what the letter tells of.
@@ -115,11 +121,11 @@ impl Post {
         &self,
         conn: &mut PgConnection,
         tenant: Option<TenantId>,
-        letter: impl FnOnce() -> Result<Letter>,
+        (letter, token): (impl FnOnce() -> Result<Letter>, &str),
         now: DateTime<Utc>,
     ) -> Result<()> {
         match &self.0 {
-            Some(vault) => mail::queue(conn, vault, tenant, &letter()?, now),
+            Some(vault) => mail::queue(conn, vault, tenant, (&letter()?, token), now),
             None => Ok(()),
         }
     }

@@ -26,6 +26,7 @@ pub mod operator;
 pub mod overview;
 pub mod paging;
 pub mod password_resets;
+pub mod proof;
 pub mod sessions;
 pub mod settings;
 pub mod setup;
@@ -42,6 +43,8 @@ pub fn routes() -> Vec<Entry> {
         post(Door::Page, "/sign-in", || to(sessions::create)),
         get(Door::Page, "/sign-in/code", || to(sessions::code::new)),
         post(Door::Page, "/sign-in/code", || to(sessions::code::create)),
+        get(Door::Page, "/sign-in/proof", || to(proof::new)),
+        post(Door::Page, "/sign-in/proof", || to(proof::create)),
         post(Door::Page, "/sign-out", || to(sessions::destroy)),
         post(Door::Page, "/tenant", || to(sessions::switch)),
         get(Door::Page, "/", || to(overview::index)),

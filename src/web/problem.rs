@@ -113,6 +113,10 @@ impl From<&Error> for Problem {
             Error::LimitReached(_) => Self::new(StatusCode::CONFLICT, "limit_reached", says),
             Error::Throttled { retry_after } => Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", says)
                 .header(RETRY_AFTER, retry_after.as_secs().max(1).to_string()),
+            Error::TenantBusy => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", says).header(RETRY_AFTER, "2")
+            }
+            Error::StatementTimeout => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "statement_timeout", says),
             Error::Unavailable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", says).header(RETRY_AFTER, "2")
             }

@@ -14,6 +14,7 @@ use super::auth::{PENDING, USER};
 use super::{overtaken, visitors};
 use crate::domain::{Clock, Error, Result, UserId};
 use crate::services::account::{self, HANDLE};
+use crate::services::accounts::SignIn;
 use crate::services::random_token;
 use crate::store::{Db, Scope, sessions};
 
@@ -22,9 +23,10 @@ pub const IDLE: TimeDelta = TimeDelta::minutes(30);
 /// And after this long in any case.
 pub const ABSOLUTE: TimeDelta = TimeDelta::hours(12);
 
-/// The session's entry that asks for a new key, and the one that says that somebody signs in just now. Neither is kept.
+/// Entries of a session that are not kept: it needs a new key; it is new, for a sign-in; what that sign-in has shown.
 const RENEWED: &str = "renewed";
 const BEGUN: &str = "begun";
+const SIGN_IN: &str = "sign_in";
 
 type State = HashMap<String, String>;
 
@@ -34,10 +36,12 @@ pub fn renew(session: &Session) -> Result<()> {
     session.insert(RENEWED, true).map_err(|error| Error::bug(error.to_string()))
 }
 
-/// Makes a session with a new key, in which somebody may sign in.
-pub fn begin(session: &Session) -> Result<()> {
+/// Makes a session with a new key for a sign-in.
+pub fn begin(session: &Session, sign_in: &SignIn) -> Result<()> {
     session.renew();
-    session.insert(BEGUN, true).map_err(|error| Error::bug(error.to_string()))
+    let keep = |error: actix_session::SessionInsertError| Error::bug(error.to_string());
+    session.insert(BEGUN, true).map_err(keep)?;
+    session.insert(SIGN_IN, sign_in).map_err(keep)
 }
 
 #[derive(Clone)]
@@ -60,18 +64,19 @@ impl SessionStore for PostgresSessions {
 
     async fn save(&self, mut state: State, _: &Duration) -> Result<SessionKey, SaveError> {
         state.remove(RENEWED);
-        // Whoever does not sign in just now is signed in where they were, or no more.
-        if state.remove(BEGUN).is_none() {
-            state.retain(|name, _| name == PENDING || visitors::ENTRIES.contains(&name.as_str()));
+        let sign_in = state.remove(SIGN_IN).and_then(|text| serde_json::from_str::<SignIn>(&text).ok());
+        if state.remove(BEGUN).is_some()
+            && let Some(key) = self.insert(&state, sign_in).await.map_err(SaveError::Other)?
+        {
+            return session_key(key).map_err(SaveError::Other);
         }
+        // A new session without a sign-in that holds keeps no user: its own session goes on elsewhere, or has ended.
+        state.retain(|name, _| name == PENDING || visitors::ENTRIES.contains(&name.as_str()));
         if let Some(key) = visitors::key_of(&state, self.clock.now()) {
             return session_key(key).map_err(SaveError::Other);
         }
-        let key = random_token().map_err(|error| SaveError::Other(opaque(error)))?;
-        let (digest, now, user, state) = (digest(&key), self.clock.now(), user_of(&state), json!(state));
-        let insert = move |conn: &mut _| sessions::insert(conn, &digest, user, &state, now, now + IDLE);
-        self.db.tx(Scope::Instance, insert).await.map_err(|error| SaveError::Other(opaque(error)))?;
-        session_key(key).map_err(SaveError::Other)
+        let key = self.insert(&state, None).await.map_err(SaveError::Other)?;
+        session_key(key.unwrap_or_default()).map_err(SaveError::Other)
     }
 
     async fn update(&self, key: SessionKey, mut state: State, ttl: &Duration) -> Result<SessionKey, UpdateError> {
@@ -127,6 +132,24 @@ impl SessionStore for PostgresSessions {
         }
         let digest = digest(key.as_ref());
         self.db.tx(Scope::Instance, move |conn| sessions::delete(conn, &digest)).await.map_err(opaque)
+    }
+}
+
+impl PostgresSessions {
+    /// Adds the row of a new session, unless it is for a sign-in that no longer holds. Returns the session's key.
+    async fn insert(&self, state: &State, sign_in: Option<SignIn>) -> Result<Option<String>, anyhow::Error> {
+        let key = random_token().map_err(opaque)?;
+        let (digest, now, user, state) = (digest(&key), self.clock.now(), user_of(state), json!(state));
+        let insert = move |conn: &mut _| {
+            if let Some(sign_in) = sign_in
+                && !sign_in.still_holds(conn)?
+            {
+                return Ok(false);
+            }
+            sessions::insert(conn, &digest, user, &state, now, now + IDLE).map(|()| true)
+        };
+        let is_kept = self.db.tx(Scope::Instance, insert).await.map_err(opaque)?;
+        Ok(is_kept.then_some(key))
     }
 }
 

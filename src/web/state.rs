@@ -35,6 +35,8 @@ pub struct State {
     pub pages: Db,
     /// The pool of the API.
     pub api: Db,
+    /// The pool of usage reports and of exports, which read for seconds where there is much.
+    pub reports: Db,
     pub gate: Arc<Gate>,
     pub tokens: Arc<TokenGate>,
     pub hasher: Arc<Hasher>,

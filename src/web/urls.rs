@@ -28,6 +28,7 @@ pub const AUDIT_CSV: &str = "/audit.csv";
 pub const ACCOUNT: &str = "/account";
 pub const SECOND_FACTOR: &str = "/account/second-factor";
 pub const SIGN_IN_CODE: &str = "/sign-in/code";
+pub const PROOF: &str = "/sign-in/proof";
 pub const PASSWORD_RESET: &str = "/password-reset";
 pub const LOST_PASSWORD: &str = "/password-reset/request";
 pub const USERS: &str = "/operator/users";
@@ -44,8 +45,17 @@ pub fn sign_in_back_to(path: &str) -> String {
     if path == "/" {
         return SIGN_IN.to_owned();
     }
+    back_to(SIGN_IN, path)
+}
+
+/// The page that asks for a proof of identity, and leads back to this path.
+pub fn proof_back_to(path: &str) -> String {
+    back_to(PROOF, path)
+}
+
+fn back_to(page: &str, path: &str) -> String {
     let path: String = byte_serialize(path.as_bytes()).collect();
-    format!("{SIGN_IN}?back={path}")
+    format!("{page}?back={path}")
 }
 
 pub fn setup_with(token: &str) -> String {

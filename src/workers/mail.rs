@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, Stop, pause};
+use super::{Context, Stop, is_over, pause};
 use crate::model::Mail;
 use crate::outbound::Mailer;
 use crate::services::mail;
-use crate::store::Scope;
+use crate::store::{Scope, patience};
 
 const EVERY: Duration = Duration::from_secs(1);
 const MOST_AT_ONCE: i64 = 10;
@@ -19,7 +19,7 @@ pub async fn run(context: Context, mut stop: Stop) {
         match context.db.tx(Scope::Instance, move |conn| mail::claim(conn, MOST_AT_ONCE, now)).await {
             Ok(due) => {
                 for one in due {
-                    send(&context, &mailer, one).await;
+                    send(&context, &mailer, one, &stop).await;
                 }
             }
             Err(error) => {
@@ -30,17 +30,20 @@ pub async fn run(context: Context, mut stop: Stop) {
 }
 
 /// The conversation with the mail server holds no transaction.
-async fn send(context: &Context, mailer: &Arc<Mailer>, one: Mail) {
+async fn send(context: &Context, mailer: &Arc<Mailer>, one: Mail, stop: &Stop) {
     let unsent = match mail::opened(&context.vault, &one) {
         Ok(letter) => mailer.send(&letter).await.err().map(|unsent| (unsent.says, unsent.is_hopeless)),
         Err(_) => Some(("it can't be opened with these master keys".to_owned(), true)),
     };
     let (id, now) = (one.id, context.clock.now());
+    let is_stopping = || is_over(stop);
+    // A result that is lost makes another process send the letter once more.
     let done = match unsent {
-        None => context.db.tx(Scope::Instance, move |conn| mail::sent(conn, &one)).await.map(|()| true),
+        None => patience::persist(&context.db, is_stopping, move |conn| mail::sent(conn, &one)).await.map(|()| true),
         Some((says, is_hopeless)) => {
             tracing::warn!(mail = id, says, "a letter could not be sent");
-            context.db.tx(Scope::Instance, move |conn| mail::failed(conn, &one, is_hopeless, now)).await
+            let failed = move |conn: &mut _| mail::failed(conn, &one, is_hopeless, now);
+            patience::persist(&context.db, is_stopping, failed).await
         }
     };
     match done {

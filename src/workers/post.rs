@@ -84,7 +84,7 @@ async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Ve
     };
     let (lease, now) = (context.lease, context.clock.now());
     let publish = move |conn: &mut _| outbox::publish(conn, &posts, room, lease, now);
-    let Outcome { published, claims, due } = context.db.tx(Scope::Instance, publish).await?;
+    let Outcome { published, claims, due } = context.db.tx_again(Scope::Instance, publish).await?;
     drop(turn);
     for claim in claims {
         // As many slots are held as deliveries could be leased.

@@ -27,7 +27,7 @@ const MONTHS_KEPT: TimeDelta = TimeDelta::days(60);
 /// Days for which partitions are made ahead.
 const DAYS_AHEAD: i64 = 7;
 
-/// Deletes up to so many rows older than a time, and tells how many they were.
+/// Deletes, or takes out of counts, up to so many rows older than a time. Returns how many.
 type Delete = fn(&mut PgConnection, DateTime<Utc>, i64) -> Result<usize>;
 
 pub async fn run(context: Context, mut stop: Stop) {
@@ -108,10 +108,11 @@ fn told(table: &str, dropped: Result<usize>) {
 }
 
 /// What is deleted, and how long it is kept. Deliveries go before the events that they belong to.
-fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 11] {
+fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 12] {
     [
         ("invitations", store::invitations::delete_old, INVITATIONS_KEPT),
         ("sessions", store::sessions::delete_ended, TimeDelta::zero()),
+        ("counts of expired keys", store::key_counts::fold_all, TimeDelta::zero()),
         ("deleted keys", store::api_keys::delete_old, RESTORABLE_FOR),
         ("idempotency keys", store::idempotency_keys::delete_old, idempotency::KEPT),
         ("minutes of deliveries", store::delivery_totals::delete_old_minutes, days(retention.deliveries_days)),

@@ -12,15 +12,11 @@ use super::{Context, Stop, is_over};
 use crate::domain::{Error, Result};
 use crate::services::bell::Call;
 use crate::services::dispatch::{self, Settlement};
-use crate::store::Scope;
+use crate::store::patience;
 
 const MOST_AT_ONCE: usize = 64;
 /// How long the first of a batch waits for others.
 const GATHERING: Duration = Duration::from_millis(1);
-/// How long a settlement is tried again where the database is away: about as long as its lease lasts.
-const TRIES: u32 = 120;
-const TRIES_WHEN_STOPPING: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// What is counted here, and that nothing has been yet: whoever watches it sees the first one too.
 fn describe() {
@@ -74,6 +70,12 @@ async fn write(context: &Context, settlements: Vec<Settlement>, stop: &Stop) {
     let settlements: Arc<[Settlement]> = settlements.into();
     match persist(context, &settlements, stop).await {
         Ok(()) => {}
+        Err(Error::Unavailable(_)) if is_over(stop) => {
+            tracing::warn!(
+                count = settlements.len(),
+                "attempts can't be settled before the stop: their leases will run out"
+            );
+        }
         Err(error) => {
             tracing::warn!(cause = ?std::error::Error::source(&error), "a batch of settlements was refused: each goes by itself");
             for one in settlements.iter() {
@@ -94,25 +96,12 @@ async fn write_alone(context: &Context, settlement: Settlement, stop: &Stop) {
     }
 }
 
-/// Tries again for as long as the database is merely away.
+/// Tries again while the database takes no writes.
 async fn persist(context: &Context, batch: &Arc<[Settlement]>, stop: &Stop) -> Result<()> {
-    for tried in 1.. {
-        let (offset, now, rows) = (context.clock.offset(), context.clock.now(), Arc::clone(batch));
-        match context.db.tx(Scope::Instance, move |conn| dispatch::settle(conn, &rows, offset, now)).await {
-            Ok(counted) => {
-                count(batch, counted);
-                return Ok(());
-            }
-            Err(Error::Unavailable(source)) => {
-                let patience = if is_over(stop) { TRIES_WHEN_STOPPING } else { TRIES };
-                if patience <= tried {
-                    return Err(Error::Unavailable(source));
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    let (clock, rows) = (context.clock.clone(), Arc::clone(batch));
+    let settle = move |conn: &mut _| dispatch::settle(conn, &rows, clock.offset(), clock.now());
+    let counted = patience::persist(&context.db, || is_over(stop), settle).await?;
+    count(batch, counted);
     Ok(())
 }
 

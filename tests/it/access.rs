@@ -90,6 +90,35 @@ fn every_route_stands_in_the_table() {
     assert!(missing.is_empty() && gone.is_empty(), "missing: {missing:#?}\nno such route: {gone:#?}");
 }
 
+/// Reads of a webhook or delivery, which every member may do; all other routes with their ids act on them.
+const READS_OF_WEBHOOKS: [&str; 6] = [
+    "GET /api/webhooks/{}",
+    "GET /api/webhooks/{}/statistics",
+    "GET /api/webhooks/{}/deliveries",
+    "GET /api/deliveries/{}",
+    "GET /webhooks/{}",
+    "GET /deliveries/{}",
+];
+
+#[test]
+fn every_act_on_a_webhook_stands_for_own_ones_and_for_others() {
+    let is_of_webhooks = |path: &str| path.contains("/webhooks/{}") || path.contains("/deliveries/{}");
+    for entry in routes::all() {
+        let route = format!("{} {}", entry.method, pattern(&entry.path));
+        if !is_of_webhooks(&route) || READS_OF_WEBHOOKS.contains(&route.as_str()) {
+            continue;
+        }
+        let lines = lines();
+        let lines = lines.iter().filter(|line| format!("{} {}", line.method, pattern(&line.path)) == route);
+        let (own, others): (Vec<_>, Vec<_>) = lines.partition(|line| line.path.contains("{own-"));
+        assert!(!own.is_empty() && !others.is_empty(), "{route}");
+        // `viewer` and `developer` are the third and fourth callers.
+        for line in others {
+            assert_eq!(line.expected[2..4], ["403", "403"], "{route}: another member's");
+        }
+    }
+}
+
 /// `None` for a line without a route, which the test above reports.
 fn door(line: &Line) -> Option<Door> {
     let is_it =

@@ -17,6 +17,7 @@ mod lookup;
 mod members;
 mod odd_input;
 mod plans;
+mod shares;
 mod tenants;
 mod usage;
 mod usage_requests;

@@ -17,3 +17,6 @@ mod secrets;
 mod serving;
 mod usage;
 mod webhooks;
+
+pub use command::{Gatepost, Ran};
+pub use serving::data_dir;

@@ -13,7 +13,7 @@ struct Count {
 }
 
 /// Every table of a tenant, asked without a filter.
-const TABLES: [&str; 27] = [
+const TABLES: [&str; 28] = [
     "access_tokens",
     "api_keys",
     "attempts",
@@ -26,6 +26,7 @@ const TABLES: [&str; 27] = [
     "events",
     "idempotency_keys",
     "invitations",
+    "key_counts",
     "key_limits",
     "key_uses",
     "mails",

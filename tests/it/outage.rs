@@ -1,5 +1,8 @@
 //! A Postgres that goes away: clear refusals, known keys still verified, and recovery without a restart.
 
+mod full_disk;
+mod read_only;
+
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 

@@ -21,12 +21,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The bodies of all fenced blocks with this tag.
-fn blocks(text: &str, tag: &str) -> Vec<String> {
+pub fn blocks(text: &str, tag: &str) -> Vec<String> {
     let (mut found, mut open) = (Vec::new(), None::<(bool, String)>);
     for line in text.lines() {
         match (line.strip_prefix("```"), &mut open) {

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod app;
+pub mod cluster;
 pub mod database;
 pub mod mailbox;
 pub mod people;
@@ -15,6 +16,7 @@ pub mod statements;
 
 pub use answer::Answer;
 pub use app::TestApp;
+pub use cluster::Cluster;
 pub use mailbox::Mailbox;
 pub use people::Person;
 pub use receiver::Receiver;

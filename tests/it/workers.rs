@@ -1,5 +1,6 @@
 //! What happens behind the doors.
 
+mod backlog;
 mod claims;
 mod delivering;
 mod keeping;

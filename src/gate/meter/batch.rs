@@ -98,6 +98,15 @@ impl Batch {
         self.records.truncate(length);
     }
 
+    /// Splits off the uses of tokens, or else half of the records. `None`: nothing is left to split.
+    pub fn halve(&mut self) -> Option<Self> {
+        if !self.records.is_empty() && !self.tokens.is_empty() {
+            return Some(Self { records: Vec::new(), tokens: std::mem::take(&mut self.tokens) });
+        }
+        let half = self.records.len() / 2;
+        (0 < half).then(|| Self { records: self.records.split_off(half), tokens: HashMap::new() })
+    }
+
     pub fn token_used(&mut self, id: AccessTokenId, at: DateTime<Utc>) {
         let newest = self.tokens.entry(id).or_insert(at);
         *newest = at.max(*newest);

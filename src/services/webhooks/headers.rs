@@ -7,13 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::{Map, Value, json};
-use url::Url;
 
 use super::super::audit::{self, Deed};
-use super::{find, target};
+use super::{target, to_reveal};
 use crate::domain::vault::Vault;
 use crate::domain::webhook;
-use crate::domain::{Actor, Error, Permission, Rejection, Result, TenantId, WebhookId};
+use crate::domain::{Actor, Error, Rejection, Result, TenantId, WebhookId};
 use crate::model::Webhook;
 use crate::store;
 
@@ -40,20 +39,14 @@ pub(super) fn given(
     Ok(Some(Given { fresh, kept }))
 }
 
-/// Values that somebody may not see must not be sent to where they choose.
-pub(super) fn stay_secret(actor: &Actor, before: &Webhook, url: &str, given: Option<&Given>) -> Result<()> {
+/// Refuses to send sealed values to another URL. One origin can serve several tenants, so path and query count too.
+pub(super) fn must_be_new(before: &Webhook, url: &str, given: Option<&Given>) -> Result<()> {
     let keeps = given.map_or_else(|| !before.header_names().is_empty(), |given| !given.kept.is_empty());
-    if !keeps || origin(&before.url) == origin(url) {
+    if !keeps || before.url == url {
         return Ok(());
     }
-    actor.must_own(Permission::RevealSecrets, before.user_id).map_err(|_| {
-        let detail = "must be given anew: the URL leads elsewhere, and you may not see the values that are kept";
-        Error::field("headers", Rejection::new("header", detail))
-    })
-}
-
-fn origin(url: &str) -> Option<String> {
-    Url::parse(url).ok().map(|url| url.origin().ascii_serialization())
+    let detail = "must have their values entered again, or be removed: sealed values are not sent to another URL";
+    Err(Error::field("headers", Rejection::new("header", detail)))
 }
 
 /// Seals the headers of a webhook that has none yet.
@@ -126,8 +119,7 @@ pub fn reveal(
     id: WebhookId,
     now: DateTime<Utc>,
 ) -> Result<BTreeMap<String, String>> {
-    let webhook = find(conn, actor, id)?;
-    actor.must_own(Permission::RevealSecrets, webhook.user_id)?;
+    let webhook = to_reveal(conn, actor, id)?;
     let values = open(vault, actor.tenant, id, &webhook.headers)?;
     let deed = Deed::new("webhook.headers_revealed", target(id)).with("name", webhook.name.as_str());
     audit::record(conn, actor, deed.with("headers", values.keys().cloned().collect::<Vec<_>>()), now)?;

@@ -7,7 +7,7 @@ use super::super::audit::{self, Deed};
 use super::super::events::{self, NewEvent};
 use super::{find, target, to_change};
 use crate::domain::page::Paging;
-use crate::domain::{Actor, DeliveryId, Error, Result, WebhookId};
+use crate::domain::{Actor, DeliveryId, Error, Permission, Result, WebhookId};
 use crate::model::{Delivery, Webhook};
 use crate::store::deliveries::DeliveryFilter;
 use crate::store::notify::{self, Change};
@@ -18,13 +18,13 @@ pub const KIND: &str = "webhook.probe";
 
 /// Sends a probe, unless one is on its way or the webhook is on.
 pub fn begin(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
-    let webhook = to_change(conn, actor, id)?;
+    let webhook = to_change(conn, actor, id, Permission::WriteWebhooks)?;
     let under_way = of(conn, &webhook)?.is_some_and(|probe| !probe.state.is_final());
     if webhook.is_active || under_way {
         return Ok(webhook);
     }
     let payload = format!(r#"{{"message":"Gatepost asks whether this endpoint is well again","webhook_id":{id}}}"#);
-    let ask = NewEvent::parse_test(KIND, &payload)?;
+    let ask = NewEvent::parse_own(KIND, &payload)?;
     let published = events::publish_test(conn, actor, &ask, id, now)?;
     let filter = DeliveryFilter { event: Some(published.id), ..DeliveryFilter::default() };
     let sent = store::deliveries::list(conn, Scope::Tenant(actor.tenant), &filter, &Paging::default())?;

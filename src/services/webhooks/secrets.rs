@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
 use super::super::audit::{self, Deed};
-use super::{Subscribed, find, target, to_change};
+use super::{Subscribed, target, to_change, to_reveal};
 use crate::domain::signature::SigningSecret;
 use crate::domain::signing_key::SigningKey;
 use crate::domain::vault::Vault;
@@ -49,8 +49,7 @@ pub fn reveal(
     id: WebhookId,
     now: DateTime<Utc>,
 ) -> Result<SigningSecret> {
-    let webhook = find(conn, actor, id)?;
-    actor.must_own(Permission::RevealSecrets, webhook.user_id)?;
+    let webhook = to_reveal(conn, actor, id)?;
     let live = signing_secrets::list_live(conn, actor.tenant, id, Kind::Secret, now)?;
     let newest = live.first().ok_or_else(|| Error::bug("a webhook without a signing secret"))?;
     let secret = SigningSecret::from_bytes(vault.open(actor.tenant, &Webhook::vault_name(id), &newest.sealed)?)?;
@@ -126,8 +125,7 @@ pub fn public_keys(
 
 /// The webhook, locked, if this actor may change what signs for it and the overlap fits.
 fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: WebhookId, overlap: TimeDelta) -> Result<Webhook> {
-    let webhook = to_change(conn, actor, id)?;
-    actor.must_own(Permission::RevealSecrets, webhook.user_id)?;
+    let webhook = to_change(conn, actor, id, Permission::RevealSecrets)?;
     if overlap < TimeDelta::zero() || MAX_OVERLAP < overlap {
         let detail = "must be from 0 to 604800 seconds (7 days)";
         return Err(Error::field("overlap_seconds", Rejection::new("range", detail)));

@@ -123,6 +123,10 @@ impl Cluster {
              log_checkpoints = off\nlogging_collector = on\nlog_directory = 'log'\nlog_filename = 'postgres-%a.log'\n\
              log_truncate_on_rotation = on\nlog_rotation_age = '1d'\nlog_rotation_size = 0\n"
         );
+        // On a full disk, writing would first empty the file.
+        if fs::read_to_string(&file).is_ok_and(|present| present == text) {
+            return Ok(());
+        }
         fs::write(&file, text).map_err(|error| Trouble::at(&file, "can't be written", &error))
     }
 

@@ -13,7 +13,7 @@ const LARGE: [&str; 4] = ["open_deliveries", "attempts", "deliveries", "events"]
 
 /// The others, those that refer to others first. Usage is in partitions of a day each, which retention has dropped
 /// mostly; the audit log goes with the end of its chain, so that it is never seen broken.
-const REST: [&str; 19] = [
+const REST: [&str; 20] = [
     "audit_entries",
     "audit_chains",
     "delivery_hours",
@@ -29,6 +29,7 @@ const REST: [&str; 19] = [
     "webhooks",
     "key_limits",
     "api_keys",
+    "key_counts",
     "access_tokens",
     "invitations",
     "mails",

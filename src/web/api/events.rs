@@ -141,7 +141,7 @@ async fn publish(state: &State, actor: Actor, ask: NewEvent) -> Result<Published
         return published.into_iter().next().ok_or_else(|| Error::bug("an event was lost on its way"));
     }
     let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
-    let published = state.api.tx(scope, move |conn| events::publish(conn, &actor, &ask, now)).await?;
+    let published = state.api.tx_again(scope, move |conn| events::publish(conn, &actor, &ask, now)).await?;
     state.forget(&Change::delivery_at(published.webhooks.iter().copied()));
     Ok(published)
 }
@@ -154,7 +154,7 @@ async fn publish_all(state: &State, actor: Actor, asks: Vec<NewEvent>) -> Result
     let publish = move |conn: &mut PgConnection| {
         asks.iter().map(|ask| events::publish(conn, &actor, ask, now)).collect::<Result<Vec<_>>>()
     };
-    let published = state.api.tx(scope, publish).await?;
+    let published = state.api.tx_again(scope, publish).await?;
     state.forget(&Change::delivery_at(published.iter().flat_map(|one| &one.webhooks).copied()));
     Ok(published)
 }

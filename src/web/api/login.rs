@@ -47,8 +47,8 @@ pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<L
     let who = Operator { via: Via::Api, ..visitor(&request, &state) };
     let attempt = Attempt::at(&body.email, who.ip)?.by(device::known(&request, &state, &body.email));
     let trial = state.throttle.begin(&attempt, state.clock.now())?;
-    let user = match check(&state, trial.requester(), &body).await {
-        Ok(user) => user,
+    let (user, has_code) = match check(&state, trial.requester(), &body).await {
+        Ok(checked) => checked,
         Err(fail) => {
             // To be asked for a code is no wrong guess, and what was not looked at is none either.
             if fail.problem.code != "unauthenticated" {
@@ -62,7 +62,7 @@ pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<L
     let named = asked.named().chain(in_query.iter().flat_map(|ask| ask.named()));
     let named: Vec<TenantRef> = named.map(|(_, named)| named).collect();
     let (hasher, now) = (state.hasher.clone(), state.clock.now());
-    let mint = move |conn: &mut _| access_tokens::mint_at_login(conn, &who, &hasher, &user, &named, now);
+    let mint = move |conn: &mut _| access_tokens::mint_at_login(conn, &who, &hasher, (&user, has_code), &named, now);
     let MintedToken { token, secret } = state.api.tx(Scope::Instance, mint).await?;
     let body = SignedInBody {
         token: secret.reveal_once(),
@@ -73,7 +73,8 @@ pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<L
     Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(body))
 }
 
-async fn check(state: &State, requester: &Requester, body: &LoginBody) -> Result<User, Fail> {
+/// The user, and whether they have shown a code.
+async fn check(state: &State, requester: &Requester, body: &LoginBody) -> Result<(User, bool), Fail> {
     let (email, password) = (body.email.clone(), body.password.clone());
     let credentials = state.api.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
     let user = state.off_the_loop(requester, move || Ok(credentials.check(&password))).await?;
@@ -81,14 +82,14 @@ async fn check(state: &State, requester: &Requester, body: &LoginBody) -> Result
         user.ok_or_else(|| refusal("unauthenticated", "this e-mail address and password do not belong together"))?;
     let id = user.id;
     if !state.api.read(Scope::Instance, move |conn| second_factor::is_on(conn, id)).await? {
-        return Ok(user);
+        return Ok((user, false));
     }
     let says = "this account has a second factor: send the code of its app, or a recovery code, as code";
     let code = body.code.clone().ok_or_else(|| refusal("code_required", says))?;
     let (vault, asked, now) = (state.vault.clone(), user.clone(), state.clock.now());
     let check = move |conn: &mut _| second_factor::check(conn, &vault, &asked, &code, now);
     match state.api.tx(Scope::Instance, check).await? {
-        true => Ok(user),
+        true => Ok((user, true)),
         false => Err(refusal("unauthenticated", "this is not the code of this moment: each works once")),
     }
 }

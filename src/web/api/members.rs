@@ -185,18 +185,18 @@ pub async fn invite(
     let (post, inviter, public_url) =
         (Post::of(&state), bearer.caller.email.clone(), state.settings.public_url.clone());
     let ask = invitations::Ask { is_mailed: post.is_open(), ..ask };
-    let is_mailed = ask.is_mailed;
     let create = move |conn: &mut _| {
         let made = invitations::create(conn, &actor, &ask, now)?;
-        post.invite(conn, &public_url, &inviter, &made, now)?;
-        Ok(made)
+        post.invite(conn, &public_url, &inviter, made, now)
     };
-    let made = state.api.tx(Scope::Tenant(parse_id(&id)?), create).await?;
-    let link = base::of(&request, &state).join(&urls::invitation_with(&made.token)).map_err(Error::bug)?;
-    let place = format!("/api/tenants/{}/invitations/{}", made.invitation.tenant_id, made.invitation.id);
-    // What is mailed shows that the address is theirs, as long as nobody else has it.
-    let link = (!is_mailed).then(|| link.into());
-    let body = InvitationBody { is_mailed: Some(is_mailed), link, ..InvitationBody::from(made.invitation) };
+    let (row, token) = state.api.tx(Scope::Tenant(parse_id(&id)?), create).await?;
+    let show = |token: String| base::of(&request, &state).join(&urls::invitation_with(&token)).map(String::from);
+    let place = format!("/api/tenants/{}/invitations/{}", row.tenant_id, row.id);
+    let body = InvitationBody {
+        is_mailed: Some(token.is_none()),
+        link: token.map(show).transpose().map_err(Error::bug)?,
+        ..InvitationBody::from(row)
+    };
     Ok(HttpResponse::Created().insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(body))
 }
 

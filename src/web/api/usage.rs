@@ -160,7 +160,7 @@ pub async fn of_key(state: Data<State>, bearer: Bearer, id: Path<String>, Query(
     let of = Of { scope, key: Some(id) };
     let by = query.group_by;
     let read = move |conn: &mut _| Ok((usage::of_key(conn, &actor, id, span)?, grouped(conn, of, &span, by)?));
-    let ((key, report), groups) = state.api.read(scope, read).await?;
+    let ((key, report), groups) = state.reports.read(scope, read).await?;
     if let Some(table) = query.table(&report, groups.as_deref()) {
         return Ok(table.download(&format!("usage-of-key-{id}.csv")));
     }
@@ -175,7 +175,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Usage
     state.gate.flush().await;
     let (of, by) = (Of { scope, key: None }, query.group_by);
     let read = move |conn: &mut _| Ok((usage::of_tenant(conn, scope, span)?, grouped(conn, of, &span, by)?));
-    let (report, groups) = state.api.read(scope, read).await?;
+    let (report, groups) = state.reports.read(scope, read).await?;
     if let Some(table) = query.table(&report, groups.as_deref()) {
         return Ok(table.download("usage.csv"));
     }

@@ -91,7 +91,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
         until: query.until.map(Time::utc),
     };
     state.gate.flush().await;
-    let page = state.api.read(scope, move |conn| usage::records(conn, scope, &filter, &paging)).await?;
+    let page = state.reports.read(scope, move |conn| usage::records(conn, scope, &filter, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(RecordBody::from))))
 }
 

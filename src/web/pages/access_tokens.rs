@@ -73,7 +73,9 @@ fn ask(token: &AccessToken, csrf: &str) -> Ask {
     )
 }
 
+/// A token outlives the session in which it was made, so making one needs a recent proof of identity.
 pub async fn new(who: SignedIn) -> Answer {
+    who.proof.must_be_recent()?;
     let form =
         TokenForm { nonce: random_token()?, expiry: "90".into(), reach: "tenant".into(), ..TokenForm::default() };
     page(&new_view(who.shell, form, FieldErrors::default()))
@@ -121,6 +123,7 @@ impl TokenForm {
 
 /// Shows the token straight from the POST; sent again, the form makes no second one.
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<TokenForm>) -> Answer {
+    who.proof.must_be_recent()?;
     let now = state.clock.now();
     let minted = match form.draft(&who.actor, now).and_then(|draft| NewToken::parse(draft, now)) {
         Ok(ask) => mint(&state, who.actor, form.nonce.clone(), ask, now).await,

@@ -66,6 +66,10 @@ pub async fn change_password(
         Ok(()) => {
             let (new, user) = (form.password.clone(), who.user()?);
             let has_factor = state.pages.read(Scope::Instance, move |conn| factor::is_on(conn, user)).await?;
+            // Beside a second factor, the password alone changes nothing.
+            if has_factor {
+                who.proof.must_be_recent()?;
+            }
             state.off_the_loop(&requester(&who), move || NewPassword::parse(&new, has_factor)).await
         }
         Err(error) => Err(error),
@@ -91,10 +95,16 @@ pub async fn change_password(
     state.forget(&Change::Access);
     // A new key for this one: who had the old one has nothing.
     session_store::renew(&who.session)?;
-    see_other(&who.session, urls::ACCOUNT, Flash::good("Your password is changed. You are signed out everywhere else."))
+    see_other(
+        &who.session,
+        urls::ACCOUNT,
+        Flash::good(
+            "Your password is changed. You are signed out everywhere else, and your access tokens are revoked.",
+        ),
+    )
 }
 
-fn attempt(who: &SignedIn) -> Result<Attempt> {
+pub fn attempt(who: &SignedIn) -> Result<Attempt> {
     Attempt::at(&who.shell.user_email, who.actor.ip)
 }
 
@@ -112,7 +122,7 @@ fn throttled(error: Error, field: &str) -> Error {
 
 /// Whether this is the password of whoever is signed in. Guesses are slowed as those at the sign-in are: a session that
 /// was left open is not enough.
-async fn confirm_password(state: &State, who: &SignedIn, password: &str) -> Result<()> {
+pub async fn confirm_password(state: &State, who: &SignedIn, password: &str) -> Result<()> {
     let trial = begin(state, who, "current_password")?;
     let checked = is_password(state, who, password).await;
     if let Ok(false) = checked {

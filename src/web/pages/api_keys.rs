@@ -136,7 +136,7 @@ pub async fn show(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, Query(a
         let calls = usage::latest(conn, &actor, id, LATEST_CALLS)?;
         Ok((key, report, kin, quota, calls))
     };
-    let (key, report, kin, quota, calls) = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
+    let (key, report, kin, quota, calls) = state.reports.read(Scope::Tenant(who.shell.tenant.id), find).await?;
     let gateways = snippets::gateways(&who.base, &who.shell, &key)?;
     let (base, nonce) = (super::stem(&who.base), random_token()?);
     let limits = state.gate.standings(&key).await;

@@ -161,8 +161,9 @@ pub async fn redeliver(state: Data<State>, who: SignedIn, id: Path<DeliveryId>, 
 
 pub async fn ask_cancel(state: Data<State>, who: SignedIn, id: Path<DeliveryId>) -> Answer {
     who.actor.must(Permission::WriteEvents)?;
-    let (actor, id) = (who.actor, *id);
+    let (actor, id) = (who.actor.clone(), *id);
     let detail = state.pages.read(Scope::Tenant(actor.tenant), move |conn| deliveries::find(conn, &actor, id)).await?;
+    deliveries::must_direct(&who.actor, detail.webhook.as_ref())?;
     let ask = show::ask_cancel(&detail.delivery, &who.shell.csrf);
     page(&confirmations::New::of(who.shell, ask))
 }

@@ -84,7 +84,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     let published = match NewEvent::parse(Some(form.kind.trim()), Some(&form.data), Some(&form.nonce)) {
         Ok(ask) => {
             let publish = move |conn: &mut _| events::publish(conn, &actor, &ask, now);
-            state.pages.tx(Scope::Tenant(who.shell.tenant.id), publish).await
+            state.pages.tx_again(Scope::Tenant(who.shell.tenant.id), publish).await
         }
         Err(error) => Err(error),
     };

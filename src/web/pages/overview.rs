@@ -48,7 +48,7 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>
     let (overview, buckets, tally, failures, names) = state.pages.read(Scope::Tenant(tenant), read).await?;
     page(&Index {
         ranges: stretch.choices(urls::OVERVIEW),
-        stats: stats(&overview.standing, &buckets, &tally),
+        stats: stats(&overview, &buckets, &tally),
         verifications: stretch.usage_chart("verifications", &buckets),
         deliveries: stretch.deliveries_chart("deliveries", &tally.finished),
         warnings: warnings(&overview, now),
@@ -59,8 +59,8 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>
     })
 }
 
-/// Of the stretch of time that is shown.
-fn stats(standing: &Standing, buckets: &[UsageBucket], tally: &Deliveries) -> Vec<Stat> {
+/// Figures of the stretch of time that is shown.
+fn stats(overview: &Overview, buckets: &[UsageBucket], tally: &Deliveries) -> Vec<Stat> {
     let total: i64 = buckets.iter().map(|bucket| bucket.total).sum();
     let valid: i64 = buckets.iter().filter_map(|bucket| bucket.by_outcome.get(&Outcome::Valid)).sum();
     let or_more = if tally.waiting < MOST_WAITING { "" } else { " or more" };
@@ -71,11 +71,11 @@ fn stats(standing: &Standing, buckets: &[UsageBucket], tally: &Deliveries) -> Ve
         stat("Valid", text::share(valid, total), format!("{} refused", text::grouped(total - valid)), "/usage"),
         stat("Delivered", text::grouped(tally.delivered()), waiting, "/deliveries"),
         stat("Failed", text::grouped(tally.failed()), String::new(), "/deliveries?state=failed"),
-        stat("Active keys", text::grouped(standing.active_keys), String::new(), "/keys?state=active"),
+        stat("Active keys", text::grouped(overview.active_keys), String::new(), "/keys?state=active"),
         stat(
             "Failing webhooks",
-            text::grouped(standing.troubled_webhooks),
-            format!("of {}", text::grouped(standing.webhooks)),
+            text::grouped(overview.standing.troubled_webhooks),
+            format!("of {}", text::grouped(overview.standing.webhooks)),
             "/webhooks",
         ),
     ]

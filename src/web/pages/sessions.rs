@@ -13,7 +13,9 @@ use serde::Deserialize;
 use super::{go, page, rendered, see_other};
 use crate::domain::{Error, Noun, Result, TenantId, UserId};
 use crate::gate::hashing::Requester;
+use crate::model::User;
 use crate::services::account::{self, ADDRESS, DEVICE, HANDLE};
+use crate::services::accounts::SignIn;
 use crate::services::{accounts, random_token, second_factor, sessions as seats};
 use crate::store::Scope;
 use crate::web::auth::{Anywhere, RIGHTS, TENANT, USER};
@@ -23,7 +25,7 @@ use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::throttle::{self, Attempt};
-use crate::web::{client, csrf, device, session_store, urls};
+use crate::web::{client, csrf, device, proof, session_store, urls};
 
 /// Characters that are kept of what a browser calls itself.
 const LONGEST_DEVICE: usize = 300;
@@ -91,11 +93,11 @@ pub async fn create(
     match check(&state, trial.requester(), &form).await {
         Ok(Some((user, has_factor))) if has_factor => {
             trial.take_back();
-            code::ask(&session, &state, user, &form.back)
+            code::ask(&session, &state, user.id, &form.back)
         }
         Ok(Some((user, _))) => {
             trial.succeed(&attempt);
-            begin(&request, &state, &session, user)?;
+            begin(&request, &state, &session, &SignIn::of(&user, false))?;
             Ok(device::remember(&request, &state, &form.email, go(place(&form.back))?)?)
         }
         Ok(None) => wrong(&state, &session, form),
@@ -112,18 +114,19 @@ fn wrong(state: &State, session: &Session, form: SignInForm) -> Answer {
 }
 
 /// Where somebody wanted to go, as far as it is here.
-fn place(back: &str) -> &str {
+pub fn place(back: &str) -> &str {
     if urls::is_local(back) { back } else { urls::OVERVIEW }
 }
 
 /// Whose password this is, and whether they have a second factor.
-async fn check(state: &State, requester: &Requester, form: &SignInForm) -> Result<Option<(UserId, bool)>> {
+async fn check(state: &State, requester: &Requester, form: &SignInForm) -> Result<Option<(User, bool)>> {
     let email = form.email.clone();
     let credentials = state.pages.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
     let password = form.password.clone();
-    let found = state.off_the_loop(requester, move || Ok(credentials.check(&password).map(|user| user.id))).await?;
+    let found = state.off_the_loop(requester, move || Ok(credentials.check(&password))).await?;
     let Some(user) = found else { return Ok(None) };
-    let has_factor = state.pages.read(Scope::Instance, move |conn| second_factor::is_on(conn, user)).await?;
+    let id = user.id;
+    let has_factor = state.pages.read(Scope::Instance, move |conn| second_factor::is_on(conn, id)).await?;
     Ok(Some((user, has_factor)))
 }
 
@@ -140,8 +143,8 @@ fn refused(state: &State, session: &Session, form: SignInForm, status: StatusCod
 }
 
 /// Makes a session somebody's: with a new key and a new form token, so that neither can have been planted.
-pub fn begin(request: &HttpRequest, state: &State, session: &Session, user: UserId) -> Result<()> {
-    session_store::begin(session)?;
+pub fn begin(request: &HttpRequest, state: &State, session: &Session, sign_in: &SignIn) -> Result<()> {
+    session_store::begin(session, sign_in)?;
     csrf::renew(session);
     session.remove(RIGHTS);
     let keep = |error: actix_session::SessionInsertError| Error::bug(error.to_string());
@@ -150,7 +153,8 @@ pub fn begin(request: &HttpRequest, state: &State, session: &Session, user: User
     session.insert(DEVICE, device.chars().take(LONGEST_DEVICE).collect::<String>()).map_err(keep)?;
     session.insert(ADDRESS, address.map(|ip| ip.to_string()).unwrap_or_default()).map_err(keep)?;
     session.insert(HANDLE, random_token()?).map_err(keep)?;
-    session.insert(USER, user).map_err(keep)
+    proof::note(session, state.clock.now())?;
+    session.insert(USER, sign_in.user).map_err(keep)
 }
 
 pub async fn destroy(state: Data<State>, session: Session, _: CheckedForm<Nothing>) -> Answer {

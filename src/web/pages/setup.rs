@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{page, see_other, sessions, unprocessable};
 use crate::domain::{Error, FieldErrors};
 use crate::gate::hashing::Requester;
-use crate::services::accounts::{self, NewUser};
+use crate::services::accounts::{self, NewUser, SignIn};
 use crate::services::tenants::NewTenant;
 use crate::store::Scope;
 use crate::web::auth::visitor;
@@ -83,7 +83,7 @@ pub async fn create(
     };
     match done {
         Ok((user, tenant)) => {
-            sessions::begin(&request, &state, &session, user.id)?;
+            sessions::begin(&request, &state, &session, &SignIn::of(&user, false))?;
             let said = format!("Welcome to Gatepost. {} is ready: make its first key.", tenant.name);
             see_other(&session, urls::OVERVIEW, Flash::good(said))
         }

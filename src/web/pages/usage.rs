@@ -71,7 +71,7 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>
     who.actor.must(Permission::ReadUsage)?;
     let now = state.clock.now();
     let (stretch, by, scope) = (asked.when.stretch(now), asked.group(), Scope::Tenant(who.shell.tenant.id));
-    let found = state.pages.read(scope, move |conn| found(conn, scope, stretch, by)).await?;
+    let found = state.reports.read(scope, move |conn| found(conn, scope, stretch, by)).await?;
     let total: i64 = found.buckets.iter().map(|bucket| bucket.total).sum();
     let valid: i64 = found.buckets.iter().filter_map(|bucket| bucket.by_outcome.get(&Outcome::Valid)).sum();
     let (from, to) = stretch.days();
@@ -101,7 +101,7 @@ pub async fn export(state: Data<State>, who: SignedIn, Query(asked): Query<Asked
     let (stretch, by) = (asked.when.stretch(state.clock.now()), asked.group());
     let scope = Scope::Tenant(who.shell.tenant.id);
     let find = move |conn: &mut _| usage::groups(conn, Of { scope, key: None }, &stretch.span(), by, MOST_IN_CSV);
-    let groups = state.pages.read(scope, find).await?;
+    let groups = state.reports.read(scope, find).await?;
     Ok(csv::groups(&groups, by).download(&format!("usage-by-{}.csv", by.as_str().replace('_', "-"))))
 }
 

@@ -31,7 +31,7 @@ use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
 use crate::web::json::Query;
-use crate::web::problem::{Answer, Fail};
+use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
@@ -189,7 +189,7 @@ pub async fn show(state: Data<State>, who: SignedIn, id: Path<WebhookId>, Query(
 }
 
 pub async fn edit(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
-    let webhook = editable(&state, &who, *id).await?;
+    let webhook = changeable(&state, &who, *id, Permission::WriteWebhooks).await?;
     page(&edit_view(who.shell, &webhook, WebhookForm::of(&webhook), FieldErrors::default()))
 }
 
@@ -199,7 +199,7 @@ pub async fn update(
     id: Path<WebhookId>,
     CheckedForm(form): CheckedForm<WebhookForm>,
 ) -> Answer {
-    let before = editable(&state, &who, *id).await?;
+    let before = changeable(&state, &who, *id, Permission::WriteWebhooks).await?;
     let changed = match form.ask() {
         Ok(ask) => {
             let (actor, id, now) = (who.actor, before.id, state.clock.now());
@@ -227,11 +227,13 @@ pub async fn update(
     }
 }
 
-/// The webhook, if this person may change it.
-async fn editable(state: &State, who: &SignedIn, id: WebhookId) -> Result<Webhook, Fail> {
-    who.actor.must(Permission::WriteWebhooks)?;
+/// Finds the webhook, if this person may do this to it.
+async fn changeable(state: &State, who: &SignedIn, id: WebhookId, permission: Permission) -> Result<Webhook> {
+    who.actor.must(permission)?;
     let actor = who.actor.clone();
-    Ok(state.pages.read(Scope::Tenant(actor.tenant), move |conn| webhooks::find(conn, &actor, id)).await?)
+    let webhook = state.pages.read(Scope::Tenant(actor.tenant), move |conn| webhooks::find(conn, &actor, id)).await?;
+    who.actor.must_own(permission, webhook.user_id)?;
+    Ok(webhook)
 }
 
 fn edit_view(shell: Shell, webhook: &Webhook, form: WebhookForm, errors: FieldErrors) -> Edit {

@@ -172,3 +172,50 @@ async fn a_test_event_goes_to_its_webhook_alone() {
     assert_eq!(program.delivery_once(&event, "delivered", 1).await["attempts_max"], 1);
     assert!(two.received().is_empty());
 }
+
+#[actix_web::test]
+async fn a_test_event_is_never_one_of_gatepost_s_own_types() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let made = program.subscribe(&receiver, json!({})).await;
+    let path = format!("/api/webhooks/{}/test", made["id"]);
+    for own in
+        ["api_key.revoked", "Api_Key.Revoked", "webhook.disabled", "webhook.probe", "webhook.test.x", "WEBHOOK.TEST"]
+    {
+        for ask in [json!({"type": own}), json!({"event": own, "payload": {"api_key": {"id": 1}}})] {
+            let problem = program.post_json(&path, ask).await.assert_invalid("type");
+            assert_eq!(problem["errors"][0]["code"], "reserved", "{own}");
+        }
+    }
+    assert!(receiver.received().is_empty());
+}
+
+#[actix_web::test]
+async fn a_test_event_can_have_a_type_that_the_tenant_publishes() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let made = program.subscribe(&receiver, json!({})).await;
+    let ask = json!({"type": "order.created", "data": {"id": 7}});
+    program.post_json(format!("/api/webhooks/{}/test", made["id"]), ask).await.assert_status(202);
+    assert_eq!(receiver.wait_for(1).await[0].header("x-webhook-event"), "order.created");
+}
+
+#[actix_web::test]
+async fn a_developer_leaves_webhooks_alone_that_the_console_made() {
+    let app = TestApp::start().await;
+    let dora = app.developer("dora").await;
+    let developer = app.token_of(&dora, &["*"]);
+    let made = developer.post_json("/api/webhooks", json!({"url": "https://x.example/", "events": ["*"]})).await;
+    let id = made.assert_status(201).json()["id"].clone();
+    let path = format!("/api/webhooks/{id}");
+    developer.patch_json(&path, json!({"name": "Mine"})).await.assert_ok();
+    // What the command line makes belongs to no user.
+    use diesel::prelude::*;
+    use gatepost::schema::webhooks;
+    let no_one = webhooks::user_id.eq(None::<gatepost::domain::UserId>);
+    diesel::update(webhooks::table).set(no_one).execute(&mut app.conn()).unwrap();
+    developer.patch_json(&path, json!({"name": "Mine"})).await.assert_problem(403, "forbidden");
+    developer.post_json(format!("{path}/test"), json!({})).await.assert_problem(403, "forbidden");
+}

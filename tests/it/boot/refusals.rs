@@ -4,6 +4,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
+use gatepost::config::SETTINGS;
+
 use super::command::Gatepost;
 use crate::support::database::Database;
 use crate::support::settings::{MASTER_KEY, PEPPER};
@@ -56,10 +58,14 @@ fn another_pepper_than_the_database_knows_is_refused_until_it_is_listed() {
         [("DATABASE_URL", database.url.as_str()), ("API_KEY_PEPPER", other), ("GATEPOST_MASTER_KEY", MASTER_KEY)];
     let create = ["tenants", "create", "--name", "Beta"];
     Gatepost::new(&environment).run(&create).assert_failed(1, &["API_KEY_PEPPER", "API_KEY_PEPPERS_OLD"]);
+    let doctor = Gatepost::new(&environment).run(&["doctor"]);
+    assert!(doctor.code == 1 && doctor.stdout.contains("WRONG  API_KEY_PEPPER is not the one"), "{doctor:?}");
 
     use base64::Engine;
     let old = format!("old:{}", base64::engine::general_purpose::STANDARD.encode(PEPPER));
     let environment = [environment[0], environment[1], environment[2], ("API_KEY_PEPPERS_OLD", old.as_str())];
+    let doctor = Gatepost::new(&environment).run(&["doctor"]);
+    assert!(!doctor.stdout.contains("is not the one"), "{doctor:?}");
     Gatepost::new(&environment).run(&create).ok();
 }
 
@@ -71,6 +77,11 @@ fn another_master_key_than_the_database_knows_is_refused() {
     let gatepost =
         Gatepost::new(&[("DATABASE_URL", &database.url), ("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", other)]);
     gatepost.run(&["tenants", "create", "--name", "Beta"]).assert_failed(1, &["GATEPOST_MASTER_KEY"]);
+    let doctor = gatepost.run(&["doctor"]);
+    assert!(doctor.code == 1 && doctor.stdout.contains("WRONG  GATEPOST_MASTER_KEY is not the one"), "{doctor:?}");
+    // A look writes nothing: the right key is still the right one.
+    let doctor = Gatepost::on(&database).run(&["doctor"]);
+    assert!(!doctor.stdout.contains("is not the one"), "{doctor:?}");
 }
 
 #[test]
@@ -133,4 +144,68 @@ fn a_database_that_forgets_what_it_has_acknowledged_is_complained_about() {
     let wrong = ran.json()["wrong"].to_string();
     assert_eq!(ran.code, 1);
     assert!(wrong.contains("synchronous_commit is off"), "{wrong}");
+}
+
+#[test]
+fn lost_secrets_of_a_private_postgres_are_found_by_doctor() {
+    let (folder, data_dir) = super::data_dir();
+    let gatepost = Gatepost::in_dir(&data_dir);
+    gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
+    gatepost.run(&["doctor"]).ok();
+    fs::remove_dir_all(data_dir.join("secrets")).unwrap();
+    let doctor = gatepost.run(&["doctor"]);
+    assert!(doctor.code == 1 && doctor.stdout.contains("WRONG  API_KEY_PEPPER is not the one"), "{doctor:?}");
+    assert!(!data_dir.join("secrets").exists(), "doctor makes nothing");
+    drop(folder);
+}
+
+/// Addresses with a password in them, as people write them, rightly or not.
+const ADDRESSES: [(&str, &str); 16] = [
+    ("DATABASE_URL", "postgres://u:hunter2@/db?host=/nonexistent"),
+    ("DATABASE_URL", "postgres://u:hunter2@127.0.0.1:1,127.0.0.1:2/db"),
+    ("DATABASE_URL", "postgres://u@127.0.0.1:1/db?password=hunter2&sslpassword=hunter2"),
+    ("DATABASE_URL", "host=/nonexistent user=u password = 'its hunter2'"),
+    ("DATABASE_URL", "host=/nonexistent password=a\\ hunter2"),
+    ("DATABASE_URL", "postgres://u:p@hunter2@127.0.0.1:1/db"),
+    ("DATABASE_URL", "postgres://u:1/hunter2@127.0.0.1:1/db"),
+    ("DATABASE_URL", "postgres://u:hunter2%@127.0.0.1:1/db"),
+    ("DATABASE_URL", "host=/nonexistent password=x hunter2"),
+    ("DATABASE_URL", "host=/nonexistent options='-c a.b=hunter2'"),
+    ("DATABASE_URL", "mysql://u:hunter2@127.0.0.1/db"),
+    ("REDIS_URL", "redis://:hunter2@127.0.0.1:1"),
+    ("REDIS_URL", "redis://u:1?hunter2@127.0.0.1:1"),
+    ("REDIS_URL", "unix:///nonexistent?pass=hunter2"),
+    ("GATEPOST_SMTP_URL", "smtp://u:hunter2@127.0.0.1:1"),
+    ("GATEPOST_SMTP_URL", "smtp://u:1/hunter2@127.0.0.1"),
+];
+
+#[test]
+fn no_command_prints_the_password_of_an_address() {
+    for (name, address) in ADDRESSES {
+        let usual = [("DATABASE_URL", NOWHERE), ("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", MASTER_KEY)];
+        let gatepost = Gatepost::new(&[&usual[..], &[(name, address)]].concat());
+        for command in [&["doctor"][..], &["doctor", "--json"], &["serve", "--bind", "127.0.0.1:0"], &["migrate"]] {
+            let ran = gatepost.run(command);
+            assert_eq!(ran.code, 1, "{address}: {ran:?}");
+            assert!(!ran.stdout.contains("hunter2") && !ran.stderr.contains("hunter2"), "{address}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn no_command_prints_the_password_of_an_address_in_a_file_or_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gatepost.toml");
+    let text = format!("api_key_pepper = \"{PEPPER}\"\nmaster_key = \"{MASTER_KEY}\"\n");
+    for (name, address) in ADDRESSES {
+        let key = SETTINGS.iter().find(|setting| setting.env == name).unwrap().key;
+        let value = toml::Value::from(address);
+        for line in [format!("{key} = {value}"), format!("{key} = {address}"), format!("{key} = [{{ x = {value} }}]")] {
+            fs::write(&file, format!("{text}{line}\n")).unwrap();
+            let ran = Gatepost::new(&[]).run(&["doctor", "--config", file.to_str().unwrap()]);
+            assert!(!ran.stdout.contains("hunter2") && !ran.stderr.contains("hunter2"), "{line}: {ran:?}");
+        }
+    }
+    let flag = Gatepost::new(&[]).run(&["doctor", "--database-url", "postgres://u:hunter2@/db?host=/nonexistent"]);
+    assert!(!flag.stdout.contains("hunter2") && !flag.stderr.contains("hunter2"), "{flag:?}");
 }

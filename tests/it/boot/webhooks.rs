@@ -70,6 +70,20 @@ fn a_webhook_is_made_changed_looked_at_and_deleted() {
 }
 
 #[test]
+fn the_console_is_held_to_the_rules_of_test_events_and_sealed_headers() {
+    let (_database, gatepost) = house();
+    let create = ["webhooks", "create", "--tenant", "acme", "--url", "https://hooks.example.com/x", "--events", "*"];
+    gatepost.run(&[&create[..], &["--header", "X-Team: blue"]].concat()).ok();
+    let test = ["webhooks", "test", "1", "--type"];
+    gatepost.run(&[&test[..], &["api_key.revoked"]].concat()).assert_failed(1, &["type", "Gatepost publishes"]);
+    gatepost.run(&[&test[..], &["order.created"]].concat()).ok();
+    let update = ["webhooks", "update", "1", "--url", "https://hooks.example.com/y"];
+    gatepost.run(&update).assert_failed(1, &["headers", "entered again"]);
+    gatepost.run(&[&update[..], &["--header", "X-Team: red"]].concat()).ok();
+    assert_eq!(gatepost.run(&["webhooks", "headers", "1"]).ok().line(), "x-team: red");
+}
+
+#[test]
 fn deliveries_are_listed_by_what_is_asked_and_given_up() {
     let (_database, gatepost) = house();
     let create = ["webhooks", "create", "--tenant", "acme", "--url", "https://hooks.example.com/x", "--events", "*"];

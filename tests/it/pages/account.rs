@@ -55,7 +55,7 @@ async fn a_new_password_needs_the_present_one_and_signs_out_everywhere_else() {
 
     ada.visit("/account").await.assert_ok();
     phone.visit("/").await.assert_see_other("/sign-in");
-    token.get("/api/keys").await.assert_ok();
+    token.get("/api/keys").await.assert_problem(401, "unauthenticated");
     minted.get("/api/keys").await.assert_problem(401, "unauthenticated");
     let old = [("email", ada.email.as_str()), ("password", PASSWORD)];
     app.stranger().submit("/sign-in", &old).await.assert_status(422);

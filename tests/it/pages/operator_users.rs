@@ -23,7 +23,7 @@ async fn operators_find_deactivate_and_promote_people_and_the_instance_keeps_one
     // Nobody does it to themselves, and the last one stays.
     let own = format!("/operator/users/{}/demotion", grace.user_id);
     grace.submit(&own, &[]).await.assert_see_other("/operator/users");
-    assert!(grace.visit("/operator/users").await.html().text("[role=alert]").contains("Somebody else must do this"));
+    assert!(grace.visit("/operator/users").await.html().text("[role=alert]").contains("Another operator must do this"));
     dan.submit(&own, &[]).await.assert_see_other("/operator/users");
     grace.visit("/operator/users").await.assert_status(403);
     let users = gatepost::services::accounts::update;
@@ -31,4 +31,31 @@ async fn operators_find_deactivate_and_promote_people_and_the_instance_keeps_one
     let console = gatepost::services::Operator::at_the_console();
     let last = users(&mut app.conn(), &console, gatepost::domain::UserId(dan.user_id), change, app.clock.now());
     assert!(last.unwrap_err().to_string().contains("needs an operator"));
+}
+
+#[actix_web::test]
+async fn operators_use_no_operator_act_on_their_own_account() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    app.make_user("oscar", true);
+    super::second_factor::set_up(&app, &grace).await;
+    let own = |act: &str| format!("/operator/users/{}/{act}", grace.user_id);
+    for act in ["reset-link", "second-factor-removal", "demotion", "deactivation"] {
+        grace.submit(own(act), &[]).await.assert_see_other("/operator/users");
+        let says = grace.visit("/operator/users").await.html().text("[role=alert]");
+        assert!(says.contains("Another operator must do this"), "{act}: {says}");
+    }
+    let page = grace.visit("/operator/users?q=grace").await.html();
+    assert!(!page.has("tbody .actions :is(a, button)"), "nor does the page offer one");
+}
+
+#[actix_web::test]
+async fn operators_do_not_change_their_own_standing_by_the_api() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    app.make_user("oscar", true);
+    let program = app.instance_token_of(&grace, &["*"]);
+    let own = format!("/api/users/{}", grace.user_id);
+    program.patch_json(&own, serde_json::json!({"is_active": false})).await.assert_problem(409, "conflict");
+    program.patch_json(&own, serde_json::json!({"name": "Grace"})).await.assert_ok();
 }

@@ -109,6 +109,81 @@ async fn a_test_event_is_refused_at_its_field_and_else_goes_to_that_webhook_alon
 }
 
 #[actix_web::test]
+async fn a_test_event_of_gatepost_s_own_types_is_refused_at_its_field() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    subscribe(&ada, &GOOD).await;
+    for own in ["api_key.revoked", "webhook.disabled", " Webhook.Probe "] {
+        let refused = ada.submit("/webhooks/1/test", &[("type", own)]).await.assert_status(422).html();
+        assert!(refused.error_at("type").contains("for what Gatepost publishes itself"), "{own}");
+    }
+}
+
+/// Texts of the links, buttons and forms by which a page changes something.
+fn controls(page: &Answer) -> Vec<String> {
+    page.assert_ok().html().texts("main :is(a.button, button:not([hidden]))")
+}
+
+#[actix_web::test]
+async fn a_developer_sees_controls_of_their_own_webhooks_only() {
+    let app = TestApp::start().await;
+    let (ada, dora) = (app.admin("ada").await, app.developer("dora").await);
+    let fields = [GOOD[0], ("events", "*"), ("headers", "X-Team: abc")];
+    subscribe(&ada, &fields).await.assert_see_other("/webhooks/1");
+    subscribe(&dora, &fields).await.assert_see_other("/webhooks/2");
+    failing(&app, TimeDelta::days(6), true);
+    let others = dora.visit("/webhooks/1").await;
+    assert_eq!(controls(&others), Vec::<String>::new());
+    assert!(!others.html().has("main form"));
+    let own = controls(&dora.visit("/webhooks/2").await);
+    for control in ["Edit", "Send a probe and resume", "Reveal", "Send test event"] {
+        assert!(own.iter().any(|text| text == control), "{control} in {own:?}");
+    }
+    assert!(!own.contains(&"Delete…".to_owned()), "deleting takes an admin");
+}
+
+#[actix_web::test]
+async fn a_developer_directs_deliveries_of_their_own_webhooks_only() {
+    let app = TestApp::start().await;
+    let (ada, dora) = (app.admin("ada").await, app.developer("dora").await);
+    for person in [&ada, &dora] {
+        let body = json!({"url": "http://127.0.0.1:9/", "events": ["*"], "retry_schedule": [3600]});
+        app.token_of(person, &["*"]).post_json("/api/webhooks", body).await.assert_status(201);
+    }
+    let program = app.token_of(&ada, &["*"]);
+    let event = program.publish("order.created", json!(1)).await;
+    let listed = program.get(format!("/api/deliveries?event_id={}", event["id"].as_str().unwrap())).await.json();
+    for delivery in listed["data"].as_array().unwrap() {
+        let is_own = delivery["webhook_id"] == 2;
+        let id = delivery["id"].as_str().unwrap();
+        program.delivery_tried(id).await;
+        let found = controls(&dora.visit(format!("/deliveries/{id}")).await);
+        assert_eq!(
+            found.contains(&"Redeliver".to_owned()) && found.contains(&"Cancel…".to_owned()),
+            is_own,
+            "{found:?}"
+        );
+        let asked = dora.visit(format!("/deliveries/{id}/cancellation")).await;
+        asked.assert_status(if is_own { 200 } else { 403 });
+    }
+}
+
+#[actix_web::test]
+async fn a_new_url_needs_its_header_values_at_their_field() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let settings =
+        [("payload_format", "raw"), ("signature_style", "hex"), ("timeout_seconds", "7"), ("max_in_flight", "1")];
+    subscribe(&ada, &[GOOD[0], GOOD[1], ("headers", "X-Team: abc")]).await;
+    let moved = [("url", "http://127.0.0.1:9/hook/echo"), GOOD[1]];
+    let kept = [&settings[..], &moved, &[("headers", "x-team: ••••")]].concat();
+    let refused = ada.submit("/webhooks/1", &kept).await.assert_status(422).html();
+    assert!(refused.error_at("headers").contains("entered again"), "{}", refused.error_at("headers"));
+    let anew = [&settings[..], &moved, &[("headers", "x-team: def")]].concat();
+    ada.submit("/webhooks/1", &anew).await.assert_see_other("/webhooks/1");
+}
+
+#[actix_web::test]
 async fn headers_are_typed_once_and_masked_from_then_on() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
@@ -167,7 +242,7 @@ fn failing(app: &TestApp, since: TimeDelta, is_off: bool) {
 async fn a_webhook_that_was_switched_off_goes_on_with_one_click_once_a_probe_is_taken() {
     let app = TestApp::start().await;
     let program = app.program().await;
-    let ada = app.developer("ada").await;
+    let ada = app.admin("ada").await;
     let receiver = Receiver::start().await;
     program.subscribe(&receiver, json!({"events": ["order.*"], "retry_schedule": [60]})).await;
     failing(&app, TimeDelta::days(6), true);

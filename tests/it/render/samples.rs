@@ -14,7 +14,7 @@ use gatepost::web::pages::api_keys::view::{BulkAct, Range, Share};
 use gatepost::web::pages::members::view::Guest;
 use gatepost::web::pages::{
     access_tokens, account, api_keys, audit, confirmations, deliveries, events, members, operator, overview,
-    password_resets, sessions, setup, usage, webhooks,
+    password_resets, proof, sessions, setup, usage, webhooks,
 };
 use gatepost::web::shell::{Shell, TenantChoice};
 use gatepost::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Series, Snippet, Spark, Tone, When, text};
@@ -56,6 +56,7 @@ pub fn all(kind: Kind) -> Vec<(String, String)> {
         ("second-factor", second_factor(kind)),
         ("recovery-codes", recovery_codes(kind)),
         ("sign-in-code", sign_in_code(kind)),
+        ("sign-in-proof", proof(kind)),
         ("password-reset", password_reset(kind)),
         ("password-reset-request", lost_password(kind)),
         ("operator-users", operator_users(kind)),
@@ -696,6 +697,7 @@ fn show_webhook(kind: Kind) -> String {
             text: "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=".into(),
             until: (index == 1).then(|| ago(-600)),
         }),
+        may_change: true,
         may_reveal: true,
         secrets_note: "One secret signs.".into(),
         delivered: "1,204".into(),
@@ -986,6 +988,15 @@ fn sign_in_code(kind: Kind) -> String {
     })
 }
 
+fn proof(kind: Kind) -> String {
+    print(proof::New {
+        shell: shell(kind, "/sign-in/proof"),
+        back: t(kind, "/operator/users"),
+        has_factor: kind != Kind::Empty,
+        errors: errors(kind, &["current_password", "code"]),
+    })
+}
+
 fn password_reset(kind: Kind) -> String {
     print(password_resets::New {
         csrf: "csrf-token".into(),
@@ -1032,7 +1043,6 @@ fn operator_users(kind: Kind) -> String {
 
 fn reset_link(kind: Kind) -> String {
     print(operator::users::view::Link {
-        is_mailed: kind == Kind::Full,
         shell: Shell { is_operator: true, ..shell(kind, "/operator/users") },
         email: t(kind, "ada@example.com"),
         link: "https://gate.example.com/password-reset?token=Zc1LtPqfXr0NgY4h7EJmUo5sVaDk2HxRiS6wQj9GnBz".into(),

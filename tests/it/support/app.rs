@@ -40,9 +40,20 @@ impl TestApp {
         app
     }
 
+    /// On a database of another cluster.
+    pub async fn start_at(url: &str, extra: &[(&str, &str)]) -> Self {
+        let mut app = Self::start_on(Database::elsewhere(url), extra).await;
+        app.tenant = app.make_tenant("acme");
+        app
+    }
+
     /// Without any tenant or user: a first start.
     pub async fn start_bare(extra: &[(&str, &str)]) -> Self {
-        let database = Database::clone_template();
+        Self::start_on(Database::clone_template(), extra).await
+    }
+
+    /// Without any tenant or user, on a database that the start brings to this version's tables.
+    pub async fn start_on(database: Database, extra: &[(&str, &str)]) -> Self {
         let clock = Clock::default();
         let settings = settings::for_test(&database.url, extra);
         let running = App::start(settings, clock.clone()).await.expect("the server starts");
@@ -151,10 +162,34 @@ impl TestApp {
         access_tokens::mint_for(&mut self.conn(), &who, hasher, user, ask, now).unwrap().secret.reveal_once()
     }
 
+    /// Waits until a transaction of the server waits for a lock.
+    pub async fn until_a_transaction_waits(&self) {
+        let mut conn = self.conn();
+        for _ in 0..1_000 {
+            if 0 < waiting(&mut conn) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("no transaction waits for a lock");
+    }
+
     /// A program with an API key.
     pub fn key(&self, secret: &str) -> Person {
         self.stranger().with("x-api-key", secret)
     }
+}
+
+/// Transactions of this database that wait for a lock.
+fn waiting(conn: &mut PgConnection) -> i64 {
+    #[derive(QueryableByName)]
+    struct Waiting {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
+    }
+    let query = "SELECT count(*) AS count FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    diesel::sql_query(query).get_result::<Waiting>(conn).unwrap().count
 }
 
 pub fn email(name: &str) -> String {

@@ -22,7 +22,8 @@ fn url_of(database: &str) -> String {
 }
 
 pub struct Database {
-    name: String,
+    /// None: the database belongs to another cluster and ends with it.
+    name: Option<String>,
     pub url: String,
 }
 
@@ -33,7 +34,7 @@ impl Database {
         let name = unique("test");
         let sql = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy");
         diesel::sql_query(sql).execute(&mut conn).expect("the template can be cloned");
-        Self { url: url_of(&name), name }
+        Self { url: url_of(&name), name: Some(name) }
     }
 
     /// A database with no tables at all.
@@ -41,7 +42,16 @@ impl Database {
         let mut conn = PgConnection::establish(&url_of("postgres")).expect("the test cluster answers");
         let name = unique("empty");
         diesel::sql_query(format!("CREATE DATABASE {name}")).execute(&mut conn).expect("a database can be made");
-        Self { url: url_of(&name), name }
+        Self { url: url_of(&name), name: Some(name) }
+    }
+
+    /// A database of another cluster, which is dropped with that cluster.
+    pub fn elsewhere(url: impl Into<String>) -> Self {
+        Self { name: None, url: url.into() }
+    }
+
+    fn name(&self) -> &str {
+        self.name.as_deref().expect("the database belongs to the test cluster")
     }
 
     pub fn connect(&self) -> PgConnection {
@@ -51,7 +61,7 @@ impl Database {
     /// Takes the database away: every connection breaks and none is let in.
     pub fn cut(&self) {
         let mut conn = PgConnection::establish(&url_of("postgres")).expect("the test cluster answers");
-        let name = &self.name;
+        let name = self.name();
         diesel::sql_query(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).execute(&mut conn).unwrap();
         let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
         diesel::sql_query(sql).execute(&mut conn).unwrap();
@@ -60,19 +70,20 @@ impl Database {
     /// And brings it back.
     pub fn mend(&self) {
         let mut conn = PgConnection::establish(&url_of("postgres")).expect("the test cluster answers");
-        diesel::sql_query(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name)).execute(&mut conn).unwrap();
+        diesel::sql_query(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name())).execute(&mut conn).unwrap();
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
+        let Some(name) = &self.name else { return };
         let dropped =
             PgConnection::establish(&url_of("postgres")).map_err(|error| error.to_string()).and_then(|mut conn| {
-                let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+                let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", name);
                 diesel::sql_query(sql).execute(&mut conn).map_err(|error| error.to_string())
             });
         if let Err(error) = dropped {
-            eprintln!("{} stays behind: {error}", self.name);
+            eprintln!("{name} stays behind: {error}");
         }
     }
 }

@@ -66,6 +66,18 @@ impl Person {
         found.assert_ok().json()
     }
 
+    /// Waits until an attempt of this delivery has come back.
+    pub async fn delivery_tried(&self, id: &str) {
+        for _ in 0..1_000 {
+            let delivery = self.get(format!("/api/deliveries/{id}")).await.assert_ok().json();
+            if !delivery["attempts"].as_array().unwrap().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no attempt of {id} has come back");
+    }
+
     /// The same, once it is in this state and so many attempts have come back, with none under way.
     pub async fn delivery_once(&self, event: &Value, state: &str, attempts: i64) -> Value {
         for _ in 0..1_000 {

@@ -24,7 +24,7 @@ use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::view::qr::Qr;
 use crate::web::view::{When, text};
-use crate::web::{session_store, urls};
+use crate::web::{proof, session_store, urls};
 
 /// The field of the form that makes new recovery codes.
 const RENEWAL: &str = "renewal_code";
@@ -102,7 +102,7 @@ async fn with_own<T: Send + 'static>(
 }
 
 /// The same where it needs a code: a wrong one counts as a wrong password does, and is refused at its field.
-async fn with_code<T: Send + 'static>(
+pub async fn with_code<T: Send + 'static>(
     state: &State,
     who: &SignedIn,
     field: &'static str,
@@ -147,8 +147,14 @@ async fn view(state: &State, who: SignedIn, errors: FieldErrors) -> Result<Show>
     Ok(Show { shell: who.shell, stage, errors })
 }
 
+/// The secret of an app that is being set up shows only after a recent proof: its holder makes every later code.
 pub async fn show(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
-    page(&view(&state, who, FieldErrors::default()).await?).map(secretive)
+    let proof = who.proof.clone();
+    let view = view(&state, who, FieldErrors::default()).await?;
+    if matches!(view.stage, Stage::SettingUp { .. }) {
+        proof.must_be_recent()?;
+    }
+    page(&view).map(secretive)
 }
 
 /// Begins: the page then shows what the app needs. It needs the password, or a session that was left open would be enough
@@ -159,7 +165,10 @@ pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(for
     }
     let begun = with_own(&state, &who, |conn, vault, _, user, now| second_factor::begin(conn, vault, user, now));
     match begun.await {
-        Ok(()) => super::super::go(urls::SECOND_FACTOR),
+        Ok(()) => {
+            proof::note(&who.session, state.clock.now())?;
+            super::super::go(urls::SECOND_FACTOR)
+        }
         Err(error) => back(&who.session, urls::SECOND_FACTOR, error),
     }
 }
@@ -179,17 +188,22 @@ async fn refused(state: &State, who: SignedIn, error: Error) -> Answer {
 }
 
 pub async fn activate(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<CodeForm>) -> Answer {
+    who.proof.must_be_recent()?;
     let here = handle(&who);
     let confirmed = with_code(&state, &who, "code", move |conn, vault, person, user, now| {
         second_factor::confirm(conn, vault, person, user, (&form.code, &here), now)
     });
     match confirmed.await {
-        Ok(made) => {
-            session_store::renew(&who.session)?;
-            codes(who.shell, &made)
-        }
+        Ok(made) => strengthened(&state, who, &made),
         Err(error) => refused(&state, who, error).await,
     }
+}
+
+/// Shows the new recovery codes. Tokens that have just been revoked are refused before this answer is out.
+fn strengthened(state: &State, who: SignedIn, made: &[String]) -> Answer {
+    state.forget(&Change::Access);
+    session_store::renew(&who.session)?;
+    codes(who.shell, made)
 }
 
 pub async fn renew_codes(
@@ -197,11 +211,13 @@ pub async fn renew_codes(
     Anywhere(who): Anywhere,
     CheckedForm(form): CheckedForm<RenewalForm>,
 ) -> Answer {
+    who.proof.must_be_recent()?;
+    let here = handle(&who);
     let renewed = with_code(&state, &who, RENEWAL, move |conn, vault, person, user, now| {
-        second_factor::renew_codes(conn, vault, person, user, &form.renewal_code, now)
+        second_factor::renew_codes(conn, vault, person, user, (&form.renewal_code, &here), now)
     });
     match renewed.await {
-        Ok(made) => codes(who.shell, &made),
+        Ok(made) => strengthened(&state, who, &made),
         Err(error) => refused(&state, who, error).await,
     }
 }

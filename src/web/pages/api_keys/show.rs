@@ -5,11 +5,10 @@ use serde_json::{Map, Value};
 
 use super::view::{Deleted, LimitFact, Named, Predecessor, Row, Share, Show, Successor};
 use super::{rotation, snippets};
-use crate::domain::actor::Authority;
+use crate::domain::Permission;
 use crate::domain::api_key::{Environment, KeyState, RESTORABLE_FOR};
 use crate::domain::limit::named::Per;
 use crate::domain::quota::QuotaStanding;
-use crate::domain::{Permission, Role};
 use crate::gate::NamedStanding;
 use crate::model::{ApiKey, UsageLog};
 use crate::services::api_keys::Kin;
@@ -159,15 +158,9 @@ pub fn shares(totals: impl Iterator<Item = (String, String, i64)>) -> Vec<Share>
     totals.into_iter().map(share).collect()
 }
 
-/// A developer may change what is theirs, admins and owners everything.
+/// A developer may change their own keys, admins and owners all of them.
 pub fn may_edit(shell: &Shell, key: &ApiKey) -> bool {
-    let is_own = match &shell.rights.authority {
-        Authority::Person { role, .. } => {
-            Role::Admin <= *role || (key.user_id.is_some() && key.user_id == shell.rights.user)
-        }
-        Authority::Key { .. } => false,
-    };
-    is_own && shell.rights.may(Permission::WriteKeys)
+    shell.rights.may_own(Permission::WriteKeys, key.user_id)
 }
 
 /// What a rotation would not refuse.

@@ -9,7 +9,7 @@ use super::view::{Moment, Phase, Row, Show};
 use crate::domain::WebhookId;
 use crate::domain::delivery::DeliveryState;
 use crate::model::{Attempt, Delivery};
-use crate::services::deliveries::DeliveryDetail;
+use crate::services::deliveries::{self, DeliveryDetail};
 use crate::web::shell::Shell;
 use crate::web::urls;
 use crate::web::view::{Ask, Badge, Snippet, When, text};
@@ -42,7 +42,7 @@ pub fn show(detail: DeliveryDetail, shell: Shell, now: DateTime<Utc>) -> Show {
     let DeliveryDetail { delivery, attempts, event, webhook, .. } = detail;
     let last = attempts.last();
     let last_body = bodies.last().filter(|body| !body.is_empty()).map_or(event.payload.as_str(), String::as_str);
-    let may_act = shell.may_publish();
+    let may_act = deliveries::must_direct(&shell.rights, webhook.as_ref()).is_ok();
     let is_sendable = webhook.as_ref().is_some_and(|webhook| webhook.is_active);
     Show {
         state: Badge::state(delivery.state.as_str()),

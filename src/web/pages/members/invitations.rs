@@ -14,8 +14,8 @@ use super::{a, roles};
 use crate::domain::{Actor, Error, FieldErrors, InvitationId, Permission, Result, UserId};
 use crate::gate::hashing::Requester;
 use crate::model::Invitation;
-use crate::services::accounts::NewUser;
-use crate::services::invitations::{self, Made, Offer};
+use crate::services::accounts::{NewUser, SignIn};
+use crate::services::invitations::{self, Offer};
 use crate::services::once::{Once, once};
 use crate::services::random_token;
 use crate::store::Scope;
@@ -58,10 +58,9 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
                 let ask = invitations::Ask { is_mailed: post.is_open(), ..ask };
                 let work = |conn: &mut PgConnection| {
                     let made = invitations::create(conn, &actor, &ask, now)?;
-                    post.invite(conn, &public_url, &inviter, &made, now)?;
-                    Ok(made)
+                    post.invite(conn, &public_url, &inviter, made, now)
                 };
-                let name = |made: &Made| made.invitation.id.to_string();
+                let name = |(row, _): &(Invitation, Option<String>)| row.id.to_string();
                 once(conn, actor.tenant, ("page:/members/invitations", &nonce), now, work, name)
             };
             state.pages.tx(Scope::Tenant(who.actor.tenant), create).await
@@ -69,21 +68,21 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
         Err(error) => Err(error),
     };
     match made {
-        Ok(Once::First(made)) if Post::of(&state).is_open() => {
+        Ok(Once::First((row, None))) => {
             let said = format!(
                 "An invitation is being mailed to {}. Its link works once, and is shown to nobody else.",
-                made.invitation.email
+                row.email
             );
             see_other(&who.session, urls::MEMBERS, Flash::good(said))
         }
-        Ok(Once::First(made)) => {
-            let link = who.base.join(&urls::invitation_with(&made.token)).map_err(Error::bug)?;
+        Ok(Once::First((row, Some(token)))) => {
+            let link = who.base.join(&urls::invitation_with(&token)).map_err(Error::bug)?;
             let view = Created {
                 shell: who.shell,
-                email: made.invitation.email,
-                role: a(made.invitation.role),
+                email: row.email,
+                role: a(row.role),
                 link: link.into(),
-                expires: When::new(made.invitation.expires_at, now),
+                expires: When::new(row.expires_at, now),
             };
             page(&view).map(secretive)
         }
@@ -192,7 +191,7 @@ pub async fn accept(
             match state.off_the_loop(&requester, parse).await {
                 Ok(ask) => {
                     let accept = move |conn: &mut _| invitations::accept_as_new(conn, &who, &token, &ask, now);
-                    state.pages.tx(Scope::Instance, accept).await.map(|(row, user)| (row, Some(user.id)))
+                    state.pages.tx(Scope::Instance, accept).await.map(|(row, user)| (row, Some(user)))
                 }
                 Err(error) => Err(error),
             }
@@ -203,7 +202,7 @@ pub async fn accept(
         Ok((invitation, new)) => {
             state.forget(&Change::Access);
             if let Some(user) = new {
-                sessions::begin(&request, &state, &session, user)?;
+                sessions::begin(&request, &state, &session, &SignIn::of(&user, false))?;
             }
             session.insert(TENANT, invitation.tenant_id).map_err(|error| Error::bug(error.to_string()))?;
             see_other(&session, urls::OVERVIEW, Flash::good(format!("Welcome to {}.", offer.tenant.name)))

@@ -44,17 +44,17 @@ pub async fn index(state: Data<State>, Anywhere(who): Anywhere, Query(asked): Qu
     let search = filter::text(&asked.q);
     let read = move |conn: &mut _| accounts::page(conn, search.as_deref(), &paging);
     let found = state.pages.read(Scope::Instance, read).await?;
-    let set = [("q", asked.q.trim())];
+    let (set, handing) = ([("q", asked.q.trim())], Handing::of(&state));
     page(&Index {
         pager: Pager::new(urls::USERS, &set, &found),
         chips: filter::chips(urls::USERS, &set, |_, value| ("Search".to_owned(), value.to_owned())),
-        rows: found.rows.into_iter().map(|user| row(user, &who, now)).collect(),
+        rows: found.rows.into_iter().map(|user| row(user, &who, handing, now)).collect(),
         search: asked.q,
         shell: who.shell,
     })
 }
 
-fn row((user, has_factor): (User, bool), who: &SignedIn, now: DateTime<Utc>) -> Row {
+fn row((user, has_factor): (User, bool), who: &SignedIn, handing: Handing, now: DateTime<Utc>) -> Row {
     let csrf = &who.shell.csrf;
     Row {
         state: if user.is_active { Badge::state("active") } else { Badge::new(Tone::Bad, "stop", "Deactivated") },
@@ -62,7 +62,7 @@ fn row((user, has_factor): (User, bool), who: &SignedIn, now: DateTime<Utc>) -> 
         deactivate: ask(&user, Act::Deactivation, csrf),
         promote: ask(&user, Act::Promotion, csrf),
         demote: ask(&user, Act::Demotion, csrf),
-        reset: ask(&user, Act::ResetLink, csrf),
+        reset: ask(&user, Act::ResetLink(handing), csrf),
         activate: urls::user_act(user.id, "activation"),
         since: When::new(user.created_at, now),
         remove_factor: has_factor.then(|| ask(&user, Act::SecondFactor, csrf)),
@@ -80,8 +80,22 @@ enum Act {
     Deactivation,
     Promotion,
     Demotion,
-    ResetLink,
+    ResetLink(Handing),
     SecondFactor,
+}
+
+/// How a link comes to its user.
+#[derive(Debug, Clone, Copy)]
+enum Handing {
+    Mail,
+    /// The operator sees it, and sends it on.
+    Page,
+}
+
+impl Handing {
+    fn of(state: &State) -> Self {
+        if Post::of(state).is_open() { Self::Mail } else { Self::Page }
+    }
 }
 
 impl Act {
@@ -90,7 +104,7 @@ impl Act {
             Self::Deactivation => "deactivation",
             Self::Promotion => "promotion",
             Self::Demotion => "demotion",
-            Self::ResetLink => "reset-link",
+            Self::ResetLink(_) => "reset-link",
             Self::SecondFactor => "second-factor-removal",
         }
     }
@@ -114,7 +128,12 @@ fn ask(user: &User, act: Act, csrf: &str) -> Ask {
             "They keep what their memberships allow, and lose everything else at once, instance tokens included.",
             "Make an ordinary user",
         ),
-        Act::ResetLink => (
+        Act::ResetLink(Handing::Mail) => (
+            format!("Mail {name} a link to set a new password?"),
+            "You do not see it. It works once, within a day. The present password works until then.",
+            "Mail the link",
+        ),
+        Act::ResetLink(Handing::Page) => (
             format!("Make a link for {name} to set a new password?"),
             "You get it shown once, to send it yourself. It works once, within a day. The present password works until then.",
             "Make the link",
@@ -127,11 +146,11 @@ fn ask(user: &User, act: Act, csrf: &str) -> Ask {
     };
     let ask = Ask::new(format!("{}-{}", act.path(), user.id), title, says);
     let ask = ask.posts(verb, urls::user_act(user.id, act.path()), csrf, urls::USERS);
-    if matches!(act, Act::ResetLink) { ask.gentle() } else { ask }
+    if matches!(act, Act::ResetLink(_)) { ask.gentle() } else { ask }
 }
 
 async fn question(state: &State, who: SignedIn, id: UserId, act: Act) -> Answer {
-    who.operator()?;
+    who.proven_operator()?;
     let user = state.pages.read(Scope::Instance, move |conn| accounts::find(conn, id)).await?;
     let ask = ask(&user, act, &who.shell.csrf);
     page(&confirmations::New::of(who.shell, ask))
@@ -150,7 +169,7 @@ pub async fn ask_demote(state: Data<State>, Anywhere(who): Anywhere, id: Path<Us
 }
 
 pub async fn ask_reset(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
-    question(&state, who, *id, Act::ResetLink).await
+    question(&state, who, *id, Act::ResetLink(Handing::of(&state))).await
 }
 
 pub async fn ask_remove_factor(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
@@ -163,7 +182,7 @@ pub async fn remove_factor(
     id: Path<UserId>,
     _: CheckedForm<Confirmed>,
 ) -> Answer {
-    let (operator, id, now) = (who.operator()?, *id, state.clock.now());
+    let (operator, id, now) = (who.proven_operator()?, *id, state.clock.now());
     let act = move |conn: &mut _| {
         let user = accounts::find(conn, id)?;
         let is_password_ended = second_factor::remove(conn, &operator, &user, now)?;
@@ -186,11 +205,7 @@ pub async fn remove_factor(
 
 /// Changes a user, and says so on the list.
 async fn change(state: &State, who: SignedIn, id: UserId, change: UserChange, said: &str) -> Answer {
-    let (operator, now) = (who.operator()?, state.clock.now());
-    if operator.user == Some(id) {
-        let refused = Error::conflict("somebody else must do this: nobody does it to themselves");
-        return back(&who.session, urls::USERS, refused);
-    }
+    let (operator, now) = (who.proven_operator()?, state.clock.now());
     let act = move |conn: &mut _| accounts::update(conn, &operator, id, change, now);
     match state.pages.tx(Scope::Instance, act).await {
         Ok(user) => {
@@ -241,26 +256,28 @@ pub async fn demote(
     change(&state, who, *id, off, "is an ordinary user now").await
 }
 
-/// Shows the link straight from the POST. Sent again it makes another one, and the first stops working.
+/// Mails the link to its user, or shows it straight from the POST where no mail is sent. Sent again, the form makes another
+/// link, and the first stops working.
 pub async fn reset(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
-    let (operator, id, now) = (who.operator()?, *id, state.clock.now());
+    let (operator, id, now) = (who.proven_operator()?, *id, state.clock.now());
     let (post, public_url) = (Post::of(&state), state.settings.public_url.clone());
     let act = move |conn: &mut _| {
         let token = account::offer_reset(conn, &operator, id, now)?;
         let user = accounts::find(conn, id)?;
-        post.reset(conn, &public_url, &user, &token, now)?;
-        Ok((token, user))
+        let shown = post.reset(conn, &public_url, &user, token, now)?;
+        Ok((shown, user))
     };
     match state.pages.tx(Scope::Instance, act).await {
-        Ok((token, user)) => {
+        Ok((None, user)) => {
+            let said = format!(
+                "A link to set a new password is being mailed to {}. It works once, within a day, and is not shown here.",
+                user.email
+            );
+            see_other(&who.session, urls::USERS, Flash::good(said))
+        }
+        Ok((Some(token), user)) => {
             let link: Result<_> = who.base.join(&urls::reset_with(&token)).map_err(Error::bug);
-            page(&Link {
-                is_mailed: state.settings.smtp.is_some(),
-                shell: who.shell,
-                email: user.email,
-                link: link?.into(),
-            })
-            .map(secretive)
+            page(&Link { shell: who.shell, email: user.email, link: link?.into() }).map(secretive)
         }
         Err(error) => back(&who.session, urls::USERS, error),
     }

@@ -79,7 +79,7 @@ pub async fn create(
         let act = move |conn: &mut _| {
             let user = tenants::user_named(conn, None, Some(&email))?;
             let token = account::ask_reset(conn, &who, user.id, now)?;
-            post.reset(conn, &public_url, &user, &token, now)
+            post.reset(conn, &public_url, &user, token, now).map(drop)
         };
         match later.pages.tx(Scope::Instance, act).await {
             Ok(()) | Err(Error::NotFound(_) | Error::Conflict(_)) => {}

@@ -12,7 +12,8 @@ use super::super::{go, page, rendered};
 use super::{begin, place};
 use crate::domain::{Error, Result, UserId};
 use crate::model::User;
-use crate::services::{accounts, second_factor};
+use crate::services::accounts::{self, SignIn};
+use crate::services::second_factor;
 use crate::store::Scope;
 use crate::web::auth::PENDING;
 use crate::web::forms::CheckedForm;
@@ -83,10 +84,11 @@ pub async fn create(
     }
     let (ip, email) = (client::address(request.head(), &state.settings.trusted_proxies), user.email.clone());
     let attempt = Attempt::at(&email, ip)?.by(device::known(&request, &state, &email));
+    let sign_in = SignIn::of(&user, true);
     match check(&state, user, attempt, form.code).await {
         Ok(true) => {
             session.remove(PENDING);
-            begin(&request, &state, &session, pending.user)?;
+            begin(&request, &state, &session, &sign_in)?;
             Ok(device::remember(&request, &state, &email, go(place(&pending.back))?)?)
         }
         Ok(false) => {

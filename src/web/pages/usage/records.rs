@@ -57,7 +57,7 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listin
     let scope = Scope::Tenant(who.shell.tenant.id);
     // Somebody who looks for a call has just made it.
     state.gate.flush().await;
-    let found = state.pages.read(scope, move |conn| usage::records(conn, scope, &filter, &paging)).await?;
+    let found = state.reports.read(scope, move |conn| usage::records(conn, scope, &filter, &paging)).await?;
     let set = asked.parameters();
     page(&Records {
         pager: Pager::new(urls::USAGE_RECORDS, &set, &found),

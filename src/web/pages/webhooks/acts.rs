@@ -6,10 +6,10 @@ use actix_web::web::{Data, Path};
 use serde::Deserialize;
 
 use super::show::Asks;
-use super::{OnThisPage, detail, found};
+use super::{OnThisPage, changeable, detail, found};
 use crate::domain::page::Paging;
 use crate::domain::{Actor, Error, EventId, Permission, Result, TenantId, WebhookId};
-use crate::model::{Delivery, Webhook};
+use crate::model::Delivery;
 use crate::services::deliveries::{self, DeliveryFilter};
 use crate::services::webhooks;
 use crate::store::Scope;
@@ -29,26 +29,24 @@ const PROBE_LOOKS: u32 = 30;
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
 pub async fn ask_pause(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
-    ask(state, who, *id, |actor, _| actor.must(Permission::WriteWebhooks), |asks| asks.pause).await
+    ask(state, who, *id, Permission::WriteWebhooks, |asks| asks.pause).await
 }
 
 pub async fn ask_delete(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
-    ask(state, who, *id, |actor, _| actor.must(Permission::DeleteWebhooks), |asks| asks.delete).await
+    ask(state, who, *id, Permission::DeleteWebhooks, |asks| asks.delete).await
 }
 
-/// Whether somebody may do what a question asks about.
-pub type May = fn(&Actor, &Webhook) -> Result<()>;
-
-pub async fn ask(state: Data<State>, who: SignedIn, id: WebhookId, may: May, pick: fn(Asks) -> Ask) -> Answer {
-    let webhook = find(&state, &who.actor, id).await?;
-    may(&who.actor, &webhook)?;
+/// Shows the confirmation page of an act, to a person who may do it.
+pub async fn ask(
+    state: Data<State>,
+    who: SignedIn,
+    id: WebhookId,
+    permission: Permission,
+    pick: fn(Asks) -> Ask,
+) -> Answer {
+    let webhook = changeable(&state, &who, id, permission).await?;
     let ask = pick(Asks::new(&webhook, &who.shell.csrf));
     page(&confirmations::New::of(who.shell, ask))
-}
-
-async fn find(state: &State, actor: &Actor, id: WebhookId) -> Result<Webhook> {
-    let actor = actor.clone();
-    state.pages.read(Scope::Tenant(actor.tenant), move |conn| webhooks::find(conn, &actor, id)).await
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -114,7 +112,7 @@ pub async fn delete(
     id: Path<WebhookId>,
     CheckedForm(form): CheckedForm<Confirmed>,
 ) -> Answer {
-    let webhook = find(&state, &who.actor, *id).await?;
+    let webhook = changeable(&state, &who, *id, Permission::DeleteWebhooks).await?;
     if form.confirmation.trim() != webhook.name.trim() {
         let asks = Asks::new(&webhook, &who.shell.csrf);
         return unprocessable(&confirmations::New::of(who.shell, asks.delete.refused()));

@@ -5,10 +5,9 @@ use chrono::TimeDelta;
 use diesel::pg::PgConnection;
 use serde::Deserialize;
 
-use super::acts::{May, ask};
+use super::acts::ask;
 use super::{OnThisPage, detail, found};
-use crate::domain::{Actor, Permission, Result, WebhookId};
-use crate::model::Webhook;
+use crate::domain::{Permission, Result, WebhookId};
 use crate::services::webhooks::{headers, secrets};
 use crate::store::Scope;
 use crate::web::auth::SignedIn;
@@ -21,18 +20,16 @@ use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
 
-const MAY: May = |actor: &Actor, webhook: &Webhook| actor.must_own(Permission::RevealSecrets, webhook.user_id);
-
 pub async fn ask_rotate(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
-    ask(state, who, *id, MAY, |asks| asks.rotate).await
+    ask(state, who, *id, Permission::RevealSecrets, |asks| asks.rotate).await
 }
 
 pub async fn ask_rotate_key(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
-    ask(state, who, *id, MAY, |asks| asks.rotate_key).await
+    ask(state, who, *id, Permission::RevealSecrets, |asks| asks.rotate_key).await
 }
 
 pub async fn ask_remove_key(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
-    ask(state, who, *id, MAY, |asks| asks.remove_key).await
+    ask(state, who, *id, Permission::RevealSecrets, |asks| asks.remove_key).await
 }
 
 /// The secret in clear on this answer alone; a reload asks the browser's user before it looks again.

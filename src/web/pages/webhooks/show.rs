@@ -8,9 +8,8 @@ use chrono::{DateTime, Utc};
 use super::form::own_schedule;
 use super::view::{Key, Row, Show, Trouble, Way};
 use super::{Found, OnThisPage, snippets};
-use crate::domain::actor::Authority;
+use crate::domain::Permission;
 use crate::domain::webhook::{MASK, PayloadFormat, SignatureStyle, WebhookState};
-use crate::domain::{Permission, Role};
 use crate::model::{Delivery, PublicKey, Webhook};
 use crate::services::figures::WebhookFigures;
 use crate::services::webhooks::WebhookStats;
@@ -74,7 +73,8 @@ pub fn show(context: Context) -> Show {
         are_headers_shown: once.headers.is_some(),
         headers: headers(&webhook, once.headers),
         keys: keys.into_iter().filter_map(|key| self::key(key, now)).collect(),
-        may_reveal: may_reveal(&shell, &webhook),
+        may_change: shell.rights.may_own(Permission::WriteWebhooks, webhook.user_id),
+        may_reveal: shell.rights.may_own(Permission::RevealSecrets, webhook.user_id),
         delivered: text::grouped(tally.delivered()),
         failed: text::grouped(tally.failed()),
         pending: stats.as_ref().map_or_else(|| "0".to_owned(), |stats| text::grouped(stats.waiting)),
@@ -115,17 +115,6 @@ fn headers(webhook: &Webhook, shown: Option<BTreeMap<String, String>>) -> Vec<(S
 
 fn key(key: PublicKey, now: DateTime<Utc>) -> Option<Key> {
     Some(Key { text: key.public_key?, until: When::maybe(key.expires_at, now) })
-}
-
-/// A developer may see the secrets of their own webhooks.
-fn may_reveal(shell: &Shell, webhook: &Webhook) -> bool {
-    let is_own = match &shell.rights.authority {
-        Authority::Person { role, .. } => {
-            Role::Admin <= *role || (webhook.user_id.is_some() && webhook.user_id == shell.rights.user)
-        }
-        Authority::Key { .. } => false,
-    };
-    is_own && shell.rights.may(Permission::RevealSecrets)
 }
 
 /// Milliseconds of the latest attempts.

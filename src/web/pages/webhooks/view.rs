@@ -120,6 +120,8 @@ pub struct Show {
     pub are_headers_shown: bool,
     /// Those that sign now, newest first.
     pub keys: Vec<Key>,
+    /// True if this person may edit, test and pause the webhook.
+    pub may_change: bool,
     pub may_reveal: bool,
     pub secrets_note: String,
     pub delivered: String,

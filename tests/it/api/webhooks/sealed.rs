@@ -76,24 +76,48 @@ async fn values_of_headers_are_sent_and_else_masked_everywhere() {
 }
 
 #[actix_web::test]
-async fn whoever_may_not_see_a_value_can_t_have_it_sent_to_themselves() {
+async fn sealed_values_are_sent_to_no_other_url() {
     let app = TestApp::start().await;
     let program = app.program().await;
-    let (receiver, own) = (Receiver::start().await, Receiver::start().await);
-    let made = program.subscribe(&receiver, json!({"headers": {"x-team": VALUE}})).await;
-    let dora = app.developer("dora").await;
-    let developer = app.token_of(&dora, &["*"]);
+    let hook = "http://127.0.0.1:9001/hook?team=1";
+    let ask = json!({"url": hook, "events": ["*"], "headers": {"x-team": VALUE}});
+    let made = program.post_json("/api/webhooks", ask).await.assert_status(201).json();
     let path = format!("/api/webhooks/{}", made["id"]);
-    developer.get(format!("{path}/headers")).await.assert_problem(403, "forbidden");
-    developer.patch_json(&path, json!({"url": own.url})).await.assert_invalid("headers");
-    let ask = json!({"url": own.url, "headers": {"x-team": "••••"}});
-    developer.patch_json(&path, ask).await.assert_invalid("headers");
-    let elsewhere = format!("{}/other", receiver.url);
-    developer.patch_json(&path, json!({"url": elsewhere})).await.assert_ok();
-    developer.patch_json(&path, json!({"url": own.url, "headers": {"x-team": "mine"}})).await.assert_ok();
+    let others = [
+        "https://127.0.0.1:9001/hook?team=1",
+        "http://127.0.0.2:9001/hook?team=1",
+        "http://127.0.0.1:9002/hook?team=1",
+        "http://127.0.0.1:9001/echo?team=1",
+        "http://127.0.0.1:9001/hook/?team=1",
+        "http://127.0.0.1:9001/hook?team=2",
+        "http://127.0.0.1:9001/hook",
+    ];
+    for other in others {
+        program.patch_json(&path, json!({"url": other})).await.assert_invalid("headers");
+        let masked = json!({"url": other, "headers": {"x-team": "••••"}});
+        program.patch_json(&path, masked).await.assert_invalid("headers");
+        let one_of_two = json!({"url": other, "headers": {"x-team": "••••", "x-new": "1"}});
+        program.patch_json(&path, one_of_two).await.assert_invalid("headers");
+    }
+    assert_eq!(program.get(&path).await.json()["url"], hook);
+}
+
+#[actix_web::test]
+async fn a_new_url_is_taken_with_new_values_or_without_any() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let (receiver, other) = (Receiver::start().await, Receiver::start().await);
+    let made = program.subscribe(&receiver, json!({"headers": {"x-team": VALUE}})).await;
+    let path = format!("/api/webhooks/{}", made["id"]);
+    // The URL itself, written in another way, is no other URL: a fragment is never sent.
+    program.patch_json(&path, json!({"url": format!(" {}#top ", receiver.url)})).await.assert_ok();
+    program.patch_json(&path, json!({"url": other.url, "headers": {"x-team": "new"}})).await.assert_ok();
     program.publish("a", json!(1)).await;
-    assert_eq!(own.wait_for(1).await[0].header("x-team"), "mine");
-    program.patch_json(&path, json!({"url": receiver.url})).await.assert_ok();
+    assert_eq!(other.wait_for(1).await[0].header("x-team"), "new");
+    program.patch_json(&path, json!({"url": receiver.url, "headers": {}})).await.assert_ok();
+    program.publish("a", json!(2)).await;
+    let received = receiver.wait_for(1).await.remove(0);
+    assert!(received.headers.iter().all(|(name, _)| name != "x-team"), "{received:?}");
 }
 
 #[actix_web::test]

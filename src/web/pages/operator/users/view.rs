@@ -39,8 +39,6 @@ pub struct Row {
 #[template(path = "operator/reset_link.html")]
 pub struct Link {
     pub shell: Shell,
-    /// Whether it was also mailed.
-    pub is_mailed: bool,
     pub email: String,
     pub link: String,
 }

@@ -1,0 +1,85 @@
+//! Queries on `key_counts`: how many keys a tenant has, kept by triggers on `api_keys`.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Timestamptz};
+
+use crate::domain::{Result, TenantId};
+use crate::schema::key_counts;
+
+/// How many keys a tenant has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, QueryableByName)]
+pub struct KeyCount {
+    /// Keys that are not deleted, revoked or expired, disabled ones included. A key that was replaced does not count: its
+    /// successor does.
+    #[diesel(sql_type = BigInt)]
+    pub held: i64,
+    /// Those of them that are not disabled.
+    #[diesel(sql_type = BigInt)]
+    pub active: i64,
+}
+
+/// Counts the held keys of tenant `$1` that have expired after `$from` and until `$2`.
+macro_rules! expired_since {
+    ($from:literal) => {
+        concat!(
+            "SELECT count(*) AS held, count(*) FILTER (WHERE is_active) AS active FROM api_keys
+             WHERE tenant_id = $1 AND deleted_at IS NULL AND revoked_at IS NULL AND rotates_out_at IS NULL
+                 AND expires_at > ",
+            $from,
+            " AND expires_at <= $2"
+        )
+    };
+}
+
+/// Counts a tenant's keys as of `now`.
+pub fn find(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<KeyCount> {
+    let query = diesel::sql_query(concat!(
+        "SELECT c.held - expired.held AS held, c.active - expired.active AS active FROM key_counts c CROSS JOIN LATERAL (",
+        expired_since!("c.counted_until"),
+        ") expired WHERE c.tenant_id = $1"
+    ));
+    let found = query.bind::<BigInt, _>(tenant).bind::<Timestamptz, _>(now).get_result(conn).optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Takes the keys that have expired until `now` out of the kept counts, and locks the counts until the transaction ends.
+/// Each key that expires is read once here, so that [`find`] has few to read.
+pub fn fold(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<KeyCount> {
+    let row = key_counts::table.find(tenant).for_update();
+    let kept = row.select((key_counts::held, key_counts::active, key_counts::counted_until));
+    let Some((held, active, counted_until)) = kept.first::<(i64, i64, DateTime<Utc>)>(conn).optional()? else {
+        return Ok(KeyCount::default());
+    };
+    if now <= counted_until {
+        return Ok(KeyCount { held, active });
+    }
+    let query = diesel::sql_query(concat!(
+        "UPDATE key_counts c SET held = c.held - expired.held, active = c.active - expired.active, counted_until = $2
+         FROM (",
+        expired_since!("$3"),
+        ") expired WHERE c.tenant_id = $1 RETURNING c.held, c.active"
+    ));
+    let query = query.bind::<BigInt, _>(tenant).bind::<Timestamptz, _>(now).bind::<Timestamptz, _>(counted_until);
+    Ok(query.get_result(conn)?)
+}
+
+/// Folds the counts of up to `limit` tenants in which keys have expired until `now`, and returns of how many.
+pub fn fold_all(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<usize> {
+    #[derive(QueryableByName)]
+    struct Stale {
+        #[diesel(sql_type = BigInt)]
+        tenant_id: TenantId,
+    }
+    let query = diesel::sql_query(
+        "SELECT c.tenant_id FROM key_counts c WHERE c.counted_until < $1 AND EXISTS (
+             SELECT FROM api_keys k WHERE k.tenant_id = c.tenant_id AND k.deleted_at IS NULL
+                 AND k.expires_at > c.counted_until AND k.expires_at <= $1)
+         ORDER BY c.tenant_id LIMIT $2",
+    );
+    let stale: Vec<Stale> = query.bind::<Timestamptz, _>(now).bind::<BigInt, _>(limit).load(conn)?;
+    for one in &stale {
+        fold(conn, one.tenant_id, now)?;
+    }
+    Ok(stale.len())
+}

@@ -1,0 +1,42 @@
+//! Writes that must not be given up: tried again for as long as the database takes none.
+
+use std::time::Duration;
+
+use diesel::pg::PgConnection;
+use tokio::time::sleep;
+
+use super::{Db, Scope, write_probe};
+use crate::domain::{Error, Result};
+
+const PAUSE: Duration = Duration::from_millis(500);
+/// Failures after which the write itself may be at fault.
+const TRIES: u32 = 20;
+const TRIES_WHEN_STOPPING: u32 = 10;
+
+/// Runs `work` in a transaction of the instance until the database takes it.
+///
+/// # Errors
+/// `Unavailable` where the process stops first, or where the database refuses this write and takes others.
+pub async fn persist<T, F>(db: &Db, is_stopping: impl Fn() -> bool, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut PgConnection) -> Result<T> + Clone + Send + 'static,
+{
+    let (mut tried, mut tried_when_stopping) = (0, 0);
+    loop {
+        let error = match db.tx(Scope::Instance, work.clone()).await {
+            Err(error @ Error::Unavailable(_)) => error,
+            done => return done,
+        };
+        tried += 1;
+        tried_when_stopping += u32::from(is_stopping());
+        if TRIES_WHEN_STOPPING <= tried_when_stopping || (TRIES <= tried && takes_writes(db).await) {
+            return Err(error);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn takes_writes(db: &Db) -> bool {
+    matches!(db.tx(Scope::Instance, write_probe::refusal).await, Ok(None))
+}

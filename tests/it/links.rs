@@ -1,0 +1,399 @@
+//! One-time links end with the right of the person who made them: every kind of link, every loss of a right.
+
+use diesel::prelude::*;
+use gatepost::domain::{Actor, Error, UserId};
+use gatepost::schema::{invitations as invitation_rows, one_time_links, users};
+use gatepost::services::accounts::{self, UserChange};
+use gatepost::services::{Operator, account, invitations};
+use serde_json::json;
+
+use crate::support::{Person, TestApp};
+
+const NEW_PASSWORD: &str = "another horse and another staple";
+
+/// A link in the hands of the person that it is for: `/password-reset?token=…` or `/invitation?token=…`.
+#[derive(Clone)]
+struct Link(String);
+
+impl Link {
+    fn of(text: &str) -> Self {
+        Self(text.strip_prefix("http://127.0.0.1:8000").unwrap().to_owned())
+    }
+
+    fn token(&self) -> &str {
+        self.0.split_once("token=").unwrap().1
+    }
+
+    /// Uses the link up; 303 if it is taken.
+    async fn follow(&self, app: &TestApp) -> u16 {
+        let path = self.0.split_once('?').unwrap().0;
+        let fields = [("token", self.token()), ("password", NEW_PASSWORD), ("name", "Guest")];
+        let fields = if path == "/invitation" { &fields[..] } else { &fields[..2] };
+        app.stranger().submit(path, fields).await.status
+    }
+
+    #[track_caller]
+    fn assert_answers(&self, status: u16, expected: u16) {
+        assert_eq!(status, expected, "{}", self.0.split_once('?').unwrap().0);
+    }
+
+    async fn assert_ended(&self, app: &TestApp) {
+        let shown = app.stranger().visit(&self.0).await.status;
+        self.assert_answers(shown, 404);
+        self.assert_answers(self.follow(app).await, 404);
+    }
+
+    async fn assert_works(&self, app: &TestApp) {
+        self.assert_answers(self.follow(app).await, 303);
+    }
+}
+
+/// Made by an operator on the page of users.
+async fn reset_by(operator: &Person, user: i64) -> Link {
+    let made = operator.submit(format!("/operator/users/{user}/reset-link"), &[]).await;
+    let link: String = made.assert_ok().html().select("#reset-link")[0].text().collect();
+    Link::of(&link)
+}
+
+/// Made on the page of members, in the tenant in which this person works.
+async fn invitation_on_page(person: &Person, email: &str, role: &str) -> Link {
+    let form = person.visit("/members/invitations/new").await.html();
+    let (token, nonce) = (form.value("_csrf"), form.value("nonce"));
+    let fields = [("_csrf", token.as_str()), ("nonce", &nonce), ("email", email), ("role", role), ("days", "30")];
+    let made = person.submit_exactly("/members/invitations", &fields).await;
+    let link: String = made.assert_ok().html().select("#invitation-link")[0].text().collect();
+    Link::of(&link)
+}
+
+/// Made by a program with a token of this person's.
+async fn invitation_by_api(program: &Person, app: &TestApp, email: &str, role: &str) -> Link {
+    let ask = json!({"email": email, "role": role});
+    let path = format!("/api/tenants/{}/invitations", app.tenant);
+    Link::of(program.post_json(path, ask).await.assert_status(201).json()["link"].as_str().unwrap())
+}
+
+/// An operator, and one link of every kind that operators make.
+struct Made {
+    oscar: Person,
+    links: Vec<Link>,
+}
+
+async fn all_by_an_operator(app: &TestApp) -> Made {
+    let (oscar, other) = (app.operator("oscar").await, app.make_user("other", true));
+    let everywhere = app.instance_token_of(&oscar, &["*"]);
+    let links = vec![
+        reset_by(&oscar, other.0).await,
+        invitation_on_page(&oscar, "page@example.com", "owner").await,
+        invitation_by_api(&everywhere, app, "api@example.com", "viewer").await,
+    ];
+    Made { oscar, links }
+}
+
+async fn operate(operator: &Person, user: i64, act: &str) {
+    let path = format!("/operator/users/{user}/{act}");
+    operator.submit(path, &[]).await.assert_see_other("/operator/users");
+}
+
+fn change(app: &TestApp, user: i64, change: UserChange) {
+    let (console, now) = (Operator::at_the_console(), app.clock.now());
+    accounts::update(&mut app.conn(), &console, UserId(user), change, now).unwrap();
+}
+
+#[actix_web::test]
+async fn links_of_an_operator_work_while_they_are_one() {
+    let app = TestApp::start().await;
+    for link in all_by_an_operator(&app).await.links {
+        link.assert_works(&app).await;
+    }
+}
+
+#[actix_web::test]
+async fn links_of_an_operator_end_with_their_demotion() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    let made = all_by_an_operator(&app).await;
+    operate(&grace, made.oscar.user_id, "demotion").await;
+    for link in &made.links {
+        link.assert_ended(&app).await;
+    }
+    assert_eq!(grace.visit("/members").await.html().texts("[aria-labelledby=invited] tbody tr"), [""; 0]);
+}
+
+#[actix_web::test]
+async fn links_of_an_operator_end_with_their_deactivation_on_the_page() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    let made = all_by_an_operator(&app).await;
+    operate(&grace, made.oscar.user_id, "deactivation").await;
+    for link in &made.links {
+        link.assert_ended(&app).await;
+    }
+}
+
+#[actix_web::test]
+async fn links_of_an_operator_end_with_their_deactivation_by_the_api() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    let made = all_by_an_operator(&app).await;
+    let program = app.instance_token_of(&grace, &["*"]);
+    let path = format!("/api/users/{}", made.oscar.user_id);
+    program.patch_json(path, json!({"is_active": false})).await.assert_ok();
+    for link in &made.links {
+        link.assert_ended(&app).await;
+    }
+}
+
+#[actix_web::test]
+async fn links_that_ended_stay_so_when_the_right_comes_back() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    let made = all_by_an_operator(&app).await;
+    operate(&grace, made.oscar.user_id, "demotion").await;
+    operate(&grace, made.oscar.user_id, "promotion").await;
+    for link in &made.links {
+        link.assert_ended(&app).await;
+    }
+}
+
+#[actix_web::test]
+async fn links_are_refused_whose_creator_has_lost_the_right_in_any_way() {
+    let app = TestApp::start().await;
+    let made = all_by_an_operator(&app).await;
+    // Past all services: what is checked is the right of this moment.
+    let row = users::table.find(made.oscar.user_id);
+    diesel::update(row).set(users::is_operator.eq(false)).execute(&mut app.conn()).unwrap();
+    for link in &made.links {
+        link.assert_ended(&app).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_demoted_operator_keeps_invitations_that_their_membership_allows() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    let oscar = app.admin("oscar").await;
+    change(&app, oscar.user_id, UserChange { is_operator: Some(true), ..UserChange::default() });
+    let of_admin = invitation_on_page(&oscar, "viewer@example.com", "viewer").await;
+    let of_operator = invitation_on_page(&oscar, "owner@example.com", "owner").await;
+    operate(&grace, oscar.user_id, "demotion").await;
+    of_operator.assert_ended(&app).await;
+    of_admin.assert_works(&app).await;
+}
+
+/// What one member sent out by both doors, for each role.
+async fn all_by_a_member(app: &TestApp, person: &Person, roles: &[&'static str]) -> Vec<(&'static str, Link)> {
+    let program = app.token_of(person, &["*"]);
+    let mut links = Vec::new();
+    for role in roles {
+        links.push((*role, invitation_on_page(person, &format!("page-{role}@example.com"), role).await));
+        links.push((*role, invitation_by_api(&program, app, &format!("api-{role}@example.com"), role).await));
+    }
+    links
+}
+
+#[actix_web::test]
+async fn invitations_of_a_member_end_with_their_removal() {
+    let app = TestApp::start().await;
+    let (otto, ada) = (app.owner("otto").await, app.admin("ada").await);
+    let links = all_by_a_member(&app, &ada, &["viewer", "admin"]).await;
+    otto.submit(format!("/members/{}/removal", ada.user_id), &[]).await.assert_see_other("/members");
+    for (_, link) in &links {
+        link.assert_ended(&app).await;
+    }
+}
+
+#[actix_web::test]
+async fn invitations_of_a_member_end_with_their_removal_by_the_api() {
+    let app = TestApp::start().await;
+    let (otto, ada) = (app.owner("otto").await, app.admin("ada").await);
+    let links = all_by_a_member(&app, &ada, &["viewer"]).await;
+    let path = format!("/api/tenants/{}/members/{}", app.tenant, ada.user_id);
+    app.token_of(&otto, &["*"]).delete(path).await.assert_status(204);
+    for (_, link) in &links {
+        link.assert_ended(&app).await;
+    }
+}
+
+#[actix_web::test]
+async fn invitations_of_a_member_end_with_their_deactivation() {
+    let app = TestApp::start().await;
+    let (grace, ada) = (app.operator("grace").await, app.admin("ada").await);
+    let links = all_by_a_member(&app, &ada, &["viewer"]).await;
+    operate(&grace, ada.user_id, "deactivation").await;
+    operate(&grace, ada.user_id, "activation").await;
+    for (_, link) in &links {
+        link.assert_ended(&app).await;
+    }
+}
+
+#[actix_web::test]
+async fn invitations_of_an_admin_end_when_they_become_a_developer() {
+    let app = TestApp::start().await;
+    let (otto, ada) = (app.owner("otto").await, app.admin("ada").await);
+    let links = all_by_a_member(&app, &ada, &["viewer"]).await;
+    let path = format!("/api/tenants/{}/members/{}", app.tenant, ada.user_id);
+    app.token_of(&otto, &["*"]).patch_json(path, json!({"role": "developer"})).await.assert_ok();
+    for (_, link) in &links {
+        link.assert_ended(&app).await;
+    }
+}
+
+#[actix_web::test]
+async fn an_owner_who_becomes_an_admin_keeps_the_invitations_that_an_admin_can_make() {
+    let app = TestApp::start().await;
+    let (otto, olga) = (app.owner("otto").await, app.owner("olga").await);
+    let links = all_by_a_member(&app, &olga, &["owner", "admin"]).await;
+    otto.submit(format!("/members/{}/role", olga.user_id), &[("role", "admin")]).await.assert_see_other("/members");
+    for (role, link) in &links {
+        match *role {
+            "owner" => link.assert_ended(&app).await,
+            _ => link.assert_works(&app).await,
+        }
+    }
+}
+
+#[actix_web::test]
+async fn invitations_do_not_work_while_their_tenant_is_deleted() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    let ada = app.admin("ada").await;
+    let mut links: Vec<_> = all_by_a_member(&app, &ada, &["viewer"]).await.into_iter().map(|(_, link)| link).collect();
+    links.push(invitation_on_page(&grace, "operator@example.com", "owner").await);
+    let path = format!("/operator/tenants/{}", app.tenant);
+    let deletion = [("confirmation", "acme")];
+    grace.submit(format!("{path}/deletion"), &deletion).await.assert_status(303);
+    for link in &links {
+        link.assert_ended(&app).await;
+    }
+    // A restored tenant is as it was.
+    grace.submit(format!("{path}/restoration"), &[]).await.assert_status(303);
+    for link in &links {
+        link.assert_works(&app).await;
+    }
+}
+
+#[actix_web::test]
+async fn invitations_to_a_deleted_tenant_end_with_the_right_of_their_inviter() {
+    let app = TestApp::start().await;
+    let (grace, oscar) = (app.operator("grace").await, app.operator("oscar").await);
+    let link = invitation_on_page(&oscar, "guest@example.com", "owner").await;
+    let path = format!("/operator/tenants/{}", app.tenant);
+    grace.submit(format!("{path}/deletion"), &[("confirmation", "acme")]).await.assert_status(303);
+    operate(&grace, oscar.user_id, "demotion").await;
+    operate(&grace, oscar.user_id, "promotion").await;
+    grace.submit(format!("{path}/restoration"), &[]).await.assert_status(303);
+    link.assert_ended(&app).await;
+}
+
+#[actix_web::test]
+async fn invitations_wait_while_their_tenant_is_suspended() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    let ada = app.admin("ada").await;
+    let link = invitation_on_page(&ada, "guest@example.com", "viewer").await;
+    let path = format!("/operator/tenants/{}", app.tenant);
+    grace.submit(format!("{path}/suspension"), &[("reason", "unpaid")]).await.assert_status(303);
+    let shown = app.stranger().visit(&link.0).await;
+    assert!(shown.assert_status(409).body.contains("suspended") && !shown.body.contains("unpaid"));
+    assert_eq!(link.follow(&app).await, 409);
+    grace.submit(format!("{path}/activation"), &[]).await.assert_status(303);
+    link.assert_works(&app).await;
+}
+
+#[actix_web::test]
+async fn reset_links_of_a_user_end_with_their_own_deactivation() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    let ada = app.viewer("ada").await;
+    let link = reset_by(&grace, ada.user_id).await;
+    operate(&grace, ada.user_id, "deactivation").await;
+    operate(&grace, ada.user_id, "activation").await;
+    link.assert_ended(&app).await;
+}
+
+#[actix_web::test]
+async fn links_of_the_console_have_no_creator_who_could_lose_a_right() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let (console, now) = (Operator::at_the_console(), app.clock.now());
+    let token = account::offer_reset(&mut app.conn(), &console, UserId(ada.user_id), now).unwrap();
+    let reset = Link(format!("/password-reset?token={token}"));
+    let ask = invitations::Ask::parse("guest@example.com", "owner", ("days", None)).unwrap();
+    let made = invitations::create(&mut app.conn(), &Actor::system(app.tenant), &ask, now).unwrap();
+    let made_by: Vec<Option<UserId>> =
+        one_time_links::table.select(one_time_links::created_by).load(&mut app.conn()).unwrap();
+    assert!(made_by.iter().all(Option::is_none), "{made_by:?}");
+    reset.assert_works(&app).await;
+    Link(format!("/invitation?token={}", made.token)).assert_works(&app).await;
+}
+
+#[actix_web::test]
+async fn a_reset_link_is_not_made_with_a_right_that_is_gone() {
+    let app = TestApp::start().await;
+    let (dan, ada) = (app.make_user("dan", false), app.make_user("ada", false));
+    let who = Operator { user: Some(dan), ..Operator::at_the_console() };
+    let refused = account::offer_reset(&mut app.conn(), &who, ada, app.clock.now());
+    assert!(matches!(refused, Err(Error::Forbidden { .. })), "{refused:?}");
+}
+
+/// Uses the link while its creator's right is being taken away, in a transaction that has not ended.
+async fn follow_during(app: &TestApp, link: &Link, work: impl FnOnce(&mut PgConnection)) -> u16 {
+    let mut conn = app.conn();
+    diesel::sql_query("BEGIN").execute(&mut conn).unwrap();
+    work(&mut conn);
+    let commit = async {
+        app.until_a_transaction_waits().await;
+        diesel::sql_query("COMMIT").execute(&mut conn).unwrap();
+    };
+    futures_util::join!(link.follow(app), commit).0
+}
+
+#[actix_web::test]
+async fn a_link_that_is_used_during_the_demotion_of_its_creator_is_refused() {
+    let app = TestApp::start().await;
+    let (_grace, now) = (app.operator("grace").await, app.clock.now());
+    let made = all_by_an_operator(&app).await;
+    let [reset, owner, _] = &made.links[..] else { panic!("three kinds of links") };
+    let demote = |conn: &mut PgConnection| {
+        let off = UserChange { is_operator: Some(false), ..UserChange::default() };
+        accounts::update(conn, &Operator::at_the_console(), UserId(made.oscar.user_id), off, now).unwrap();
+    };
+    assert_eq!(follow_during(&app, reset, demote).await, 404);
+    change(&app, made.oscar.user_id, UserChange { is_operator: Some(true), ..UserChange::default() });
+    let again = invitation_on_page(&made.oscar, "again@example.com", "owner").await;
+    owner.assert_ended(&app).await;
+    assert_eq!(follow_during(&app, &again, demote).await, 404);
+}
+
+#[actix_web::test]
+async fn an_invitation_that_is_used_during_the_removal_of_its_inviter_is_refused() {
+    let app = TestApp::start().await;
+    let (_otto, ada, now) = (app.owner("otto").await, app.admin("ada").await, app.clock.now());
+    let link = invitation_on_page(&ada, "guest@example.com", "viewer").await;
+    let remove = |conn: &mut PgConnection| {
+        let console = Actor::system(app.tenant);
+        gatepost::services::members::remove(conn, &console, UserId(ada.user_id), now).unwrap();
+    };
+    assert_eq!(follow_during(&app, &link, remove).await, 404);
+}
+
+#[actix_web::test]
+async fn what_ended_stands_in_the_log_of_its_tenant() {
+    let app = TestApp::start().await;
+    let (grace, ada) = (app.operator("grace").await, app.admin("ada").await);
+    invitation_on_page(&ada, "guest@example.com", "viewer").await;
+    operate(&grace, ada.user_id, "deactivation").await;
+    let log = grace.visit("/audit?action=invitation.revoked").await.html();
+    assert_eq!(log.select("tbody tr").len(), 1);
+    let open = invitation_rows::table.filter(invitation_rows::revoked_at.is_null());
+    assert_eq!(open.count().get_result::<i64>(&mut app.conn()).unwrap(), 0);
+}
+
+#[actix_web::test]
+async fn an_operator_who_entered_a_tenant_is_out_with_their_demotion() {
+    let app = TestApp::start().await;
+    let (grace, oscar) = (app.operator("grace").await, app.operator("oscar").await);
+    oscar.visit("/members").await.assert_ok();
+    operate(&grace, oscar.user_id, "demotion").await;
+    oscar.visit("/members").await.assert_status(403);
+}

@@ -1,0 +1,54 @@
+//! A database that takes no writes: a standby after a failover, or an administrator's lock.
+
+use serde_json::json;
+
+use super::until;
+use crate::support::TestApp;
+use crate::support::database::Database;
+
+/// Lets no new session write. `pg_terminate_backend` ends the present ones.
+const LOCK: &str =
+    "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid(); END $$";
+/// Leaves the present sessions as they are.
+const UNLOCK: &str =
+    "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$";
+
+fn execute(database: &Database, sql: &str) {
+    use diesel::connection::SimpleConnection;
+    let mut conn = database.connect();
+    conn.batch_execute("SET default_transaction_read_only = off").unwrap();
+    conn.batch_execute(sql).unwrap();
+}
+
+#[actix_web::test]
+async fn a_read_only_database_makes_writes_503_and_the_process_unready() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    execute(&app.database, LOCK);
+
+    let refused = program.post_json("/api/keys", json!({"name": "ci"})).await;
+    refused.assert_problem(503, "unavailable");
+    assert_eq!(refused.header("retry-after"), "2");
+    until(503, &app.stranger(), "/readyz").await;
+}
+
+#[actix_web::test]
+async fn connections_that_were_read_only_are_replaced_once_the_database_is_not() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    execute(&app.database, LOCK);
+    program.post_json("/api/keys", json!({"name": "ci"})).await.assert_problem(503, "unavailable");
+    until(503, &app.stranger(), "/readyz").await;
+
+    execute(&app.database, UNLOCK);
+
+    until(200, &app.stranger(), "/readyz").await;
+    for _ in 0..20 {
+        if program.post_json("/api/keys", json!({"name": "ci"})).await.status == 201 {
+            return;
+        }
+    }
+    panic!("connections stay read-only");
+}

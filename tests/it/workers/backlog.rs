@@ -1,0 +1,142 @@
+//! One tenant's backlog: what the statements that run for every delivery read beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use gatepost::domain::delivery::Outcome;
+use gatepost::domain::retry::Jitter;
+use gatepost::domain::{Actor, Result, TenantId};
+use gatepost::services::dispatch::{self, Claim, Leased, Room};
+use gatepost::services::events::NewEvent;
+use gatepost::services::outbox::{self, Post};
+use gatepost::store::{Db, Scope};
+use serde_json::json;
+
+use crate::support::database::rows_read;
+use crate::support::{Receiver, TestApp};
+
+const ROOM: Room = Room { slots: 16, for_failing: 4, per_tenant: 48 };
+const LEASE: Duration = Duration::from_secs(75);
+const BACKLOG: i64 = 100_000;
+/// Most rows that a statement may read here: a few for each delivery that it is about and for each in flight.
+const FEW: i64 = 400;
+
+/// Deliveries of this tenant's webhook that wait, most of them until later: the webhook is busy, not silent.
+fn fill(conn: &mut PgConnection, tenant: TenantId, count: i64) {
+    diesel::sql_query(
+        "WITH due AS (
+             INSERT INTO deliveries (id, tenant_id, event_id, event_type, webhook_id, state, attempts_max, created_at)
+             SELECT uuid_v7(now()), w.tenant_id, e.id, 'a', w.id, 'pending', 10, now()
+             FROM webhooks w, (SELECT id FROM events LIMIT 1) e, generate_series(1, $2) WHERE w.tenant_id = $1
+             RETURNING *
+         )
+         INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, webhook_id, attempts_made, attempts_max,
+             next_attempt_at)
+         SELECT tenant_id, id, event_id, event_type, webhook_id, 0, attempts_max, now() FROM due",
+    )
+    .bind::<BigInt, _>(tenant)
+    .bind::<BigInt, _>(count)
+    .execute(conn)
+    .unwrap();
+}
+
+/// A worker on one connection that keeps its plans, as the server's connections do.
+struct Worker {
+    db: Db,
+    app: TestApp,
+    tenants: [TenantId; 2],
+}
+
+impl Worker {
+    /// Two tenants with a webhook each, and a server that is stopped.
+    async fn start() -> Self {
+        let mut app = TestApp::start().await;
+        let program = app.program().await;
+        let receiver = Receiver::start().await;
+        program.subscribe(&receiver, json!({"max_in_flight": 4})).await;
+        app.stop().await;
+        let busy = app.make_tenant("busy");
+        let copy = "INSERT INTO webhooks (tenant_id, name, url, events, is_active, payload_format, signature_style,
+                timeout_seconds, max_in_flight, headers, created_at, updated_at)
+            SELECT $1, name, url || '/busy', events, TRUE, payload_format, signature_style, timeout_seconds, max_in_flight,
+                headers, created_at, updated_at FROM webhooks";
+        diesel::sql_query(copy).bind::<BigInt, _>(busy).execute(&mut app.conn()).unwrap();
+        let db = Db::by_index(&app.database.url, 1);
+        Self { db, tenants: [app.tenant, busy], app }
+    }
+
+    /// Rows of open deliveries that this work read, and what it came to.
+    async fn reads<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
+    ) -> (i64, T) {
+        let work = |conn: &mut PgConnection| {
+            let before = rows_read(conn, &["open_deliveries"]);
+            let done = work(conn)?;
+            Ok((rows_read(conn, &["open_deliveries"]) - before, done))
+        };
+        self.db.tx(Scope::Instance, work).await.unwrap()
+    }
+
+    /// One event of each tenant, published, leased, sent and settled; then a look at all that waits.
+    async fn round(&self) -> Vec<(&'static str, i64)> {
+        let now = self.app.clock.now();
+        let event = || NewEvent::parse(Some("a"), Some("1"), None).unwrap();
+        let posts: Vec<_> =
+            self.tenants.iter().map(|tenant| Arc::new(Post::new(Actor::system(*tenant), vec![event()]))).collect();
+        let (publish, mut claims) =
+            self.reads(move |conn| Ok(outbox::publish(conn, &posts, ROOM, LEASE, now)?.claims)).await;
+        let (look, webhooks) = self.reads(|conn| Ok(dispatch::look(conn, ROOM, TimeDelta::zero())?.webhooks)).await;
+        let lease = move |conn: &mut PgConnection| {
+            let Leased { claims, .. } = dispatch::claim(conn, &webhooks, ROOM, LEASE, TimeDelta::zero(), now)?;
+            Ok(claims)
+        };
+        let (claim, more) = self.reads(lease).await;
+        claims.extend(more);
+        assert!(!claims.is_empty());
+        let answered = Outcome { status: Some(200), ..Outcome::default() };
+        let settled =
+            claims.into_iter().map(|claim: Claim| claim.settle(&[], answered.clone(), Jitter::NONE)).collect();
+        let settle = move |conn: &mut PgConnection| {
+            let all: Vec<_> = settled;
+            dispatch::settle(conn, &all, TimeDelta::zero(), now).map(|_| ())
+        };
+        let (settle, ()) = self.reads(settle).await;
+        let (reap, _) = self.reads(move |conn| dispatch::reap(conn, 100, now)).await;
+        vec![("publish", publish), ("look", look), ("claim", claim), ("settle", settle), ("reap", reap)]
+    }
+}
+
+#[actix_web::test]
+async fn no_statement_of_delivery_reads_a_backlog_whatever_statistics_say() {
+    let worker = Worker::start().await;
+    let mut conn = worker.app.conn();
+    let mut read = vec![("an empty table", worker.round().await)];
+    let moments = [
+        ("a backlog with the plans of an empty table", "", BACKLOG, "SELECT 1"),
+        ("a backlog with statistics", "", 0, "ANALYZE open_deliveries"),
+        ("a backlog after a vacuum", "", 0, "VACUUM ANALYZE open_deliveries"),
+        (
+            "a small table with statistics",
+            "DELETE FROM open_deliveries WHERE lease_token IS NULL",
+            10,
+            "ANALYZE open_deliveries",
+        ),
+        ("a backlog with the plans of a small table", "", BACKLOG, "SELECT 1"),
+    ];
+    for (moment, before, more, then) in moments {
+        conn.batch_execute(&format!("{before}; SELECT 1")).unwrap();
+        fill(&mut conn, worker.tenants[1], more);
+        conn.batch_execute(then).unwrap();
+        read.push((moment, worker.round().await));
+    }
+    for (moment, statements) in read {
+        for (statement, rows) in statements {
+            assert!(rows <= FEW, "beside {moment}, to {statement} reads {rows} rows");
+        }
+    }
+}
