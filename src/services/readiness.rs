@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use diesel::Connection;
 use diesel::pg::PgConnection;
 use tokio::sync::watch;
 
@@ -34,10 +33,7 @@ impl Reason {
         detail: "the database lacks a role, rights or partitions that requests need: `gatepost doctor` names them",
     };
     pub const READ_ONLY: Self = Self { code: "read_only", detail: "the database is read-only" };
-    pub const STORAGE: Self = Self {
-        code: "storage",
-        detail: "the database cannot write to its disk: free space, then it recovers by itself",
-    };
+    pub const STORAGE: Self = Self { code: "storage", detail: "the database cannot write to its disk" };
     const UNCHECKED: Self = Self { code: "database", detail: "the database has not been checked yet" };
 }
 
@@ -97,27 +93,28 @@ impl Readiness {
 
 /// Asks the database for what requests need, and repairs what it can: a server that is not ready gets no request that would.
 pub fn check(conn: &mut PgConnection) -> Result<(), Reason> {
-    takes_writes(conn)?;
+    match write_probe::refusal(conn) {
+        Ok(None) => {}
+        Ok(Some(Refusal::ReadOnly)) => return Err(Reason::READ_ONLY),
+        Ok(Some(Refusal::Storage(says))) => {
+            tracing::debug!(says, "the readiness check failed");
+            return Err(Reason::STORAGE);
+        }
+        Err(error) => return Err(unreachable(&error)),
+    }
     match migrations::is_current(conn) {
-        Ok(true) => fitness::check_then_repair(conn).map_err(|unfit| failed(&unfit, Reason::UNFIT)),
+        Ok(true) => fitness::check_then_repair(conn).map_err(|unfit| {
+            tracing::debug!(%unfit, "the readiness check failed");
+            Reason::UNFIT
+        }),
         Ok(false) => Err(Reason::MIGRATIONS),
-        Err(error) => Err(failed(&error, Reason::DATABASE)),
+        Err(error) => Err(unreachable(&error)),
     }
 }
 
-fn takes_writes(conn: &mut PgConnection) -> Result<(), Reason> {
-    let probe: Result<_> = conn.transaction(write_probe::refusal);
-    match probe.map_err(|error| failed(&error, Reason::DATABASE))? {
-        None => Ok(()),
-        Some(Refusal::ReadOnly) => Err(Reason::READ_ONLY),
-        Some(full @ Refusal::Storage(_)) => Err(failed(&full, Reason::STORAGE)),
-    }
-}
-
-/// Logs the cause, which the reason does not carry.
-fn failed(cause: &dyn std::error::Error, reason: Reason) -> Reason {
-    tracing::debug!(%cause, "the readiness check failed");
-    reason
+fn unreachable(error: &dyn std::error::Error) -> Reason {
+    tracing::debug!(%error, "the readiness check failed");
+    Reason::DATABASE
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn run(folder: &Path, script: &str) {
         &format!("trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n{script}"),
     ]);
     command.env_clear().env("PATH", format!("{programs}:/usr/local/bin:/usr/bin:/bin")).env("GATEPOST_BIND", &address);
-    command.env("GATEPOST_DATA_DIR", &data_dir).current_dir(folder);
+    command.env("GATEPOST_DRAIN_SECONDS", "0").env("GATEPOST_DATA_DIR", &data_dir).current_dir(folder);
     let output = command.stdin(Stdio::null()).output().expect("bash starts");
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}\n--- stdout ---\n{said}\n--- stderr ---\n{complained}");
