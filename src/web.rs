@@ -8,6 +8,7 @@ pub mod bearer;
 pub mod client;
 pub mod csrf;
 pub mod csv;
+pub mod device;
 pub mod direct;
 pub mod error_pages;
 pub mod flash;

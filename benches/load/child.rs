@@ -74,6 +74,7 @@ pub fn play(role: &str) {
         let told = match role {
             "bare" => house::bare(),
             "shared" => house::gatepost("gatepost_bench_shared", &[("REDIS_URL", &shared::url())]).await,
+            "signin" => house::gatepost("gatepost_bench_signin", &[("GATEPOST_TRUSTED_PROXIES", "127.0.0.1")]).await,
             _ => house::gatepost("gatepost_bench", &[]).await,
         };
         println!("{told}");

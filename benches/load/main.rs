@@ -3,8 +3,9 @@
 //!
 //! `make bench SECTIONS="verification usage"` runs some of: verification, latency, usage, memory, arrival,
 //! delivery, and those that fill tables, take long or start more servers and are not run unless they are named: fair,
-//! history, million, length (ten minutes), shared (limits that are counted in a Redis), scale (fills a database with a million
-//! keys and deliveries for up to an hour, or with GATEPOST_BENCH_SIZE of each, and times each list and filter).
+//! history, million, length (ten minutes), shared (limits that are counted in a Redis), signin (a flood of sign-ins), scale
+//! (fills a database with a million keys and deliveries for up to an hour, or with GATEPOST_BENCH_SIZE of each, and times each
+//! list and filter).
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,6 +26,7 @@ mod million;
 mod postgres;
 mod scale;
 mod shared;
+mod signin;
 mod usage;
 
 use child::Child;
@@ -61,6 +63,7 @@ async fn measure(wanted: &[&str]) {
             "history" => fair::with_history(&bare, &gatepost).await,
             "length" => delivery::at_length(&bare, &gatepost).await,
             "shared" => shared::limits(&bare, &gatepost).await,
+            "signin" => signin::in_a_flood().await,
             "million" => million::keys(&gatepost).await,
             "scale" => scale::lists(&gatepost).await,
             other => eprintln!("there is no section {other}"),

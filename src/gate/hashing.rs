@@ -1,5 +1,7 @@
 //! Two threads that hash with argon2id, for as many requests as ask.
 
+mod turns;
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -7,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::sync::oneshot;
 
 use crate::domain::{Error, Result};
+
+pub use turns::Requester;
+use turns::Turns;
 
 /// Each hash takes a core for tens of milliseconds, and 19 MiB.
 const AT_ONCE: usize = 2;
@@ -20,7 +24,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Threads of their own, and not those of Tokio, which may all be waiting for the database.
 pub struct Hashing {
     jobs: Sender<Job>,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     patience: Duration,
 }
 
@@ -33,13 +37,17 @@ impl Hashing {
             let waiting = Arc::clone(&waiting);
             thread::Builder::new().name("hashing".to_owned()).spawn(move || work(&waiting))?;
         }
-        Ok(Self { jobs, turns: Arc::new(Semaphore::new(AT_ONCE)), patience })
+        Ok(Self { jobs, turns: Turns::new(AT_ONCE), patience })
     }
 
-    /// Runs it off the async threads, in the order of asking. What has begun is not broken off.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let turn = timeout(self.patience, Arc::clone(&self.turns).acquire_owned()).await;
-        let turn = turn.map_err(|_| Error::unavailable("too many secrets are being hashed"))?.map_err(Error::bug)?;
+    /// Runs it off the async threads, for known requesters first. What has begun is not broken off.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        requester: &Requester,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let turn = self.turns.wait(requester, self.patience).await;
+        let turn = turn.ok_or_else(|| Error::unavailable("too many secrets are being hashed"))?;
         let (answer, answered) = oneshot::channel();
         let job = move || {
             let _turn = turn;
@@ -69,10 +77,10 @@ mod tests {
     #[tokio::test]
     async fn all_is_done_by_the_same_two_threads_and_a_panic_ends_neither() {
         let hashing = Hashing::start(Duration::from_secs(9)).unwrap();
-        let panics = (0..4).map(|_| hashing.run(|| panic!("as it should")));
+        let panics = (0..4).map(|_| hashing.run(&Requester::Unknown, || panic!("as it should")));
         let failed: Vec<Result<()>> = futures_util::future::join_all(panics).await;
         assert!(failed.iter().all(|done| matches!(done, Err(Error::Bug(_)))));
-        let asked = (0..40).map(|_| hashing.run(|| thread::current().id()));
+        let asked = (0..40).map(|_| hashing.run(&Requester::Unknown, || thread::current().id()));
         let threads: HashSet<_> = futures_util::future::join_all(asked).await.into_iter().map(Result::unwrap).collect();
         assert!(threads.len() <= AT_ONCE);
     }
@@ -84,10 +92,10 @@ mod tests {
         let ended = Arc::new(Mutex::new(ended));
         let held = || {
             let ended = Arc::clone(&ended);
-            hashing.run(move || ended.lock().unwrap().recv().is_err())
+            hashing.run(&Requester::Unknown, move || ended.lock().unwrap().recv().is_err())
         };
         let late = async {
-            let told = hashing.run(|| ()).await;
+            let told = hashing.run(&Requester::Unknown, || ()).await;
             drop(end);
             told
         };

@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::hashing::Hashing;
+use super::hashing::{Hashing, Requester};
 use crate::domain::digest::{HashAlgorithm, Hasher, StoredDigest};
 use crate::domain::{Error, Result};
 
@@ -65,7 +65,7 @@ impl Memory {
         }
         let (hasher, text) = (Arc::clone(hasher), Zeroizing::new(secret.to_owned()));
         let (known, made) = (stored.cloned(), Arc::clone(&self.nobodys));
-        let fits = self.hashing.run(move || match known {
+        let fits = self.hashing.run(&Requester::Unknown, move || match known {
             Some(digest) => Ok::<_, Error>(hasher.verify(&digest, &text)),
             None => {
                 hasher.verify(&nobodys(&made, &hasher)?, &text);

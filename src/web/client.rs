@@ -40,7 +40,7 @@ pub fn peer(head: &RequestHead) -> Option<IpAddr> {
 }
 
 /// Headers that a scraper or browser on this machine sends. A proxy gives itself away by any other.
-const OWN_HEADERS: [&str; 24] = [
+const OWN_HEADERS: [&str; 26] = [
     "accept",
     "accept-charset",
     "accept-encoding",
@@ -65,6 +65,8 @@ const OWN_HEADERS: [&str; 24] = [
     "upgrade",
     "upgrade-insecure-requests",
     "user-agent",
+    "x-api-key",
+    "x-api-secret",
 ];
 /// Prefixes of more such headers: Prometheus' own, and those that only a browser can set.
 const OWN_PREFIXES: [&str; 2] = ["x-prometheus-", "sec-"];

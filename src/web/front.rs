@@ -13,7 +13,7 @@ use tracing::Instrument;
 use super::error_pages::{self, Asker};
 use super::request_id::{self, RequestId};
 use super::state::State;
-use super::{forward_auth, gated, headers};
+use super::{device, forward_auth, gated, headers};
 
 /// Gives the request its id and its span.
 pub async fn pass(
@@ -50,6 +50,7 @@ async fn answer(
         }
     };
     gated::account(state, &mut response, start);
+    device::add_cookie(response.response_mut());
     if is_ours {
         headers::add(state, response.headers_mut());
     }

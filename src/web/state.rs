@@ -15,7 +15,7 @@ use crate::domain::digest::Hasher;
 use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error, Result};
 use crate::gate::Gate;
-use crate::gate::hashing::Hashing;
+use crate::gate::hashing::{Hashing, Requester};
 use crate::gate::tokens::TokenGate;
 use crate::model::ApiKey;
 use crate::services::bell::Bell;
@@ -103,12 +103,13 @@ impl State {
         Ok(key)
     }
 
-    /// Runs something that takes a core for long, such as hashing a password, off the async threads and few at a time. Where
-    /// it does not come to its turn within [`PATIENCE`], it is refused as unavailable.
+    /// Runs something that takes a core for long, such as hashing a password, off the async threads and few at a time, for
+    /// known requesters first. Where it does not come to its turn within [`PATIENCE`], it is refused as unavailable.
     pub async fn off_the_loop<T: Send + 'static>(
         &self,
+        requester: &Requester,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.hashing.run(work).await?
+        self.hashing.run(requester, work).await?
     }
 }

@@ -10,7 +10,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::device::DeviceId;
 use crate::domain::{Error, Rejection, Result};
+use crate::gate::hashing::Requester;
 
 /// Failures that cost nothing.
 const FREE: u32 = 5;
@@ -30,6 +32,8 @@ pub struct Attempt {
     /// `None` for what belongs to no account.
     account: Option<String>,
     network: String,
+    /// The browser, where it has signed in to the account before.
+    device: Option<DeviceId>,
 }
 
 impl Attempt {
@@ -40,7 +44,12 @@ impl Attempt {
             let says = format!("must be an e-mail address of at most {LONGEST_EMAIL} bytes");
             return Err(Error::field("email", Rejection::new("too_long", says)));
         }
-        Ok(Self { account: Some(email.to_lowercase()), network: network(ip) })
+        Ok(Self { account: Some(email.to_lowercase()), network: network(ip), device: None })
+    }
+
+    /// By a browser that may be known for the account.
+    pub fn by(self, device: Option<DeviceId>) -> Self {
+        Self { device, ..self }
     }
 
     /// Counted apart from sign-ins, whose failures these are not.
@@ -50,7 +59,7 @@ impl Attempt {
 
     /// With the token of a link. Counted apart from sign-ins too: whoever follows a dead link guesses at no password.
     pub fn with_link(ip: Option<IpAddr>) -> Self {
-        Self { account: None, network: format!("{} (link)", network(ip)) }
+        Self { account: None, network: format!("{} (link)", network(ip)), device: None }
     }
 }
 
@@ -72,6 +81,8 @@ struct Subject {
     key: Key,
     free: u32,
     longest: TimeDelta,
+    /// The account from everywhere: known requesters do not wait for it.
+    is_from_everywhere: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -136,10 +147,10 @@ impl Throttle {
     pub fn begin(&self, attempt: &Attempt, now: DateTime<Utc>) -> Result<Trial<'_>> {
         let subjects = self.subjects(attempt);
         let mut known = self.known();
-        let is_at_home = known.at_home.contains_key(&self.here(attempt));
-        let waits = subjects.iter().enumerate().filter_map(|(place, subject)| {
-            // The last one is the account from everywhere.
-            if is_at_home && place == 2 { None } else { known.attempts.get(&subject.key)?.wait(subject, now) }
+        let is_known = attempt.device.is_some() || known.at_home.contains_key(&self.here(attempt));
+        let waits = subjects.iter().filter_map(|subject| {
+            let must_wait = !(is_known && subject.is_from_everywhere);
+            must_wait.then(|| known.attempts.get(&subject.key)?.wait(subject, now)).flatten()
         });
         if let Some(wait) = waits.max() {
             return Err(Error::Throttled { retry_after: wait.to_std().unwrap_or_default() });
@@ -149,16 +160,22 @@ impl Throttle {
             known.attempts.entry(subject.key).or_insert(Attempts::none(now)).under_way += 1;
         }
         drop(known);
-        Ok(Trial { throttle: self, keys: subjects.iter().map(|subject| subject.key).collect(), now })
+        let requester = match &attempt.account {
+            Some(account) if is_known => Requester::Known(account.clone()),
+            _ => Requester::Unknown,
+        };
+        Ok(Trial { throttle: self, keys: subjects.iter().map(|subject| subject.key).collect(), requester, now })
     }
 
-    /// Forgets the account's failures from here; the address's stay, or one known password would buy endless guesses,
+    /// Forgets the account's failures from here and on this device; the address's stay, or one known password would buy endless guesses,
     /// and so do those from everywhere.
     pub fn forgive(&self, attempt: &Attempt, now: DateTime<Utc>) {
         let here = self.here(attempt);
         let mut known = self.known();
-        if let Some(attempts) = known.attempts.get_mut(&here) {
-            attempts.failed = 0;
+        for subject in self.subjects(attempt).iter().filter(|subject| subject.free == FREE) {
+            if let Some(attempts) = known.attempts.get_mut(&subject.key) {
+                attempts.failed = 0;
+            }
         }
         known.at_home.insert(here, now);
         if CAPACITY < known.at_home.len() {
@@ -167,18 +184,19 @@ impl Throttle {
         }
     }
 
-    /// The account as seen from this network, the network, and the account from everywhere.
+    /// The account as seen from this network, the network, the account from everywhere, and the known device.
     fn subjects(&self, attempt: &Attempt) -> Vec<Subject> {
-        let subject = |key, free, longest| Subject { key, free, longest };
-        let network = subject(self.key(None, Some(&attempt.network)), FREE * 10, LONGEST);
-        match &attempt.account {
-            None => vec![network],
-            Some(email) => vec![
-                subject(self.here(attempt), FREE, LONGEST),
-                network,
-                subject(self.key(Some(email), None), FREE * 10, LONGEST_FROM_EVERYWHERE),
-            ],
+        let subject = |key, free, longest| Subject { key, free, longest, is_from_everywhere: false };
+        let mut subjects = vec![subject(self.key(None, Some(&attempt.network)), FREE * 10, LONGEST)];
+        if let Some(email) = &attempt.account {
+            subjects.push(subject(self.here(attempt), FREE, LONGEST));
+            let everywhere = subject(self.key(Some(email), None), FREE * 10, LONGEST_FROM_EVERYWHERE);
+            subjects.push(Subject { is_from_everywhere: true, ..everywhere });
+            // A stolen device cookie buys no more guesses than one address has, whatever addresses it is used from.
+            let device = attempt.device.map(|device| format!("device {}", hex::encode(device)));
+            subjects.extend(device.map(|device| subject(self.key(Some(email), Some(&device)), FREE, LONGEST)));
         }
+        subjects
     }
 
     /// The account as seen from this network.
@@ -230,10 +248,16 @@ impl Known {
 pub struct Trial<'a> {
     throttle: &'a Throttle,
     keys: Vec<Key>,
+    requester: Requester,
     now: DateTime<Utc>,
 }
 
 impl Trial<'_> {
+    /// Who tries, for the order of hashing: known, where the device or the address has signed in to the account before.
+    pub fn requester(&self) -> &Requester {
+        &self.requester
+    }
+
     /// It tried nothing, or was right about a part only: neither counted nor forgiven for.
     pub fn take_back(mut self) {
         self.end(false);

@@ -5,6 +5,7 @@ mod account;
 mod api_keys;
 mod audit;
 mod deliveries;
+mod devices;
 mod events;
 mod key_life;
 mod members;

@@ -8,12 +8,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Result, TenantId, UserId, Via};
+use crate::gate::hashing::Requester;
 use crate::model::User;
 use crate::services::access_tokens::{self, MintedToken};
 use crate::services::tenants::TenantRef;
 use crate::services::{Operator, accounts, second_factor};
 use crate::store::Scope;
 use crate::web::auth::visitor;
+use crate::web::device;
 use crate::web::json::Json;
 use crate::web::problem::{Answer, Fail, Problem};
 use crate::web::state::State;
@@ -43,9 +45,9 @@ pub struct SignedInBody {
 /// Slowed as the page is, by the same counts. Wrong credentials, unknown and inactive users get the same answer.
 pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<LoginBody>) -> Answer {
     let who = Operator { via: Via::Api, ..visitor(&request, &state) };
-    let attempt = Attempt::at(&body.email, who.ip)?;
+    let attempt = Attempt::at(&body.email, who.ip)?.by(device::known(&request, &state, &body.email));
     let trial = state.throttle.begin(&attempt, state.clock.now())?;
-    let (user, has_code) = match check(&state, &body).await {
+    let (user, has_code) = match check(&state, trial.requester(), &body).await {
         Ok(checked) => checked,
         Err(fail) => {
             // To be asked for a code is no wrong guess, and what was not looked at is none either.
@@ -72,10 +74,10 @@ pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<L
 }
 
 /// The user, and whether they have shown a code.
-async fn check(state: &State, body: &LoginBody) -> Result<(User, bool), Fail> {
+async fn check(state: &State, requester: &Requester, body: &LoginBody) -> Result<(User, bool), Fail> {
     let (email, password) = (body.email.clone(), body.password.clone());
     let credentials = state.api.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
-    let user = state.off_the_loop(move || Ok(credentials.check(&password))).await?;
+    let user = state.off_the_loop(requester, move || Ok(credentials.check(&password))).await?;
     let user =
         user.ok_or_else(|| refusal("unauthenticated", "this e-mail address and password do not belong together"))?;
     let id = user.id;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::list::{List, paging};
 use crate::domain::{Error, Noun, UserId};
+use crate::gate::hashing::Requester;
 use crate::model::User;
 use crate::services::accounts::{self, NewUser, UserChange};
 use crate::store::Scope;
@@ -73,7 +74,7 @@ pub struct CreateBody {
 pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateBody>) -> Answer {
     let who = bearer.operator(WRITE)?;
     let parse = move || NewUser::parse(&body.email, body.name.as_deref(), &body.password, false);
-    let ask = state.off_the_loop(parse).await?;
+    let ask = state.off_the_loop(&Requester::Known(who.label.clone()), parse).await?;
     let now = state.clock.now();
     let user = state.api.tx(Scope::Instance, move |conn| accounts::create(conn, &who, &ask, now)).await?;
     let place = format!("/api/users/{}", user.id);

@@ -7,6 +7,7 @@ use actix_web::web::{Data, Path};
 
 use super::{page, see_other, unprocessable};
 use crate::domain::{Error, FieldErrors, Rejection, Result};
+use crate::gate::hashing::Requester;
 use crate::services::account::{self, HANDLE};
 use crate::services::accounts::{self, NewPassword};
 use crate::services::second_factor as factor;
@@ -69,7 +70,7 @@ pub async fn change_password(
             if has_factor {
                 who.proof.must_be_recent()?;
             }
-            state.off_the_loop(move || NewPassword::parse(&new, has_factor)).await
+            state.off_the_loop(&requester(&who), move || NewPassword::parse(&new, has_factor)).await
         }
         Err(error) => Err(error),
     };
@@ -132,10 +133,15 @@ pub async fn confirm_password(state: &State, who: &SignedIn, password: &str) -> 
     checked.map(|_| ())
 }
 
+/// A session is proof enough to go first.
+fn requester(who: &SignedIn) -> Requester {
+    Requester::Known(who.shell.user_email.clone())
+}
+
 async fn is_password(state: &State, who: &SignedIn, password: &str) -> Result<bool> {
     let (email, password) = (who.shell.user_email.clone(), password.to_owned());
     let credentials = state.pages.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
-    state.off_the_loop(move || Ok(credentials.check(&password).is_some())).await
+    state.off_the_loop(&requester(who), move || Ok(credentials.check(&password).is_some())).await
 }
 
 pub async fn sign_out(state: Data<State>, Anywhere(who): Anywhere, id: Path<i64>, _: CheckedForm<Nothing>) -> Answer {

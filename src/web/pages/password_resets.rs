@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::api_keys::secretive;
 use super::{page, see_other, unprocessable};
 use crate::domain::{Error, FieldErrors, Result};
+use crate::gate::hashing::Requester;
 use crate::model::User;
 use crate::services::accounts::NewPassword;
 use crate::services::{account, second_factor};
@@ -74,7 +75,8 @@ pub async fn create(
     let user = offered(&state, &form.token).await?;
     let (password, id) = (form.password.clone(), user.id);
     let has_factor = state.pages.read(Scope::Instance, move |conn| second_factor::is_on(conn, id)).await?;
-    let parsed = state.off_the_loop(move || NewPassword::parse(&password, has_factor)).await;
+    let requester = Requester::Known(user.email.clone());
+    let parsed = state.off_the_loop(&requester, move || NewPassword::parse(&password, has_factor)).await;
     trial.take_back();
     let new = match parsed {
         Ok(new) => new,

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{go, page, rendered, see_other};
 use crate::domain::{Error, Noun, Result, TenantId, UserId};
+use crate::gate::hashing::Requester;
 use crate::model::User;
 use crate::services::account::{self, ADDRESS, DEVICE, HANDLE};
 use crate::services::accounts::SignIn;
@@ -24,7 +25,7 @@ use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::throttle::{self, Attempt};
-use crate::web::{client, csrf, proof, session_store, urls};
+use crate::web::{client, csrf, device, proof, session_store, urls};
 
 /// Characters that are kept of what a browser calls itself.
 const LONGEST_DEVICE: usize = 300;
@@ -77,7 +78,8 @@ pub async fn create(
     CheckedForm(form): CheckedForm<SignInForm>,
 ) -> Answer {
     let ip = client::address(request.head(), &state.settings.trusted_proxies);
-    let Ok(attempt) = Attempt::at(&form.email, ip) else {
+    let device = device::known(&request, &state, &form.email);
+    let Ok(attempt) = Attempt::at(&form.email, ip).map(|attempt| attempt.by(device)) else {
         // Longer than any address, so nobody's: it is not sent back.
         return wrong(&state, &session, SignInForm { email: String::new(), ..form });
     };
@@ -88,7 +90,7 @@ pub async fn create(
         }
         Err(error) => return Err(error.into()),
     };
-    match check(&state, &form).await {
+    match check(&state, trial.requester(), &form).await {
         Ok(Some((user, has_factor))) if has_factor => {
             trial.take_back();
             code::ask(&session, &state, user.id, &form.back)
@@ -96,7 +98,7 @@ pub async fn create(
         Ok(Some((user, _))) => {
             trial.succeed(&attempt);
             begin(&request, &state, &session, &SignIn::of(&user, false))?;
-            go(place(&form.back))
+            Ok(device::remember(&request, &state, &form.email, go(place(&form.back))?)?)
         }
         Ok(None) => wrong(&state, &session, form),
         Err(error) => {
@@ -117,11 +119,11 @@ pub fn place(back: &str) -> &str {
 }
 
 /// Whose password this is, and whether they have a second factor.
-async fn check(state: &State, form: &SignInForm) -> Result<Option<(User, bool)>> {
+async fn check(state: &State, requester: &Requester, form: &SignInForm) -> Result<Option<(User, bool)>> {
     let email = form.email.clone();
     let credentials = state.pages.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
     let password = form.password.clone();
-    let found = state.off_the_loop(move || Ok(credentials.check(&password))).await?;
+    let found = state.off_the_loop(requester, move || Ok(credentials.check(&password))).await?;
     let Some(user) = found else { return Ok(None) };
     let id = user.id;
     let has_factor = state.pages.read(Scope::Instance, move |conn| second_factor::is_on(conn, id)).await?;

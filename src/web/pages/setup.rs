@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{page, see_other, sessions, unprocessable};
 use crate::domain::{Error, FieldErrors};
+use crate::gate::hashing::Requester;
 use crate::services::accounts::{self, NewUser, SignIn};
 use crate::services::tenants::NewTenant;
 use crate::store::Scope;
@@ -95,7 +96,7 @@ pub async fn create(
 
 async fn parse(state: &State, form: SetupForm) -> Result<(NewUser, NewTenant), Error> {
     state
-        .off_the_loop(move || {
+        .off_the_loop(&Requester::Known(form.email.clone()), move || {
             let user = NewUser::parse(&form.email, Some(&form.name), &form.password, true);
             let tenant = NewTenant::parse(&form.tenant, None, Some("unlimited"));
             both(user, renamed(tenant))

@@ -12,6 +12,7 @@ use super::super::{back, confirmations, page, see_other, sessions, unprocessable
 use super::view::{Created, Guest, InvitationForm, Join, JoinForm, New};
 use super::{a, roles};
 use crate::domain::{Actor, Error, FieldErrors, InvitationId, Permission, Result, UserId};
+use crate::gate::hashing::Requester;
 use crate::model::Invitation;
 use crate::services::accounts::{NewUser, SignIn};
 use crate::services::invitations::{self, Offer};
@@ -186,7 +187,8 @@ pub async fn accept(
         _ => {
             let (email, name, password) = (offer.invitation.email.clone(), form.name.clone(), form.password.clone());
             let parse = move || NewUser::parse(&email, Some(&name), &password, false);
-            match state.off_the_loop(parse).await {
+            let requester = Requester::Known(offer.invitation.email.clone());
+            match state.off_the_loop(&requester, parse).await {
                 Ok(ask) => {
                     let accept = move |conn: &mut _| invitations::accept_as_new(conn, &who, &token, &ask, now);
                     state.pages.tx(Scope::Instance, accept).await.map(|(row, user)| (row, Some(user)))

@@ -1,7 +1,5 @@
 //! The second step of signing in, for those who have a second factor.
 
-use std::net::IpAddr;
-
 use actix_session::Session;
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
@@ -22,7 +20,7 @@ use crate::web::forms::CheckedForm;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::throttle::{self, Attempt};
-use crate::web::{client, csrf, urls};
+use crate::web::{client, csrf, device, urls};
 
 /// How long the second step may take.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
@@ -84,13 +82,14 @@ pub async fn create(
         session.remove(PENDING);
         return go(urls::SIGN_IN);
     }
-    let ip = client::address(request.head(), &state.settings.trusted_proxies);
+    let (ip, email) = (client::address(request.head(), &state.settings.trusted_proxies), user.email.clone());
+    let attempt = Attempt::at(&email, ip)?.by(device::known(&request, &state, &email));
     let sign_in = SignIn::of(&user, true);
-    match check(&state, user, ip, form.code).await {
+    match check(&state, user, attempt, form.code).await {
         Ok(true) => {
             session.remove(PENDING);
             begin(&request, &state, &session, &sign_in)?;
-            go(place(&pending.back))
+            Ok(device::remember(&request, &state, &email, go(place(&pending.back))?)?)
         }
         Ok(false) => {
             let says = "That is not the code of this moment, and no recovery code that was not used yet.".to_owned();
@@ -104,8 +103,8 @@ pub async fn create(
 }
 
 /// Whether the code is right, as far as guesses do not come too fast.
-async fn check(state: &State, user: User, ip: Option<IpAddr>, code: String) -> Result<bool> {
-    let (vault, now, attempt) = (state.vault.clone(), state.clock.now(), Attempt::at(&user.email, ip)?);
+async fn check(state: &State, user: User, attempt: Attempt, code: String) -> Result<bool> {
+    let (vault, now) = (state.vault.clone(), state.clock.now());
     let trial = state.throttle.begin(&attempt, now)?;
     let check = move |conn: &mut _| Ok(user.is_active && second_factor::check(conn, &vault, &user, &code, now)?);
     let checked = state.pages.tx(Scope::Instance, check).await;
