@@ -21,6 +21,7 @@ use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error};
 use crate::gate::Gate;
 use crate::gate::hashing::Hashing;
+use crate::gate::link::Listening;
 use crate::gate::meter::Meter;
 use crate::gate::shared::Shared;
 use crate::gate::tokens::TokenGate;
@@ -113,8 +114,8 @@ impl Audience for Gates {
         self.0.forget(change);
     }
 
-    fn set_listening(&self, is_listening: bool) {
-        self.0.set_listening(is_listening);
+    fn set_listening(&self, listening: Listening) {
+        self.0.set_listening(listening);
     }
 }
 

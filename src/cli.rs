@@ -110,7 +110,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         demo::run(settings)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let settings = Settings::load(&sources)?;
+    let makes_instance = matches!(cli.command, Command::Serve | Command::Migrate);
+    let settings = if makes_instance { Settings::load(&sources)? } else { Settings::load_existing(&sources)? };
     if let Command::Serve = cli.command {
         logs::start(&settings.log, settings.log_format);
         serve::run(settings)?;

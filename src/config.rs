@@ -22,7 +22,7 @@ pub use conninfo::DatabaseUrl;
 pub use redis::{Outage, Redis};
 pub use secrets::MasterKey;
 pub use smtp::Smtp;
-pub use sources::{Environment, Origin, Refusal, Sources};
+pub use sources::{Environment, Origin, Refusal, Sources, no_instance};
 pub use table::{SETTINGS, Setting};
 
 use table as t;
@@ -96,11 +96,15 @@ pub struct Settings {
     pub in_force: Vec<InForce>,
 }
 
-/// Whether missing secrets of the embedded default are made, or left for the first start to make.
+/// What happens to missing secrets of the embedded default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
+    /// They are made: for commands that make an instance.
     Make,
+    /// They are left for the first start to make.
     Leave,
+    /// Nothing goes on without them: for commands that need an instance.
+    Refuse,
 }
 
 impl Settings {
@@ -109,9 +113,19 @@ impl Settings {
         Vault::with_old(self.master_key.bytes(), self.old_master_keys.iter().map(MasterKey::bytes))
     }
 
-    /// Parses all sources. The first thing that does not fit is the error.
+    /// Parses all sources, for a command that makes an instance where there is none. The first thing that does not fit is the
+    /// error.
     pub fn load(sources: &Sources) -> Result<Self, Refusal> {
-        Self::examine(sources, Missing::Make).map_err(|mut refusals| {
+        Self::load_with(sources, Missing::Make)
+    }
+
+    /// Parses all sources, for a command that needs an instance: it makes no secrets.
+    pub fn load_existing(sources: &Sources) -> Result<Self, Refusal> {
+        Self::load_with(sources, Missing::Refuse)
+    }
+
+    fn load_with(sources: &Sources, missing: Missing) -> Result<Self, Refusal> {
+        Self::examine(sources, missing).map_err(|mut refusals| {
             if refusals.is_empty() { Refusal::new("settings", "do not fit") } else { refusals.swap_remove(0) }
         })
     }
@@ -356,10 +370,14 @@ impl Reader<'_> {
         };
         let read = match missing {
             Missing::Make => secrets::read_or_make(&file).map(Some),
-            Missing::Leave => secrets::read(&file),
+            Missing::Leave | Missing::Refuse => secrets::read(&file),
         };
         let text = read.map_err(|detail| self.refuse(setting, &Origin::Default, detail)).ok()?;
         let Some(text) = text else {
+            if missing == Missing::Refuse {
+                self.refusals.push(sources::lost(setting, &file));
+                return None;
+            }
             // `doctor` looks at a place where nothing was started yet: any secret does for the rest of its look.
             self.note(setting, "not made yet: the first start makes it", Origin::Default);
             return secrets::fresh().ok().and_then(|text| parse(&text).ok());

@@ -39,7 +39,7 @@ use cache::Cache;
 use counters::Counters;
 use counting::Counting;
 use limiter::{Held, Limiter};
-use link::Link;
+use link::{Link, Listening};
 use memory::Memory;
 use meter::Meter;
 use quotas::Quotas;
@@ -300,10 +300,13 @@ impl Gate {
         }
     }
 
-    /// While nobody listens for changes, each verification looks into the database, where that answers.
-    pub fn set_listening(&self, is_listening: bool) {
-        self.keys.link().set_listening(is_listening);
-        self.tenants.link().set_listening(is_listening);
+    /// While changes are not heard, each verification asks the database, where that answers.
+    pub fn set_listening(&self, listening: Listening) {
+        if matches!(listening, Listening::Began) {
+            self.db.renew();
+        }
+        self.keys.link().set_listening(listening);
+        self.tenants.link().set_listening(listening);
     }
 
     fn redigest_later(&self, key: &ApiKey, secret: String) {

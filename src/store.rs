@@ -36,6 +36,7 @@ mod repairs;
 pub mod samples;
 pub mod sealed;
 pub mod second_factors;
+pub mod server_clock;
 pub mod sessions;
 pub mod settlements;
 mod shares;

@@ -1,17 +1,19 @@
 //! The database of this process: the one that `DATABASE_URL` names, or a private one.
 
+use diesel::pg::PgConnection;
+
 use super::Failure;
-use crate::config::Settings;
-use crate::store::embedded::Embedded;
+use crate::config::{Settings, no_instance};
+use crate::store::embedded::{self, Embedded};
 use crate::store::migrations::{self, Report};
-use crate::store::pooler;
+use crate::store::{fitness::Unfit, pooler};
 
 /// Open for as long as this lives; a private Postgres is stopped by its last user.
 pub struct Database {
     url: String,
     words: String,
-    /// Kept for its end.
-    _embedded: Option<Embedded>,
+    /// Stops with its last user.
+    embedded: Option<Embedded>,
     pub report: Report,
 }
 
@@ -30,7 +32,24 @@ impl Database {
         Ok(database)
     }
 
+    /// Opens an instance that another command has made. Makes nothing and migrates nothing.
+    pub fn open_existing(settings: &Settings) -> Result<Self, Failure> {
+        if settings.database_url.is_none() && !embedded::is_made(&settings.data_dir)? {
+            return Err(no_instance(&settings.data_dir).into());
+        }
+        Self::reach(settings, migrations::must_be_current)
+    }
+
     fn open_and(settings: &Settings, also: impl FnOnce(&Embedded)) -> Result<Self, Failure> {
+        let database = Self::reach(settings, migrations::run)?;
+        database.embedded.as_ref().map(also);
+        Ok(database)
+    }
+
+    fn reach(
+        settings: &Settings,
+        prepare: impl FnOnce(&mut PgConnection) -> Result<Report, Unfit>,
+    ) -> Result<Self, Failure> {
         let (url, embedded) = match &settings.database_url {
             Some(url) => {
                 pooler::check(url.as_str())?;
@@ -41,13 +60,12 @@ impl Database {
                 (embedded.url(), Some(embedded))
             }
         };
-        let report = migrations::run(&mut migrations::connect(&url)?)?;
-        embedded.as_ref().map(also);
+        let report = prepare(&mut migrations::connect(&url)?)?;
         let words = match &embedded {
             Some(embedded) => format!("{} (set DATABASE_URL to use another)", embedded.describe()),
             None => format!("PostgreSQL {} at DATABASE_URL", report.version),
         };
-        Ok(Self { url, words, _embedded: embedded, report })
+        Ok(Self { url, words, embedded, report })
     }
 
     pub fn url(&self) -> &str {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::say;
 use crate::app::Failure;
-use crate::config::{Missing, Redis, Refusal, Settings, Sources};
+use crate::config::{Missing, Redis, Refusal, Settings, Sources, no_instance};
 use crate::domain::Error;
 use crate::gate::shared;
 use crate::services::instance;
@@ -88,6 +88,7 @@ fn private(settings: &Settings, findings: &mut Findings) {
         Ok(prospect) if !prospect.is_made => {
             let (version, dir) = (prospect.version, settings.data_dir.display());
             findings.fine.push(format!("the first start makes a private PostgreSQL {version} in {dir}"));
+            findings.wrong.push(no_instance(&settings.data_dir).to_string());
         }
         Ok(_) => match Embedded::start(&settings.data_dir, pg_bin) {
             Err(trouble) => findings.wrong.push(trouble.to_string()),
@@ -100,7 +101,7 @@ fn examine(url: &str, settings: &Settings, findings: &mut Findings) {
     let looked = migrations::connect(url).and_then(|mut conn| Ok((migrations::examine(&mut conn)?, conn)));
     match looked {
         Err(unfit) => findings.wrong.push(unfit.to_string()),
-        Ok((Report { version, pending, dangers }, mut conn)) => {
+        Ok((Report { version, pending, is_empty, dangers }, mut conn)) => {
             findings.fine.push(format!("PostgreSQL {version} answers"));
             match instance::compare(&mut conn, &settings.peppers, &settings.vault()) {
                 Err(Error::Conflict(says)) => findings.wrong.push(says),
@@ -112,6 +113,10 @@ fn examine(url: &str, settings: &Settings, findings: &mut Findings) {
                 [] => "all migrations have been run".to_owned(),
                 names => format!("the next start runs the migrations {}", names.join(", ")),
             });
+            if is_empty {
+                let says = "the database has no tables of Gatepost: check DATABASE_URL, or run `gatepost migrate`";
+                findings.wrong.push(says.to_owned());
+            }
             findings.wrong.extend(dangers);
         }
     }

@@ -24,7 +24,7 @@ pub struct House {
 
 impl House {
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
-        let database = Database::open(settings)?;
+        let database = Database::open_existing(settings)?;
         let mut conn = migrations::connect(database.url())?;
         let vault = settings.vault();
         conn.transaction(|conn| instance::recognize(conn, &settings.peppers, &vault))?;

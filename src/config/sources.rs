@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::table::{SETTINGS, Setting};
+use super::table::{DATA_DIR, SETTINGS, Setting};
 
 /// Where a value was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,21 @@ impl Refusal {
     pub fn new(setting: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { setting: setting.into(), detail: detail.into() }
     }
+}
+
+/// Says that a data directory is not one, or not the right one.
+pub fn no_instance(data_dir: &Path) -> Refusal {
+    let detail = "holds no instance of Gatepost: `gatepost doctor` prints where this directory comes from; if it is the right one, run `gatepost migrate`";
+    Refusal::new(DATA_DIR.env, format!("{} {detail}", data_dir.display()))
+}
+
+/// Says that a generated secret is not there, and that nothing is where it should be.
+pub(super) fn lost(setting: &Setting, file: &Path) -> Refusal {
+    let data_dir = file.ancestors().nth(2).unwrap_or(file);
+    if data_dir.join("postgres").exists() {
+        return Refusal::new(setting.env, format!("{} is missing: restore it from your backup", file.display()));
+    }
+    no_instance(data_dir)
 }
 
 /// The variables of the process, read once.
@@ -136,7 +151,8 @@ impl Sources {
 
 fn read(path: &Path) -> Result<(PathBuf, toml::Table), Refusal> {
     let refused = |detail: String| Refusal::new(path.display().to_string(), detail);
-    let text = std::fs::read_to_string(path).map_err(|error| refused(format!("can't be read: {error}")))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| refused(format!("the settings file (--config or GATEPOST_CONFIG) can't be read: {error}")))?;
     let table: toml::Table =
         toml::from_str(&text).map_err(|error| refused(format!("is not valid TOML: {}", one_line(error.message()))))?;
     match table.keys().find(|key| SETTINGS.iter().all(|setting| setting.key != **key)) {

@@ -6,6 +6,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// Difference between two clocks from which on it is complained about. Receivers of webhooks allow for five minutes, codes of
+/// a second factor for half a minute.
+const MOST_OFFSET: TimeDelta = TimeDelta::seconds(10);
+
+/// Complains about a clock that is this far ahead of the database's; a negative offset is a clock that is behind.
+pub fn complaint(offset: TimeDelta) -> Option<String> {
+    let (size, direction) = (offset.abs(), if offset < TimeDelta::zero() { "behind" } else { "ahead of" });
+    (MOST_OFFSET <= size).then(|| {
+        format!(
+            "this machine's clock is {} seconds {direction} the database's: receivers refuse deliveries whose timestamp is \
+             more than five minutes off, and codes of second factors fail; keep both clocks in step (NTP)",
+            size.num_seconds()
+        )
+    })
+}
+
 /// The system's clock, plus an offset that only tests move.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
@@ -28,5 +44,17 @@ impl Clock {
 
     pub fn advance(&self, by: TimeDelta) {
         self.offset_ms.fetch_add(by.num_milliseconds(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_by_ten_seconds_are_complained_about() {
+        assert_eq!(complaint(TimeDelta::milliseconds(9_999)), None);
+        assert!(complaint(TimeDelta::seconds(10)).unwrap().contains("10 seconds ahead of the database's"));
+        assert!(complaint(TimeDelta::minutes(-5)).unwrap().contains("300 seconds behind the database's"));
     }
 }

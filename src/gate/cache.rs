@@ -15,6 +15,8 @@ use crate::store::{Db, Scope};
 const REFRESH_AFTER: Duration = Duration::from_secs(60);
 /// How long a call for something known waits for the database while changes are not heard.
 const READ_THROUGH: Duration = Duration::from_millis(250);
+/// How long a call for something unknown waits for the database, which may be silently gone.
+const LOOK_UP: Duration = Duration::from_secs(3);
 /// Unknown ids that are remembered, so that guessing costs no SQL.
 const MOST_ABSENT: usize = 10_000;
 const ABSENT_FOR: Duration = Duration::from_secs(60);
@@ -65,12 +67,13 @@ impl<V: Send + Sync + 'static> Cache<V> {
             self.refresh_if_old(id, &entry);
             return Ok(Some(entry));
         }
+        let generation = self.link.generation();
         match Box::pin(timeout(READ_THROUGH, self.fill(id))).await {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(Error::Unavailable(_))) => Ok(Some(entry)),
             Ok(Err(error)) => Err(error),
             Err(_) => {
-                self.link.failed();
+                self.link.failed(generation);
                 Ok(Some(entry))
             }
         }
@@ -81,7 +84,11 @@ impl<V: Send + Sync + 'static> Cache<V> {
         if self.absent.get(id).is_some_and(is_absent) {
             return Ok(None);
         }
-        self.fill(id).await
+        let generation = self.link.generation();
+        timeout(LOOK_UP, self.fill(id)).await.unwrap_or_else(|elapsed| {
+            self.link.failed(generation);
+            Err(Error::unavailable(elapsed))
+        })
     }
 
     /// Reads it, and keeps it unless it was changed meanwhile.
@@ -93,7 +100,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
         let (load, wanted) = (Arc::clone(&self.load), id.to_owned());
         let read = self.db.read(Scope::Instance, move |conn| load(conn, &wanted)).await;
         match &read {
-            Err(Error::Unavailable(_)) => self.link.failed(),
+            Err(Error::Unavailable(_)) => self.link.failed(mark.generation),
             _ => self.link.answered(),
         }
         let entry = read?.map(|value| {

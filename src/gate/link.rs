@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::lock;
@@ -13,10 +13,23 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long the one who asks first afterwards may take.
 const PROBE: Duration = Duration::from_millis(2_500);
 
+/// What the listener knows about changes that other processes make.
+#[derive(Debug, Clone, Copy)]
+pub enum Listening {
+    /// A new connection listens: what was read before may be stale.
+    Began,
+    /// Changes are heard. The ones committed before now are known; this may be relied on until then.
+    Until(Instant),
+    Ended,
+}
+
 /// The state of the line to the database.
 #[derive(Debug)]
 pub struct Link {
-    is_listening: AtomicBool,
+    epoch: Instant,
+    /// Time until which memory may be trusted, in microseconds since `epoch`. It runs out by itself: a listener that hangs
+    /// cannot say so.
+    heard_until: AtomicU64,
     /// Counts the times that listening began: what was read before may be stale.
     generation: AtomicU64,
     /// Invalidations so far, by a hash of the id; a fill is kept only if its counter has not moved since before its SELECT.
@@ -27,7 +40,8 @@ pub struct Link {
 impl Default for Link {
     fn default() -> Self {
         Self {
-            is_listening: AtomicBool::new(false),
+            epoch: Instant::now(),
+            heard_until: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             moves: (0..SLOTS).map(|_| Mutex::new(0)).collect(),
             retry_at: Mutex::new(None),
@@ -43,21 +57,34 @@ pub struct Mark {
 }
 
 impl Link {
-    pub fn set_listening(&self, is_listening: bool) {
-        if is_listening && !self.is_listening.load(Ordering::Acquire) {
-            self.generation.fetch_add(1, Ordering::AcqRel);
+    pub fn set_listening(&self, listening: Listening) {
+        match listening {
+            Listening::Began => {
+                self.generation.fetch_add(1, Ordering::AcqRel);
+                // It has just answered.
+                self.answered();
+            }
+            Listening::Until(time) => self.heard_until.store(self.micros(time), Ordering::Release),
+            Listening::Ended => self.heard_until.store(0, Ordering::Release),
         }
-        self.is_listening.store(is_listening, Ordering::Release);
     }
 
-    /// Whether something that was read in this generation still holds.
+    /// True if something that was read in this generation still holds.
     pub fn trusts(&self, generation: u64) -> bool {
-        self.is_listening.load(Ordering::Acquire) && self.generation.load(Ordering::Acquire) == generation
+        self.micros(Instant::now()) < self.heard_until.load(Ordering::Acquire) && self.generation() == generation
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn micros(&self, time: Instant) -> u64 {
+        u64::try_from(time.saturating_duration_since(self.epoch).as_micros()).unwrap_or(u64::MAX)
     }
 
     pub fn mark(&self, id: &str) -> Mark {
         let moves = self.slot(id).map_or(0, |slot| *lock(slot));
-        Mark { moves, generation: self.generation.load(Ordering::Acquire) }
+        Mark { moves, generation: self.generation() }
     }
 
     /// Runs `keep` unless the id was invalidated since the mark was taken.
@@ -102,8 +129,12 @@ impl Link {
         *lock(&self.retry_at) = None;
     }
 
-    pub fn failed(&self) {
-        *lock(&self.retry_at) = Some(Instant::now() + PAUSE);
+    /// Notes a failure of a question that was asked in this generation. An older one says nothing about the connections of
+    /// today.
+    pub fn failed(&self, generation: u64) {
+        if self.generation() == generation {
+            *lock(&self.retry_at) = Some(Instant::now() + PAUSE);
+        }
     }
 
     fn slot(&self, id: &str) -> Option<&Mutex<u64>> {
@@ -129,27 +160,54 @@ mod tests {
         assert!(is_kept);
     }
 
+    fn soon() -> Listening {
+        Listening::Until(Instant::now() + Duration::from_secs(3600))
+    }
+
     #[test]
     fn what_was_read_before_listening_is_not_trusted() {
         let link = Link::default();
         let before = link.mark("pk_1").generation;
         assert!(!link.trusts(before));
-        link.set_listening(true);
+        link.set_listening(Listening::Began);
+        link.set_listening(soon());
         assert!(!link.trusts(before));
         let after = link.mark("pk_1").generation;
         assert!(link.trusts(after));
-        link.set_listening(false);
-        link.set_listening(true);
+        link.set_listening(Listening::Began);
         assert!(!link.trusts(after));
     }
 
     #[test]
-    fn after_a_failure_nobody_asks_for_a_while() {
+    fn memory_is_trusted_no_longer_than_changes_are_heard() {
+        let link = Link::default();
+        link.set_listening(Listening::Began);
+        let generation = link.mark("pk_1").generation;
+        link.set_listening(Listening::Until(Instant::now()));
+        assert!(!link.trusts(generation));
+        link.set_listening(soon());
+        assert!(link.trusts(generation));
+        link.set_listening(Listening::Ended);
+        assert!(!link.trusts(generation));
+    }
+
+    #[test]
+    fn after_a_failure_the_database_is_not_asked_for_a_while() {
         let link = Link::default();
         assert!(link.may_ask());
-        link.failed();
+        link.failed(0);
         assert!(!link.may_ask());
         link.answered();
+        assert!(link.may_ask());
+    }
+
+    #[test]
+    fn a_failure_of_an_older_connection_does_not_stop_questions() {
+        let link = Link::default();
+        link.failed(0);
+        link.set_listening(Listening::Began);
+        assert!(link.may_ask());
+        link.failed(0);
         assert!(link.may_ask());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::cache::{Cache, Entry};
-use super::link::Link;
+use super::link::{Link, Listening};
 use super::meter::Meter;
 use crate::domain::digest::Hasher;
 use crate::domain::scope::ScopeSet;
@@ -124,8 +124,8 @@ impl TokenGate {
         }
     }
 
-    /// While nobody listens for changes, each call looks into the database, where that answers.
-    pub fn set_listening(&self, is_listening: bool) {
-        self.tokens.link().set_listening(is_listening);
+    /// While changes are not heard, each call asks the database, where that answers.
+    pub fn set_listening(&self, listening: Listening) {
+        self.tokens.link().set_listening(listening);
     }
 }

@@ -1,6 +1,6 @@
 //! The one door to the database: a bounded pool, and a transaction with its scope set.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -79,7 +79,14 @@ pub struct Db {
     patience: Duration,
     url: Arc<str>,
     repairs: Arc<Repairs>,
+    size: u32,
+    settings: Arc<str>,
+    /// Replaces `pool` and `permits` in every clone: see [`Db::renew`].
+    renewed: Arc<RwLock<Option<Lane>>>,
 }
+
+/// Connections, and as many permits to use one.
+type Lane = (Connections, Arc<Semaphore>);
 
 impl Db {
     /// A pool whose statements are planned for the values of each call. It opens no connection yet.
@@ -107,8 +114,38 @@ impl Db {
     }
 
     fn with(url: &str, size: u32, settings: String) -> Self {
+        let (pool, permits) = Self::lane(url, size, &settings);
+        Self {
+            pool,
+            permits,
+            shares: None,
+            patience: PATIENCE,
+            url: url.into(),
+            repairs: Arc::default(),
+            size,
+            settings: settings.into(),
+            renewed: Arc::default(),
+        }
+    }
+
+    /// Begins anew with connections that are made from now on. The present ones may hang, each together with its user: their
+    /// other end may have gone without a sign.
+    pub fn renew(&self) {
+        let lane = Self::lane(&self.url, self.size, &self.settings);
+        *self.renewed.write().unwrap_or_else(PoisonError::into_inner) = Some(lane);
+    }
+
+    fn current(&self) -> Self {
+        let mut db = self.clone();
+        if let Some(lane) = &*self.renewed.read().unwrap_or_else(PoisonError::into_inner) {
+            (db.pool, db.permits) = lane.clone();
+        }
+        db
+    }
+
+    fn lane(url: &str, size: u32, settings: &str) -> Lane {
         let pool = Pool::builder()
-            .connection_customizer(Box::new(Settings(settings)))
+            .connection_customizer(Box::new(Settings(settings.to_owned())))
             .max_size(size)
             .min_idle(Some(0))
             .idle_timeout(Some(Duration::from_secs(300)))
@@ -117,7 +154,7 @@ impl Db {
             .error_handler(Box::new(diesel::r2d2::NopErrorHandler))
             .build_unchecked(ConnectionManager::new(connect::with_timeouts(url)));
         let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1)));
-        Self { pool, permits, shares: None, patience: PATIENCE, url: url.into(), repairs: Arc::default() }
+        (pool, permits)
     }
 
     /// Runs `work` in a transaction, off the async threads, at most pool-size at a time.
@@ -173,9 +210,9 @@ impl Db {
             Some(shares) => shares.take(scope, self.patience).await?,
             None => None,
         };
-        let permit = timeout(self.patience, Arc::clone(&self.permits).acquire_owned());
+        let db = self.current();
+        let permit = timeout(self.patience, Arc::clone(&db.permits).acquire_owned());
         let permit = permit.await.map_err(Error::unavailable)?.map_err(Error::bug)?;
-        let db = self.clone();
         // `pool.get()` blocks too, so it belongs inside.
         spawn_blocking(move || {
             let _held = (share, permit);

@@ -52,6 +52,11 @@ pub fn prospect(data_dir: &Path, pg_bin: Option<&Path>) -> Result<Prospect, Trou
     Ok(Prospect { version: binaries.version, is_made: version.is_some() })
 }
 
+/// True if the data directory holds a cluster.
+pub fn is_made(data_dir: &Path) -> Result<bool, Trouble> {
+    Ok(cluster::version(&data_dir.join("postgres"))?.is_some())
+}
+
 /// A running private Postgres that this process uses. Dropping it stops the server, unless others use it too.
 pub struct Embedded {
     cluster: Arc<Cluster>,

@@ -1,12 +1,16 @@
 //! Brings a database to this version's tables, and refuses databases that can't hold them.
 
-use diesel::pg::PgConnection;
+use std::collections::BTreeSet;
+
+use diesel::migration::{Migration, MigrationSource};
+use diesel::pg::{Pg, PgConnection};
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use diesel::{QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::fitness::{self, Unfit};
-use super::tenant_role;
+use super::{server_clock, tenant_role};
+use crate::domain::{Clock, clock};
 
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
@@ -37,7 +41,9 @@ pub struct Report {
     pub version: String,
     /// Migrations run just now, or waiting to be run.
     pub pending: Vec<String>,
-    /// Reasons why requests would fail, or why the server would lose what it has acknowledged.
+    /// No migration was ever run.
+    pub is_empty: bool,
+    /// Reasons why requests would fail, why the server would lose what it has acknowledged, or by how much its clock is off.
     pub dangers: Vec<String>,
 }
 
@@ -52,6 +58,7 @@ pub fn connect(url: &str) -> Result<PgConnection, Unfit> {
 /// Runs the pending migrations, one process at a time, and repairs what a database can have lost.
 pub fn run(conn: &mut PgConnection) -> Result<Report, Unfit> {
     let report = look(conn)?;
+    missing(&applied(conn)?)?;
     let failed = |error: &dyn std::fmt::Display| Unfit::new(format!("the migrations failed: {error}"));
     let ask = |sql: &str, conn: &mut PgConnection| {
         diesel::sql_query(sql).bind::<BigInt, _>(LOCK).execute(conn).map_err(|error| failed(&error))
@@ -72,17 +79,73 @@ pub fn run(conn: &mut PgConnection) -> Result<Report, Unfit> {
 /// Looks at a database and changes nothing.
 pub fn examine(conn: &mut PgConnection) -> Result<Report, Unfit> {
     let mut report = look(conn)?;
-    let pending = conn.pending_migrations(MIGRATIONS).map_err(|error| Unfit::new(error.to_string()))?;
-    report.pending = pending.iter().map(|migration| migration.name().to_string()).collect();
+    let applied = applied(conn)?;
+    report.pending = missing(&applied)?;
+    report.is_empty = applied.is_empty();
     let unfit = if report.pending.is_empty() { fitness::check(conn) } else { fitness::rehearse(conn) };
     report.dangers.extend(unfit.err().map(|unfit| unfit.to_string()));
     Ok(report)
 }
 
-/// Returns whether a database has all tables of this version.
+/// Looks at a database and changes nothing. Refuses one without the tables of this version.
+pub fn must_be_current(conn: &mut PgConnection) -> Result<Report, Unfit> {
+    let report = examine(conn)?;
+    match report.pending.len() {
+        0 => Ok(report),
+        _ if report.is_empty => Err(Unfit::new(
+            "the database has no tables of Gatepost: `gatepost doctor` prints which database is in use; if it is the right \
+             one, run `gatepost migrate`",
+        )),
+        count => Err(Unfit::new(format!(
+            "the database has tables of an older version ({count} migrations are missing): run `gatepost migrate`"
+        ))),
+    }
+}
+
+/// Versions of the migrations that were run. Makes no table to look them up in, as Diesel would.
+fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>, Unfit> {
+    #[derive(QueryableByName)]
+    struct Version {
+        #[diesel(sql_type = Text)]
+        version: String,
+    }
+    let load = |sql: &str, conn: &mut PgConnection| -> Result<Vec<Version>, Unfit> {
+        diesel::sql_query(sql).load(conn).map_err(|error| Unfit::new(error.to_string()))
+    };
+    let table = "SELECT ''::text AS version WHERE to_regclass('__diesel_schema_migrations') IS NOT NULL";
+    if load(table, conn)?.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let rows = load("SELECT version::text AS version FROM __diesel_schema_migrations", conn)?;
+    Ok(rows.into_iter().map(|row| row.version).collect())
+}
+
+/// Names of the migrations of this version that were not run.
+///
+/// # Errors
+/// Says so where others were run, which a newer version has.
+fn missing(applied: &BTreeSet<String>) -> Result<Vec<String>, Unfit> {
+    let own = own()?;
+    if let Some(foreign) = applied.iter().find(|version| own.iter().all(|(known, _)| known != *version)) {
+        return Err(Unfit::new(format!(
+            "the database has tables of a newer version of Gatepost (migration {foreign}): run that version, or restore a \
+             backup from before its upgrade"
+        )));
+    }
+    Ok(own.into_iter().filter(|(version, _)| !applied.contains(version)).map(|(_, name)| name).collect())
+}
+
+/// Versions and names of the migrations of this version of Gatepost.
+fn own() -> Result<Vec<(String, String)>, Unfit> {
+    let own = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(|error| Unfit::new(error.to_string()))?;
+    Ok(own.iter().map(|one| (one.name().version().to_string(), one.name().to_string())).collect())
+}
+
+/// Returns whether a database has all tables of this version. It may have those of a newer one too: another replica may
+/// have been upgraded already.
 pub fn is_current(conn: &mut PgConnection) -> Result<bool, Unfit> {
-    let pending = conn.has_pending_migration(MIGRATIONS).map_err(|error| Unfit::new(error.to_string()))?;
-    Ok(!pending)
+    let applied = applied(conn)?;
+    Ok(own()?.iter().all(|(version, _)| applied.contains(version)))
 }
 
 fn look(conn: &mut PgConnection) -> Result<Report, Unfit> {
@@ -109,7 +172,9 @@ fn look(conn: &mut PgConnection) -> Result<Report, Unfit> {
         dangers.push("synchronous_commit is off: a crash can lose events that were acknowledged".to_owned());
     }
     dangers.extend(other_language(conn)?);
-    Ok(Report { version, pending: Vec::new(), dangers })
+    let offset = server_clock::offset(conn, &Clock::default()).map_err(|error| Unfit::new(error.to_string()))?;
+    dangers.extend(offset.and_then(clock::complaint));
+    Ok(Report { version, pending: Vec::new(), is_empty: false, dangers })
 }
 
 /// Complains about messages that `store::error` cannot read.

@@ -102,12 +102,6 @@ pub fn heard(conn: &mut PgConnection) -> Result<Vec<Change>> {
     Ok(heard)
 }
 
-/// Whether the other end is still there: a dead link gives no sign of itself.
-pub fn heartbeat(conn: &mut PgConnection) -> Result<()> {
-    diesel::sql_query("SELECT 1").execute(conn)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,7 @@ use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error, Result};
 use crate::gate::Gate;
 use crate::gate::hashing::{Hashing, Requester};
+use crate::gate::link::Listening;
 use crate::gate::tokens::TokenGate;
 use crate::model::ApiKey;
 use crate::services::bell::Bell;
@@ -79,10 +80,14 @@ impl State {
         }
     }
 
-    /// Whether somebody listens for the changes that other processes make.
-    pub fn set_listening(&self, is_listening: bool) {
-        self.gate.set_listening(is_listening);
-        self.tokens.set_listening(is_listening);
+    /// Tells the caches how far they know the changes of other processes.
+    pub fn set_listening(&self, listening: Listening) {
+        if matches!(listening, Listening::Began) {
+            self.pages.renew();
+            self.api.renew();
+        }
+        self.gate.set_listening(listening);
+        self.tokens.set_listening(listening);
     }
 
     /// Whether browsers reach us by https: cookies are then held to it.

@@ -5,83 +5,173 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use diesel::pg::PgConnection;
 
-use crate::domain::{Error, Result};
-use crate::store::Db;
+use crate::domain::{Clock, Error, Result, clock};
+use crate::gate::link::Listening;
 use crate::store::notify::{self, Change};
+use crate::store::{Db, server_clock};
 
-/// How often the connection is asked whether anything came in. This costs no SQL.
+/// Pause between two looks whether news came in. A look costs no SQL.
 const POLL: Duration = Duration::from_millis(25);
-/// How often it is made sure that the other end is still there.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-/// Without a heartbeat for so long, the line counts as dead, even if nothing has failed yet.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two heartbeats: one statement each.
+const HEARTBEAT: Duration = Duration::from_millis(200);
+/// Time after a heartbeat was sent for which memory is trusted. A revocation is known everywhere within it, and within the
+/// time of one look into the database.
+const HEARD_FOR: Duration = Duration::from_millis(700);
+/// Time without a heartbeat after which the connection is given up for another one.
+const SILENCE: Duration = Duration::from_millis(850);
+/// Longest time that connecting may take.
+const CONNECTING: Duration = Duration::from_secs(10);
 const RECONNECT: Duration = Duration::from_millis(500);
 
-/// Somebody who wants to hear of changes, and whether they are heard at all.
+/// Receives changes, and how far they are known.
 pub trait Audience: Send + Sync + 'static {
     fn hear(&self, change: &Change);
-    fn set_listening(&self, is_listening: bool);
+    fn set_listening(&self, listening: Listening);
 }
 
-/// What the listening thread and its watchman share.
+/// What all attempts to listen share.
 struct Line {
     db: Db,
+    clock: Clock,
     audiences: Vec<Arc<dyn Audience>>,
     is_over: AtomicBool,
-    /// Milliseconds from the start to the last sign of life.
-    last_sign: AtomicU64,
-    started: Instant,
+    /// The clocks were last seen to differ too much.
+    is_off: AtomicBool,
 }
 
 impl Line {
-    fn tell(&self, is_listening: bool) {
-        self.audiences.iter().for_each(|audience| audience.set_listening(is_listening));
-    }
-
-    fn sign_of_life(&self) {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_sign.store(elapsed, Ordering::Release);
-    }
-
-    fn is_silent(&self) -> bool {
-        let last = Duration::from_millis(self.last_sign.load(Ordering::Acquire));
-        PATIENCE < self.started.elapsed().saturating_sub(last)
+    fn tell(&self, listening: Listening) {
+        self.audiences.iter().for_each(|audience| audience.set_listening(listening));
     }
 
     fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Acquire)
     }
+
+    /// Publishes how far this machine's clock is from the database's, and logs when that becomes too much.
+    fn note_clock(&self, offset: TimeDelta) {
+        metrics::gauge!("gatepost_clock_offset_seconds").set(offset.as_seconds_f64());
+        let complaint = clock::complaint(offset);
+        let was_off = self.is_off.swap(complaint.is_some(), Ordering::AcqRel);
+        match complaint {
+            Some(complaint) if !was_off => tracing::warn!("{complaint}"),
+            None if was_off => tracing::info!("this machine's clock and the database's are in step again"),
+            _ => {}
+        }
+    }
 }
 
-/// The two threads: one that listens, and one that notices when the first hangs on a half-open connection.
+/// One connection that listens, on its own thread: libpq can hang for minutes when the other end is silently gone.
+struct Attempt {
+    line: Arc<Line>,
+    started: Instant,
+    /// Milliseconds from the start to when it counts as hanging.
+    deadline: AtomicU64,
+    has_begun: AtomicBool,
+    /// Another attempt has taken its place.
+    is_abandoned: AtomicBool,
+}
+
+impl Attempt {
+    fn new(line: &Arc<Line>) -> Self {
+        let attempt = Self {
+            line: Arc::clone(line),
+            started: Instant::now(),
+            deadline: AtomicU64::new(0),
+            has_begun: AtomicBool::new(false),
+            is_abandoned: AtomicBool::new(false),
+        };
+        attempt.give(CONNECTING);
+        attempt
+    }
+
+    fn give(&self, time: Duration) {
+        let deadline = u64::try_from((self.started.elapsed() + time).as_millis()).unwrap_or(u64::MAX);
+        self.deadline.store(deadline, Ordering::Release);
+    }
+
+    fn hangs(&self) -> bool {
+        Duration::from_millis(self.deadline.load(Ordering::Acquire)) < self.started.elapsed()
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_abandoned.load(Ordering::Acquire) || self.line.is_over()
+    }
+
+    /// Listens until the connection breaks or the attempt is over.
+    fn run(&self) -> Result<()> {
+        let mut conn = self.line.db.dedicated()?;
+        notify::listen(&mut conn)?;
+        let mut last_beat = None;
+        while !self.is_over() {
+            if last_beat.is_none_or(|at: Instant| HEARTBEAT <= at.elapsed()) {
+                last_beat = Some(self.beat(&mut conn)?);
+            } else {
+                self.hand_on(&mut conn)?;
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// Asks the database something, and then hands on the news: all changes that were committed before the question came in
+    /// before the answer. Returns when the question was sent.
+    fn beat(&self, conn: &mut PgConnection) -> Result<Instant> {
+        let sent = Instant::now();
+        let offset = server_clock::offset(conn, &self.line.clock)?;
+        self.hand_on(conn)?;
+        if self.is_over() {
+            return Ok(sent);
+        }
+        if !self.has_begun.swap(true, Ordering::AcqRel) {
+            // Connections that were open before may hang, as the last listener may have.
+            self.line.db.renew();
+            self.line.tell(Listening::Began);
+        }
+        self.line.tell(Listening::Until(sent + HEARD_FOR));
+        self.give(SILENCE);
+        if let Some(offset) = offset {
+            self.line.note_clock(offset);
+        }
+        Ok(sent)
+    }
+
+    fn hand_on(&self, conn: &mut PgConnection) -> Result<()> {
+        for change in notify::heard(conn)? {
+            self.line.audiences.iter().for_each(|audience| audience.hear(&change));
+        }
+        Ok(())
+    }
+}
+
+/// The thread that keeps one attempt going.
 pub struct Listener {
     line: Arc<Line>,
-    threads: Vec<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Listener {
-    pub fn start(db: Db, audiences: Vec<Arc<dyn Audience>>) -> Result<Self> {
-        let (is_over, last_sign, started) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
-        let line = Arc::new(Line { db, audiences, is_over, last_sign, started });
-        let spawn = |name: &str, work: fn(&Line)| {
+    pub fn start(db: Db, clock: Clock, audiences: Vec<Arc<dyn Audience>>) -> Result<Self> {
+        metrics::describe_gauge!(
+            "gatepost_clock_offset_seconds",
+            "Seconds by which this machine's clock is ahead of the database's; negative: behind"
+        );
+        let (is_over, is_off) = (AtomicBool::new(false), AtomicBool::new(false));
+        let line = Arc::new(Line { db, clock, audiences, is_over, is_off });
+        let thread = spawn("listen-watch", {
             let line = Arc::clone(&line);
-            thread::Builder::new().name(name.to_owned()).spawn(move || work(&line)).map_err(Error::bug)
-        };
-        let threads = vec![spawn("listen", listen)?, spawn("listen-watch", watch)?];
-        Ok(Self { line, threads })
+            move || keep_listening(&line)
+        })?;
+        Ok(Self { line, thread: Some(thread) })
     }
 
-    /// Blocks until both threads have ended; a thread that hangs on a dead connection is left behind.
+    /// Blocks until the threads have ended; a thread that hangs on a dead connection is left behind.
     pub fn stop(mut self) {
         self.line.is_over.store(true, Ordering::Release);
-        for thread in std::mem::take(&mut self.threads) {
-            if self.line.is_silent() && !thread.is_finished() {
-                continue;
-            }
-            let _ = thread.join();
-        }
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -91,61 +181,46 @@ impl Drop for Listener {
     }
 }
 
-fn listen(line: &Line) {
+fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(Error::bug)
+}
+
+/// Makes attempt after attempt until all is over.
+fn keep_listening(line: &Arc<Line>) {
     let mut was_said = false;
     while !line.is_over() {
-        if let Err(error) = stay_on(line) {
-            line.tell(false);
-            if !was_said {
-                tracing::warn!(cause = ?std::error::Error::source(&error), "changes are not heard: connecting again");
-            }
-            was_said = true;
-        } else {
-            was_said = false;
+        let attempt = Arc::new(Attempt::new(line));
+        let result = watch(&attempt);
+        line.tell(Listening::Ended);
+        was_said &= !attempt.has_begun.load(Ordering::Acquire);
+        let Err(error) = result else { continue };
+        if !was_said {
+            tracing::warn!(cause = ?std::error::Error::source(&error), "changes are not heard: connecting again");
         }
-        if !line.is_over() {
+        was_said = true;
+        if !attempt.hangs() {
             thread::sleep(RECONNECT);
         }
     }
-    line.tell(false);
 }
 
-/// Listens on one connection until it breaks or all is over.
-fn stay_on(line: &Line) -> Result<()> {
-    let mut conn = line.db.dedicated()?;
-    notify::listen(&mut conn)?;
-    line.sign_of_life();
-    line.tell(true);
-    let mut last_beat = Instant::now();
-    while !line.is_over() {
-        for change in notify::heard(&mut conn)? {
-            line.audiences.iter().for_each(|audience| audience.hear(&change));
+/// Runs an attempt, and leaves it behind where it hangs.
+fn watch(attempt: &Arc<Attempt>) -> Result<()> {
+    let running = Arc::clone(attempt);
+    let thread = spawn("listen", move || running.run())?;
+    while !thread.is_finished() {
+        if attempt.line.is_over() {
+            attempt.give(SILENCE);
+            while !thread.is_finished() && !attempt.hangs() {
+                thread::sleep(POLL);
+            }
+            return Ok(());
         }
-        if HEARTBEAT < last_beat.elapsed() {
-            beat(line, &mut conn)?;
-            last_beat = Instant::now();
+        if attempt.hangs() {
+            attempt.is_abandoned.store(true, Ordering::Release);
+            return Err(Error::unavailable("the connection is silent"));
         }
         thread::sleep(POLL);
     }
-    Ok(())
-}
-
-fn beat(line: &Line, conn: &mut PgConnection) -> Result<()> {
-    let was_silent = line.is_silent();
-    notify::heartbeat(conn)?;
-    if was_silent || line.is_silent() {
-        // What came in meanwhile was heard late: a new connection makes everybody start afresh.
-        return Err(Error::unavailable("the connection was silent for too long"));
-    }
-    line.sign_of_life();
-    Ok(())
-}
-
-fn watch(line: &Line) {
-    while !line.is_over() {
-        thread::sleep(POLL * 4);
-        if line.is_silent() {
-            line.tell(false);
-        }
-    }
+    thread.join().unwrap_or_else(|_| Err(Error::bug("the thread that listens has failed")))
 }

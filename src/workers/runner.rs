@@ -12,6 +12,7 @@ use super::listen::{Audience, Listener};
 use super::more::More;
 use super::{Context, Stop, deliver, mail, post, prune, readiness, reap, remind, settle};
 use crate::domain::{Error, Result};
+use crate::gate::link::Listening;
 use crate::services::bell::{Bell, Call};
 use crate::services::outbox::Waiting;
 use crate::store::notify::Change;
@@ -27,9 +28,11 @@ impl Audience for News {
         self.0.hear(change);
     }
 
-    /// What was published while nobody listened is due as well.
-    fn set_listening(&self, _: bool) {
-        self.0.ring(Call::Anywhere);
+    /// Events that were published while nothing listened are due as well.
+    fn set_listening(&self, listening: Listening) {
+        if matches!(listening, Listening::Began) {
+            self.0.ring(Call::Anywhere);
+        }
     }
 }
 
@@ -48,7 +51,7 @@ impl Workers {
         mut audiences: Vec<Arc<dyn Audience>>,
     ) -> Result<Self> {
         audiences.push(Arc::new(News(Arc::clone(&context.bell))));
-        let listener = Listener::start(context.db.clone(), audiences)?;
+        let listener = Listener::start(context.db.clone(), context.clock.clone(), audiences)?;
         let runtime = Builder::new_current_thread().enable_all().thread_name("deliver").build().map_err(Error::bug)?;
         let (stop, stopped) = watch::channel(false);
         let work = move || on_thread(&runtime, context, posts, stopped);

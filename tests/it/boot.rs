@@ -5,6 +5,7 @@ mod command;
 mod commands;
 mod crashes;
 mod demo;
+mod elsewhere;
 mod embedded;
 mod flags;
 mod hostile;

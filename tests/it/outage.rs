@@ -2,6 +2,8 @@
 
 mod full_disk;
 mod read_only;
+mod refused_usage;
+mod silence;
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;

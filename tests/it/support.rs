@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod database;
 pub mod mailbox;
 pub mod people;
+pub mod proxy;
 pub mod receiver;
 pub mod redis;
 pub mod secrets;

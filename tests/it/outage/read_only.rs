@@ -52,3 +52,27 @@ async fn connections_that_were_read_only_are_replaced_once_the_database_is_not()
     }
     panic!("connections stay read-only");
 }
+
+#[actix_web::test]
+async fn sessions_get_their_messages_in_english() {
+    use diesel::prelude::*;
+    use gatepost::store::{Db, Scope};
+
+    #[derive(QueryableByName)]
+    struct Language {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        language: String,
+    }
+    let database = Database::clone_template();
+    execute(
+        &database,
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET lc_messages = ''C.UTF-8''', current_database()); END $$",
+    );
+    let language = |conn: &mut PgConnection| {
+        let query = diesel::sql_query("SELECT current_setting('lc_messages') AS language");
+        gatepost::domain::Result::Ok(query.get_result::<Language>(conn)?.language)
+    };
+    let db = Db::new(&database.url, 1);
+    assert_eq!(db.tx(Scope::Instance, language).await.unwrap(), "C");
+    assert_eq!(language(&mut db.dedicated().unwrap()).unwrap(), "C");
+}

@@ -1,0 +1,146 @@
+//! Commands at a place where no instance is: they say so and make none.
+
+use std::fs;
+use std::path::Path;
+
+use diesel::RunQueryDsl;
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::BigInt;
+
+use super::command::Gatepost;
+use crate::support::database::Database;
+
+/// One command of each kind that acts on an instance.
+const COMMANDS: [&[&str]; 12] = [
+    &["users", "reset-link", "--email", "ada@example.com"],
+    &["secrets", "status"],
+    &["secrets", "rotate"],
+    &["tenants", "list"],
+    &["tenants", "create", "--name", "Acme"],
+    &["plans", "list"],
+    &["members", "list", "--tenant", "acme"],
+    &["keys", "list", "--tenant", "acme"],
+    &["webhooks", "list", "--tenant", "acme"],
+    &["deliveries", "list", "--tenant", "acme"],
+    &["audit", "verify"],
+    &["doctor"],
+];
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+fn tables(database: &Database) -> i64 {
+    let sql = "SELECT count(*) AS count FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    diesel::sql_query(sql).get_result::<Count>(&mut database.connect()).unwrap().count
+}
+
+/// Refused with these words, on stdout by `doctor`, and in one line on stderr by the others.
+fn assert_refused(gatepost: &Gatepost, command: &[&str], words: &[&str]) {
+    let ran = gatepost.run(command);
+    assert_eq!(ran.code, 1, "{command:?} {ran:?}");
+    let said = if command == ["doctor"] { &ran.stdout } else { &ran.stderr };
+    for word in words {
+        assert!(said.contains(word), "{word} of {command:?} in {ran:?}");
+    }
+    if command != ["doctor"] {
+        ran.assert_failed(1, words);
+    }
+}
+
+#[test]
+fn a_data_directory_that_is_not_there_is_named_and_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("mistyped/data");
+    let gatepost = Gatepost::in_dir(&data_dir);
+    for command in COMMANDS {
+        assert_refused(&gatepost, command, &[data_dir.to_str().unwrap(), "GATEPOST_DATA_DIR", "no instance"]);
+        assert!(!folder.path().join("mistyped").exists(), "{command:?}");
+    }
+}
+
+#[test]
+fn an_empty_data_directory_stays_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in COMMANDS {
+        assert_refused(&Gatepost::in_dir(folder.path()), command, &["GATEPOST_DATA_DIR", "no instance"]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{command:?}");
+    }
+}
+
+#[test]
+fn given_secrets_do_not_make_an_instance_either() {
+    use crate::support::settings::{MASTER_KEY, PEPPER};
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data").display().to_string();
+    let secrets = [("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", MASTER_KEY)];
+    let place = [("GATEPOST_DATA_DIR", data_dir.as_str()), ("PATH", "/usr/local/bin:/usr/bin:/bin")];
+    let gatepost = Gatepost::new(&[&secrets[..], &place].concat());
+    assert_refused(&gatepost, &["tenants", "list"], &[&data_dir, "GATEPOST_DATA_DIR", "no instance"]);
+    assert!(!Path::new(&data_dir).exists());
+}
+
+#[test]
+fn secrets_that_are_lost_are_named_and_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("postgres")).unwrap();
+    fs::write(folder.path().join("postgres/PG_VERSION"), "15\n").unwrap();
+    let gatepost = Gatepost::in_dir(folder.path());
+    assert_refused(&gatepost, &["tenants", "list"], &["API_KEY_PEPPER", "secrets/api_key_pepper is missing", "backup"]);
+    assert!(!folder.path().join("secrets").exists());
+}
+
+#[test]
+fn a_settings_file_that_is_not_there_is_named() {
+    let gatepost = Gatepost::new(&[]);
+    let ran = gatepost.run(&["tenants", "list", "--config", "/nonexistent/gatepost.toml"]);
+    ran.assert_failed(1, &["/nonexistent/gatepost.toml", "--config", "GATEPOST_CONFIG"]);
+}
+
+#[test]
+fn an_empty_database_is_told_apart_and_left_empty() {
+    let database = Database::empty();
+    for command in COMMANDS {
+        assert_refused(&Gatepost::on(&database), command, &["no tables of Gatepost", "gatepost migrate"]);
+        assert_eq!(tables(&database), 0, "{command:?}");
+    }
+}
+
+#[test]
+fn a_database_of_an_older_version_is_not_migrated_by_the_way() {
+    let database = Database::clone_template();
+    let newest = "DELETE FROM __diesel_schema_migrations
+                  WHERE version = (SELECT max(version) FROM __diesel_schema_migrations)";
+    database.connect().batch_execute(newest).unwrap();
+    let list = ["tenants", "list"];
+    assert_refused(&Gatepost::on(&database), &list, &["older version", "1 migrations are missing", "gatepost migrate"]);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused_by_every_command() {
+    let database = Database::clone_template();
+    let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('29990101000000')";
+    database.connect().batch_execute(newer).unwrap();
+    let gatepost = Gatepost::on(&database);
+    for command in COMMANDS.into_iter().chain([&["migrate"][..], &["serve", "--bind", "127.0.0.1:0"]]) {
+        assert_refused(&gatepost, command, &["newer version of Gatepost", "29990101000000"]);
+    }
+}
+
+#[test]
+fn a_clock_that_is_off_is_found_by_doctor() {
+    let database = Database::clone_template();
+    // A function of this name that is found before the server's own.
+    let sql = "CREATE SCHEMA late; CREATE FUNCTION late.clock_timestamp() RETURNS timestamptz
+               LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '5 minutes' $$;
+               DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, late, pg_catalog', current_database()); END $$";
+    database.connect().batch_execute(sql).unwrap();
+    let ran = Gatepost::on(&database).run(&["doctor"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.stdout.contains("clock is 300 seconds behind") || ran.stdout.contains("clock is 299 seconds behind"),
+        "{ran:?}"
+    );
+}
