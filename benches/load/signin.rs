@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::child::Child;
 
 /// Sign-ins that the flood has under way at a time.
-const FLOOD: usize = 60;
+const FLOOD: usize = 200;
 const RIGHTFUL: usize = 15;
 
 /// Status of the answer to a sign-in that comes from this address, as a proxy reports it.
