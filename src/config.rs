@@ -8,7 +8,7 @@ pub mod smtp;
 pub mod sources;
 pub mod table;
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -174,9 +174,9 @@ impl Reader<'_> {
         let keys_old = self.optional(&t::MASTER_KEYS_OLD, secrets::old_master_keys, |_| "set".to_owned());
         let key_hash = self.or(&t::KEY_HASH, parse::key_hash);
         let allow_query_key = self.or(&t::ALLOW_QUERY_KEY, parse::truth);
-        let private = self.or_else(&t::ALLOW_PRIVATE_NETWORKS, parse::networks, Networks::default);
+        let private = self.or_else(&t::ALLOW_PRIVATE_NETWORKS, parse::networks, parse::Networks::default);
         let allow_http_webhooks = self.or(&t::ALLOW_HTTP_WEBHOOKS, parse::truth);
-        let proxies = self.or_else(&t::TRUSTED_PROXIES, parse::networks, Networks::default);
+        let proxies = self.or_else(&t::TRUSTED_PROXIES, parse::networks, parse::Networks::default);
         let redis = self.redis();
         let smtp = self.smtp(public_url.as_ref());
         let request_seconds = self.or(&t::REQUEST_SECONDS, |text| parse::number(text, 1, 600));
@@ -391,20 +391,6 @@ impl Reader<'_> {
 
 fn least_lease() -> u64 {
     (MAX_DEADLINE + LEASE_MARGIN).as_secs()
-}
-
-/// Networks that print as they were written.
-#[derive(Debug, Clone, Default)]
-struct Networks(Vec<IpNet>);
-
-impl Display for Networks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("none");
-        }
-        let shown: Vec<String> = self.0.iter().map(IpNet::to_string).collect();
-        f.write_str(&shown.join(","))
-    }
 }
 
 #[cfg(test)]

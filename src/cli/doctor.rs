@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::say;
 use crate::app::Failure;
-use crate::config::{Missing, Redis, Refusal, Settings, Sources, no_instance};
+use crate::config::{Missing, Redis, Refusal, Settings, Sources};
 use crate::domain::Error;
 use crate::gate::shared;
 use crate::services::instance;
@@ -87,8 +87,9 @@ fn private(settings: &Settings, findings: &mut Findings) {
         Err(trouble) => findings.wrong.push(trouble.to_string()),
         Ok(prospect) if !prospect.is_made => {
             let (version, dir) = (prospect.version, settings.data_dir.display());
-            findings.fine.push(format!("the first start makes a private PostgreSQL {version} in {dir}"));
-            findings.wrong.push(no_instance(&settings.data_dir).to_string());
+            findings.fine.push(format!(
+                "no instance is in {dir} yet: the first start makes a private PostgreSQL {version} there"
+            ));
         }
         Ok(_) => match Embedded::start(&settings.data_dir, pg_bin) {
             Err(trouble) => findings.wrong.push(trouble.to_string()),
@@ -114,8 +115,8 @@ fn examine(url: &str, settings: &Settings, findings: &mut Findings) {
                 names => format!("the next start runs the migrations {}", names.join(", ")),
             });
             if is_empty {
-                let says = "the database has no tables of Gatepost: check DATABASE_URL, or run `gatepost migrate`";
-                findings.wrong.push(says.to_owned());
+                let says = "the database has no tables of Gatepost yet: if that is unexpected, check DATABASE_URL";
+                findings.fine.push(says.to_owned());
             }
             findings.wrong.extend(dangers);
         }

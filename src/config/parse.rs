@@ -1,6 +1,6 @@
 //! From the text of a setting to its value; the error says what would fit.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use url::Url;
 
+use super::LogFormat;
 use super::sources::Environment;
-use super::{LogFormat, Networks};
 use crate::domain::Rejection;
 use crate::domain::address::network;
 use crate::domain::digest::HashAlgorithm;
@@ -96,6 +96,20 @@ pub fn default_data_dir(environment: &Environment) -> Option<PathBuf> {
     }
     let data = environment.path("XDG_DATA_HOME").filter(|path| path.is_absolute());
     data.or_else(|| home.map(|home| home.join(".local/share"))).map(|data| data.join("gatepost"))
+}
+
+/// Networks that print as they were written.
+#[derive(Debug, Clone, Default)]
+pub struct Networks(pub Vec<IpNet>);
+
+impl Display for Networks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        let shown: Vec<String> = self.0.iter().map(IpNet::to_string).collect();
+        f.write_str(&shown.join(","))
+    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl From<DieselError> for Unfit {
 /// and a tenant's event that is written, read and rolled back.
 ///
 /// # Errors
-/// What is wrong and what to do about it.
+/// Names what is wrong and what to do about it.
 pub fn check(conn: &mut PgConnection) -> Result<(), Unfit> {
     check_owner(conn)?;
     if !migrations::is_current(conn)? {
@@ -120,7 +120,7 @@ fn try_tenant_work(conn: &mut PgConnection) -> QueryResult<()> {
 /// Returns whether anything was missing.
 ///
 /// # Errors
-/// What is still wrong and what to do about it.
+/// Names what is still wrong and what to do about it.
 pub fn repair(conn: &mut PgConnection) -> Result<bool, Unfit> {
     let had_no_rights = tenant_role::ensure(conn).map_err(|error| explain(conn, &error))?;
     let now = Clock::default().now();

@@ -14,7 +14,7 @@ pub struct KeyCount {
     /// successor does.
     #[diesel(sql_type = BigInt)]
     pub held: i64,
-    /// Those of them that are not disabled.
+    /// Held keys that are not disabled.
     #[diesel(sql_type = BigInt)]
     pub active: i64,
 }

@@ -16,7 +16,7 @@ pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
 /// The oldest server, as `server_version_num` counts.
 const OLDEST: i32 = 140_000;
-/// Of the advisory lock under which one process migrates or repairs: "gatepost" in ASCII.
+/// Key of the advisory lock under which one process at a time migrates or repairs: "gatepost" in ASCII.
 pub(super) const LOCK: i64 = 0x6761_7465_706f_7374;
 
 #[derive(QueryableByName)]

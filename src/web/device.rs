@@ -74,7 +74,7 @@ fn name(state: &State) -> &'static str {
     if state.is_https() { "__Host-gatepost-device" } else { "gatepost-device" }
 }
 
-/// Proofs in the request's cookie, newest first, whoever they are for.
+/// Proofs in the request's cookie, for any account, newest first.
 fn proofs(request: &HttpRequest, state: &State) -> Vec<Proof> {
     let own = request.cookie(name(state)).map(|cookie| cookie.value().to_owned());
     own.iter().flat_map(|value| value.split(SEPARATOR)).filter_map(Proof::parse).take(MOST_ACCOUNTS).collect()

@@ -55,7 +55,7 @@ async fn on_a_thread(threads: &Arc<Semaphore>, db: &Db, conn: Option<PgConnectio
     let (db, (answer, answered)) = (db.clone(), oneshot::channel());
     let work = move || {
         let _permit = permit;
-        // Nobody receives after the deadline.
+        // After the deadline the receiver is gone.
         let _ = answer.send(checked(&db, conn));
     };
     thread::Builder::new().name("readiness".to_owned()).spawn(work).map_err(Error::bug)?;

@@ -218,7 +218,7 @@ async fn a_person_confirms_who_they_are_with_scripts_off_and_goes_on_where_they_
     browser.sees("Overview").await;
     app.advance(chrono::TimeDelta::minutes(10));
     browser.driver.goto(format!("{}/tokens/new", app.base)).await.unwrap();
-    browser.sees("Confirm that it is you").await;
+    browser.sees("Confirm your identity").await;
     browser.picture("10-proof-without-scripts").await;
     browser.fill("current_password", PASSWORD).await;
     browser.press("Confirm identity").await;

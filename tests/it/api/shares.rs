@@ -80,7 +80,7 @@ async fn slow_calls_of_one_tenant_leave_the_api_to_the_others() {
 
     other.get("/api/keys").await.assert_ok();
 
-    // Those beyond the tenant's share are told so, once they have waited for their turn.
+    // Calls beyond the tenant's share wait for their turn, and are then refused.
     let mut calls = futures_util::future::select_all(calls);
     for _ in 0..CALLS - 4 {
         let (answer, _, rest) = calls.await;
@@ -135,7 +135,7 @@ async fn a_report_that_takes_too_long_is_ended_with_advice() {
 #[actix_web::test]
 async fn a_list_reads_as_little_at_the_tenth_call_of_a_connection_as_at_the_first() {
     let app = TestApp::start().await;
-    // Of 20,000 attempts the oldest 20 have failed.
+    // 20,000 attempts, the oldest 20 of which have failed.
     app.conn()
         .batch_execute(
             "INSERT INTO events (id, tenant_id, type, payload, created_at)
@@ -241,7 +241,7 @@ async fn a_plan_counts_keys_by_reading_a_few_rows() {
     };
     let (held, folded, read) = Db::new(&app.database.url, 1).tx(Scope::Tenant(tenant), read).await.unwrap();
 
-    // Of each hundred one is revoked.
+    // One of each hundred is revoked.
     assert_eq!((held, folded), (4_951, 4_951));
     assert!(read < 20, "{read} rows were read");
 }

@@ -32,6 +32,7 @@ fn guide(words: &[&str]) -> String {
 
 /// Fills an instance. Its `check` tries a known key, a tenant's change, and publishing.
 const SEED: &str = r#"
+gatepost migrate
 gatepost tenants create --name Acme --plan unlimited
 gatepost users create --email ada@example.com --operator --password-stdin <<< 'correct horse battery staple'
 gatepost members add --user ada@example.com --tenant acme --role owner
