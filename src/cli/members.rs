@@ -124,7 +124,7 @@ fn add(settings: &Settings, which: &Which, role: Role, json: bool) -> Result<(),
     let now = house.clock.now();
     let membership = house.tx(|conn, _| {
         let actor = actor_in(conn, tenant)?;
-        let id = tenants::user_to_add(conn, None, Some(user))?.id;
+        let id = tenants::user_to_add(conn, &Operator::at_the_console(), None, Some(user))?.id;
         tenants::add_member(conn, &Operator::at_the_console(), actor.tenant, id, role, now)
     })?;
     let value = json!({"tenant_id": membership.tenant_id, "user_id": membership.user_id, "role": membership.role});

@@ -101,6 +101,14 @@ pub fn is_signed_in(
     Ok(rows.iter().any(|row| row.state.get(HANDLE) == Some(handle)))
 }
 
+/// Refuses an act whose session has ended since it was loaded. Until this transaction ends, nothing else ends it: what the act
+/// makes is seen by whatever ends the session's access afterwards. Runs in `Scope::Instance`.
+pub fn must_be_signed_in(conn: &mut PgConnection, user: UserId, here: &str, now: DateTime<Utc>) -> Result<()> {
+    store::users::lock(conn, &[user])?;
+    let lives = store::sessions::list_of_user(conn, user, now)?.iter().any(|row| entry(&row.state, HANDLE) == here);
+    if lives { Ok(()) } else { Err(Error::Unauthenticated) }
+}
+
 /// Ends the session that asks, whatever its key is by now.
 pub fn leave(conn: &mut PgConnection, user: UserId, here: &str) -> Result<usize> {
     end_where(conn, user, |handle| handle == here)
@@ -149,8 +157,8 @@ impl EndedAccess {
     }
 }
 
-/// Ends all that an earlier, weaker sign-in opened: every session but `here`, every access token, and links that would set
-/// a password.
+/// Ends all that an earlier, weaker sign-in opened or made: every session but `here`, every access token, and links that set
+/// a password, this person's or another's.
 pub(super) fn end_access(
     conn: &mut PgConnection,
     user: UserId,
@@ -163,6 +171,7 @@ pub(super) fn end_access(
     };
     let tokens = store::access_tokens::revoke_of_user(conn, user, now)?;
     end_resets(conn, user)?;
+    store::one_time_links::delete_unused_by(conn, user)?;
     notify::send(conn, &Change::Access)?;
     Ok(EndedAccess { sessions, tokens })
 }

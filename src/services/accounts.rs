@@ -138,6 +138,9 @@ pub fn update(
         store::sessions::delete_of_user(conn, user)?;
         account::end_resets(conn, user)?;
     }
+    if before.is_operator && !after.is_operator {
+        store::access_tokens::revoke_of_instance(conn, user, now)?;
+    }
     links::end_unbacked(conn, who, user, now)?;
     notify::send(conn, &Change::Access)?;
     Ok(after)

@@ -211,6 +211,9 @@ pub fn accept(
     if invitation.email != user.email || !user.is_active {
         return Err(Error::forbidden(format!("this invitation is for {}: sign in as that", invitation.email)));
     }
+    if invitation.invited_by == Some(user.id) {
+        return Err(Error::conflict("you cannot accept an invitation that you made: another person must invite you"));
+    }
     if invitation.proves_email {
         store::users::confirm_email(conn, user.id)?;
     }

@@ -90,6 +90,9 @@ fn to_change(conn: &mut PgConnection, actor: &Actor, user: UserId, role: Option<
     if before.role == Role::Owner || role == Some(Role::Owner) {
         actor.must(Permission::MakeOwners)?;
     }
+    if actor.user == Some(user.id) && role.is_some_and(|role| before.role < role) {
+        return Err(Error::conflict("you cannot raise your own role: another owner or operator must do this"));
+    }
     let owners = all.iter().filter(|member| member.role == Role::Owner).count();
     if before.role == Role::Owner && role != Some(Role::Owner) && owners == 1 {
         return Err(Error::conflict("a tenant needs an owner: make somebody else one first"));

@@ -96,6 +96,8 @@ pub fn renew_codes(
     (code, here): (&str, &str),
     now: DateTime<Utc>,
 ) -> Result<Shown<Vec<String>>> {
+    // Tokens that are being made are waited for, and revoked.
+    store::users::lock(conn, &[user.id])?;
     if !shows(conn, vault, user, code, now)? {
         return Ok(Shown::Wrong);
     }

@@ -223,10 +223,11 @@ pub fn add_member(
     Ok(membership)
 }
 
-/// Whom to add to a tenant. By an address only where it has been shown to be theirs: somebody may have made an account in
-/// another's name.
-pub fn user_to_add(conn: &mut PgConnection, id: Option<UserId>, email: Option<&str>) -> Result<User> {
+/// Returns the user to add to a tenant, who is not the operator: a role of their own making would outlast their demotion. A user
+/// is found by an address only if it was shown to be theirs: accounts can be made in another person's name.
+pub fn user_to_add(conn: &mut PgConnection, who: &Operator, id: Option<UserId>, email: Option<&str>) -> Result<User> {
     let user = user_named(conn, id, email)?;
+    who.must_be_another(user.id)?;
     if id.is_none() && !user.is_email_confirmed {
         let says = "is not confirmed: that account may be somebody else's. Invite the address, or let them set their password by a reset link";
         return Err(Error::field("email", Rejection::new("unconfirmed", says)));

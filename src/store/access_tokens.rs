@@ -123,6 +123,16 @@ pub fn revoke_of_member(conn: &mut PgConnection, tenant: TenantId, user: UserId,
     Ok(revoked.execute(conn)?)
 }
 
+/// Revokes a user's tokens for the whole instance. Returns how many were live until now.
+pub fn revoke_of_instance(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<usize> {
+    let revoked = diesel::update(access_tokens::table)
+        .filter(access_tokens::tenant_id.is_null())
+        .filter(access_tokens::user_id.eq(user))
+        .filter(access_tokens::revoked_at.is_null())
+        .set(access_tokens::revoked_at.eq(now));
+    Ok(revoked.execute(conn)?)
+}
+
 /// Revokes all tokens of a user, also one that another token makes meanwhile. Returns how many were live until now.
 pub fn revoke_of_user(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<usize> {
     let mut revoked = 0;

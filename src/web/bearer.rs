@@ -91,7 +91,7 @@ impl Bearer {
         let named = self.named(&TenantAsk::default()).await?;
         let tenant = match self.caller.tenant {
             Some(own) => own,
-            None => self.state.api.read(Scope::Instance, owner).await?.ok_or(Error::NotFound(noun))?,
+            None => self.state.api.read(Scope::Instance, move |conn| tenant_of(conn, noun, owner)).await?,
         };
         match named {
             Some(named) if named != tenant => Err(Error::NotFound(noun)),
@@ -228,4 +228,16 @@ impl Bearer {
             request_id: Some(self.request_id.to_string()),
         }
     }
+}
+
+/// The tenant that something belongs to. A deleted tenant's things are not found.
+fn tenant_of<F>(conn: &mut PgConnection, noun: Noun, owner: F) -> Result<TenantId>
+where
+    F: FnOnce(&mut PgConnection) -> Result<Option<TenantId>>,
+{
+    let tenant = owner(conn)?.ok_or(Error::NotFound(noun))?;
+    tenants::find(conn, &TenantRef::Id(tenant)).map(|tenant| tenant.id).map_err(|error| match error {
+        Error::NotFound(_) => Error::NotFound(noun),
+        other => other,
+    })
 }

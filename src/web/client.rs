@@ -40,7 +40,7 @@ pub fn peer(head: &RequestHead) -> Option<IpAddr> {
 }
 
 /// Headers that a scraper or browser on this machine sends. A proxy gives itself away by any other.
-const OWN_HEADERS: [&str; 26] = [
+const OWN_HEADERS: [&str; 28] = [
     "accept",
     "accept-charset",
     "accept-encoding",
@@ -59,6 +59,7 @@ const OWN_HEADERS: [&str; 26] = [
     "if-none-match",
     "pragma",
     "priority",
+    "sec-gpc",
     "te",
     "traceparent",
     "tracestate",
@@ -67,9 +68,10 @@ const OWN_HEADERS: [&str; 26] = [
     "user-agent",
     "x-api-key",
     "x-api-secret",
+    "x-prometheus-scrape-timeout-seconds",
 ];
-/// Prefixes of more such headers: Prometheus' own, and those that only a browser can set.
-const OWN_PREFIXES: [&str; 2] = ["x-prometheus-", "sec-"];
+/// Prefixes of more such headers, which only a browser can set.
+const OWN_PREFIXES: [&str; 2] = ["sec-fetch-", "sec-ch-ua"];
 
 /// True for a request that a program on this machine made itself. A proxy on this machine connects from loopback too, so
 /// everything it could add, or pass on from its client, is refused: unknown headers, a public host, and HTTP/1.0, which
@@ -90,6 +92,9 @@ pub fn is_on_this_machine(head: &RequestHead) -> bool {
 
 /// True for `localhost`, a name below it, and loopback addresses, with any port.
 fn is_loopback_host(host: &str) -> bool {
+    if host.contains(['/', '\\', '?', '#', '@']) {
+        return false;
+    }
     match url::Url::parse(&format!("http://{host}/")).ok().as_ref().and_then(url::Url::host) {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
         Some(url::Host::Ipv6(ip)) => canonical(ip.into()).is_loopback(),
@@ -198,6 +203,8 @@ mod tests {
             "x-scheme",
             "front-end-https",
             "x-some-proxy-of-tomorrow",
+            "x-prometheus-forwarded-for",
+            "sec-x-real-ip",
         ] {
             assert!(!is_local("/metrics", &[("host", "localhost:8000"), (name, "")]), "{name}");
         }
@@ -205,9 +212,17 @@ mod tests {
 
     #[test]
     fn a_request_for_a_public_host_is_not_from_this_machine() {
-        for host in
-            ["keys.example.com", "localhost.example.com", "10.0.0.1:8000", "0.0.0.0", "evil@10.0.0.1", "", "a b"]
-        {
+        for host in [
+            "keys.example.com",
+            "localhost.example.com",
+            "10.0.0.1:8000",
+            "0.0.0.0",
+            "evil@10.0.0.1",
+            "localhost/evil",
+            "evil@localhost",
+            "",
+            "a b",
+        ] {
             assert!(!is_local("/metrics", &[("host", host)]), "{host}");
         }
         assert!(!is_local("/metrics", &[("host", "localhost"), ("host", "keys.example.com")]));

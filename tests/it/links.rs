@@ -397,3 +397,25 @@ async fn an_operator_who_entered_a_tenant_is_out_with_their_demotion() {
     operate(&grace, oscar.user_id, "demotion").await;
     oscar.visit("/members").await.assert_status(403);
 }
+
+#[actix_web::test]
+async fn an_inviter_does_not_accept_their_own_invitation() {
+    let app = TestApp::start().await;
+    let grace = app.operator("grace").await;
+    let link = invitation_on_page(&grace, &grace.email, "owner").await;
+    grace.submit("/invitation", &[("token", link.token())]).await.assert_status(409);
+    let joined = "SELECT FROM memberships";
+    assert_eq!(diesel::sql_query(joined).execute(&mut app.conn()), Ok(0));
+}
+
+#[actix_web::test]
+async fn reset_links_that_a_person_made_end_with_their_new_password() {
+    let app = TestApp::start().await;
+    let (oscar, dan) = (app.operator("oscar").await, app.make_user("dan", false));
+    let link = reset_by(&oscar, dan.0).await;
+    link.assert_works(&app).await;
+    let fields =
+        [("current_password", crate::support::people::PASSWORD), ("new_password", "another horse and another staple")];
+    oscar.submit("/account/password", &fields).await.assert_see_other("/account");
+    link.assert_ended(&app).await;
+}

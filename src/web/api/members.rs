@@ -85,7 +85,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
         return Err(Error::from(errors).into());
     }
     let add = move |conn: &mut _| {
-        let user = tenants::user_to_add(conn, body.user_id, body.email.as_deref())?;
+        let user = tenants::user_to_add(conn, &who, body.user_id, body.email.as_deref())?;
         let membership = tenants::add_member(conn, &who, tenant, user.id, body.role, now)?;
         Ok(MemberBody::from((membership, user)))
     };

@@ -13,6 +13,7 @@ use crate::domain::access_token::{NewToken, SCOPES, TokenDraft};
 use crate::domain::{AccessTokenId, Actor, Error, FieldErrors, Rejection, Result};
 use crate::model::AccessToken;
 use crate::services::access_tokens::{self, MintedToken};
+use crate::services::account::{self, HANDLE};
 use crate::services::once::{Once, once};
 use crate::services::{Operator, random_token};
 use crate::store::Scope;
@@ -125,8 +126,9 @@ impl TokenForm {
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<TokenForm>) -> Answer {
     who.proof.must_be_recent()?;
     let now = state.clock.now();
+    let here = who.session.get::<String>(HANDLE).ok().flatten().unwrap_or_default();
     let minted = match form.draft(&who.actor, now).and_then(|draft| NewToken::parse(draft, now)) {
-        Ok(ask) => mint(&state, who.actor, form.nonce.clone(), ask, now).await,
+        Ok(ask) => mint(&state, (who.actor, here), form.nonce.clone(), ask, now).await,
         Err(error) => Err(error),
     };
     match minted {
@@ -142,25 +144,24 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
 
 async fn mint(
     state: &State,
-    actor: Actor,
+    (actor, here): (Actor, String),
     nonce: String,
     ask: NewToken,
     now: DateTime<Utc>,
 ) -> Result<Once<MintedToken>> {
     let hasher = state.hasher.clone();
     let is_for_instance = ask.tenant.is_none();
-    let scope = if is_for_instance { Scope::Instance } else { Scope::Tenant(actor.tenant) };
+    let user = actor.user.ok_or(Error::Unauthenticated)?;
     let mint = move |conn: &mut _| {
-        let work = |conn: &mut _| match (is_for_instance, actor.user) {
-            (true, Some(user)) if actor.is_operator => {
-                access_tokens::mint_for(conn, &operator(&actor), &hasher, user, ask, now)
-            }
-            (true, _) => Err(Error::forbidden("only an operator can have a token for the whole instance")),
-            (false, _) => access_tokens::mint(conn, &actor, &hasher, ask, now),
+        account::must_be_signed_in(conn, user, &here, now)?;
+        let work = |conn: &mut _| match is_for_instance {
+            true if actor.is_operator => access_tokens::mint_for(conn, &operator(&actor), &hasher, user, ask, now),
+            true => Err(Error::forbidden("only an operator can have a token for the whole instance")),
+            false => access_tokens::mint(conn, &actor, &hasher, ask, now),
         };
         once(conn, actor.tenant, ("page:/tokens", &nonce), now, work, |minted| minted.token.id.to_string())
     };
-    state.pages.tx(scope, mint).await
+    state.pages.tx(Scope::Instance, mint).await
 }
 
 fn operator(actor: &Actor) -> Operator {

@@ -103,3 +103,34 @@ async fn a_deactivated_person_is_out_at_once_and_for_good() {
     operator.patch_json(&path, json!({"is_active": true})).await.assert_ok();
     dan.visit("/keys").await.assert_see_other("/sign-in?back=%2Fkeys");
 }
+
+#[actix_web::test]
+async fn nobody_gives_themselves_a_higher_role() {
+    let app = TestApp::start().await;
+    app.owner("otto").await;
+    let grace = app.operator("grace").await;
+    let program = app.instance_token_of(&grace, &["*"]);
+    let (members, own) = ("/api/tenants/1/members", format!("/api/tenants/1/members/{}", grace.user_id));
+
+    let add = json!({"user_id": grace.user_id, "role": "owner"});
+    program.post_json(members, add).await.assert_problem(409, "conflict");
+    app.make_member(app.tenant, gatepost::domain::UserId(grace.user_id), gatepost::domain::Role::Viewer);
+    program.patch_json(&own, json!({"role": "owner"})).await.assert_problem(409, "conflict");
+    let page = grace.submit(format!("/members/{}/role", grace.user_id), &[("role", "owner")]).await;
+    page.assert_see_other("/members");
+    let listed = program.get(members).await.assert_ok().json();
+    let role = listed["data"].as_array().unwrap().iter().find(|member| member["user_id"] == grace.user_id).unwrap();
+    assert_eq!(role["role"], "viewer");
+}
+
+#[actix_web::test]
+async fn an_instance_token_does_not_come_back_with_the_right_to_it() {
+    let app = TestApp::start().await;
+    let (grace, oscar) = (app.operator("grace").await, app.operator("oscar").await);
+    let (program, token) = (app.instance_token_of(&grace, &["*"]), app.instance_token_of(&oscar, &["*"]));
+    let path = format!("/api/users/{}", oscar.user_id);
+    for is_operator in [false, true] {
+        program.patch_json(&path, json!({"is_operator": is_operator})).await.assert_ok();
+        token.get("/api/users").await.assert_problem(401, "unauthenticated");
+    }
+}

@@ -76,6 +76,8 @@ async fn a_deleted_tenant_is_gone_for_everybody_until_it_is_restored() {
     app.stranger().visit(&link).await.assert_status(404);
     operator.get("/api/tenants/1").await.assert_problem(404, "not_found");
     operator.get("/api/keys?tenant=acme").await.assert_problem(404, "not_found");
+    operator.get(format!("/api/keys/{}", key["id"])).await.assert_problem(404, "not_found");
+    operator.post_json(format!("/api/keys/{}/rotation", key["id"]), json!({})).await.assert_problem(404, "not_found");
     assert_eq!(operator.get("/api/tenants").await.assert_ok().json()["total"], 0);
     let deleted = operator.get("/api/tenants?state=deleted").await.assert_ok().json();
     assert_eq!(text(&deleted["data"][0], "state"), "deleted");

@@ -200,3 +200,23 @@ async fn a_login_during_the_set_up_of_a_second_factor_makes_no_token() {
     let login = program.post_json("/api/auth/login", json!({"email": ada.email, "password": PASSWORD}));
     during_set_up(&app, &ada, login).await.assert_problem(401, "unauthenticated");
 }
+
+#[actix_web::test]
+async fn a_token_that_is_made_on_the_page_during_the_set_up_of_a_second_factor_is_refused() {
+    let app = TestApp::start().await;
+    let ada = app.viewer("ada").await;
+    let page = ada.visit("/tokens/new").await.html();
+    let (csrf, nonce) = (page.value("_csrf"), page.value("nonce"));
+    let fields = [
+        ("_csrf", csrf.as_str()),
+        ("nonce", &nonce),
+        ("name", "in between"),
+        ("reach", "tenant"),
+        ("expiry", "never"),
+        ("scopes", "keys:read"),
+    ];
+    let answer = during_set_up(&app, &ada, ada.submit_exactly("/tokens", &fields)).await;
+    assert!(!answer.body.contains("token-secret"), "{}", answer.body);
+    let live = "SELECT FROM access_tokens WHERE revoked_at IS NULL";
+    assert_eq!(diesel::sql_query(live).execute(&mut app.conn()), Ok(0));
+}
