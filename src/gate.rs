@@ -83,7 +83,7 @@ impl Gate {
             keys: Arc::new(Cache::new(db.clone(), Link::default(), MOST_KEYS, load)),
             tenants: Arc::new(Cache::new(db.clone(), Link::default(), MOST_TENANTS, find_tenant)),
             counting: Counting::new(limiter, shared),
-            quotas: Quotas::new(db.clone()),
+            quotas: Quotas::new(db.apart()),
             memory: Memory::new()?,
             meter,
             counters: Counters::new(),

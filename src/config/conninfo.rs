@@ -70,6 +70,7 @@ const FORM: &str =
     "must begin with postgres://, as in postgres://user:password@localhost/gatepost, or be libpq's keyword=value pairs";
 const ENCODE: &str = "has characters that libpq reads otherwise than meant: percent-encode those of the password, as in %40 for @, %2F for /, %25 for %";
 const QUOTE: &str = "is not libpq's keyword=value pairs: put a value with spaces or quotes into single quotes, as in password='it\\'s long'";
+const ODD: &str = "has a value that looks like a part of another connection string: separate pairs with spaces, percent-encode a password, and give host, user and dbname each its own value";
 const UNKNOWN: &str = "has a parameter that libpq does not have: look for a misspelled name, or a character of the password that is not encoded";
 
 /// Where a Postgres is and how to sign in there. Printed, it has no secret in it.
@@ -129,8 +130,7 @@ fn masked_uri(text: &str) -> Result<String, String> {
     let mut shown = String::new();
     if let Some(credentials) = credentials {
         let (user, password) = credentials.split_once(':').map_or((credentials, None), |(user, it)| (user, Some(it)));
-        decoded(user)?;
-        shown.push_str(user);
+        shown.push_str(printable("user", &decoded(user)?, user)?);
         if let Some(password) = password {
             decoded(password)?;
             shown.push_str(&format!(":{MASK}"));
@@ -177,14 +177,35 @@ fn printable<'a>(name: &str, value: &str, text: &'a str) -> Result<&'a str, Stri
     if name == "port" && !value.split(',').all(is_port) {
         return Err(ENCODE.to_owned());
     }
-    // A database's name can be a connection string of its own.
-    let hides = ["://", "=", "@"].iter().any(|sign| value.contains(sign)) && !value.starts_with('@');
+    // Errors of the server and of libpq repeat these values, so a secret must not be in them. A database's name can be a
+    // connection string of its own.
+    let is_foreign = |signs: &[char]| value.contains(signs) && !value.starts_with(['/', '@']);
+    let is_odd = match name {
+        "host" | "hostaddr" => {
+            is_foreign(&['=', ';', '@', '/']) || (value.contains(':') && !value.split(',').all(is_ip))
+        }
+        "user" => value.contains([';', ':', '/']),
+        name if SHOWN.contains(&name) => is_foreign(&['=', ';', '@']) || value.contains("://"),
+        _ => false,
+    };
+    if is_odd {
+        return Err(ODD.to_owned());
+    }
     match name {
         "user" => Ok(text),
         _ if MASKED.contains(&name) => Ok(MASK),
-        _ if SHOWN.contains(&name) => Ok(if hides { MASK } else { text }),
+        _ if SHOWN.contains(&name) => Ok(text),
         _ => Err(UNKNOWN.to_owned()),
     }
+}
+
+fn is_ip(text: &str) -> bool {
+    text.split('%').next().is_some_and(|text| text.is_empty() || text.parse::<std::net::IpAddr>().is_ok())
+}
+
+/// True for what libpq takes for space between pairs (`isspace` in the C locale). A no-break space is none.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
 
 /// Decodes `%40` and the like. Bytes that are no text are printed as such.
@@ -205,20 +226,20 @@ fn masked_pairs(text: &str) -> Result<String, String> {
     if !text.contains('=') || text.contains('\0') {
         return Err(FORM.to_owned());
     }
-    let mut rest = text.trim_start();
+    let mut rest = text.trim_start_matches(is_space);
     let mut shown = Vec::new();
     while !rest.is_empty() {
         let (name, after) = rest.split_once('=').ok_or(QUOTE)?;
-        let name = name.trim_end();
-        if name.is_empty() || name.contains(char::is_whitespace) {
+        let name = name.trim_end_matches(is_space);
+        if name.is_empty() || name.contains(is_space) {
             return Err(QUOTE.to_owned());
         }
-        let (value, after) = pair_value(after.trim_start())?;
+        let (value, after) = pair_value(after.trim_start_matches(is_space))?;
         let quoted = format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"));
-        let is_plain = !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || c == '\'' || c == '\\');
+        let is_plain = !value.is_empty() && !value.contains(|c: char| is_space(c) || c == '\'' || c == '\\');
         let text = if is_plain { value.as_str() } else { quoted.as_str() };
         shown.push(format!("{name}={}", printable(name, &value, text)?));
-        rest = after.trim_start();
+        rest = after.trim_start_matches(is_space);
     }
     Ok(shown.join(" "))
 }
@@ -233,7 +254,7 @@ fn pair_value(text: &str) -> Result<(String, &str), String> {
         match chars.next() {
             Some('\\') => value.extend(chars.next()),
             Some('\'') if quoted.is_some() => return Ok((value, chars.as_str())),
-            Some(c) if quoted.is_none() && c.is_whitespace() => return Ok((value, before)),
+            Some(c) if quoted.is_none() && is_space(c) => return Ok((value, before)),
             Some(c) => value.push(c),
             None if quoted.is_some() => return Err(QUOTE.to_owned()),
             None => return Ok((value, "")),
@@ -274,7 +295,6 @@ mod tests {
             ("postgres://h/db?oauth_client_secret=hunter2", "postgres://h/db?oauth_client_secret=…"),
             ("postgres://h/db?options=-ca.b%3Dhunter2", "postgres://h/db?options=…"),
             ("postgres://u:hunter2@h/db?user=a@b&host=@abstract", "postgres://u:…@h/db?user=a@b&host=@abstract"),
-            ("postgres:///?dbname=postgres%3A%2F%2Fu:hunter2%40h", "postgres:///?dbname=…"),
             ("postgres://", "postgres://"),
             (" postgres://u:hunter2@h/db\n", "postgres://u:…@h/db"),
         ] {
@@ -292,7 +312,6 @@ mod tests {
             ("password='hunter2'host=x", "password=… host=x"),
             ("passfile=/p sslpassword=hunter2", "passfile=/p sslpassword=…"),
             ("password='a://hunter2' host=x", "password=… host=x"),
-            ("dbname='password=hunter2 host=x'", "dbname=…"),
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }
@@ -321,6 +340,18 @@ mod tests {
             "host=h password=x hunter2=y",
             "host=h password='hunter2",
             "host=h port=hunter2",
+            "postgres:///?dbname=postgres%3A%2F%2Fu:hunter2%40h",
+            "postgres://u@h/postgres%3A%2F%2Fu:hunter2%40h",
+            "postgres://u%3Ahunter2@h/db",
+            "dbname='password=hunter2 host=x'",
+            "host=postgres://u:hunter2@h/db",
+            "host=u:hunter2@h",
+            "host=127.0.0.1;port=5432;user=u;password=hunter2",
+            "host=127.0.0.1,password:hunter2",
+            "user=u:hunter2 host=h",
+            "dbname=x;password:hunter2",
+            "postgres://h/db?application_name=x;password:hunter2",
+            "service=password=hunter2",
             "hunter2",
             "",
         ] {

@@ -156,7 +156,12 @@ fn read(path: &Path) -> Result<(PathBuf, toml::Table), Refusal> {
     let table: toml::Table =
         toml::from_str(&text).map_err(|error| refused(format!("is not valid TOML: {}", one_line(error.message()))))?;
     match table.keys().find(|key| SETTINGS.iter().all(|setting| setting.key != **key)) {
-        Some(unknown) => Err(refused(format!("has no setting called {unknown}"))),
+        Some(unknown) => {
+            // A line that is no setting may be an address with its password.
+            let is_name = unknown.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            let name = if is_name { unknown.as_str() } else { "what one of its lines names" };
+            Err(refused(format!("has no setting called {name}")))
+        }
         None => Ok((path.to_owned(), table)),
     }
 }

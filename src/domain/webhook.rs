@@ -102,7 +102,7 @@ impl EventType {
     /// Like [`EventType::parse`], for what somebody else publishes: nobody speaks in Gatepost's name.
     pub fn parse_of_others(text: &str) -> Result<Self, Rejection> {
         let lower = text.to_ascii_lowercase();
-        match RESERVED.into_iter().find(|group| lower.starts_with(group) || lower == group.trim_end_matches('.')) {
+        match RESERVED.into_iter().find(|group| lower.starts_with(group)) {
             Some(group) => {
                 let detail = format!("begins with {group} which is for what Gatepost publishes itself");
                 Err(Rejection::new("reserved", detail))

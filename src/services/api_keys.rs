@@ -217,6 +217,10 @@ pub fn update(
     change: &KeyChange,
     now: DateTime<Utc>,
 ) -> Result<ApiKey> {
+    if change.is_of_limit() {
+        // A limit is changed for the whole lineage. Keys are locked in the order of their ids, as everywhere.
+        store::api_keys::lock_lineage_of(conn, actor.tenant, id)?;
+    }
     let before = to_change(conn, actor, id)?;
     if change.is_empty() {
         return Ok(before);

@@ -98,12 +98,30 @@ pub struct Published {
 /// Publishes an event to every active webhook that wants it: all of it or nothing.
 pub fn publish(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: DateTime<Utc>) -> Result<Published> {
     actor.must(Permission::WriteEvents)?;
-    let counted = |conn: &mut PgConnection| {
-        plans::count_events(conn, &[(actor.tenant, 1)], now)?;
-        write(conn, actor, ask, None, now)
-    };
-    let Some(key) = &ask.idempotency_key else { return counted(conn) };
-    let once = idempotency::once(conn, actor.tenant, "events", key, &ask.hash(), now, counted)?;
+    let mut all = publish_all(conn, actor, std::slice::from_ref(ask), now)?;
+    all.pop().ok_or_else(|| Error::bug("an event was lost on its way"))
+}
+
+/// Publishes events like [`publish`]: all of them or none. They are counted last, since the tenant's count stays locked until
+/// the transaction ends, and the events that others publish wait for it.
+pub fn publish_all(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    asks: &[NewEvent],
+    now: DateTime<Utc>,
+) -> Result<Vec<Published>> {
+    actor.must(Permission::WriteEvents)?;
+    plans::must_have_room_for_events(conn, actor.tenant, now)?;
+    let all = asks.iter().map(|ask| publish_uncounted(conn, actor, ask, now)).collect::<Result<Vec<_>>>()?;
+    let new = all.iter().filter(|one| !one.is_replay).count();
+    plans::count_written_events(conn, actor.tenant, i64::try_from(new).unwrap_or(i64::MAX), now)?;
+    Ok(all)
+}
+
+fn publish_uncounted(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: DateTime<Utc>) -> Result<Published> {
+    let write = |conn: &mut PgConnection| write(conn, actor, ask, None, now);
+    let Some(key) = &ask.idempotency_key else { return write(conn) };
+    let once = idempotency::once(conn, actor.tenant, "events", key, &ask.hash(), now, write)?;
     Ok(match once {
         Once::First(published) => published,
         Once::Again(published) => Published { is_replay: true, ..published },

@@ -191,6 +191,29 @@ pub fn count_events(conn: &mut PgConnection, events: &[(TenantId, i64)], now: Da
     Ok(())
 }
 
+/// Refuses where a tenant's plan has no room for any more events this month. Locks nothing: [`count_written_events`] decides.
+pub fn must_have_room_for_events(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<()> {
+    for limited in store::event_months::limited(conn, &[tenant])? {
+        if store::event_months::find(conn, tenant, now)?.is_some_and(|total| limited.most <= total) {
+            return Err(no_room(limited));
+        }
+    }
+    Ok(())
+}
+
+/// Counts events that this transaction has just written.
+///
+/// # Errors
+/// `LimitReached` where the tenant's plan has no room for them this month.
+pub fn count_written_events(conn: &mut PgConnection, tenant: TenantId, count: i64, now: DateTime<Utc>) -> Result<()> {
+    for limited in store::event_months::limited(conn, &[tenant])? {
+        if 0 < count && !store::event_months::take_written(conn, limited, count, now)? {
+            return Err(no_room(limited));
+        }
+    }
+    Ok(())
+}
+
 fn no_room(limited: Limited) -> Error {
     let most = limited.most;
     Error::LimitReached(format!(

@@ -18,8 +18,8 @@ use crate::schema::{api_keys, memberships, tenants, users};
 pub use expiring::mark_expiring;
 pub use filter::{KeyFilter, count, list, list_after};
 pub use life::{
-    delete, delete_old, find_by_hint, find_by_public_id, find_kept, find_many, lock_kept, lock_many, replace, restore,
-    revoke, share_limit, tenant_of, update_tags,
+    delete, delete_old, find_by_hint, find_by_public_id, find_kept, find_many, lock_kept, lock_lineage_of, lock_many,
+    replace, restore, revoke, share_limit, tenant_of, update_tags,
 };
 pub use scopes::scopes_given;
 pub use uses::{Use, update_last_used};

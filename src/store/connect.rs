@@ -13,6 +13,14 @@ const TIMEOUTS: [(&str, &str); 5] = [
     ("tcp_user_timeout", "15000"),
 ];
 
+/// Puts the schema of Gatepost's tables, or of a first migration, first for the rest of the session. A search path with `"$user"`
+/// means another schema after `SET ROLE`, and one that is created later would hide the tables.
+const SCHEMA: &str = "SELECT set_config('search_path', quote_ident(coalesce((
+        SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid = to_regclass('__diesel_schema_migrations')), current_schema()))
+        || ', ' || current_setting('search_path'), FALSE)
+    WHERE current_schema() IS NOT NULL; SET standard_conforming_strings = on; SET row_security = on";
+
 /// Switches the server's messages to English, which `store::error` reads. Some users may not change the language:
 /// `store::migrations` warns about a database where that matters.
 const ENGLISH: &str = "DO $$ BEGIN SET lc_messages = 'C'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
@@ -26,7 +34,8 @@ pub fn establish(url: &str) -> ConnectionResult<PgConnection> {
 
 /// Brings a new connection into the state that every statement relies on.
 pub fn prepare(conn: &mut PgConnection) -> QueryResult<()> {
-    conn.batch_execute(ENGLISH)
+    conn.batch_execute(ENGLISH)?;
+    conn.batch_execute(SCHEMA)
 }
 
 /// The connection string with [`TIMEOUTS`] in front of its own parameters: of two equal ones, libpq takes the last.

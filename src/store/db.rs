@@ -23,6 +23,8 @@ use crate::domain::{Error, Result, TenantId};
 
 /// How long a caller waits for a free connection before 503.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a statement of [`Db::apart`] waits for a lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a report waits for its turn: those before it take seconds.
 const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -76,6 +78,10 @@ pub struct Db {
     pool: Connections,
     permits: Arc<Semaphore>,
     shares: Option<Arc<Shares>>,
+    /// The tenant whose share the work takes, where its scope does not say so.
+    charged: Option<TenantId>,
+    /// True if a statement that takes too long is the caller's to make smaller.
+    is_for_reports: bool,
     patience: Duration,
     url: Arc<str>,
     repairs: Arc<Repairs>,
@@ -104,7 +110,20 @@ impl Db {
     /// for its turn.
     pub fn for_reports(url: &str, size: u32, limit: Duration) -> Self {
         let settings = format!("{CUSTOM_PLANS}; SET statement_timeout = {}", limit.as_millis());
-        Self { patience: REPORT_PATIENCE, ..Self::with(url, size, settings) }
+        Self { is_for_reports: true, patience: REPORT_PATIENCE, ..Self::with(url, size, settings) }
+    }
+
+    /// A pool like this one with connections of its own, whose statements wait for a lock for [`LOCK_PATIENCE`] at most.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        let settings = format!("{}; SET lock_timeout = {}", self.settings, LOCK_PATIENCE.as_millis());
+        Self::with(&self.url, self.size, settings)
+    }
+
+    /// This pool, for work that a tenant asks for and that must run in `Scope::Instance`: it takes the tenant's share.
+    #[must_use]
+    pub fn charged_to(&self, tenant: TenantId) -> Self {
+        Self { charged: Some(tenant), ..self.clone() }
     }
 
     /// Limits each of these scopes to `most` connections at a time, so that the others find some free.
@@ -119,6 +138,8 @@ impl Db {
             pool,
             permits,
             shares: None,
+            charged: None,
+            is_for_reports: false,
             patience: PATIENCE,
             url: url.into(),
             repairs: Arc::default(),
@@ -207,7 +228,7 @@ impl Db {
         F: FnOnce(&Self) -> Result<T> + Send + 'static,
     {
         let share = match &self.shares {
-            Some(shares) => shares.take(scope, self.patience).await?,
+            Some(shares) => shares.take(self.charged.map_or(scope, Scope::Tenant), self.patience).await?,
             None => None,
         };
         let db = self.current();
@@ -242,7 +263,10 @@ impl Db {
             entered?;
             work(conn)
         });
-        outcome.map_err(|error| self.repairs.after(&mut conn, seen, error))
+        outcome.map_err(|error| match error {
+            Error::StatementTimeout if !self.is_for_reports => Error::unavailable("a statement reached its time limit"),
+            error => self.repairs.after(&mut conn, seen, error),
+        })
     }
 
     /// A connection with its transaction begun. Connections that died while idle are thrown away here:

@@ -150,7 +150,11 @@ pub(super) fn lacks_role_or_partition(error: &DieselError) -> bool {
 
 /// True if the role of tenants' work was refused something, which is a bug unless the role has lost rights.
 pub(super) fn lacks_rights(error: &DieselError) -> bool {
-    matches!(error, DieselError::DatabaseError(_, info) if info.message().starts_with("permission denied for"))
+    let DieselError::DatabaseError(_, info) = error else { return false };
+    let message = info.message();
+    message.starts_with("permission denied for")
+        || message.starts_with("new row violates row-level security policy")
+        || (message.starts_with("relation \"") && message.ends_with("\" does not exist"))
 }
 
 fn collision(constraint: Option<&str>) -> String {

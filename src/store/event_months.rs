@@ -36,17 +36,23 @@ pub fn limited(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<Limi
 /// Counts so many more, if there is room for all of them; whether there was. The first ones of a month, or under a plan
 /// that limits them, find what was published before them counted.
 pub fn take(conn: &mut PgConnection, of: Limited, count: i64, now: DateTime<Utc>) -> Result<bool> {
-    if add(conn, of, count, now)? {
-        return Ok(true);
-    }
+    Ok(add(conn, of, count, now)? || (begin(conn, of, now)? && add(conn, of, count, now)?))
+}
+
+/// Like [`take`], for events that this transaction has written: the count that a month begins with has them already.
+pub fn take_written(conn: &mut PgConnection, of: Limited, count: i64, now: DateTime<Utc>) -> Result<bool> {
+    Ok(add(conn, of, count, now)? || (begin(conn, of, now)? && add(conn, of, 0, now)?))
+}
+
+/// Begins a month with the events that were written in it. False if it was begun before.
+fn begin(conn: &mut PgConnection, of: Limited, now: DateTime<Utc>) -> Result<bool> {
     let begun = kept(
         "INSERT INTO event_months (tenant_id, month, total)
          SELECT $1, $2, (SELECT count(*) FROM events
              WHERE tenant_id = $1 AND id >= uuid_floor($2::timestamp AT TIME ZONE 'UTC'))
          ON CONFLICT DO NOTHING",
     );
-    let begun = begun.bind::<BigInt, _>(of.tenant).bind::<Date, _>(month(now)).execute(conn)?;
-    Ok(begun == 1 && add(conn, of, count, now)?)
+    Ok(begun.bind::<BigInt, _>(of.tenant).bind::<Date, _>(month(now)).execute(conn)? == 1)
 }
 
 fn add(conn: &mut PgConnection, of: Limited, count: i64, now: DateTime<Utc>) -> Result<bool> {

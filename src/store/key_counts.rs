@@ -19,15 +19,21 @@ pub struct KeyCount {
     pub active: i64,
 }
 
-/// Counts the held keys of tenant `$1` that have expired after `$from` and until `$2`.
+/// Counts the keys of tenant `$1` by which the kept counts, as of `$from`, differ from those of `$2`: keys that have expired
+/// since, or, where the clock was set back, keys that have not expired yet (negative).
 macro_rules! expired_since {
     ($from:literal) => {
         concat!(
-            "SELECT count(*) AS held, count(*) FILTER (WHERE is_active) AS active FROM api_keys
-             WHERE tenant_id = $1 AND deleted_at IS NULL AND revoked_at IS NULL AND rotates_out_at IS NULL
-                 AND expires_at > ",
+            "SELECT sign * count(*) AS held, sign * count(*) FILTER (WHERE is_active) AS active
+             FROM (SELECT CASE WHEN ",
             $from,
-            " AND expires_at <= $2"
+            " <= $2 THEN 1 ELSE -1 END AS sign) direction JOIN api_keys ON tenant_id = $1 AND deleted_at IS NULL
+                 AND revoked_at IS NULL AND rotates_out_at IS NULL
+                 AND expires_at > least(",
+            $from,
+            ", $2) AND expires_at <= greatest(",
+            $from,
+            ", $2) GROUP BY sign"
         )
     };
 }
@@ -35,30 +41,32 @@ macro_rules! expired_since {
 /// Counts a tenant's keys as of `now`.
 pub fn find(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<KeyCount> {
     let query = diesel::sql_query(concat!(
-        "SELECT c.held - expired.held AS held, c.active - expired.active AS active FROM key_counts c CROSS JOIN LATERAL (",
+        "SELECT c.held - coalesce(expired.held, 0) AS held, c.active - coalesce(expired.active, 0) AS active
+         FROM key_counts c LEFT JOIN LATERAL (",
         expired_since!("c.counted_until"),
-        ") expired WHERE c.tenant_id = $1"
+        ") expired ON TRUE WHERE c.tenant_id = $1"
     ));
     let found = query.bind::<BigInt, _>(tenant).bind::<Timestamptz, _>(now).get_result(conn).optional()?;
     Ok(found.unwrap_or_default())
 }
 
-/// Takes the keys that have expired until `now` out of the kept counts, and locks the counts until the transaction ends.
-/// Each key that expires is read once here, so that [`find`] has few to read.
+/// Brings the kept counts to `now`, and locks them until the transaction ends. Each key that expires is read once here, so that
+/// [`find`] has few to read.
 pub fn fold(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<KeyCount> {
     let row = key_counts::table.find(tenant).for_update();
     let kept = row.select((key_counts::held, key_counts::active, key_counts::counted_until));
     let Some((held, active, counted_until)) = kept.first::<(i64, i64, DateTime<Utc>)>(conn).optional()? else {
         return Ok(KeyCount::default());
     };
-    if now <= counted_until {
+    if now == counted_until {
         return Ok(KeyCount { held, active });
     }
     let query = diesel::sql_query(concat!(
-        "UPDATE key_counts c SET held = c.held - expired.held, active = c.active - expired.active, counted_until = $2
-         FROM (",
+        "UPDATE key_counts c SET held = c.held - coalesce(expired.held, 0), active = c.active - coalesce(expired.active, 0),
+             counted_until = $2
+         FROM (SELECT) one LEFT JOIN (",
         expired_since!("$3"),
-        ") expired WHERE c.tenant_id = $1 RETURNING c.held, c.active"
+        ") expired ON TRUE WHERE c.tenant_id = $1 RETURNING c.held, c.active"
     ));
     let query = query.bind::<BigInt, _>(tenant).bind::<Timestamptz, _>(now).bind::<Timestamptz, _>(counted_until);
     Ok(query.get_result(conn)?)

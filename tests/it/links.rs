@@ -414,8 +414,7 @@ async fn reset_links_that_a_person_made_end_with_their_new_password() {
     let (oscar, dan) = (app.operator("oscar").await, app.make_user("dan", false));
     let link = reset_by(&oscar, dan.0).await;
     link.assert_works(&app).await;
-    let fields =
-        [("current_password", crate::support::people::PASSWORD), ("new_password", "another horse and another staple")];
+    let fields = [("current_password", crate::support::people::PASSWORD), ("password", NEW_PASSWORD)];
     oscar.submit("/account/password", &fields).await.assert_see_other("/account");
     link.assert_ended(&app).await;
 }

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 
 use crate::domain::api_key::RESTORABLE_FOR;
-use crate::domain::{ApiKeyId, Result, TenantId};
+use crate::domain::{ApiKeyId, LineageId, Result, TenantId};
 use crate::model::ApiKey;
 use crate::schema::api_keys;
 use crate::store::Scope;
@@ -85,6 +85,15 @@ pub fn lock_many(conn: &mut PgConnection, tenant: TenantId, ids: &[ApiKeyId]) ->
         .filter(api_keys::id.eq_any(ids))
         .order(api_keys::id);
     Ok(found.for_update().load(conn)?)
+}
+
+/// Locks all keys of a key's lineage, in the order of their ids.
+pub fn lock_lineage_of(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<()> {
+    let lineage = api_keys::table.find(id).select(api_keys::lineage_id).first::<LineageId>(conn).optional()?;
+    let Some(lineage) = lineage else { return Ok(()) };
+    let all = api_keys::table.filter(api_keys::tenant_id.eq(tenant)).filter(api_keys::lineage_id.eq(lineage));
+    all.order(api_keys::id).select(api_keys::id).for_update().load::<ApiKeyId>(conn)?;
+    Ok(())
 }
 
 /// Lets it be replaced, and says until when it is let in beside its successor. False where it was replaced already.

@@ -151,9 +151,7 @@ async fn publish_all(state: &State, actor: Actor, asks: Vec<NewEvent>) -> Result
         return state.outbox.publish(actor, asks).await;
     }
     let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
-    let publish = move |conn: &mut PgConnection| {
-        asks.iter().map(|ask| events::publish(conn, &actor, ask, now)).collect::<Result<Vec<_>>>()
-    };
+    let publish = move |conn: &mut PgConnection| events::publish_all(conn, &actor, &asks, now);
     let published = state.api.tx_again(scope, publish).await?;
     state.forget(&Change::delivery_at(published.iter().flat_map(|one| &one.webhooks).copied()));
     Ok(published)

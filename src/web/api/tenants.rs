@@ -180,7 +180,8 @@ pub async fn resume(state: Data<State>, bearer: Bearer, id: Path<String>) -> Ans
 pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let actor = bearer.actor_at(parse_id(&id)?).await?;
     let now = state.clock.now();
-    let tenant = state.api.tx(Scope::Instance, move |conn| life::delete_own(conn, &actor, now)).await?;
+    let db = state.api.charged_to(actor.tenant);
+    let tenant = db.tx(Scope::Instance, move |conn| life::delete_own(conn, &actor, now)).await?;
     told(&state, tenant);
     Ok(HttpResponse::NoContent().finish())
 }

@@ -104,8 +104,9 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
     let new = NewToken { minted_by: Some(bearer.caller.token_id), ..NewToken::parse(draft, now)? };
     let minted = match actor {
         Some(actor) => {
+            let db = state.api.charged_to(actor.tenant);
             let mint = move |conn: &mut _| access_tokens::mint(conn, &actor, &hasher, new, now);
-            state.api.tx(Scope::Instance, mint).await?
+            db.tx(Scope::Instance, mint).await?
         }
         None => {
             let (who, user) = (bearer.operator(SCOPE)?, bearer.caller.user_id);
@@ -135,8 +136,9 @@ pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> An
     let (id, now) = (parse_id(&id)?, state.clock.now());
     match actor(&bearer, &TenantAsk::default(), SCOPE).await? {
         Some(actor) => {
+            let db = state.api.charged_to(actor.tenant);
             let revoke = move |conn: &mut _| access_tokens::revoke(conn, &actor, id, now);
-            state.api.tx(Scope::Instance, revoke).await?;
+            db.tx(Scope::Instance, revoke).await?;
         }
         None => {
             let who = bearer.operator(SCOPE)?;

@@ -152,6 +152,7 @@ async fn mint(
     let hasher = state.hasher.clone();
     let is_for_instance = ask.tenant.is_none();
     let user = actor.user.ok_or(Error::Unauthenticated)?;
+    let db = state.pages.charged_to(actor.tenant);
     let mint = move |conn: &mut _| {
         account::must_be_signed_in(conn, user, &here, now)?;
         let work = |conn: &mut _| match is_for_instance {
@@ -161,7 +162,7 @@ async fn mint(
         };
         once(conn, actor.tenant, ("page:/tokens", &nonce), now, work, |minted| minted.token.id.to_string())
     };
-    state.pages.tx(Scope::Instance, mint).await
+    db.tx(Scope::Instance, mint).await
 }
 
 fn operator(actor: &Actor) -> Operator {

@@ -173,7 +173,8 @@ pub async fn delete(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
         return unprocessable(&confirmations::New::of(who.shell, ask));
     }
     let (actor, now) = (who.actor, state.clock.now());
-    state.pages.tx(Scope::Instance, move |conn| life::delete_own(conn, &actor, now)).await?;
+    let db = state.pages.charged_to(tenant.id);
+    db.tx(Scope::Instance, move |conn| life::delete_own(conn, &actor, now)).await?;
     state.forget(&Change::Tenant(tenant.id));
     state.forget(&Change::Access);
     let said = format!("{} is deleted. For 30 days an operator can restore it.", tenant.name);

@@ -141,6 +141,22 @@ async fn events_of_a_month_are_counted_to_the_last_one() {
 }
 
 #[actix_web::test]
+async fn a_batch_with_idempotency_keys_that_begins_a_month_is_counted_once() {
+    let app = TestApp::start().await;
+    let (program, _) = limited(&app, json!({"max_events_per_month": 5})).await;
+    let events: Vec<_> = (0..3).map(|n| json!({"type": "a", "data": n, "idempotency_key": n.to_string()})).collect();
+    let batch = json!({"events": events});
+    program.post_json("/api/events/batch", batch.clone()).await.assert_status(202);
+    program.post_json("/api/events/batch", batch).await.assert_status(202);
+    let standing = program.get("/api/tenants/1/plan").await.assert_ok().json();
+    assert_eq!(standing["events_this_month"], json!({"used": 3, "allowed": 5}));
+    let more: Vec<_> = (3..6).map(|n| json!({"type": "a", "data": n, "idempotency_key": n.to_string()})).collect();
+    program.post_json("/api/events/batch", json!({"events": more})).await.assert_problem(409, "limit_reached");
+    let listed = program.get("/api/events?limit=100").await.json();
+    assert_eq!(listed["data"].as_array().unwrap().len(), 3);
+}
+
+#[actix_web::test]
 async fn rates_are_what_the_plan_says_and_never_more_than_it_allows() {
     let app = TestApp::start().await;
     let limits = json!({"default_rate_limit": 120, "max_rate_limit": 3600});

@@ -7,7 +7,7 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionMa
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Timestamptz};
 use gatepost::domain::page::Paging;
-use gatepost::domain::{Role, UserId};
+use gatepost::domain::{Error, Role, UserId};
 use gatepost::services::deliveries;
 use gatepost::store::attempts::AttemptFilter;
 use gatepost::store::{self, Db, Scope};
@@ -222,7 +222,14 @@ async fn kept_counts_of_keys_follow_whatever_becomes_of_them() {
     act(ids[60], "revocation").await;
     app.conn().batch_execute("DELETE FROM api_keys WHERE id % 3 = 0").unwrap();
     assert_eq!(kept(&app), [counted(&app); 2]);
-    assert!(0 < counted(&app).0);
+    // A clock that is set back makes keys valid again.
+    let soon = mint("soon", Some(5)).await;
+    app.advance(TimeDelta::minutes(6));
+    act(soon, "deactivation").await;
+    let late = kept(&app);
+    app.advance(TimeDelta::minutes(-6));
+    assert_eq!(kept(&app), [counted(&app); 2]);
+    assert!(late[0].0 < counted(&app).0);
 }
 
 #[actix_web::test]
@@ -244,4 +251,34 @@ async fn a_plan_counts_keys_by_reading_a_few_rows() {
     // One of each hundred is revoked.
     assert_eq!((held, folded), (4_951, 4_951));
     assert!(read < 20, "{read} rows were read");
+}
+
+#[actix_web::test]
+async fn a_time_limit_that_the_database_sets_is_no_advice_to_ask_for_less() {
+    let app = TestApp::start().await;
+    let slow = |conn: &mut PgConnection| {
+        conn.batch_execute("SET LOCAL statement_timeout = 10; SELECT pg_sleep(60)")?;
+        Ok(())
+    };
+    let refused = Db::new(&app.database.url, 1).tx(Scope::Tenant(app.tenant), slow).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+}
+
+#[actix_web::test]
+async fn changes_of_keys_of_one_lineage_at_once_all_succeed() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let mut keys = vec![program.post_json("/api/keys", json!({"name": "first"})).await.assert_status(201).json()];
+    for _ in 0..3 {
+        let path = format!("/api/keys/{}/rotation", keys.last().unwrap()["id"]);
+        keys.push(program.post_json(path, json!({"overlap_seconds": 3600})).await.assert_status(201).json());
+    }
+    let changes = (0..12).map(|n| {
+        let path = format!("/api/keys/{}", keys[n % 4]["id"]);
+        let program = &program;
+        async move { program.patch_json(path, json!({"rate_limit": 100 + n})).await }
+    });
+    for answer in futures_util::future::join_all(changes).await {
+        answer.assert_ok();
+    }
 }

@@ -151,6 +151,7 @@ fn lost_secrets_of_a_private_postgres_are_found_by_doctor() {
     let (folder, data_dir) = super::data_dir();
     let gatepost = Gatepost::in_dir(&data_dir);
     gatepost.run(&["migrate"]).ok();
+    gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
     gatepost.run(&["doctor"]).ok();
     fs::remove_dir_all(data_dir.join("secrets")).unwrap();
     let doctor = gatepost.run(&["doctor"]);

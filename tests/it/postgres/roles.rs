@@ -1,5 +1,6 @@
 //! The role `gatepost_app` and its rights: lost, half granted, given by others; and what the server says meanwhile.
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use gatepost::store::{fitness, tenant_role};
@@ -211,4 +212,20 @@ fn what_is_repaired_equals_what_the_migrations_grant() {
     assert_eq!(fitness::repair(&mut conn), Ok(true));
     assert_eq!(access(&mut conn), granted);
     assert_eq!(fitness::repair(&mut conn), Ok(false));
+}
+
+#[test]
+fn a_schema_with_the_name_of_the_user_holds_an_instance_or_hides_none() {
+    let database = Database::empty();
+    database.connect().batch_execute("CREATE SCHEMA postgres").unwrap();
+    Gatepost::on(&database).run(&["migrate"]).ok();
+    assert_eq!(wrong(&database), "");
+
+    let database = Database::empty();
+    let gatepost = Gatepost::on(&database);
+    gatepost.run(&["migrate"]).ok();
+    gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
+    database.connect().batch_execute("CREATE SCHEMA postgres").unwrap();
+    gatepost.run(&["migrate"]).ok();
+    assert!(gatepost.run(&["tenants", "list"]).ok().stdout.contains("acme"));
 }
