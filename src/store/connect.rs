@@ -38,7 +38,7 @@ pub fn prepare(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(SCHEMA)
 }
 
-/// The connection string with [`TIMEOUTS`] in front of its own parameters: of two equal ones, libpq takes the last.
+/// The connection string with `TIMEOUTS` in front of its own parameters: of two equal ones, libpq takes the last.
 pub fn with_timeouts(url: &str) -> String {
     let joined = |between: &str| TIMEOUTS.map(|(name, value)| format!("{name}={value}")).join(between);
     let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));

@@ -113,7 +113,7 @@ impl Db {
         Self { is_for_reports: true, patience: REPORT_PATIENCE, ..Self::with(url, size, settings) }
     }
 
-    /// A pool like this one with connections of its own, whose statements wait for a lock for [`LOCK_PATIENCE`] at most.
+    /// A pool like this one with connections of its own, whose statements wait for a lock for `LOCK_PATIENCE` at most.
     #[must_use]
     pub fn apart(&self) -> Self {
         let settings = format!("{}; SET lock_timeout = {}", self.settings, LOCK_PATIENCE.as_millis());
