@@ -105,7 +105,7 @@ async fn a_deactivated_person_is_out_at_once_and_for_good() {
 }
 
 #[actix_web::test]
-async fn nobody_gives_themselves_a_higher_role() {
+async fn operators_cannot_raise_their_own_role() {
     let app = TestApp::start().await;
     app.owner("otto").await;
     let grace = app.operator("grace").await;
