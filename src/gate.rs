@@ -304,6 +304,7 @@ impl Gate {
     pub fn set_listening(&self, listening: Listening) {
         if matches!(listening, Listening::Began) {
             self.db.renew();
+            self.quotas.renew();
         }
         self.keys.link().set_listening(listening);
         self.tenants.link().set_listening(listening);

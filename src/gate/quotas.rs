@@ -86,6 +86,11 @@ pub struct Asked {
 }
 
 impl Quotas {
+    /// Replaces connections that may be silently dead.
+    pub fn renew(&self) {
+        self.db.renew();
+    }
+
     pub fn new(db: Db) -> Self {
         Self { db, tanks: Mutex::default() }
     }

@@ -85,6 +85,7 @@ impl State {
         if matches!(listening, Listening::Began) {
             self.pages.renew();
             self.api.renew();
+            self.reports.renew();
         }
         self.gate.set_listening(listening);
         self.tokens.set_listening(listening);
