@@ -31,6 +31,8 @@ impl Outbound {
     }
 
     pub(super) fn with(policy: AddressPolicy, lookups: Lookups) -> Result<Self> {
+        // Fails if this process has a provider of TLS's cryptography already, which is then used.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let policy = Arc::new(policy);
         // Decompression stays off because its features are: what is counted is what came over the wire.
         let client = Client::builder()

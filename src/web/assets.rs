@@ -1,10 +1,9 @@
 //! Styles, scripts and images, embedded in the binary.
 
-use actix_web::http::header::{CACHE_CONTROL, ETag, EntityTag, HeaderValue, IF_NONE_MATCH};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETag, EntityTag, Header, IfNoneMatch};
 use actix_web::web::Path;
-use actix_web::{HttpRequest, HttpResponse, Responder};
-use actix_web_rust_embed_responder::{EmbedResponse, IntoResponse};
-use rust_embed_for_web::{EmbedableFile, RustEmbed};
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::problem::{Answer, Problem};
 use super::view::sheets::JOINED;
@@ -13,30 +12,82 @@ use crate::domain::checksum::crc32;
 /// An ETag makes asking again cheap; pages and their styles must never be of two versions.
 const REVALIDATED: &str = "public, max-age=0, must-revalidate";
 
-#[derive(RustEmbed)]
-#[folder = "static/"]
-struct Static;
-
-/// All style sheets as one: a page waits for one answer, and asks again only whether it has changed.
-fn sheet(request: &HttpRequest) -> HttpResponse {
-    let tag = EntityTag::new_strong(format!("{:08x}-{}", crc32(JOINED.as_bytes()), JOINED.len()));
-    let held = request.headers().get(IF_NONE_MATCH).and_then(|held| held.to_str().ok()).unwrap_or_default();
-    let is_held = held.contains(tag.tag());
-    let mut answer = if is_held { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    answer.insert_header(ETag(tag)).insert_header((CACHE_CONTROL, REVALIDATED));
-    if is_held { answer.finish() } else { answer.content_type("text/css; charset=utf-8").body(JOINED) }
+/// Pairs of a path below `static/` and the content of that file.
+macro_rules! embedded {
+    ($($path:literal),* $(,)?) => {
+        &[$(($path, include_str!(concat!("../../static/", $path)))),*]
+    };
 }
 
-pub async fn show(request: HttpRequest, path: Path<String>) -> Answer {
-    if path.as_str() == "gatepost.css" {
-        return Ok(sheet(&request));
+/// All files but the style sheets, which are served as one.
+const FILES: &[(&str, &str)] = embedded![
+    "img/chevron.svg",
+    "img/favicon.svg",
+    "img/logo.svg",
+    "js/announce.js",
+    "js/bulk.js",
+    "js/copy.js",
+    "js/dialogs.js",
+    "js/focus.js",
+    "js/forgets.js",
+    "js/gatepost.js",
+    "js/hints.js",
+    "js/live.js",
+    "js/reveal.js",
+    "js/scopes.js",
+    "js/times.js",
+];
+
+/// Content of the file that is served below `/static/` at `path`.
+fn content(path: &str) -> Option<&'static str> {
+    if path == "gatepost.css" {
+        return Some(JOINED);
     }
-    let Some(file) = Static::get(&path) else {
-        return Err(Problem::of_status(actix_web::http::StatusCode::NOT_FOUND).into());
-    };
-    let _ = file.name();
-    let answer: EmbedResponse<_> = Some(file).into_response();
-    let mut answer: HttpResponse = answer.respond_to(&request).map_into_boxed_body();
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(REVALIDATED));
-    Ok(answer)
+    FILES.iter().find(|(name, _)| *name == path).map(|(_, content)| *content)
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.') {
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        _ => "image/svg+xml",
+    }
+}
+
+/// True if the browser holds the content that `tag` names.
+fn is_held(request: &HttpRequest, tag: &EntityTag) -> bool {
+    match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Any) => true,
+        Ok(IfNoneMatch::Items(held)) => held.iter().any(|held| held.weak_eq(tag)),
+        Err(_) => false,
+    }
+}
+
+/// Answers with a file, or with 304 if the browser already holds it.
+pub async fn show(request: HttpRequest, path: Path<String>) -> Answer {
+    let content = content(&path).ok_or_else(|| Problem::of_status(StatusCode::NOT_FOUND))?;
+    let tag = EntityTag::new_strong(format!("{:08x}-{}", crc32(content.as_bytes()), content.len()));
+    let is_held = is_held(&request, &tag);
+    let mut answer = if is_held { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    answer.insert_header(ETag(tag)).insert_header((CACHE_CONTROL, REVALIDATED));
+    Ok(if is_held { answer.finish() } else { answer.insert_header((CONTENT_TYPE, content_type(&path))).body(content) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_script_and_image_is_embedded() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("static");
+        for folder in ["img", "js"] {
+            for entry in fs::read_dir(root.join(folder)).unwrap().map(Result::unwrap) {
+                let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
+                assert_eq!(content(&path), Some(fs::read_to_string(entry.path()).unwrap().as_str()), "{path}");
+            }
+        }
+    }
 }

@@ -182,7 +182,7 @@ async fn every_answer_carries_the_security_headers() {
         "/api/keys",
         "/healthz",
         "/static/nothing",
-        "/static/css/base.css",
+        "/static/gatepost.css",
     ];
     for path in paths {
         answers.push((path, ada.visit(path).await));
