@@ -32,8 +32,8 @@ impl Database {
         Ok(database)
     }
 
-    /// Opens an instance that another command has made. Makes nothing and migrates nothing.
-    pub fn open_existing(settings: &Settings) -> Result<Self, Failure> {
+    /// Opens an instance that another command has made, with one connection. Makes nothing and migrates nothing.
+    pub fn open_existing(settings: &Settings) -> Result<(Self, PgConnection), Failure> {
         if settings.database_url.is_none() && !embedded::is_made(&settings.data_dir)? {
             return Err(no_instance(&settings.data_dir).into());
         }
@@ -41,7 +41,7 @@ impl Database {
     }
 
     fn open_and(settings: &Settings, also: impl FnOnce(&Embedded)) -> Result<Self, Failure> {
-        let database = Self::reach(settings, migrations::run)?;
+        let (database, _) = Self::reach(settings, migrations::run)?;
         database.embedded.as_ref().map(also);
         Ok(database)
     }
@@ -49,7 +49,7 @@ impl Database {
     fn reach(
         settings: &Settings,
         prepare: impl FnOnce(&mut PgConnection) -> Result<Report, Unfit>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<(Self, PgConnection), Failure> {
         let (url, embedded) = match &settings.database_url {
             Some(url) => {
                 pooler::check(url.as_str())?;
@@ -60,12 +60,14 @@ impl Database {
                 (embedded.url(), Some(embedded))
             }
         };
-        let report = prepare(&mut migrations::connect(&url)?)?;
-        let words = match &embedded {
-            Some(embedded) => format!("{} (set DATABASE_URL to use another)", embedded.describe()),
-            None => format!("PostgreSQL {} at DATABASE_URL", report.version),
+        let mut conn = migrations::connect(&url)?;
+        let report = prepare(&mut conn)?;
+        let version = &report.version;
+        let words = match embedded.as_ref().map(|embedded| embedded.folder().display()) {
+            Some(folder) => format!("private PostgreSQL {version} in {folder} (set DATABASE_URL to use another)"),
+            None => format!("PostgreSQL {version} at DATABASE_URL"),
         };
-        Ok(Self { url, words, embedded, report })
+        Ok((Self { url, words, embedded, report }, conn))
     }
 
     pub fn url(&self) -> &str {

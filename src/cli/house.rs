@@ -12,7 +12,6 @@ use crate::domain::scope::ScopeSet;
 use crate::domain::{Actor, Clock, Result, Role, TenantId, Via};
 use crate::services::instance;
 use crate::services::tenants::{self, TenantRef};
-use crate::store::migrations;
 
 /// An open, migrated database. The private one runs for as long as this lives, at least.
 pub struct House {
@@ -24,8 +23,7 @@ pub struct House {
 
 impl House {
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
-        let database = Database::open_existing(settings)?;
-        let mut conn = migrations::connect(database.url())?;
+        let (database, mut conn) = Database::open_existing(settings)?;
         let vault = settings.vault();
         conn.transaction(|conn| instance::recognize(conn, &settings.peppers, &vault))?;
         let hasher = Hasher::new(settings.peppers.clone(), settings.key_hash);

@@ -71,8 +71,7 @@ impl Embedded {
     pub fn start(data_dir: &Path, pg_bin: Option<&Path>) -> Result<Self, Trouble> {
         open_data_dir(data_dir)?;
         let folder = data_dir.join("postgres");
-        let binaries = Binaries::find(pg_bin, cluster::version(&folder)?, &folder)?;
-        let cluster = Arc::new(Cluster::new(data_dir, folder, binaries)?);
+        let cluster = Arc::new(Cluster::new(data_dir, folder, pg_bin)?);
         let users = lock_file(&data_dir.join("postgres.users"))?;
         let turn = cluster.turn()?;
         cluster.make_unless_made()?;
@@ -87,10 +86,9 @@ impl Embedded {
         self.cluster.url("gatepost")
     }
 
-    /// What is in use, in words.
-    pub fn describe(&self) -> String {
-        let binaries = &self.cluster.binaries;
-        format!("private PostgreSQL {} in {}", binaries.version, self.cluster.folder.display())
+    /// The cluster's directory.
+    pub fn folder(&self) -> &Path {
+        &self.cluster.folder
     }
 
     /// Watches over the server and starts it again when it has died; for processes that live long.

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Cluster {
     pub folder: PathBuf,
-    pub binaries: Binaries,
+    /// Where the operator says that the programs are.
+    pg_bin: Option<PathBuf>,
+    /// Found when first needed, since the search starts programs: a command beside a running server needs none.
+    binaries: OnceLock<Binaries>,
     data_dir: PathBuf,
     socket: PathBuf,
     owner: Owner,
@@ -50,9 +54,10 @@ pub fn version(folder: &Path) -> Result<Option<u32>, Trouble> {
 }
 
 impl Cluster {
-    pub fn new(data_dir: &Path, folder: PathBuf, binaries: Binaries) -> Result<Self, Trouble> {
+    pub fn new(data_dir: &Path, folder: PathBuf, pg_bin: Option<&Path>) -> Result<Self, Trouble> {
         let owner = Owner::of(&folder)?;
-        Ok(Self { folder, binaries, socket: socket_dir(data_dir), data_dir: data_dir.to_owned(), owner })
+        let (socket, data_dir) = (socket_dir(data_dir), data_dir.to_owned());
+        Ok(Self { folder, pg_bin: pg_bin.map(Path::to_owned), binaries: OnceLock::new(), socket, data_dir, owner })
     }
 
     /// Only one process at a time makes, starts or stops the server: until the returned file is dropped.
@@ -66,8 +71,16 @@ impl Cluster {
         format!("postgres://{USER}@localhost/{database}?host={}", percent(&self.socket))
     }
 
-    fn command(&self, program: &str) -> Command {
-        Command::new(self.binaries.folder.join(program))
+    fn binaries(&self) -> Result<&Binaries, Trouble> {
+        if let Some(binaries) = self.binaries.get() {
+            return Ok(binaries);
+        }
+        let found = Binaries::find(self.pg_bin.as_deref(), version(&self.folder)?, &self.folder)?;
+        Ok(self.binaries.get_or_init(|| found))
+    }
+
+    fn command(&self, program: &str) -> Result<Command, Trouble> {
+        Ok(Command::new(self.binaries()?.folder.join(program)))
     }
 
     /// `initdb` works in a directory beside the place and is then moved there: a kill leaves nothing half made.
@@ -75,6 +88,7 @@ impl Cluster {
         if version(&self.folder)?.is_some() {
             return Ok(());
         }
+        self.binaries()?;
         tracing::info!("making a private Postgres in {}", self.folder.display());
         let draft = self.data_dir.join("postgres.initdb");
         let failed = |error: std::io::Error| Trouble::at(&draft, "can't be prepared", &error);
@@ -87,7 +101,7 @@ impl Cluster {
         let mut last = String::new();
         for locale in locales {
             self.owner.make_private(&draft)?;
-            let mut initdb = self.command("initdb");
+            let mut initdb = self.command("initdb")?;
             initdb.arg("-D").arg(&draft).args(["-U", USER, "--auth=trust", "-E", "UTF8", "--data-checksums"]);
             initdb.arg(format!("--locale={locale}"));
             match self.owner.run(&mut initdb, &self.log()) {
@@ -131,8 +145,12 @@ impl Cluster {
     }
 
     pub fn start_unless_running(&self) -> Result<(), Trouble> {
+        if self.answers(DATABASE) {
+            return Ok(());
+        }
+        self.binaries()?;
         let until = Instant::now() + PATIENCE;
-        while !self.answers() {
+        while !self.answers("postgres") {
             if let Err(output) = self.try_start() {
                 // Processes of a server that was killed hold its memory until they notice.
                 let may_pass =
@@ -150,7 +168,7 @@ impl Cluster {
         self.bury();
         self.owner.make_private(&self.socket).map_err(|trouble| trouble.to_string())?;
         self.write_our_settings().map_err(|trouble| trouble.to_string())?;
-        let mut pg_ctl = self.command("pg_ctl");
+        let mut pg_ctl = self.command("pg_ctl").map_err(|trouble| trouble.to_string())?;
         pg_ctl.arg("start").arg("-D").arg(&self.folder).args(["-w", "-t", "60", "-s"]);
         self.owner.run(&mut pg_ctl, &self.log())
     }
@@ -159,19 +177,20 @@ impl Cluster {
         if !self.is_alive() {
             return Ok(());
         }
-        let mut pg_ctl = self.command("pg_ctl");
+        let mut pg_ctl = self.command("pg_ctl")?;
         pg_ctl.arg("stop").arg("-D").arg(&self.folder).args(["-m", "fast", "-w", "-t", "60", "-s"]);
         self.owner.run(&mut pg_ctl, &self.log()).map_err(|output| self.explain("pg_ctl stop", &output))
     }
 
-    fn answers(&self) -> bool {
+    /// True if the server runs and lets connect to this database.
+    fn answers(&self, database: &str) -> bool {
         // Spares the time-out of a connection to a socket that nobody listens on.
-        self.socket.join(".s.PGSQL.5432").exists() && PgConnection::establish(&self.url("postgres")).is_ok()
+        self.socket.join(".s.PGSQL.5432").exists() && PgConnection::establish(&self.url(database)).is_ok()
     }
 
     fn make_database(&self) -> Result<(), Trouble> {
         let refused = |error: &dyn std::fmt::Display| Trouble::new(format!("the private Postgres refuses: {error}"));
-        if PgConnection::establish(&self.url(DATABASE)).is_ok() {
+        if self.answers(DATABASE) {
             return Ok(());
         }
         let mut conn = PgConnection::establish(&self.url("postgres")).map_err(|error| refused(&error))?;
