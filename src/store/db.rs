@@ -1,6 +1,6 @@
 //! The one door to the database: a bounded pool, and a transaction with its scope set.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -89,6 +89,50 @@ pub struct Db {
     settings: Arc<str>,
     /// Replaces `pool` and `permits` in every clone: see [`Db::renew`].
     renewed: Arc<RwLock<Option<Lane>>>,
+}
+
+/// Work of one transaction, without the type of its result: the code that runs it is then compiled once, and not for each of
+/// hundreds of callers.
+type Work = Box<dyn FnMut(&mut PgConnection) -> Result<()> + Send>;
+
+/// How often work is run at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tries {
+    One,
+    Two,
+}
+
+const BEGIN: &str = "BEGIN";
+
+/// Holds the result of some work until the caller takes it.
+struct Slot<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Slot<T> {
+    fn take(&self) -> Result<T> {
+        let value = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        value.ok_or_else(|| Error::bug("the work left no result"))
+    }
+}
+
+/// Makes work that leaves its result in a slot.
+fn stored<T: Send + 'static>(mut work: impl FnMut(&mut PgConnection) -> Result<T> + Send + 'static) -> (Work, Slot<T>) {
+    let slot = Arc::new(Mutex::new(None));
+    let filled = Arc::clone(&slot);
+    let work = move |conn: &mut PgConnection| {
+        let value = work(conn)?;
+        *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        Ok(())
+    };
+    (Box::new(work), Slot(slot))
+}
+
+/// Makes a function that can be called once look like one that can be called often.
+fn once<T, F>(work: F) -> impl FnMut(&mut PgConnection) -> Result<T>
+where
+    F: FnOnce(&mut PgConnection) -> Result<T>,
+{
+    let mut work = Some(work);
+    move |conn| work.take().map_or_else(|| Err(Error::bug("the work was run twice")), |work| work(conn))
 }
 
 /// Connections, and as many permits to use one.
@@ -184,7 +228,9 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
     {
-        self.run(scope, move |db| db.within("BEGIN", scope, work)).await
+        let (work, slot) = stored(once(work));
+        self.run(scope, BEGIN, Tries::One, work).await?;
+        slot.take()
     }
 
     /// Runs `work` like [`Db::tx`], and once more if the database lacked something and was repaired.
@@ -193,11 +239,9 @@ impl Db {
         T: Send + 'static,
         F: Fn(&mut PgConnection) -> Result<T> + Send + 'static,
     {
-        self.run(scope, move |db| match db.within("BEGIN", scope, &work) {
-            Err(error) if repairs::was_repaired(&error) => db.within("BEGIN", scope, &work),
-            outcome => outcome,
-        })
-        .await
+        let (work, slot) = stored(work);
+        self.run(scope, BEGIN, Tries::Two, work).await?;
+        slot.take()
     }
 
     /// Like [`Db::tx`], in a transaction that can write nothing and sees one moment: what is read in several
@@ -207,7 +251,9 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
     {
-        self.run(scope, move |db| db.within("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", scope, work)).await
+        let (work, slot) = stored(once(work));
+        self.run(scope, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", Tries::One, work).await?;
+        slot.take()
     }
 
     /// A connection outside the pool, for a listener that keeps it.
@@ -222,11 +268,7 @@ impl Db {
         Ok(conn)
     }
 
-    async fn run<T, F>(&self, scope: Scope, work: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Self) -> Result<T> + Send + 'static,
-    {
+    async fn run(&self, scope: Scope, begin: &'static str, tries: Tries, mut work: Work) -> Result<()> {
         let share = match &self.shares {
             Some(shares) => shares.take(self.charged.map_or(scope, Scope::Tenant), self.patience).await?,
             None => None,
@@ -237,7 +279,12 @@ impl Db {
         // `pool.get()` blocks too, so it belongs inside.
         spawn_blocking(move || {
             let _held = (share, permit);
-            work(&db)
+            match db.within(begin, scope, &mut work) {
+                Err(error) if tries == Tries::Two && repairs::was_repaired(&error) => {
+                    db.within(begin, scope, &mut work)
+                }
+                outcome => outcome,
+            }
         })
         .await
         .map_err(Error::bug)?
@@ -245,7 +292,7 @@ impl Db {
 
     /// Runs `work` in one transaction. If it fails because the database lacks something, this is repaired, and
     /// [`repairs::was_repaired`] is true of the error. Entering the scope is tried again at once.
-    fn within<T>(&self, begin: &str, scope: Scope, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
+    fn within(&self, begin: &str, scope: Scope, work: &mut Work) -> Result<()> {
         let seen = self.repairs.seen();
         let mut conn = self.begun(begin)?;
         let mut entered = scope.enter(&mut conn);
@@ -259,11 +306,8 @@ impl Db {
             conn = self.begun(begin)?;
             entered = scope.enter(&mut conn);
         }
-        let outcome = finish(&mut conn, |conn| {
-            entered?;
-            work(conn)
-        });
-        outcome.map_err(|error| match error {
+        let outcome = entered.map_err(Error::from).and_then(|()| work(&mut conn));
+        finish(&mut conn, outcome).map_err(|error| match error {
             Error::StatementTimeout if !self.is_for_reports => Error::unavailable("a statement reached its time limit"),
             error => self.repairs.after(&mut conn, seen, error),
         })
@@ -282,21 +326,16 @@ impl Db {
     }
 }
 
-/// Commits what `work` did, or rolls it back where it failed.
-fn finish<T>(conn: &mut PgConnection, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
-    match work(conn) {
-        Ok(value) => {
-            AnsiTransactionManager::commit_transaction(conn)?;
-            Ok(value)
-        }
-        Err(error) => {
-            // The first error tells more than a failing rollback; the connection is then seen as broken.
-            let _ = AnsiTransactionManager::rollback_transaction(conn);
-            if is_read_only(&error) {
-                // The session stays so after the database can be written again: the pool makes a new one.
-                AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
-            }
-            Err(error)
-        }
+/// Commits a transaction whose work succeeded, or rolls it back.
+fn finish(conn: &mut PgConnection, outcome: Result<()>) -> Result<()> {
+    let Err(error) = outcome else {
+        return Ok(AnsiTransactionManager::commit_transaction(conn)?);
+    };
+    // The first error tells more than a failing rollback; the connection is then seen as broken.
+    let _ = AnsiTransactionManager::rollback_transaction(conn);
+    if is_read_only(&error) {
+        // The session stays so after the database can be written again: the pool makes a new one.
+        AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
     }
+    Err(error)
 }
