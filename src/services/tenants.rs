@@ -27,7 +27,8 @@ pub struct NewTenant {
     pub slug: String,
     /// Whether it was made from the name: where it is taken, another one will do.
     pub is_slug_made: bool,
-    pub plan: String,
+    /// Without one, [`default_plan`] chooses.
+    pub plan: Option<String>,
     pub is_active: bool,
 }
 
@@ -44,9 +45,11 @@ impl NewTenant {
             Some(slug) => errors.take("slug", text::slug(slug)),
             None => name.as_deref().map(text::slug_of),
         };
-        let plan = errors.take("plan", parse_plan(plan.unwrap_or("free")));
-        match (name, slug, plan) {
-            (Some(name), Some(slug), Some(plan)) => Ok(Self { name, slug, is_slug_made, plan, is_active: true }),
+        let plan = plan.and_then(|plan| errors.take("plan", parse_plan(plan)));
+        match (name, slug) {
+            (Some(name), Some(slug)) if errors.is_empty() => {
+                Ok(Self { name, slug, is_slug_made, plan, is_active: true })
+            }
             _ => Err(errors.into()),
         }
     }
@@ -79,12 +82,21 @@ pub enum TenantRef {
 
 pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewTenant, now: DateTime<Utc>) -> Result<Tenant> {
     let slug = free_slug(conn, ask)?;
-    let tenant = store::tenants::insert(conn, &ask.name, &slug, &ask.plan, now)?;
+    let plan = match &ask.plan {
+        Some(plan) => plan,
+        None => default_plan(conn)?,
+    };
+    let tenant = store::tenants::insert(conn, &ask.name, &slug, plan, now)?;
     let deed = Deed::new("tenant.created", target(tenant.id)).with("slug", slug);
     audit::record_for_instance(conn, who, Some(tenant.id), deed, now)?;
     // Gates may remember that there was no such tenant.
     notify::send(conn, &Change::Tenant(tenant.id))?;
     if ask.is_active { Ok(tenant) } else { life::suspend(conn, who, tenant.id, None, now) }
+}
+
+/// Plan of a new tenant for which no plan is named. The first tenant usually belongs to those who run the instance.
+pub fn default_plan(conn: &mut PgConnection) -> Result<&'static str> {
+    Ok(if store::tenants::any(conn)? { "free" } else { "unlimited" })
 }
 
 /// The slug that was asked for; or, where it is taken and was made from the name, that one with a number.

@@ -3,7 +3,7 @@
 pub mod erase;
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::count_star;
+use diesel::dsl::{count_star, exists};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
@@ -84,6 +84,11 @@ pub fn list(conn: &mut PgConnection, filter: &TenantFilter, limit: i64, offset: 
 
 pub fn count(conn: &mut PgConnection, filter: &TenantFilter) -> Result<i64> {
     Ok(filtered(filter).select(count_star()).get_result(conn)?)
+}
+
+/// True if a tenant has ever been created; deleted tenants count.
+pub fn any(conn: &mut PgConnection) -> Result<bool> {
+    Ok(diesel::select(exists(tenants::table.select(tenants::id))).get_result(conn)?)
 }
 
 /// Newest first; oldest first where `paging.after` is given.

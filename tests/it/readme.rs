@@ -12,7 +12,7 @@ use gatepost::web::routes::{self, Door, Entry};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::support::TestApp;
+use crate::support::{Person, TestApp};
 
 /// How long the whole tour may take: most of it is python3 starting.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,6 +92,20 @@ async fn the_tour_runs_as_it_stands() {
     ] {
         assert!(said.contains(fact), "{fact:?} is missing:\n{said}\n--- stderr ---\n{complained}");
     }
+    let webhooks = Person::with_token(&app.base, &token).get("/api/webhooks").await.json();
+    assert_eq!(webhooks["data"], serde_json::json!([]), "the tour removes its webhook");
+}
+
+#[actix_web::test]
+async fn readme_names_the_limits_of_the_free_plan_as_they_are() {
+    let app = TestApp::start().await;
+    let operator = app.operator("grace").await;
+    let plans = app.instance_token_of(&operator, &["*"]).get("/api/plans").await.json();
+    let free = plans["data"].as_array().unwrap().iter().find(|plan| plan["name"] == "free").unwrap();
+    let limit = |name: &str| gatepost::web::view::text::grouped(free[name].as_i64().unwrap());
+    let [keys, webhooks, events] = ["max_keys", "max_webhooks", "max_events_per_month"].map(limit);
+    let sentence = format!("{keys} keys, {webhooks} webhooks and {events} events a month");
+    assert!(read("README.md").contains(&sentence), "README should say: {sentence}");
 }
 
 #[test]

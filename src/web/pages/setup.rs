@@ -98,7 +98,7 @@ async fn parse(state: &State, form: SetupForm) -> Result<(NewUser, NewTenant), E
     state
         .off_the_loop(&Requester::Known(form.email.clone()), move || {
             let user = NewUser::parse(&form.email, Some(&form.name), &form.password, true);
-            let tenant = NewTenant::parse(&form.tenant, None, Some("unlimited"));
+            let tenant = NewTenant::parse(&form.tenant, None, None);
             both(user, renamed(tenant))
         })
         .await

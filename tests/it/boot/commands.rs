@@ -137,6 +137,16 @@ fn members_are_led_from_the_command_line() {
 }
 
 #[test]
+fn the_first_tenant_is_unlimited_and_later_ones_are_free() {
+    let database = Database::clone_template();
+    let gatepost = Gatepost::on(&database);
+    for (name, plan) in [("First", "unlimited"), ("Second", "free")] {
+        let tenant = gatepost.run(&["tenants", "create", "--name", name, "--json"]).ok().json();
+        assert_eq!(tenant["plan"], plan, "{name}");
+    }
+}
+
+#[test]
 fn tenants_and_plans_are_led_from_the_command_line() {
     let database = Database::clone_template();
     let gatepost = Gatepost::on(&database);

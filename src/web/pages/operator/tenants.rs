@@ -84,14 +84,14 @@ fn plans(chosen: &str) -> Vec<Choice> {
     PLANS.iter().map(|plan| Choice::new(*plan, text::capitalized(plan), chosen)).collect()
 }
 
-pub async fn new(Anywhere(who): Anywhere) -> Answer {
+pub async fn new(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
     who.operator()?;
-    page(&blank(who.shell, NewForm::default(), FieldErrors::default()))
+    let plan = state.pages.read(Scope::Instance, tenants::default_plan).await?.to_owned();
+    page(&blank(who.shell, NewForm { plan, ..NewForm::default() }, FieldErrors::default()))
 }
 
 fn blank(shell: Shell, form: NewForm, errors: FieldErrors) -> New {
-    let chosen = if form.plan.is_empty() { "free" } else { form.plan.as_str() };
-    New { shell, plans: plans(chosen), form, errors }
+    New { shell, plans: plans(&form.plan), form, errors }
 }
 
 pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<NewForm>) -> Answer {
