@@ -13,6 +13,7 @@ use super::kept::kept;
 use crate::domain::delivery::{DeliveryState, ErrorKind, Timings};
 use crate::domain::webhook::PayloadFormat;
 use crate::domain::{AttemptId, DeliveryId, EventId, Result, TenantId, WebhookId};
+use crate::schema::deliveries;
 
 /// What is written once an attempt has come back: to the attempt, and to its delivery.
 #[derive(Debug, Clone)]
@@ -126,6 +127,14 @@ pub fn settle(
         .bind::<Timestamptz, _>(now);
     let held: Vec<Held> = bound.load(conn)?;
     Ok(held.into_iter().map(|row| row.id).collect())
+}
+
+/// How many of these deliveries were cancelled.
+pub fn count_cancelled(conn: &mut PgConnection, ids: &[DeliveryId]) -> Result<usize> {
+    let found = deliveries::table.filter(deliveries::id.eq_any(ids));
+    let found = found.filter(deliveries::state.eq(DeliveryState::Cancelled));
+    let count: i64 = found.count().get_result(conn)?;
+    Ok(usize::try_from(count).unwrap_or_default())
 }
 
 fn each<'a, T>(batch: &[&'a Settled], of: impl Fn(&'a Settled) -> T) -> Vec<T> {
