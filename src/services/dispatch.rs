@@ -259,13 +259,12 @@ pub fn settle(conn: &mut PgConnection, batch: &[Settlement], offset: TimeDelta, 
     let held: HashSet<DeliveryId> = store::settlements::settle(conn, &all, offset, now)?.into_iter().collect();
     let kept: Vec<&Settlement> = batch.iter().filter(|one| held.contains(&one.settled.delivery)).collect();
     judge_webhooks(conn, &kept, now)?;
-    let others: Vec<DeliveryId> =
-        all.iter().map(|one| one.delivery).filter(|delivery| !held.contains(delivery)).collect();
-    let cancelled = match others.is_empty() {
+    let late: Vec<&Settled> = all.into_iter().filter(|one| !held.contains(&one.delivery)).collect();
+    let cancelled = match late.is_empty() {
         true => 0,
-        false => store::settlements::count_cancelled(conn, &others)?,
+        false => store::settlements::complete_cancelled(conn, &late)?,
     };
-    Ok(Written { kept: held, cancelled, late: others.len().saturating_sub(cancelled) })
+    Ok(Written { kept: held, cancelled, late: late.len().saturating_sub(cancelled) })
 }
 
 /// Keeps what is known of the webhooks' health, and switches off those that are gone or have long failed.

@@ -49,7 +49,9 @@ async fn an_answer_after_its_webhook_was_deleted_is_no_lost_lease() {
     assert_eq!(counter(&app, "gatepost_settlements_late_total").await, 0);
     let delivery = program.delivery_of(&event).await;
     assert_eq!(delivery["state"], "cancelled");
-    assert_eq!(delivery["attempts"][0]["error"], "the webhook was deleted while this attempt was under way");
+    let attempt = &delivery["attempts"][0];
+    assert_eq!(attempt["error"], "the webhook was deleted while this attempt was under way");
+    assert_eq!((&attempt["response_status"], &attempt["success"]), (&json!(200), &json!(false)), "{attempt}");
     let metrics = app.stranger().get("/metrics").await.body;
     assert!(!metrics.contains("gatepost_deliveries_total{state=\"delivered\"}"), "it was not delivered: {metrics}");
 }
