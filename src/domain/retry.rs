@@ -144,13 +144,13 @@ pub enum Verdict {
     Gone,
 }
 
-/// What a receiver asked for with a `Retry-After`, where that counts: with 429, 502, 503 and 504.
+/// Returns the wait that a receiver asked for by `Retry-After`. It counts with 429, 502, 503 and 504 alone.
 fn asked_for(outcome: &Outcome) -> TimeDelta {
     let asked = outcome.retry_after.filter(|_| matches!(outcome.status, Some(429 | 502 | 503 | 504)));
     asked.unwrap_or_default()
 }
 
-/// Says that a receiver asked for a longer wait than it gets.
+/// Returns a sentence for the log if a receiver asked for a longer wait than it gets.
 pub fn cap_note(outcome: &Outcome) -> Option<String> {
     let asked = asked_for(outcome);
     let length = match asked.num_hours() {

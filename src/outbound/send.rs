@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_many_headers_the_first_are_kept_and_of_too_many_none_are_read() {
+    async fn header_lines_beyond_32_kib_are_dropped_and_more_than_1000_are_refused() {
         let head = |count: usize, value: &str| {
             let lines: String = (0..count).map(|n| format!("X-{n}: {value}\r\n")).collect();
             format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n").into_bytes()

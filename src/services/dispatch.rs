@@ -237,7 +237,7 @@ impl Settlement {
     }
 }
 
-/// What became of a batch of settlements.
+/// Outcome of writing a batch of settlements.
 #[derive(Debug, Default)]
 pub struct Written {
     kept: HashSet<DeliveryId>,

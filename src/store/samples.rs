@@ -94,7 +94,7 @@ CROSS JOIN LATERAL (SELECT chance >= 0.015 AND (chance >= 0.11 OR number = 2) AS
     delivery.created_at + (number - 1) ^ 3 * interval '5 seconds' AS at) moment
 WHERE delivery.tenant_id = $1 AND delivery.state = 'pending' AND delivery.created_at < $2";
 
-/// What became of deliveries and webhooks, read from the attempts. Triggers count deliveries as they end.
+/// Ends of deliveries and last successes of webhooks, read from the attempts. Triggers count deliveries as they end.
 const ENDS: [&str; 2] = [
     "UPDATE deliveries SET state = CASE WHEN last.success THEN 'delivered' ELSE 'failed' END, attempts_made = last.number,
          last_status = last.response_status, last_error = last.error, has_trouble = NOT last.success,

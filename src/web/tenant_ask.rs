@@ -12,8 +12,8 @@ const ID: &str = "tenant_id";
 const SLUG: &str = "tenant";
 /// What writes take in their query beside a tenant: how a webhook is activated, and, where it is allowed, an API key.
 const OF_WRITES: [&str; 2] = ["probe", "api_key"];
-/// What a search takes in its query beside a tenant.
-const OF_SEARCHES: [&str; 2] = ["limit", "offset"];
+/// Parameters that a search takes in its query beside a tenant.
+const SEARCH_PARAMETERS: [&str; 2] = ["limit", "offset"];
 
 /// What one part of a request, the body or the query, says about its tenant.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +39,7 @@ impl TenantAsk {
                 ID => ask.tenant_id.replace(id(&value)?).is_some(),
                 SLUG => ask.tenant.replace(Cow::into_owned(value)).is_some(),
                 other if is_read || OF_WRITES.contains(&other) => false,
-                other if is_search && OF_SEARCHES.contains(&other) => false,
+                other if is_search && SEARCH_PARAMETERS.contains(&other) => false,
                 _ => return Err(Error::field(name, Rejection::new("unknown", "is no parameter of this request"))),
             };
             if is_repeated {

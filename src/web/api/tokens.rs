@@ -92,7 +92,7 @@ pub struct CreateBody {
     tenant: Option<String>,
 }
 
-/// What an idempotency key stands for: one member's request is not answered with another's token.
+/// Request that an idempotency key stands for. The user is part of it: no member is answered with another member's token.
 #[derive(Serialize)]
 struct Asked<'a> {
     user: UserId,

@@ -9,7 +9,7 @@ use super::{admin, text};
 use crate::support::people::PASSWORD;
 use crate::support::{Person, TestApp, source};
 
-/// What `null` does to a field of a change.
+/// Effect of `null` on a field of a change.
 enum Null {
     /// Refused with 422 at the field.
     Refused,

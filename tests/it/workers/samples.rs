@@ -86,7 +86,7 @@ $asked = json_decode(file_get_contents('php://stdin'), true);
 verify($asked['secret'], $asked['headers'], $asked['body']);
 ";
 
-/// What runs a sample, the sample, and what calls it.
+/// Interpreter, sample, and the code that calls it.
 const SAMPLES: [(&str, &str, &str); 5] = [
     ("python3", "verify.py", PYTHON),
     ("node", "verify.mjs", JAVASCRIPT),
@@ -95,7 +95,7 @@ const SAMPLES: [(&str, &str, &str); 5] = [
     ("php", "verify.php", PHP),
 ];
 
-/// A sample may run where its interpreter is on this machine.
+/// Runs each sample whose interpreter is on this machine.
 fn ask_all(secret: &str, received: &Received, body: &str, expected: bool) {
     assert_eq!(ask_rust(secret, received, body), expected);
     for (interpreter, sample, driver) in SAMPLES {

@@ -99,7 +99,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(ask): Query<ListAsk
     listed(&state, &bearer, ask).await
 }
 
-/// Where in the list a search begins, as clients of another service send it.
+/// Page of a search, as clients of another service send it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PageQuery {
