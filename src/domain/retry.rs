@@ -144,6 +144,23 @@ pub enum Verdict {
     Gone,
 }
 
+/// Returns the wait that a receiver asked for by `Retry-After`. It counts with 429, 502, 503 and 504 alone.
+fn asked_for(outcome: &Outcome) -> TimeDelta {
+    let asked = outcome.retry_after.filter(|_| matches!(outcome.status, Some(429 | 502 | 503 | 504)));
+    asked.unwrap_or_default()
+}
+
+/// Returns a sentence for the log if a receiver asked for a longer wait than it gets.
+pub fn cap_note(outcome: &Outcome) -> Option<String> {
+    let asked = asked_for(outcome);
+    let length = match asked.num_hours() {
+        hours if hours < 48 => format!("{hours} hours"),
+        hours => format!("{} days", hours / 24),
+    };
+    let cap = MAX_RETRY_AFTER.num_hours();
+    (MAX_RETRY_AFTER < asked).then(|| format!("asked for a wait of {length}; capped at {cap} hours"))
+}
+
 /// 2xx delivers, 410 ends all, anything else waits for the schedule's next gap. 429, 502, 503 and 504 may ask for longer.
 pub fn verdict(attempt: Attempt, outcome: &Outcome, schedule: &Schedule, jitter: Jitter) -> Verdict {
     if outcome.is_success() {
@@ -156,9 +173,7 @@ pub fn verdict(attempt: Attempt, outcome: &Outcome, schedule: &Schedule, jitter:
     else {
         return Verdict::Failed;
     };
-    let asked = outcome.retry_after.filter(|_| matches!(outcome.status, Some(429 | 502 | 503 | 504)));
-    let asked = asked.unwrap_or_default().min(MAX_RETRY_AFTER);
-    Verdict::Retry { after: jitter.applied_to(gap).max(asked) }
+    Verdict::Retry { after: jitter.applied_to(gap).max(asked_for(outcome).min(MAX_RETRY_AFTER)) }
 }
 
 #[cfg(test)]
@@ -225,6 +240,15 @@ mod tests {
         assert_eq!(after(1, &asking(502, 900_000)), Verdict::Retry { after: TimeDelta::hours(24) });
         assert_eq!(after(1, &asking(500, 60)), Verdict::Retry { after: TimeDelta::seconds(5) });
         assert_eq!(after(10, &asking(429, 60)), Verdict::Failed);
+    }
+
+    #[test]
+    fn a_wait_that_is_capped_is_told() {
+        let note =
+            |status, seconds| cap_note(&Outcome { retry_after: Some(TimeDelta::seconds(seconds)), ..answered(status) });
+        assert_eq!(note(503, 2_592_000).unwrap(), "asked for a wait of 30 days; capped at 24 hours");
+        assert_eq!(note(429, 90_000).unwrap(), "asked for a wait of 25 hours; capped at 24 hours");
+        assert_eq!((note(429, 86_400), note(500, 2_592_000), cap_note(&answered(503))), (None, None, None));
     }
 
     #[test]

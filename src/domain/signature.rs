@@ -21,6 +21,8 @@ pub struct SigningSecret(Zeroizing<String>);
 impl SigningSecret {
     pub const PREFIX: &'static str = "whsec_";
     const GENERATED_BYTES: usize = 32;
+    /// Bytes behind the prefix (Standard Webhooks 1.0.0).
+    const FITTING_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
     /// A fresh `whsec_…` of 32 random bytes.
     pub fn generate() -> Result<Self> {
@@ -29,10 +31,15 @@ impl SigningSecret {
         Ok(Self(Zeroizing::new(format!("{}{}", Self::PREFIX, STANDARD.encode(bytes.as_slice())))))
     }
 
-    /// A secret that somebody brings along: 1 to 256 printable characters.
+    /// A secret that a user brings along: `whsec_…` as libraries of Standard Webhooks decode it, or 1 to 256 printable
+    /// characters of another form.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
-        if text.is_empty() {
+        if text.trim().is_empty() {
             return Err(Rejection::required());
+        }
+        let lower = text.to_ascii_lowercase();
+        if lower.contains(Self::PREFIX) {
+            return Self::parse_standard(text.trim());
         }
         if 256 < text.chars().count() {
             return Err(Rejection::new("too_long", "must be at most 256 characters"));
@@ -40,10 +47,28 @@ impl SigningSecret {
         if text.chars().any(char::is_control) {
             return Err(Rejection::new("control_character", "must not contain control characters"));
         }
-        if text.starts_with(SigningKey::PREFIX) || text.starts_with(SigningKey::PUBLIC_PREFIX) {
+        if lower.contains(SigningKey::PREFIX) || lower.contains(SigningKey::PUBLIC_PREFIX) {
             return Err(Rejection::new("secret", "must be a shared secret: a key pair goes into signing_key"));
         }
         Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    fn parse_standard(text: &str) -> Result<Self, Rejection> {
+        let Some(encoded) = text.strip_prefix(Self::PREFIX) else {
+            let says = "must begin with whsec_ in lower case: leave out what stands before it";
+            return Err(Rejection::new("secret", says));
+        };
+        match STANDARD.decode(encoded) {
+            Ok(bytes) if Self::FITTING_BYTES.contains(&bytes.len()) => Ok(Self(Zeroizing::new(text.to_owned()))),
+            Ok(bytes) => {
+                let says = format!("must hold 24 to 64 bytes behind whsec_, and these are {}", bytes.len());
+                Err(Rejection::new("secret", says))
+            }
+            Err(_) => {
+                let says = "must have standard base64 behind whsec_, with + and /, padded with = to a multiple of 4";
+                Err(Rejection::new("secret", says))
+            }
+        }
     }
 
     /// As kept in the vault.
@@ -59,7 +84,7 @@ impl SigningSecret {
     /// The key of the `v1` signature: the decoded bytes of a `whsec_` secret, else the text's own.
     fn key(&self) -> Zeroizing<Vec<u8>> {
         let decoded = self.0.strip_prefix(Self::PREFIX).and_then(|text| STANDARD.decode(text).ok());
-        let fitting = decoded.filter(|bytes| (24..=64).contains(&bytes.len()));
+        let fitting = decoded.filter(|bytes| Self::FITTING_BYTES.contains(&bytes.len()));
         Zeroizing::new(fitting.unwrap_or_else(|| self.0.as_bytes().to_vec()))
     }
 }
@@ -216,8 +241,37 @@ mod tests {
         assert_eq!(over_body(&secret, SignatureStyle::Hex, body).unwrap(), digest);
         assert_eq!(over_body(&secret, SignatureStyle::Prefixed, body).unwrap(), format!("sha256={digest}"));
         assert_eq!(secret.key().as_slice(), b"Jefe");
-        for text in ["whsec_not base64", "whsec_c2hvcnQ=", "whsec_"] {
-            assert_eq!(SigningSecret::parse(text).unwrap().key().as_slice(), text.as_bytes(), "{text}");
+    }
+
+    #[test]
+    fn what_starts_like_a_standard_secret_is_decoded_or_refused() {
+        let bytes = |count: usize| STANDARD.encode(vec![0xfb_u8; count]);
+        let good = format!("whsec_{}", bytes(24));
+        for count in [24, 25, 32, 64] {
+            let secret = SigningSecret::parse(&format!(" whsec_{}\n", bytes(count))).unwrap();
+            assert_eq!(secret.key().as_slice(), vec![0xfb; count]);
+            assert_eq!(secret.reveal(), format!("whsec_{}", bytes(count)), "without the blanks around it");
+        }
+        let refused = [
+            format!("whsec_{}", bytes(16)),
+            format!("whsec_{}", bytes(23)),
+            format!("whsec_{}", bytes(65)),
+            format!("whsec_{}", bytes(25).trim_end_matches('=')),
+            format!("whsec_{}", bytes(24).replace('+', "-").replace('/', "_")),
+            format!("whsec_ {}", bytes(24)),
+            format!("whsec_{} {}", &bytes(24)[..8], &bytes(24)[8..]),
+            format!("{good}="),
+            format!("v1,{good}"),
+            format!("v1a,{good}"),
+            format!("\"{good}\""),
+            format!("SECRET={good}"),
+            format!("\u{feff}{good}"),
+            good.replace("whsec_", "WHSEC_"),
+            "whsec_not base64".to_owned(),
+            "whsec_".to_owned(),
+        ];
+        for text in refused {
+            assert_eq!(SigningSecret::parse(&text).unwrap_err().code, "secret", "{text}");
         }
     }
 
@@ -240,7 +294,13 @@ mod tests {
 
     #[test]
     fn an_unfit_secret_is_refused() {
-        for (text, code) in [("", "required"), ("a\nb", "control_character"), ("whsk_abc", "secret")] {
+        for (text, code) in [
+            ("", "required"),
+            (" ", "required"),
+            ("a\nb", "control_character"),
+            ("whsk_abc", "secret"),
+            (" WHPK_abc", "secret"),
+        ] {
             assert_eq!(SigningSecret::parse(text).unwrap_err().code, code);
         }
         assert_eq!(SigningSecret::parse(&"x".repeat(257)).unwrap_err().code, "too_long");

@@ -22,11 +22,11 @@ impl SigningKey {
         Ok(Self(ed25519_dalek::SigningKey::from_bytes(&seed)))
     }
 
-    /// A key that somebody brings along.
+    /// A key that a user brings along; blanks around it are dropped.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
         let unfit = |detail| Rejection::new("signing_key", detail);
         let shape = "must be whsk_ and the base64 of seed and public key (64 bytes)";
-        let encoded = text.strip_prefix(Self::PREFIX).ok_or_else(|| unfit(shape))?;
+        let encoded = text.trim().strip_prefix(Self::PREFIX).ok_or_else(|| unfit(shape))?;
         let bytes = Zeroizing::new(STANDARD.decode(encoded).map_err(|_| unfit(shape))?);
         let pair: &[u8; KEYPAIR_LENGTH] = bytes.as_slice().try_into().map_err(|_| unfit(shape))?;
         let key = ed25519_dalek::SigningKey::from_keypair_bytes(pair);

@@ -15,7 +15,8 @@ use crate::domain::{Error, Result};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Shorter than what receivers usually keep idle connections for, so that they rarely close one under a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-const MAX_HEADERS: usize = 100;
+/// Header lines of an answer. More are no answer: hyper reads no further.
+const MAX_HEADERS: usize = 1_000;
 
 /// Sends requests to places that others have chosen. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -44,6 +45,10 @@ impl Outbound {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http1_max_headers(MAX_HEADERS)
+            // The status counts, however odd the head around it is (RFC 9112, sections 2.2 and 5.2).
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
             .tcp_nodelay(true)
             .build()
             .map_err(Error::bug)?;

@@ -18,8 +18,10 @@ use crate::domain::webhook::EndpointUrl;
 const MAX_READ: usize = 64 * 1024;
 /// The most that is kept of it.
 const MAX_KEPT: usize = 16 * 1024;
-/// The most that is accepted in an answer's header lines.
+/// The most that is kept of an answer's header lines.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// The longest wait that a `Retry-After` is understood as; the schedule believes far less of it.
+const MAX_WAIT: TimeDelta = TimeDelta::days(3_650);
 
 /// A POST with everything that goes over the wire.
 #[derive(Debug, Clone)]
@@ -86,7 +88,8 @@ fn header_map(headers: &[(String, String)]) -> Option<HeaderMap> {
         .collect()
 }
 
-/// Reads an answer up to the limits. One that goes past them counts as a failure, whatever its status.
+/// Reads an answer up to the limits. A body that goes past them counts as a failure, whatever the status; one that ends early
+/// or breaks the protocol does so only where the status was no 2xx, since the receiver has accepted the event by then.
 async fn read(mut response: Response, now: DateTime<Utc>) -> Outcome {
     let mut outcome = Outcome {
         status: Some(response.status().as_u16()),
@@ -94,13 +97,8 @@ async fn read(mut response: Response, now: DateTime<Utc>) -> Outcome {
         remote_address: response.remote_addr().map(|address| address.ip()),
         ..Outcome::default()
     };
-    let header_bytes: usize =
-        response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if MAX_HEADER_BYTES < header_bytes {
-        return too_large(outcome, "answered with more than 32 KiB of headers");
-    }
-    let line = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), printable(value.as_bytes()));
-    outcome.response_headers = response.headers().iter().map(line).collect();
+    outcome.response_headers = kept_headers(response.headers());
+    let is_accepted = response.status().is_success();
     let (mut kept, mut total) = (Vec::new(), 0_usize);
     loop {
         match response.chunk().await {
@@ -110,13 +108,14 @@ async fn read(mut response: Response, now: DateTime<Utc>) -> Outcome {
                 kept.extend_from_slice(chunk.get(..room).unwrap_or_default());
             }
             Ok(None) => break,
+            Err(_) if is_accepted => break,
             Err(error) => {
                 outcome.failure = Some(fault::explain(&error));
                 break;
             }
         }
         if MAX_READ < total {
-            outcome = too_large(outcome, "answered with more than 64 KiB");
+            outcome.failure = Outcome::failed(ErrorKind::ResponseTooLarge, "answered with more than 64 KiB").failure;
             break;
         }
     }
@@ -124,8 +123,14 @@ async fn read(mut response: Response, now: DateTime<Utc>) -> Outcome {
     outcome
 }
 
-fn too_large(outcome: Outcome, sentence: &str) -> Outcome {
-    Outcome { failure: Outcome::failed(ErrorKind::ResponseTooLarge, sentence).failure, ..outcome }
+/// Header lines from the first on, as long as there is room for them.
+fn kept_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut room = MAX_HEADER_BYTES;
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        room = room.checked_sub(name.as_str().len() + value.len() + 4)?;
+        Some((name.to_string(), printable(value.as_bytes())))
+    };
+    headers.iter().map_while(line).collect()
 }
 
 /// Text that Postgres can keep: no NUL, nothing that is not UTF-8.
@@ -133,14 +138,33 @@ fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
 }
 
-/// `Retry-After` as seconds or as a date (RFC 9110 §10.2.3).
+/// `Retry-After` as seconds or as a date in any form of HTTP (RFC 9110, sections 5.6.7 and 10.2.3).
 fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<TimeDelta> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match value.parse::<u32>() {
-        Ok(seconds) => TimeDelta::seconds(i64::from(seconds)),
-        Err(_) => DateTime::parse_from_rfc2822(value).ok()?.with_timezone(&Utc) - now,
+    let wait = seconds(value).or_else(|| Some(date(value)? - now))?;
+    Some(wait.clamp(TimeDelta::zero(), MAX_WAIT))
+}
+
+/// A number of seconds, however large; a part of a second counts as a whole one, and less than none as none.
+fn seconds(text: &str) -> Option<TimeDelta> {
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    Some(wait.max(TimeDelta::zero()))
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() + part.len() == 0 || !is_number(whole) || !is_number(part) {
+        return None;
+    }
+    let whole = if whole.is_empty() { Some(0) } else { whole.parse::<u32>().ok() };
+    let rounded = whole.map(|whole| i64::from(whole) + i64::from(part.bytes().any(|digit| digit != b'0')));
+    Some(if is_negative { TimeDelta::zero() } else { rounded.map_or(MAX_WAIT, TimeDelta::seconds) })
+}
+
+/// An IMF-fixdate, RFC 850 or asctime date; some receivers name a zone as e-mail does.
+fn date(text: &str) -> Option<DateTime<Utc>> {
+    let of_http = httpdate::parse_http_date(text).ok().map(DateTime::from);
+    of_http.or_else(|| DateTime::parse_from_rfc2822(text).ok().map(|at| at.with_timezone(&Utc)))
 }
 
 #[cfg(test)]
@@ -264,21 +288,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn too_many_or_too_large_headers_are_refused() {
-        let many: String = (0..200).map(|n| format!("X-{n}: 1\r\n")).collect();
-        let outcome = against(format!("HTTP/1.1 200 OK\r\n{many}\r\n").into_bytes(), 1, true).await;
-        assert_eq!(kind(&outcome), Some(ErrorKind::ResponseTooLarge), "{outcome:?}");
-        let large = format!("HTTP/1.1 200 OK\r\nX-A: {}\r\nContent-Length: 0\r\n\r\n", "a".repeat(40_000));
-        let outcome = against(large.into_bytes(), 1, true).await;
-        assert_eq!(kind(&outcome), Some(ErrorKind::ResponseTooLarge), "{outcome:?}");
+    async fn header_lines_beyond_32_kib_are_dropped_and_more_than_1000_are_refused() {
+        let head = |count: usize, value: &str| {
+            let lines: String = (0..count).map(|n| format!("X-{n}: {value}\r\n")).collect();
+            format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n").into_bytes()
+        };
+        let outcome = against(head(10, &"a".repeat(8_000)), 1, true).await;
+        assert!(outcome.is_success(), "{outcome:?}");
+        assert_eq!(outcome.response_headers.len(), 4, "those that fit into 32 KiB");
+        assert!(against(head(900, "1"), 1, true).await.is_success());
+        assert_eq!(kind(&against(head(1_100, "1"), 1, true).await), Some(ErrorKind::ResponseTooLarge));
     }
 
     #[tokio::test]
     async fn what_is_not_http_or_ends_early_breaks_the_protocol() {
         assert_eq!(kind(&against(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), 1, true).await), Some(ErrorKind::Protocol));
         assert_eq!(kind(&against(Vec::new(), 0, true).await), Some(ErrorKind::Protocol));
+        let cut = against(b"HTTP/1.1 500 No\r\nContent-Length: 10\r\n\r\nabc".to_vec(), 1, true).await;
+        assert_eq!((cut.status, kind(&cut)), (Some(500), Some(ErrorKind::Protocol)));
         let cut = against(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc".to_vec(), 1, true).await;
-        assert_eq!((cut.status, kind(&cut)), (Some(200), Some(ErrorKind::Protocol)));
+        assert!(cut.is_success() && cut.response_body.as_deref() == Some("abc"), "accepted, and cut off: {cut:?}");
     }
 
     #[tokio::test]
@@ -347,8 +376,35 @@ mod tests {
         let wait = |value: &'static str| {
             retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]), now)
         };
-        assert_eq!(wait("Thu, 01 Jan 2026 00:01:00 GMT"), Some(TimeDelta::seconds(60)));
-        assert_eq!(wait("Wed, 31 Dec 2025 00:01:00 GMT"), Some(TimeDelta::zero()));
-        assert_eq!((wait("soon"), wait("-1"), wait("120")), (None, None, Some(TimeDelta::seconds(120))));
+        let minute = Some(TimeDelta::seconds(60));
+        for date in [
+            "Thu, 01 Jan 2026 00:01:00 GMT",
+            "Thursday, 01-Jan-26 00:01:00 GMT",
+            "Thu Jan  1 00:01:00 2026",
+            " Thu, 01 Jan 2026 00:01:00 +0000 ",
+        ] {
+            assert_eq!(wait(date), minute, "{date}");
+        }
+        assert_eq!(wait("Wednesday, 31-Dec-25 00:01:00 GMT"), Some(TimeDelta::zero()));
+    }
+
+    #[test]
+    fn a_retry_after_may_be_any_number() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let wait = |value: &'static str| {
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]), now)
+        };
+        for (text, seconds) in [("120", 120), (" 120 ", 120), ("0", 0), ("-1", 0), ("-0.5", 0), ("+7", 7)] {
+            assert_eq!(wait(text), Some(TimeDelta::seconds(seconds)), "{text}");
+        }
+        for (text, seconds) in [("1.5", 2), ("2.0", 2), (".5", 1), ("3.", 3)] {
+            assert_eq!(wait(text), Some(TimeDelta::seconds(seconds)), "{text}");
+        }
+        for text in ["999999999999", "99999999999999999999999999", "4294967296", "9999999999.9"] {
+            assert_eq!(wait(text), Some(MAX_WAIT), "{text}");
+        }
+        for text in ["soon", "", "1,5", "1e3", "5 s", "-", ".", "0x10", "Thu, 01 Jan 2026"] {
+            assert_eq!(wait(text), None, "{text}");
+        }
     }
 }

@@ -143,6 +143,7 @@ impl Claim {
             Verdict::Retry { after } => (DeliveryState::Retrying, Some(after)),
             Verdict::Failed | Verdict::Gone => (DeliveryState::Failed, None),
         };
+        let cap = retry::cap_note(&outcome).filter(|_| retry_after.is_some());
         let is_probe = self.0.event_type == probe::KIND;
         let masked = |name: &String, value: &String| match self.0.headers.get(name) {
             Some(_) => MASK.to_owned(),
@@ -165,7 +166,7 @@ impl Claim {
             response_status: outcome.status.and_then(|status| i16::try_from(status).ok()),
             response_headers: object(outcome.response_headers.iter().cloned()),
             success: outcome.is_success(),
-            error: outcome.error(),
+            error: outcome.error().map(|error| cap.map_or_else(|| error.clone(), |cap| format!("{error}; {cap}"))),
             error_kind: outcome.failure.as_ref().map(|failure| failure.kind),
             response_body: outcome.response_body,
             duration_ms: outcome.duration_ms,
@@ -236,13 +237,34 @@ impl Settlement {
     }
 }
 
-/// Writes a batch of settlements. Those whose lease has been lost change nothing; returns how many counted.
-pub fn settle(conn: &mut PgConnection, batch: &[Settlement], offset: TimeDelta, now: DateTime<Utc>) -> Result<usize> {
+/// Outcome of writing a batch of settlements.
+#[derive(Debug, Default)]
+pub struct Written {
+    kept: HashSet<DeliveryId>,
+    /// Settlements of deliveries that were cancelled while the attempt was under way, such as those of a deleted webhook.
+    pub cancelled: usize,
+    /// Settlements whose lease was lost.
+    pub late: usize,
+}
+
+impl Written {
+    pub fn has(&self, settlement: &Settlement) -> bool {
+        self.kept.contains(&settlement.settled.delivery)
+    }
+}
+
+/// Writes a batch of settlements. Those that hold no lease any more change nothing.
+pub fn settle(conn: &mut PgConnection, batch: &[Settlement], offset: TimeDelta, now: DateTime<Utc>) -> Result<Written> {
     let all: Vec<&Settled> = batch.iter().map(|one| &one.settled).collect();
     let held: HashSet<DeliveryId> = store::settlements::settle(conn, &all, offset, now)?.into_iter().collect();
     let kept: Vec<&Settlement> = batch.iter().filter(|one| held.contains(&one.settled.delivery)).collect();
     judge_webhooks(conn, &kept, now)?;
-    Ok(kept.len())
+    let late: Vec<&Settled> = all.into_iter().filter(|one| !held.contains(&one.delivery)).collect();
+    let cancelled = match late.is_empty() {
+        true => 0,
+        false => store::settlements::complete_cancelled(conn, &late)?,
+    };
+    Ok(Written { kept: held, cancelled, late: late.len().saturating_sub(cancelled) })
 }
 
 /// Keeps what is known of the webhooks' health, and switches off those that are gone or have long failed.

@@ -118,6 +118,18 @@ pub fn publish_all(
     Ok(all)
 }
 
+/// Publishes events like [`publish_all`], once for all requests with this idempotency key.
+pub fn publish_all_once(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    asks: &[NewEvent],
+    (key, hash): (&IdempotencyKey, &[u8]),
+    now: DateTime<Utc>,
+) -> Result<Once<Vec<Published>>> {
+    actor.must(Permission::WriteEvents)?;
+    idempotency::once(conn, actor.tenant, "events/batch", key, hash, now, |conn| publish_all(conn, actor, asks, now))
+}
+
 fn publish_uncounted(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: DateTime<Utc>) -> Result<Published> {
     let write = |conn: &mut PgConnection| write(conn, actor, ask, None, now);
     let Some(key) = &ask.idempotency_key else { return write(conn) };

@@ -1,5 +1,7 @@
 //! Writes down what came of attempts: the attempts themselves, and what becomes of their deliveries.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{
@@ -13,6 +15,7 @@ use super::kept::kept;
 use crate::domain::delivery::{DeliveryState, ErrorKind, Timings};
 use crate::domain::webhook::PayloadFormat;
 use crate::domain::{AttemptId, DeliveryId, EventId, Result, TenantId, WebhookId};
+use crate::schema::{attempts, deliveries};
 
 /// What is written once an attempt has come back: to the attempt, and to its delivery.
 #[derive(Debug, Clone)]
@@ -126,6 +129,30 @@ pub fn settle(
         .bind::<Timestamptz, _>(now);
     let held: Vec<Held> = bound.load(conn)?;
     Ok(held.into_iter().map(|row| row.id).collect())
+}
+
+/// Adds the answers to attempts whose delivery was cancelled meanwhile, and tells how many there are: those attempts were
+/// recorded at the cancellation, and stay failures.
+pub fn complete_cancelled(conn: &mut PgConnection, late: &[&Settled]) -> Result<usize> {
+    let found = deliveries::table.filter(deliveries::id.eq_any(late.iter().map(|one| one.delivery)));
+    let found = found.filter(deliveries::state.eq(DeliveryState::Cancelled));
+    let cancelled: HashSet<DeliveryId> = found.select(deliveries::id).load(conn)?.into_iter().collect();
+    for one in late.iter().filter(|one| cancelled.contains(&one.delivery)) {
+        let recorded = attempts::table.find(one.attempt).filter(attempts::tenant_id.eq(one.tenant));
+        diesel::update(recorded.filter(attempts::duration_ms.is_null()))
+            .set((
+                attempts::request_headers.eq(&one.request_headers),
+                attempts::response_status.eq(one.response_status),
+                attempts::response_headers.eq(&one.response_headers),
+                attempts::response_body.eq(&one.response_body),
+                attempts::duration_ms.eq(one.duration_ms),
+                attempts::error_kind.eq(one.error_kind),
+                attempts::remote_address.eq(&one.remote_address),
+                attempts::payload_format.eq(one.payload_format),
+            ))
+            .execute(conn)?;
+    }
+    Ok(late.iter().filter(|one| cancelled.contains(&one.delivery)).count())
 }
 
 fn each<'a, T>(batch: &[&'a Settled], of: impl Fn(&'a Settled) -> T) -> Vec<T> {

@@ -15,6 +15,7 @@ use actix_web::{Error, HttpResponse};
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, Map};
 use tracing::Level;
 
+use super::api::body::IDEMPOTENCY_KEY;
 use super::api::verification;
 use super::bearer::Bearer;
 use super::error_pages::{self, Asker};
@@ -36,7 +37,9 @@ impl Call {
     fn of(head: &RequestHead) -> Option<Self> {
         let path = head.uri.path();
         let call = match head.method {
-            Method::POST if path == verification::PATH => Self::Verification,
+            Method::POST if path == verification::PATH && !head.headers.contains_key(IDEMPOTENCY_KEY) => {
+                Self::Verification
+            }
             _ if forward_auth::is_asked(path) => Self::Gateway,
             _ => return None,
         };

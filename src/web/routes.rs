@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actix_web::guard::fn_guard;
+use actix_web::guard::{self, fn_guard};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource, Route};
 
-use super::problem::{Fail, Problem};
+use super::api::body::IDEMPOTENCY_KEY;
+use super::problem::{Answer, Fail, Problem};
 use super::{api, forward_auth, pages};
+use crate::domain::{Error, Rejection};
 
 /// Which kind of caller a route is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,24 @@ pub struct Entry {
     pub method: Method,
     pub path: String,
     pub route: fn() -> Route,
+    /// True: a request with an `Idempotency-Key` is carried out once. Other writes of the API refuse that header.
+    pub is_replayed: bool,
+}
+
+impl Entry {
+    fn new(door: Door, method: Method, path: &str, route: fn() -> Route) -> Self {
+        Self { door, method, path: path.to_owned(), route, is_replayed: false }
+    }
+
+    pub fn replayed(self) -> Self {
+        Self { is_replayed: true, ..self }
+    }
+
+    /// True for a write of the API that would repeat its effect however often the same `Idempotency-Key` comes.
+    pub fn refuses_idempotency_keys(&self) -> bool {
+        let is_of_programs = matches!(self.door, Door::Api | Door::ApiOrKey) || self.path.starts_with("/api/");
+        is_of_programs && self.method != Method::GET && !self.is_replayed
+    }
 }
 
 /// What stands for all methods, those that nobody has thought of included.
@@ -41,25 +61,25 @@ pub const ANY: &str = "ANY";
 
 /// Shorthands for the tables in `pages` and `api`.
 pub fn get(door: Door, path: &str, route: fn() -> Route) -> Entry {
-    Entry { door, method: Method::GET, path: path.to_owned(), route }
+    Entry::new(door, Method::GET, path, route)
 }
 
 pub fn post(door: Door, path: &str, route: fn() -> Route) -> Entry {
-    Entry { door, method: Method::POST, path: path.to_owned(), route }
+    Entry::new(door, Method::POST, path, route)
 }
 
 pub fn patch(door: Door, path: &str, route: fn() -> Route) -> Entry {
-    Entry { door, method: Method::PATCH, path: path.to_owned(), route }
+    Entry::new(door, Method::PATCH, path, route)
 }
 
 pub fn delete(door: Door, path: &str, route: fn() -> Route) -> Entry {
-    Entry { door, method: Method::DELETE, path: path.to_owned(), route }
+    Entry::new(door, Method::DELETE, path, route)
 }
 
 pub fn any(door: Door, path: &str, route: fn() -> Route) -> Entry {
     // Any token is a method.
     let method = Method::from_bytes(ANY.as_bytes()).unwrap_or(Method::GET);
-    Entry { door, method, path: path.to_owned(), route }
+    Entry::new(door, method, path, route)
 }
 
 /// The paths that most requests are for which come this far (`web::direct`). Routes are tried one after the other: these come
@@ -113,6 +133,11 @@ fn resource(path: &str, entries: Vec<Entry>) -> Resource {
     }
     let mut resource = web::resource(path).app_data(Pattern(path.into()));
     for entry in entries {
+        if entry.refuses_idempotency_keys() {
+            let asks = fn_guard(|context| context.head().headers.contains_key(IDEMPOTENCY_KEY));
+            let guard = guard::All(asks).and(guard::Method(entry.method.clone()));
+            resource = resource.route(web::to(no_idempotency_key).guard(guard));
+        }
         let method = entry.method;
         let answers = fn_guard(move |context| {
             let asked = &context.head().method;
@@ -124,4 +149,10 @@ fn resource(path: &str, entries: Vec<Entry>) -> Resource {
         let refusal = Problem::method_not_allowed(&allowed);
         async move { Err::<actix_web::HttpResponse, Fail>(refusal.into()) }
     }))
+}
+
+/// The client trusts that a repetition has no second effect, which only some routes promise.
+async fn no_idempotency_key() -> Answer {
+    let says = "is not supported by this request: leave the header out, and look for the effect before you repeat it";
+    Err(Error::field("Idempotency-Key", Rejection::new("not_supported", says)).into())
 }

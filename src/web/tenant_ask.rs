@@ -12,6 +12,8 @@ const ID: &str = "tenant_id";
 const SLUG: &str = "tenant";
 /// What writes take in their query beside a tenant: how a webhook is activated, and, where it is allowed, an API key.
 const OF_WRITES: [&str; 2] = ["probe", "api_key"];
+/// Parameters that a search takes in its query beside a tenant.
+const SEARCH_PARAMETERS: [&str; 2] = ["limit", "offset"];
 
 /// What one part of a request, the body or the query, says about its tenant.
 #[derive(Debug, Clone, Default)]
@@ -30,12 +32,14 @@ impl TenantAsk {
     pub fn in_query(head: &RequestHead) -> Result<Option<Box<Self>>> {
         let Some(query) = head.uri.query() else { return Ok(None) };
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
+        let is_search = head.uri.path().ends_with("/search");
         let mut ask = Self::default();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let is_repeated = match &*name {
                 ID => ask.tenant_id.replace(id(&value)?).is_some(),
                 SLUG => ask.tenant.replace(Cow::into_owned(value)).is_some(),
                 other if is_read || OF_WRITES.contains(&other) => false,
+                other if is_search && SEARCH_PARAMETERS.contains(&other) => false,
                 _ => return Err(Error::field(name, Rejection::new("unknown", "is no parameter of this request"))),
             };
             if is_repeated {

@@ -17,7 +17,10 @@ pub async fn run(context: Context, mut stop: Stop) {
         match context.db.tx(Scope::Instance, move |conn| dispatch::reap(conn, MOST_AT_ONCE, now)).await {
             Ok(0) => {}
             Ok(count) => {
-                tracing::warn!(count, "leases ran out: their deliveries are due again");
+                tracing::warn!(
+                    count,
+                    "leases ran out: their attempts are recorded as lost, and made again where any are left"
+                );
                 context.bell.ring(Call::Anywhere);
             }
             Err(error) => {

@@ -11,7 +11,7 @@ use super::more::More;
 use super::{Context, Stop, is_over};
 use crate::domain::{Error, Result};
 use crate::services::bell::Call;
-use crate::services::dispatch::{self, Settlement};
+use crate::services::dispatch::{self, Settlement, Written};
 use crate::store::patience;
 
 const MOST_AT_ONCE: usize = 64;
@@ -100,20 +100,23 @@ async fn write_alone(context: &Context, settlement: Settlement, stop: &Stop) {
 async fn persist(context: &Context, batch: &Arc<[Settlement]>, stop: &Stop) -> Result<()> {
     let (clock, rows) = (context.clock.clone(), Arc::clone(batch));
     let settle = move |conn: &mut _| dispatch::settle(conn, &rows, clock.offset(), clock.now());
-    let counted = patience::persist(&context.db, || is_over(stop), settle).await?;
-    count(batch, counted);
+    let written = patience::persist(&context.db, || is_over(stop), settle).await?;
+    count(batch, &written);
     Ok(())
 }
 
-fn count(batch: &[Settlement], counted: usize) {
+fn count(batch: &[Settlement], written: &Written) {
     for one in batch {
         metrics::counter!("gatepost_attempts_total", "success" => if one.is_success() { "true" } else { "false" })
             .increment(1);
-        if one.state().is_final() {
+        if one.state().is_final() && written.has(one) {
             metrics::counter!("gatepost_deliveries_total", "state" => one.state().as_str()).increment(1);
         }
     }
-    let late = batch.len().saturating_sub(counted);
+    let Written { cancelled, late, .. } = *written;
+    if 0 < cancelled {
+        tracing::info!(cancelled, "attempts came back after their delivery had been cancelled: it stays cancelled");
+    }
     if 0 < late {
         metrics::counter!("gatepost_settlements_late_total").increment(u64::try_from(late).unwrap_or(0));
         tracing::warn!(late, "attempts came back after their lease had been lost: they change nothing");

@@ -23,6 +23,7 @@ mod postgres;
 mod readiness;
 mod readme;
 mod render;
+mod sample_data;
 mod shared_limits;
 mod tidy;
 mod workers;

@@ -13,6 +13,7 @@ pub mod redis;
 pub mod secrets;
 pub mod sender;
 pub mod settings;
+pub mod source;
 pub mod statements;
 
 pub use answer::Answer;

@@ -1,11 +1,13 @@
 //! What happens behind the doors.
 
 mod backlog;
+mod cancelled;
 mod claims;
 mod delivering;
 mod keeping;
 mod mail;
 mod news;
+mod odd_answers;
 mod outbox;
 mod pruning;
 mod retries;

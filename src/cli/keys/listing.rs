@@ -71,6 +71,7 @@ impl List {
             state: self.state,
             environment: self.environment,
             user: None,
+            is_active: None,
             owner: self.owner.clone(),
             scopes: self.scope.as_deref().map(scope::allowing).unwrap_or_default(),
             tag: self.tag.clone(),

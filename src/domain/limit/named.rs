@@ -1,6 +1,6 @@
 //! Limits beside a key's first one: named, for the key or for all keys of its owner together.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::super::error::{FieldErrors, Rejection};
@@ -31,12 +31,17 @@ pub struct NamedLimit {
     pub name: String,
     pub limit: i64,
     pub window_seconds: i64,
-    #[serde(default = "per_key")]
+    #[serde(default = "per_key", deserialize_with = "per_or_key")]
     pub per: Per,
 }
 
 const fn per_key() -> Per {
     Per::Key
+}
+
+/// `null` counts as absent.
+fn per_or_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Per, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(Per::Key))
 }
 
 impl NamedLimit {

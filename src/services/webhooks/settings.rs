@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use url::Url;
 
 use super::{WebhookFields, headers};
 use crate::domain::address::AddressPolicy;
@@ -54,13 +55,13 @@ pub(super) fn parse(
         (Some(url), _) => {
             errors.take("url", EndpointUrl::parse(url, policy)).map(|url| (url.to_string(), url.host().to_owned()))
         }
-        (None, Some(before)) => Some((before.url.clone(), String::new())),
+        (None, Some(before)) => Some((before.url.clone(), host(&before.url))),
         (None, None) => errors.take("url", Err(Rejection::required())),
     };
     let name = match (ask.name.as_deref().filter(|name| !name.trim().is_empty()), before) {
         (Some(name), _) => errors.take("name", text::name(name)),
-        (None, Some(before)) => Some(before.name.clone()),
-        (None, None) => url.as_ref().map(|(_, host)| host.chars().take(100).collect()),
+        (None, Some(before)) if ask.name.is_none() => Some(before.name.clone()),
+        (None, _) => url.as_ref().map(|(_, host)| host.chars().take(100).collect()),
     };
     let events = parse_events(ask, before, errors);
     let payload_format = match &ask.payload_format {
@@ -98,6 +99,10 @@ pub(super) fn parse(
         retry_gaps: retry_gaps?,
     })
     .filter(|_| errors.is_empty())
+}
+
+fn host(url: &str) -> String {
+    Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn parse_events(ask: &WebhookFields, before: Option<&Webhook>, errors: &mut FieldErrors) -> Option<Vec<String>> {

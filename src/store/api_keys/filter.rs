@@ -23,6 +23,8 @@ pub struct KeyFilter {
     /// Beginnings of words of a name, hint, public id, owner, tag or scope, in either case.
     pub text: Option<String>,
     pub state: Option<KeyState>,
+    /// By the field of this name: an active key can be expired or revoked all the same.
+    pub is_active: Option<bool>,
     pub environment: Option<Environment>,
     pub user: Option<UserId>,
     /// Exactly this one.
@@ -40,7 +42,7 @@ impl KeyFilter {
     /// Whether nothing is asked but words and marks, and for how long a key was not used.
     fn is_of_marks(&self) -> bool {
         let is_ended = matches!(self.state, Some(KeyState::Expired | KeyState::Rotating | KeyState::Deleted));
-        let is_narrower = self.user.is_some() || self.owner.is_some();
+        let is_narrower = self.user.is_some() || self.owner.is_some() || self.is_active.is_some();
         !is_ended && !is_narrower && self.expiring_until.is_none()
     }
 
@@ -272,6 +274,9 @@ fn marked<'a>(mut query: Query<'a>, filter: &'a KeyFilter, now: DateTime<Utc>) -
     }
     if !filter.scopes.is_empty() {
         query = query.filter(sql::<Bool>("api_keys.scopes && ").bind::<Array<Text>, _>(&filter.scopes));
+    }
+    if let Some(is_active) = filter.is_active {
+        query = query.filter(api_keys::is_active.eq(is_active));
     }
     if let Some(tag) = &filter.tag {
         query = query.filter(sql::<Bool>("").bind::<Text, _>(tag).sql(" = ANY(api_keys.tags)"));

@@ -6,15 +6,14 @@ pub mod listing;
 pub mod lookup;
 pub mod rotation;
 
-use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path, Payload};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::body::{idempotency, present};
+use super::body::{cleared, idempotency, made, made_before, or_default, set};
 use crate::domain::api_key::{KeyChange, KeyDraft, KeyPatch, NewKey};
 use crate::domain::limit::named::NamedLimit;
 use crate::domain::quota::Quota;
@@ -32,6 +31,8 @@ use crate::web::state::State;
 pub use body::KeyBody;
 use body::QuotaBody;
 
+const LIST: &str = "/api/keys";
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
@@ -44,7 +45,7 @@ pub struct CreateBody {
     scopes: Option<Vec<String>>,
     rate_limit: Option<i64>,
     rate_window_seconds: Option<i64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     limits: Vec<Object<NamedLimit>>,
     quota: Option<Object<QuotaBody>>,
     allowed_ips: Option<Vec<String>>,
@@ -99,8 +100,8 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
 /// The answer to a creation, with the secret.
 fn minted(state: &State, fresh: MintedKey, now: DateTime<Utc>) -> Answer {
     state.forget_key(&fresh.key);
-    let id = fresh.key.id;
-    Ok(made(id).json(KeyBody::revealed(fresh.key, Some(fresh.secret.reveal_once()), now)))
+    let id = fresh.key.id.0;
+    Ok(made(LIST, id, &KeyBody::revealed(fresh.key, Some(fresh.secret.reveal_once()), now)))
 }
 
 /// The same without the secret, to be kept and told again.
@@ -109,14 +110,7 @@ fn kept(key: &ApiKey, now: DateTime<Utc>) -> Result<Value> {
 }
 
 fn minted_before(answer: &Value) -> HttpResponse {
-    let id = answer.get("id").and_then(Value::as_i64).unwrap_or_default();
-    made(ApiKeyId(id)).insert_header(("Idempotent-Replayed", "true")).json(answer)
-}
-
-fn made(id: ApiKeyId) -> HttpResponseBuilder {
-    let mut answer = HttpResponse::Created();
-    answer.insert_header((LOCATION, format!("/api/keys/{id}"))).insert_header((CACHE_CONTROL, "no-store"));
-    answer
+    made_before(LIST, answer)
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
@@ -127,29 +121,38 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answe
     Ok(HttpResponse::Ok().json(KeyBody::new(key, state.clock.now())))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct UpdateBody {
+    #[serde(deserialize_with = "set")]
     name: Option<String>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     description: Option<Option<String>>,
+    #[serde(deserialize_with = "cleared")]
     scopes: Option<Vec<String>>,
+    #[serde(deserialize_with = "set")]
     rate_limit: Option<i64>,
+    #[serde(deserialize_with = "set")]
     rate_window_seconds: Option<i64>,
+    #[serde(deserialize_with = "cleared")]
     limits: Option<Vec<Object<NamedLimit>>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     quota: Option<Option<Object<QuotaBody>>>,
+    #[serde(deserialize_with = "cleared")]
     allowed_ips: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     owner: Option<Option<String>>,
+    #[serde(deserialize_with = "set")]
     requires_owner: Option<bool>,
+    #[serde(deserialize_with = "cleared")]
     metadata: Option<Map<String, Value>>,
+    #[serde(deserialize_with = "cleared")]
     tags: Option<Vec<String>>,
+    #[serde(deserialize_with = "set")]
     is_active: Option<bool>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     expires_at: Option<Option<Time>>,
     /// As clients of another service say that it never expires.
-    #[serde(default)]
     clear_expires: bool,
 }
 

@@ -1,21 +1,48 @@
 //! Wire types that several resources share, and helpers to read them.
 
-use actix_web::HttpRequest;
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Error, Rejection, Result};
-use crate::services::idempotency::IdempotencyKey;
+use crate::domain::{Error, Rejection, Result, TenantId};
+use crate::services::idempotency::{self, IdempotencyKey, Told};
 
-/// Tells an absent field from one that is `null`: `None`, `Some(None)`, `Some(Some(value))`.
-pub fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+/// Reads a field of a change that always has a value: an absent field stays as it is, `null` is refused.
+pub fn set<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
 {
-    Option::deserialize(deserializer).map(Some)
+    let value: Option<T> = Option::deserialize(deserializer)?;
+    value.map(Some).ok_or_else(|| D::Error::custom("must not be null: leave the field out to keep its value"))
 }
+
+/// Reads a field of a change that may be empty: an absent field stays as it is, `null` empties it.
+pub fn cleared<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    or_default(deserializer).map(Some)
+}
+
+/// Reads an optional field of a new thing: `null` counts as absent.
+pub fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Header by which a client marks repetitions of one request (draft-ietf-httpapi-idempotency-key-header-07).
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// JSON of any kind as its exact text; `null` is a value like any other.
 pub fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
@@ -24,7 +51,7 @@ pub fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawV
 
 /// The request's idempotency key, as its header has it: once.
 pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>> {
-    let mut all = request.headers().get_all("idempotency-key");
+    let mut all = request.headers().get_all(IDEMPOTENCY_KEY);
     let Some(value) = all.next() else { return Ok(None) };
     let key = match all.next() {
         None => IdempotencyKey::parse(value.to_str().unwrap_or_default()),
@@ -33,9 +60,46 @@ pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>> 
     key.map(Some).map_err(|rejection| Error::field("Idempotency-Key", rejection))
 }
 
+/// An idempotency key, and a hash of the request that it stands for.
+pub type Keyed = (IdempotencyKey, Vec<u8>);
+
 /// The request's idempotency key, and a hash of what it asks.
-pub fn idempotency(request: &HttpRequest, asked: &impl Serialize) -> Result<Option<(IdempotencyKey, Vec<u8>)>> {
+pub fn idempotency(request: &HttpRequest, asked: &impl Serialize) -> Result<Option<Keyed>> {
     let Some(key) = idempotency_key(request)? else { return Ok(None) };
     let asked = serde_json::to_vec(asked).map_err(Error::bug)?;
     Ok(Some((key, Sha256::digest(asked).to_vec())))
+}
+
+/// Makes a thing with a secret: once for all requests with this idempotency key, and each time without one. `shown` is the
+/// answer that is kept, without the secret.
+pub fn make<T>(
+    conn: &mut PgConnection,
+    (tenant, route, once): (TenantId, &str, Option<&Keyed>),
+    now: DateTime<Utc>,
+    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+    shown: impl FnOnce(&T) -> Result<Value>,
+) -> Result<Told<T>> {
+    match once {
+        None => work(conn).map(Told::First),
+        Some((key, hash)) => {
+            idempotency::tell_once(conn, tenant, (route, (key, hash)), now, work, |_, made| shown(made))
+        }
+    }
+}
+
+/// Answers 201 with a thing that was just made, whose path is `list` and its id.
+pub fn made(list: &str, id: i64, body: &impl Serialize) -> HttpResponse {
+    created(list, id).json(body)
+}
+
+/// Answers 201 as an earlier request with the same idempotency key was answered.
+pub fn made_before(list: &str, body: &Value) -> HttpResponse {
+    let id = body.get("id").and_then(Value::as_i64).unwrap_or_default();
+    created(list, id).insert_header(("Idempotent-Replayed", "true")).json(body)
+}
+
+fn created(list: &str, id: i64) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::Created();
+    answer.insert_header((LOCATION, format!("{list}/{id}"))).insert_header((CACHE_CONTROL, "no-store"));
+    answer
 }

@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::body::{idempotency_key, raw};
+use super::body::{Keyed, idempotency, idempotency_key, raw};
 use super::deliveries::DeliveryBody;
 use super::list::{List, paging, text};
 use crate::domain::time::Time;
 use crate::domain::{Actor, Error, EventId, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
 use crate::model::Event;
 use crate::services::events::{self, EventDetail, EventFilter, NewEvent, Published};
+use crate::services::idempotency::Once;
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -146,18 +147,28 @@ async fn publish(state: &State, actor: Actor, ask: NewEvent) -> Result<Published
     Ok(published)
 }
 
-async fn publish_all(state: &State, actor: Actor, asks: Vec<NewEvent>) -> Result<Vec<Published>> {
-    if asks.iter().all(|ask| ask.idempotency_key.is_none()) {
-        return state.outbox.publish(actor, asks).await;
+async fn publish_all(
+    state: &State,
+    actor: Actor,
+    asks: Vec<NewEvent>,
+    once: Option<Keyed>,
+) -> Result<Once<Vec<Published>>> {
+    if once.is_none() && asks.iter().all(|ask| ask.idempotency_key.is_none()) {
+        return state.outbox.publish(actor, asks).await.map(Once::First);
     }
     let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
-    let publish = move |conn: &mut PgConnection| events::publish_all(conn, &actor, &asks, now);
+    let publish = move |conn: &mut PgConnection| match &once {
+        Some((key, hash)) => events::publish_all_once(conn, &actor, &asks, (key, hash), now),
+        None => events::publish_all(conn, &actor, &asks, now).map(Once::First),
+    };
     let published = state.api.tx_again(scope, publish).await?;
-    state.forget(&Change::delivery_at(published.iter().flat_map(|one| &one.webhooks).copied()));
+    if let Once::First(fresh) = &published {
+        state.forget(&Change::delivery_at(fresh.iter().flat_map(|one| &one.webhooks).copied()));
+    }
     Ok(published)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchItem {
     #[serde(rename = "type", alias = "event")]
@@ -167,7 +178,7 @@ pub struct BatchItem {
     idempotency_key: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchBody {
     tenant_id: Option<TenantId>,
@@ -175,15 +186,24 @@ pub struct BatchBody {
     events: Vec<Object<BatchItem>>,
 }
 
-/// Takes up to a thousand events: all of them or none.
+/// Takes up to a thousand events: all of them or none. With an `Idempotency-Key`, a repeated batch publishes nothing.
 pub async fn create_batch(
     state: Data<State>,
     who: TokenOrKey<EventsWrite>,
+    request: HttpRequest,
     Json(body): Json<BatchBody, LARGE_BODY_LIMIT>,
 ) -> Answer {
+    let once = idempotency(&request, &body)?;
     let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant)).await?;
-    let published = publish_all(&state, actor, parse_batch(&body.events)?).await?;
-    Ok(HttpResponse::Accepted().json(json!({"data": published})))
+    let mut answer = HttpResponse::Accepted();
+    let published = match publish_all(&state, actor, parse_batch(&body.events)?, once).await? {
+        Once::First(published) => published,
+        Once::Again(published) => {
+            answer.insert_header(("Idempotent-Replayed", "true"));
+            published
+        }
+    };
+    Ok(answer.json(json!({"data": published})))
 }
 
 /// Every item that does not fit is named: `events[2].type`.

@@ -2,17 +2,18 @@
 
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::body::{idempotency, made, made_before, make};
 use super::list::{List, paging, text};
 use super::tenants::parse_id;
 use crate::domain::{
     Error, FieldErrors, InvitationId, MembershipId, Noun, Permission, Rejection, Result, Role, UserId,
 };
 use crate::model::{Invitation, Membership, User};
+use crate::services::idempotency::Told;
 use crate::services::{invitations, members, tenants};
 use crate::store::Scope;
 use crate::store::notify::Change;
@@ -165,7 +166,7 @@ pub async fn invited(state: Data<State>, bearer: Bearer, id: Path<String>) -> An
     Ok(HttpResponse::Ok().json(List { data, next_cursor: None, total: None }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InviteBody {
     email: String,
@@ -173,6 +174,8 @@ pub struct InviteBody {
     expires_in_days: Option<i64>,
 }
 
+/// With an `Idempotency-Key`, a repeated request makes no second invitation: it gets the first answer again, without the
+/// link.
 pub async fn invite(
     request: HttpRequest,
     state: Data<State>,
@@ -181,23 +184,36 @@ pub async fn invite(
     Json(body): Json<InviteBody>,
 ) -> Answer {
     let (actor, now) = (bearer.actor_at(parse_id(&id)?).await?, state.clock.now());
+    actor.must(Permission::WriteMembers)?;
+    let once = idempotency(&request, &body)?;
     let ask = invitations::Ask::parse(&body.email, &body.role, ("expires_in_days", body.expires_in_days))?;
     let (post, inviter, public_url) =
         (Post::of(&state), bearer.caller.email.clone(), state.settings.public_url.clone());
     let ask = invitations::Ask { is_mailed: post.is_open(), ..ask };
     let create = move |conn: &mut _| {
-        let made = invitations::create(conn, &actor, &ask, now)?;
-        post.invite(conn, &public_url, &inviter, made, now)
+        let work = |conn: &mut _| {
+            let made = invitations::create(conn, &actor, &ask, now)?;
+            post.invite(conn, &public_url, &inviter, made, now)
+        };
+        let keyed = (actor.tenant, "invitations", once.as_ref());
+        make(conn, keyed, now, work, |(row, token)| {
+            serde_json::to_value(shown(row.clone(), token.is_none(), None)).map_err(Error::bug)
+        })
     };
-    let (row, token) = state.api.tx(Scope::Tenant(parse_id(&id)?), create).await?;
-    let show = |token: String| base::of(&request, &state).join(&urls::invitation_with(&token)).map(String::from);
-    let place = format!("/api/tenants/{}/invitations/{}", row.tenant_id, row.id);
-    let body = InvitationBody {
-        is_mailed: Some(token.is_none()),
-        link: token.map(show).transpose().map_err(Error::bug)?,
-        ..InvitationBody::from(row)
-    };
-    Ok(HttpResponse::Created().insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(body))
+    let list = format!("/api/tenants/{}/invitations", parse_id(&id)?);
+    Ok(match state.api.tx(Scope::Tenant(parse_id(&id)?), create).await? {
+        Told::First((row, token)) => {
+            let link = |token: &String| base::of(&request, &state).join(&urls::invitation_with(token));
+            let link = token.as_ref().map(link).transpose().map_err(Error::bug)?;
+            made(&list, row.id.0, &shown(row, token.is_none(), link.map(String::from)))
+        }
+        Told::Again(answer) => made_before(&list, &answer),
+    })
+}
+
+/// The answer to an invitation; the link stands in the first one, unless it is mailed.
+fn shown(row: Invitation, is_mailed: bool, link: Option<String>) -> InvitationBody {
+    InvitationBody { is_mailed: Some(is_mailed), link, ..InvitationBody::from(row) }
 }
 
 pub async fn uninvite(state: Data<State>, bearer: Bearer, path: Path<(String, String)>) -> Answer {

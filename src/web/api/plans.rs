@@ -5,7 +5,7 @@ use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::body::present;
+use super::body::{cleared, set};
 use super::list::List;
 use super::tenants::parse_id;
 use crate::domain::Permission;
@@ -53,21 +53,23 @@ pub async fn index(state: Data<State>, bearer: Bearer) -> Answer {
     Ok(HttpResponse::Ok().json(List { data, next_cursor: None, total: None }))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct UpdateBody {
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     max_keys: Option<Option<i64>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     max_webhooks: Option<Option<i64>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     max_members: Option<Option<i64>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     max_events_per_month: Option<Option<i64>>,
+    #[serde(deserialize_with = "set")]
     default_rate_limit: Option<i64>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     max_rate_limit: Option<Option<i64>>,
     /// When the plan was written that this change is meant for: if it was changed since, 409.
+    #[serde(deserialize_with = "set")]
     updated_at: Option<Time>,
 }
 

@@ -6,7 +6,7 @@ use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::body::present;
+use super::body::{cleared, set};
 use super::list::{List, paging, text};
 use crate::domain::tenant::TenantState;
 use crate::domain::time::Time;
@@ -105,18 +105,23 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answe
     Ok(HttpResponse::Ok().json(TenantBody::from(found)))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct UpdateBody {
+    #[serde(deserialize_with = "set")]
     name: Option<String>,
+    #[serde(deserialize_with = "set")]
     key_prefix: Option<String>,
     /// `null`: each reader's own.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     time_zone: Option<Option<String>>,
     /// These two are an operator's to change.
+    #[serde(deserialize_with = "set")]
     plan: Option<String>,
+    #[serde(deserialize_with = "set")]
     is_active: Option<bool>,
     /// When the settings were written that this change is meant for: if they were changed since, 409.
+    #[serde(deserialize_with = "set")]
     updated_at: Option<Time>,
 }
 

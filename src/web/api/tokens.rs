@@ -1,17 +1,18 @@
 //! `/api/tokens`: access tokens. A person sees their own, admins all of their tenant's, an instance token the instance's.
 
-use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::body::{idempotency, made, made_before, make};
 use super::list::{List, paging};
 use crate::domain::access_token::{NewToken, TokenDraft};
 use crate::domain::time::Time;
-use crate::domain::{AccessTokenId, Actor, Error, Noun, TenantId, UserId};
+use crate::domain::{AccessTokenId, Actor, Error, Noun, Rejection, TenantId, UserId};
 use crate::model::AccessToken;
-use crate::services::access_tokens;
+use crate::services::access_tokens::{self, MintedToken};
+use crate::services::idempotency::Told;
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -21,6 +22,7 @@ use crate::web::state::State;
 
 /// What making and revoking tokens of the instance takes, beside being its operator.
 const SCOPE: &str = "tokens:write";
+const LIST: &str = "/api/tokens";
 const READ_SCOPE: &str = "tokens:read";
 
 #[derive(Debug, Serialize)]
@@ -80,7 +82,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
     Ok(HttpResponse::Ok().json(List::new(page.map(TokenBody::from))))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     name: Option<String>,
@@ -90,8 +92,18 @@ pub struct CreateBody {
     tenant: Option<String>,
 }
 
-/// A tenant's token makes tokens for its tenant; an instance token for the instance, or for the tenant that it names.
-pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateBody>) -> Answer {
+/// Request that an idempotency key stands for. The user is part of it: no member is answered with another member's token.
+#[derive(Serialize)]
+struct Asked<'a> {
+    user: UserId,
+    #[serde(flatten)]
+    body: &'a CreateBody,
+}
+
+/// A tenant's token makes tokens for its tenant; an instance token for the instance, or for the tenant that it names. With
+/// an `Idempotency-Key`, a repeated request makes no second token: it gets the first answer again, without the secret.
+pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Json(body): Json<CreateBody>) -> Answer {
+    let once = idempotency(&request, &Asked { user: bearer.caller.user_id, body: &body })?;
     let ask = TenantAsk::new(body.tenant_id, body.tenant);
     let actor = actor(&bearer, &ask, SCOPE).await?;
     let (now, hasher) = (state.clock.now(), state.hasher.clone());
@@ -105,19 +117,33 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
     let minted = match actor {
         Some(actor) => {
             let db = state.api.charged_to(actor.tenant);
-            let mint = move |conn: &mut _| access_tokens::mint(conn, &actor, &hasher, new, now);
+            let mint = move |conn: &mut _| {
+                let keyed = (actor.tenant, "tokens", once.as_ref());
+                let work = |conn: &mut _| access_tokens::mint(conn, &actor, &hasher, new, now);
+                make(conn, keyed, now, work, |minted| {
+                    serde_json::to_value(TokenBody::from(minted.token.clone())).map_err(Error::bug)
+                })
+            };
             db.tx(Scope::Instance, mint).await?
         }
         None => {
+            if once.is_some() {
+                let says = "is supported for tokens of a tenant alone: leave the header out, or name a tenant";
+                return Err(Error::field("Idempotency-Key", Rejection::new("not_supported", says)).into());
+            }
             let (who, user) = (bearer.operator(SCOPE)?, bearer.caller.user_id);
             bearer.must_hold(new.scopes.as_slice())?;
             let mint = move |conn: &mut _| access_tokens::mint_for(conn, &who, &hasher, user, new, now);
-            state.api.tx(Scope::Instance, mint).await?
+            Told::First(state.api.tx(Scope::Instance, mint).await?)
         }
     };
-    let place = format!("/api/tokens/{}", minted.token.id);
-    let body = TokenBody { token: Some(minted.secret.reveal_once()), ..TokenBody::from(minted.token) };
-    Ok(HttpResponse::Created().insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(body))
+    Ok(match minted {
+        Told::First(MintedToken { token, secret }) => {
+            let body = TokenBody { token: Some(secret.reveal_once()), ..TokenBody::from(token) };
+            made(LIST, body.id.0, &body)
+        }
+        Told::Again(answer) => made_before(LIST, &answer),
+    })
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {

@@ -9,7 +9,7 @@ use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::body::idempotency;
+use super::body::{idempotency, or_default};
 use super::list::{List, paging, text};
 use crate::domain::time::Time;
 use crate::domain::usage::report::{self, RecordDraft};
@@ -100,7 +100,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
 pub struct ReportBody {
     tenant_id: Option<TenantId>,
     tenant: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     records: Vec<Object<ReportedBody>>,
 }
 

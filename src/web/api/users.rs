@@ -6,6 +6,7 @@ use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::body::set;
 use super::list::{List, paging};
 use crate::domain::{Error, Noun, UserId};
 use crate::gate::hashing::Requester;
@@ -88,10 +89,12 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answe
     Ok(HttpResponse::Ok().json(UserBody::from(user)))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct UpdateBody {
+    #[serde(deserialize_with = "set")]
     name: Option<String>,
+    #[serde(deserialize_with = "set")]
     is_active: Option<bool>,
 }
 

@@ -10,6 +10,7 @@ use actix_web::web::Data;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use super::body::or_default;
 use answer::Verified;
 
 use crate::domain::api_key::Environment;
@@ -33,22 +34,17 @@ pub struct VerifyBody {
     #[serde(alias = "api_key")]
     key: String,
     secret: Option<String>,
-    #[serde(default, alias = "required_scopes", deserialize_with = "listed")]
+    #[serde(default, alias = "required_scopes", deserialize_with = "or_default")]
     scopes: Vec<String>,
     ip: Option<IpAddr>,
     environment: Option<Environment>,
     cost: Option<u64>,
     endpoint: Option<String>,
     method: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     dry_run: bool,
     tenant_id: Option<TenantId>,
     tenant: Option<String>,
-}
-
-/// None is as good as an empty list: clients of other services send it.
-fn listed<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]

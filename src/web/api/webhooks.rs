@@ -5,16 +5,14 @@ pub mod statistics;
 
 use std::collections::BTreeMap;
 
-use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::body::{idempotency, present, raw};
+use super::body::{cleared, idempotency, made, made_before, or_default, set};
 use super::list::{List, paging, text};
 use crate::domain::webhook::{MASK, PayloadFormat, SignatureStyle, WebhookState};
 use crate::domain::{Actor, DeliveryId, Error, Noun, Permission, Result, TenantId, UserId, WebhookId};
@@ -27,6 +25,8 @@ use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{Json, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
+
+const LIST: &str = "/api/webhooks";
 
 /// A webhook as the API shows it; the secret stands in the answers that make or reveal one, and nowhere else.
 #[derive(Debug, Serialize)]
@@ -149,7 +149,7 @@ pub struct CreateBody {
     events: Option<Vec<String>>,
     secret: Option<String>,
     /// Whether it signs with a key pair besides.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     ed25519: bool,
     signing_key: Option<String>,
     is_active: Option<bool>,
@@ -197,34 +197,14 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
             None => Told::First(work(conn)?),
         };
         Ok(match done {
-            Told::First(made) => Made::First(Box::new(WebhookBody::revealed(conn, made, now)?)),
-            Told::Again(answer) => Made::Before(answer),
+            Told::First(made) => Told::First(Box::new(WebhookBody::revealed(conn, made, now)?)),
+            Told::Again(answer) => Told::Again(answer),
         })
     };
-    let made = state.api.tx(scope, subscribe).await?;
-    let mut answer = HttpResponse::Created();
-    if matches!(made, Made::Before(_)) {
-        answer.insert_header(("Idempotent-Replayed", "true"));
-    }
-    let place = format!("/api/webhooks/{}", made.id());
-    Ok(answer.insert_header((LOCATION, place)).insert_header((CACHE_CONTROL, "no-store")).json(made))
-}
-
-/// The answer to a creation: of this request, or of an earlier one with the same idempotency key.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Made {
-    First(Box<WebhookBody>),
-    Before(Value),
-}
-
-impl Made {
-    fn id(&self) -> WebhookId {
-        match self {
-            Self::First(body) => body.id,
-            Self::Before(answer) => WebhookId(answer.get("id").and_then(Value::as_i64).unwrap_or_default()),
-        }
-    }
+    Ok(match state.api.tx(scope, subscribe).await? {
+        Told::First(body) => made(LIST, body.id.0, &body),
+        Told::Again(answer) => made_before(LIST, &answer),
+    })
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
@@ -238,21 +218,30 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answe
     Ok(HttpResponse::Ok().json(state.api.read(scope, find).await?))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct UpdateBody {
+    #[serde(deserialize_with = "set")]
     name: Option<String>,
+    #[serde(deserialize_with = "set")]
     url: Option<String>,
+    #[serde(deserialize_with = "set")]
     events: Option<Vec<String>>,
+    #[serde(deserialize_with = "set")]
     is_active: Option<bool>,
+    #[serde(deserialize_with = "set")]
     payload_format: Option<String>,
+    #[serde(deserialize_with = "set")]
     signature_style: Option<String>,
+    #[serde(deserialize_with = "set")]
     timeout_seconds: Option<i64>,
+    #[serde(deserialize_with = "set")]
     max_in_flight: Option<i64>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     rate_per_second: Option<Option<i64>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(deserialize_with = "cleared")]
     retry_schedule: Option<Option<Vec<i64>>>,
+    #[serde(deserialize_with = "cleared")]
     headers: Option<BTreeMap<String, String>>,
 }
 
@@ -332,7 +321,7 @@ pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> An
 pub struct TestBody {
     #[serde(rename = "type", alias = "event")]
     kind: Option<String>,
-    #[serde(default, alias = "payload", deserialize_with = "raw")]
+    #[serde(alias = "payload")]
     data: Option<Box<RawValue>>,
 }
 

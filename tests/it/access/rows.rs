@@ -239,7 +239,7 @@ impl<'a> Rows<'a> {
             }
             (_, "/api/keys/bulk-tagging") => json!({"ids": [self.some_key()], "add": ["new"], "tenant_id": tenant}),
             (_, "/api/keys/lookup") => json!({"key": self.some_key().to_string(), "tenant_id": tenant}),
-            (_, "/api/keys/search") => json!({"q": "x", "tenant_id": tenant}),
+            (_, "/api/keys/search" | "/api/keys/count") => json!({"q": "x", "tenant_id": tenant}),
             (_, "/api/keys/verification" | "/api/keys/verify") => json!({"key": "sk_nonsense", "tenant_id": tenant}),
             (_, "/api/keys/verifications") => json!({"verifications": [{"key": "sk_nonsense", "tenant_id": tenant}]}),
             (_, "/api/webhooks") => {

@@ -204,8 +204,8 @@ async fn keys_are_searched_and_counted() {
     }
     assert_eq!(found(json!({"state": "disabled"})).await, 1);
     assert_eq!(found(json!({"state": "active", "environment": "live"})).await, 1);
-    assert_eq!(token.get("/api/keys/count").await.assert_ok().json(), json!({"count": 2}));
-    assert_eq!(token.get("/api/keys/count?state=revoked").await.assert_ok().json(), json!({"count": 0}));
+    assert_eq!(token.get("/api/keys/count").await.assert_ok().json(), json!({"count": 2, "total": 2}));
+    assert_eq!(token.get("/api/keys/count?state=revoked").await.assert_ok().json(), json!({"count": 0, "total": 0}));
     token.post_json("/api/keys/search", json!({"state": "asleep"})).await.assert_invalid("state");
 }
 

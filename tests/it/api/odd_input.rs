@@ -103,7 +103,7 @@ const LISTS: [(&str, &str); 17] = [
         "limit cursor offset sort q state environment user_id owner scope tag unused_days expiring_days tenant tenant_id",
     ),
     ("/api/keys?sort=name", "cursor"),
-    ("/api/keys/count", "q owner scope tag unused_days expiring_days"),
+    ("/api/keys/count", "q owner scope tag is_active unused_days expiring_days"),
     ("/api/keys/1/usage", "since until bucket group_by format"),
     ("/api/webhooks", "limit cursor offset q state tenant"),
     ("/api/webhooks/1/deliveries", "webhook_id event_id state type status since until cursor"),

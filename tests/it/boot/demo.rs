@@ -59,6 +59,23 @@ async fn what_a_demonstration_says_of_itself_is_so() {
     let program = Person::with_token(&demo.base, after(&demo.printed, "Access token for the API:"));
     assert!(!program.get("/api/keys").await.assert_ok().json()["data"].as_array().unwrap().is_empty());
 
+    for webhook in program.get("/api/webhooks").await.json()["data"].as_array().unwrap() {
+        let id = &webhook["id"];
+        let delivered = program.get(format!("/api/deliveries?webhook_id={id}&state=delivered")).await.json();
+        assert!(!delivered["data"].as_array().unwrap().is_empty(), "{webhook}");
+        assert!(webhook["last_success_at"].is_string(), "{webhook}");
+        let hours = program.get(format!("/api/webhooks/{id}/statistics")).await.json()["hours"].clone();
+        let total: i64 = hours.as_array().unwrap().iter().map(|hour| hour["delivered"].as_i64().unwrap()).sum();
+        assert!(0 < total, "{hours}");
+    }
+    for path in ["/api/deliveries?state=failed", "/api/usage/records?refused=true", "/api/webhook-logs?success=false"] {
+        assert!(!program.get(path).await.json()["data"].as_array().unwrap().is_empty(), "{path}");
+    }
+    for key in program.get("/api/keys?state=active").await.json()["data"].as_array().unwrap() {
+        let usage = program.get(format!("/api/keys/{}/usage", key["id"])).await.assert_ok().json();
+        assert!(0 < usage["total"].as_i64().unwrap() && key["last_used_at"].is_string(), "{key}");
+    }
+
     let kept: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(kept, ["data-demo"], "its data is apart");
     assert_eq!(demo.stop(), 0);

@@ -423,3 +423,18 @@ async fn two_who_edit_a_webhook_or_a_key_at_once_do_not_overwrite_each_other_uns
         assert_eq!(otto.visit(page).await.html().text("h1"), "Ada's");
     }
 }
+
+#[actix_web::test]
+async fn a_secret_that_no_library_verifies_is_refused_at_its_field() {
+    let app = TestApp::start().await;
+    let ada = app.developer("ada").await;
+    for (secret, says) in [
+        ("whsec_c2hvcnQ=", "24 to 64 bytes"),
+        ("whsec_not base64", "standard base64"),
+        ("v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "must begin with whsec_"),
+    ] {
+        let answer = subscribe(&ada, &[GOOD[0], GOOD[1], ("secret", secret)]).await;
+        let shown = answer.assert_status(422).html().error_at("secret");
+        assert!(shown.contains(says), "{secret}: {shown}");
+    }
+}

@@ -129,9 +129,9 @@ async fn a_lease_that_ran_out_is_taken_over_and_the_late_worker_changes_nothing(
 
     let second = claim(&mut conn, 1).remove(0);
     let settlement = late.settle(&[], answered(500), Jitter::NONE);
-    assert_eq!(dispatch::settle(&mut conn, &[settlement], TimeDelta::zero(), now).unwrap(), 0);
+    assert_eq!(dispatch::settle(&mut conn, &[settlement], TimeDelta::zero(), now).unwrap().late, 1);
     let settlement = second.settle(&[], answered(200), Jitter::NONE);
-    assert_eq!(dispatch::settle(&mut conn, &[settlement], TimeDelta::zero(), now).unwrap(), 1);
+    assert_eq!(dispatch::settle(&mut conn, &[settlement], TimeDelta::zero(), now).unwrap().late, 0);
 
     let (state, made): (String, i64) =
         deliveries::table.select((deliveries::state, deliveries::attempts_made)).first(&mut conn).unwrap();

@@ -67,6 +67,53 @@ async fn a_receiver_may_ask_to_be_left_alone() {
     assert!((115..=120).contains(&wait(&app, &delivery)), "{delivery}");
 }
 
+/// A receiver that answers 503 with this `Retry-After`: the delivery after its first attempt, and the wait in seconds.
+async fn asked(app: &TestApp, value: &str) -> (Value, i64) {
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer([Reply::new(503).header("Retry-After", value)]);
+    program.subscribe(&receiver, json!({})).await;
+    let event = program.publish("a", json!(1)).await;
+    let delivery = program.delivery_once(&event, "retrying", 1).await;
+    let seconds = wait(app, &delivery);
+    (delivery, seconds)
+}
+
+#[actix_web::test]
+async fn a_receiver_may_write_its_date_in_any_form_of_http() {
+    for form in ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"] {
+        let app = TestApp::start().await;
+        let date = (app.clock.now() + TimeDelta::hours(2)).format(form).to_string();
+        let (_, seconds) = asked(&app, &date).await;
+        assert!((7_100..=7_200).contains(&seconds), "{date}: {seconds}");
+    }
+}
+
+#[actix_web::test]
+async fn a_wait_beyond_a_day_is_capped_and_the_log_says_so() {
+    for (value, length) in [("2592000", "30 days"), ("99999999999999999999", "3650 days"), ("90000.5", "25 hours")] {
+        let app = TestApp::start().await;
+        let (delivery, seconds) = asked(&app, value).await;
+        assert!((86_300..=86_400).contains(&seconds), "{value}: {seconds}");
+        let says = format!("answered 503; asked for a wait of {length}; capped at 24 hours");
+        assert_eq!((&delivery["last_error"], &delivery["attempts"][0]["error"]), (&json!(says), &json!(says)));
+        let ada = app.admin("ada").await;
+        let page = ada.visit(format!("/deliveries/{}", delivery["id"].as_str().unwrap())).await;
+        let noted = format!("Answered 503; asked for a wait of {length}; capped at 24 hours");
+        assert!(page.assert_ok().html().all_text().contains(&noted), "{noted} on the page");
+    }
+}
+
+#[actix_web::test]
+async fn a_wait_that_is_over_or_unreadable_leaves_the_schedule_as_it_is() {
+    for value in ["-5", "0", "Sunday, 06-Nov-94 08:49:37 GMT", "soon"] {
+        let app = TestApp::start().await;
+        let (delivery, seconds) = asked(&app, value).await;
+        assert!(seconds <= 6, "{value}: {seconds}");
+        assert_eq!(delivery["last_error"], "answered 503");
+    }
+}
+
 #[actix_web::test]
 async fn a_redirect_is_a_failure_and_is_not_followed() {
     let app = TestApp::start().await;

@@ -154,3 +154,53 @@ async fn a_key_pair_signs_beside_the_secret_and_is_rotated_with_an_overlap() {
     let received = receiver.wait_for(4).await.remove(3);
     assert_eq!(received.header("webhook-signature"), standard(secret, &received));
 }
+
+/// Secrets that begin like those of Standard Webhooks and that its libraries decode otherwise than they are meant.
+fn misleading() -> Vec<String> {
+    let (good, short) = (STANDARD.encode([0xfb; 32]), STANDARD.encode([7; 16]));
+    let (first, rest) = good.split_at(8);
+    vec![
+        format!("whsec_{short}"),
+        format!("whsec_{}", STANDARD.encode([7; 65])),
+        format!("whsec_{}", good.trim_end_matches('=')),
+        format!("whsec_{}", good.replace('+', "-").replace('/', "_")),
+        format!("whsec_{first} {rest}"),
+        format!("whsec_{first}\n{rest}"),
+        format!("whsec_ {good}"),
+        format!("v1,whsec_{good}"),
+        format!("WHSEC_{good}"),
+        format!("\"whsec_{good}\""),
+        "whsec_".to_owned(),
+    ]
+}
+
+#[actix_web::test]
+async fn a_secret_with_the_standard_prefix_is_verified_by_the_reference_library() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    for (count, length) in (1..).zip([24, 25, 32, 64]) {
+        let secret = format!("whsec_{}", STANDARD.encode(vec![0xfb_u8; length]));
+        let webhook = program.subscribe(&receiver, json!({"secret": format!(" {secret}\n")})).await;
+        assert_eq!(webhook["secret"], secret, "without the blanks around it");
+        program.publish("a", json!(1)).await;
+        let received = receiver.wait_for(count).await.remove(count - 1);
+        assert!(is_accepted(&secret, &received), "{length} bytes");
+        program.delete(format!("/api/webhooks/{}", webhook["id"])).await.assert_status(204);
+    }
+}
+
+#[actix_web::test]
+async fn a_secret_that_the_reference_library_would_misread_is_refused() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let webhook = program.subscribe(&receiver, json!({})).await;
+    let rotation = format!("/api/webhooks/{}/secret-rotation", webhook["id"]);
+    for secret in misleading() {
+        let ask = json!({"url": receiver.url, "events": ["*"], "secret": secret});
+        program.post_json("/api/webhooks", ask).await.assert_invalid("secret");
+        program.post_json(&rotation, json!({"secret": secret})).await.assert_invalid("secret");
+    }
+    assert_eq!(program.get("/api/webhooks?offset=0").await.json()["total"], 1);
+}

@@ -9,6 +9,7 @@ use crate::domain::api_key::{Selection, TagChange};
 use crate::domain::{Actor, ApiKeyId, Permission, Result, TenantId};
 use crate::services::api_keys::{self, Bulk};
 use crate::store::Scope;
+use crate::web::api::body::or_default;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::Json;
 use crate::web::problem::Answer;
@@ -30,9 +31,9 @@ pub struct TagBody {
     tenant_id: Option<TenantId>,
     tenant: Option<String>,
     ids: Vec<i64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     add: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     remove: Vec<String>,
 }
 

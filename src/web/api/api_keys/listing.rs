@@ -34,6 +34,7 @@ pub struct ListAsk {
     #[serde(alias = "search", alias = "query", alias = "name")]
     q: Option<String>,
     state: Option<KeyState>,
+    is_active: Option<bool>,
     environment: Option<Environment>,
     user_id: Option<UserId>,
     owner: Option<String>,
@@ -52,6 +53,7 @@ impl ListAsk {
         let filter = KeyFilter {
             text: errors.take("q", narrowing(self.q.as_deref())).flatten(),
             state: self.state,
+            is_active: self.is_active,
             environment: self.environment,
             user: self.user_id,
             owner: errors.take("owner", narrowing(self.owner.as_deref())).flatten(),
@@ -97,8 +99,34 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(ask): Query<ListAsk
     listed(&state, &bearer, ask).await
 }
 
-pub async fn search(state: Data<State>, bearer: Bearer, Json(ask): Json<ListAsk>) -> Answer {
-    listed(&state, &bearer, ask).await
+/// Page of a search, as clients of another service send it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PageQuery {
+    limit: Option<i64>,
+    offset: Option<i64>,
+}
+
+/// Takes `limit` and `offset` in the body or in the query.
+pub async fn search(
+    state: Data<State>,
+    bearer: Bearer,
+    Query(page): Query<PageQuery>,
+    Json(ask): Json<ListAsk>,
+) -> Answer {
+    let limit = either("limit", ask.limit, page.limit)?;
+    let offset = either("offset", ask.offset, page.offset)?;
+    listed(&state, &bearer, ListAsk { limit, offset, ..ask }).await
+}
+
+fn either(field: &str, in_body: Option<i64>, in_query: Option<i64>) -> Result<Option<i64>> {
+    match (in_body, in_query) {
+        (Some(one), Some(other)) if one != other => {
+            let says = "differs in the body and the query: give it once";
+            Err(Error::field(field, Rejection::new("conflict", says)))
+        }
+        _ => Ok(in_body.or(in_query)),
+    }
 }
 
 async fn listed(state: &State, bearer: &Bearer, ask: ListAsk) -> Answer {
@@ -109,8 +137,17 @@ async fn listed(state: &State, bearer: &Bearer, ask: ListAsk) -> Answer {
 }
 
 pub async fn count(state: Data<State>, bearer: Bearer, Query(ask): Query<ListAsk>) -> Answer {
-    let (scope, now) = (ask.scope(&bearer).await?, state.clock.now());
+    counted(&state, &bearer, ask).await
+}
+
+pub async fn count_search(state: Data<State>, bearer: Bearer, Json(ask): Json<ListAsk>) -> Answer {
+    counted(&state, &bearer, ask).await
+}
+
+/// `total` is another service's name of `count`.
+async fn counted(state: &State, bearer: &Bearer, ask: ListAsk) -> Answer {
+    let (scope, now) = (ask.scope(bearer).await?, state.clock.now());
     let filter = ask.filter(now)?;
     let count = state.api.read(scope, move |conn| api_keys::count(conn, scope, &filter, now)).await?;
-    Ok(HttpResponse::Ok().json(json!({"count": count})))
+    Ok(HttpResponse::Ok().json(json!({"count": count, "total": count})))
 }

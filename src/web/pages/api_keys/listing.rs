@@ -66,6 +66,7 @@ impl Listing {
             state: self.state.parse().ok(),
             environment: self.environment.parse().ok(),
             user: None,
+            is_active: None,
             owner: filter::text(&self.owner),
             scopes: filter::text(&self.scope).map(|asked| scope::allowing(&asked)).unwrap_or_default(),
             tag: filter::text(&self.tag),

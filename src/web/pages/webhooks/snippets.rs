@@ -13,8 +13,9 @@ const BY_HAND: &str = r#"# X-Webhook-Signature is the HMAC-SHA-256 of the body, 
 printf %s "$BODY" | openssl dgst -sha256 -hmac "$GATEPOST_SIGNING_SECRET"
 
 # webhook-signature is v1, and the base64 HMAC-SHA-256 of this text,
-# keyed with the bytes behind whsec_ (base64); v1a, is the ed25519 signature
-# of the same text, to be verified with the bytes behind whpk_:
+# keyed with the bytes behind whsec_ (base64), or with a secret of another
+# form as it is; v1a, is the ed25519 signature of the same text, to be
+# verified with the bytes behind whpk_:
 #   {webhook-id}.{webhook-timestamp}.{body}
 # Refuse timestamps that are older than five minutes."#;
 
