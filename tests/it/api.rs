@@ -19,6 +19,7 @@ mod odd_input;
 mod plans;
 mod shares;
 mod tenants;
+mod upgrade_offers;
 mod usage;
 mod usage_requests;
 mod verification;
