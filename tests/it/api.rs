@@ -24,6 +24,7 @@ mod usage;
 mod usage_requests;
 mod verification;
 mod verifications;
+mod waiting;
 mod webhooks;
 
 use serde_json::{Value, json};
