@@ -26,6 +26,7 @@ pub mod overtaken;
 pub mod pages;
 pub mod problem;
 pub mod proof;
+pub mod refusals;
 pub mod request_id;
 pub mod routes;
 pub mod server;

@@ -8,6 +8,7 @@ mod cookies;
 mod deliveries;
 mod devices;
 mod events;
+mod filters;
 mod key_life;
 mod members;
 mod operator_users;

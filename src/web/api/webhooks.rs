@@ -24,7 +24,7 @@ use crate::services::webhooks::{self, Subscribed, WebhookFields, WebhookFilter};
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
-use crate::web::json::{Json, Query};
+use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -227,7 +227,7 @@ impl Made {
     }
 }
 
-pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
     let actor = actor(&bearer, id).await?;
     let scope = Scope::Tenant(actor.tenant);
