@@ -32,6 +32,7 @@ use crate::store::embedded::Trouble;
 use crate::store::fitness::Unfit;
 use crate::store::notify::Change;
 use crate::store::{Db, Scope, Sharing};
+use crate::web::cookies::CookieNames;
 use crate::web::state::{self, State};
 use crate::web::throttle::Throttle;
 use crate::web::{server, urls};
@@ -146,6 +147,7 @@ impl App {
         let gate_db = Db::new(database.url(), GATE);
         let meter = Meter::start(Db::new(database.url(), WORKERS), settings.usage_flush);
         let shared = shared_limits(&settings, &gate_db, &clock).await?;
+        let instance_id = pages.tx(Scope::Instance, instance::id).await?;
         let (outbox, posts) = Outbox::new();
         let state = Data::new(State {
             outbox,
@@ -164,6 +166,7 @@ impl App {
             hashing: Hashing::start(state::PATIENCE).map_err(Error::bug)?,
             throttle: Throttle::new()?,
             metrics,
+            cookies: CookieNames::new(&instance_id, settings.cookie_secure),
             database: database.describe(),
             settings,
         });

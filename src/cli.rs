@@ -21,12 +21,14 @@ mod webhooks;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
 use crate::app::Failure;
 use crate::app::database::Database;
 use crate::config::{Environment, LogFormat, Settings, Sources};
+use crate::domain::text;
 use flags::SettingFlags;
 
 /// API keys in, webhooks out: issues and checks API keys, and delivers events to webhooks.
@@ -89,7 +91,15 @@ enum Command {
 
 /// Runs the command that was asked for. Exit code 2: it was asked for wrongly; 1: it failed.
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::ValueValidation => {
+            eprint!("{}", text::plain_parse_error(&error.render().to_string()));
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
+    match run(cli) {
         Ok(code) => code,
         Err(failure) => {
             eprintln!("gatepost: {failure}");

@@ -128,7 +128,10 @@ impl Gate {
             reason: None,
             standings: entry.value.named(standings),
             quota,
-            quota_wait: quota.and_then(|quota| quota.refills_at).map(|at| seconds_until(at, now)),
+            quota_wait: quota
+                .filter(|quota| i64::try_from(cost).is_ok_and(|cost| cost <= quota.quota))
+                .and_then(|quota| quota.refills_at)
+                .map(|at| seconds_until(at, now)),
             key: Some(entry),
             missing_scopes,
             cost: if is_taken { cost } else { 0 },
@@ -346,8 +349,8 @@ fn load(conn: &mut PgConnection, public_id: &str, limiter: &Limiter, now: DateTi
             continue;
         }
         let length = i64::try_from(held.limit.window_seconds).unwrap_or(i64::MAX / 1000);
-        // One sub-window more than the window, and the minute that it began in.
-        let since = now - TimeDelta::seconds(length + length / 60 + 61);
+        // The window, and the minute that it began in.
+        let since = now - TimeDelta::seconds(length + 61);
         let used = match (&known.key.owner, per) {
             (Some(owner), Per::Owner) => store::usage::cost_of_owner(conn, known.key.tenant_id, owner, since)?,
             _ => store::usage::cost_by_minute(conn, known.key.tenant_id, known.key.lineage_id, since)?,

@@ -1,6 +1,6 @@
 //! `gatepost deliveries`.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{SecondsFormat, TimeDelta};
 use clap::{Args, Subcommand};
 use diesel::pg::PgConnection;
 
@@ -11,6 +11,7 @@ use crate::app::Failure;
 use crate::config::Settings;
 use crate::domain::delivery::{DeliveryState, StatusClass};
 use crate::domain::page::{Page, PageSize, Paging, cursor, parse_cursor};
+use crate::domain::time::Time;
 use crate::domain::{Actor, DeliveryId, Error, EventId, Noun, Rejection, Result as Done, WebhookId};
 use crate::model::Delivery;
 use crate::services::deliveries::{self, DeliveryFilter};
@@ -58,11 +59,11 @@ pub struct List {
     #[arg(long, value_parser = word::<StatusClass>)]
     status: Option<StatusClass>,
     /// Not older than this: 2026-11-22T12:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    since: Option<DateTime<Utc>>,
+    #[arg(long, value_name = "TIME", value_parser = word::<Time>)]
+    since: Option<Time>,
     /// Older than this.
-    #[arg(long, value_name = "TIME")]
-    until: Option<DateTime<Utc>>,
+    #[arg(long, value_name = "TIME", value_parser = word::<Time>)]
+    until: Option<Time>,
     /// Rows of a page.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=PageSize::MAX), default_value = "50")]
     limit: i64,
@@ -121,8 +122,8 @@ fn list(house: &mut House, asked: List, json: bool) -> Result<(), Failure> {
         state: asked.state,
         kind: asked.kind,
         status: asked.status,
-        since: asked.since,
-        until: asked.until,
+        since: asked.since.map(Time::utc),
+        until: asked.until.map(Time::utc),
         skew: TimeDelta::zero(),
     };
     let page = house.tx(|conn, _| {

@@ -93,7 +93,9 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
         })
     };
     let (tenant, done) = match command {
-        Command::List { search, state } => return list(&mut house, &TenantFilter { text: search, state }, json),
+        Command::List { search, state } => {
+            return list(&mut house, &TenantFilter { only: None, text: search, state }, json);
+        }
         Command::Create { name, slug, plan } => {
             let ask = NewTenant::parse(&name, slug.as_deref(), plan.as_deref())?;
             let tenant = house.tx(|conn, _| tenants::create(conn, &who, &ask, now))?;

@@ -47,7 +47,7 @@ pub const COOKIE_SECURE: Setting = open(
     "GATEPOST_COOKIE_SECURE",
     "cookie_secure",
     "whether the public URL is https",
-    "mark the session cookie Secure and call it __Host-…",
+    "mark cookies Secure and name them __Host-…",
 );
 pub const PEPPER: Setting = secret(
     "API_KEY_PEPPER",
@@ -89,7 +89,7 @@ pub const TRUSTED_PROXIES: Setting = open(
     "GATEPOST_TRUSTED_PROXIES",
     "trusted_proxies",
     "none",
-    "proxies whose X-Forwarded-For and X-Gatepost-Require-… are believed: CIDRs, separated by commas",
+    "proxies whose X-Forwarded-… and X-Gatepost-Require-… are believed: CIDRs, separated by commas",
 );
 pub const REDIS_URL: Setting = secret(
     "REDIS_URL",

@@ -144,6 +144,11 @@ impl FieldErrors {
         self.0.is_empty()
     }
 
+    /// Fails unless nothing was refused.
+    pub fn refuse(self) -> Result<(), Error> {
+        if self.is_empty() { Ok(()) } else { Err(Error::from(self)) }
+    }
+
     pub fn iter(&self) -> std::slice::Iter<'_, FieldError> {
         self.0.iter()
     }

@@ -1,4 +1,4 @@
-//! The sliding window of 60 sub-windows that never lets more than its limit through.
+//! The sliding window, counted in sixtieths, that never lets more than its limit through.
 
 pub mod named;
 
@@ -7,8 +7,6 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 
 const SUB_WINDOWS: i64 = 60;
-/// Microseconds by which the clock of another thread, read a little later, may have been ahead of this one's `now`.
-const OTHER_THREADS: i64 = 1_000_000;
 
 /// How much in how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +16,14 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Microseconds; rounded up, so that 60 of them never fall short of the window.
+    /// Microseconds of the window.
+    pub fn window(self) -> i64 {
+        i64::try_from(self.window_seconds).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000)
+    }
+
+    /// Microseconds of a sixtieth of the window, rounded up.
     pub fn sub_window(self) -> i64 {
-        i64::try_from(self.window_seconds)
-            .unwrap_or(i64::MAX / 1_000_000)
-            .saturating_mul(1_000_000)
-            .div_ceil_by(SUB_WINDOWS)
-            .max(1)
+        self.window().div_ceil_by(SUB_WINDOWS).max(1)
     }
 }
 
@@ -44,19 +43,20 @@ pub struct Standing {
     pub limit: Limit,
     pub is_allowed: bool,
     pub remaining: u64,
-    /// Whole seconds until one more than now is certain; 0 when nothing is used.
+    /// Whole seconds until one more than now is certain, at most the window; 0 when nothing is used.
     pub more_in: u64,
     /// The second, rounded up, at which that is.
     pub more_at: DateTime<Utc>,
-    /// Whole seconds until the refused cost would fit; at least 1. None when allowed.
+    /// Whole seconds until the refused cost would fit; at least 1. None when allowed, and for a cost above the quota.
     pub retry_after: Option<u64>,
 }
 
-/// The counters of one subject: the current sub-window and the 60 before it, in full. Sparse: only those in use.
+/// The counters of one subject, one for each sub-window in use. What a sub-window counts stands until the whole window has
+/// passed since its newest call.
 #[derive(Debug, Clone)]
 pub struct Window {
     limit: Limit,
-    /// Sub-window number and count, oldest first.
+    /// Microseconds of the newest call of a sub-window, and the sub-window's count; oldest first.
     counts: VecDeque<(i64, u64)>,
 }
 
@@ -65,17 +65,14 @@ impl Window {
         Self { limit, counts: VecDeque::new() }
     }
 
-    /// Adopts another limit. Where the window's length changes, each count goes wholly into the newest sub-window that its
-    /// old one touches up to now: never less is remembered than was used, and nothing wanders into the future where two
-    /// lengths take turns.
-    pub fn adopt(&mut self, limit: Limit, now: DateTime<Utc>) {
-        let (old, new) = (self.limit.sub_window(), limit.sub_window());
+    /// Adopts another limit. Where the window's length changes, counts of one new sub-window become one: never less is
+    /// remembered than was used.
+    pub fn adopt(&mut self, limit: Limit) {
+        let is_other = self.limit.sub_window() != limit.sub_window();
         self.limit = limit;
-        if old != new {
-            let latest = now.timestamp_micros().saturating_add(OTHER_THREADS);
-            for (number, count) in std::mem::take(&mut self.counts) {
-                let (begin, end) = (number.saturating_mul(old), number.saturating_add(1).saturating_mul(old) - 1);
-                self.push(end.min(latest.max(begin)).div_euclid(new), count);
+        if is_other {
+            for (at, count) in std::mem::take(&mut self.counts) {
+                self.push(at, count);
             }
         }
     }
@@ -83,16 +80,26 @@ impl Window {
     /// Remembers what was used up to `until` elsewhere or before a restart.
     pub fn remember(&mut self, until: DateTime<Utc>, cost: u64) {
         if cost != 0 {
-            let number = self.number(until);
-            let place = self.counts.partition_point(|(other, _)| *other < number);
-            match self.counts.get_mut(place) {
-                Some((other, count)) if *other == number => *count = count.saturating_add(cost),
-                _ => self.counts.insert(place, (number, cost)),
-            }
+            let count = |count: u64| count.saturating_add(cost);
+            self.change(until.timestamp_micros(), count, cost);
         }
     }
 
-    /// What somebody else counts: the numbers of sub-windows, in any order, and how much each has.
+    /// Changes the count of the sub-window of this call, or begins one.
+    fn change(&mut self, at: i64, count: impl FnOnce(u64) -> u64, first: u64) {
+        let sub_window = self.limit.sub_window();
+        let number = at.div_euclid(sub_window);
+        let place = self.counts.partition_point(|(other, _)| other.div_euclid(sub_window) < number);
+        match self.counts.get_mut(place) {
+            Some((newest, known)) if newest.div_euclid(sub_window) == number => {
+                *newest = at.max(*newest);
+                *known = count(*known);
+            }
+            _ => self.counts.insert(place, (at, first)),
+        }
+    }
+
+    /// What Redis counts: the newest call of each sub-window in microseconds, in any order, and how much each has.
     pub fn of(limit: Limit, counts: impl IntoIterator<Item = (i64, u64)>) -> Self {
         let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_unstable();
@@ -105,14 +112,10 @@ impl Window {
     }
 
     /// Adopts the limit of another window on the same, and of each sub-window that matters the higher count.
-    pub fn join(&mut self, other: &Self, now: DateTime<Utc>) {
-        self.adopt(other.limit, now);
-        for (number, theirs) in &other.counts {
-            let place = self.counts.partition_point(|(ours, _)| ours < number);
-            match self.counts.get_mut(place) {
-                Some((ours, count)) if ours == number => *count = (*count).max(*theirs),
-                _ => self.counts.insert(place, (*number, *theirs)),
-            }
+    pub fn join(&mut self, other: &Self) {
+        self.adopt(other.limit);
+        for (at, theirs) in &other.counts {
+            self.change(*at, |ours| ours.max(*theirs), *theirs);
         }
         if let Some((newest, _)) = self.counts.back().copied() {
             self.forget(newest);
@@ -152,21 +155,20 @@ impl Window {
 
     /// Whether nothing of it matters any more.
     pub fn is_idle(&self, now: DateTime<Utc>) -> bool {
-        let first = self.number(now) - SUB_WINDOWS;
-        self.counts.back().is_none_or(|(number, _)| *number < first)
+        self.counts.back().is_none_or(|(newest, _)| self.leaves(*newest) <= now.timestamp_micros())
     }
 
     fn standing(&self, now: DateTime<Utc>, cost: u64, is_allowed: bool) -> Standing {
         let (used, quota) = (self.used(), self.limit.quota);
         let frees_one = used.saturating_sub(1).min(quota.saturating_sub(1));
         let more = if used == 0 { now } else { self.when_at_most(frees_one, now) };
-        let retry_after =
-            (!is_allowed).then(|| seconds_until(self.when_at_most(quota.saturating_sub(cost), now), now).max(1));
+        let retry_after = (!is_allowed && cost <= quota)
+            .then(|| seconds_until(self.when_at_most(quota.saturating_sub(cost), now), now).max(1));
         Standing {
             limit: self.limit,
             is_allowed,
             remaining: quota.saturating_sub(used),
-            more_in: seconds_until(more, now),
+            more_in: seconds_until(more, now).min(self.limit.window_seconds),
             more_at: whole_second_after(more),
             retry_after,
         }
@@ -176,13 +178,12 @@ impl Window {
     fn when_at_most(&self, target: u64, now: DateTime<Utc>) -> DateTime<Utc> {
         let mut used = self.used();
         let mut when = now;
-        for (number, count) in &self.counts {
+        for (newest, count) in &self.counts {
             if used <= target {
                 break;
             }
             used = used.saturating_sub(*count);
-            let leaves = number.saturating_add(SUB_WINDOWS + 1).saturating_mul(self.limit.sub_window());
-            when = DateTime::from_timestamp_micros(leaves).unwrap_or(now);
+            when = DateTime::from_timestamp_micros(self.leaves(*newest)).unwrap_or(now);
         }
         when
     }
@@ -191,26 +192,32 @@ impl Window {
         self.counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
-    fn number(&self, at: DateTime<Utc>) -> i64 {
-        at.timestamp_micros().div_euclid(self.limit.sub_window())
+    /// When the count of a sub-window with this newest call no longer matters.
+    fn leaves(&self, newest: i64) -> i64 {
+        newest.saturating_add(self.limit.window())
     }
 
     /// Never earlier than the newest count: threads read the clock before they get here.
     fn current(&self, now: DateTime<Utc>) -> i64 {
-        let newest = self.counts.back().map_or(i64::MIN, |(number, _)| *number);
-        self.number(now).max(newest)
+        let newest = self.counts.back().map_or(i64::MIN, |(newest, _)| *newest);
+        now.timestamp_micros().max(newest)
     }
 
     fn forget(&mut self, current: i64) {
-        while self.counts.front().is_some_and(|(number, _)| *number < current - SUB_WINDOWS) {
+        while self.counts.front().is_some_and(|(newest, _)| self.leaves(*newest) <= current) {
             self.counts.pop_front();
         }
     }
 
-    fn push(&mut self, number: i64, cost: u64) {
+    /// Adds to the newest sub-window, or begins one after it.
+    fn push(&mut self, at: i64, cost: u64) {
+        let sub_window = self.limit.sub_window();
         match self.counts.back_mut() {
-            Some((newest, count)) if *newest == number => *count = count.saturating_add(cost),
-            _ => self.counts.push_back((number, cost)),
+            Some((newest, count)) if newest.div_euclid(sub_window) == at.div_euclid(sub_window) => {
+                *newest = at.max(*newest);
+                *count = count.saturating_add(cost);
+            }
+            _ => self.counts.push_back((at, cost)),
         }
     }
 }
@@ -246,11 +253,11 @@ mod tests {
         assert_eq!(window.take(at(1), 1).remaining, 0);
         let refused = window.take(at(2), 1);
         assert!(!refused.is_allowed);
-        // 61 sub-windows of a minute after the one that began at 0.
-        assert_eq!((refused.more_in, refused.retry_after), (3660, Some(3660)));
-        assert_eq!(refused.more_at, at(3_660_000_000));
-        assert!(!window.take(at(3_659_999_999), 1).is_allowed);
-        assert!(window.take(at(3_660_000_000), 2).is_allowed);
+        // Both were counted in one sub-window, the second a microsecond after the first.
+        assert_eq!((refused.more_in, refused.retry_after), (3600, Some(3600)));
+        assert_eq!(refused.more_at, at(3_601_000_000));
+        assert!(!window.take(at(3_600_000_000), 1).is_allowed);
+        assert!(window.take(at(3_600_000_001), 2).is_allowed);
     }
 
     #[test]
@@ -269,10 +276,11 @@ mod tests {
     fn another_limit_forgets_nothing() {
         let mut window = hourly(10);
         window.take(at(0), 8);
-        window.adopt(Limit { quota: 9, window_seconds: 60 }, at(59_000_000));
-        assert_eq!(window.take(at(61_000_000), 0).remaining, 1);
-        assert_eq!(window.take(at(121_000_000), 0).remaining, 9);
-        assert!(window.is_idle(at(130_000_000)));
+        window.adopt(Limit { quota: 9, window_seconds: 60 });
+        assert_eq!(window.take(at(59_999_999), 0).remaining, 1);
+        assert!(!window.is_idle(at(59_999_999)));
+        assert_eq!(window.take(at(60_000_000), 0).remaining, 9);
+        assert!(window.is_idle(at(60_000_000)));
     }
 
     #[test]
@@ -282,10 +290,10 @@ mod tests {
         one.take(at(60_000_000), 1);
         other.take(at(60_000_000), 4);
         other.take(at(180_000_000), 2);
-        one.join(&other, at(180_000_000));
+        one.join(&other);
         assert_eq!(one.counts().map(|(_, count)| count).collect::<Vec<_>>(), [3, 4, 2]);
         let turned = one.counts().collect::<Vec<_>>().into_iter().rev();
-        one.join(&Window::of(Limit { quota: 30, ..one.limit() }, turned), at(180_000_000));
+        one.join(&Window::of(Limit { quota: 30, ..one.limit() }, turned));
         assert_eq!(one.look(at(180_000_000), 0).remaining, 21, "nothing twice, and the limit that holds now");
     }
 
@@ -293,9 +301,9 @@ mod tests {
     fn what_is_heard_for_days_is_no_more_than_a_window() {
         let mut heard = hourly(1_000);
         for minute in 0..3_000 {
-            heard.join(&Window::of(heard.limit(), [(29_400_000 + minute, 1)]), at(0));
+            heard.join(&Window::of(heard.limit(), [((29_400_000 + minute) * 60_000_000, 1)]));
         }
-        assert_eq!(heard.counts().len(), 61);
+        assert_eq!(heard.counts().len(), 60);
     }
 
     #[test]
@@ -304,10 +312,10 @@ mod tests {
         let mut window = Window::new(coarse);
         window.take(at(0), 8);
         for turn in 0..1_000 {
-            window.adopt(if turn % 2 == 0 { fine } else { coarse }, at(turn * 1_000));
+            window.adopt(if turn % 2 == 0 { fine } else { coarse });
         }
         assert_eq!(window.take(at(1_000_000), 0).remaining, 2);
-        assert_eq!(window.take(at(3_720_000_000), 0).remaining, 10);
+        assert_eq!(window.take(at(3_600_000_000), 0).remaining, 10);
     }
 
     #[test]
@@ -366,6 +374,7 @@ mod tests {
                     let then = at(now) + TimeDelta::seconds(i64::try_from(wait).unwrap());
                     prop_assert!(later.take(then, cost).is_allowed, "what was promised came true");
                     prop_assert!(standing.more_in <= wait);
+                    prop_assert!(wait <= window_seconds);
                 }
             }
         }

@@ -1,5 +1,21 @@
 //! Closed sets of words that stand as TEXT in Postgres and as strings on the wire.
 
+/// Sentences of Rust's own parsers, and what a person is told instead.
+const PARSE_ERRORS: [(&str, &str); 7] = [
+    ("invalid digit found in string", "must be a whole number, as in 42"),
+    ("cannot parse integer from empty string", "must be a whole number, as in 42"),
+    ("number too large to fit in target type", "is too large"),
+    ("number too small to fit in target type", "is too small"),
+    ("number would be zero for non-zero type", "must not be 0"),
+    ("invalid float literal", "must be a number, as in 1.5"),
+    ("provided string was not `true` or `false`", "must be true or false"),
+];
+
+/// Says what to write where a parser of Rust's own only says what is wrong.
+pub fn plain_parse_error(says: &str) -> String {
+    PARSE_ERRORS.iter().fold(says.to_owned(), |says, (theirs, ours)| says.replace(theirs, ours))
+}
+
 /// Makes an enum whose variants have one spelling everywhere: database, JSON, URL, page.
 #[macro_export]
 macro_rules! text_enum {

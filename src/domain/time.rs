@@ -1,7 +1,11 @@
 //! Times that come from outside: within the years that a calendar, Postgres and sums are sure of.
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::Rejection;
 
 /// A time as RFC 3339 writes it, which has four digits for a year (section 5.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -14,10 +18,30 @@ impl Time {
     }
 }
 
+/// Reads a time of RFC 3339. A day alone is its beginning in UTC, and a blank before the offset is a `+` that a URL lost.
+impl FromStr for Time {
+    type Err = Rejection;
+
+    fn from_str(text: &str) -> Result<Self, Rejection> {
+        let text = text.trim();
+        let begin = || day(text).map(|day| day.and_time(NaiveTime::MIN).and_utc());
+        let restored = || text.rsplit_once(' ').and_then(|(time, offset)| format!("{time}+{offset}").parse().ok());
+        let at: Option<DateTime<Utc>> = text.parse().ok().or_else(restored).or_else(begin);
+        match at {
+            Some(at) => {
+                sure(at).map(Self).ok_or_else(|| Rejection::new("range", "must lie between the years 0 and 9999"))
+            }
+            None => Err(Rejection::new(
+                "time",
+                "must be a time with an offset, as in 2026-11-30T12:00:00Z, or a day, as in 2026-11-30. In a URL, + is %2B",
+            )),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let at = DateTime::deserialize(deserializer)?;
-        sure(at).map(Self).ok_or_else(|| de::Error::custom("must lie between the years 0 and 9999"))
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -31,9 +55,33 @@ pub fn day(text: &str) -> Option<NaiveDate> {
     text.trim().parse().ok().and_then(sure)
 }
 
+/// Reads a day, or says what to write.
+pub fn parse_day(text: &str) -> Result<NaiveDate, Rejection> {
+    day(text).ok_or_else(|| Rejection::new("day", "must be a day, as in 2026-11-22"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_its_beginning_and_a_blank_is_a_plus() {
+        let time = |text: &str| text.parse::<Time>().map(|time| time.utc().to_rfc3339()).ok();
+        let noon = Some("2026-11-30T12:00:00+00:00".to_owned());
+        for text in
+            ["2026-11-30T12:00:00Z", "2026-11-30t12:00:00z", " 2026-11-30T12:00:00.000Z", "2026-11-30 12:00:00Z"]
+        {
+            assert_eq!(time(text), noon, "{text}");
+        }
+        for text in ["2026-11-30T13:00:00+01:00", "2026-11-30T13:00:00 01:00", "2026-11-30T11:00:00-01:00"] {
+            assert_eq!(time(text), noon, "{text}");
+        }
+        assert_eq!(time("2026-11-30").unwrap(), "2026-11-30T00:00:00+00:00");
+        for text in ["", "30.11.2026", "2026-11", "2026-11-31", "2026-11-30T12:00", "2026-11-30T12:00:00", "1764504000"]
+        {
+            assert_eq!(time(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn years_have_four_digits() {

@@ -161,7 +161,7 @@ pub struct Decision {
     /// Each of its limits, the first one first; none where it came to no look at them.
     pub standings: Vec<NamedStanding>,
     pub quota: Option<QuotaStanding>,
-    /// Seconds until a used up quota is full again; `None` where nothing fills it.
+    /// Seconds until a refused cost fits into the quota; `None` where it never does.
     pub quota_wait: Option<u64>,
     pub missing_scopes: Vec<String>,
     /// What it took from the limit.
@@ -187,7 +187,7 @@ impl Decision {
     /// The limit that is nearest: one that refuses, or else the one with the least left.
     pub fn nearest(&self) -> Option<&NamedStanding> {
         self.standings.iter().min_by_key(|named| {
-            let wait = named.standing.retry_after.unwrap_or(0);
+            let wait = named.standing.retry_after.unwrap_or(u64::MAX);
             (named.standing.is_allowed, std::cmp::Reverse(wait), named.standing.remaining)
         })
     }

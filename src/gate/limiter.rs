@@ -151,7 +151,7 @@ impl Limiter {
             shard.make_room(here, self.most_per_shard, now)?;
         }
         let take = |one: &Held| {
-            let counted = self.among(&mut shards, one.subject)?.begun(*one, now)?;
+            let counted = self.among(&mut shards, one.subject)?.begun(*one)?;
             counted.alone += 1;
             Some(counted.window.take(now, cost))
         };
@@ -161,7 +161,7 @@ impl Limiter {
     /// The same for one, as most keys have it: there is nothing to be done together.
     fn take_one(&self, held: Held, now: DateTime<Utc>, cost: u64) -> Result<Standing> {
         let Some(mut shard) = self.shard(held.subject) else { return Err(Error::bug("no such shard")) };
-        if let Some(Counted { window, alone, .. }) = shard.adopted(held, now) {
+        if let Some(Counted { window, alone, .. }) = shard.adopted(held) {
             *alone += 1;
             // What is refused, and what costs nothing, is not counted.
             return Ok(window.take(now, cost));
@@ -212,11 +212,11 @@ impl Limiter {
     }
 
     /// What those who share the counts are to be told over this line.
-    pub fn untold(&self, held: Held, now: DateTime<Utc>, line: u32) -> Untold {
+    pub fn untold(&self, held: Held, line: u32) -> Untold {
         let Some(mut shard) = self.shard(held.subject) else { return Untold::NOTHING };
         match shard.find(held.subject) {
             Some(counted) if counted.heard_over != line || counted.alone != 0 => {
-                counted.window.adopt(held.limit, now);
+                counted.window.adopt(held.limit);
                 let is_counted = counted.heard_over != 0 || counted.alone != 0;
                 Untold { window: Some(counted.window.clone()), is_counted, alone: counted.alone }
             }
@@ -232,7 +232,7 @@ impl Limiter {
             if counted.heard_over == 0 && counted.alone == 0 {
                 counted.window = heard;
             } else {
-                counted.window.join(&heard, now);
+                counted.window.join(&heard);
             }
             counted.heard_over = line;
             counted.alone = counted.alone.saturating_sub(told.alone);
@@ -255,7 +255,7 @@ impl Limiter {
     }
 
     fn look_in(&self, shards: &mut Locked<'_>, held: Held, now: DateTime<Utc>, cost: u64) -> Standing {
-        let known = self.among(shards, held.subject).and_then(|shard| shard.adopted(held, now));
+        let known = self.among(shards, held.subject).and_then(|shard| shard.adopted(held));
         match known {
             Some(counted) => counted.window.look(now, cost),
             None => Window::new(held.limit).look(now, cost),

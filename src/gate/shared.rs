@@ -16,7 +16,7 @@ use line::{Keeper, Line};
 
 pub use line::{Report, examine};
 
-/// The time there, whether the cost was taken, and of each limit the numbers of sub-windows and their counts.
+/// The time there, whether the cost was taken, and of each limit the newest call of each sub-window and its count.
 type Answer = (i64, i64, Vec<Vec<i64>>);
 
 /// The counts that are shared, and the line to them.
@@ -133,7 +133,7 @@ impl Shared {
     ) -> RedisResult<Vec<Standing>> {
         let mut call = self.script.prepare_invoke();
         begin(&mut call, self.clock.offset().num_microseconds().unwrap_or(0), cost, takes);
-        let told: Vec<Untold> = held.iter().map(|one| own.untold(*one, now, line.number)).collect();
+        let told: Vec<Untold> = held.iter().map(|one| own.untold(*one, line.number)).collect();
         for (one, untold) in held.iter().zip(&told) {
             add(&mut call, &self.names.of(one), one.limit, untold);
         }
@@ -154,17 +154,17 @@ fn begin(call: &mut ScriptInvocation<'_>, offset: i64, cost: u64, takes: bool) {
 }
 
 fn add(call: &mut ScriptInvocation<'_>, name: &str, limit: Limit, untold: &Untold) {
-    call.key(name).arg(limit.quota).arg(limit.sub_window());
+    call.key(name).arg(limit.quota).arg(limit.sub_window()).arg(limit.window());
     let window = untold.window.as_ref();
     call.arg(if untold.is_counted { "always" } else { "absent" }).arg(window.map_or(0, |window| window.counts().len()));
-    for (number, count) in window.into_iter().flat_map(Window::counts) {
-        call.arg(number).arg(count);
+    for (newest, count) in window.into_iter().flat_map(Window::counts) {
+        call.arg(newest).arg(count);
     }
 }
 
 fn pairs(flat: &[i64]) -> impl Iterator<Item = (i64, u64)> {
     flat.chunks_exact(2).filter_map(|pair| match pair {
-        [number, count] => Some((*number, u64::try_from(*count).ok()?)),
+        [newest, count] => Some((*newest, u64::try_from(*count).ok()?)),
         _ => None,
     })
 }

@@ -76,10 +76,10 @@ pub fn find(conn: &mut PgConnection, user: UserId) -> Result<User> {
     store::users::find(conn, user)?.ok_or(Error::NotFound(Noun::User))
 }
 
-/// The users, oldest first; paged by offset.
-pub fn list(conn: &mut PgConnection, paging: &Paging<i64>) -> Result<Page<User, i64>> {
-    let rows = store::users::list(conn, paging.size.get(), paging.offset.unwrap_or(0))?;
-    Ok(Page { rows, older: None, newer: None, total: Some(store::users::count(conn)?) })
+/// Returns one page of users, newest first, and their number.
+pub fn list(conn: &mut PgConnection, paging: &Paging<UserId>) -> Result<Page<User, UserId>> {
+    let rows = store::users::search(conn, None, paging)?;
+    Ok(Page { total: Some(store::users::count(conn)?), ..Page::cut(rows, paging, |user| user.id) })
 }
 
 /// One page of users, newest first, each with whether sign-in asks them for a second factor.

@@ -9,6 +9,7 @@ use super::links::digest;
 use super::plans::{self, Thing};
 use super::{Operator, random_token};
 use crate::domain::actor::Authority;
+use crate::domain::page::{Page, Paging};
 use crate::domain::scope::ScopeSet;
 use crate::domain::{
     Actor, Error, FieldErrors, InvitationId, Noun, Permission, Rejection, Result, Role, TenantId, UserId, text,
@@ -106,6 +107,22 @@ fn is_backed(conn: &mut PgConnection, invitation: &Invitation) -> Result<bool> {
 pub fn list(conn: &mut PgConnection, actor: &Actor, now: DateTime<Utc>) -> Result<Vec<Invitation>> {
     actor.must(Permission::ReadMembers)?;
     store::invitations::list_live(conn, actor.tenant, now)
+}
+
+/// Returns one page of invitations that can still be accepted, newest first.
+pub fn page(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    paging: &Paging<InvitationId>,
+    now: DateTime<Utc>,
+) -> Result<Page<Invitation, InvitationId>> {
+    actor.must(Permission::ReadMembers)?;
+    let rows = store::invitations::page_live(conn, actor.tenant, paging, now)?;
+    let mut page = Page::cut(rows, paging, |row| row.id);
+    if paging.offset.is_some() {
+        page.total = Some(store::invitations::count_live(conn, actor.tenant, now)?);
+    }
+    Ok(page)
 }
 
 pub fn find(conn: &mut PgConnection, actor: &Actor, id: InvitationId) -> Result<Invitation> {

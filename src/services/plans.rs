@@ -7,6 +7,7 @@ use serde_json::json;
 use super::Operator;
 use super::audit::{self, Deed};
 use crate::domain::api_key::NewKey;
+use crate::domain::page::{Page, Paging};
 use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
 use crate::model::Plan;
 use crate::store;
@@ -20,6 +21,21 @@ const MOST_RATE: i64 = 1_000_000_000;
 /// The smallest first.
 pub fn list(conn: &mut PgConnection) -> Result<Vec<Plan>> {
     store::plans::list(conn)
+}
+
+/// Returns one page of plans, the smallest first. The cursor is a plan's name.
+pub fn page(conn: &mut PgConnection, paging: &Paging<String>) -> Result<Page<Plan, String>> {
+    let all = store::plans::list(conn)?;
+    let total = i64::try_from(all.len()).ok();
+    let skipped = match &paging.before {
+        Some(last) => all.iter().position(|plan| plan.name == *last).map_or(all.len(), |at| at + 1),
+        None => paging.offset.and_then(|offset| usize::try_from(offset).ok()).unwrap_or(0),
+    };
+    let size = usize::try_from(paging.size.plus_one()).unwrap_or(usize::MAX);
+    let rows = all.into_iter().skip(skipped).take(size).collect();
+    let mut page = Page::cut(rows, paging, |plan: &Plan| plan.name.clone());
+    page.total = total.filter(|_| paging.offset.is_some());
+    Ok(page)
 }
 
 pub fn find(conn: &mut PgConnection, name: &str) -> Result<Plan> {

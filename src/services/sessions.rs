@@ -5,7 +5,6 @@ use diesel::pg::PgConnection;
 use crate::domain::{Result, Role, TenantId, UserId};
 use crate::model::{Tenant, User};
 use crate::store;
-use crate::store::tenants::TenantFilter;
 
 /// How many tenants an operator is offered to switch to.
 const OFFERED: i64 = 100;
@@ -26,7 +25,7 @@ pub fn seat(conn: &mut PgConnection, user: UserId, chosen: Option<TenantId>) -> 
     let mut places = store::memberships::list_of_user(conn, user.id)?;
     let own: Vec<TenantId> = places.iter().map(|(tenant, _)| tenant.id).collect();
     if user.is_operator {
-        let mut rest = store::tenants::list(conn, &TenantFilter::default(), OFFERED, 0)?;
+        let mut rest = store::tenants::list(conn, OFFERED)?;
         // Chosen from the list of all, which may be longer.
         if let Some(chosen) = chosen.filter(|chosen| rest.iter().all(|tenant| tenant.id != *chosen)) {
             rest.extend(store::tenants::find(conn, chosen)?);

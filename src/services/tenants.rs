@@ -12,10 +12,10 @@ use super::plans::{self, Thing};
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, TenantId, UserId, text};
 use crate::model::{Membership, Tenant, User};
+use crate::store;
 use crate::store::notify::{self, Change};
 use crate::store::tenants::TenantSet;
 pub use crate::store::tenants::{TenantFigures, TenantFilter};
-use crate::store::{self, Scope};
 pub use settings::{Settings, configure};
 
 pub const PLANS: [&str; 3] = ["free", "pro", "unlimited"];
@@ -130,18 +130,14 @@ pub fn find_any_by_slug(conn: &mut PgConnection, slug: &str) -> Result<Tenant> {
     store::tenants::find_any_by_slug(conn, slug)?.ok_or(Error::NotFound(Noun::Tenant))
 }
 
-/// The tenants within a scope, oldest first; paged by offset.
+/// Returns one page of tenants, newest first, and their number. Runs in `Scope::Instance`.
 pub fn list(
     conn: &mut PgConnection,
-    scope: Scope,
     filter: &TenantFilter,
-    paging: &Paging<i64>,
-) -> Result<Page<Tenant, i64>> {
-    if let Scope::Tenant(own) = scope {
-        return Ok(Page { rows: vec![find(conn, &TenantRef::Id(own))?], older: None, newer: None, total: Some(1) });
-    }
-    let rows = store::tenants::list(conn, filter, paging.size.get(), paging.offset.unwrap_or(0))?;
-    Ok(Page { rows, older: None, newer: None, total: Some(store::tenants::count(conn, filter)?) })
+    paging: &Paging<TenantId>,
+) -> Result<Page<Tenant, TenantId>> {
+    let rows = store::tenants::page(conn, filter, paging)?;
+    Ok(Page { total: Some(store::tenants::count(conn, filter)?), ..Page::cut(rows, paging, |tenant| tenant.id) })
 }
 
 /// One page of tenants, newest first, each with what it has. Runs in `Scope::Instance`.

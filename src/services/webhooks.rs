@@ -31,6 +31,8 @@ pub use secrets::DEFAULT_OVERLAP;
 use settings::Fresh;
 
 const MAX_WEBHOOKS: i64 = 1_000;
+/// Attempts and waiting deliveries that a webhook's statistics count at most.
+pub const MOST_COUNTED: i64 = 1_000;
 
 /// What was asked of a webhook, unparsed; `None` leaves it, or takes the default.
 #[derive(Debug, Clone, Default)]

@@ -37,6 +37,14 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Returns the tenant that the scope is limited to.
+    pub fn tenant(self) -> Option<TenantId> {
+        match self {
+            Self::Tenant(tenant) => Some(tenant),
+            Self::Instance => None,
+        }
+    }
+
     pub(super) fn enter(self, conn: &mut PgConnection) -> QueryResult<()> {
         if let Self::Tenant(tenant) = self {
             kept("SELECT set_config('role', 'gatepost_app', TRUE), set_config('gatepost.tenant_id', $1, TRUE)")

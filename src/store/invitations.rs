@@ -2,9 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
+use crate::domain::page::Paging;
 use crate::domain::{InvitationId, Result, TenantId, UserId};
 use crate::model::{Invitation, NewInvitation};
 use crate::schema::invitations;
@@ -32,12 +34,33 @@ pub fn find_live(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> 
 
 /// Those that can still be accepted, newest first.
 pub fn list_live(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<Vec<Invitation>> {
-    let found = Invitation::query()
-        .filter(invitations::tenant_id.eq(tenant))
-        .filter(invitations::expires_at.gt(now))
-        .filter(sql::<Bool>(UNDECIDED))
-        .order(invitations::id.desc());
-    Ok(found.load(conn)?)
+    Ok(live(tenant, now).select(Invitation::as_select()).order(invitations::id.desc()).load(conn)?)
+}
+
+/// Returns one page and a row more, newest first.
+pub fn page_live(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    paging: &Paging<InvitationId>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Invitation>> {
+    let mut query = live(tenant, now).order(invitations::id.desc()).limit(paging.size.plus_one());
+    if let Some(before) = paging.before {
+        query = query.filter(invitations::id.lt(before));
+    }
+    if let Some(offset) = paging.offset {
+        query = query.offset(offset);
+    }
+    Ok(query.select(Invitation::as_select()).load(conn)?)
+}
+
+pub fn count_live(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<i64> {
+    Ok(live(tenant, now).count().get_result(conn)?)
+}
+
+fn live<'a>(tenant: TenantId, now: DateTime<Utc>) -> invitations::BoxedQuery<'a, Pg> {
+    let live = invitations::table.filter(invitations::tenant_id.eq(tenant)).filter(invitations::expires_at.gt(now));
+    live.filter(sql::<Bool>(UNDECIDED)).into_boxed()
 }
 
 /// Uses a link up. Of several who try at once, one gets the invitation.

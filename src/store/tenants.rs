@@ -17,6 +17,8 @@ use crate::schema::tenants;
 /// Which tenants of a list are wanted: those that are not deleted, unless it says otherwise.
 #[derive(Debug, Clone, Default)]
 pub struct TenantFilter {
+    /// None: any tenant.
+    pub only: Option<TenantId>,
     /// Part of a name or slug, in either case.
     pub text: Option<String>,
     pub state: Option<TenantState>,
@@ -61,6 +63,9 @@ pub fn lock(conn: &mut PgConnection, tenant: TenantId) -> Result<Option<Tenant>>
 
 fn filtered<'a>(filter: &TenantFilter) -> tenants::BoxedQuery<'a, Pg> {
     let mut query = tenants::table.into_boxed();
+    if let Some(only) = filter.only {
+        query = query.filter(tenants::id.eq(only));
+    }
     query = match filter.state {
         None => query.filter(tenants::deleted_at.is_null()),
         Some(TenantState::Active) => query.filter(tenants::is_active),
@@ -76,9 +81,9 @@ fn filtered<'a>(filter: &TenantFilter) -> tenants::BoxedQuery<'a, Pg> {
     query
 }
 
-/// Oldest first: a person's list of where to go, and a program's.
-pub fn list(conn: &mut PgConnection, filter: &TenantFilter, limit: i64, offset: i64) -> Result<Vec<Tenant>> {
-    let found = filtered(filter).select(Tenant::as_select()).order(tenants::id).limit(limit).offset(offset);
+/// Oldest first: a person's list of where to go.
+pub fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Tenant>> {
+    let found = filtered(&TenantFilter::default()).select(Tenant::as_select()).order(tenants::id).limit(limit);
     Ok(found.load(conn)?)
 }
 
@@ -101,6 +106,9 @@ pub fn page(conn: &mut PgConnection, filter: &TenantFilter, paging: &Paging<Tena
         Some(after) => query.filter(tenants::id.gt(after)).order(tenants::id.asc()),
         None => query.order(tenants::id.desc()),
     };
+    if let Some(offset) = paging.offset {
+        query = query.offset(offset);
+    }
     Ok(query.select(Tenant::as_select()).limit(paging.size.plus_one()).load(conn)?)
 }
 

@@ -49,10 +49,6 @@ pub fn find_with_password(conn: &mut PgConnection, email: &str) -> Result<Option
     Ok(found.first(conn).optional()?)
 }
 
-pub fn list(conn: &mut PgConnection, limit: i64, offset: i64) -> Result<Vec<User>> {
-    Ok(User::query().order(users::id).limit(limit).offset(offset).load(conn)?)
-}
-
 /// Newest first, or oldest first where `paging.after` is given; with what is searched for in name or e-mail address.
 pub fn search(conn: &mut PgConnection, search: Option<&str>, paging: &Paging<UserId>) -> Result<Vec<User>> {
     let mut query = users::table.select(User::as_select()).limit(paging.size.plus_one()).into_boxed();
@@ -67,6 +63,9 @@ pub fn search(conn: &mut PgConnection, search: Option<&str>, paging: &Paging<Use
         Some(after) => query.filter(users::id.gt(after)).order(users::id.asc()),
         None => query.order(users::id.desc()),
     };
+    if let Some(offset) = paging.offset {
+        query = query.offset(offset);
+    }
     Ok(query.load(conn)?)
 }
 

@@ -303,7 +303,7 @@ pub fn stats(
              WHERE latest.created_at > $3 - INTERVAL '7 days') lately
          CROSS JOIN LATERAL (
              SELECT count(*) AS waiting
-             FROM (SELECT FROM open_deliveries o WHERE o.webhook_id = w.id AND o.lease_token IS NULL LIMIT 1000) waiting)
+             FROM (SELECT FROM open_deliveries o WHERE o.webhook_id = w.id AND o.lease_token IS NULL LIMIT 1001) waiting)
              backlog
          WHERE w.id = ANY($1) AND ($2 IS NULL OR w.tenant_id = $2)",
     );

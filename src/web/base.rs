@@ -1,41 +1,143 @@
-//! The address under which this instance is reached, for what people copy from its pages.
+//! The address under which this instance is reached: for what people copy from its pages, and to recognize its own forms.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HOST;
+use actix_web::dev::RequestHead;
+use actix_web::http::header::{HOST, HeaderName, HeaderValue};
+use ipnet::IpNet;
 use url::Url;
 
+use super::client;
 use super::state::State;
 
-/// What was configured; where nothing was, what this request came to.
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Returns the configured address; without one, the address that this request went to.
 pub fn of(request: &HttpRequest, state: &State) -> Url {
-    let host = request.headers().get(HOST).and_then(|value| value.to_str().ok());
-    choose(&state.settings.public_url, state.settings.has_public_url(), host)
+    let reached = || Reached::by(request.head(), state).urls("http").next();
+    configured(state).cloned().or_else(reached).unwrap_or_else(|| state.settings.public_url.clone())
 }
 
-fn choose(public_url: &Url, is_configured: bool, host: Option<&str>) -> Url {
-    let reached = || {
-        let url = Url::parse(&format!("http://{}", host?)).ok()?;
-        // Nothing but a host and a port, whatever was sent as such.
-        let is_plain =
-            url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        is_plain.then_some(url)
-    };
-    if is_configured { public_url.clone() } else { reached().unwrap_or_else(|| public_url.clone()) }
+/// Returns `GATEPOST_PUBLIC_URL` if it is set.
+pub fn configured(state: &State) -> Option<&Url> {
+    state.settings.has_public_url().then_some(&state.settings.public_url)
+}
+
+/// Where a request went, in the words of the browser or of a trusted proxy.
+pub struct Reached<'a> {
+    /// `https` if the settings say so. Otherwise a trusted proxy knows it, or it is unknown.
+    scheme: Option<&'static str>,
+    /// `X-Forwarded-Host` of a trusted proxy, then `Host`.
+    hosts: [Option<&'a str>; 2],
+}
+
+impl<'a> Reached<'a> {
+    pub fn by(head: &'a RequestHead, state: &State) -> Self {
+        let reached = Self::read(head, &state.settings.trusted_proxies);
+        Self { scheme: state.is_https().then_some("https").or(reached.scheme), ..reached }
+    }
+
+    fn read(head: &'a RequestHead, trusted: &[IpNet]) -> Self {
+        let is_trusted = client::is_behind_trusted_proxy(head, trusted);
+        let forwarded = |name| if is_trusted { last(head, name) } else { None };
+        let scheme = forwarded(&FORWARDED_PROTO)
+            .and_then(|scheme| ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known)));
+        let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+        Self { scheme, hosts: [forwarded(&FORWARDED_HOST), host] }
+    }
+
+    /// Addresses with this scheme where the request's own is unknown.
+    pub fn urls(&self, scheme: &str) -> impl Iterator<Item = Url> {
+        let scheme = self.scheme.unwrap_or(scheme);
+        self.hosts.into_iter().flatten().filter_map(move |host| plain(&format!("{scheme}://{host}")))
+    }
+}
+
+/// Returns the last element of a list header, which the proxy itself wrote.
+fn last<'a>(head: &'a RequestHead, name: &HeaderName) -> Option<&'a str> {
+    let line = head.headers.get_all(name).last().map(HeaderValue::to_str)?.ok()?;
+    line.rsplit(',').next().map(str::trim).filter(|element| !element.is_empty())
+}
+
+/// Reads a URL of http or https with a host and a port and nothing else.
+pub fn plain(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok().filter(|_| !text.contains(['\\', '\t', '\n', '\r']))?;
+    let is_plain = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    (is_plain && matches!(url.scheme(), "http" | "https")).then_some(url)
+}
+
+/// True if scheme, host and port are equal, however they are written.
+pub fn is_same_origin(one: &Url, other: &Url) -> bool {
+    let host = |url: &Url| url.host_str().map(|host| host.trim_end_matches('.').to_owned());
+    one.scheme() == other.scheme()
+        && host(one) == host(other)
+        && one.port_or_known_default() == other.port_or_known_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
 
+    /// Addresses of a request from this peer, behind the proxy 10.0.0.1.
+    fn reached(peer: &str, headers: &[(&str, &str)]) -> Vec<String> {
+        let mut request = TestRequest::default().peer_addr(format!("{peer}:1").parse().unwrap());
+        for (name, value) in headers {
+            request = request.append_header((*name, *value));
+        }
+        let request = request.to_http_request();
+        let trusted = ["10.0.0.1/32".parse().unwrap()];
+        Reached::read(request.head(), &trusted).urls("http").map(String::from).collect()
+    }
+
     #[test]
-    fn the_request_tells_where_nobody_said() {
-        let public_url = Url::parse("http://localhost:8000").unwrap();
-        let chosen = |is_configured, host| choose(&public_url, is_configured, host).to_string();
-        assert_eq!(chosen(true, Some("10.0.0.5:8000")), "http://localhost:8000/");
-        assert_eq!(chosen(false, Some("10.0.0.5:8000")), "http://10.0.0.5:8000/");
-        assert_eq!(chosen(false, Some("[::1]:8000")), "http://[::1]:8000/");
-        for odd in [None, Some(""), Some("a b"), Some("evil.example/x"), Some("a@b"), Some("a?b"), Some("a#b")] {
-            assert_eq!(chosen(false, odd), "http://localhost:8000/", "{odd:?}");
+    fn the_host_header_tells_the_address() {
+        assert_eq!(reached("10.0.0.2", &[("host", "10.0.0.5:8000")]), ["http://10.0.0.5:8000/"]);
+        assert_eq!(reached("10.0.0.2", &[("host", "[::1]:8000")]), ["http://[::1]:8000/"]);
+        for odd in ["", "a b", "evil.example/x", "a@b", "a:b@c", "a?b", "a#b", "a\\b", "a\tb"] {
+            assert!(reached("10.0.0.2", &[("host", odd)]).is_empty(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed() {
+        let headers = [("host", "app:8000"), ("x-forwarded-host", "keys.example:8443"), ("x-forwarded-proto", "HTTPS")];
+        assert_eq!(reached("10.0.0.2", &headers), ["http://app:8000/"]);
+        assert_eq!(reached("10.0.0.1", &headers), ["https://keys.example:8443/", "https://app:8000/"]);
+    }
+
+    #[test]
+    fn the_last_element_is_the_proxys_own() {
+        let headers = [("x-forwarded-host", "evil.example"), ("x-forwarded-host", "evil.example, keys.example")];
+        assert_eq!(reached("10.0.0.1", &headers), ["http://keys.example/"]);
+    }
+
+    #[test]
+    fn origins_are_compared_and_not_their_spelling() {
+        let is_same = |one, other| is_same_origin(&plain(one).unwrap(), &plain(other).unwrap());
+        for (one, other) in [
+            ("https://keys.example", "https://KEYS.example:443"),
+            ("http://keys.example.", "http://keys.example:80"),
+            ("http://[0:0::1]:8000", "http://[::1]:8000"),
+            ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ] {
+            assert!(is_same(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("http://keys.example", "https://keys.example"),
+            ("http://keys.example", "http://keys.example:8000"),
+            ("http://keys.example", "http://keys.example.evil.example"),
+            ("http://keys.example", "http://a.keys.example"),
+        ] {
+            assert!(!is_same(one, other), "{one} {other}");
+        }
+        for odd in ["null", "", "file://", "javascript:0", "https://a/b", "https://u@a", "keys.example"] {
+            assert!(plain(odd).is_none(), "{odd}");
         }
     }
 }

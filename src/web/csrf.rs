@@ -3,10 +3,14 @@
 use actix_session::Session;
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HOST, ORIGIN};
+use actix_web::http::header::ORIGIN;
+use actix_web::web::Data;
 use subtle::ConstantTimeEq;
+use url::Url;
 
+use super::base::{self, Reached};
 use super::problem::{Fail, Problem};
+use super::state::State;
 use crate::domain::{Error, Result};
 use crate::services::random_token;
 
@@ -32,27 +36,54 @@ pub fn renew(session: &Session) {
 
 /// Refuses a form that another site sent, or that carries no token of this session.
 pub fn check(request: &HttpRequest, session: &Session, presented: Option<&str>) -> Result<(), Fail> {
+    if let Some(says) = foreign(request) {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", says).into());
+    }
     let expected = session.get::<String>(KEY).ok().flatten();
     let is_ours = match (expected, presented) {
         (Some(expected), Some(presented)) => bool::from(expected.as_bytes().ct_eq(presented.as_bytes())),
         _ => false,
     };
-    if is_ours && is_same_site(request) {
+    if is_ours {
         return Ok(());
     }
     let says = "this form has expired or came from another site: go back, reload the page and try again";
     Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", says).into())
 }
 
-/// `Sec-Fetch-Site` where the browser sends it, else `Origin`; neither means an old browser or a program.
-fn is_same_site(request: &HttpRequest) -> bool {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+/// Returns why this form is another site's. `Sec-Fetch-Site` decides where the browser sends it, else `Origin`. A request
+/// with neither comes from an old browser or a program.
+fn foreign(request: &HttpRequest) -> Option<String> {
+    let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     match (header("sec-fetch-site"), header(ORIGIN.as_str())) {
-        (Some(site), _) => site == "same-origin" || site == "none",
-        (None, Some(origin)) => {
-            let host = origin.split_once("://").map(|(_, host)| host);
-            host.is_some() && host == header(HOST.as_str())
+        (Some("same-origin" | "none"), _) | (None, None) => None,
+        (Some(_), _) => {
+            Some("this form came from another site: open this instance's own page and try again".to_owned())
         }
-        (None, None) => true,
+        (None, Some(origin)) => foreign_origin(request, origin),
     }
+}
+
+fn foreign_origin(request: &HttpRequest, origin: &str) -> Option<String> {
+    let state = request.app_data::<Data<State>>()?;
+    let (configured, reached) = (base::configured(state), Reached::by(request.head(), state));
+    let sent_from = base::plain(origin);
+    if let Some(sent_from) = &sent_from {
+        let mut own = configured.cloned().into_iter().chain(reached.urls(sent_from.scheme()));
+        if own.any(|own| base::is_same_origin(&own, sent_from)) {
+            return None;
+        }
+    }
+    let sent_from = sent_from.map_or_else(|| "an unknown page".to_owned(), |url| shown(&url));
+    let received = reached.urls("http").next().map_or_else(|| "no host".to_owned(), |url| shown(&url));
+    let configured = configured.map_or_else(|| "not set".to_owned(), shown);
+    Some(format!(
+        "this form came from {sent_from}, which is not an address of this instance. The request named {received}, and \
+         GATEPOST_PUBLIC_URL is {configured}. If you opened this page at its right address, an administrator has to set \
+         GATEPOST_PUBLIC_URL to that address"
+    ))
+}
+
+fn shown(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
 }

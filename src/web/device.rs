@@ -69,14 +69,9 @@ fn mac(key: &[u8], email: &str, device: DeviceId, signed_in: i64) -> Result<Hmac
     Ok(mac)
 }
 
-/// The prefix holds the cookie to this host and to https.
-fn name(state: &State) -> &'static str {
-    if state.is_https() { "__Host-gatepost-device" } else { "gatepost-device" }
-}
-
 /// Proofs in the request's cookie, for any account, newest first.
 fn proofs(request: &HttpRequest, state: &State) -> Vec<Proof> {
-    let own = request.cookie(name(state)).map(|cookie| cookie.value().to_owned());
+    let own = request.cookie(&state.cookies.device).map(|cookie| cookie.value().to_owned());
     own.iter().flat_map(|value| value.split(SEPARATOR)).filter_map(Proof::parse).take(MOST_ACCOUNTS).collect()
 }
 
@@ -106,7 +101,7 @@ pub fn remember(request: &HttpRequest, state: &State, email: &str, mut answer: H
     proofs.retain(|proof| !proof.holds(&key[..], email, now));
     proofs.insert(0, Proof::new(&key[..], email, device, now)?);
     let proofs: Vec<_> = proofs.iter().take(MOST_ACCOUNTS).map(Proof::print).collect();
-    let cookie = Cookie::build(name(state), proofs.join(&SEPARATOR.to_string()))
+    let cookie = Cookie::build(state.cookies.device.as_str(), proofs.join(&SEPARATOR.to_string()))
         .path("/")
         .http_only(true)
         .same_site(SameSite::Lax)

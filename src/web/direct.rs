@@ -98,7 +98,10 @@ where
         trim(request.head_mut());
         match Call::of(request.head()) {
             Some(call) => Either::Right(Box::pin(answered(Rc::clone(&self.state), call, request))),
-            None => Either::Left(self.app.call(request).map(routed)),
+            None => {
+                self.state.cookies.keep_own(request.headers_mut());
+                Either::Left(self.app.call(request).map(routed))
+            }
         }
     }
 }

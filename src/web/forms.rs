@@ -9,7 +9,7 @@ use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
 
 use super::csrf;
-use super::json::{LARGE_BODY_LIMIT, deadline_of, read};
+use super::json::{LARGE_BODY_LIMIT, deadline_of, must_be_plain, pairs, read};
 use super::problem::Fail;
 use crate::domain::{Error, Rejection};
 
@@ -23,6 +23,7 @@ impl<T: DeserializeOwned> FromRequest for CheckedForm<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload, session) = (request.clone(), payload.take(), request.get_session());
         Box::pin(async move {
+            must_be_plain(request.head())?;
             let body = read(payload, LARGE_BODY_LIMIT, deadline_of(&request)).await?;
             let (mut token, mut fields) = (None, url::form_urlencoded::Serializer::new(String::new()));
             for (name, value) in url::form_urlencoded::parse(&body) {
@@ -37,9 +38,7 @@ impl<T: DeserializeOwned> FromRequest for CheckedForm<T> {
                 }
             }
             csrf::check(&request, &session, token.as_deref())?;
-            let form = serde_html_form::from_str(&fields.finish());
-            let form = form.map_err(|error| Error::field("form", Rejection::new("form", error.to_string())))?;
-            Ok(Self(form))
+            Ok(Self(pairs(fields.finish().as_bytes())?))
         })
     }
 }

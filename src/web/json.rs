@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use futures_util::{StreamExt, poll};
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::object::Object;
 use super::problem::{Answer, Fail, Problem};
 use super::state::State;
-use super::tenant_ask;
+use super::{refusals, tenant_ask};
 use crate::domain::text::{self, DEEPEST};
 use crate::domain::{Error, Rejection};
 
@@ -26,6 +26,9 @@ use crate::domain::{Error, Rejection};
 pub const BODY_LIMIT: usize = 256 * 1024;
 /// Bytes of a body that publishing takes, and a form.
 pub const LARGE_BODY_LIMIT: usize = 1024 * 1024;
+
+/// Passed over at the beginning of a body, as RFC 8259, section 8.1 allows.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 static JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -52,13 +55,34 @@ pub async fn body<T: DeserializeOwned>(head: &RequestHead, payload: Payload, dea
     parse(&read(payload, BODY_LIMIT, deadline).await?)
 }
 
+/// Refuses a body that is encoded: nothing is decompressed.
+pub fn must_be_plain(head: &RequestHead) -> Result<(), Fail> {
+    let Some(value) = head.headers.get(CONTENT_ENCODING) else { return Ok(()) };
+    let coding = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
+    if matches!(&*coding, "" | "identity") {
+        return Ok(());
+    }
+    let says = format!("Content-Encoding {coding} is not understood: send the body as it is, without this header");
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says).into())
+}
+
 /// `curl -d` says `application/x-www-form-urlencoded` and means JSON.
 fn accept(head: &RequestHead) -> Result<(), Fail> {
+    must_be_plain(head)?;
     let Some(value) = head.headers.get(CONTENT_TYPE) else { return Ok(()) };
     if value == JSON {
         return Ok(());
     }
-    let kind = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let (kind, parameters) = value.split_once(';').unwrap_or((&value, ""));
+    let kind = kind.trim();
+    let charset = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("charset="));
+    if let Some(charset) = charset.map(|charset| charset.trim_matches('"'))
+        && !["utf-8", "utf8", "us-ascii"].contains(&charset)
+    {
+        let says = format!("Content-Type charset={charset} is not understood: JSON is sent in UTF-8");
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says).into());
+    }
     let is_json = kind == "application/json" || kind.ends_with("+json") || kind == "application/x-www-form-urlencoded";
     if is_json || kind.is_empty() {
         return Ok(());
@@ -138,6 +162,7 @@ fn joined(body: Bytes, chunk: &[u8]) -> Bytes {
 
 /// Unparseable text is 400; JSON that does not fit is 422 and names the field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
     // A body of so many bytes cannot be deeper.
     if DEEPEST < body.len() && DEEPEST < text::json_depth(body) {
@@ -149,68 +174,11 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
     }
     // What is refused is read again, slowly, for a refusal that says where: all of the text first, so that what is not
     // JSON is 400 even where a field is missing too.
-    let text = std::str::from_utf8(body).map_err(|error| not_utf8(body, error.valid_up_to()))?;
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(error.line(), error.column()))?;
+    let text = std::str::from_utf8(body).map_err(|error| refusals::not_utf8(body, error.valid_up_to()))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| refusals::not_json(body, &error))?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut reader).map(|Object(parsed)| parsed).map_err(|error| {
-        let says = error.inner().to_string();
-        let says = says.split(" at line ").next().unwrap_or_default();
-        field_refusal(&error.path().to_string(), says).into()
-    })
-}
-
-/// serde names a missing or unknown field in its sentence, and the object that lacks it in its path.
-fn field_refusal(path: &str, says: &str) -> Error {
-    let parent = if path == "." { "" } else { path };
-    let inside = |name: &str| match parent {
-        "" => name.to_owned(),
-        _ if parent == name || parent.ends_with(&format!(".{name}")) => parent.to_owned(),
-        _ => format!("{parent}.{name}"),
-    };
-    let named = |prefix: &str| says.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
-    if let Some(name) = named("missing field `") {
-        return Error::field(inside(name), Rejection::required());
-    }
-    if let Some(name) = named("duplicate field `") {
-        return Error::field(inside(name), Rejection::new("duplicate", "must be given once"));
-    }
-    if let Some(name) = named("unknown field `") {
-        return Error::field(inside(name), Rejection::new("unknown", "is not a field of this request"));
-    }
-    let field = if parent.is_empty() { "body" } else { parent };
-    Error::field(field, Rejection::new("type", plain(says)))
-}
-
-/// In words of JSON, where serde says how a value is kept here.
-fn plain(says: &str) -> String {
-    let (said, expected) = says.rsplit_once("expected ").unwrap_or((says, ""));
-    let expected = match expected {
-        "" => return says.to_owned(),
-        "a sequence" => "an array",
-        "a map" => "an object",
-        "a boolean" => "true or false",
-        kind if kind.starts_with("struct ") => "an object",
-        kind if kind.starts_with('f') && kind.len() == 3 => "a number",
-        kind if kind.starts_with(['i', 'u']) && kind.len() <= 5 => "a whole number",
-        kind => kind,
-    };
-    let said = said
-        .replace("invalid type: sequence", "invalid type: array")
-        .replace("invalid type: map", "invalid type: object");
-    format!("{said}expected {expected}")
-}
-
-/// JSON is UTF-8 (RFC 8259, section 8.1).
-fn not_utf8(body: &[u8], at: usize) -> Fail {
-    let before = body.get(..at).unwrap_or_default();
-    let mut lines = before.rsplit(|byte| *byte == b'\n');
-    let column = lines.next().map_or(0, <[u8]>::len) + 1;
-    malformed(lines.count() + 1, column)
-}
-
-fn malformed(line: usize, column: usize) -> Fail {
-    let says = format!("the body is not JSON: line {line}, column {column}");
-    Problem::new(StatusCode::BAD_REQUEST, "malformed_json", says).into()
+    let parsed = serde_path_to_error::deserialize(&mut reader).map(|Object(parsed)| parsed);
+    parsed.map_err(|error| refusals::field(&error.path().to_string(), &error.inner().to_string()).into())
 }
 
 /// The query string, with the same rules for fields that do not fit. Where a tenant can be named, every route takes that:
@@ -223,11 +191,29 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let query = tenant_ask::left_out(request.query_string());
-        let reader = serde_html_form::Deserializer::new(url::form_urlencoded::parse(query.as_bytes()));
-        let parsed = serde_path_to_error::deserialize(reader).map(Self);
-        std::future::ready(parsed.map_err(|error| {
-            let path = error.path().to_string();
-            field_refusal(&path, &error.inner().to_string()).into()
+        std::future::ready(pairs(query.as_bytes()).map(Self).map_err(Fail::from))
+    }
+}
+
+/// Reads the pairs of a query or a form.
+pub fn pairs<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
+    let reader = serde_html_form::Deserializer::new(url::form_urlencoded::parse(text));
+    let parsed = serde_path_to_error::deserialize(reader);
+    parsed.map_err(|error| refusals::field(&error.path().to_string(), &error.inner().to_string()))
+}
+
+/// Query of a request that knows no parameters but a tenant.
+pub struct NoParameters;
+
+impl FromRequest for NoParameters {
+    type Error = Fail;
+    type Future = std::future::Ready<Result<Self, Fail>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let query = tenant_ask::left_out(request.query_string());
+        let first = url::form_urlencoded::parse(query.as_bytes()).next().map(|(name, _)| name.into_owned());
+        std::future::ready(first.map_or(Ok(Self), |name| {
+            Err(Error::field(name, Rejection::new("unknown", "is no parameter of this request")).into())
         }))
     }
 }

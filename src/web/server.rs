@@ -1,28 +1,34 @@
 //! The HTTP server: routes, and what wraps them all.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_service::IntoServiceFactory;
+use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_session::SessionMiddleware;
 use actix_session::config::{CookieContentSecurity, PersistentSession, TtlExtensionPolicy};
+use actix_web::App;
 use actix_web::cookie::{Key, SameSite};
-use actix_web::dev::Server;
+use actix_web::dev::{AppConfig, Server};
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, HttpServer};
+use tokio::net::TcpStream;
 
 use super::direct::DirectFactory;
 use super::problem::{Fail, Problem};
 use super::routes::{self, Door};
 use super::session_store::{ABSOLUTE, PostgresSessions};
 use super::state::State;
+use super::upgrade_offers::Plain;
 use super::{front, overtaken};
 
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// How long a client may take to close its side of a connection.
+const DISCONNECT: Duration = Duration::from_secs(1);
 
 /// Routes beside the product's own: for the demonstration.
 pub type MoreRoutes = fn(&mut ServiceConfig);
@@ -31,7 +37,7 @@ pub type MoreRoutes = fn(&mut ServiceConfig);
 pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io::Result<Server> {
     let (workers, head_deadline) = (state.settings.workers, state.settings.request_deadline);
     let key = Key::from(state.cookie_key().map_err(io::Error::other)?.as_slice());
-    let server = HttpServer::new(move || {
+    let application = move || {
         let app = App::new()
             .app_data(state.clone())
             .configure(|config| routes::configure(config, |entry| entry.door != Door::Page))
@@ -45,15 +51,33 @@ pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io
             )
             .wrap(from_fn(front::pass));
         DirectFactory { app: app.into_factory(), state: state.clone() }
-    });
-    Ok(server
-        .workers(workers)
-        .client_request_timeout(head_deadline)
-        .keep_alive(KEEP_ALIVE)
-        .disable_signals()
-        .shutdown_timeout(10)
-        .listen(listener)?
-        .run())
+    };
+    let builder = Server::build().workers(workers).disable_signals().shutdown_timeout(10);
+    let stopping = builder.graceful_shutdown_signal();
+    let address = listener.local_addr()?;
+    // By hand and not by `HttpServer`, which takes no other type of connection than its own.
+    let service = move || {
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(head_deadline)
+            .client_disconnect_timeout(DISCONNECT)
+            .local_addr(address)
+            .h1(map_config(application(), |()| AppConfig::default()));
+        fn_service(connection).and_then(http)
+    };
+    Ok(builder.listen("gatepost", listener, service)?.run())
+}
+
+type Connection = (Plain<TcpStream>, Option<SocketAddr>);
+
+async fn connection(stream: TcpStream) -> Result<Connection, DispatchError> {
+    let peer = stream.peer_addr().ok();
+    Ok((Plain::new(stream), peer))
 }
 
 async fn nothing_here() -> Result<actix_web::HttpResponse, Fail> {
@@ -63,13 +87,11 @@ async fn nothing_here() -> Result<actix_web::HttpResponse, Fail> {
 fn sessions(state: &State, key: Key) -> SessionMiddleware<PostgresSessions> {
     let store = PostgresSessions { db: state.pages.clone(), clock: state.clock.clone() };
     let is_https = state.is_https();
-    // The prefix makes browsers hold the cookie to this host, to https and to the path `/`.
-    let name = if is_https { "__Host-gatepost" } else { "gatepost" };
     let lifecycle = PersistentSession::default()
         .session_ttl(actix_web::cookie::time::Duration::seconds(ABSOLUTE.num_seconds()))
         .session_ttl_extension_policy(TtlExtensionPolicy::OnEveryRequest);
     SessionMiddleware::builder(store, key)
-        .cookie_name(name.to_owned())
+        .cookie_name(state.cookies.session.clone())
         .cookie_secure(is_https)
         .cookie_http_only(true)
         .cookie_same_site(SameSite::Lax)

@@ -1,7 +1,7 @@
 //! What every page of a signed-in person needs around its content.
 
 use super::flash::Flash;
-use crate::domain::{Actor, Permission, Role, TenantId};
+use crate::domain::{Actor, FieldErrors, Permission, Role, TenantId};
 
 /// The frame of a page. Templates read it; handlers get it with [`super::auth::SignedIn`].
 #[derive(Debug, Clone)]
@@ -45,6 +45,18 @@ impl TenantChoice {
 }
 
 impl Shell {
+    /// Tells that parts of the page's URL were not understood and do not narrow what it shows.
+    pub fn note_ignored(&mut self, ignored: &FieldErrors) {
+        if ignored.is_empty() {
+            return;
+        }
+        let each: Vec<_> = ignored.iter().map(|error| format!("{} {}", error.field, error.detail)).collect();
+        let says = format!("This page is shown without a part of its address: {}.", each.join("; "));
+        let before = self.flash.take().map(|flash| flash.text);
+        let texts: Vec<_> = before.into_iter().chain([says]).collect();
+        self.flash = Some(Flash::bad(texts.join(" ")));
+    }
+
     /// Whether the navigation's entry for `root` is where we are.
     pub fn is_at(&self, root: &str) -> bool {
         match root {

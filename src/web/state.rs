@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::cookies::CookieNames;
 use super::throttle::Throttle;
 use crate::config::Settings;
 use crate::domain::address::AddressPolicy;
@@ -54,6 +55,8 @@ pub struct State {
     pub hashing: Hashing,
     pub throttle: Throttle,
     pub metrics: PrometheusHandle,
+    /// Names of this instance's cookies.
+    pub cookies: CookieNames,
     /// The database in use, in words.
     pub database: String,
 }

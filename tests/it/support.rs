@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod app;
 pub mod cluster;
+pub mod connection;
 pub mod database;
 pub mod mailbox;
 pub mod people;
@@ -19,6 +20,7 @@ pub mod statements;
 pub use answer::Answer;
 pub use app::TestApp;
 pub use cluster::Cluster;
+pub use connection::Connection;
 pub use mailbox::Mailbox;
 pub use people::Person;
 pub use receiver::Receiver;

@@ -29,20 +29,20 @@ impl Shard {
     }
 
     /// What is counted of it, under the limit that it is held to now.
-    pub fn adopted(&mut self, held: Held, now: DateTime<Utc>) -> Option<&mut Counted> {
+    pub fn adopted(&mut self, held: Held) -> Option<&mut Counted> {
         let counted = self.counted.get_mut(&held.subject)?;
         if counted.window.limit() != held.limit {
-            counted.window.adopt(held.limit, now);
+            counted.window.adopt(held.limit);
         }
         Some(counted)
     }
 
     /// The same, begun if it is new, where there is room: see [`Shard::make_room`].
-    pub fn begun(&mut self, held: Held, now: DateTime<Utc>) -> Option<&mut Counted> {
+    pub fn begun(&mut self, held: Held) -> Option<&mut Counted> {
         if !self.knows(held.subject) {
             self.insert(held, Counted::own(held.tenant, Window::new(held.limit), 0));
         }
-        self.adopted(held, now)
+        self.adopted(held)
     }
 
     /// Where there is room: see [`Shard::make_room`].

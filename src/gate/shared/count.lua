@@ -1,13 +1,13 @@
--- Sliding windows of 60 sub-windows for all limits of a call at once: its cost is taken from each of them, or from none.
+-- Sliding windows for all limits of a call at once: its cost is taken from each of them, or from none.
 -- This is `Window` of src/domain/limit.rs again, by the one clock that all processes share: this server's.
 --
--- KEYS   a hash for each limit: under `s` the length of its sub-windows, under their numbers what was counted in them.
--- ARGV   microseconds to add to the clock; the cost; `take` or `look`. Then for each limit: its quota, the length of a
---        sub-window in microseconds, `absent` or `always`, how many counts follow, and these, each as number and count.
---        They are what the caller knows of, and are taken over where there is no hash, or always: the higher of each.
--- Answers the time, 1 where the cost was taken, and for each limit the numbers and counts that matter now.
-
-local BEFORE = 60
+-- KEYS   a hash for each limit: under `s` the length of its sub-windows; under the time of the newest call of each
+--        sub-window, in microseconds, what was counted in it.
+-- ARGV   microseconds to add to the clock; the cost; `take` or `look`. Then for each limit: its quota, the lengths of a
+--        sub-window and of the window in microseconds, `absent` or `always`, how many counts follow, and these, each as
+--        the time of the newest call and the count. They are what the caller knows of, and are taken over where there is
+--        no hash, or always: the higher of each sub-window.
+-- Answers the time, 1 where the cost was taken, and for each limit the times and counts that matter now.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2]) + tonumber(ARGV[1])
@@ -23,40 +23,43 @@ local function number_of(instant, length)
   return (instant - instant % length) / length
 end
 
--- What is stored, in sub-windows of this length: where they had another, each count goes wholly into the newest one that
--- its old one touches up to now. And the length that they had, nil where nothing is stored.
+-- Counts a call, or a stored sub-window by its newest call.
+local function add(counts, length, at, count)
+  local number = number_of(at, length)
+  local known = counts[number]
+  if known then
+    known.at, known.count = math.max(known.at, at), known.count + count
+  else
+    counts[number] = { at = at, count = count }
+  end
+end
+
+-- What is stored, by the numbers of sub-windows of this length. And the length that they had, nil where nothing is stored.
 local function stored(key, length)
   local fields, counts, had = redis.call('HGETALL', key), {}, nil
   for i = 1, #fields, 2 do
-    local name, value = fields[i], tonumber(fields[i + 1])
-    if name == 's' then
-      had = value
-    elseif tonumber(name) and value then
-      counts[tonumber(name)] = value
+    local at, count = tonumber(fields[i]), tonumber(fields[i + 1])
+    if fields[i] == 's' then
+      had = count
+    elseif at and count then
+      add(counts, length, at, count)
     end
   end
-  if had == nil or had == length then
-    return counts, had
-  end
-  local moved = {}
-  for number, count in pairs(counts) do
-    local to = number_of(math.min((number + 1) * had - 1, math.max(now, number * had)), length)
-    moved[to] = (moved[to] or 0) + count
-  end
-  return moved, had
+  return counts, had
 end
 
 -- Takes over what the caller knows, nothing of it later than the newest: by a clock that is ahead, it was now. Whether that
 -- was news.
-local function told(counts, newest, is_wanted)
+local function told(counts, length, newest, is_wanted)
   local theirs, is_news = {}, false
   for _ = 1, tonumber(argument()) do
-    local number, count = math.min(tonumber(argument()), newest), tonumber(argument())
-    theirs[number] = (theirs[number] or 0) + count
+    local at, count = math.min(tonumber(argument()), newest), tonumber(argument())
+    add(theirs, length, at, count)
   end
-  for number, count in pairs(theirs) do
-    if is_wanted and (counts[number] or 0) < count then
-      counts[number] = count
+  for number, one in pairs(theirs) do
+    local known = counts[number]
+    if is_wanted and (known and known.count or 0) < one.count then
+      counts[number] = { at = math.max(one.at, known and known.at or one.at), count = one.count }
       is_news = true
     end
   end
@@ -65,25 +68,26 @@ end
 
 -- One limit as it stands before the call.
 local function read(key)
-  local quota, length, mode = tonumber(argument()), tonumber(argument()), argument()
+  local quota, length, window, mode = tonumber(argument()), tonumber(argument()), tonumber(argument()), argument()
   local counts, had = stored(key, length)
-  local current = number_of(now, length)
-  for number in pairs(counts) do
-    current = math.max(current, number)
+  local current = now
+  for _, one in pairs(counts) do
+    current = math.max(current, one.at)
   end
-  local is_news = told(counts, current, mode == 'always' or had == nil)
+  local is_news = told(counts, length, current, mode == 'always' or had == nil)
   local used, stale = 0, {}
-  for number, count in pairs(counts) do
-    if number < current - BEFORE then
+  for number, one in pairs(counts) do
+    if one.at + window <= current then
       counts[number] = nil
-      stale[#stale + 1] = number
+      stale[#stale + 1] = one.at
     else
-      used = used + count
+      used = used + one.count
     end
   end
   return {
     key = key,
     length = length,
+    window = window,
     counts = counts,
     current = current,
     stale = stale,
@@ -97,19 +101,21 @@ end
 local function write(limit)
   if limit.is_whole then
     local fields = { 's', limit.length }
-    for number, count in pairs(limit.counts) do
-      fields[#fields + 1] = number
-      fields[#fields + 1] = count
+    for _, one in pairs(limit.counts) do
+      fields[#fields + 1] = one.at
+      fields[#fields + 1] = one.count
     end
     redis.call('DEL', limit.key)
     redis.call('HSET', limit.key, unpack(fields))
   else
+    local newest = limit.counts[number_of(limit.current, limit.length)]
+    -- First of all: a full Redis refuses it only where nothing was written before.
+    redis.call('HSET', limit.key, newest.at, newest.count)
     if 0 < #limit.stale then
       redis.call('HDEL', limit.key, unpack(limit.stale))
     end
-    redis.call('HSET', limit.key, limit.current, limit.counts[limit.current])
   end
-  local rest = (limit.current + BEFORE + 1) * limit.length - now
+  local rest = limit.current + limit.window - now
   redis.call('PEXPIRE', limit.key, math.ceil(rest / 1000))
 end
 
@@ -123,15 +129,19 @@ local is_taken = takes and fit and 0 < cost
 local standing = {}
 for i, limit in ipairs(limits) do
   if is_taken then
-    limit.counts[limit.current] = (limit.counts[limit.current] or 0) + cost
+    local known = limit.counts[number_of(limit.current, limit.length)]
+    if known and known.at < limit.current then
+      limit.stale[#limit.stale + 1] = known.at
+    end
+    add(limit.counts, limit.length, limit.current, cost)
   end
   if is_taken or limit.is_news then
     write(limit)
   end
   local flat = {}
-  for number, count in pairs(limit.counts) do
-    flat[#flat + 1] = number
-    flat[#flat + 1] = count
+  for _, one in pairs(limit.counts) do
+    flat[#flat + 1] = one.at
+    flat[#flat + 1] = one.count
   end
   standing[i] = flat
 end

@@ -24,7 +24,7 @@ use crate::services::api_keys::{self, MintedKey};
 use crate::services::idempotency::Told;
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
-use crate::web::json::{self, Json};
+use crate::web::json::{self, Json, NoParameters};
 use crate::web::object::Object;
 use crate::web::problem::Answer;
 use crate::web::state::State;
@@ -113,7 +113,7 @@ fn minted_before(answer: &Value) -> HttpResponse {
     made_before(LIST, answer)
 }
 
-pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let id = parse_id(&id)?;
     let actor = actor(&bearer, id).await?;
     let scope = Scope::Tenant(actor.tenant);

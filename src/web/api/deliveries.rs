@@ -17,7 +17,7 @@ use crate::services::deliveries::{self, DeliveryDetail, DeliveryFilter};
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
-use crate::web::json::Query;
+use crate::web::json::{NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -121,7 +121,7 @@ async fn listed(state: &State, scope: Scope, query: IndexQuery) -> Answer {
     Ok(HttpResponse::Ok().json(List::new(page.map(DeliveryBody::from))))
 }
 
-pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let id = parse_id(&id)?;
     let actor = actor(&bearer, id).await?;
     let scope = Scope::Tenant(actor.tenant);

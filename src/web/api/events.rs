@@ -21,7 +21,7 @@ use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::gated::{EventsRead, EventsWrite, TokenOrKey};
-use crate::web::json::{Json, LARGE_BODY_LIMIT, Query};
+use crate::web::json::{Json, LARGE_BODY_LIMIT, NoParameters, Query};
 use crate::web::object::Object;
 use crate::web::problem::Answer;
 use crate::web::state::State;
@@ -83,7 +83,7 @@ pub async fn index(state: Data<State>, who: TokenOrKey<EventsRead>, Query(query)
     Ok(HttpResponse::Ok().json(List { data, next_cursor: cursor.map(crate::domain::page::cursor), total: None }))
 }
 
-pub async fn show(state: Data<State>, who: TokenOrKey<EventsRead>, id: Path<String>) -> Answer {
+pub async fn show(state: Data<State>, who: TokenOrKey<EventsRead>, id: Path<String>, _: NoParameters) -> Answer {
     let id: EventId = id.parse().map_err(|_| Error::NotFound(Noun::Event))?;
     let actor = match &who {
         TokenOrKey::Token(bearer) => event_actor(bearer, id).await?,

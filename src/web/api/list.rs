@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::page::{Page, PageSize, Paging, cursor, parse_cursor};
 use crate::domain::{Error, FieldErrors, Rejection, Result};
@@ -45,6 +45,21 @@ fn parse_offset(offset: Option<i64>, has_cursor: bool) -> Result<Option<i64>, Re
             Err(Rejection::new("range", format!("must be from 0 to {DEEPEST}: beyond it, use cursor")))
         }
         offset => Ok(offset),
+    }
+}
+
+/// Query of a list that nothing narrows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PagingQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+    offset: Option<i64>,
+}
+
+impl PagingQuery {
+    pub fn paging<K: FromStr>(&self) -> Result<Paging<K>> {
+        paging(self.limit, self.cursor.as_deref(), self.offset)
     }
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::body::{idempotency, made, made_before, make};
-use super::list::{List, paging, text};
+use super::list::{List, PagingQuery, paging, text};
 use super::tenants::parse_id;
 use crate::domain::{
     Error, FieldErrors, InvitationId, MembershipId, Noun, Permission, Rejection, Result, Role, UserId,
@@ -159,11 +159,12 @@ impl From<Invitation> for InvitationBody {
     }
 }
 
-pub async fn invited(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn invited(state: Data<State>, bearer: Bearer, id: Path<String>, Query(query): Query<PagingQuery>) -> Answer {
     let (actor, now) = (bearer.actor_at(parse_id(&id)?).await?, state.clock.now());
-    let rows = state.api.read(Scope::Tenant(actor.tenant), move |conn| invitations::list(conn, &actor, now)).await?;
-    let data = rows.into_iter().map(InvitationBody::from).collect();
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None, total: None }))
+    let paging = query.paging()?;
+    let list = move |conn: &mut _| invitations::page(conn, &actor, &paging, now);
+    let page = state.api.read(Scope::Tenant(parse_id(&id)?), list).await?;
+    Ok(HttpResponse::Ok().json(List::new(page.map(InvitationBody::from))))
 }
 
 #[derive(Debug, Deserialize, Serialize)]

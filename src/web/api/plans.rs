@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::body::{cleared, set};
-use super::list::List;
+use super::list::{List, PagingQuery};
 use super::tenants::parse_id;
 use crate::domain::Permission;
 use crate::domain::time::Time;
@@ -14,7 +14,7 @@ use crate::model::Plan;
 use crate::services::plans::{self, PlanChange, Standing};
 use crate::store::Scope;
 use crate::web::bearer::Bearer;
-use crate::web::json::Json;
+use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -46,11 +46,11 @@ impl From<Plan> for PlanBody {
     }
 }
 
-pub async fn index(state: Data<State>, bearer: Bearer) -> Answer {
+pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<PagingQuery>) -> Answer {
     bearer.operator(Permission::ReadTenant.scope())?;
-    let rows = state.api.read(Scope::Instance, plans::list).await?;
-    let data = rows.into_iter().map(PlanBody::from).collect();
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None, total: None }))
+    let paging = query.paging()?;
+    let page = state.api.read(Scope::Instance, move |conn| plans::page(conn, &paging)).await?;
+    Ok(HttpResponse::Ok().json(List::new(page.map(PlanBody::from))))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -125,7 +125,7 @@ impl From<Standing> for StandingBody {
     }
 }
 
-pub async fn of_tenant(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn of_tenant(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let actor = bearer.actor_at(parse_id(&id)?).await?;
     let now = state.clock.now();
     let scope = Scope::Tenant(actor.tenant);

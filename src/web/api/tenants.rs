@@ -17,7 +17,7 @@ use crate::services::tenants::{self, NewTenant, Settings, TenantChange, TenantFi
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
-use crate::web::json::{Json, Query};
+use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -63,6 +63,7 @@ impl From<Tenant> for TenantBody {
 #[serde(deny_unknown_fields)]
 pub struct IndexQuery {
     limit: Option<i64>,
+    cursor: Option<String>,
     offset: Option<i64>,
     q: Option<String>,
     state: Option<TenantState>,
@@ -71,9 +72,9 @@ pub struct IndexQuery {
 /// All tenants for an instance token, but deleted ones only where they are asked for; its own for a tenant's.
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadTenant).await?;
-    let paging = paging::<i64>(query.limit, None, Some(query.offset.unwrap_or(0)))?;
-    let filter = TenantFilter { text: text("q", query.q)?, state: query.state };
-    let page = state.api.read(Scope::Instance, move |conn| tenants::list(conn, scope, &filter, &paging)).await?;
+    let paging = paging::<TenantId>(query.limit, query.cursor.as_deref(), query.offset)?;
+    let filter = TenantFilter { only: scope.tenant(), text: text("q", query.q)?, state: query.state };
+    let page = state.api.read(Scope::Instance, move |conn| tenants::list(conn, &filter, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(TenantBody::from))))
 }
 
@@ -97,7 +98,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
     Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(TenantBody::from(tenant)))
 }
 
-pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let actor = bearer.actor_at(parse_id(&id)?).await?;
     actor.must(Permission::ReadTenant)?;
     let find = move |conn: &mut _| tenants::find(conn, &TenantRef::Id(actor.tenant));

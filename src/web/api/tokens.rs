@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::body::{idempotency, made, made_before, make};
-use super::list::{List, paging};
+use super::list::{List, PagingQuery};
 use crate::domain::access_token::{NewToken, TokenDraft};
 use crate::domain::time::Time;
 use crate::domain::{AccessTokenId, Actor, Error, Noun, Rejection, TenantId, UserId};
@@ -16,7 +16,7 @@ use crate::services::idempotency::Told;
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
-use crate::web::json::{Json, Query};
+use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -63,16 +63,8 @@ impl From<AccessToken> for TokenBody {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IndexQuery {
-    limit: Option<i64>,
-    cursor: Option<String>,
-    offset: Option<i64>,
-}
-
-pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
-    let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
+pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<PagingQuery>) -> Answer {
+    let paging = query.paging()?;
     let page = match actor(&bearer, &TenantAsk::default(), READ_SCOPE).await? {
         Some(actor) => {
             state.api.read(Scope::Tenant(actor.tenant), move |conn| access_tokens::list(conn, &actor, &paging)).await?
@@ -146,7 +138,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
     })
 }
 
-pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let id = parse_id(&id)?;
     let token = match actor(&bearer, &TenantAsk::default(), READ_SCOPE).await? {
         Some(actor) => {

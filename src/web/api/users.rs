@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::body::set;
-use super::list::{List, paging};
+use super::list::{List, PagingQuery};
 use crate::domain::{Error, Noun, UserId};
 use crate::gate::hashing::Requester;
 use crate::model::User;
@@ -15,7 +15,7 @@ use crate::services::accounts::{self, NewUser, UserChange};
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::Bearer;
-use crate::web::json::{Json, Query};
+use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -49,16 +49,9 @@ impl From<User> for UserBody {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IndexQuery {
-    limit: Option<i64>,
-    offset: Option<i64>,
-}
-
-pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
+pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<PagingQuery>) -> Answer {
     bearer.operator(READ)?;
-    let paging = paging::<i64>(query.limit, None, Some(query.offset.unwrap_or(0)))?;
+    let paging = query.paging::<UserId>()?;
     let page = state.api.read(Scope::Instance, move |conn| accounts::list(conn, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(UserBody::from))))
 }
@@ -82,7 +75,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
     Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(UserBody::from(user)))
 }
 
-pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     bearer.operator(READ)?;
     let id = parse_id(&id)?;
     let user = state.api.read(Scope::Instance, move |conn| accounts::find(conn, id)).await?;

@@ -15,7 +15,7 @@ use crate::model::Attempt;
 use crate::services::deliveries::{self, AttemptFilter, Logged};
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
-use crate::web::json::Query;
+use crate::web::json::{NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -139,7 +139,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
     Ok(HttpResponse::Ok().json(List { data, next_cursor: cursor.map(crate::domain::page::cursor), total: None }))
 }
 
-pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let id: AttemptId = id.parse().map_err(|_| Error::NotFound(Noun::Attempt))?;
     let actor = bearer.actor_for(Noun::Attempt, move |conn| deliveries::tenant_of_attempt(conn, id)).await?;
     let scope = Scope::Tenant(actor.tenant);

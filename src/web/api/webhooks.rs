@@ -22,7 +22,7 @@ use crate::services::webhooks::{self, Subscribed, WebhookFields, WebhookFilter};
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::bearer::{Bearer, TenantAsk};
-use crate::web::json::{Json, Query};
+use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -207,7 +207,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
     })
 }
 
-pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
     let actor = actor(&bearer, id).await?;
     let scope = Scope::Tenant(actor.tenant);

@@ -63,14 +63,15 @@ fn listed(all: &[NamedStanding], parameters: impl Fn(&NamedStanding) -> [(&'stat
     text
 }
 
-/// Whole seconds until a refused call would fit into every limit; of a quota that nothing fills again, a day.
+/// Whole seconds until a refused call would fit into every limit. None where it never fits: waiting does not help.
 pub fn retry_after(decision: &Decision) -> Option<u64> {
     match decision.outcome {
         Outcome::RateLimited => {
             let refusing = decision.standings.iter().filter(|named| !named.standing.is_allowed);
-            refusing.map(|named| named.standing.retry_after.unwrap_or(1).max(named.standing.more_in)).max()
+            let waits = refusing.map(|named| named.standing.retry_after.map(|wait| wait.max(named.standing.more_in)));
+            waits.collect::<Option<Vec<_>>>()?.into_iter().max()
         }
-        Outcome::QuotaExceeded => Some(decision.quota_wait.unwrap_or(86_400)),
+        Outcome::QuotaExceeded => decision.quota_wait,
         _ => None,
     }
 }
@@ -122,13 +123,13 @@ mod tests {
             [
                 "X-RateLimit-Limit: 2",
                 "X-RateLimit-Remaining: 0",
-                "X-RateLimit-Reset: 1764003660",
+                "X-RateLimit-Reset: 1764003600",
                 "RateLimit-Policy: \"key\";q=2;w=3600",
-                "RateLimit: \"key\";r=0;t=3660",
+                "RateLimit: \"key\";r=0;t=3600",
             ]
         );
         let refused = decision(Outcome::RateLimited, vec![("key", window.take(now, 1))]);
-        assert_eq!(says(&refused).last().unwrap(), "Retry-After: 3660");
+        assert_eq!(says(&refused).last().unwrap(), "Retry-After: 3600");
         assert_eq!(violated(&refused), ["key"]);
     }
 

@@ -59,13 +59,26 @@ fn missing_scopes(decision: &Decision) -> Problem {
 }
 
 fn too_many(code: &'static str, says: &str, decision: &Decision) -> Problem {
-    let seconds = rate_headers::retry_after(decision).unwrap_or(1);
-    let mut problem =
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, code, format!("{says}: try again in {seconds} seconds"))
-            .header(RETRY_AFTER, seconds.to_string());
+    let mut problem = match rate_headers::retry_after(decision) {
+        Some(seconds) => {
+            let says = format!("{says}: try again in {seconds} seconds");
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, code, says).header(RETRY_AFTER, seconds.to_string())
+        }
+        None => Problem::new(StatusCode::TOO_MANY_REQUESTS, code, format!("{says}: {}", for_good(decision))),
+    };
     problem.kind = Some(QUOTA_EXCEEDED);
     problem.extra.insert("violated-policies".to_owned(), rate_headers::violated(decision).into());
     problem
+}
+
+/// Says why waiting does not help.
+fn for_good(decision: &Decision) -> &'static str {
+    let has_quota_left = decision.quota.is_some_and(|quota| 0 < quota.remaining);
+    match decision.outcome {
+        Outcome::QuotaExceeded if !has_quota_left => "it is used up and not filled again",
+        Outcome::QuotaExceeded => "this call costs more than is left",
+        _ => "this call costs more than the limit allows at once",
+    }
 }
 
 /// The status that a gateway would answer with, for the records of verifications.

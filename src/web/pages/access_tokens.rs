@@ -33,7 +33,8 @@ const ROWS: i64 = 50;
 const EXPIRIES: [(&str, &str); 5] =
     [("30", "In 30 days"), ("90", "In 90 days"), ("180", "In 180 days"), ("365", "In a year"), ("never", "Never")];
 
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Place>) -> Answer {
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Place>) -> Answer {
+    who.shell.note_ignored(&asked.others.noted());
     let (actor, paging, now) = (who.actor, asked.paging::<AccessTokenId>(ROWS), state.clock.now());
     let list = move |conn: &mut _| access_tokens::list(conn, &actor, &paging);
     let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), list).await?;

@@ -126,7 +126,8 @@ pub fn secretive(mut answer: HttpResponse) -> HttpResponse {
     answer
 }
 
-pub async fn show(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, Query(asked): Query<Asked>) -> Answer {
+pub async fn show(state: Data<State>, mut who: SignedIn, id: Path<ApiKeyId>, Query(asked): Query<Asked>) -> Answer {
+    who.shell.note_ignored(&asked.ignored());
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let stretch = asked.stretch(now);
     let find = move |conn: &mut _| {

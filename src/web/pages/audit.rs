@@ -14,7 +14,7 @@ use super::page;
 use super::paging::Place;
 use crate::domain::audit::ACTIONS;
 use crate::domain::time;
-use crate::domain::{AuditEntryId, Error, Permission, Result};
+use crate::domain::{AuditEntryId, Error, FieldErrors, Permission, Rejection, Result};
 use crate::services::audit::{self, AuditFilter};
 use crate::store::Scope;
 use crate::web::auth::SignedIn;
@@ -44,15 +44,21 @@ pub struct Listing {
 }
 
 impl Listing {
-    fn filter(&self) -> AuditFilter {
-        AuditFilter {
+    /// And what cannot be read of it.
+    fn filter(&self) -> (AuditFilter, FieldErrors) {
+        let mut ignored = self.place.others.noted();
+        if ![INSTANCE, ""].contains(&self.of.as_str()) {
+            ignored.add("of", Rejection::new("choice", "must be instance"));
+        }
+        let filter = AuditFilter {
             is_of_instance: self.of == INSTANCE,
             actor: filter::text(&self.actor),
             action: filter::text(&self.action),
             target: filter::text(&self.target),
-            since: day(&self.from),
-            until: day(&self.to).map(|day| day + TimeDelta::days(1)),
-        }
+            since: filter::read(&mut ignored, "from", &self.from, day),
+            until: filter::read(&mut ignored, "to", &self.to, day).map(|day| day + TimeDelta::days(1)),
+        };
+        (filter, ignored)
     }
 
     fn parameters(&self) -> [(&'static str, &str); 6] {
@@ -77,13 +83,14 @@ impl Listing {
     }
 }
 
-/// The beginning of a day, by UTC; nothing for what is no day.
-fn day(text: &str) -> Option<DateTime<Utc>> {
-    time::day(text).map(|day| day.and_time(NaiveTime::MIN).and_utc())
+/// The beginning of a day, by UTC.
+fn day(text: &str) -> Result<DateTime<Utc>, Rejection> {
+    time::parse_day(text).map(|day| day.and_time(NaiveTime::MIN).and_utc())
 }
 
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
-    let (scope, filter, now) = (asked.scope(&who)?, asked.filter(), state.clock.now());
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+    let (scope, (filter, ignored), now) = (asked.scope(&who)?, asked.filter(), state.clock.now());
+    who.shell.note_ignored(&ignored);
     let paging = asked.place.paging::<AuditEntryId>(ROWS);
     let found = state.pages.read(scope, move |conn| audit::list(conn, scope, &filter, &paging)).await?;
     let set = asked.parameters();
@@ -120,7 +127,8 @@ fn logs(chosen: &str, is_operator: bool) -> Vec<Choice> {
 
 /// Every entry that fits, a hundred at a time: neither the server nor the database ever holds them all.
 pub async fn csv(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
-    let (scope, filter) = (asked.scope(&who)?, asked.filter());
+    let (scope, (filter, ignored)) = (asked.scope(&who)?, asked.filter());
+    ignored.refuse()?;
     // What a full batch is followed by; `None` once there is no more.
     let start = Some((state, filter, None::<AuditEntryId>, export::HEAD.to_owned()));
     let rows = stream::try_unfold(start, move |rest| async move {

@@ -13,8 +13,8 @@ use super::paging::Place;
 use super::{back, confirmations, page, see_other};
 use crate::domain::delivery::DeliveryState;
 use crate::domain::page::Paging;
-use crate::domain::time;
-use crate::domain::{DeliveryId, Permission, Result, TenantId, WebhookId};
+use crate::domain::time::{self, Time};
+use crate::domain::{DeliveryId, FieldErrors, Permission, Rejection, Result, TenantId, WebhookId};
 use crate::services::deliveries::{self, DeliveryFilter};
 use crate::services::webhooks::{self, WebhookFilter};
 use crate::store::Scope;
@@ -48,17 +48,20 @@ pub struct Listing {
 }
 
 impl Listing {
-    fn filter(&self, skew: TimeDelta) -> DeliveryFilter {
-        DeliveryFilter {
-            webhook: self.webhook.parse().ok(),
-            event: self.event.parse().ok(),
-            state: self.state.parse().ok(),
+    /// And what cannot be read of it.
+    fn filter(&self, skew: TimeDelta) -> (DeliveryFilter, FieldErrors) {
+        let mut ignored = self.place.others.noted();
+        let filter = DeliveryFilter {
+            webhook: filter::read(&mut ignored, "webhook", &self.webhook, str::parse),
+            event: filter::read(&mut ignored, "event", &self.event, str::parse),
+            state: filter::read(&mut ignored, "state", &self.state, str::parse),
             kind: filter::text(&self.kind),
-            status: self.status.parse().ok(),
-            since: moment(&self.since),
-            until: moment(&self.until),
+            status: filter::read(&mut ignored, "status", &self.status, str::parse),
+            since: filter::read(&mut ignored, "since", &self.since, moment),
+            until: filter::read(&mut ignored, "until", &self.until, moment),
             skew,
-        }
+        };
+        (filter, ignored)
     }
 
     fn parameters(&self) -> [(&'static str, &str); 7] {
@@ -74,12 +77,12 @@ impl Listing {
     }
 }
 
-/// A time as browsers send it (`2026-11-22T12:00`, in UTC here) or as programs write it.
-fn moment(text: &str) -> Option<DateTime<Utc>> {
+/// Reads a time as browsers send it (`2026-11-22T12:00`, in UTC here) or as programs write it.
+fn moment(text: &str) -> Result<DateTime<Utc>, Rejection> {
     let typed = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
-    let exact = DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
-    let local = || typed.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
-    exact.or_else(|| local().map(|at| at.and_utc())).and_then(time::sure)
+    let local = typed.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    let local = local.map(|at| at.and_utc()).and_then(time::sure);
+    local.map_or_else(|| text.parse().map(Time::utc), Ok)
 }
 
 /// What this tenant's webhooks are called: the newest hundred.
@@ -90,9 +93,11 @@ pub fn names(conn: &mut PgConnection, tenant: TenantId) -> Result<Names> {
     Ok(found.rows.into_iter().map(|webhook| (webhook.id, webhook.name)).collect())
 }
 
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadEvents)?;
-    let (filter, paging) = (asked.filter(state.clock.offset()), asked.place.paging::<DeliveryId>(ROWS));
+    let (filter, ignored) = asked.filter(state.clock.offset());
+    let paging = asked.place.paging::<DeliveryId>(ROWS);
+    who.shell.note_ignored(&ignored);
     let now = state.clock.now();
     let tenant = who.shell.tenant.id;
     let list = move |conn: &mut _| {

@@ -37,8 +37,9 @@ pub struct Listing {
     place: Place,
 }
 
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadEvents)?;
+    who.shell.note_ignored(&asked.place.others.noted());
     let kind = asked.kind.trim().to_owned();
     let wanted = EventFilter { kind: filter::text(&kind), ..EventFilter::default() };
     let (paging, now, scope) =

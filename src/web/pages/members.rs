@@ -37,7 +37,8 @@ pub struct Listing {
     place: Place,
 }
 
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+    who.shell.note_ignored(&asked.place.others.noted());
     let (actor, now) = (who.actor, state.clock.now());
     let (asker, paging) = (actor.clone(), asked.place.paging::<MembershipId>(ROWS));
     let search = filter::text(&asked.q);

@@ -29,7 +29,8 @@ use view::{Attention, Index, Stat, Step, Warning};
 
 const FAILURES: i64 = 5;
 
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>) -> Answer {
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Asked>) -> Answer {
+    who.shell.note_ignored(&asked.ignored());
     let (actor, now) = (who.actor, state.clock.now());
     let stretch = asked.stretch(now);
     let tenant = actor.tenant;

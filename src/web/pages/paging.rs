@@ -1,10 +1,13 @@
 //! Where a page of a list begins, as its URL says.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use crate::domain::page::{PageSize, Paging, parse_cursor};
+use crate::domain::{FieldErrors, Rejection};
 
 /// The part of a list's query that is about paging.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -12,6 +15,30 @@ use crate::domain::page::{PageSize, Paging, parse_cursor};
 pub struct Place {
     pub before: String,
     pub after: String,
+    #[serde(flatten)]
+    pub others: Others,
+}
+
+/// Parameters that a page does not know. Flattened last, it takes what the fields before it left.
+#[derive(Debug, Clone, Default)]
+pub struct Others(Vec<String>);
+
+impl<'de> Deserialize<'de> for Others {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let left = BTreeMap::<String, IgnoredAny>::deserialize(deserializer)?;
+        Ok(Self(left.into_keys().collect()))
+    }
+}
+
+impl Others {
+    /// Notes each of them.
+    pub fn noted(&self) -> FieldErrors {
+        let mut errors = FieldErrors::default();
+        for name in &self.0 {
+            errors.add(name, Rejection::new("unknown", "is no parameter of this page"));
+        }
+        errors
+    }
 }
 
 impl Place {

@@ -6,8 +6,10 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Deserialize;
 
 use super::api_keys::view::Range;
+use super::paging::Others;
 use crate::domain::time;
 use crate::domain::usage::{Bucket, Outcome, Span, floor_to};
+use crate::domain::{FieldErrors, Rejection};
 use crate::services::usage::UsageBucket;
 use crate::store::delivery_totals::Finished;
 use crate::web::view::{Chart, Series, filter};
@@ -51,9 +53,25 @@ pub struct Asked {
     /// The first and the last day, in UTC.
     pub from: String,
     pub to: String,
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 impl Asked {
+    /// Notes what cannot be read of it.
+    pub fn ignored(&self) -> FieldErrors {
+        let mut errors = self.others.noted();
+        let known = |range: &str| {
+            let names = ALL.map(|known| known.name);
+            let says = || Rejection::new("choice", format!("must be one of {}", names.join(", ")));
+            names.contains(&range).then_some(()).ok_or_else(says)
+        };
+        filter::read(&mut errors, "range", &self.range, known);
+        filter::read(&mut errors, "from", &self.from, time::parse_day);
+        filter::read(&mut errors, "to", &self.to, time::parse_day);
+        errors
+    }
+
     /// The days that were chosen, or the choice that was made, or the last 24 hours.
     pub fn stretch(&self, now: DateTime<Utc>) -> Stretch {
         match (time::day(&self.from), time::day(&self.to)) {

@@ -11,7 +11,7 @@ use super::page;
 use super::spans::{self, Stretch};
 use crate::domain::page::{PageSize, Paging};
 use crate::domain::usage::{GroupBy, Outcome};
-use crate::domain::{Permission, Result};
+use crate::domain::{FieldErrors, Permission, Result};
 use crate::gate;
 use crate::model::UsageLog;
 use crate::services::usage::{self, Latency, LogFilter, UsageBucket};
@@ -44,6 +44,13 @@ impl Asked {
     fn group(&self) -> GroupBy {
         self.group.parse().unwrap_or(GroupBy::Endpoint)
     }
+
+    /// Notes what cannot be read of it.
+    fn ignored(&self) -> FieldErrors {
+        let mut ignored = self.when.ignored();
+        filter::read(&mut ignored, "group", &self.group, str::parse::<GroupBy>);
+        ignored
+    }
 }
 
 /// What the page tells.
@@ -67,8 +74,9 @@ fn found(conn: &mut PgConnection, scope: Scope, stretch: Stretch, by: GroupBy) -
     })
 }
 
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>) -> Answer {
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Asked>) -> Answer {
     who.actor.must(Permission::ReadUsage)?;
+    who.shell.note_ignored(&asked.ignored());
     let now = state.clock.now();
     let (stretch, by, scope) = (asked.when.stretch(now), asked.group(), Scope::Tenant(who.shell.tenant.id));
     let found = state.reports.read(scope, move |conn| found(conn, scope, stretch, by)).await?;
@@ -98,6 +106,7 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>
 /// The same numbers for spreadsheets: the breakdown that is shown.
 pub async fn export(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>) -> Answer {
     who.actor.must(Permission::ReadUsage)?;
+    asked.ignored().refuse()?;
     let (stretch, by) = (asked.when.stretch(state.clock.now()), asked.group());
     let scope = Scope::Tenant(who.shell.tenant.id);
     let find = move |conn: &mut _| usage::groups(conn, Of { scope, key: None }, &stretch.span(), by, MOST_IN_CSV);

@@ -20,6 +20,7 @@ use super::spans::{Asked, Stretch};
 use super::{back, page, rendered, see_other, unprocessable};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{PageSize, Paging};
+use crate::domain::webhook::WebhookState;
 use crate::domain::{Actor, Error, FieldErrors, Permission, Result, WebhookId};
 use crate::model::{Delivery, PublicKey, Webhook};
 use crate::services::deliveries::DeliveryFilter;
@@ -35,7 +36,7 @@ use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Pager, filter, seen};
+use crate::web::view::{Choice, Pager, filter, seen, text};
 use view::{Edit, Index, New, Show, WebhookForm};
 
 const ROWS: i64 = 25;
@@ -46,14 +47,17 @@ const LATEST: i64 = 8;
 #[serde(default)]
 pub struct Listing {
     q: String,
+    state: String,
     #[serde(flatten)]
     place: Place,
 }
 
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadWebhooks)?;
-    let text = asked.q.trim().to_owned();
-    let wanted = WebhookFilter { text: filter::text(&text), ..WebhookFilter::default() };
+    let (typed, mut ignored) = (asked.q.trim().to_owned(), asked.place.others.noted());
+    let state_asked = filter::read(&mut ignored, "state", &asked.state, str::parse);
+    who.shell.note_ignored(&ignored);
+    let wanted = WebhookFilter { text: filter::text(&typed), state: state_asked };
     let (paging, now) = (asked.place.paging::<WebhookId>(ROWS), state.clock.now());
     let (actor, scope) = (who.actor, Scope::Tenant(who.shell.tenant.id));
     let list = move |conn: &mut _| {
@@ -63,14 +67,24 @@ pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listin
         Ok((page, figures))
     };
     let (found, figures) = state.pages.read(scope, list).await?;
-    let set = [("q", text.as_str())];
+    let set = [("q", typed.as_str()), ("state", &asked.state)];
     page(&Index {
         pager: Pager::new(urls::WEBHOOKS, &set, &found),
-        chips: filter::chips(urls::WEBHOOKS, &set, |_, value| ("Search".to_owned(), value.to_owned())),
+        chips: filter::chips(urls::WEBHOOKS, &set, |name, value| match name {
+            "q" => ("Search".to_owned(), value.to_owned()),
+            _ => ("Status".to_owned(), text::capitalized(value)),
+        }),
+        states: states(&asked.state),
         rows: found.rows.into_iter().map(|webhook| show::row(webhook, &figures, now)).collect(),
-        search: text,
+        search: typed,
         shell: who.shell,
     })
+}
+
+fn states(chosen: &str) -> Vec<Choice> {
+    let each =
+        WebhookState::ALL.iter().map(|state| Choice::new(state.as_str(), text::capitalized(state.as_str()), chosen));
+    std::iter::once(Choice::new("", "Any", chosen)).chain(each).collect()
 }
 
 pub async fn new(who: SignedIn) -> Answer {
@@ -180,7 +194,8 @@ pub fn detail(shell: Shell, found: Found, now: DateTime<Utc>, once: OnThisPage) 
     show::show(show::Context { shell, found, now, once: OnThisPage { test_type, ..once } })
 }
 
-pub async fn show(state: Data<State>, who: SignedIn, id: Path<WebhookId>, Query(asked): Query<Asked>) -> Answer {
+pub async fn show(state: Data<State>, mut who: SignedIn, id: Path<WebhookId>, Query(asked): Query<Asked>) -> Answer {
+    who.shell.note_ignored(&asked.ignored());
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let stretch = asked.stretch(now);
     let find = move |conn: &mut _| found_in(conn, &actor, id, stretch, now);

@@ -2,6 +2,8 @@
 
 use url::form_urlencoded::Serializer;
 
+use crate::domain::{FieldErrors, Rejection};
+
 /// One active filter and the address without it.
 #[derive(Debug, Clone)]
 pub struct Chip {
@@ -17,6 +19,17 @@ const LONGEST_TEXT: usize = 200;
 pub fn text(typed: &str) -> Option<String> {
     let typed = typed.trim().chars().take(LONGEST_TEXT);
     Some(typed.map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect::<String>()).filter(|text| !text.is_empty())
+}
+
+/// Reads a filter, or notes why it cannot be read. Empty text is no filter.
+pub fn read<T>(
+    errors: &mut FieldErrors,
+    name: &str,
+    text: &str,
+    parse: impl FnOnce(&str) -> Result<T, Rejection>,
+) -> Option<T> {
+    let text = text.trim();
+    if text.is_empty() { None } else { errors.take(name, parse(text)) }
 }
 
 /// A path with those of the parameters that say something.

@@ -169,6 +169,11 @@ pub fn items(text: &str) -> Vec<String> {
     text.split(['\n', ',', ' ']).map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
+/// Prints a number that was counted up to one more than `most`: `1,000+`.
+pub fn capped(number: i64, most: i64) -> String {
+    if number <= most { grouped(number) } else { grouped(most) + "+" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

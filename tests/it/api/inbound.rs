@@ -52,11 +52,12 @@ async fn what_is_nested_without_end_is_refused_before_anybody_walks_through_it()
 async fn nothing_is_decompressed() {
     let app = TestApp::start().await;
     let token = admin(&app).await.with("content-encoding", "gzip");
-    // `{"name": "ci"}`, as gzip makes it; read as it stands it is no JSON.
+    // `{"name": "ci"}`, as gzip makes it.
     let bomb = hex::decode("1f8b0800000000000003ab56ca4bcc4d55b252504acedc5500a0d0b4f70e000000").unwrap();
     let sent = token.client.post(format!("{}/api/keys", token.base)).headers(token.headers.clone()).body(bomb);
     let answer = crate::support::Answer::read(sent.send().await.unwrap()).await;
-    answer.assert_problem(400, "malformed_json");
+    let problem = answer.assert_problem(415, "unsupported_media_type");
+    assert!(problem["detail"].as_str().unwrap().contains("Content-Encoding gzip"), "{problem}");
 }
 
 /// Everything that the server still says on a connection, until it closes it.

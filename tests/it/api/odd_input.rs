@@ -335,7 +335,7 @@ async fn a_refusal_is_in_words_of_json_and_names_the_field() {
     let bytes = b"{\"name\": \"\xff\xfe\"}".to_vec();
     let sent = token.client.post(format!("{}/api/keys", token.base)).headers(token.headers.clone()).body(bytes);
     let problem = Answer::read(sent.send().await.unwrap()).await.assert_problem(400, "malformed_json");
-    assert_eq!(problem["detail"], "the body is not JSON: line 1, column 11");
+    assert_eq!(problem["detail"], "the body is not JSON: line 1, column 11: the body has to be UTF-8");
 }
 
 #[actix_web::test]

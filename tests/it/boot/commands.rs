@@ -95,6 +95,27 @@ fn a_wrong_command_ends_with_2_and_says_how_it_goes() {
 }
 
 #[test]
+fn an_argument_that_cannot_be_read_is_named_with_what_to_write() {
+    let gatepost = Gatepost::new(&[]);
+    let wrong: [(&[&str], &[&str]); 8] = [
+        (&["webhooks", "show", "abc"], &["abc", "whole number"]),
+        (&["webhooks", "show", ""], &["whole number"]),
+        (&["webhooks", "show", "99999999999999999999"], &["too large"]),
+        (&["webhooks", "list", "--limit", "ten"], &["--limit", "whole number"]),
+        (&["keys", "list", "--limit", "0"], &["--limit", "1..=100"]),
+        (&["deliveries", "list", "--since", "yesterday"], &["--since", "as in 2026-11-30T12:00:00Z"]),
+        (&["deliveries", "list", "--state", "sad"], &["--state", "must be one of"]),
+        (&["deliveries", "show", "abc"], &["dlv_"]),
+    ];
+    for (arguments, says) in wrong {
+        let ran = gatepost.run(arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+        assert!(says.iter().all(|words| ran.stderr.contains(words)), "{says:?} in {ran:?}");
+        assert!(!ran.stderr.contains("digit found") && ran.stderr.contains("--help"), "{ran:?}");
+    }
+}
+
+#[test]
 fn an_empty_database_is_migrated_once() {
     let database = Database::empty();
     let gatepost = Gatepost::on(&database);

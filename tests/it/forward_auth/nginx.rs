@@ -11,6 +11,7 @@ use gatepost::web::forward_auth::recipes::Site;
 use serde_json::json;
 
 use super::{mint_as, recorded, text};
+use crate::support::people::PASSWORD;
 use crate::support::{Person, Receiver, TestApp};
 
 /// In a directory of its own, as one process, on loopback; ended with the test.
@@ -189,4 +190,30 @@ async fn while_gatepost_cannot_decide_nobody_passes() {
     let alone = nginx.client(text(&key, "secret")).get("/orders").await;
     assert_eq!(alone.status, 500);
     assert!(api.received().is_empty());
+}
+
+/// The nginx site of docs/operations.md on this address, with what stands for `$http_host`.
+fn site_of_the_documents(app: &TestApp, listen: &str, host: &str) -> String {
+    let text = include_str!("../../../docs/operations.md");
+    let site = text.split("```nginx\n").nth(1).unwrap().split("```").next().unwrap();
+    let site = site.replace("listen 443 ssl;", &format!("listen {listen};"));
+    assert!(site.contains("$http_host") && site.contains("http://127.0.0.1:8000"), "{site}");
+    site.replace("http://127.0.0.1:8000", &app.base).replace("$http_host", host)
+}
+
+#[actix_web::test]
+async fn people_sign_in_behind_nginx_on_an_odd_port() {
+    let listen = free_address();
+    let base = format!("http://{listen}");
+    let public_url = [("GATEPOST_PUBLIC_URL", base.as_str())];
+    // A proxy that drops the port is mended by the setting.
+    for (settings, host) in [(&[][..], "$http_host"), (&public_url[..], "$host"), (&public_url[..], "localhost")] {
+        let app = TestApp::start_with(settings).await;
+        app.admin("ada").await;
+        let nginx = Nginx::start(&site_of_the_documents(&app, &listen, host), &listen);
+        let browser = Person::stranger(&nginx.base).with("origin", &base);
+        let fields = [("email", "ada@example.com"), ("password", PASSWORD)];
+        browser.submit("/sign-in", &fields).await.assert_see_other("/");
+        browser.visit("/").await.assert_ok();
+    }
 }

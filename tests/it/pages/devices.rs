@@ -45,7 +45,7 @@ async fn known_browser(app: &TestApp, name: &str, address: &str) -> Person {
 
 fn device_cookie(answer: &Answer) -> String {
     let lines = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap().to_owned());
-    lines.filter(|line| line.contains("gatepost-device=")).collect::<Vec<_>>().join("\n")
+    lines.filter(|line| line.contains("gatepost-device-")).collect::<Vec<_>>().join("\n")
 }
 
 /// Sign-ins to accounts that do not exist, each from an address of its own.

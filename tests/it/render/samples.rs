@@ -604,6 +604,7 @@ fn webhooks(kind: Kind) -> String {
             last_success: (index != 3).then(|| ago(i64::try_from(index * 300).unwrap())),
         }),
         search: t(kind, ""),
+        states: Choice::list(&[("", "Any"), ("failing", "Failing")], "failing"),
         chips: chips(kind, "/webhooks"),
         pager: pager(kind),
     })

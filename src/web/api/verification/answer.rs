@@ -201,17 +201,17 @@ mod tests {
     #[test]
     fn the_nearest_limit_is_told_beside_all_of_them() {
         let hourly = json!({
-            "name": "key", "limit": 1000, "remaining": 997, "reset_at": "2025-11-24T17:01:00Z", "window_seconds": 3600,
+            "name": "key", "limit": 1000, "remaining": 997, "reset_at": "2025-11-24T17:00:00Z", "window_seconds": 3600,
         });
         let burst = json!({
-            "name": "burst", "limit": 10, "remaining": 7, "reset_at": "2025-11-24T16:00:02Z", "window_seconds": 1,
+            "name": "burst", "limit": 10, "remaining": 7, "reset_at": "2025-11-24T16:00:01Z", "window_seconds": 1,
         });
         let valid = |standings| Decision { standings, ..Decision::refused(Outcome::Valid) };
         let one = answered(valid(vec![taken("key", 1000, 3600)]));
         assert_eq!((&one["rate_limit"], &one["rate_limits"]), (&hourly, &json!([hourly])));
         let two = answered(valid(vec![taken("key", 1000, 3600), taken("burst", 10, 1)]));
         assert_eq!((&two["rate_limit"], &two["rate_limits"]), (&burst, &json!([hourly, burst])));
-        assert_eq!(two["headers"]["RateLimit"], "\"key\";r=997;t=3660, \"burst\";r=7;t=2");
+        assert_eq!(two["headers"]["RateLimit"], "\"key\";r=997;t=3600, \"burst\";r=7;t=1");
         assert_eq!(two["valid"], true);
     }
 

@@ -12,12 +12,12 @@ use super::{WebhookBody, changed, parse_id};
 use crate::domain::{Actor, Error, Rejection, Result};
 use crate::services::webhooks::{DEFAULT_OVERLAP, headers, secrets};
 use crate::web::bearer::Bearer;
-use crate::web::json::Json;
+use crate::web::json::{Json, NoParameters};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
 /// The newest signing secret; looking at it is noted in the audit log.
-pub async fn reveal(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn reveal(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let (id, now, vault) = (parse_id(&id)?, state.clock.now(), state.vault.clone());
     let reveal = move |conn: &mut PgConnection, actor: &Actor| secrets::reveal(conn, &vault, actor, id, now);
     let secret = changed(&state, &bearer, id, reveal).await?;
@@ -25,7 +25,7 @@ pub async fn reveal(state: Data<State>, bearer: Bearer, id: Path<String>) -> Ans
 }
 
 /// The values of its headers; looking at them is noted in the audit log.
-pub async fn reveal_headers(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
+pub async fn reveal_headers(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let (id, now, vault) = (parse_id(&id)?, state.clock.now(), state.vault.clone());
     let reveal = move |conn: &mut PgConnection, actor: &Actor| headers::reveal(conn, &vault, actor, id, now);
     let values = changed(&state, &bearer, id, reveal).await?;

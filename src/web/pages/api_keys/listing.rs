@@ -11,7 +11,7 @@ use super::view::Index;
 use super::{export, show};
 use crate::domain::api_key::{KeyMark, KeySort, KeyState};
 use crate::domain::page::Paging;
-use crate::domain::{Error, Permission, scope};
+use crate::domain::{Error, FieldErrors, Permission, Rejection, scope};
 use crate::services::api_keys::{self, KeyFilter};
 use crate::services::figures;
 use crate::store::Scope;
@@ -58,21 +58,24 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// A word that is none of ours filters nothing.
-    fn filter(&self, now: DateTime<Utc>) -> KeyFilter {
-        let days = |text: &str| text.parse().ok().filter(|days| (1..=3_650).contains(days)).map(TimeDelta::days);
-        KeyFilter {
+    /// And what cannot be read of it, which filters nothing.
+    fn filter(&self, now: DateTime<Utc>) -> (KeyFilter, FieldErrors) {
+        let mut ignored = self.place.others.noted();
+        filter::read(&mut ignored, "sort", &self.sort, str::parse::<KeySort>);
+        let filter = KeyFilter {
             text: filter::text(&self.q),
-            state: self.state.parse().ok(),
-            environment: self.environment.parse().ok(),
+            state: filter::read(&mut ignored, "state", &self.state, str::parse),
+            environment: filter::read(&mut ignored, "environment", &self.environment, str::parse),
             user: None,
             is_active: None,
             owner: filter::text(&self.owner),
             scopes: filter::text(&self.scope).map(|asked| scope::allowing(&asked)).unwrap_or_default(),
             tag: filter::text(&self.tag),
-            unused_since: days(&self.unused_days).map(|length| now - length),
-            expiring_until: days(&self.expiring_days).map(|length| now + length),
-        }
+            unused_since: filter::read(&mut ignored, "unused_days", &self.unused_days, days).map(|length| now - length),
+            expiring_until: filter::read(&mut ignored, "expiring_days", &self.expiring_days, days)
+                .map(|length| now + length),
+        };
+        (filter, ignored)
     }
 
     fn sort(&self) -> KeySort {
@@ -119,10 +122,16 @@ impl Listing {
     }
 }
 
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+fn days(text: &str) -> Result<TimeDelta, Rejection> {
+    let days = text.parse().ok().filter(|days| (1..=3_650).contains(days));
+    days.map(TimeDelta::days).ok_or_else(|| Rejection::new("range", "must be a number of days from 1 to 3650"))
+}
+
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadKeys)?;
     let now = state.clock.now();
-    let (filter, sort, paging) = (asked.filter(now), asked.sort(), asked.paging());
+    let ((filter, ignored), sort, paging) = (asked.filter(now), asked.sort(), asked.paging());
+    who.shell.note_ignored(&ignored);
     let (actor, scope) = (who.actor, Scope::Tenant(who.shell.tenant.id));
     let is_of_deleted = filter.state == Some(KeyState::Deleted);
     let list = move |conn: &mut _| {
@@ -169,7 +178,8 @@ fn with_own(usual: &[(&str, &str)], chosen: &str) -> Vec<Choice> {
 pub async fn csv(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadKeys)?;
     let now = state.clock.now();
-    let (filter, sort, scope) = (asked.filter(now), asked.sort(), Scope::Tenant(who.shell.tenant.id));
+    let ((filter, ignored), sort, scope) = (asked.filter(now), asked.sort(), Scope::Tenant(who.shell.tenant.id));
+    ignored.refuse()?;
     // What a full first batch is followed by; `None` once there is no more.
     let start = Some((state, filter, None::<KeyMark>, export::HEAD.to_owned()));
     let rows = stream::try_unfold(start, move |rest| async move {

@@ -39,10 +39,13 @@ pub struct Listing {
     place: Place,
 }
 
-pub async fn index(state: Data<State>, Anywhere(who): Anywhere, Query(asked): Query<Listing>) -> Answer {
+pub async fn index(state: Data<State>, Anywhere(mut who): Anywhere, Query(asked): Query<Listing>) -> Answer {
     who.operator()?;
+    let mut ignored = asked.place.others.noted();
+    let state_asked = filter::read(&mut ignored, "state", &asked.state, str::parse);
+    who.shell.note_ignored(&ignored);
     let (paging, now) = (asked.place.paging::<TenantId>(ROWS), state.clock.now());
-    let wanted = TenantFilter { text: filter::text(&asked.q), state: asked.state.parse().ok() };
+    let wanted = TenantFilter { text: filter::text(&asked.q), state: state_asked, ..TenantFilter::default() };
     let read = move |conn: &mut _| tenants::page(conn, &wanted, &paging, now);
     let found = state.pages.read(Scope::Instance, read).await?;
     let set = [("q", asked.q.trim()), ("state", asked.state.as_str())];

@@ -38,8 +38,9 @@ pub struct Listing {
     place: Place,
 }
 
-pub async fn index(state: Data<State>, Anywhere(who): Anywhere, Query(asked): Query<Listing>) -> Answer {
+pub async fn index(state: Data<State>, Anywhere(mut who): Anywhere, Query(asked): Query<Listing>) -> Answer {
     who.operator()?;
+    who.shell.note_ignored(&asked.place.others.noted());
     let (paging, now) = (asked.place.paging::<UserId>(ROWS), state.clock.now());
     let search = filter::text(&asked.q);
     let read = move |conn: &mut _| accounts::page(conn, search.as_deref(), &paging);

@@ -8,8 +8,8 @@ use super::super::page;
 use super::super::paging::Place;
 use super::view::{Records, Row};
 use super::{millis, words};
-use crate::domain::Permission;
 use crate::domain::usage::{Outcome, RecordPlace};
+use crate::domain::{FieldErrors, Permission};
 use crate::model::UsageLog;
 use crate::services::usage::{self, LogFilter};
 use crate::store::Scope;
@@ -36,14 +36,19 @@ pub struct Listing {
 }
 
 impl Listing {
-    fn filter(&self) -> LogFilter {
-        LogFilter {
-            key: self.key.trim().parse().ok(),
-            outcome: self.outcome.parse().ok(),
-            is_refused: self.outcome == REFUSED,
+    /// And what cannot be read of it.
+    fn filter(&self) -> (LogFilter, FieldErrors) {
+        let mut ignored = self.place.others.noted();
+        let is_refused = self.outcome == REFUSED;
+        let outcome = if is_refused { "" } else { &self.outcome };
+        let filter = LogFilter {
+            key: filter::read(&mut ignored, "key", &self.key, str::parse),
+            outcome: filter::read(&mut ignored, "outcome", outcome, str::parse),
+            is_refused,
             request: filter::text(&self.request),
             ..LogFilter::default()
-        }
+        };
+        (filter, ignored)
     }
 
     fn parameters(&self) -> [(&'static str, &str); 3] {
@@ -51,9 +56,11 @@ impl Listing {
     }
 }
 
-pub async fn index(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadUsage)?;
-    let (filter, paging, now) = (asked.filter(), asked.place.paging::<RecordPlace>(ROWS), state.clock.now());
+    let ((filter, ignored), now) = (asked.filter(), state.clock.now());
+    let paging = asked.place.paging::<RecordPlace>(ROWS);
+    who.shell.note_ignored(&ignored);
     let scope = Scope::Tenant(who.shell.tenant.id);
     // Somebody who looks for a call has just made it.
     state.gate.flush().await;

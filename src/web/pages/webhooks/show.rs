@@ -12,7 +12,7 @@ use crate::domain::Permission;
 use crate::domain::webhook::{MASK, PayloadFormat, SignatureStyle, WebhookState};
 use crate::model::{Delivery, PublicKey, Webhook};
 use crate::services::figures::WebhookFigures;
-use crate::services::webhooks::WebhookStats;
+use crate::services::webhooks::{MOST_COUNTED, WebhookStats};
 use crate::web::pages::deliveries::show::{Names, row as delivery_row};
 use crate::web::shell::Shell;
 use crate::web::urls;
@@ -77,7 +77,7 @@ pub fn show(context: Context) -> Show {
         may_reveal: shell.rights.may_own(Permission::RevealSecrets, webhook.user_id),
         delivered: text::grouped(tally.delivered()),
         failed: text::grouped(tally.failed()),
-        pending: stats.as_ref().map_or_else(|| "0".to_owned(), |stats| text::grouped(stats.waiting)),
+        pending: stats.as_ref().map_or_else(|| "0".to_owned(), |stats| text::capped(stats.waiting, MOST_COUNTED)),
         success_rate: stats.map_or_else(|| "–".to_owned(), |stats| text::share(stats.successes, stats.attempts)),
         chart: stretch.deliveries_chart("deliveries", &tally.finished),
         deliveries: deliveries.into_iter().map(|delivery| delivery_row(delivery, &names, now)).collect(),

@@ -14,6 +14,7 @@ pub struct Index {
     pub shell: Shell,
     pub rows: Vec<Row>,
     pub search: String,
+    pub states: Vec<Choice>,
     pub chips: Vec<Chip>,
     pub pager: Pager,
 }

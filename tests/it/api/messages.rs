@@ -1,0 +1,228 @@
+//! Refusals of what cannot be read: they name the field and say what to write, in no words of a library.
+
+use gatepost::web::routes::{self, Door};
+use serde_json::{Value, json};
+
+use super::{admin, mint, text};
+use crate::support::{Answer, Person, TestApp};
+
+/// Words of parsers that say nothing to a person.
+const OF_LIBRARIES: [&str; 12] = [
+    "premature end",
+    "invalid characters",
+    "unsupported value",
+    "invalid digit",
+    "found in string",
+    "trailing input",
+    "input contains",
+    "input is",
+    "unknown variant",
+    "provided string",
+    "empty string",
+    "target type",
+];
+
+#[track_caller]
+fn assert_plain(problem: &Value) {
+    let said = problem.to_string();
+    let theirs: Vec<_> = OF_LIBRARIES.iter().filter(|words| said.contains(*words)).collect();
+    assert!(theirs.is_empty(), "{theirs:?} in {said}");
+}
+
+const WITH_TIMES: [&str; 6] =
+    ["/api/events", "/api/deliveries", "/api/webhook-logs", "/api/usage", "/api/usage/records", "/api/audit"];
+
+#[actix_web::test]
+async fn a_time_is_read_as_a_day_and_with_a_plus_that_the_url_lost() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    for list in WITH_TIMES {
+        for since in ["2026-11-30", "2026-11-30T00:00:00Z", "2026-11-30T01:00:00+01:00", "2026-11-30T01:00:00%2B01:00"]
+        {
+            token.get(format!("{list}?since={since}")).await.assert_ok();
+        }
+    }
+}
+
+#[actix_web::test]
+async fn an_unreadable_time_is_refused_with_an_example() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    for list in WITH_TIMES {
+        for since in ["", "yesterday", "2026-11", "30.11.2026", "2026-11-31", "1764504000", "2026-11-30T00:00:00"] {
+            let problem = token.get(format!("{list}?since={since}")).await.assert_invalid("since");
+            assert_plain(&problem);
+            assert!(text(&problem, "detail").contains("as in 2026-11-30T12:00:00Z"), "{problem}");
+        }
+    }
+    let body = json!({"name": "a", "expires_at": "soon"});
+    let problem = token.post_json("/api/keys", body).await.assert_invalid("expires_at");
+    assert!(text(&problem, "detail").contains("as in 2026-11-30"), "{problem}");
+}
+
+#[actix_web::test]
+async fn a_day_is_its_beginning() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"expires_at": "2099-12-31"})).await;
+    assert_eq!(key["expires_at"], "2099-12-31T00:00:00Z");
+}
+
+#[actix_web::test]
+async fn a_repeated_parameter_must_be_given_once() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    for (query, field) in [
+        ("/api/keys?limit=1&limit=2", "limit"),
+        ("/api/keys?q=a&q=b", "q"),
+        ("/api/webhooks?state=active&state=failing", "state"),
+        ("/api/deliveries?since=2026-11-30&since=2026-12-01", "since"),
+        ("/api/audit?cursor=MQ&cursor=MQ", "cursor"),
+    ] {
+        let problem = token.get(query).await.assert_invalid(field);
+        assert_eq!(problem["errors"][0]["detail"], "must be given once", "{query}");
+    }
+}
+
+#[actix_web::test]
+async fn no_parameter_of_any_list_is_refused_in_the_words_of_a_library() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    const NAMES: [&str; 14] = [
+        "limit",
+        "offset",
+        "cursor",
+        "since",
+        "until",
+        "state",
+        "webhook_id",
+        "event_id",
+        "key_id",
+        "tenant_id",
+        "user_id",
+        "is_active",
+        "environment",
+        "status",
+    ];
+    for entry in routes::all() {
+        let is_list = entry.method.as_str() == "GET" && matches!(entry.door, Door::Api | Door::ApiOrKey);
+        if !is_list || entry.path.contains('{') {
+            continue;
+        }
+        for name in NAMES {
+            for value in ["x", "", "-", "1.5", "99999999999999999999", "%FF", "null"] {
+                let answer = token.get(format!("{}?{name}={value}", entry.path)).await;
+                assert!(answer.status < 500, "{}", answer.body);
+                if answer.status != 200 {
+                    assert_plain(&answer.json());
+                }
+            }
+        }
+    }
+}
+
+/// Sends bytes as a body of JSON.
+async fn send(token: &Person, headers: &[(&'static str, &str)], body: Vec<u8>) -> Answer {
+    let mut request = token.client.post(format!("{}/api/keys", token.base)).headers(token.headers.clone());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Answer::read(request.body(body).send().await.unwrap()).await
+}
+
+#[actix_web::test]
+async fn an_encoded_body_is_refused_by_the_name_of_its_header() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    for coding in ["gzip", "GZIP", "br", "zstd", "deflate", "gzip, identity", "aes128gcm"] {
+        let body = br#"{"name": "ci"}"#.to_vec();
+        let problem =
+            send(&token, &[("content-encoding", coding)], body).await.assert_problem(415, "unsupported_media_type");
+        assert!(text(&problem, "detail").contains("Content-Encoding"), "{problem}");
+    }
+    send(&token, &[("content-encoding", "identity")], br#"{"name": "ci"}"#.to_vec()).await.assert_status(201);
+}
+
+#[actix_web::test]
+async fn a_verification_refuses_an_encoded_body_too() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await.with("content-encoding", "gzip");
+    token.post_json("/api/keys/verification", json!({"key": "x"})).await.assert_problem(415, "unsupported_media_type");
+}
+
+#[actix_web::test]
+async fn a_body_of_another_type_or_charset_is_refused_by_name() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    for (kind, says) in [
+        ("text/plain", "text/plain"),
+        ("multipart/form-data; boundary=x", "multipart/form-data"),
+        ("application/xml", "application/xml"),
+        ("application/json; charset=utf-16", "utf-16"),
+        ("application/json;charset=\"ISO-8859-1\"", "iso-8859-1"),
+    ] {
+        let answer = send(&token, &[("content-type", kind)], br#"{"name": "ci"}"#.to_vec()).await;
+        let problem = answer.assert_problem(415, "unsupported_media_type");
+        assert!(text(&problem, "detail").contains(says), "{problem}");
+    }
+    for kind in ["application/json; charset=UTF-8", "application/problem+json", "Application/JSON;charset=\"utf-8\""] {
+        send(&token, &[("content-type", kind)], br#"{"name": "ci"}"#.to_vec()).await.assert_status(201);
+    }
+}
+
+#[actix_web::test]
+async fn text_that_is_no_json_is_refused_with_its_place_and_reason() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for (body, place, says) in [
+        (b"{\"name\": \"a\",}".to_vec(), "line 1, column 14", "comma"),
+        (b"{\n\"name\": [1,]}".to_vec(), "line 2, column 12", "comma"),
+        (b"{\"name\": \"a\"".to_vec(), "line 1, column 12", "ends too early"),
+        (b"{\"name\": \"a\"} x".to_vec(), "line 1, column 15", "nothing may follow"),
+        (b"{name: 1}".to_vec(), "line 1, column 2", "double quotes"),
+        (b"name=a".to_vec(), "line 1", "is not JSON"),
+        (b"{\"name\": }".to_vec(), "line 1, column 10", "value is expected"),
+        (b"\x1f\x8b\x08\x00\x00".to_vec(), "line 1", "gzip"),
+        (utf16("{\"name\": \"a\"}"), "line 1", "UTF-16"),
+        ([b"\xff\xfe".to_vec(), utf16("{}")].concat(), "line 1", "UTF-16"),
+        (b"{\"name\": \"Andr\xe9\"}".to_vec(), "line 1, column 15", "UTF-8"),
+    ] {
+        let problem = send(&token, &[], body).await.assert_problem(400, "malformed_json");
+        let detail = text(&problem, "detail");
+        assert!(detail.contains(place) && detail.contains(says), "{place} and {says} in {detail}");
+    }
+}
+
+#[actix_web::test]
+async fn a_byte_order_mark_is_passed_over() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    send(&token, &[], b"\xef\xbb\xbf{\"name\": \"ci\"}".to_vec()).await.assert_status(201);
+}
+
+#[actix_web::test]
+async fn a_single_resource_refuses_an_unknown_parameter() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let hook = json!({"url": "https://example.com/", "events": ["a.b"]});
+    let hook = token.post_json("/api/webhooks", hook).await.assert_status(201).json();
+    let event = token.post_json("/api/events", json!({"type": "x.y", "data": {}})).await.assert_status(202).json();
+    let (key, hook, event) = (&key["id"], &hook["id"], text(&event, "id"));
+    for path in [
+        format!("/api/keys/{key}"),
+        format!("/api/keys/{key}/usage"),
+        format!("/api/webhooks/{hook}"),
+        format!("/api/webhooks/{hook}/statistics"),
+        format!("/api/webhooks/{hook}/secret"),
+        format!("/api/webhooks/{hook}/headers"),
+        format!("/api/events/{event}"),
+        format!("/api/tenants/{}", app.tenant),
+        format!("/api/tenants/{}/plan", app.tenant),
+    ] {
+        token.get(&path).await.assert_ok();
+        token.get(format!("{path}?colour=red")).await.assert_invalid("colour");
+        token.get(format!("{path}?tenant=acme")).await.assert_ok();
+    }
+}

@@ -1,0 +1,109 @@
+//! A refusal tells a time to wait only where waiting helps.
+
+use serde_json::{Value, json};
+
+use super::{admin, mint, text};
+use crate::support::{Answer, Person, TestApp};
+
+/// Answers at each door that a key is presented at: its own routes, gateways, and a verification.
+async fn refused(app: &TestApp, token: &Person, key: &Value, cost: u64) -> Vec<Answer> {
+    let holder = app.key(text(key, "secret"));
+    let mut answers = vec![holder.get(format!("/auth?cost={cost}")).await];
+    if cost == 1 {
+        answers.push(holder.get("/api/data").await);
+        answers.push(holder.get("/protected/").await);
+    }
+    for answer in &answers {
+        answer.assert_status(429);
+    }
+    let body = json!({"key": key["secret"], "cost": cost});
+    answers.push(token.post_json("/api/keys/verification", body.clone()).await);
+    answers.push(token.post_json("/api/keys/verifications", json!({"keys": [body]})).await);
+    answers
+}
+
+fn assert_no_wait(answers: &[Answer]) {
+    for answer in answers {
+        assert_eq!(answer.header("retry-after"), "", "{}", answer.body);
+        assert!(!answer.body.contains("try again") && !answer.body.contains("Retry-After"), "{}", answer.body);
+    }
+}
+
+#[actix_web::test]
+async fn a_quota_that_is_never_filled_again_tells_no_time_to_wait() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"quota": {"limit": 1}})).await;
+    app.key(text(&key, "secret")).get("/api/data").await.assert_ok();
+    let answers = refused(&app, &token, &key, 1).await;
+    assert_no_wait(&answers);
+    assert!(answers[0].body.contains("not filled again"), "{}", answers[0].body);
+}
+
+#[actix_web::test]
+async fn a_quota_that_is_filled_again_tells_when() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"quota": {"limit": 1, "refill": "daily"}})).await;
+    app.key(text(&key, "secret")).get("/api/data").await.assert_ok();
+    let answer = app.key(text(&key, "secret")).get("/api/data").await;
+    let seconds: u64 = answer.assert_status(429).header("retry-after").parse().unwrap();
+    assert!(seconds <= 86_401 && answer.body.contains(&format!("try again in {seconds} seconds")), "{}", answer.body);
+}
+
+#[actix_web::test]
+async fn a_call_that_costs_more_than_a_limit_tells_no_time_to_wait() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"rate_limit": 5})).await;
+    assert_no_wait(&refused(&app, &token, &key, 6).await);
+}
+
+#[actix_web::test]
+async fn a_call_that_costs_more_than_a_whole_quota_tells_no_time_to_wait() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"quota": {"limit": 5, "refill": "daily"}})).await;
+    assert_no_wait(&refused(&app, &token, &key, 6).await);
+}
+
+#[actix_web::test]
+async fn a_rate_limit_tells_when_a_call_fits() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({"rate_limit": 1})).await;
+    app.key(text(&key, "secret")).get("/api/data").await.assert_ok();
+    for answer in &refused(&app, &token, &key, 1).await[..3] {
+        let seconds: u64 = answer.header("retry-after").parse().unwrap();
+        assert!(0 < seconds && answer.body.contains(&format!("try again in {seconds} seconds")), "{}", answer.body);
+    }
+}
+
+#[actix_web::test]
+async fn a_key_that_is_revoked_or_expired_tells_no_time_to_wait() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    token.post_json(format!("/api/keys/{}/revocation", key["id"]), json!({})).await.assert_ok();
+    let holder = app.key(text(&key, "secret"));
+    for path in ["/api/data", "/auth", "/protected/"] {
+        let answer = holder.get(path).await;
+        assert_no_wait(std::slice::from_ref(answer.assert_status(401)));
+    }
+}
+
+#[actix_web::test]
+async fn the_limit_of_a_plan_tells_no_time_to_wait() {
+    let app = TestApp::start().await;
+    let (ada, grace) = (app.admin("ada").await, app.operator("grace").await);
+    let program = app.instance_token_of(&grace, &["*"]);
+    program.patch_json(format!("/api/tenants/{}", app.tenant), json!({"plan": "free"})).await.assert_ok();
+    program.patch_json("/api/plans/free", json!({"max_keys": 0, "max_webhooks": 0})).await.assert_ok();
+    let token = app.token_of(&ada, &["*"]);
+    let hook = json!({"url": "https://example.com/", "events": ["a.b"]});
+    for (path, body) in [("/api/keys", json!({"name": "ci"})), ("/api/webhooks", hook)] {
+        let answer = token.post_json(path, body).await;
+        answer.assert_problem(409, "limit_reached");
+        assert_no_wait(&[answer]);
+    }
+}

@@ -1,0 +1,134 @@
+//! Filters in the URLs of pages: each narrows its list, and one that cannot be read is named.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::support::{Answer, Person, Receiver, TestApp};
+
+/// Lists of people's pages, and a filter of each that has one of its own.
+const LISTS: [&str; 9] =
+    ["/keys", "/webhooks", "/events", "/deliveries", "/members", "/tokens", "/usage", "/usage/records", "/audit"];
+
+fn notice(answer: &Answer) -> String {
+    answer.assert_ok().html().texts(".flash-bad").join(" ")
+}
+
+#[actix_web::test]
+async fn an_unknown_parameter_is_named_on_the_page() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    for list in LISTS.into_iter().chain(["/"]) {
+        let says = notice(&ada.visit(format!("{list}?colour=red&size=9")).await);
+        assert!(says.contains("colour") && says.contains("size"), "{list}: {says}");
+        assert_eq!(notice(&ada.visit(list).await), "", "{list}");
+    }
+    let grace = app.operator("grace").await;
+    for list in ["/operator/tenants", "/operator/users"] {
+        assert!(notice(&grace.visit(format!("{list}?colour=red")).await).contains("colour"), "{list}");
+    }
+}
+
+#[actix_web::test]
+async fn a_filter_that_cannot_be_read_is_named_with_what_to_write() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    for (query, says) in [
+        ("/keys?state=asleep", "state must be one of active"),
+        ("/keys?environment=moon", "environment must be one of live, test"),
+        ("/keys?sort=color", "sort must be one of"),
+        ("/keys?unused_days=x", "unused_days must be a number of days"),
+        ("/keys?expiring_days=0", "expiring_days must be a number of days"),
+        ("/webhooks?state=sad", "state must be one of active, paused, failing"),
+        ("/deliveries?state=sad", "state must be one of"),
+        ("/deliveries?status=6xx", "status must be one of 2xx"),
+        ("/deliveries?webhook=x", "webhook is not an id"),
+        ("/deliveries?event=x", "event is not an id"),
+        ("/deliveries?since=soon", "since must be a time"),
+        ("/deliveries?until=soon", "until must be a time"),
+        ("/usage/records?outcome=SAD", "outcome must be one of"),
+        ("/usage/records?key=x", "key is not an id"),
+        ("/usage?range=9y", "range must be one of 1h, 24h"),
+        ("/usage?from=soon", "from must be a day, as in"),
+        ("/usage?group=color", "group must be one of"),
+        ("/audit?from=soon", "from must be a day, as in"),
+        ("/audit?of=moon", "of must be instance"),
+        ("/?range=9y", "range must be one of"),
+    ] {
+        let shown = notice(&ada.visit(query).await);
+        assert!(shown.contains(says), "{query}: {shown}");
+    }
+}
+
+#[actix_web::test]
+async fn a_download_refuses_a_filter_that_it_does_not_know() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    for query in ["/keys.csv?state=asleep", "/keys.csv?colour=red", "/audit.csv?from=soon", "/usage.csv?range=9y"] {
+        ada.visit(query).await.assert_status(422);
+    }
+}
+
+#[actix_web::test]
+async fn webhooks_are_filtered_by_state() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let token = app.token_of(&ada, &["*"]);
+    for (name, is_active) in [("Orders", true), ("Stock", false)] {
+        let hook = json!({"name": name, "url": "https://example.com/", "events": ["a.b"], "is_active": is_active});
+        token.post_json("/api/webhooks", hook).await.assert_status(201);
+    }
+    let names = |state: &'static str| {
+        let ada = ada.clone();
+        async move { ada.visit(format!("/webhooks?state={state}")).await.assert_ok().html().texts("tbody .cell-title a") }
+    };
+    assert_eq!(names("active").await, ["Orders"]);
+    assert_eq!(names("paused").await, ["Stock"]);
+    assert_eq!(names("failing").await, [""; 0]);
+    let page = ada.visit("/webhooks?state=failing").await.html();
+    assert!(page.has("option[value=failing][selected]") && page.text(".chip").contains("Failing"));
+}
+
+/// Addresses with a query that a page links to.
+fn links(answer: &Answer) -> BTreeSet<String> {
+    let page = answer.html();
+    let hrefs = page.select("a[href]").into_iter().filter_map(|link| link.attr("href").map(str::to_owned));
+    hrefs.filter(|href| href.starts_with('/') && href.contains('?')).collect()
+}
+
+/// Pages with rows on them, so that all of their links are there.
+async fn full() -> (TestApp, Receiver, Person, Vec<String>) {
+    let app = TestApp::start_with(&[("GATEPOST_ALLOW_PRIVATE_NETWORKS", "127.0.0.0/8")]).await;
+    let (ada, receiver) = (app.admin("ada").await, Receiver::start().await);
+    let token = app.token_of(&ada, &["*"]);
+    let key = token.post_json("/api/keys", json!({"name": "ci", "tags": ["eu"]})).await.assert_status(201).json();
+    app.key(key["secret"].as_str().unwrap()).get("/api/data").await.assert_ok();
+    app.stranger().with("x-api-key", "sk_live_nonsense").get("/api/data").await.assert_status(401);
+    let hook = json!({"url": receiver.url, "events": ["*"]});
+    let hook = token.post_json("/api/webhooks", hook).await.assert_status(201).json();
+    let event = token.post_json("/api/events", json!({"type": "a.b", "data": {}})).await.assert_status(202).json();
+    receiver.wait_for(1).await;
+    let own = [format!("/keys/{}", key["id"]), format!("/webhooks/{}", hook["id"]), "/".to_owned()];
+    let event = format!("/events/{}", event["id"].as_str().unwrap());
+    let pages = LISTS.iter().map(|list| (*list).to_owned()).chain(own).chain([event, "/keys/lookup".to_owned()]);
+    (app, receiver, ada, pages.collect())
+}
+
+#[actix_web::test]
+async fn every_link_with_a_query_leads_to_a_page_that_understands_all_of_it() {
+    let (_app, _receiver, ada, pages) = full().await;
+    let mut found = BTreeSet::new();
+    for page in pages {
+        let answer = ada.visit(&page).await;
+        if answer.status == 200 {
+            found.extend(links(&answer));
+        }
+    }
+    assert!(10 < found.len(), "{found:?}");
+    for link in found.iter().filter(|link| !link.contains(".csv")) {
+        assert_eq!(notice(&ada.visit(link).await), "", "{link}");
+    }
+    for link in found.iter().filter(|link| link.contains(".csv")) {
+        ada.visit(link).await.assert_ok();
+    }
+}
