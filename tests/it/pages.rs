@@ -11,6 +11,7 @@ mod key_life;
 mod members;
 mod operator_users;
 mod overview;
+mod passwords;
 mod plans;
 mod proof;
 pub mod second_factor;
