@@ -124,6 +124,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let settings = if makes_instance { Settings::load(&sources)? } else { Settings::load_existing(&sources)? };
     if let Command::Serve = cli.command {
         logs::start(&settings.log, settings.log_format);
+        doctor::unknown_names(&sources).for_each(|says| tracing::warn!("{says}"));
         serve::run(settings)?;
         return Ok(ExitCode::SUCCESS);
     }

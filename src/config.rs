@@ -245,8 +245,10 @@ impl Reader<'_> {
 
     fn smtp(&mut self, public_url: Option<&Url>) -> Option<Option<Smtp>> {
         let server = self.optional(&t::SMTP_URL, smtp::server, |_| "set".to_owned());
-        let host = public_url.and_then(Url::host_str).filter(|host| host.contains('.')).unwrap_or("gatepost.invalid");
-        let usual = format!("gatepost@{host}");
+        let usual =
+            public_url.and_then(Url::domain).filter(|host| host.contains('.')).map(|host| format!("gatepost@{host}"));
+        let usual =
+            usual.filter(|usual| smtp::sender(usual).is_ok()).unwrap_or_else(|| "gatepost@gatepost.invalid".to_owned());
         let (text, origin) = self.find(&t::SMTP_FROM)?.unwrap_or((usual, Origin::Default));
         let from = smtp::sender(&text).map_err(|detail| self.refuse(&t::SMTP_FROM, &origin, detail)).ok()?;
         self.note(&t::SMTP_FROM, &from, origin);
@@ -489,7 +491,11 @@ mod tests {
             ("lease_seconds", "60", "--lease-seconds: must be a number from 75 to 3600"),
             ("key_hash", "md5", "--key-hash: must be one of hmac-sha256, argon2id"),
             ("allow_query_key", "maybe", "--allow-query-key: must be true or false"),
-            ("log", "=====", "--log: must be error"),
+            (
+                "log",
+                "warning",
+                "--log: \"warning\" has no known level: write one of trace, debug, info, warn, error, off",
+            ),
         ];
         for (key, value, complaint) in bad {
             let refusal = Settings::load(&external(&[(key, value)])).unwrap_err().to_string();

@@ -10,6 +10,7 @@ pub mod checksum;
 pub mod clock;
 pub mod delivery;
 pub mod digest;
+pub mod email;
 pub mod error;
 pub mod ids;
 pub mod limit;

@@ -176,6 +176,8 @@ diesel::table! {
         accepted_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
         proves_email -> Bool,
+        mail_state -> Nullable<Text>,
+        mail_error -> Nullable<Text>,
     }
 }
 

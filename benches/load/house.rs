@@ -110,7 +110,7 @@ async fn furnish(running: &Running) -> Value {
     let make = move |conn: &mut PgConnection| {
         let who = Operator::at_the_console();
         let tenant = tenants::create(conn, &who, &NewTenant::parse("Bench", None, Some("unlimited"))?, now)?.id;
-        let person = NewUser::parse("bench@example.com", None, "measure twice, cut once", true)?;
+        let person = NewUser::parse("bench@example.com", None, "measure twice, cut once", true, &[])?;
         let user = accounts::create(conn, &who, &person, now)?.id;
         let actor = Actor {
             tenant,

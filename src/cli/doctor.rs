@@ -21,12 +21,16 @@ struct Findings {
     wrong: Vec<String>,
 }
 
+/// A sentence for each variable that looks like a misspelled setting.
+pub fn unknown_names(sources: &Sources) -> impl Iterator<Item = String> {
+    let names = sources.environment.unknown_names().into_iter();
+    names.map(|name| format!("{name} is set in the environment, but no setting has this name: correct or remove it"))
+}
+
 /// Exit code 1 where something is wrong.
 pub fn run(sources: &Sources, json: bool) -> Result<ExitCode, Failure> {
     let mut findings = Findings::default();
-    for name in sources.environment.strangers() {
-        findings.wrong.push(format!("{name} is set in the environment, and no setting is called that"));
-    }
+    findings.wrong.extend(unknown_names(sources));
     let settings = Settings::examine(sources, Missing::Leave);
     match &settings {
         Ok(settings) => {

@@ -54,15 +54,12 @@ pub enum Command {
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
     match command {
         Command::Create { email, name, operator, password_stdin: _ } => {
-            let ask = NewUser::parse(&email, name.as_deref(), &password()?, operator)?;
+            let ask = NewUser::parse(&email, name.as_deref(), &password()?, operator, &[host(&settings)])?;
             create(&settings, &ask, json)
         }
         Command::ResetLink { email } => reset_link(&settings, &email, json),
         Command::RemoveSecondFactor { email } => remove_second_factor(&settings, &email, json),
-        Command::SetPassword { email, password_stdin: _ } => {
-            let new = NewPassword::parse(&password()?, false)?;
-            set_password(&settings, &email, &new, json)
-        }
+        Command::SetPassword { email, password_stdin: _ } => set_password(&settings, &email, &password()?, json),
     }
 }
 
@@ -102,14 +99,20 @@ fn remove_second_factor(settings: &Settings, email: &str, json: bool) -> Result<
     tell(json, &json!({"id": user.id, "email": user.email}), &sentence)
 }
 
-fn set_password(settings: &Settings, email: &str, new: &NewPassword, json: bool) -> Result<(), Failure> {
+fn host(settings: &Settings) -> &str {
+    settings.public_url.host_str().unwrap_or_default()
+}
+
+fn set_password(settings: &Settings, email: &str, password: &str, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
     let now = house.clock.now();
-    let user = house.tx(|conn, _| {
+    let (user, rules) = house.read(|conn| {
         let user = tenants::user_named(conn, None, Some(email))?;
-        accounts::set_password(conn, &Operator::at_the_console(), user.id, new, now)?;
-        Ok(user)
+        let rules = accounts::password_rules(conn, user.id, Some(host(settings)))?;
+        Ok((user, rules.alone()))
     })?;
+    let new = NewPassword::parse(password, &rules)?;
+    house.tx(|conn, _| accounts::set_password(conn, &Operator::at_the_console(), user.id, &new, now))?;
     tell(json, &json!({"id": user.id, "email": user.email}), &format!("{} has a new password", user.email))
 }
 

@@ -56,10 +56,39 @@ pub fn networks(text: &str) -> Result<Networks, String> {
     parsed.map(Networks)
 }
 
+/// Every package of this build, one `name = "…"` a line.
+const PACKAGES: &str = include_str!("../../Cargo.lock");
+
+/// A level, or tracing directives with a level each. Directives that match nothing would mute what they leave out.
 pub fn log(text: &str) -> Result<String, String> {
-    match text.parse::<tracing_subscriber::EnvFilter>() {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("must be error, warn, info, debug, trace or tracing directives".to_owned()),
+    let directives: Vec<&str> = text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    directives.iter().try_for_each(|directive| check_directive(directive))?;
+    let directives = directives.join(",");
+    match directives.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) if !directives.is_empty() => Ok(directives),
+        _ => Err(format!("must be {LEVELS}, or directives such as info,gatepost::workers=debug")),
+    }
+}
+
+const LEVELS: &str = "one of trace, debug, info, warn, error, off";
+
+fn check_directive(directive: &str) -> Result<(), String> {
+    let (matched, level) = directive.rsplit_once('=').unzip();
+    let level = level.unwrap_or(directive);
+    if !["trace", "debug", "info", "warn", "error", "off"].iter().any(|known| known.eq_ignore_ascii_case(level)) {
+        return Err(format!(
+            "\"{directive}\" has no known level: write {LEVELS}, or directives such as info,gatepost::workers=debug"
+        ));
+    }
+    let Some(matched) = matched else { return Ok(()) };
+    let target = matched.split('[').next().unwrap_or_default();
+    let package = target.split("::").next().unwrap_or_default();
+    let names = PACKAGES.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    let is_known = names.map(|name| name.replace('-', "_")).any(|name| name == package);
+    if is_known || (target.is_empty() && !matched.is_empty()) {
+        Ok(())
+    } else {
+        Err(format!("\"{directive}\" matches nothing: its target must begin with a crate, as in gatepost=debug"))
     }
 }
 
@@ -127,6 +156,43 @@ mod tests {
         assert!(public_url("https://keys.example.com").is_ok());
         for text in ["ftp://x", "https://x/app", "https://u@x", "keys.example.com", "https://x/?a"] {
             assert!(public_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn log_directives_have_known_levels_and_targets() {
+        for (given, meant) in [
+            ("warn", "warn"),
+            (" INFO ", "INFO"),
+            ("off", "off"),
+            ("info,gatepost::workers=debug", "info,gatepost::workers=debug"),
+            ("warn, rustls=TRACE,", "warn,rustls=TRACE"),
+            ("warn,gatepost[request{id=1}]=trace,[{id}]=debug", "warn,gatepost[request{id=1}]=trace,[{id}]=debug"),
+        ] {
+            assert_eq!(log(given).as_deref(), Ok(meant), "{given}");
+        }
+        for wrong in [
+            "",
+            " ",
+            ",",
+            "warning",
+            "verbose",
+            "3",
+            "gatepost",
+            "gatepost=",
+            "=info",
+            "gatepost=verbose",
+            "info,warning",
+            "info,gatepsot=debug",
+            "GATEPOST=debug",
+            "gate=debug",
+            "gatepost:debug",
+            "info;warn",
+            "=====",
+            "info,gatepost[=debug",
+        ] {
+            let refusal = log(wrong).unwrap_err();
+            assert!(refusal.contains("trace, debug, info, warn, error, off") || refusal.contains("gatepost=debug"));
         }
     }
 

@@ -78,13 +78,22 @@ impl Environment {
         self.find(name).map(PathBuf::from)
     }
 
-    /// Variables that look like settings and are none: most likely misspelled.
-    pub fn strangers(&self) -> Vec<&str> {
+    /// Names that begin like settings and are none: most likely misspelled.
+    pub fn unknown_names(&self) -> Vec<&str> {
         let is_known = |name: &str| {
             matches!(name, "GATEPOST_CONFIG" | "GATEPOST_TEST_DATABASE_URL") || SETTINGS.iter().any(|it| it.env == name)
         };
-        self.0.keys().map(String::as_str).filter(|name| name.starts_with("GATEPOST_") && !is_known(name)).collect()
+        let suspects = self.0.iter().filter(|(name, value)| {
+            name.to_uppercase().starts_with("GATEPOST_") && !is_known(name) && !is_service_link(name, value)
+        });
+        suspects.map(|(name, _)| name.as_str()).collect()
     }
+}
+
+/// True for what Kubernetes sets in every container beside a service called `gatepost`.
+fn is_service_link(name: &str, value: &OsString) -> bool {
+    let is_url = name == "GATEPOST_PORT" && value.to_str().is_some_and(|value| value.contains("://"));
+    is_url || name.starts_with("GATEPOST_SERVICE_") || name.starts_with("GATEPOST_PORT_")
 }
 
 impl<'a> FromIterator<(&'a str, &'a str)> for Environment {

@@ -160,7 +160,12 @@ pub const LEASE_SECONDS: Setting = open(
 );
 pub const USAGE_FLUSH_MS: Setting =
     open("GATEPOST_USAGE_FLUSH_MS", "usage_flush_ms", "250", "how often usage is written, 10 to 10000 milliseconds");
-pub const LOG: Setting = open("GATEPOST_LOG", "log", "info", "what is logged: a level, or tracing directives");
+pub const LOG: Setting = open(
+    "GATEPOST_LOG",
+    "log",
+    "info",
+    "what is logged: trace, debug, info, warn, error, off, or directives such as info,gatepost::workers=debug",
+);
 pub const LOG_FORMAT: Setting = open("GATEPOST_LOG_FORMAT", "log_format", "text", "text or json");
 pub const RETENTION_USAGE: Setting = open(
     "GATEPOST_RETENTION_USAGE_DAYS",

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// What can be done, and how people say it. A test compares it with what services record.
-pub const ACTIONS: [(&str, &str); 47] = [
+pub const ACTIONS: [(&str, &str); 48] = [
     ("api_key.minted", "made a key"),
     ("api_key.updated", "changed a key"),
     ("api_key.rotated", "rotated a key"),
@@ -32,6 +32,7 @@ pub const ACTIONS: [(&str, &str); 47] = [
     ("member.removed", "removed a member"),
     ("invitation.created", "invited somebody"),
     ("invitation.revoked", "revoked an invitation"),
+    ("mail.failed", "gave up mailing a link"),
     ("tenant.created", "made a tenant"),
     ("tenant.updated", "changed a tenant"),
     ("tenant.suspended", "suspended a tenant"),

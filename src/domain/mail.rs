@@ -1,5 +1,15 @@
 //! Letters to people, as plain text.
 
+crate::text_enum! {
+    /// State of a letter.
+    pub enum MailState {
+        Waiting = "waiting",
+        Sent = "sent",
+        /// The server no longer tries to send it.
+        Failed = "failed",
+    }
+}
+
 /// One letter, to one address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Letter {

@@ -1,32 +1,61 @@
 //! Passwords of people: at least 15 characters, or 8 beside a second factor; none that is easily guessed; kept as
 //! argon2id.
 
+mod known;
+
 use std::fmt;
 
+use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 use zeroize::Zeroizing;
 use zxcvbn::{Score, zxcvbn};
 
 use super::argon;
 use super::error::{Rejection, Result};
+use known::KnownWords;
 
 const SHORTEST: usize = 15;
 /// Beside a second factor.
 const SHORTEST_OF_TWO: usize = 8;
 /// Bytes; more would only let strangers make the server hash for longer.
 const LONGEST: usize = 512;
+/// Bytes before normalization, which shortens no text to less than a third.
+const LONGEST_TYPED: usize = 3 * LONGEST;
 
-/// A password that may be set. It is wiped from memory when dropped.
+/// Rules for a new password of one person.
+#[derive(Debug, Clone)]
+pub struct PasswordRules {
+    has_second_factor: bool,
+    known: KnownWords,
+}
+
+impl PasswordRules {
+    /// The rules for a password without a second factor beside it.
+    pub fn alone(self) -> Self {
+        Self { has_second_factor: false, ..self }
+    }
+
+    pub const fn has_second_factor(&self) -> bool {
+        self.has_second_factor
+    }
+
+    /// `texts` are what an attacker tries first: the person's name and address, their tenants, this instance's host.
+    pub fn new<T: AsRef<str>>(has_second_factor: bool, texts: &[T]) -> Self {
+        Self { has_second_factor, known: KnownWords::of(texts) }
+    }
+}
+
+/// A password that may be set, in Unicode's NFC (NIST SP 800-63B section 3.1.1.2). It is wiped from memory when dropped.
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// One that stands alone.
-    pub fn parse(text: &str) -> Result<Self, Rejection> {
-        Self::parse_beside(text, false)
-    }
-
-    /// One that may be shorter where its owner has a second factor.
-    pub fn parse_beside(text: &str, has_second_factor: bool) -> Result<Self, Rejection> {
-        let least = if has_second_factor { SHORTEST_OF_TWO } else { SHORTEST };
+    /// Beside a second factor it may be shorter.
+    pub fn parse(text: &str, rules: &PasswordRules) -> Result<Self, Rejection> {
+        let too_long = || Rejection::new("too_long", format!("must be at most {LONGEST} bytes"));
+        if LONGEST_TYPED < text.len() {
+            return Err(too_long());
+        }
+        let text = composed(text);
+        let least = if rules.has_second_factor { SHORTEST_OF_TWO } else { SHORTEST };
         if text.chars().count() < least {
             return Err(Rejection::new(
                 "too_short",
@@ -34,22 +63,34 @@ impl Password {
             ));
         }
         if LONGEST < text.len() {
-            return Err(Rejection::new("too_long", format!("must be at most {LONGEST} bytes")));
+            return Err(too_long());
+        }
+        let is_weak = |text: &str| zxcvbn(text, &rules.known.as_strs()).score() < Score::Three;
+        if rules.known.rest(&text).is_some_and(|rest| is_weak(&rest)) {
+            return Err(Rejection::new(
+                "too_personal",
+                "is little more than your name, e-mail address, tenant or this product's name: add unrelated words",
+            ));
         }
         // It estimates from a list of common passwords, names, dates, keyboard walks and repetitions.
-        if zxcvbn(text, &["gatepost"]).score() < Score::Three {
+        if is_weak(&text) {
             return Err(Rejection::new(
                 "too_common",
                 "is too easily guessed: repetitions, common words and sequences count little",
             ));
         }
-        Ok(Self(Zeroizing::new(text.to_owned())))
+        Ok(Self(text))
     }
 
     /// Whether it needs a second factor beside it.
     pub fn is_short(&self) -> bool {
         self.0.chars().count() < SHORTEST
     }
+}
+
+/// Keyboards and systems write accented letters in one piece or in two.
+fn composed(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned())
 }
 
 impl fmt::Debug for Password {
@@ -63,9 +104,16 @@ pub fn hash(password: &Password) -> Result<String> {
     argon::hash(password.0.as_bytes(), &[])
 }
 
-/// Whether the text is the password of this PHC string. Takes tens of milliseconds.
+/// Whether the text is the password of this PHC string. Takes tens of milliseconds, up to three times as long for accented
+/// letters: hashes made before passwords were composed hold them as they were typed.
 pub fn verify(phc: &str, text: &str) -> bool {
-    text.len() <= LONGEST && argon::verify(phc, text.as_bytes(), &[])
+    if LONGEST_TYPED < text.len() {
+        return false;
+    }
+    let decomposed = DecomposingNormalizerBorrowed::new_nfd().normalize(text).into_owned();
+    let mut forms = vec![composed(text), Zeroizing::new(text.to_owned()), Zeroizing::new(decomposed)];
+    forms.dedup();
+    forms.iter().filter(|form| form.len() <= LONGEST).any(|form| argon::verify(phc, form.as_bytes(), &[]))
 }
 
 /// Nobody's password: verifying against it takes as long as against anybody's, so that nobody learns which accounts exist.
@@ -78,32 +126,74 @@ mod tests {
 
     use super::*;
 
+    fn alone() -> PasswordRules {
+        PasswordRules::new(
+            false,
+            &["ada.lovelace@analytical.example", "Ada Lovelace", "Engine Works", "keys.example.com"],
+        )
+    }
+
+    fn beside() -> PasswordRules {
+        PasswordRules::new(true, &[""])
+    }
+
     #[test]
     fn short_and_common_passwords_are_refused() {
-        let code = |text: &str| Password::parse(text).unwrap_err().code;
+        let code = |text: &str| Password::parse(text, &alone()).unwrap_err().code;
         assert_eq!(code("correct horse"), "too_short");
         assert_eq!(code(&"x".repeat(600)), "too_long");
-        for common in
-            ["passwordpassword", "123456789012345", "aaaaaaaaaaaaaaaaaaaa", "qwertyuiopasdfgh", "gatepostgatepost"]
-        {
+        for common in ["passwordpassword", "123456789012345", "aaaaaaaaaaaaaaaaaaaa", "qwertyuiopasdfgh"] {
             assert_eq!(code(common), "too_common", "{common}");
         }
-        assert!(Password::parse("correct horse battery staple").is_ok());
-        assert!(Password::parse("пять слов для пароля").is_ok());
+        assert!(Password::parse("correct horse battery staple", &alone()).is_ok());
+        assert!(Password::parse("пять слов для пароля", &alone()).is_ok());
+    }
+
+    #[test]
+    fn what_is_known_of_a_person_makes_no_password() {
+        for personal in [
+            "ada.lovelace@analytical.example",
+            "Gatepost2026!Gatepost",
+            "G@t3p0st-G@t3p0st-1815",
+            "Ada Lovelace 1815!",
+            "ADA_LOVELACE_ADA_LOVELACE",
+            "Ád\u{61}\u{301} Lovelace Lovelace",
+            "\u{ff21}\u{ff24}\u{ff21}lovelace123456",
+            "ecalevolada.ecalevol",
+            "a.d.a.l.o.v.e.l.a.c.e.1815",
+            "engineworks2026!!",
+            "keys.example.com1!",
+        ] {
+            let refused = Password::parse(personal, &alone()).err().map(|rejection| rejection.code);
+            assert_eq!(refused, Some("too_personal"), "{personal}");
+        }
+        assert!(Password::parse("gatepost purple tractor sings backwards", &alone()).is_ok());
+    }
+
+    #[test]
+    fn a_password_is_one_in_composed_and_decomposed_letters() {
+        let (composed, decomposed) =
+            ("\u{e9}t\u{e9} pr\u{e8}s du lac gris", "e\u{301}te\u{301} pre\u{300}s du lac gris");
+        let phc = hash(&Password::parse(decomposed, &alone()).unwrap()).unwrap();
+        assert!(verify(&phc, composed) && verify(&phc, decomposed) && !verify(&phc, "ete pres du lac gris"));
+        let old = argon::hash(decomposed.as_bytes(), &[]).unwrap();
+        assert!(verify(&old, composed) && verify(&old, decomposed));
+        let short = "e\u{301}".repeat(14);
+        assert_eq!(Password::parse(&short, &alone()).unwrap_err().code, "too_short");
     }
 
     #[test]
     fn beside_a_second_factor_eight_characters_do_and_are_remembered_as_few() {
-        assert_eq!(Password::parse_beside("kV9#xQ2", true).unwrap_err().code, "too_short");
-        assert_eq!(Password::parse_beside("password", true).unwrap_err().code, "too_common");
-        assert_eq!(Password::parse("kV9#xQ2m!z").unwrap_err().code, "too_short");
-        assert!(Password::parse_beside("kV9#xQ2m!z", true).unwrap().is_short());
-        assert!(!Password::parse_beside("correct horse battery staple", true).unwrap().is_short());
+        assert_eq!(Password::parse("kV9#xQ2", &beside()).unwrap_err().code, "too_short");
+        assert_eq!(Password::parse("password", &beside()).unwrap_err().code, "too_common");
+        assert_eq!(Password::parse("kV9#xQ2m!z", &alone()).unwrap_err().code, "too_short");
+        assert!(Password::parse("kV9#xQ2m!z", &beside()).unwrap().is_short());
+        assert!(!Password::parse("correct horse battery staple", &beside()).unwrap().is_short());
     }
 
     #[test]
     fn a_hash_knows_its_password() {
-        let phc = hash(&Password::parse("tall grass near the river").unwrap()).unwrap();
+        let phc = hash(&Password::parse("tall grass near the river", &alone()).unwrap()).unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert!(verify(&phc, "tall grass near the river"));
         let nobody = PasswordHash::new(NOBODYS_HASH).unwrap();

@@ -161,13 +161,13 @@ pub fn numbered_slug(slug: &str, number: usize) -> String {
     format!("{}{end}", stem.trim_end_matches('-'))
 }
 
-/// An e-mail address, lower-cased: something on both sides of one `@`, no spaces, at most 254 characters.
-pub fn email(text: &str) -> Result<String, Rejection> {
-    let text = text.trim().to_lowercase();
-    let fits = text.len() <= 254
-        && !text.chars().any(|c| c.is_whitespace() || c.is_control())
-        && matches!(text.split_once('@'), Some((local, host)) if !local.is_empty() && !host.is_empty() && !host.contains('@'));
-    if fits { Ok(text) } else { Err(Rejection::new("email", "must be an e-mail address")) }
+/// True for characters that leave no mark on a page (Unicode's `Default_Ignorable_Code_Point`).
+pub const fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Levels of arrays and objects in JSON that is taken: what reads it later must not run out of stack.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
+use crate::domain::mail::MailState;
 use crate::domain::{InvitationId, Role, TenantId, UserId};
 use crate::schema::invitations;
 
@@ -23,6 +24,10 @@ pub struct Invitation {
     /// Whether who comes by its link has shown that the address is theirs: it was mailed and shown to nobody, or an operator
     /// hands it over.
     pub proves_email: bool,
+    /// `None` if its link was not mailed.
+    pub mail_state: Option<MailState>,
+    /// Why the last attempt to mail it failed.
+    pub mail_error: Option<String>,
 }
 
 #[derive(Debug, Insertable)]
@@ -36,4 +41,5 @@ pub struct NewInvitation<'a> {
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub proves_email: bool,
+    pub mail_state: Option<MailState>,
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::config::Smtp;
 use crate::domain::mail::Letter;
-use crate::domain::{Error, Result};
+use crate::domain::{Error, Result, email};
 
 /// For each step of the conversation, and for all of it.
 const STEP: Duration = Duration::from_secs(20);
@@ -47,9 +47,10 @@ impl Mailer {
     }
 
     fn message(&self, letter: &Letter) -> std::result::Result<Message, String> {
-        let to = letter.to.parse::<Mailbox>().map_err(|error| error.to_string())?;
+        let to = email::address(&letter.to).map_err(|rejection| format!("the address {}", rejection.detail))?;
         let id = format!("<{}@{}>", Uuid::new_v4(), self.from.email.domain());
-        let message = Message::builder().from(self.from.clone()).to(to).subject(&letter.subject).message_id(Some(id));
+        let message =
+            Message::builder().from(self.from.clone()).to(to.into()).subject(&letter.subject).message_id(Some(id));
         let message = message.header(ContentType::TEXT_PLAIN).body(letter.text.clone());
         message.map_err(|error| error.to_string())
     }

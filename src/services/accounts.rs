@@ -11,8 +11,8 @@ use super::second_factor;
 use super::tenants::{self, NewTenant};
 use super::{Operator, random_token};
 use crate::domain::page::{Page, Paging};
-use crate::domain::password::{self, Password};
-use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, UserId, text};
+use crate::domain::password::{self, Password, PasswordRules};
+use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, UserId, email, text};
 use crate::model::{Tenant, User};
 use crate::store;
 use crate::store::notify::{self, Change};
@@ -34,14 +34,16 @@ pub struct NewUser {
 
 impl NewUser {
     /// Parses and hashes: call it off the async threads.
-    pub fn parse(email: &str, name: Option<&str>, password: &str, is_operator: bool) -> Result<Self> {
+    /// `known` are further texts that the password must not be made of.
+    pub fn parse(address: &str, name: Option<&str>, password: &str, is_operator: bool, known: &[&str]) -> Result<Self> {
         let mut errors = FieldErrors::default();
-        let email = errors.take("email", text::email(email));
+        let email = errors.take("email", email::parse(address));
         let name = match name.filter(|name| !name.trim().is_empty()) {
             Some(name) => errors.take("name", text::name(name)),
             None => email.as_deref().map(|email| email.split('@').next().unwrap_or(email).to_owned()),
         };
-        let password = errors.take("password", Password::parse(password));
+        let known = [known, &[address, name.as_deref().unwrap_or_default()]].concat();
+        let password = errors.take("password", Password::parse(password, &PasswordRules::new(false, &known)));
         match (email, name, password) {
             (Some(email), Some(name), Some(password)) => Ok(Self {
                 email,
@@ -159,12 +161,22 @@ pub struct NewPassword {
 }
 
 impl NewPassword {
-    /// Parses and hashes: call it off the async threads. Beside a second factor it may be shorter.
-    pub fn parse(text: &str, has_second_factor: bool) -> Result<Self> {
-        let password = Password::parse_beside(text, has_second_factor);
+    /// Parses and hashes: call it off the async threads.
+    pub fn parse(text: &str, rules: &PasswordRules) -> Result<Self> {
+        let password = Password::parse(text, rules);
         let password = password.map_err(|rejection| Error::field("password", rejection))?;
         Ok(Self { hash: password::hash(&password)?, is_short: password.is_short() })
     }
+}
+
+/// Returns the rules for a new password of this user. `host` is the name under which people reach the instance.
+pub fn password_rules(conn: &mut PgConnection, user: UserId, host: Option<&str>) -> Result<PasswordRules> {
+    let (person, has_factor) = (find(conn, user)?, second_factor::is_on(conn, user)?);
+    let mut texts = vec![person.email, person.name, host.unwrap_or_default().to_owned()];
+    for (tenant, _) in store::memberships::list_of_user(conn, user)? {
+        texts.extend([tenant.name, tenant.slug]);
+    }
+    Ok(PasswordRules::new(has_factor, &texts))
 }
 
 /// Writes a new password. A short one is taken only as long as its second factor is on.
@@ -269,9 +281,7 @@ pub struct Credentials {
 }
 
 pub fn credentials(conn: &mut PgConnection, email: &str) -> Result<Credentials> {
-    let email = text::email(email).ok();
-    let found = email.map(|email| store::users::find_with_password(conn, &email)).transpose()?.flatten();
-    let (user, password_hash) = found.unzip();
+    let (user, password_hash) = store::users::find_with_password(conn, &email::lookup(email))?.unzip();
     Ok(Credentials { user, password_hash })
 }
 

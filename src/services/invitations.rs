@@ -9,10 +9,11 @@ use super::links::digest;
 use super::plans::{self, Thing};
 use super::{Operator, random_token};
 use crate::domain::actor::Authority;
+use crate::domain::mail::MailState;
 use crate::domain::page::{Page, Paging};
 use crate::domain::scope::ScopeSet;
 use crate::domain::{
-    Actor, Error, FieldErrors, InvitationId, Noun, Permission, Rejection, Result, Role, TenantId, UserId, text,
+    Actor, Error, FieldErrors, InvitationId, Noun, Permission, Rejection, Result, Role, TenantId, UserId, email,
 };
 use crate::model::{Invitation, NewInvitation, Tenant, User};
 use crate::store;
@@ -38,7 +39,7 @@ impl Ask {
         let mut errors = FieldErrors::default();
         let email = match email.trim() {
             "" => errors.take("email", Err(Rejection::required())),
-            email => errors.take("email", text::email(email)),
+            email => errors.take("email", email::parse(email)),
         };
         let role = errors.take("role", role.parse());
         let days = days.unwrap_or(USUAL_DAYS);
@@ -76,6 +77,7 @@ pub fn create(conn: &mut PgConnection, actor: &Actor, ask: &Ask, now: DateTime<U
         invited_by: actor.user,
         created_at: now,
         expires_at: now + TimeDelta::days(ask.days),
+        mail_state: ask.is_mailed.then_some(MailState::Waiting),
         proves_email: ask.is_mailed || actor.is_operator || actor.user.is_none(),
     };
     let invitation = store::invitations::insert(conn, &row)?;

@@ -3,8 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
-use super::links;
-use crate::domain::mail::Letter;
+use super::audit::{self, Deed};
+use super::{Operator, links};
+use crate::domain::mail::{Letter, MailState};
 use crate::domain::vault::Vault;
 use crate::domain::{Result, TenantId};
 use crate::model::Mail;
@@ -21,6 +22,9 @@ const GAPS: [TimeDelta; 6] = [
 ];
 /// Longer than sending takes at most: then somebody else tries it.
 const LEASE: TimeDelta = TimeDelta::minutes(15);
+
+/// Characters kept of what a mail server answered.
+const LONGEST_ERROR: usize = 300;
 
 /// Whom the vault seals a person's own letters for.
 const NOBODYS: TenantId = TenantId(0);
@@ -62,14 +66,35 @@ pub fn opened(vault: &Vault, mail: &Mail) -> Result<Letter> {
 
 /// Nothing of a letter is kept that was sent.
 pub fn sent(conn: &mut PgConnection, mail: &Mail) -> Result<()> {
+    note(conn, mail, MailState::Sent, None)?;
     store::mails::delete(conn, mail.id)
 }
 
-/// Tries it again later; false where it has been tried often enough, and is thrown away.
-pub fn failed(conn: &mut PgConnection, mail: &Mail, is_hopeless: bool, now: DateTime<Utc>) -> Result<bool> {
+/// Tries it again later; false where it has been tried often enough, and is thrown away. `says` why the attempt failed.
+pub fn failed(
+    conn: &mut PgConnection,
+    mail: &Mail,
+    (says, is_hopeless): (&str, bool),
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    // A mail server wrote it: one line of bounded length.
+    let line = says.split(|c: char| c.is_whitespace() || c.is_control()).collect::<Vec<_>>().join(" ");
+    let error: String = line.chars().take(LONGEST_ERROR).collect();
     let made = usize::try_from(mail.attempts).unwrap_or(usize::MAX);
-    match GAPS.get(made.saturating_sub(1)).filter(|_| !is_hopeless) {
-        Some(gap) => store::mails::postpone(conn, mail.id, now + *gap).map(|()| true),
-        None => store::mails::delete(conn, mail.id).map(|()| false),
+    if let Some(gap) = GAPS.get(made.saturating_sub(1)).filter(|_| !is_hopeless) {
+        note(conn, mail, MailState::Waiting, Some(&error))?;
+        return store::mails::postpone(conn, mail.id, now + *gap).map(|()| true);
+    }
+    note(conn, mail, MailState::Failed, Some(&error))?;
+    let deed = Deed::new("mail.failed", format!("mail:{}", mail.id)).with("name", mail.recipient.as_str());
+    audit::record_for_instance(conn, &Operator::system(), mail.tenant_id, deed.with("error", error), now)?;
+    store::mails::delete(conn, mail.id).map(|()| false)
+}
+
+/// Notes the state of a letter at the invitation whose link it holds, if it holds one.
+fn note(conn: &mut PgConnection, mail: &Mail, state: MailState, error: Option<&str>) -> Result<()> {
+    match &mail.link_digest {
+        Some(digest) => store::invitations::update_mail(conn, digest, state, error),
+        None => Ok(()),
     }
 }

@@ -10,7 +10,7 @@ use super::Operator;
 use super::audit::{self, Deed};
 use super::plans::{self, Thing};
 use crate::domain::page::{Page, Paging};
-use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, TenantId, UserId, text};
+use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, TenantId, UserId, email, text};
 use crate::model::{Membership, Tenant, User};
 use crate::store;
 use crate::store::notify::{self, Change};
@@ -247,10 +247,7 @@ pub fn user_to_add(conn: &mut PgConnection, who: &Operator, id: Option<UserId>, 
 pub fn user_named(conn: &mut PgConnection, id: Option<UserId>, email: Option<&str>) -> Result<User> {
     let found = match (id, email) {
         (Some(id), _) => store::users::find(conn, id)?,
-        (None, Some(email)) => match text::email(email) {
-            Ok(email) => store::users::find_by_email(conn, &email)?,
-            Err(_) => None,
-        },
+        (None, Some(email)) => store::users::find_by_email(conn, &email::lookup(email))?,
         (None, None) => None,
     };
     found.ok_or(Error::NotFound(Noun::User))

@@ -6,6 +6,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
+use crate::domain::mail::MailState;
 use crate::domain::page::Paging;
 use crate::domain::{InvitationId, Result, TenantId, UserId};
 use crate::model::{Invitation, NewInvitation};
@@ -80,6 +81,13 @@ pub fn revoke(conn: &mut PgConnection, tenant: TenantId, id: InvitationId, now: 
         .filter(invitations::id.eq(id))
         .filter(sql::<Bool>(UNDECIDED));
     Ok(diesel::update(live).set(invitations::revoked_at.eq(now)).execute(conn)? == 1)
+}
+
+/// Sets the state of the letter with this link, if an invitation has it.
+pub fn update_mail(conn: &mut PgConnection, digest: &[u8], state: MailState, error: Option<&str>) -> Result<()> {
+    let set = (invitations::mail_state.eq(state), invitations::mail_error.eq(error));
+    diesel::update(invitations::table.filter(invitations::digest.eq(digest))).set(set).execute(conn)?;
+    Ok(())
 }
 
 /// Undecided invitations of one inviter, in one tenant or in all, by tenant and age.

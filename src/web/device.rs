@@ -13,7 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::state::State;
-use crate::domain::{Error, Result};
+use crate::domain::{Error, Result, email};
 
 /// How long a device is known after its last sign-in.
 const LASTS: TimeDelta = TimeDelta::days(180);
@@ -63,7 +63,8 @@ impl Proof {
 
 fn mac(key: &[u8], email: &str, device: DeviceId, signed_in: i64) -> Result<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(Error::bug)?;
-    for part in [b"device cookie", &signed_in.to_be_bytes()[..], &device, email.trim().to_lowercase().as_bytes()] {
+    let account = email::lookup(email);
+    for part in [b"device cookie", &signed_in.to_be_bytes()[..], &device, account.as_bytes()] {
         mac.update(part);
     }
     Ok(mac)

@@ -99,6 +99,11 @@ impl State {
         self.settings.cookie_secure
     }
 
+    /// The name under which people reach this instance.
+    pub fn host(&self) -> String {
+        self.settings.public_url.host_str().unwrap_or_default().to_owned()
+    }
+
     /// The key that signs session cookies, made from the master key.
     pub fn cookie_key(&self) -> Result<Zeroizing<[u8; 64]>> {
         let mut key = Zeroizing::new([0; 64]);

@@ -11,7 +11,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::device::DeviceId;
-use crate::domain::{Error, Rejection, Result};
+use crate::domain::{Error, Rejection, Result, email};
 use crate::gate::hashing::Requester;
 
 /// Failures that cost nothing.
@@ -44,7 +44,7 @@ impl Attempt {
             let says = format!("must be an e-mail address of at most {LONGEST_EMAIL} bytes");
             return Err(Error::field("email", Rejection::new("too_long", says)));
         }
-        Ok(Self { account: Some(email.to_lowercase()), network: network(ip), device: None })
+        Ok(Self { account: Some(email::lookup(email)), network: network(ip), device: None })
     }
 
     /// By a browser that may be known for the account.

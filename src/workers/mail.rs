@@ -41,8 +41,8 @@ async fn send(context: &Context, mailer: &Arc<Mailer>, one: Mail, stop: &Stop) {
     let done = match unsent {
         None => patience::persist(&context.db, is_stopping, move |conn| mail::sent(conn, &one)).await.map(|()| true),
         Some((says, is_hopeless)) => {
-            tracing::warn!(mail = id, says, "a letter could not be sent");
-            let failed = move |conn: &mut _| mail::failed(conn, &one, is_hopeless, now);
+            tracing::warn!(mail = id, says = says.as_str(), "a letter could not be sent");
+            let failed = move |conn: &mut _| mail::failed(conn, &one, (&says, is_hopeless), now);
             patience::persist(&context.db, is_stopping, failed).await
         }
     };

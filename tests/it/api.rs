@@ -1,6 +1,7 @@
 //! The JSON API and the routes that a key opens, as programs use them.
 
 mod access_tokens;
+mod addresses;
 mod api_keys;
 mod audit;
 mod bulk;

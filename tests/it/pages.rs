@@ -14,6 +14,7 @@ mod members;
 mod operator_users;
 mod origins;
 mod overview;
+mod passwords;
 mod plans;
 mod proof;
 pub mod second_factor;

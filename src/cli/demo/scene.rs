@@ -160,7 +160,7 @@ impl Stage<'_> {
         role: Role,
     ) -> Result<UserId> {
         let who = Operator::at_the_console();
-        let ask = NewUser::parse(email, Some(name), PASSWORD, is_operator)?;
+        let ask = NewUser::parse(email, Some(name), PASSWORD, is_operator, &[])?;
         let user = accounts::create(conn, &who, &ask, self.now)?.id;
         tenants::add_member(conn, &who, tenant, user, role, self.now)?;
         Ok(user)

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::body::{idempotency, made, made_before, make};
 use super::list::{List, PagingQuery, paging, text};
 use super::tenants::parse_id;
+use crate::domain::mail::MailState;
 use crate::domain::{
     Error, FieldErrors, InvitationId, MembershipId, Noun, Permission, Rejection, Result, Role, UserId,
 };
@@ -136,6 +137,10 @@ pub struct InvitationBody {
     invited_by: Option<UserId>,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
+    /// `waiting`, `sent` or `failed`; null if it was not mailed.
+    mail_state: Option<MailState>,
+    /// Why the last attempt to mail it failed.
+    mail_error: Option<String>,
     /// In the answer to its creation, and nowhere else.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_mailed: Option<bool>,
@@ -153,6 +158,8 @@ impl From<Invitation> for InvitationBody {
             invited_by: row.invited_by,
             created_at: row.created_at,
             expires_at: row.expires_at,
+            mail_state: row.mail_state,
+            mail_error: row.mail_error,
             is_mailed: None,
             link: None,
         }

@@ -67,7 +67,8 @@ pub struct CreateBody {
 
 pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateBody>) -> Answer {
     let who = bearer.operator(WRITE)?;
-    let parse = move || NewUser::parse(&body.email, body.name.as_deref(), &body.password, false);
+    let host = state.host();
+    let parse = move || NewUser::parse(&body.email, body.name.as_deref(), &body.password, false, &[&host]);
     let ask = state.off_the_loop(&Requester::Known(who.label.clone()), parse).await?;
     let now = state.clock.now();
     let user = state.api.tx(Scope::Instance, move |conn| accounts::create(conn, &who, &ask, now)).await?;

@@ -65,12 +65,14 @@ pub async fn change_password(
     let checked = match confirm_password(&state, &who, &form.current_password).await {
         Ok(()) => {
             let (new, user) = (form.password.clone(), who.user()?);
-            let has_factor = state.pages.read(Scope::Instance, move |conn| factor::is_on(conn, user)).await?;
+            let host = state.host();
+            let read = move |conn: &mut _| accounts::password_rules(conn, user, Some(&host));
+            let rules = state.pages.read(Scope::Instance, read).await?;
             // Beside a second factor, the password alone changes nothing.
-            if has_factor {
+            if rules.has_second_factor() {
                 who.proof.must_be_recent()?;
             }
-            state.off_the_loop(&requester(&who), move || NewPassword::parse(&new, has_factor)).await
+            state.off_the_loop(&requester(&who), move || NewPassword::parse(&new, &rules)).await
         }
         Err(error) => Err(error),
     };

@@ -136,7 +136,7 @@ pub async fn csv(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>
         let asked = filter.clone();
         let batch = move |conn: &mut _| audit::export(conn, scope, &asked, before);
         let (entries, next) = state.reports.read(scope, batch).await?;
-        let text = entries.iter().fold(head, |text, entry| text + &export::line(entry));
+        let text = entries.iter().fold(head, |text, entry| text + export::line(entry).as_str());
         let rest = next.map(|mark| (state, filter, Some(mark), String::new()));
         Ok(Some((Bytes::from(text), rest)))
     });

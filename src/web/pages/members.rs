@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::api_keys::acts::Confirmed;
 use super::paging::Place;
 use super::{back, confirmations, page, see_other};
+use crate::domain::mail::MailState;
 use crate::domain::{Actor, MembershipId, Permission, Role, UserId};
 use crate::model::{Invitation, Membership, User};
 use crate::services::{invitations as invited, members};
@@ -82,7 +83,17 @@ fn invitation(row: Invitation, csrf: &str, now: DateTime<Utc>) -> Invited {
         role: badge(row.role),
         made: When::new(row.created_at, now),
         expires: When::new(row.expires_at, now),
+        mail: row.mail_state.map(mail_badge),
+        mail_error: row.mail_error.unwrap_or_default(),
         email: row.email,
+    }
+}
+
+fn mail_badge(state: MailState) -> Badge {
+    match state {
+        MailState::Waiting => Badge::new(Tone::Info, "clock", "Waiting"),
+        MailState::Sent => Badge::new(Tone::Good, "check", "Sent"),
+        MailState::Failed => Badge::new(Tone::Bad, "cross", "Failed"),
     }
 }
 

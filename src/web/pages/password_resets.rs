@@ -14,7 +14,7 @@ use crate::domain::{Error, FieldErrors, Result};
 use crate::gate::hashing::Requester;
 use crate::model::User;
 use crate::services::accounts::NewPassword;
-use crate::services::{account, second_factor};
+use crate::services::{account, accounts};
 use crate::store::Scope;
 use crate::store::notify::Change;
 use crate::web::auth::visitor;
@@ -74,9 +74,11 @@ pub async fn create(
     let trial = state.throttle.begin(&Attempt::with_link(who.ip), now)?;
     let user = offered(&state, &form.token).await?;
     let (password, id) = (form.password.clone(), user.id);
-    let has_factor = state.pages.read(Scope::Instance, move |conn| second_factor::is_on(conn, id)).await?;
+    let host = state.host();
+    let read = move |conn: &mut _| accounts::password_rules(conn, id, Some(&host));
+    let rules = state.pages.read(Scope::Instance, read).await?;
     let requester = Requester::Known(user.email.clone());
-    let parsed = state.off_the_loop(&requester, move || NewPassword::parse(&password, has_factor)).await;
+    let parsed = state.off_the_loop(&requester, move || NewPassword::parse(&password, &rules)).await;
     trial.take_back();
     let new = match parsed {
         Ok(new) => new,

@@ -1,5 +1,9 @@
 //! Lines of CSV (RFC 4180) that a spreadsheet reads as text: whatever people typed, no cell is a formula.
 
+use icu_normalizer::DecomposingNormalizerBorrowed;
+
+use crate::domain::text::is_invisible;
+
 /// The cells as one line, with its end.
 pub fn line(cells: &[String]) -> String {
     let cells: Vec<String> = cells.iter().map(|cell| self::cell(cell)).collect();
@@ -9,12 +13,23 @@ pub fn line(cells: &[String]) -> String {
 /// In quotes where it must be; behind an apostrophe where a spreadsheet would calculate it.
 fn cell(text: &str) -> String {
     let text = text.replace('\0', "");
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
+    let is_formula = text.starts_with(['\t', '\r', '\n']) || first_sign(&text).is_some_and(is_operator);
     let text = if is_formula { format!("'{text}") } else { text };
     if text.contains(['"', ',', '\r', '\n', ';', '\t', '\'']) || text.trim() != text {
         return format!("\"{}\"", text.replace('"', "\"\""));
     }
     text
+}
+
+/// Spreadsheets skip what is invisible before they look for a formula.
+fn first_sign(text: &str) -> Option<char> {
+    text.chars().find(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(*c))
+}
+
+/// Full-width, small and raised forms count as the plain sign.
+fn is_operator(sign: char) -> bool {
+    let plain = DecomposingNormalizerBorrowed::new_nfkd().normalize_iter(std::iter::once(sign)).next();
+    plain.is_some_and(|sign| matches!(sign, '=' | '+' | '-' | '@' | '\u{2212}'))
 }
 
 #[cfg(test)]
@@ -31,5 +46,25 @@ mod tests {
             assert!(cell.starts_with("\"'"), "{cell:?}");
         }
         assert_eq!(written("a=b"), "a=b\r\n");
+        let invisible = [
+            "\u{200b}",
+            "\u{feff}",
+            "\u{a0}",
+            "\u{2060}\u{202e}",
+            " \t",
+            "\u{ad}",
+            "\u{1f}",
+            "\u{3000}",
+            "\u{e0020}",
+            "\0",
+        ];
+        for (before, sign) in invisible
+            .iter()
+            .flat_map(|before| ["=1", "+1", "-1", "@a", "＝1", "﹦1", "⁼1", "−1"].map(|sign| (before, sign)))
+        {
+            let cell = written(&format!("{before}{sign}"));
+            assert!(cell.starts_with("\"'") && cell.ends_with(&format!("{sign}\"\r\n")), "{cell:?}");
+        }
+        assert_eq!(written("\u{200b}a"), "\u{200b}a\r\n");
     }
 }

@@ -1,12 +1,14 @@
 //! What Gatepost refuses to start with, in one clear line.
 
 use std::fs;
+use std::io::{Read, Seek};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use gatepost::config::SETTINGS;
 
 use super::command::Gatepost;
+use super::serving::{SERVE, Served};
 use crate::support::database::Database;
 use crate::support::settings::{MASTER_KEY, PEPPER};
 
@@ -132,6 +134,69 @@ fn misspelled_settings_are_found_by_doctor() {
     assert_eq!(ran.code, 1);
     assert!(ran.stdout.contains("GATEPOST_BINDD"), "{ran:?}");
     assert!(!folder.path().join("data").exists(), "doctor makes nothing");
+}
+
+#[test]
+fn serve_warns_about_misspelled_settings() {
+    let database = Database::clone_template();
+    let environment = [
+        ("DATABASE_URL", database.url.as_str()),
+        ("API_KEY_PEPPER", PEPPER),
+        ("GATEPOST_MASTER_KEY", MASTER_KEY),
+        ("GATEPOST_PUBLIC_URI", "https://keys.example.com"),
+        ("GATEPOST_SERVICE_HOST", "10.0.0.1"),
+        ("GATEPOST_PORT", "tcp://10.0.0.1:8000"),
+    ];
+    let mut log = tempfile::tempfile().unwrap();
+    let served = Served::listening(Gatepost::new(&environment).start_logging(&SERVE, log.try_clone().unwrap()));
+    served.stop();
+    let mut logged = String::new();
+    log.rewind().unwrap();
+    log.read_to_string(&mut logged).unwrap();
+    let warned: Vec<_> = logged.lines().filter(|line| line.contains("no setting has this name")).collect();
+    assert!(matches!(warned[..], [line] if line.contains("GATEPOST_PUBLIC_URI")), "{warned:?}");
+}
+
+#[test]
+fn a_log_setting_that_would_mute_everything_is_refused() {
+    for value in
+        ["warning", "verbose", "3", "info,gatepost=verbose", "gatepost", "gatepost=", "info,gatepsot=debug", ","]
+    {
+        let gatepost = Gatepost::new(&[
+            ("DATABASE_URL", NOWHERE),
+            ("API_KEY_PEPPER", PEPPER),
+            ("GATEPOST_MASTER_KEY", MASTER_KEY),
+            ("GATEPOST_LOG", value),
+        ]);
+        gatepost.run(&["tenants", "list"]).assert_failed(1, &["GATEPOST_LOG: "]);
+        let folder = tempfile::tempdir().unwrap();
+        let ran = Gatepost::in_dir(&folder.path().join("data")).run(&["serve", "--log", value]);
+        ran.assert_failed(1, &["--log: "]);
+    }
+}
+
+#[test]
+fn doctor_lists_the_levels_where_the_log_setting_names_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("gatepost.toml");
+    fs::write(&config, "log = \"Warning\"").unwrap();
+    let data_dir = folder.path().join("data");
+    let ran = Gatepost::in_dir(&data_dir).run(&["doctor", "--config", config.to_str().unwrap()]);
+    let says = "\"Warning\" has no known level: write one of trace, debug, info, warn, error, off";
+    assert!(ran.code == 1 && ran.stdout.contains("WRONG  log in ") && ran.stdout.contains(says), "{ran:?}");
+}
+
+#[test]
+fn a_mail_server_with_parameters_that_nothing_reads_is_refused() {
+    for url in ["smtp://me:hunter2@mail.example?tsl=required", "smtp://me@mail.example?tls=required"] {
+        let gatepost = Gatepost::new(&[
+            ("DATABASE_URL", NOWHERE),
+            ("API_KEY_PEPPER", PEPPER),
+            ("GATEPOST_MASTER_KEY", MASTER_KEY),
+            ("GATEPOST_SMTP_URL", url),
+        ]);
+        gatepost.run(&["serve"]).assert_failed(1, &["GATEPOST_SMTP_URL: must be smtps://"]);
+    }
 }
 
 #[test]

@@ -339,6 +339,21 @@ async fn the_list_comes_as_csv_in_which_nothing_calculates() {
 }
 
 #[actix_web::test]
+async fn the_list_as_csv_has_no_formula_behind_invisible_characters() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let program = app.token_of(&ada, &["*"]);
+    for name in ["\u{200b}=1+1", "\u{feff}@SUM(A1)", "\u{2060}\u{202e}+1", "\u{ad}\u{ff1d}1", "a=1"] {
+        program.post_json("/api/keys", json!({"name": name})).await.assert_status(201);
+    }
+    let csv = ada.visit("/keys.csv").await.assert_ok().body.clone();
+    for cell in ["'\u{200b}=1+1", "'\u{feff}@SUM(A1)", "'\u{2060}\u{202e}+1", "'\u{ad}\u{ff1d}1"] {
+        assert!(csv.contains(cell), "{cell:?} in {csv}");
+    }
+    assert!(csv.contains(",a=1,"));
+}
+
+#[actix_web::test]
 async fn a_long_list_comes_as_csv_in_full() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;

@@ -89,3 +89,20 @@ async fn a_made_up_setup_token_opens_nothing() {
     app.stranger().visit("/setup?token=guess").await.assert_status(404);
     app.stranger().visit("/setup").await.assert_status(404);
 }
+
+#[actix_web::test]
+async fn the_first_operator_gives_one_bare_address_and_a_password_of_other_words() {
+    let (app, token) = first_start().await;
+    for (place, value, field) in [
+        (1, "Ada <ada@example.com>", "email"),
+        (1, "a..b@example.com", "email"),
+        (3, "Acme-Corp.-2026!", "password"),
+        (3, "ada@example.com", "password"),
+        (3, "Gatepost2026!Gatepost", "password"),
+    ] {
+        let mut fields = form(&token);
+        fields[place].1 = value;
+        let refused = app.stranger().submit("/setup", &fields).await.assert_status(422).html();
+        assert!(!refused.error_at(field).is_empty(), "{value}");
+    }
+}

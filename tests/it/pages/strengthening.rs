@@ -1,6 +1,7 @@
 //! Whatever makes a sign-in stronger ends all that the weaker one opened: sessions, access tokens, links.
 
 use diesel::RunQueryDsl;
+use gatepost::domain::password::PasswordRules;
 use gatepost::domain::{TenantId, UserId};
 use gatepost::services::accounts::{self, NewPassword};
 use gatepost::services::second_factor::{self, Standing};
@@ -108,7 +109,7 @@ async fn a_password_that_the_console_sets_ends_what_the_old_one_opened() {
     let ada = app.viewer("ada").await;
     let opened = open_all(&app, &ada).await;
     let (console, now) = (Operator::at_the_console(), app.clock.now());
-    let new = NewPassword::parse(OTHER, false).unwrap();
+    let new = NewPassword::parse(OTHER, &PasswordRules::new(false, &["ada"])).unwrap();
     accounts::set_password(&mut app.conn(), &console, UserId(ada.user_id), &new, now).unwrap();
     // Another process did it: this one hears of it within a second.
     for (_, program) in &opened.programs {

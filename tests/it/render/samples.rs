@@ -1081,6 +1081,8 @@ fn members(kind: Kind) -> String {
             role: Badge::new(Tone::Idle, "key", "Developer"),
             made: ago(60),
             expires: ago(-9_000),
+            mail: (index == 0).then(|| Badge::new(Tone::Bad, "cross", "Failed")),
+            mail_error: t(kind, "permanent error (550): no such user"),
             revoke: ask(kind, &format!("revoke-{index}"), &format!("/members/invitations/{index}/revocation")),
         }),
     })

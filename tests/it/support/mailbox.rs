@@ -31,6 +31,8 @@ struct Inner {
     letters: Mutex<Vec<Received>>,
     /// Answers to the next letters, in place of taking them.
     refusals: Mutex<VecDeque<&'static str>>,
+    /// Answers to the next recipients, in place of accepting them.
+    unknown: Mutex<VecDeque<&'static str>>,
 }
 
 pub struct Mailbox {
@@ -55,6 +57,11 @@ impl Mailbox {
     /// Answers the end of the next letter so.
     pub fn refuse(&self, with: &'static str) {
         self.inner.refusals.lock().unwrap().push_back(with);
+    }
+
+    /// Answers the next recipient so.
+    pub fn refuse_recipient(&self, with: &'static str) {
+        self.inner.unknown.lock().unwrap().push_back(with);
     }
 
     pub fn has_refused(&self) -> bool {
@@ -94,7 +101,8 @@ async fn converse(connection: TcpStream, inner: Arc<Inner>) {
             "250 ok\r\n".to_owned()
         } else if upper.starts_with("RCPT TO:") {
             to = between(&line);
-            "250 ok\r\n".to_owned()
+            let refusal = inner.unknown.lock().unwrap().pop_front();
+            format!("{}\r\n", refusal.unwrap_or("250 ok"))
         } else if upper == "DATA" {
             writer.write_all(b"354 go on\r\n").await.unwrap();
             let mut raw = String::new();

@@ -5,12 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use gatepost::domain::{Error, UserId};
-use gatepost::schema::mails;
+use gatepost::schema::{audit_entries, mails};
 use gatepost::services::{Operator, account};
 use serde_json::json;
 
 use crate::support::people::PASSWORD;
-use crate::support::{Mailbox, TestApp};
+use crate::support::{Mailbox, Person, TestApp};
 
 async fn app(mailbox: &Mailbox) -> TestApp {
     let from = "Gatepost <gate@keys.example.com>";
@@ -262,4 +262,93 @@ async fn a_letter_waits_sealed_until_the_mail_server_is_there() {
     assert_eq!(waiting(&without), 0);
     without.stranger().visit("/password-reset/request").await.assert_status(404);
     assert!(!without.stranger().visit("/sign-in").await.html().has("a[href='/password-reset/request']"));
+}
+
+/// Invites this address; returns who did it, and their program.
+async fn invite(app: &TestApp, email: &str) -> (Person, Person) {
+    let ada = app.admin("ada").await;
+    let program = app.token_of(&ada, &["*"]);
+    let ask = json!({"email": email, "role": "developer"});
+    program.post_json("/api/tenants/1/invitations", ask).await.assert_status(201);
+    (ada, program)
+}
+
+/// The only invitation, once its letter has this state.
+async fn until_mail_is(program: &Person, state: &str, error: &str) -> serde_json::Value {
+    let mut invitation = json!(null);
+    for _ in 0..500 {
+        invitation = program.get("/api/tenants/1/invitations").await.assert_ok().json()["data"][0].clone();
+        let has_error = invitation["mail_error"].as_str().unwrap_or_default().contains(error);
+        if invitation["mail_state"] == state && has_error {
+            return invitation;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{state} was expected: {invitation}");
+}
+
+#[actix_web::test]
+async fn an_invitation_to_an_international_domain_arrives() {
+    let mailbox = Mailbox::start().await;
+    let app = app(&mailbox).await;
+    let (_, program) = invite(&app, "Ada.L@b\u{fc}cher.example").await;
+    let letter = mailbox.wait_for(1).await.remove(0);
+    assert_eq!(letter.to, "ada.l@xn--bcher-kva.example");
+    until_mail_is(&program, "sent", "").await;
+    // The account is found by either spelling of its domain.
+    let token = link(&letter.text()).split_once("token=").unwrap().1.to_owned();
+    let join = [("token", token.as_str()), ("name", "Grace"), ("password", PASSWORD)];
+    app.stranger().submit("/invitation", &join).await.assert_see_other("/");
+    for email in ["ada.l@xn--bcher-kva.example", "ADA.L@BU\u{308}CHER.example"] {
+        let signed_in = app.stranger().submit("/sign-in", &[("email", email), ("password", PASSWORD)]).await;
+        signed_in.assert_see_other("/");
+    }
+}
+
+#[actix_web::test]
+async fn a_recipient_that_the_mail_server_refuses_is_shown_at_the_invitation() {
+    let mailbox = Mailbox::start().await;
+    mailbox.refuse_recipient("550 5.1.1 no such\u{9}user <b>here</b>");
+    let app = app(&mailbox).await;
+    let (ada, program) = invite(&app, "grace@example.com").await;
+    until_mail_is(&program, "failed", "550").await;
+    until_none_waits(&app).await;
+    let list = ada.visit("/members").await.assert_ok().html().text("[data-label=Mail]");
+    assert!(list.contains("Failed") && list.contains("no such user <b>here</b>"), "{list}");
+    let log = ada.visit("/audit").await.assert_ok().html().all_text();
+    assert!(log.contains("Gave up mailing a link"), "{log}");
+}
+
+#[actix_web::test]
+async fn an_invitation_tells_why_its_letter_still_waits() {
+    let mailbox = Mailbox::start().await;
+    mailbox.refuse("451 greylisted");
+    let app = app(&mailbox).await;
+    let (_, program) = invite(&app, "grace@example.com").await;
+    until_mail_is(&program, "waiting", "451").await;
+}
+
+#[actix_web::test]
+async fn no_letter_goes_to_the_mailbox_inside_an_earlier_account_s_address() {
+    let mailbox = Mailbox::start().await;
+    let app = app(&mailbox).await;
+    let ada = app.viewer("ada").await;
+    let rename = "UPDATE users SET email = '<ada@b.example>' WHERE id = $1";
+    let rename = diesel::sql_query(rename).bind::<diesel::sql_types::BigInt, _>(ada.user_id);
+    rename.execute(&mut app.conn()).unwrap();
+    let asked = app.stranger().submit("/password-reset/request", &[("email", "<Ada@b.example>")]).await;
+    asked.assert_see_other("/sign-in");
+    let signed_in = app.stranger().submit("/sign-in", &[("email", " <Ada@b.example>"), ("password", PASSWORD)]).await;
+    signed_in.assert_see_other("/");
+    let given_up = || {
+        let entries = audit_entries::table.filter(audit_entries::action.eq("mail.failed"));
+        entries.count().get_result::<i64>(&mut app.conn()).unwrap()
+    };
+    for _ in 0..500 {
+        if given_up() == 1 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!((given_up(), mailbox.letters().len()), (1, 0));
 }

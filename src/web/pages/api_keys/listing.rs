@@ -187,7 +187,7 @@ pub async fn csv(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>
         let (asked, from) = (filter.clone(), after);
         let batch = move |conn: &mut _| api_keys::export(conn, scope, &asked, sort, from.as_ref(), now);
         let (keys, next) = state.reports.read(scope, batch).await?;
-        let text = keys.iter().fold(head, |text, key| text + &export::line(key, now));
+        let text = keys.iter().fold(head, |text, key| text + export::line(key, now).as_str());
         let rest = next.map(|mark| (state, filter, Some(mark), String::new()));
         Ok(Some((Bytes::from(text), rest)))
     });

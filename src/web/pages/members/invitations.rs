@@ -186,7 +186,11 @@ pub async fn accept(
         }
         _ => {
             let (email, name, password) = (offer.invitation.email.clone(), form.name.clone(), form.password.clone());
-            let parse = move || NewUser::parse(&email, Some(&name), &password, false);
+            let known = [offer.tenant.name.clone(), offer.tenant.slug.clone(), state.host()];
+            let parse = move || {
+                let known = known.each_ref().map(String::as_str);
+                NewUser::parse(&email, Some(&name), &password, false, &known)
+            };
             let requester = Requester::Known(offer.invitation.email.clone());
             match state.off_the_loop(&requester, parse).await {
                 Ok(ask) => {

@@ -37,6 +37,9 @@ pub struct Invited {
     pub role: Badge,
     pub made: When,
     pub expires: When,
+    /// State of the letter with its link; `None` if the link was shown instead.
+    pub mail: Option<Badge>,
+    pub mail_error: String,
     pub revoke: Ask,
 }
 

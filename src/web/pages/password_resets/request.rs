@@ -68,7 +68,7 @@ pub async fn create(
 ) -> Answer {
     must_be_open(&state)?;
     let (who, now) = (visitor(&request, &state), state.clock.now());
-    let email = form.email.trim().to_lowercase();
+    let email = form.email.clone();
     if let Err(error) = count(&state, &email, who.ip) {
         let Error::Invalid(errors) = error else { return Err(error.into()) };
         return unprocessable(&Request { csrf: csrf::token(&session)?, email: form.email, errors });

@@ -1,0 +1,2 @@
+-- Addresses stay as they are: earlier versions accept them.
+SELECT TRUE;
