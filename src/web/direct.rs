@@ -9,6 +9,7 @@ use actix_http::Request;
 use actix_service::{Service, ServiceFactory, forward_ready};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{AppConfig, Payload, RequestHead, Response, ServiceResponse};
+use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::http::{Method, Uri};
 use actix_web::web::Data;
 use actix_web::{Error, HttpResponse};
@@ -59,6 +60,7 @@ impl<F, B> ServiceFactory<Request> for DirectFactory<F>
 where
     F: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error>,
     F::Future: 'static,
+    <F::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
     type Response = Response<BoxBody>;
@@ -86,6 +88,7 @@ type Answered = Result<Response<BoxBody>, Error>;
 impl<S, B> Service<Request> for Direct<S>
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = Error>,
+    S::Future: 'static,
     B: MessageBody + 'static,
 {
     type Response = Response<BoxBody>;
@@ -96,14 +99,37 @@ where
 
     fn call(&self, mut request: Request) -> Self::Future {
         trim(request.head_mut());
-        match Call::of(request.head()) {
-            Some(call) => Either::Right(Box::pin(answered(Rc::clone(&self.state), call, request))),
+        let call = Call::of(request.head());
+        // The server closes the connection of an answer that comes before its request's body was taken in.
+        let has_body = request.head().headers.contains_key(CONTENT_LENGTH);
+        match call {
+            Some(Call::Gateway) if has_body => {
+                Either::Right(after_body(answered(self.state(), Call::Gateway, request)))
+            }
+            Some(call) => Either::Right(Box::pin(answered(self.state(), call, request))),
             None => {
                 self.state.cookies.keep_own(request.headers_mut());
-                Either::Left(self.app.call(request).map(routed))
+                let answer = self.app.call(request);
+                match has_body {
+                    true => Either::Right(after_body(answer.map(routed))),
+                    false => Either::Left(answer.map(routed)),
+                }
             }
         }
     }
+}
+
+impl<S> Direct<S> {
+    fn state(&self) -> Rc<Data<State>> {
+        Rc::clone(&self.state)
+    }
+}
+
+fn after_body(answer: impl Future<Output = Answered> + 'static) -> LocalBoxFuture<'static, Answered> {
+    Box::pin(async move {
+        json::next_poll().await;
+        answer.await
+    })
 }
 
 /// A slash at the end of a path of the API makes no difference: clients of other services write one. It is taken away here,

@@ -126,8 +126,8 @@ pub async fn read(payload: Payload, limit: usize, deadline: Duration) -> Result<
     })
 }
 
-/// Until this task is polled again, which is at once.
-async fn next_poll() {
+/// Until this task is polled again, which is at once. Meanwhile the HTTP server takes in a body that came with its head.
+pub async fn next_poll() {
     let mut is_next = false;
     poll_fn(|context| match std::mem::replace(&mut is_next, true) {
         true => Poll::Ready(()),
