@@ -10,6 +10,6 @@ mod stopwatch;
 #[cfg(test)]
 mod tricks;
 
-pub use client::Outbound;
+pub use client::{Outbound, http};
 pub use mail::Mailer;
 pub use send::Request;

@@ -32,7 +32,7 @@ async fn rightful(client: &Client, server: &str, network: &str) -> usize {
 
 pub async fn in_a_flood() {
     let gatepost = Child::start("signin");
-    let (client, server) = (Client::builder().no_proxy().build().unwrap(), gatepost.told("addr").to_owned());
+    let (client, server) = (gatepost::outbound::http().build().unwrap(), gatepost.told("addr").to_owned());
     let alone = rightful(&client, &server, "198.51.100").await;
     let (is_over, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let flood: Vec<_> = (0..FLOOD)

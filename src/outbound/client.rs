@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Client;
 use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder};
 
 use super::guard::Guard;
 use super::lookups::Lookups;
@@ -17,6 +17,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Header lines of an answer. More are no answer: hyper reads no further.
 const MAX_HEADERS: usize = 1_000;
+
+/// Begins an HTTP client that reads no proxy variables. TLS uses ring.
+pub fn http() -> ClientBuilder {
+    // Fails if this process has chosen already, which is then kept.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy()
+}
 
 /// Sends requests to places that others have chosen. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,13 +39,10 @@ impl Outbound {
     }
 
     pub(super) fn with(policy: AddressPolicy, lookups: Lookups) -> Result<Self> {
-        // Fails if this process has a provider of TLS's cryptography already, which is then used.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let policy = Arc::new(policy);
         // Decompression stays off because its features are: what is counted is what came over the wire.
-        let client = Client::builder()
+        let client = http()
             .redirect(Policy::none())
-            .no_proxy()
             .referer(false)
             .dns_resolver(Guard::new(Arc::clone(&policy), lookups))
             .connector_layer(Timed)

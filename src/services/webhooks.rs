@@ -246,9 +246,13 @@ fn switch(
 
 /// Takes the webhook out of sight and cancels what waits for it; its log stays. Returns what was deleted.
 pub fn delete(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
+    actor.must(Permission::DeleteWebhooks)?;
+    // A settlement locks its deliveries and then their webhook: the other order would end in a deadlock.
+    let waiting = store::deliveries::cancel_all_of(conn, actor.tenant, id, now)?;
     let webhook = to_change(conn, actor, id, Permission::DeleteWebhooks)?;
     store::webhooks::delete(conn, actor.tenant, id, now)?;
-    let cancelled = store::deliveries::cancel_all_of(conn, actor.tenant, id, now)?;
+    let published_meanwhile = store::deliveries::cancel_all_of(conn, actor.tenant, id, now)?;
+    let cancelled = waiting + published_meanwhile;
     let deed =
         Deed::new("webhook.deleted", target(id)).with("name", webhook.name.as_str()).with("cancelled", cancelled);
     audit::record(conn, actor, deed, now)?;

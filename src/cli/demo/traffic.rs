@@ -6,12 +6,13 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::json;
 
 use super::scene::Cast;
+use crate::outbound::http;
 
 const PACE: Duration = Duration::from_millis(400);
 
 /// Goes on until it is aborted. What is answered doesn't matter: it shows in the pages.
 pub async fn flow(base: String, cast: Cast) {
-    let Ok(client) = Client::builder().no_proxy().timeout(Duration::from_secs(5)).build() else { return };
+    let Ok(client) = http().timeout(Duration::from_secs(5)).build() else { return };
     let mut ticks = tokio::time::interval(PACE);
     for number in 0_u64.. {
         ticks.tick().await;

@@ -108,7 +108,7 @@ impl<'a> Rows<'a> {
             "waiting-delivery" => self.sent(actor, false).delivery.to_string(),
             "delivery" => self.sent(actor, true).delivery.to_string(),
             "attempt" => self.sent(actor, true).attempt.to_string(),
-            "file" => "css/base.css".to_owned(),
+            "file" => "gatepost.css".to_owned(),
             "original" => "orders/7".to_owned(),
             _ => panic!("nobody knows how to make a {kind}"),
         }

@@ -70,7 +70,7 @@ impl Publisher {
     }
 
     async fn run(self, events: usize) {
-        let client = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().unwrap();
+        let client = gatepost::outbound::http().tls_certs_only([]).build().unwrap();
         let batch: Vec<Value> = (0..BATCH).map(|n| json!({"type": "order.created", "data": {"n": n}})).collect();
         let body = json!({"events": batch}).to_string();
         while self.acknowledged.lock().await.len() < events && !self.is_over.load(Ordering::Acquire) {
@@ -204,7 +204,7 @@ async fn two_processes_share_the_work_and_send_nothing_twice() {
     let counts = counts(&receiver);
     assert_eq!((counts.len(), counts.values().max()), (1_200, Some(&1)));
     for base in [&one.base, &two.base] {
-        let metrics = reqwest::get(format!("{base}/metrics")).await.unwrap().text().await.unwrap();
+        let metrics = Person::stranger(base).get("/metrics").await.body;
         let sent = metrics.lines().find(|line| line.starts_with("gatepost_attempts_total{success=\"true\"}"));
         assert!(sent.is_some_and(|line| !line.ends_with(" 0")), "{sent:?}");
     }

@@ -64,7 +64,7 @@ impl Drop for Served {
 }
 
 async fn status(url: &str) -> u16 {
-    reqwest::get(url).await.unwrap().status().as_u16()
+    Person::stranger(url).get("").await.status
 }
 
 pub fn data_dir() -> (tempfile::TempDir, PathBuf) {

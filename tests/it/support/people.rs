@@ -22,7 +22,7 @@ pub struct Person {
 impl Person {
     pub fn stranger(base: &str) -> Self {
         // No root certificates: nothing here speaks TLS, and to read them takes longer than a request.
-        let builder = Client::builder().cookie_store(true).redirect(Policy::none()).no_proxy();
+        let builder = gatepost::outbound::http().cookie_store(true).redirect(Policy::none());
         let client = builder.tls_certs_only([]).build().unwrap();
         Self { base: base.to_owned(), email: String::new(), user_id: 0, client, headers: HeaderMap::new() }
     }
