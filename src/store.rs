@@ -35,6 +35,7 @@ pub mod pooler;
 mod repairs;
 pub mod samples;
 pub mod sealed;
+pub mod search;
 pub mod second_factors;
 pub mod server_clock;
 pub mod sessions;

@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
 use crate::domain::page::Paging;
-use crate::domain::{MembershipId, Result, Role, TenantId, UserId};
+use crate::domain::{MembershipId, Result, Role, TenantId, UserId, email};
 use crate::model::{Membership, Tenant, User};
 use crate::schema::{memberships, tenants, users};
+use crate::store::search::contain;
 
 pub fn insert(
     conn: &mut PgConnection,
@@ -66,8 +67,8 @@ pub fn page(
         .limit(paging.size.plus_one())
         .into_boxed();
     if let Some(search) = search {
-        let like = format!("%{}%", search.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
-        query = query.filter(users::email.ilike(like.clone()).or(users::name.ilike(like)));
+        let address = contain("users.email", &email::lookup(search));
+        query = query.filter(contain("users.email, users.name", search).or(address));
     }
     if let Some(before) = paging.before {
         query = query.filter(memberships::id.lt(before));

@@ -13,6 +13,7 @@ use crate::domain::tenant::TenantState;
 use crate::domain::{Result, TenantId};
 use crate::model::Tenant;
 use crate::schema::tenants;
+use crate::store::search::contain;
 
 /// Which tenants of a list are wanted: those that are not deleted, unless it says otherwise.
 #[derive(Debug, Clone, Default)]
@@ -75,8 +76,7 @@ fn filtered<'a>(filter: &TenantFilter) -> tenants::BoxedQuery<'a, Pg> {
         Some(TenantState::Deleted) => query.filter(tenants::deleted_at.is_not_null()),
     };
     if let Some(text) = &filter.text {
-        let like = format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
-        query = query.filter(tenants::name.ilike(like.clone()).or(tenants::slug.ilike(like)));
+        query = query.filter(contain("tenants.name, tenants.slug", text));
     }
     query
 }

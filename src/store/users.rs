@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
 use crate::domain::page::Paging;
-use crate::domain::{Result, UserId};
+use crate::domain::{Result, UserId, email};
 use crate::model::User;
 use crate::schema::users;
+use crate::store::search::contain;
 
 pub struct NewUser<'a> {
     pub email: &'a str,
@@ -53,8 +54,8 @@ pub fn find_with_password(conn: &mut PgConnection, email: &str) -> Result<Option
 pub fn search(conn: &mut PgConnection, search: Option<&str>, paging: &Paging<UserId>) -> Result<Vec<User>> {
     let mut query = users::table.select(User::as_select()).limit(paging.size.plus_one()).into_boxed();
     if let Some(search) = search {
-        let like = format!("%{}%", search.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
-        query = query.filter(users::email.ilike(like.clone()).or(users::name.ilike(like)));
+        let address = contain("users.email", &email::lookup(search));
+        query = query.filter(contain("users.email, users.name", search).or(address));
     }
     if let Some(before) = paging.before {
         query = query.filter(users::id.lt(before));

@@ -13,6 +13,7 @@ use crate::domain::webhook::WebhookState;
 use crate::domain::{DeliveryId, Result, TenantId, UserId, WebhookId};
 use crate::model::{Webhook, WebhookSettings};
 use crate::schema::{deliveries, webhooks};
+use crate::store::search::contain;
 
 /// Which webhooks of a list are wanted.
 #[derive(Debug, Clone, Default)]
@@ -98,8 +99,7 @@ fn filtered<'a>(scope: Scope, filter: &WebhookFilter) -> webhooks::BoxedQuery<'a
         query = query.filter(webhooks::tenant_id.eq(tenant));
     }
     if let Some(text) = &filter.text {
-        let pattern = format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
-        query = query.filter(webhooks::name.ilike(pattern.clone()).or(webhooks::url.ilike(pattern)));
+        query = query.filter(contain("webhooks.name, webhooks.url", text));
     }
     match filter.state {
         None => query,

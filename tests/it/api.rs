@@ -23,6 +23,7 @@ mod odd_input;
 mod paging;
 mod plans;
 mod requirements;
+mod search;
 mod shares;
 mod tenants;
 mod upgrade_offers;

@@ -8,7 +8,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
 
-use super::search::{Narrowed, by_order, matching, narrowed};
+use super::search::{Narrowed, by_order, matching, narrowed, words};
 use super::uses::{self, Stretch};
 use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState, Place, RESTORABLE_FOR};
 use crate::domain::page::Paging;
@@ -20,7 +20,7 @@ use crate::store::Scope;
 /// Which keys of a list are wanted. Deleted ones only where the state says so.
 #[derive(Debug, Clone, Default)]
 pub struct KeyFilter {
-    /// Beginnings of words of a name, hint, public id, owner, tag or scope, in either case.
+    /// Beginnings of words of a name, hint, public id, owner, tag or scope, in any case, with or without accents.
     pub text: Option<String>,
     pub state: Option<KeyState>,
     /// By the field of this name: an active key can be expired or revoked all the same.
@@ -67,6 +67,8 @@ type Query<'a> = api_keys::BoxedQuery<'a, Pg>;
 struct Asked<'a> {
     scope: Scope,
     filter: &'a KeyFilter,
+    /// Folded words of the filter's text.
+    words: &'a [String],
     sort: KeySort,
     now: DateTime<Utc>,
 }
@@ -92,7 +94,8 @@ pub fn list(
         limit: paging.size.plus_one(),
         offset: paging.offset.unwrap_or_default(),
     };
-    read(conn, Asked { scope, filter, sort, now }, &stretch)
+    let words = words(conn, filter)?;
+    read(conn, Asked { scope, filter, words: &words, sort, now }, &stretch)
 }
 
 /// The next `limit` rows after this one, however many that are: for exports.
@@ -106,24 +109,27 @@ pub fn list_after(
     now: DateTime<Utc>,
 ) -> Result<Vec<ApiKey>> {
     let stretch = Stretch { mark, is_backwards: false, limit, offset: 0 };
-    read(conn, Asked { scope, filter, sort, now }, &stretch)
+    let words = words(conn, filter)?;
+    read(conn, Asked { scope, filter, words: &words, sort, now }, &stretch)
 }
 
 pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: DateTime<Utc>) -> Result<i64> {
     if let (Scope::Tenant(tenant), Some(since), true) = (scope, filter.unused_since, filter.is_of_use()) {
         return uses::count_unused(conn, tenant, since);
     }
-    let narrowed = narrowed(conn, scope, filter)?;
-    Ok(found(conn, scope, filter, narrowed, now)?.query.count().get_result(conn)?)
+    let words = words(conn, filter)?;
+    let narrowed = narrowed(conn, scope, filter, &words)?;
+    let asked = Asked { scope, filter, words: &words, sort: KeySort::Newest, now };
+    Ok(found(conn, asked, narrowed)?.query.count().get_result(conn)?)
 }
 
 fn read(conn: &mut PgConnection, asked: Asked<'_>, stretch: &Stretch<'_>) -> Result<Vec<ApiKey>> {
-    let Asked { scope, filter, sort, now } = asked;
-    let narrowed = narrowed(conn, scope, filter)?;
+    let Asked { scope, filter, words, sort, .. } = asked;
+    let narrowed = narrowed(conn, scope, filter, words)?;
     if let Some(ids) = by_uses(conn, asked, &narrowed, stretch)? {
         return these(conn, &ids, sort, stretch);
     }
-    let Found { mut query, is_walked } = found(conn, scope, filter, narrowed, now)?;
+    let Found { mut query, is_walked } = found(conn, asked, narrowed)?;
     if let Some(mark) = stretch.mark {
         query = query.filter(beyond(mark, stretch.is_backwards));
     }
@@ -150,7 +156,7 @@ fn by_uses(
     narrowed: &Narrowed,
     stretch: &Stretch<'_>,
 ) -> Result<Option<Vec<ApiKeyId>>> {
-    let Asked { scope, filter, now, .. } = asked;
+    let Asked { scope, filter, .. } = asked;
     let is_of_uses = match (scope, narrowed) {
         (Scope::Tenant(_), Narrowed::Many) => filter.is_of_marks(),
         // They are put into order before their rows are read.
@@ -176,7 +182,7 @@ fn by_uses(
         let next = Stretch { mark: last.as_ref(), limit, offset: 0, ..*stretch };
         let Some(marks) = next_by_uses(conn, asked, narrowed, &next)? else { return Ok(None) };
         let ids: Vec<_> = marks.iter().map(|mark| mark.id).collect();
-        let meets = filtered(scope, filter, now).filter(among(&ids)).select(api_keys::id);
+        let meets = filtered(asked).filter(among(&ids)).select(api_keys::id);
         let meets: HashSet<ApiKeyId> = meets.load(conn)?.into_iter().collect();
         let is_end = i64::try_from(ids.len()).is_ok_and(|count| count < limit);
         met.extend(ids.into_iter().filter(|id| meets.contains(id)));
@@ -212,14 +218,9 @@ fn next_by_uses(
 }
 
 /// By an index of their own where the filter leaves few.
-fn found<'a>(
-    conn: &mut PgConnection,
-    scope: Scope,
-    filter: &'a KeyFilter,
-    narrowed: Narrowed,
-    now: DateTime<Utc>,
-) -> Result<Found<'a>> {
-    let query = filtered(scope, filter, now);
+fn found<'a>(conn: &mut PgConnection, asked: Asked<'a>, narrowed: Narrowed) -> Result<Found<'a>> {
+    let Asked { scope, filter, .. } = asked;
+    let query = filtered(asked);
     let is_walked = matches!(narrowed, Narrowed::Many) && filter.is_of_marks();
     if let (Scope::Tenant(tenant), Some(since), true) = (scope, filter.unused_since, is_walked)
         && let Some(few) = uses::unused_if_few(conn, tenant, since, FEW_UNUSED)?
@@ -246,7 +247,7 @@ fn in_order<T>(
     if is_walked && sort != KeySort::LastUsed { by_order(conn, load) } else { Ok(load(conn)?) }
 }
 
-fn filtered<'a>(scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> Query<'a> {
+fn filtered(Asked { scope, filter, words, now, .. }: Asked<'_>) -> Query<'_> {
     let mut query = api_keys::table.into_boxed();
     query = match filter.state {
         Some(state) => in_state(query, state, now),
@@ -261,8 +262,8 @@ fn filtered<'a>(scope: Scope, filter: &'a KeyFilter, now: DateTime<Utc>) -> Quer
     if let Some(user) = filter.user {
         query = query.filter(api_keys::user_id.eq(user));
     }
-    if let Some(text) = &filter.text {
-        query = query.filter(matching(scope, text));
+    if !words.is_empty() {
+        query = query.filter(matching(scope, words));
     }
     marked(query, filter, now)
 }

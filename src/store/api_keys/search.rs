@@ -9,41 +9,37 @@ use super::filter::KeyFilter;
 use crate::domain::api_key::KeyState;
 use crate::domain::{Result, TenantId};
 use crate::schema::api_keys;
-use crate::store::Scope;
+use crate::store::{self, Scope};
 
 /// Words of a search that count.
 const MOST_WORDS: usize = 10;
 
 type Condition = Box<dyn BoxableExpression<api_keys::table, Pg, SqlType = Bool>>;
 
-/// Every one of the words begins a word of the key. A text without any finds nothing.
-pub fn matching(scope: Scope, text: &str) -> Condition {
-    let words = words(text);
+/// Each of the words begins a word of the key.
+pub fn matching(scope: Scope, words: &[String]) -> Condition {
     match scope {
-        _ if words.is_empty() => Box::new(sql::<Bool>("FALSE")),
         Scope::Tenant(tenant) => {
             let terms: Vec<_> = words.iter().map(|word| beginning(tenant, word)).collect();
             Box::new(sql::<Bool>("api_keys.words @@ ").bind::<Text, _>(terms.join(" & ")).sql("::tsquery"))
         }
         Scope::Instance => {
-            // Across tenants each word stands behind one that is not known: slower, for operators alone.
-            let patterns: Vec<_> = words.iter().map(|word| format!("(^|[^[:alnum:]]){word}")).collect();
-            let text = "lower(concat_ws(' ', api_keys.name, api_keys.hint, api_keys.public_id, api_keys.owner, \
-                        array_to_string(api_keys.tags, ' '), array_to_string(api_keys.scopes, ' '))) ~ ALL(";
-            Box::new(sql::<Bool>(text).bind::<Array<Text>, _>(patterns).sql(")"))
+            // Across tenants the query differs for each key: slower, for operators alone.
+            let text = "api_keys.words @@ key_query(api_keys.tenant_id, ";
+            Box::new(sql::<Bool>(text).bind::<Array<Text>, _>(words.to_vec()).sql(")"))
         }
     }
 }
 
-/// The words of a search, as `key_words` in the database cuts them.
-fn words(text: &str) -> Vec<String> {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(str::to_lowercase).take(MOST_WORDS).collect()
+/// Returns the words of a filter's text as the database folds them; none without a text.
+pub fn words(conn: &mut PgConnection, filter: &KeyFilter) -> Result<Vec<String>> {
+    let words = filter.text.as_deref().map(|text| store::search::words(conn, text)).transpose()?;
+    Ok(words.unwrap_or_default().into_iter().take(MOST_WORDS).collect())
 }
 
-/// Letters and digits alone: nothing in them could end the quotes.
+/// A word of `key_words` in the database that begins like this.
 fn beginning(tenant: TenantId, word: &str) -> String {
-    format!("'{tenant}:{word}':*")
+    format!("{}:*", term(tenant, word))
 }
 
 /// A term of `key_terms` in the database.
@@ -126,7 +122,7 @@ pub enum Narrowed {
 /// Where a condition of the filter leaves few of the tenant's keys, or all of them together do, those that meet it, found by
 /// an index. The planner can't know: for beginnings of words it has no statistics, and row-level security keeps the others
 /// from it.
-pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter) -> Result<Narrowed> {
+pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, words: &[String]) -> Result<Narrowed> {
     #[derive(QueryableByName)]
     struct Rarest {
         #[diesel(sql_type = BigInt)]
@@ -135,7 +131,7 @@ pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter) -> Re
     let Scope::Tenant(tenant) = scope else {
         return Ok(if filter.text.is_some() { Narrowed::Many } else { Narrowed::Unknown });
     };
-    let mut asked = conditions(tenant, filter);
+    let mut asked = conditions(tenant, filter, words);
     if filter.state == Some(KeyState::Deleted) {
         return Ok(Narrowed::Unknown);
     }
@@ -161,8 +157,7 @@ pub fn by_order<T>(conn: &mut PgConnection, query: impl FnOnce(&mut PgConnection
 }
 
 /// Each condition, and all of them together where they are several.
-fn conditions(tenant: TenantId, filter: &KeyFilter) -> Vec<Narrow> {
-    let words = filter.text.as_deref().map(words).unwrap_or_default();
+fn conditions(tenant: TenantId, filter: &KeyFilter, words: &[String]) -> Vec<Narrow> {
     let words: Vec<_> = words.iter().map(|word| beginning(tenant, word)).collect();
     let mut terms = Vec::new();
     terms.extend(filter.environment.map(|environment| term(tenant, &format!("environment={environment}"))));

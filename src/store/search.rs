@@ -1,0 +1,32 @@
+//! Search in one spelling: the functions `search_fold` and `search_words` of the database fold what is stored and what is
+//! searched for.
+
+use diesel::dsl::sql;
+use diesel::expression::{SqlLiteral, UncheckedBind};
+use diesel::helper_types::AsExprOf;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, Bool, Text};
+
+use crate::domain::Result;
+
+pub type Contains = SqlLiteral<Bool, UncheckedBind<SqlLiteral<Bool>, AsExprOf<String, Text>>>;
+
+/// True for rows whose columns contain this text, whatever the case and accents of both. `columns` is SQL, separated by commas.
+pub fn contain(columns: &'static str, text: &str) -> Contains {
+    let folded = format!("0 < strpos(search_fold(concat_ws(chr(10), {columns})), search_fold(");
+    sql::<Bool>(&folded).bind::<Text, _>(text.to_owned()).sql("))")
+}
+
+/// Returns the words to search for, each folded; none if a text has nothing visible. Punctuation between them counts only
+/// where it is all there is.
+pub fn words(conn: &mut PgConnection, text: &str) -> Result<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Folded {
+        #[diesel(sql_type = Array<Text>)]
+        words: Vec<String>,
+    }
+    let query = diesel::sql_query("SELECT search_words($1) AS words").bind::<Text, _>(text);
+    let words = query.get_result::<Folded>(conn)?.words;
+    let (signs, letters): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| word.starts_with('='));
+    Ok(if letters.is_empty() { signs.into_iter().filter(|sign| sign != "=").collect() } else { letters })
+}
