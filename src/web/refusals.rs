@@ -44,6 +44,7 @@ fn plain(says: &str) -> String {
         "a sequence" => "an array",
         "a map" => "an object",
         "a boolean" => "true or false",
+        kind if kind.starts_with("\"true\"") => "true or false",
         kind if kind.starts_with("struct ") => "an object",
         kind if kind.starts_with('f') && kind.len() == 3 => "a number",
         kind if kind.starts_with(['i', 'u']) && kind.len() <= 5 => "a whole number",

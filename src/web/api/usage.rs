@@ -21,8 +21,10 @@ use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
-/// Groups in one answer, the busiest.
+/// Number of groups in one answer, the busiest.
 const MOST_GROUPS: i64 = 1_000;
+/// Number of groups in one file.
+const MOST_IN_CSV: i64 = 100_000;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,6 +46,12 @@ pub struct UsageQuery {
 }
 
 impl UsageQuery {
+    /// What to group by, and the largest number of groups.
+    fn grouping(&self) -> Option<(GroupBy, i64)> {
+        let most = if self.format == Format::Csv { MOST_IN_CSV } else { MOST_GROUPS };
+        self.group_by.map(|by| (by, most))
+    }
+
     fn span(&self, now: DateTime<Utc>) -> Result<Span> {
         let span = Span::parse(self.since.map(Time::utc), self.until.map(Time::utc), self.bucket, now);
         span.map_err(|(field, rejection)| Error::field(field, rejection))
@@ -108,6 +116,9 @@ struct UsageBody {
     /// Where a breakdown was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<Vec<GroupBody>>,
+    /// True if there can be more groups than `groups` holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups_are_capped: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -145,6 +156,9 @@ impl UsageBody {
             by_endpoint: endpoints.map(|(endpoint, total)| EndpointBody { endpoint, total }).collect(),
             by_status: report.by_status.into_iter().collect(),
             latency_ms: latency.unwrap_or_default(),
+            groups_are_capped: groups
+                .as_ref()
+                .map(|rows| i64::try_from(rows.len()).is_ok_and(|count| count == MOST_GROUPS)),
             groups: groups.map(|rows| rows.into_iter().map(GroupBody::from).collect()),
         }
     }
@@ -158,7 +172,7 @@ pub async fn of_key(state: Data<State>, bearer: Bearer, id: Path<String>, Query(
     state.gate.flush().await;
     let scope = Scope::Tenant(actor.tenant);
     let of = Of { scope, key: Some(id) };
-    let by = query.group_by;
+    let by = query.grouping();
     let read = move |conn: &mut _| Ok((usage::of_key(conn, &actor, id, span)?, grouped(conn, of, &span, by)?));
     let ((key, report), groups) = state.reports.read(scope, read).await?;
     if let Some(table) = query.table(&report, groups.as_deref()) {
@@ -173,7 +187,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Usage
     let span = query.span(state.clock.now())?;
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadUsage).await?;
     state.gate.flush().await;
-    let (of, by) = (Of { scope, key: None }, query.group_by);
+    let (of, by) = (Of { scope, key: None }, query.grouping());
     let read = move |conn: &mut _| Ok((usage::of_tenant(conn, scope, span)?, grouped(conn, of, &span, by)?));
     let (report, groups) = state.reports.read(scope, read).await?;
     if let Some(table) = query.table(&report, groups.as_deref()) {
@@ -182,6 +196,11 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Usage
     Ok(HttpResponse::Ok().json(UsageBody::new(report, groups)))
 }
 
-fn grouped(conn: &mut PgConnection, of: Of, span: &Span, by: Option<GroupBy>) -> Result<Option<Vec<GroupRow>>> {
-    by.map(|by| usage::groups(conn, of, span, by, MOST_GROUPS)).transpose()
+fn grouped(
+    conn: &mut PgConnection,
+    of: Of,
+    span: &Span,
+    grouping: Option<(GroupBy, i64)>,
+) -> Result<Option<Vec<GroupRow>>> {
+    grouping.map(|(by, most)| usage::groups(conn, of, span, by, most)).transpose()
 }

@@ -159,6 +159,7 @@ async fn what_an_application_served_can_be_reported() {
     let usage = token.get("/api/usage?group_by=endpoint").await.assert_ok().json();
     let named = |name: &str, total, valid| (name.to_owned(), total, valid);
     // The report with the key was itself a call with a key.
+    assert_eq!(usage["groups_are_capped"], false);
     assert_eq!(groups(&usage), [named("/orders", 2, 2), named("/api/usage", 1, 1), named("/stock", 1, 1)]);
     let by = |by: &str| token.get(format!("/api/usage?group_by={by}"));
     assert_eq!(groups(&by("key").await.json()), [named("Reporter", 4, 4)]);
