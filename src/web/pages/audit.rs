@@ -44,7 +44,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// And what cannot be read of it.
+    /// Returns the filter and a refusal of each parameter that cannot be read.
     fn filter(&self) -> (AuditFilter, FieldErrors) {
         let mut ignored = self.place.others.noted();
         if ![INSTANCE, ""].contains(&self.of.as_str()) {

@@ -48,7 +48,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// And what cannot be read of it.
+    /// Returns the filter and a refusal of each parameter that cannot be read.
     fn filter(&self, skew: TimeDelta) -> (DeliveryFilter, FieldErrors) {
         let mut ignored = self.place.others.noted();
         let filter = DeliveryFilter {

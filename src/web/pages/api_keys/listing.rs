@@ -58,7 +58,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// And what cannot be read of it, which filters nothing.
+    /// Returns the filter and a refusal of each parameter that cannot be read; such a parameter filters nothing.
     fn filter(&self, now: DateTime<Utc>) -> (KeyFilter, FieldErrors) {
         let mut ignored = self.place.others.noted();
         filter::read(&mut ignored, "sort", &self.sort, str::parse::<KeySort>);

@@ -36,7 +36,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// And what cannot be read of it.
+    /// Returns the filter and a refusal of each parameter that cannot be read.
     fn filter(&self) -> (LogFilter, FieldErrors) {
         let mut ignored = self.place.others.noted();
         let is_refused = self.outcome == REFUSED;
