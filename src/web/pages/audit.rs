@@ -46,7 +46,7 @@ pub struct Listing {
 impl Listing {
     /// Returns the filter and a refusal of each parameter that cannot be read.
     fn filter(&self) -> (AuditFilter, FieldErrors) {
-        let mut ignored = self.place.others.noted();
+        let mut ignored = self.place.noted::<AuditEntryId>();
         if ![INSTANCE, ""].contains(&self.of.as_str()) {
             ignored.add("of", Rejection::new("choice", "must be instance"));
         }

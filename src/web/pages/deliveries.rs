@@ -50,7 +50,7 @@ pub struct Listing {
 impl Listing {
     /// Returns the filter and a refusal of each parameter that cannot be read.
     fn filter(&self, skew: TimeDelta) -> (DeliveryFilter, FieldErrors) {
-        let mut ignored = self.place.others.noted();
+        let mut ignored = self.place.noted::<DeliveryId>();
         let filter = DeliveryFilter {
             webhook: filter::read(&mut ignored, "webhook", &self.webhook, str::parse),
             event: filter::read(&mut ignored, "event", &self.event, str::parse),

@@ -39,7 +39,7 @@ pub struct Listing {
 
 pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadEvents)?;
-    who.shell.note_ignored(&asked.place.others.noted());
+    who.shell.note_ignored(&asked.place.noted::<EventId>());
     let kind = asked.kind.trim().to_owned();
     let wanted = EventFilter { kind: filter::text(&kind), ..EventFilter::default() };
     let (paging, now, scope) =

@@ -39,7 +39,7 @@ pub struct Listing {
 }
 
 pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
-    who.shell.note_ignored(&asked.place.others.noted());
+    who.shell.note_ignored(&asked.place.noted::<MembershipId>());
     let (actor, now) = (who.actor, state.clock.now());
     let (asker, paging) = (actor.clone(), asked.place.paging::<MembershipId>(ROWS));
     let search = filter::text(&asked.q);

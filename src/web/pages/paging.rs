@@ -42,7 +42,18 @@ impl Others {
 }
 
 impl Place {
-    /// A cursor that nobody could have got from us leads to the first page.
+    /// Notes the parameters that the page does not know, and cursors that are none of this list.
+    pub fn noted<K: FromStr>(&self) -> FieldErrors {
+        let mut errors = self.others.noted();
+        for (name, text) in [("before", &self.before), ("after", &self.after)] {
+            if !text.is_empty() {
+                errors.take(name, parse_cursor::<K>(text));
+            }
+        }
+        errors
+    }
+
+    /// A cursor that is none of this list leads to the first page.
     pub fn paging<K: FromStr>(&self, size: i64) -> Paging<K> {
         let size = PageSize::new(size).unwrap_or_default();
         let key = |text: &str| if text.is_empty() { None } else { parse_cursor(text).ok() };

@@ -54,7 +54,7 @@ pub struct Listing {
 
 pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadWebhooks)?;
-    let (typed, mut ignored) = (asked.q.trim().to_owned(), asked.place.others.noted());
+    let (typed, mut ignored) = (asked.q.trim().to_owned(), asked.place.noted::<WebhookId>());
     let state_asked = filter::read(&mut ignored, "state", &asked.state, str::parse);
     who.shell.note_ignored(&ignored);
     let wanted = WebhookFilter { text: filter::text(&typed), state: state_asked };

@@ -30,6 +30,28 @@ async fn an_unknown_parameter_is_named_on_the_page() {
 }
 
 #[actix_web::test]
+async fn a_cursor_that_is_none_of_the_list_is_named_on_the_page() {
+    let app = TestApp::start().await;
+    let (ada, grace) = (app.admin("ada").await, app.operator("grace").await);
+    for (person, list) in [
+        (&ada, "/keys"),
+        (&ada, "/webhooks"),
+        (&ada, "/events"),
+        (&ada, "/deliveries"),
+        (&ada, "/members"),
+        (&ada, "/audit"),
+        (&ada, "/usage/records"),
+        (&grace, "/operator/tenants"),
+        (&grace, "/operator/users"),
+    ] {
+        for name in ["before", "after"] {
+            let says = notice(&person.visit(format!("{list}?{name}=zzz")).await);
+            assert!(says.contains(&format!("{name} is not a cursor of this list")), "{list}: {says}");
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_filter_that_cannot_be_read_is_named_with_what_to_write() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;

@@ -60,7 +60,7 @@ pub struct Listing {
 impl Listing {
     /// Returns the filter and a refusal of each parameter that cannot be read; such a parameter filters nothing.
     fn filter(&self, now: DateTime<Utc>) -> (KeyFilter, FieldErrors) {
-        let mut ignored = self.place.others.noted();
+        let mut ignored = self.place.noted::<KeyMark>();
         filter::read(&mut ignored, "sort", &self.sort, str::parse::<KeySort>);
         let filter = KeyFilter {
             text: filter::text(&self.q),

@@ -41,7 +41,7 @@ pub struct Listing {
 
 pub async fn index(state: Data<State>, Anywhere(mut who): Anywhere, Query(asked): Query<Listing>) -> Answer {
     who.operator()?;
-    let mut ignored = asked.place.others.noted();
+    let mut ignored = asked.place.noted::<TenantId>();
     let state_asked = filter::read(&mut ignored, "state", &asked.state, str::parse);
     who.shell.note_ignored(&ignored);
     let (paging, now) = (asked.place.paging::<TenantId>(ROWS), state.clock.now());

@@ -40,7 +40,7 @@ pub struct Listing {
 
 pub async fn index(state: Data<State>, Anywhere(mut who): Anywhere, Query(asked): Query<Listing>) -> Answer {
     who.operator()?;
-    who.shell.note_ignored(&asked.place.others.noted());
+    who.shell.note_ignored(&asked.place.noted::<UserId>());
     let (paging, now) = (asked.place.paging::<UserId>(ROWS), state.clock.now());
     let search = filter::text(&asked.q);
     let read = move |conn: &mut _| accounts::page(conn, search.as_deref(), &paging);

@@ -38,7 +38,7 @@ pub struct Listing {
 impl Listing {
     /// Returns the filter and a refusal of each parameter that cannot be read.
     fn filter(&self) -> (LogFilter, FieldErrors) {
-        let mut ignored = self.place.others.noted();
+        let mut ignored = self.place.noted::<RecordPlace>();
         let is_refused = self.outcome == REFUSED;
         let outcome = if is_refused { "" } else { &self.outcome };
         let filter = LogFilter {
