@@ -35,6 +35,7 @@ pub mod shell;
 pub mod state;
 pub mod tenant_ask;
 pub mod throttle;
+pub mod unread_body;
 pub mod upgrade_offers;
 pub mod urls;
 pub mod view;

@@ -10,6 +10,7 @@ use super::client;
 use super::state::State;
 
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Returns the configured address; without one, the address that this request went to.
@@ -23,12 +24,16 @@ pub fn configured(state: &State) -> Option<&Url> {
     state.settings.has_public_url().then_some(&state.settings.public_url)
 }
 
-/// Where a request went, in the words of the browser or of a trusted proxy.
+/// Address that a request was sent to, as the browser or a trusted proxy names it.
 pub struct Reached<'a> {
-    /// `https` if the settings say so. Otherwise a trusted proxy knows it, or it is unknown.
+    /// `https` if the settings say so. Otherwise the scheme that a trusted proxy names, if it names one.
     scheme: Option<&'static str>,
     /// `X-Forwarded-Host` of a trusted proxy, then `Host`.
     hosts: [Option<&'a str>; 2],
+    /// `X-Forwarded-Port` of a trusted proxy. It belongs to a host that names no port.
+    port: Option<u16>,
+    /// True if the request has `X-Forwarded-*` headers of a proxy that `GATEPOST_TRUSTED_PROXIES` does not list.
+    pub is_forwarder_untrusted: bool,
 }
 
 impl<'a> Reached<'a> {
@@ -43,13 +48,28 @@ impl<'a> Reached<'a> {
         let scheme = forwarded(&FORWARDED_PROTO)
             .and_then(|scheme| ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known)));
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-        Self { scheme, hosts: [forwarded(&FORWARDED_HOST), host] }
+        let is_forwarded = [&FORWARDED_HOST, &FORWARDED_PORT, &FORWARDED_PROTO]
+            .into_iter()
+            .any(|name| head.headers.contains_key(name));
+        Self {
+            scheme,
+            hosts: [forwarded(&FORWARDED_HOST), host],
+            port: forwarded(&FORWARDED_PORT).and_then(|port| port.parse().ok()),
+            is_forwarder_untrusted: is_forwarded && !is_trusted,
+        }
     }
 
     /// Addresses with this scheme where the request's own is unknown.
     pub fn urls(&self, scheme: &str) -> impl Iterator<Item = Url> {
-        let scheme = self.scheme.unwrap_or(scheme);
-        self.hosts.into_iter().flatten().filter_map(move |host| plain(&format!("{scheme}://{host}")))
+        let scheme = self.scheme.unwrap_or(scheme).to_owned();
+        let named = self.hosts.into_iter().flatten().filter_map(move |host| plain(&format!("{scheme}://{host}")));
+        named.flat_map(|url| {
+            let with_port = self.port.filter(|_| url.port().is_none()).and_then(|port| {
+                let mut url = url.clone();
+                url.set_port(Some(port)).is_ok().then_some(url)
+            });
+            with_port.into_iter().chain([url])
+        })
     }
 }
 
@@ -115,6 +135,14 @@ mod tests {
     fn the_last_element_is_the_proxys_own() {
         let headers = [("x-forwarded-host", "evil.example"), ("x-forwarded-host", "evil.example, keys.example")];
         assert_eq!(reached("10.0.0.1", &headers), ["http://keys.example/"]);
+    }
+
+    #[test]
+    fn a_trusted_proxys_port_completes_a_host_without_one() {
+        let port = |host| [("host", host), ("x-forwarded-port", "8443")];
+        assert_eq!(reached("10.0.0.1", &port("a")), ["http://a:8443/", "http://a/"]);
+        assert_eq!(reached("10.0.0.1", &port("a:8000")), ["http://a:8000/"]);
+        assert_eq!(reached("10.0.0.2", &port("a")), ["http://a/"]);
     }
 
     #[test]

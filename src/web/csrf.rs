@@ -66,7 +66,8 @@ fn foreign(request: &HttpRequest) -> Option<String> {
 
 fn foreign_origin(request: &HttpRequest, origin: &str) -> Option<String> {
     let state = request.app_data::<Data<State>>()?;
-    let (configured, reached) = (base::configured(state), Reached::by(request.head(), state));
+    let head = request.head();
+    let (configured, reached) = (base::configured(state), Reached::by(head, state));
     let sent_from = base::plain(origin);
     if let Some(sent_from) = &sent_from {
         let mut own = configured.cloned().into_iter().chain(reached.urls(sent_from.scheme()));
@@ -77,10 +78,17 @@ fn foreign_origin(request: &HttpRequest, origin: &str) -> Option<String> {
     let sent_from = sent_from.map_or_else(|| "an unknown page".to_owned(), |url| shown(&url));
     let received = reached.urls("http").next().map_or_else(|| "no host".to_owned(), |url| shown(&url));
     let configured = configured.map_or_else(|| "not set".to_owned(), shown);
+    let forwarder = head.peer_addr.filter(|_| reached.is_forwarder_untrusted).map(|peer| peer.ip());
+    let forwarder = forwarder.map_or_else(String::new, |peer| {
+        format!(
+            ". Headers X-Forwarded-* from {peer} were ignored: if that is your proxy, an administrator can add it to \
+             GATEPOST_TRUSTED_PROXIES"
+        )
+    });
     Some(format!(
         "this form came from {sent_from}, which is not an address of this instance. The request named {received}, and \
          GATEPOST_PUBLIC_URL is {configured}. If you opened this page at its right address, an administrator has to set \
-         GATEPOST_PUBLIC_URL to that address"
+         GATEPOST_PUBLIC_URL to that address{forwarder}"
     ))
 }
 

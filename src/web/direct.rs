@@ -9,7 +9,6 @@ use actix_http::Request;
 use actix_service::{Service, ServiceFactory, forward_ready};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{AppConfig, Payload, RequestHead, Response, ServiceResponse};
-use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::http::{Method, Uri};
 use actix_web::web::Data;
 use actix_web::{Error, HttpResponse};
@@ -23,7 +22,7 @@ use super::error_pages::{self, Asker};
 use super::problem::{Answer, Fail};
 use super::request_id::RequestId;
 use super::state::State;
-use super::{forward_auth, headers, json};
+use super::{forward_auth, headers, json, unread_body};
 
 /// What is answered directly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,22 +98,19 @@ where
 
     fn call(&self, mut request: Request) -> Self::Future {
         trim(request.head_mut());
-        let call = Call::of(request.head());
-        // The server closes the connection of an answer that comes before its request's body was taken in.
-        let has_body = request.head().headers.contains_key(CONTENT_LENGTH);
-        match call {
-            Some(Call::Gateway) if has_body => {
-                Either::Right(after_body(answered(self.state(), Call::Gateway, request)))
-            }
-            Some(call) => Either::Right(Box::pin(answered(self.state(), call, request))),
-            None => {
-                self.state.cookies.keep_own(request.headers_mut());
-                let answer = self.app.call(request);
-                match has_body {
-                    true => Either::Right(after_body(answer.map(routed))),
-                    false => Either::Left(answer.map(routed)),
-                }
-            }
+        if let Some(call) = Call::of(request.head()) {
+            return Either::Right(Box::pin(answered(self.state(), call, request)));
+        }
+        self.state.cookies.keep_own(request.headers_mut());
+        let body = unread_body::share(&mut request);
+        let answer = self.app.call(request).map(routed as fn(_) -> _);
+        match body {
+            None => Either::Left(answer),
+            Some(mut body) => Either::Right(Box::pin(async move {
+                let answer = answer.await;
+                unread_body::drain(&mut body).await;
+                answer
+            })),
         }
     }
 }
@@ -123,13 +119,6 @@ impl<S> Direct<S> {
     fn state(&self) -> Rc<Data<State>> {
         Rc::clone(&self.state)
     }
-}
-
-fn after_body(answer: impl Future<Output = Answered> + 'static) -> LocalBoxFuture<'static, Answered> {
-    Box::pin(async move {
-        json::next_poll().await;
-        answer.await
-    })
 }
 
 /// A slash at the end of a path of the API makes no difference: clients of other services write one. It is taken away here,
@@ -151,22 +140,23 @@ fn routed<B: MessageBody + 'static>(answer: Result<ServiceResponse<B>, Error>) -
 }
 
 async fn answered(state: Rc<Data<State>>, call: Call, mut request: Request) -> Answered {
-    let (id, payload) = (RequestId::make(state.clock.now()), request.take_payload());
+    let (id, mut payload) = (RequestId::make(state.clock.now()), request.take_payload());
     let head = request.head();
     let mut answer = match call {
         Call::Verification => {
-            let answer = verified(&state, head, id, payload).await;
+            let answer = verified(&state, head, id, &mut payload).await;
             let mut answer = answer.unwrap_or_else(|fail| refused(&fail, head, id));
             headers::add_to_data(&state, answer.headers_mut());
             answer
         }
         Call::Gateway => gateway(&state, head, id).await,
     };
+    unread_body::drain(&mut payload).await;
     headers::close_if_stopping(&state, answer.head_mut());
     Ok(answer.into())
 }
 
-async fn verified(state: &Rc<Data<State>>, head: &RequestHead, id: RequestId, payload: Payload) -> Answer {
+async fn verified(state: &Rc<Data<State>>, head: &RequestHead, id: RequestId, payload: &mut Payload) -> Answer {
     let bearer = Bearer::of(state, head, id).await?;
     let body = json::body(head, payload, state.settings.request_deadline).await?;
     // In a piece of its own: allocators have small ones at hand.

@@ -6,11 +6,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::dev::{Payload, RequestHead};
+use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
-use futures_util::{StreamExt, poll};
+use futures_util::{Stream, StreamExt, poll};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::timeout;
@@ -50,7 +51,11 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest for Json<T, LIMIT> {
 }
 
 /// The same for a request that no route was looked up for.
-pub async fn body<T: DeserializeOwned>(head: &RequestHead, payload: Payload, deadline: Duration) -> Result<T, Fail> {
+pub async fn body<T: DeserializeOwned>(
+    head: &RequestHead,
+    payload: &mut Payload,
+    deadline: Duration,
+) -> Result<T, Fail> {
     accept(head)?;
     parse(&read(payload, BODY_LIMIT, deadline).await?)
 }
@@ -111,7 +116,11 @@ pub fn deadline_of(request: &HttpRequest) -> Duration {
 }
 
 /// Reads a body, refusing it as soon as it is over the limit, or takes too long.
-pub async fn read(payload: Payload, limit: usize, deadline: Duration) -> Result<Bytes, Fail> {
+pub async fn read(
+    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    limit: usize,
+    deadline: Duration,
+) -> Result<Bytes, Fail> {
     let mut reading = pin!(read_all(payload, limit));
     // Most bodies came with their head, and are there at the first or the second look: those cost no timer.
     for _ in 0..2 {
@@ -127,7 +136,7 @@ pub async fn read(payload: Payload, limit: usize, deadline: Duration) -> Result<
 }
 
 /// Until this task is polled again, which is at once. Meanwhile the HTTP server takes in a body that came with its head.
-pub async fn next_poll() {
+async fn next_poll() {
     let mut is_next = false;
     poll_fn(|context| match std::mem::replace(&mut is_next, true) {
         true => Poll::Ready(()),
@@ -139,7 +148,10 @@ pub async fn next_poll() {
     .await;
 }
 
-async fn read_all(mut payload: Payload, limit: usize) -> Result<Bytes, Fail> {
+async fn read_all(
+    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    limit: usize,
+) -> Result<Bytes, Fail> {
     // Most come in one piece, which is not copied.
     let mut body = Bytes::new();
     while let Some(chunk) = payload.next().await {

@@ -28,6 +28,7 @@ async fn cases(app: &TestApp) -> Vec<Case> {
     let key = mint(&app.token_of(&ada, &["*"]), json!({"rate_limit": 1000})).await;
     let (secret, bearer) = (text(&key, "secret"), format!("Authorization: Bearer {token}\r\n"));
     let sized = |body: &str| format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let unknown_type = |body: &str| sized(body).replace("application/json", "text/plain");
     let chunked = |body: &str| {
         let (first, rest) = body.split_at(5);
         let length = rest.len();
@@ -51,6 +52,16 @@ async fn cases(app: &TestApp) -> Vec<Case> {
         case("POST /api/keys", format!("{bearer}{}", chunked(&create)), 201, "offered"),
         case("POST /api/nowhere", sized(&create), 404, "not_found"),
         case("POST /api/keys", sized(&create), 401, "unauthenticated"),
+        case("POST /api/keys/verification", sized(&verify), 401, "unauthenticated"),
+        case("POST /api/keys/verification/", sized(&verify), 401, "unauthenticated"),
+        case("POST /api/keys/verification", chunked(&verify), 401, "unauthenticated"),
+        case(
+            "POST /api/keys/verification",
+            format!("{bearer}{}", unknown_type(&verify)),
+            415,
+            "unsupported_media_type",
+        ),
+        case("POST /api/keys", format!("{bearer}{}", unknown_type(&create)), 415, "unsupported_media_type"),
         case("POST /nowhere", format!("Accept: text/html\r\n{}", sized("a=b")), 404, "</html>"),
         case("POST /auth", format!("X-API-Key: {secret}\r\n{}", sized(&create)), 200, ""),
         case("PUT /api/keys", format!("{bearer}{}", sized(&create)), 405, "method_not_allowed"),
@@ -84,6 +95,36 @@ async fn an_offer_of_another_protocol_is_passed_over_on_every_kind_of_route() {
                 assert!(!answer.head.contains("\r\nconnection: "), "{sent}: {answer:?}");
             }
         }
+    }
+}
+
+#[actix_web::test]
+async fn a_body_in_a_segment_of_its_own_keeps_the_connection() {
+    let app = TestApp::start().await;
+    for case in cases(&app).await {
+        let mut connection = Connection::open(&app.base).await;
+        let sent = request(&case, "");
+        let (head, body) = sent.split_at(sent.find("\r\n\r\n").unwrap() + 4);
+        for _ in 0..2 {
+            connection.send(head.as_bytes()).await;
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            connection.send(body.as_bytes()).await;
+            let answer = connection.answer(!case.0.starts_with("HEAD")).await;
+            assert_eq!(answer.status, case.2, "{sent}: {answer:?}");
+            assert!(!answer.head.contains("\r\nconnection: "), "{sent}: {answer:?}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_refusal_does_not_wait_for_a_body_that_never_comes() {
+    let app = TestApp::start().await;
+    for path in ["/api/keys", "/api/keys/verification", "/api/nowhere"] {
+        let mut connection = Connection::open(&app.base).await;
+        connection.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").as_bytes()).await;
+        let answer = connection.answer(true).await;
+        assert!([401, 404].contains(&answer.status), "{path}: {answer:?}");
+        assert!(answer.head.contains("\r\nconnection: close\r\n"), "{path}: {answer:?}");
     }
 }
 

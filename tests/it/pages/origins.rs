@@ -130,3 +130,31 @@ async fn a_program_reads_the_same_refusal_as_json() {
     let problem = answer.assert_problem(403, "forbidden");
     assert!(problem["detail"].as_str().unwrap().contains("GATEPOST_PUBLIC_URL is http://"), "{problem}");
 }
+
+#[actix_web::test]
+async fn a_trusted_proxys_port_completes_the_host() {
+    let headers = [
+        ("origin", "https://keys.example.com:8443"),
+        ("host", "keys.example.com"),
+        ("x-forwarded-port", "8443"),
+        ("x-forwarded-proto", "https"),
+    ];
+    for (trusted, is_near) in [("127.0.0.1", true), ("10.0.0.1", false)] {
+        let app = TestApp::start_with(&[("GATEPOST_TRUSTED_PROXIES", trusted)]).await;
+        assert_eq!(is_taken(&app.admin("ada").await, &headers).await, is_near, "{trusted}");
+    }
+}
+
+#[actix_web::test]
+async fn a_refusal_names_the_proxy_whose_headers_were_ignored() {
+    let app = TestApp::start_with(&[("GATEPOST_TRUSTED_PROXIES", "10.0.0.1")]).await;
+    let ada = app.admin("ada").await;
+    let origin = ("origin", "http://keys.example.com:8088");
+    let refusal =
+        async |headers: &[(&'static str, &str)]| sent(&ada, headers).await.assert_status(403).html().all_text();
+    for name in ["x-forwarded-host", "x-forwarded-proto", "x-forwarded-port"] {
+        let page = refusal(&[origin, ("host", "app"), (name, "8088")]).await;
+        assert!(page.contains("from 127.0.0.1 were ignored") && page.contains("GATEPOST_TRUSTED_PROXIES"), "{page}");
+    }
+    assert!(!refusal(&[origin, ("host", "app")]).await.contains("GATEPOST_TRUSTED_PROXIES"));
+}
