@@ -1,6 +1,6 @@
 # `make help` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run dev demo test check bench micro audit
+.PHONY: help run dev demo test check schema bench micro audit
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -26,6 +26,10 @@ test: ## Run all tests, on a Postgres of their own
 check: ## Everything that must be green: format, lints, documentation, dependencies, tests
 	@scripts/need check
 	@scripts/check
+
+schema: ## Write src/schema.rs anew from the migrations, with the Diesel command line
+	@scripts/need schema
+	@scripts/with-postgres fast scripts/schema
 
 bench: ## Measure against a bare route and the receiver alone; SECTIONS="usage memory" picks some
 	@scripts/need bench

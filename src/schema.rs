@@ -1,4 +1,4 @@
-//! The tables as Diesel sees them; `tests/it/migrations.rs` compares them with the database.
+// @generated automatically by Diesel CLI.
 
 diesel::table! {
     access_tokens (id) {
@@ -84,6 +84,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    audit_chains (tenant_id) {
+        tenant_id -> Int8,
+        seq -> Int8,
+        hash -> Bytea,
+        pruned_seq -> Int8,
+        pruned_hash -> Bytea,
+    }
+}
+
+diesel::table! {
     audit_entries (id) {
         id -> Int8,
         tenant_id -> Nullable<Int8>,
@@ -99,16 +109,6 @@ diesel::table! {
         seq -> Int8,
         previous_hash -> Bytea,
         hash -> Bytea,
-    }
-}
-
-diesel::table! {
-    audit_chains (tenant_id) {
-        tenant_id -> Int8,
-        seq -> Int8,
-        hash -> Bytea,
-        pruned_seq -> Int8,
-        pruned_hash -> Bytea,
     }
 }
 
@@ -131,11 +131,45 @@ diesel::table! {
 }
 
 diesel::table! {
+    delivery_hours (tenant_id, webhook_id, hour) {
+        tenant_id -> Int8,
+        webhook_id -> Int8,
+        hour -> Timestamptz,
+        delivered -> Int8,
+        failed -> Int8,
+        cancelled -> Int8,
+        attempts -> Int8,
+        successes -> Int8,
+    }
+}
+
+diesel::table! {
+    delivery_minutes (tenant_id, webhook_id, minute) {
+        tenant_id -> Int8,
+        webhook_id -> Int8,
+        minute -> Timestamptz,
+        delivered -> Int8,
+        failed -> Int8,
+        cancelled -> Int8,
+        attempts -> Int8,
+        successes -> Int8,
+    }
+}
+
+diesel::table! {
+    event_months (tenant_id, month) {
+        tenant_id -> Int8,
+        month -> Date,
+        total -> Int8,
+    }
+}
+
+diesel::table! {
     events (id) {
         id -> Uuid,
         tenant_id -> Int8,
         #[sql_name = "type"]
-        kind -> Text,
+        type_ -> Text,
         payload -> Text,
         api_key_id -> Nullable<Int8>,
         user_id -> Nullable<Int8>,
@@ -182,6 +216,52 @@ diesel::table! {
 }
 
 diesel::table! {
+    key_counts (tenant_id) {
+        tenant_id -> Int8,
+        held -> Int8,
+        active -> Int8,
+        counted_until -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    key_limits (lineage_id) {
+        tenant_id -> Int8,
+        lineage_id -> Int8,
+        limits -> Jsonb,
+        quota -> Nullable<Int8>,
+        refill -> Nullable<Text>,
+        remaining -> Nullable<Int8>,
+        refills_at -> Nullable<Timestamptz>,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    key_uses (api_key_id) {
+        api_key_id -> Int8,
+        tenant_id -> Int8,
+        created_at -> Timestamptz,
+        is_deleted -> Bool,
+        used_at -> Timestamptz,
+        used_ip -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    mails (id) {
+        id -> Int8,
+        tenant_id -> Nullable<Int8>,
+        recipient -> Text,
+        sealed -> Bytea,
+        attempts -> Int8,
+        next_attempt_at -> Timestamptz,
+        created_at -> Timestamptz,
+        link_digest -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
     memberships (id) {
         id -> Int8,
         tenant_id -> Int8,
@@ -202,37 +282,6 @@ diesel::table! {
         user_id -> Nullable<Int8>,
         is_asked_for -> Bool,
         created_by -> Nullable<Int8>,
-    }
-}
-
-diesel::table! {
-    recovery_codes (id) {
-        id -> Int8,
-        user_id -> Int8,
-        digest -> Bytea,
-        created_at -> Timestamptz,
-        used_at -> Nullable<Timestamptz>,
-    }
-}
-
-diesel::table! {
-    event_months (tenant_id, month) {
-        tenant_id -> Int8,
-        month -> Date,
-        total -> Int8,
-    }
-}
-
-diesel::table! {
-    mails (id) {
-        id -> Int8,
-        tenant_id -> Nullable<Int8>,
-        recipient -> Text,
-        sealed -> Bytea,
-        attempts -> Int8,
-        next_attempt_at -> Timestamptz,
-        created_at -> Timestamptz,
-        link_digest -> Nullable<Bytea>,
     }
 }
 
@@ -263,6 +312,16 @@ diesel::table! {
         default_rate_limit -> Int8,
         max_rate_limit -> Nullable<Int8>,
         updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    recovery_codes (id) {
+        id -> Int8,
+        user_id -> Int8,
+        digest -> Bytea,
+        created_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -320,70 +379,18 @@ diesel::table! {
 }
 
 diesel::table! {
-    unreachable_hosts (tenant_id, host) {
-        tenant_id -> Int8,
-        host -> Text,
-        since -> Timestamptz,
-    }
-}
-
-diesel::table! {
-    usage_logs (id) {
-        id -> Int8,
-        tenant_id -> Int8,
-        api_key_id -> Nullable<Int8>,
-        request_id -> Text,
-        endpoint -> Text,
-        method -> Text,
-        status -> Int2,
-        outcome -> Text,
-        reason -> Nullable<Text>,
-        duration_us -> Int8,
-        cost -> Int8,
-        ip -> Nullable<Text>,
-        created_at -> Timestamptz,
-        is_reported -> Bool,
-    }
-}
-
-diesel::table! {
-    key_limits (lineage_id) {
-        tenant_id -> Int8,
-        lineage_id -> Int8,
-        limits -> Jsonb,
-        quota -> Nullable<Int8>,
-        refill -> Nullable<Text>,
-        remaining -> Nullable<Int8>,
-        refills_at -> Nullable<Timestamptz>,
-        updated_at -> Timestamptz,
-    }
-}
-
-diesel::table! {
-    key_counts (tenant_id) {
-        tenant_id -> Int8,
-        held -> Int8,
-        active -> Int8,
-        counted_until -> Timestamptz,
-    }
-}
-
-diesel::table! {
-    key_uses (api_key_id) {
-        api_key_id -> Int8,
-        tenant_id -> Int8,
-        created_at -> Timestamptz,
-        is_deleted -> Bool,
-        used_at -> Timestamptz,
-        used_ip -> Nullable<Text>,
-    }
-}
-
-diesel::table! {
     told_expiries (api_key_id) {
         api_key_id -> Int8,
         tenant_id -> Int8,
         expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    unreachable_hosts (tenant_id, host) {
+        tenant_id -> Int8,
+        host -> Text,
+        since -> Timestamptz,
     }
 }
 
@@ -407,32 +414,6 @@ diesel::table! {
         hour -> Timestamptz,
         step -> Int2,
         total -> Int8,
-    }
-}
-
-diesel::table! {
-    delivery_minutes (tenant_id, webhook_id, minute) {
-        tenant_id -> Int8,
-        webhook_id -> Int8,
-        minute -> Timestamptz,
-        delivered -> Int8,
-        failed -> Int8,
-        cancelled -> Int8,
-        attempts -> Int8,
-        successes -> Int8,
-    }
-}
-
-diesel::table! {
-    delivery_hours (tenant_id, webhook_id, hour) {
-        tenant_id -> Int8,
-        webhook_id -> Int8,
-        hour -> Timestamptz,
-        delivered -> Int8,
-        failed -> Int8,
-        cancelled -> Int8,
-        attempts -> Int8,
-        successes -> Int8,
     }
 }
 
@@ -491,22 +472,27 @@ diesel::table! {
     }
 }
 
-diesel::joinable!(access_tokens -> users (user_id));
 diesel::joinable!(access_tokens -> tenants (tenant_id));
+diesel::joinable!(access_tokens -> users (user_id));
+diesel::joinable!(api_keys -> tenants (tenant_id));
+diesel::joinable!(api_keys -> users (user_id));
+diesel::joinable!(invitations -> tenants (tenant_id));
+diesel::joinable!(invitations -> users (invited_by));
+diesel::joinable!(key_limits -> tenants (tenant_id));
+diesel::joinable!(key_uses -> api_keys (api_key_id));
 diesel::joinable!(memberships -> tenants (tenant_id));
 diesel::joinable!(memberships -> users (user_id));
-diesel::joinable!(api_keys -> users (user_id));
-diesel::joinable!(api_keys -> tenants (tenant_id));
-diesel::joinable!(webhooks -> users (user_id));
-diesel::joinable!(webhooks -> tenants (tenant_id));
-diesel::joinable!(signing_secrets -> webhooks (webhook_id));
-diesel::joinable!(deliveries -> webhooks (webhook_id));
-diesel::joinable!(deliveries -> events (event_id));
-diesel::joinable!(attempts -> deliveries (delivery_id));
-diesel::joinable!(attempts -> events (event_id));
-diesel::joinable!(attempts -> webhooks (webhook_id));
+diesel::joinable!(recovery_codes -> users (user_id));
+diesel::joinable!(second_factors -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(signing_secrets -> tenants (tenant_id));
+diesel::joinable!(signing_secrets -> webhooks (webhook_id));
 diesel::joinable!(tenants -> plans (plan));
+diesel::joinable!(told_expiries -> api_keys (api_key_id));
+diesel::joinable!(told_expiries -> tenants (tenant_id));
+diesel::joinable!(webhooks -> tenants (tenant_id));
+diesel::joinable!(webhooks -> users (user_id));
+
 diesel::allow_tables_to_appear_in_same_query!(
     access_tokens,
     api_keys,
@@ -514,13 +500,15 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit_chains,
     audit_entries,
     deliveries,
+    delivery_hours,
+    delivery_minutes,
     event_months,
     events,
     idempotency_keys,
     instance_facts,
     invitations,
-    key_limits,
     key_counts,
+    key_limits,
     key_uses,
     mails,
     memberships,
@@ -534,12 +522,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     tenants,
     told_expiries,
     unreachable_hosts,
-    delivery_hours,
-    delivery_minutes,
     usage_hours,
     usage_latencies,
-    usage_logs,
     usage_minutes,
     users,
-    webhooks
+    webhooks,
 );

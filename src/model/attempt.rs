@@ -7,7 +7,10 @@ use serde_json::Value;
 use crate::domain::delivery::{ErrorKind, Timings};
 use crate::domain::webhook::PayloadFormat;
 use crate::domain::{AttemptId, DeliveryId, EventId, TenantId, WebhookId};
-use crate::schema::attempts;
+use crate::schema::{attempts, events};
+
+// The database has no foreign key here: partitions of both tables are dropped by age.
+diesel::joinable!(attempts -> events (event_id));
 
 #[derive(Debug, Clone, HasQuery)]
 #[diesel(table_name = attempts)]

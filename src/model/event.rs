@@ -11,6 +11,7 @@ use crate::schema::events;
 pub struct Event {
     pub id: EventId,
     pub tenant_id: TenantId,
+    #[diesel(column_name = type_)]
     pub kind: String,
     /// The exact JSON text that was published.
     pub payload: String,

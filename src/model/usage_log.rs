@@ -5,7 +5,26 @@ use diesel::prelude::*;
 
 use crate::domain::usage::{Outcome, UsageRecord};
 use crate::domain::{ApiKeyId, TenantId};
-use crate::schema::usage_logs;
+
+// No primary key, since an index would slow each write: `diesel print-schema` leaves such a table out.
+diesel::table! {
+    usage_logs (id) {
+        id -> Int8,
+        tenant_id -> Int8,
+        api_key_id -> Nullable<Int8>,
+        request_id -> Text,
+        endpoint -> Text,
+        method -> Text,
+        status -> Int2,
+        outcome -> Text,
+        reason -> Nullable<Text>,
+        duration_us -> Int8,
+        cost -> Int8,
+        ip -> Nullable<Text>,
+        created_at -> Timestamptz,
+        is_reported -> Bool,
+    }
+}
 
 #[derive(Debug, Clone, HasQuery)]
 #[diesel(table_name = usage_logs)]

@@ -117,7 +117,7 @@ fn narrowed<'a>(mut query: Listed<'a>, scope: Scope, filter: &DeliveryFilter) ->
         query = match scope {
             // Events have an index by type: rare ones are found by it, of frequent ones there are some among the newest.
             Scope::Tenant(tenant) => {
-                let of_type = events::table.filter(events::tenant_id.eq(tenant)).filter(events::kind.eq(kind.clone()));
+                let of_type = events::table.filter(events::tenant_id.eq(tenant)).filter(events::type_.eq(kind.clone()));
                 query.filter(deliveries::event_id.eq_any(of_type.select(events::id)))
             }
             Scope::Instance => query.filter(deliveries::event_type.eq(kind.clone())),

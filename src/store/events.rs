@@ -100,7 +100,7 @@ pub fn list(
         query = query.filter(events::tenant_id.eq(tenant));
     }
     if let Some(kind) = &filter.kind {
-        query = query.filter(events::kind.eq(kind.clone()));
+        query = query.filter(events::type_.eq(kind.clone()));
     }
     if let Some(key) = filter.api_key {
         query = query.filter(events::api_key_id.eq(key));

@@ -11,7 +11,7 @@ use crate::domain::page::Paging;
 use crate::domain::usage::{self, Outcome, RecordPlace};
 use crate::domain::{ApiKeyId, Result, TenantId};
 use crate::model::UsageLog;
-use crate::schema::usage_logs;
+use crate::model::usage_log::usage_logs;
 
 /// Which records are wanted.
 #[derive(Debug, Clone, Default)]

@@ -10,7 +10,7 @@ mod requirements;
 use std::collections::BTreeMap;
 
 use diesel::prelude::*;
-use gatepost::schema::usage_logs;
+use gatepost::model::usage_log::usage_logs;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Person, TestApp};

@@ -28,9 +28,9 @@ fn columns(conn: &mut PgConnection) -> BTreeMap<String, String> {
     rows.into_iter().map(|row| (row.place, row.kind)).collect()
 }
 
-/// The columns as `src/schema.rs` has them, in the words of the database.
+/// Returns the columns that the code declares, with the database's names of their types.
 fn declared() -> BTreeMap<String, String> {
-    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/schema.rs")).unwrap();
+    let source = concat!(include_str!("../../src/schema.rs"), include_str!("../../src/model/usage_log.rs"));
     let (mut table, mut renamed, mut found) = (String::new(), None, BTreeMap::new());
     for line in source.lines().map(str::trim) {
         if let Some((name, _)) = line.split_once(" (").filter(|_| line.ends_with(") {")) {

@@ -7,7 +7,7 @@ use diesel::sql_types::{Array, BigInt, SmallInt, Text, Timestamptz};
 use crate::domain::usage::{Outcome, UsageRecord};
 use crate::domain::{ApiKeyId, Result, TenantId};
 use crate::model::usage_log::NewUsageLog;
-use crate::schema::usage_logs;
+use crate::model::usage_log::usage_logs;
 use crate::store::kept::kept;
 
 /// The key under which the totals of a whole tenant stand.

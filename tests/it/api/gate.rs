@@ -276,7 +276,7 @@ fn publish(app: &TestApp, tenant: TenantId, key: Option<i64>, kind: &str) {
     let row = (
         events::id.eq(EventId::generate()),
         events::tenant_id.eq(tenant),
-        events::kind.eq(kind),
+        events::type_.eq(kind),
         events::payload.eq(r#"{"n": 1}"#),
         events::api_key_id.eq(key),
         events::created_at.eq(app.clock.now()),

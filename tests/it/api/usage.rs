@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use gatepost::domain::Role;
-use gatepost::schema::usage_logs;
+use gatepost::model::usage_log::usage_logs;
 use serde_json::{Value, json};
 
 use super::{admin, mint, path, text};

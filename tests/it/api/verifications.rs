@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use gatepost::domain::{Role, UserId};
-use gatepost::schema::usage_logs;
+use gatepost::model::usage_log::usage_logs;
 use serde_json::{Value, json};
 
 use super::{admin, mint, path, text};

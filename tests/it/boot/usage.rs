@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
-use gatepost::schema::usage_logs;
+use gatepost::model::usage_log::usage_logs;
 use serde_json::json;
 
 use super::crashes::{on, prepare};

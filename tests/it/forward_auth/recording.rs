@@ -1,7 +1,7 @@
 //! What is recorded of a question: the request that it was about, never its query.
 
 use diesel::prelude::*;
-use gatepost::schema::usage_logs;
+use gatepost::model::usage_log::usage_logs;
 use serde_json::json;
 
 use super::{mint, recorded, text};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use diesel::dsl::count_star;
 use diesel::prelude::*;
-use gatepost::schema::usage_logs;
+use gatepost::model::usage_log::usage_logs;
 use serde_json::json;
 
 use super::advised_sql;

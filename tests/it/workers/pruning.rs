@@ -3,7 +3,8 @@
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use gatepost::config::Retention;
-use gatepost::schema::{api_keys, usage_logs};
+use gatepost::model::usage_log::usage_logs;
+use gatepost::schema::api_keys;
 use gatepost::store::Db;
 use gatepost::workers::prune::Keeper;
 use serde_json::json;
