@@ -31,7 +31,7 @@ use crate::services::{accounts, instance, webhooks};
 use crate::store::embedded::Trouble;
 use crate::store::fitness::Unfit;
 use crate::store::notify::Change;
-use crate::store::{Db, Scope, Sharing};
+use crate::store::{ChangeListener, Db, Scope, Sharing};
 use crate::web::cookies::CookieNames;
 use crate::web::state::{self, State};
 use crate::web::throttle::Throttle;
@@ -112,7 +112,7 @@ struct Gates(Data<State>);
 
 impl Audience for Gates {
     fn hear(&self, change: &Change) {
-        self.0.forget(change);
+        self.0.hear(change);
     }
 
     fn set_listening(&self, listening: Listening) {
@@ -141,13 +141,15 @@ impl App {
         let opened = Arc::clone(&settings);
         let database = spawn_blocking(move || Database::open_for_serving(&opened)).await.map_err(Error::bug)??;
         let vault = Arc::new(settings.vault());
-        let pages = Db::new(database.url(), PAGES).shared_among(Sharing::Tenants, PAGES_OF_ONE);
-        let setup_link = first_steps(&settings, &vault, &pages, &clock).await?;
+        let changes = ChangeListener::default();
+        let open = |db: Db| db.with_clock(&clock).with_listener(&changes);
+        let pages = open(Db::new(database.url(), PAGES)).shared_among(Sharing::Tenants, PAGES_OF_ONE);
+        let setup_link = first_steps(&settings, &vault, &pages).await?;
         let hasher = Arc::new(Hasher::new(settings.peppers.clone(), settings.key_hash));
-        let gate_db = Db::new(database.url(), GATE);
-        let meter = Meter::start(Db::new(database.url(), WORKERS), settings.usage_flush);
+        let gate_db = open(Db::new(database.url(), GATE));
+        let meter = Meter::start(open(Db::new(database.url(), WORKERS)), settings.usage_flush);
         let shared = shared_limits(&settings, &gate_db, &clock).await?;
-        let instance_id = pages.tx(Scope::Instance, instance::id).await?;
+        let instance_id = pages.tx(Scope::Instance, |tx| instance::id(tx)).await?;
         let (outbox, posts) = Outbox::new();
         let state = Data::new(State {
             outbox,
@@ -158,9 +160,9 @@ impl App {
             policy: Arc::new(policy(&settings)),
             bell: Arc::default(),
             readiness: Arc::default(),
-            clock,
-            api: Db::new(database.url(), API).shared_among(Sharing::Tenants, API_OF_ONE),
-            reports: Db::for_reports(database.url(), REPORTS, settings.report_limit)
+            clock: clock.clone(),
+            api: open(Db::new(database.url(), API)).shared_among(Sharing::Tenants, API_OF_ONE),
+            reports: open(Db::for_reports(database.url(), REPORTS, settings.report_limit))
                 .shared_among(Sharing::All, REPORTS_OF_ONE),
             pages,
             hashing: Hashing::start(state::PATIENCE).map_err(Error::bug)?,
@@ -170,7 +172,14 @@ impl App {
             database: database.describe(),
             settings,
         });
-        let workers = workers(&state, Db::by_index(database.url(), WORKERS), posts)?;
+        // Weak, since the state owns the pools that hold the listener.
+        let hearing = Arc::downgrade(&state.clone().into_inner());
+        changes.set(move |change| {
+            if let Some(state) = hearing.upgrade() {
+                state.hear(change);
+            }
+        });
+        let workers = workers(&state, open(Db::by_index(database.url(), WORKERS)), posts)?;
         // A fresh start is ready with its first answer.
         state.readiness.first_check().await;
         let server = server::listen(state.clone(), listener, more).map_err(|error| Failure::new(error.to_string()))?;
@@ -233,7 +242,7 @@ impl Running {
 /// Where a Redis is named: the line to what is counted there.
 pub async fn shared_limits(settings: &Settings, db: &Db, clock: &Clock) -> Result<Option<Shared>, Error> {
     let Some(redis) = &settings.redis else { return Ok(None) };
-    let id = db.tx(Scope::Instance, instance::id).await?;
+    let id = db.tx(Scope::Instance, |tx| instance::id(tx)).await?;
     Shared::start(redis, id, clock.clone()).await.map(Some)
 }
 
@@ -288,18 +297,13 @@ fn listen(settings: &mut Settings) -> Result<TcpListener, Failure> {
 }
 
 /// Checks that the secrets are the right ones, and offers the setup link where nobody is here yet.
-async fn first_steps(
-    settings: &Arc<Settings>,
-    vault: &Arc<Vault>,
-    db: &Db,
-    clock: &Clock,
-) -> Result<Option<String>, Failure> {
-    let (settings, vault, now) = (Arc::clone(settings), Arc::clone(vault), clock.now());
+async fn first_steps(settings: &Arc<Settings>, vault: &Arc<Vault>, db: &Db) -> Result<Option<String>, Failure> {
+    let (settings, vault) = (Arc::clone(settings), Arc::clone(vault));
     let url = settings.public_url.clone();
     let token = db.tx(Scope::Instance, move |conn| {
         instance::recognize(conn, &settings.peppers, &vault)?;
         webhooks::headers::seal_plain(conn, &vault)?;
-        accounts::offer_setup(conn, now)
+        accounts::offer_setup(conn)
     });
     let link = |token: String| url.join(&urls::setup_with(&token)).map(String::from).unwrap_or_default();
     Ok(token.await?.map(link))

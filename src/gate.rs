@@ -26,7 +26,7 @@ use crate::domain::limit::Standing;
 use crate::domain::limit::named::Per;
 use crate::domain::quota::{Quota, QuotaStanding};
 use crate::domain::usage::{Outcome, UsageRecord};
-use crate::domain::{ApiKeyId, Clock, LineageId, Result, TenantId};
+use crate::domain::{ApiKeyId, Clock, Result, TenantId};
 use crate::model::ApiKey;
 use crate::store::notify::Change;
 use crate::store::{self, Db, Scope};
@@ -267,17 +267,6 @@ impl Gate {
         &self.meter
     }
 
-    /// Forgets one key: call it after the COMMIT that changed it, before answering.
-    pub fn forget(&self, public_id: &str) {
-        self.keys.forget(public_id);
-        self.quotas.reconsider();
-    }
-
-    /// Forgets a key and all that were rotated into it or out of it.
-    pub fn forget_lineage(&self, lineage: LineageId) {
-        self.keys.forget_where(|known| known.key.lineage_id == lineage);
-    }
-
     /// Whether the secret is that key's own. Counts nothing and takes nothing.
     pub async fn fits(&self, key: &ApiKey, secret: &str) -> Result<bool> {
         self.memory.verify(&self.hasher, Some(&key.stored_digest()), secret).await
@@ -321,10 +310,10 @@ impl Gate {
         let (id, public_id, old) = (key.id, key.public_id.clone(), key.stored_digest());
         tokio::spawn(async move {
             let secret = zeroize::Zeroizing::new(secret);
-            let done = db.tx(Scope::Instance, move |conn| {
+            let done = db.tx(Scope::Instance, move |tx| {
                 let new = hasher.digest(&secret)?;
-                if store::api_keys::update_digest(conn, id, &old, &new)? {
-                    store::notify::send(conn, &Change::Key(public_id))?;
+                if store::api_keys::update_digest(tx, id, &old, &new)? {
+                    tx.announce(Change::Key(public_id));
                 }
                 Ok(())
             });

@@ -44,6 +44,7 @@ mod shares;
 pub mod signing_secrets;
 pub mod tenant_role;
 pub mod tenants;
+pub mod tx;
 pub mod usage;
 pub mod usage_logs;
 pub mod users;
@@ -51,3 +52,4 @@ pub mod webhooks;
 pub mod write_probe;
 
 pub use db::{Db, Scope, Sharing};
+pub use tx::{ChangeListener, Tx};

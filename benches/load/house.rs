@@ -18,7 +18,7 @@ use gatepost::domain::{Actor, Clock, Role, Via};
 use gatepost::services::accounts::{self, NewUser};
 use gatepost::services::tenants::{self, NewTenant};
 use gatepost::services::{Operator, access_tokens, api_keys};
-use gatepost::store::Scope;
+use gatepost::store::{Scope, Tx};
 use serde_json::{Value, json};
 
 /// As many bytes as a verification is answered, give or take a tenth: what HTTP alone takes for them.
@@ -107,11 +107,11 @@ async fn furnish(running: &Running) -> Value {
     let (hasher, now) = (running.state.hasher.clone(), running.state.clock.now());
     let unknown = KeySecret::generate(&KeyPrefix::parse("sk").unwrap(), gatepost::domain::api_key::Environment::Live);
     let unknown = unknown.unwrap().reveal_once();
-    let make = move |conn: &mut PgConnection| {
+    let make = move |tx: &mut Tx<'_>| {
         let who = Operator::at_the_console();
-        let tenant = tenants::create(conn, &who, &NewTenant::parse("Bench", None, Some("unlimited"))?, now)?.id;
+        let tenant = tenants::create(tx, &who, &NewTenant::parse("Bench", None, Some("unlimited"))?)?.id;
         let person = NewUser::parse("bench@example.com", None, "measure twice, cut once", true, &[])?;
-        let user = accounts::create(conn, &who, &person, now)?.id;
+        let user = accounts::create(tx, &who, &person)?.id;
         let actor = Actor {
             tenant,
             user: Some(user),
@@ -123,29 +123,29 @@ async fn furnish(running: &Running) -> Value {
             request_id: None,
         };
         let draft = KeyDraft { name: Some("bench".to_owned()), rate_limit: Some(1_000_000_000), ..KeyDraft::default() };
-        let minted = api_keys::mint(conn, &actor, &hasher, NewKey::parse(draft, now)?, now)?;
+        let minted = api_keys::mint(tx, &actor, &hasher, NewKey::parse(draft, now)?)?;
         let draft = TokenDraft {
             name: Some("bench".to_owned()),
             tenant: Some(tenant),
             scopes: Some(vec!["*".to_owned()]),
             expires_at: None,
         };
-        let token = access_tokens::mint_for(conn, &who, &hasher, user, NewToken::parse(draft, now)?, now)?;
-        let calm = tenants::create(conn, &who, &NewTenant::parse("Calm", None, Some("unlimited"))?, now)?.id;
+        let token = access_tokens::mint_for(tx, &who, &hasher, user, NewToken::parse(draft, now)?)?;
+        let calm = tenants::create(tx, &who, &NewTenant::parse("Calm", None, Some("unlimited"))?)?.id;
         let draft = TokenDraft {
             name: Some("calm".to_owned()),
             tenant: Some(calm),
             scopes: Some(vec!["*".to_owned()]),
             expires_at: None,
         };
-        let calm = access_tokens::mint_for(conn, &who, &hasher, user, NewToken::parse(draft, now)?, now)?;
+        let calm = access_tokens::mint_for(tx, &who, &hasher, user, NewToken::parse(draft, now)?)?;
         let draft = TokenDraft {
             name: Some("instance".to_owned()),
             tenant: None,
             scopes: Some(vec!["*".to_owned()]),
             expires_at: None,
         };
-        let instance = access_tokens::mint_for(conn, &who, &hasher, user, NewToken::parse(draft, now)?, now)?;
+        let instance = access_tokens::mint_for(tx, &who, &hasher, user, NewToken::parse(draft, now)?)?;
         let (id, key, token) = (minted.key.id.0, minted.secret.reveal_once(), token.secret.reveal_once());
         Ok(
             json!({"key_id": id, "key": key, "token": token, "unknown": unknown, "calm_token": calm.secret.reveal_once(),

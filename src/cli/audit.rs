@@ -24,7 +24,7 @@ pub enum Command {
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode, Failure> {
     let Command::Verify { tenant } = command;
     let mut house = House::open(&settings)?;
-    let readings = house.read(|conn| chain::verify(conn, tenant.as_deref()))?;
+    let readings = house.read(|tx| chain::verify(tx, tenant.as_deref()))?;
     let is_whole = readings.iter().all(|reading| reading.broken.is_none());
     if json {
         let chains: Vec<Value> = readings.iter().map(value).collect();

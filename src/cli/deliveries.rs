@@ -2,7 +2,6 @@
 
 use chrono::{SecondsFormat, TimeDelta};
 use clap::{Args, Subcommand};
-use diesel::pg::PgConnection;
 
 use super::house::{House, actor_in, console};
 use super::webhooks::word;
@@ -15,7 +14,7 @@ use crate::domain::time::Time;
 use crate::domain::{Actor, DeliveryId, Error, EventId, Noun, Rejection, Result as Done, WebhookId};
 use crate::model::Delivery;
 use crate::services::deliveries::{self, DeliveryFilter};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::api::deliveries::DeliveryBody;
 use crate::web::api::list::List as Listed;
 
@@ -74,19 +73,18 @@ pub struct List {
 
 pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
     match command {
         Command::List(asked) => list(&mut house, asked, json),
         Command::Show(which) => {
-            let detail = act(&mut house, which.id, deliveries::find)?;
+            let detail = act(&mut house, which.id, |tx, actor, id| deliveries::find(tx, actor, id))?;
             say(&value(&DeliveryBody::with_attempts(detail)?)?.to_string())
         }
         Command::Redeliver(which) => {
-            let again = act(&mut house, which.id, |conn, actor, id| deliveries::redeliver(conn, actor, id, now))?;
+            let again = act(&mut house, which.id, deliveries::redeliver)?;
             tell(json, &value(&DeliveryBody::from(again))?, &format!("{} is sent again", which.id))
         }
         Command::Cancel(which) => {
-            let gone = act(&mut house, which.id, |conn, actor, id| deliveries::cancel(conn, actor, id, now))?;
+            let gone = act(&mut house, which.id, deliveries::cancel)?;
             tell(json, &value(&DeliveryBody::from(gone))?, &format!("{} is cancelled", which.id))
         }
     }
@@ -96,11 +94,11 @@ pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Fail
 fn act<T>(
     house: &mut House,
     id: DeliveryId,
-    act: impl FnOnce(&mut PgConnection, &Actor, DeliveryId) -> Done<T>,
+    act: impl FnOnce(&mut Tx<'_>, &Actor, DeliveryId) -> Done<T>,
 ) -> Result<T, Failure> {
-    house.tx(|conn, _| {
-        let tenant = deliveries::tenant_of(conn, id)?.ok_or(Error::NotFound(Noun::Delivery))?;
-        act(conn, &console(tenant), id)
+    house.tx(|tx, _| {
+        let tenant = deliveries::tenant_of(tx, id)?.ok_or(Error::NotFound(Noun::Delivery))?;
+        act(tx, &console(tenant), id)
     })
 }
 
@@ -126,12 +124,12 @@ fn list(house: &mut House, asked: List, json: bool) -> Result<(), Failure> {
         until: asked.until.map(Time::utc),
         skew: TimeDelta::zero(),
     };
-    let page = house.tx(|conn, _| {
+    let page = house.tx(|tx, _| {
         let scope = match &asked.tenant {
-            Some(slug) => Scope::Tenant(actor_in(conn, slug)?.tenant),
+            Some(slug) => Scope::Tenant(actor_in(tx, slug)?.tenant),
             None => Scope::Instance,
         };
-        deliveries::list(conn, scope, &filter, &paging)
+        deliveries::list(tx, scope, &filter, &paging)
     })?;
     if json {
         return say(&value(&Listed::new(page.map(DeliveryBody::from)))?.to_string());

@@ -103,12 +103,12 @@ fn private(settings: &Settings, findings: &mut Findings) {
 }
 
 fn examine(url: &str, settings: &Settings, findings: &mut Findings) {
-    let looked = migrations::connect(url).and_then(|mut conn| Ok((migrations::examine(&mut conn)?, conn)));
+    let looked = migrations::connect(url).and_then(|mut tx| Ok((migrations::examine(&mut tx)?, tx)));
     match looked {
         Err(unfit) => findings.wrong.push(unfit.to_string()),
-        Ok((Report { version, pending, is_empty, dangers }, mut conn)) => {
+        Ok((Report { version, pending, is_empty, dangers }, mut tx)) => {
             findings.fine.push(format!("PostgreSQL {version} answers"));
-            match instance::compare(&mut conn, &settings.peppers, &settings.vault()) {
+            match instance::compare(&mut tx, &settings.peppers, &settings.vault()) {
                 Err(Error::Conflict(says)) => findings.wrong.push(says),
                 // Before its first migration a database has no tables to look at.
                 Err(error) if pending.is_empty() => findings.wrong.push(Failure::from(error).to_string()),

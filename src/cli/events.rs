@@ -31,10 +31,9 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
     let Command::Publish { tenant, kind, data, idempotency_key } = command;
     let ask = NewEvent::parse(Some(&kind), Some(&data), idempotency_key.as_deref())?;
     let mut house = House::open(&settings)?;
-    let now = house.clock.now();
-    let published = house.tx(|conn, _| {
-        let actor = actor_in(conn, &tenant)?;
-        events::publish(conn, &actor, &ask, now)
+    let published = house.tx(|tx, _| {
+        let actor = actor_in(tx, &tenant)?;
+        events::publish(tx, &actor, &ask)
     })?;
     let value = serde_json::to_value(&published).map_err(|error| Failure::new(error.to_string()))?;
     let (id, deliveries) = (published.id, published.deliveries);

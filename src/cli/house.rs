@@ -1,6 +1,5 @@
 //! What commands that act on the database need of it: one connection, and who they act as.
 
-use diesel::Connection;
 use diesel::pg::PgConnection;
 
 use crate::app::Failure;
@@ -12,6 +11,7 @@ use crate::domain::scope::ScopeSet;
 use crate::domain::{Actor, Clock, Result, Role, TenantId, Via};
 use crate::services::instance;
 use crate::services::tenants::{self, TenantRef};
+use crate::store::Tx;
 
 /// An open, migrated database. The private one runs for as long as this lives, at least.
 pub struct House {
@@ -25,9 +25,10 @@ impl House {
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
         let (database, mut conn) = Database::open_existing(settings)?;
         let vault = settings.vault();
-        conn.transaction(|conn| instance::recognize(conn, &settings.peppers, &vault))?;
+        let clock = Clock::default();
+        Tx::run(&mut conn, clock.now(), |tx| instance::recognize(tx, &settings.peppers, &vault))?;
         let hasher = Hasher::new(settings.peppers.clone(), settings.key_hash);
-        Ok(Self { hasher, clock: Clock::default(), conn, database })
+        Ok(Self { hasher, clock, conn, database })
     }
 
     pub fn url(&self) -> &str {
@@ -35,14 +36,14 @@ impl House {
     }
 
     /// Runs `work` in a transaction of the whole instance: whoever sits at the console is its operator.
-    pub fn tx<T>(&mut self, work: impl FnOnce(&mut PgConnection, &Hasher) -> Result<T>) -> Result<T, Failure> {
+    pub fn tx<T>(&mut self, work: impl FnOnce(&mut Tx<'_>, &Hasher) -> Result<T>) -> Result<T, Failure> {
         let hasher = &self.hasher;
-        Ok(self.conn.transaction(|conn| work(conn, hasher))?)
+        Ok(Tx::run(&mut self.conn, self.clock.now(), |tx| work(tx, hasher))?)
     }
 
     /// Like [`House::tx`], but nothing can be written, and what is read is of one moment.
-    pub fn read<T>(&mut self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T, Failure> {
-        Ok(self.conn.build_transaction().read_only().repeatable_read().run(work)?)
+    pub fn read<T>(&mut self, work: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T, Failure> {
+        Ok(Tx::read(&mut self.conn, self.clock.now(), work)?)
     }
 }
 

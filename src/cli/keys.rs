@@ -140,11 +140,9 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode,
         Command::List(ask) => listing::run(&settings, *ask, json),
         Command::Show(which) => act::show(&settings, &which, json),
         Command::Rotate { which, overlap_seconds } => act::rotate(&settings, &which, overlap_seconds, json),
-        Command::Revoke { which, reason } => {
-            act::run(&settings, &which, json, "revoked for good", |conn, actor, id, now| {
-                api_keys::revoke(conn, actor, id, reason.as_deref(), now)
-            })
-        }
+        Command::Revoke { which, reason } => act::run(&settings, &which, json, "revoked for good", |tx, actor, id| {
+            api_keys::revoke(tx, actor, id, reason.as_deref())
+        }),
         Command::Disable(which) => act::run(&settings, &which, json, "disabled", api_keys::deactivate),
         Command::Enable(which) => act::run(&settings, &which, json, "enabled", api_keys::activate),
         Command::Delete(which) => act::run(&settings, &which, json, "deleted", api_keys::delete),
@@ -156,8 +154,8 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode,
 fn create(settings: &Settings, ask: Create, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
     let now = house.clock.now();
-    let minted = house.tx(|conn, hasher| {
-        let actor = actor_in(conn, &ask.tenant)?;
+    let minted = house.tx(|tx, hasher| {
+        let actor = actor_in(tx, &ask.tenant)?;
         let draft = KeyDraft {
             name: Some(ask.name),
             description: ask.description,
@@ -174,7 +172,7 @@ fn create(settings: &Settings, ask: Create, json: bool) -> Result<(), Failure> {
             expires_at: ask.expires_in_days.map(|days| now + chrono::TimeDelta::days(days.into())),
             ..KeyDraft::default()
         };
-        api_keys::mint(conn, &actor, hasher, NewKey::parse(draft, now)?, now)
+        api_keys::mint(tx, &actor, hasher, NewKey::parse(draft, now)?)
     })?;
     let (key, secret) = (minted.key, minted.secret.reveal_once());
     if json {
@@ -206,7 +204,7 @@ fn verify(settings: &Settings, mut asked: Verify, json: bool) -> Result<ExitCode
     let secret = if *key == "-" { from_stdin()? } else { key };
     let mut house = House::open(settings)?;
     if let Some(slug) = asked.tenant.clone() {
-        house.tx(|conn, _| tenants::find(conn, &TenantRef::Slug(slug)))?;
+        house.tx(|tx, _| tenants::find(tx, &TenantRef::Slug(slug)))?;
     }
     let ask = asked.parse(&secret)?;
     let decision = actix_web::rt::System::new().block_on(async {

@@ -54,9 +54,8 @@ pub enum Command {
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
     let mut house = House::open(&settings)?;
-    let now = house.clock.now();
     let plans = match command {
-        Command::List => house.read(plans::list)?,
+        Command::List => house.read(|tx| plans::list(tx))?,
         Command::Update(ask) => {
             let most = |limit: Option<Limit>| limit.map(|limit| limit.0);
             let change = PlanChange {
@@ -69,7 +68,7 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
                 seen: None,
             };
             let who = Operator::at_the_console();
-            vec![house.tx(|conn, _| plans::update(conn, &who, &ask.name, &change, now))?]
+            vec![house.tx(|tx, _| plans::update(tx, &who, &ask.name, &change))?]
         }
     };
     plans.iter().try_for_each(|plan| tell(json, &value(plan), &line(plan)))

@@ -1,7 +1,6 @@
 //! `gatepost tenants`.
 
 use clap::{Args, Subcommand};
-use diesel::pg::PgConnection;
 use serde_json::{Value, json};
 
 use super::house::House;
@@ -14,6 +13,7 @@ use crate::domain::{Rejection, Result as Done, TenantId};
 use crate::model::Tenant;
 use crate::services::Operator;
 use crate::services::tenants::{self, NewTenant, TenantChange, TenantFilter, life};
+use crate::store::Tx;
 
 #[derive(Debug, Args)]
 pub struct Which {
@@ -85,11 +85,11 @@ fn state(text: &str) -> Result<TenantState, String> {
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
     let mut house = House::open(&settings)?;
-    let (now, who) = (house.clock.now(), Operator::at_the_console());
-    let mut change = |slug: &str, work: &dyn Fn(&mut PgConnection, TenantId) -> Done<Tenant>| {
-        house.tx(|conn, _| {
-            let id = tenants::find_any_by_slug(conn, slug)?.id;
-            work(conn, id)
+    let who = Operator::at_the_console();
+    let mut change = |slug: &str, work: &dyn Fn(&mut Tx<'_>, TenantId) -> Done<Tenant>| {
+        house.tx(|tx, _| {
+            let id = tenants::find_any_by_slug(tx, slug)?.id;
+            work(tx, id)
         })
     };
     let (tenant, done) = match command {
@@ -98,29 +98,29 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
         }
         Command::Create { name, slug, plan } => {
             let ask = NewTenant::parse(&name, slug.as_deref(), plan.as_deref())?;
-            let tenant = house.tx(|conn, _| tenants::create(conn, &who, &ask, now))?;
+            let tenant = house.tx(|tx, _| tenants::create(tx, &who, &ask))?;
             let done = format!("Made tenant {} ({})", tenant.id, tenant.slug);
             (tenant, done)
         }
         Command::Update { which, name, plan } => {
             let ask = TenantChange { name, plan, ..TenantChange::default() };
-            let tenant = change(&which.tenant, &|conn, id| tenants::update(conn, &who, id, ask.clone(), now))?;
+            let tenant = change(&which.tenant, &|tx, id| tenants::update(tx, &who, id, ask.clone()))?;
             (tenant, format!("{} is changed", which.tenant))
         }
         Command::Suspend { which, reason } => {
-            let tenant = change(&which.tenant, &|conn, id| life::suspend(conn, &who, id, reason.as_deref(), now))?;
+            let tenant = change(&which.tenant, &|tx, id| life::suspend(tx, &who, id, reason.as_deref()))?;
             (tenant, format!("{} is suspended: its keys are refused, its deliveries wait", which.tenant))
         }
         Command::Resume { which } => {
-            let tenant = change(&which.tenant, &|conn, id| life::resume(conn, &who, id, now))?;
+            let tenant = change(&which.tenant, &|tx, id| life::resume(tx, &who, id))?;
             (tenant, format!("{} is active", which.tenant))
         }
         Command::Delete { which } => {
-            let tenant = change(&which.tenant, &|conn, id| life::delete(conn, &who, id, now))?;
+            let tenant = change(&which.tenant, &|tx, id| life::delete(tx, &who, id))?;
             (tenant, format!("{} is deleted; for 30 days `gatepost tenants restore` brings it back", which.tenant))
         }
         Command::Restore { which } => {
-            let tenant = change(&which.tenant, &|conn, id| life::restore(conn, &who, id, now))?;
+            let tenant = change(&which.tenant, &|tx, id| life::restore(tx, &who, id))?;
             let done = format!("{} is {}, as it was", which.tenant, tenant.state());
             (tenant, done)
         }
@@ -136,9 +136,9 @@ fn value(tenant: &Tenant) -> Value {
 }
 
 fn list(house: &mut House, filter: &TenantFilter, json: bool) -> Result<(), Failure> {
-    let (mut paging, now) = (Paging::default(), house.clock.now());
+    let mut paging = Paging::default();
     loop {
-        let page = house.read(|conn| tenants::page(conn, filter, &paging, now))?;
+        let page = house.read(|tx| tenants::page(tx, filter, &paging))?;
         for (tenant, figures) in page.rows {
             let (keys, webhooks, members) = (figures.keys, figures.webhooks, figures.members);
             let mut value = value(&tenant);

@@ -35,13 +35,13 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
     let Command::Create { user, tenant, name, scopes, expires_in_days } = command;
     let mut house = House::open(&settings)?;
     let now = house.clock.now();
-    let minted = house.tx(|conn, hasher| {
-        let tenant = tenant.as_deref().map(|slug| actor_in(conn, slug)).transpose()?.map(|actor| actor.tenant);
-        let user = tenants::user_named(conn, None, Some(&user))?;
+    let minted = house.tx(|tx, hasher| {
+        let tenant = tenant.as_deref().map(|slug| actor_in(tx, slug)).transpose()?.map(|actor| actor.tenant);
+        let user = tenants::user_named(tx, None, Some(&user))?;
         let expires_at = expires_in_days.map(|days| now + chrono::TimeDelta::days(days.into()));
         let draft = TokenDraft { name: Some(name), tenant, scopes: Some(scopes), expires_at };
         let ask = NewToken::parse(draft, now)?;
-        access_tokens::mint_for(conn, &Operator::at_the_console(), hasher, user.id, ask, now)
+        access_tokens::mint_for(tx, &Operator::at_the_console(), hasher, user.id, ask)
     })?;
     let (id, token) = (minted.token.id, minted.secret.reveal_once());
     say(&if json { json!({"id": id, "token": token}).to_string() } else { token })

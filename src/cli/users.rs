@@ -65,18 +65,16 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
 
 fn create(settings: &Settings, ask: &NewUser, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
-    let user = house.tx(|conn, _| accounts::create(conn, &Operator::at_the_console(), ask, now))?;
+    let user = house.tx(|tx, _| accounts::create(tx, &Operator::at_the_console(), ask))?;
     let value = json!({"id": user.id, "email": user.email, "name": user.name, "is_operator": user.is_operator});
     tell(json, &value, &format!("Made user {} ({})", user.id, user.email))
 }
 
 fn reset_link(settings: &Settings, email: &str, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
-    let token = house.tx(|conn, _| {
-        let user = tenants::user_named(conn, None, Some(email))?;
-        account::offer_reset(conn, &Operator::at_the_console(), user.id, now)
+    let token = house.tx(|tx, _| {
+        let user = tenants::user_named(tx, None, Some(email))?;
+        account::offer_reset(tx, &Operator::at_the_console(), user.id)
     })?;
     let link = settings.public_url.join(&urls::reset_with(&token));
     let link = link.map_err(|error| Failure::new(error.to_string()))?;
@@ -85,10 +83,9 @@ fn reset_link(settings: &Settings, email: &str, json: bool) -> Result<(), Failur
 
 fn remove_second_factor(settings: &Settings, email: &str, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
-    let (user, is_password_ended) = house.tx(|conn, _| {
-        let user = tenants::user_named(conn, None, Some(email))?;
-        let is_password_ended = second_factor::remove(conn, &Operator::at_the_console(), &user, now)?;
+    let (user, is_password_ended) = house.tx(|tx, _| {
+        let user = tenants::user_named(tx, None, Some(email))?;
+        let is_password_ended = second_factor::remove(tx, &Operator::at_the_console(), &user)?;
         Ok((user, is_password_ended))
     })?;
     let sentence = if is_password_ended {
@@ -105,14 +102,13 @@ fn host(settings: &Settings) -> &str {
 
 fn set_password(settings: &Settings, email: &str, password: &str, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
-    let (user, rules) = house.read(|conn| {
-        let user = tenants::user_named(conn, None, Some(email))?;
-        let rules = accounts::password_rules(conn, user.id, Some(host(settings)))?;
+    let (user, rules) = house.read(|tx| {
+        let user = tenants::user_named(tx, None, Some(email))?;
+        let rules = accounts::password_rules(tx, user.id, Some(host(settings)))?;
         Ok((user, rules.alone()))
     })?;
     let new = NewPassword::parse(password, &rules)?;
-    house.tx(|conn, _| accounts::set_password(conn, &Operator::at_the_console(), user.id, &new, now))?;
+    house.tx(|tx, _| accounts::set_password(tx, &Operator::at_the_console(), user.id, &new))?;
     tell(json, &json!({"id": user.id, "email": user.email}), &format!("{} has a new password", user.email))
 }
 

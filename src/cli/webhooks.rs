@@ -2,9 +2,8 @@
 
 mod ask;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use clap::{Args, Subcommand};
-use diesel::pg::PgConnection;
 use serde_json::{Value, json};
 
 use super::house::{House, actor_in, console};
@@ -18,7 +17,7 @@ use crate::domain::webhook::WebhookState;
 use crate::domain::{Actor, Error, Noun, Rejection, Result as Done, WebhookId};
 use crate::model::Webhook;
 use crate::services::webhooks::{self, DEFAULT_OVERLAP, WebhookFilter, headers, probe, secrets};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::api::list::List as Listed;
 use crate::web::api::webhooks::WebhookBody;
 
@@ -117,7 +116,6 @@ struct Desk {
     house: House,
     vault: Vault,
     policy: AddressPolicy,
-    now: DateTime<Utc>,
 }
 
 impl Desk {
@@ -127,19 +125,19 @@ impl Desk {
             private_networks: settings.allow_private_networks.clone(),
             allow_http: settings.allow_http_webhooks,
         };
-        Ok(Self { now: house.clock.now(), house, vault: Vault::new(settings.master_key.bytes()), policy })
+        Ok(Self { house, vault: Vault::new(settings.master_key.bytes()), policy })
     }
 
     /// Does something to a webhook as the console in its tenant.
     fn act<T>(
         &mut self,
         which: &Which,
-        act: impl FnOnce(&mut PgConnection, &Vault, &Actor, WebhookId) -> Done<T>,
+        act: impl FnOnce(&mut Tx<'_>, &Vault, &Actor, WebhookId) -> Done<T>,
     ) -> Result<T, Failure> {
         let (id, vault) = (WebhookId(which.id), &self.vault);
-        self.house.tx(|conn, _| {
-            let tenant = webhooks::tenant_of(conn, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
-            act(conn, vault, &console(tenant), id)
+        self.house.tx(|tx, _| {
+            let tenant = webhooks::tenant_of(tx, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
+            act(tx, vault, &console(tenant), id)
         })
     }
 
@@ -149,12 +147,11 @@ impl Desk {
         which: &Which,
         json: bool,
         done: &str,
-        act: impl FnOnce(&mut PgConnection, &Vault, &Actor, WebhookId) -> Done<Webhook>,
+        act: impl FnOnce(&mut Tx<'_>, &Vault, &Actor, WebhookId) -> Done<Webhook>,
     ) -> Result<(), Failure> {
-        let now = self.now;
-        let (name, body) = self.act(which, |conn, vault, actor, id| {
-            let webhook = act(conn, vault, actor, id)?;
-            Ok((webhook.name.clone(), WebhookBody::read(conn, webhook, now)?))
+        let (name, body) = self.act(which, |tx, vault, actor, id| {
+            let webhook = act(tx, vault, actor, id)?;
+            Ok((webhook.name.clone(), WebhookBody::read(tx, webhook)?))
         })?;
         tell(json, &value(&body)?, &format!("Webhook {} ({name}) {done}", which.id))
     }
@@ -166,51 +163,49 @@ fn value(body: &impl serde::Serialize) -> Result<Value, Failure> {
 
 pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Failure> {
     let mut desk = Desk::open(settings)?;
-    let now = desk.now;
     match command {
         Command::Create(asked) => asked.run(&mut desk, json),
         Command::Update(asked) => asked.run(&mut desk, json),
         Command::List(asked) => list(&mut desk, &asked, json),
         Command::Show(which) => show(&mut desk, &which, json),
         Command::Secret(which) => {
-            let secret = desk.act(&which, |conn, vault, actor, id| secrets::reveal(conn, vault, actor, id, now))?;
+            let secret = desk.act(&which, secrets::reveal)?;
             tell(json, &json!({"id": which.id, "secret": secret.reveal()}), secret.reveal())
         }
         Command::Headers(which) => {
-            let values = desk.act(&which, |conn, vault, actor, id| headers::reveal(conn, vault, actor, id, now))?;
+            let values = desk.act(&which, headers::reveal)?;
             let lines: Vec<_> = values.iter().map(|(name, value)| format!("{name}: {value}")).collect();
             tell(json, &json!({"id": which.id, "headers": values}), &lines.join("\n"))
         }
         Command::RotateSecret(asked) => {
-            let rotated = desk.act(&asked.which, |conn, vault, actor, id| {
-                secrets::rotate(conn, vault, actor, id, asked.overlap(), None, now)
+            let rotated = desk.act(&asked.which, |tx, vault, actor, id| {
+                secrets::rotate(tx, vault, actor, id, asked.overlap(), None)
             })?;
             let secret = rotated.secret.reveal();
             tell(json, &json!({"id": asked.which.id, "secret": secret}), secret)
         }
         Command::RotateKey(asked) => rotate_key(&mut desk, &asked, json),
-        Command::RemoveKey(which) => desk.change(&which, json, "signs with no key pair", |conn, _, actor, id| {
-            secrets::remove_key(conn, actor, id, now)
-        }),
+        Command::RemoveKey(which) => {
+            desk.change(&which, json, "signs with no key pair", |tx, _, actor, id| secrets::remove_key(tx, actor, id))
+        }
         Command::Test { which, kind, data } => {
-            let sent = desk.act(&which, |conn, _, actor, id| {
-                webhooks::send_test(conn, actor, id, kind.as_deref(), data.as_deref(), now)
-            })?;
+            let sent = desk
+                .act(&which, |tx, _, actor, id| webhooks::send_test(tx, actor, id, kind.as_deref(), data.as_deref()))?;
             tell(json, &value(&sent)?, &format!("Published {} for webhook {} alone", sent.id, which.id))
         }
         Command::Deactivate(which) => {
-            desk.change(&which, json, "is paused", |conn, _, actor, id| webhooks::deactivate(conn, actor, id, now))
+            desk.change(&which, json, "is paused", |tx, _, actor, id| webhooks::deactivate(tx, actor, id))
         }
         Command::Activate { which, probe: true } => {
-            desk.change(&which, json, "gets events once it has answered a probe with 2xx", |conn, _, actor, id| {
-                probe::begin(conn, actor, id, now)
+            desk.change(&which, json, "gets events once it has answered a probe with 2xx", |tx, _, actor, id| {
+                probe::begin(tx, actor, id)
             })
         }
         Command::Activate { which, .. } => {
-            desk.change(&which, json, "gets events", |conn, _, actor, id| webhooks::activate(conn, actor, id, now))
+            desk.change(&which, json, "gets events", |tx, _, actor, id| webhooks::activate(tx, actor, id))
         }
         Command::Delete(which) => {
-            let gone = desk.act(&which, |conn, _, actor, id| webhooks::delete(conn, actor, id, now))?;
+            let gone = desk.act(&which, |tx, _, actor, id| webhooks::delete(tx, actor, id))?;
             tell(
                 json,
                 &json!({"id": gone.id, "deleted": true}),
@@ -221,10 +216,9 @@ pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Fail
 }
 
 fn rotate_key(desk: &mut Desk, asked: &Rotate, json: bool) -> Result<(), Failure> {
-    let now = desk.now;
-    let keys = desk.act(&asked.which, |conn, vault, actor, id| {
-        secrets::rotate_key(conn, vault, actor, id, asked.overlap(), None, now)?;
-        secrets::public_keys(conn, Scope::Tenant(actor.tenant), &[id], now)
+    let keys = desk.act(&asked.which, |tx, vault, actor, id| {
+        secrets::rotate_key(tx, vault, actor, id, asked.overlap(), None)?;
+        secrets::public_keys(tx, Scope::Tenant(actor.tenant), &[id])
     })?;
     let keys: Vec<String> = keys.into_iter().filter_map(|key| key.public_key).collect();
     let newest = keys.first().cloned().unwrap_or_default();
@@ -232,10 +226,9 @@ fn rotate_key(desk: &mut Desk, asked: &Rotate, json: bool) -> Result<(), Failure
 }
 
 fn show(desk: &mut Desk, which: &Which, json: bool) -> Result<(), Failure> {
-    let now = desk.now;
-    let body = desk.act(which, |conn, _, actor, id| {
-        let webhook = webhooks::find(conn, actor, id)?;
-        WebhookBody::read(conn, webhook, now)
+    let body = desk.act(which, |tx, _, actor, id| {
+        let webhook = webhooks::find(tx, actor, id)?;
+        WebhookBody::read(tx, webhook)
     })?;
     let body = value(&body)?;
     if json {
@@ -256,15 +249,14 @@ fn list(desk: &mut Desk, asked: &List, json: bool) -> Result<(), Failure> {
         after: None,
         offset: None,
     };
-    let now = desk.now;
-    let (page, bodies) = desk.house.tx(|conn, _| {
+    let (page, bodies) = desk.house.tx(|tx, _| {
         let scope = match &asked.tenant {
-            Some(slug) => Scope::Tenant(actor_in(conn, slug)?.tenant),
+            Some(slug) => Scope::Tenant(actor_in(tx, slug)?.tenant),
             None => Scope::Instance,
         };
         let filter = WebhookFilter { text: asked.q.clone(), state: asked.state };
-        let page = webhooks::list(conn, scope, &filter, &paging)?;
-        let read = |row: &Webhook| WebhookBody::read(conn, row.clone(), now);
+        let page = webhooks::list(tx, scope, &filter, &paging)?;
+        let read = |row: &Webhook| WebhookBody::read(tx, row.clone());
         let bodies = page.rows.iter().map(read).collect::<Done<Vec<_>>>()?;
         Ok((page, bodies))
     })?;

@@ -8,14 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::lock;
 use crate::domain::usage::UsageRecord;
 use crate::domain::{AccessTokenId, Error, Result};
-use crate::store::{Db, Scope};
+use crate::store::{Db, Scope, Tx};
 use batch::{Batch, Endpoints, Made};
 
 /// Records that wait; when more come, the newest are dropped and counted.
@@ -31,7 +30,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
 const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is asked in the transaction that would write a report; false where that has been written already.
-pub type First = Box<dyn FnOnce(&mut PgConnection) -> Result<bool> + Send>;
+pub type First = Box<dyn FnOnce(&mut Tx<'_>) -> Result<bool> + Send>;
 
 /// A report that may have come before.
 struct Guarded {
@@ -252,10 +251,10 @@ impl Worker {
             let mut batch = Batch::default();
             records.into_iter().for_each(|record| batch.push(record, &mut self.endpoints));
             let count = batch.len();
-            let write = move |conn: &mut PgConnection| {
-                let is_new = first(conn)?;
+            let write = move |tx: &mut Tx<'_>| {
+                let is_new = first(tx)?;
                 if is_new {
-                    batch.write(conn, true)?;
+                    batch.write(tx, true)?;
                 }
                 Ok(is_new)
             };

@@ -10,9 +10,9 @@ use super::links::digest;
 use super::{Operator, random_token};
 use crate::domain::{Error, Noun, Result, UserId, text};
 use crate::model::{Session, User};
-use crate::store;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
 use crate::store::one_time_links::Origin;
+use crate::store::{self, Tx};
 
 const RESET: &str = "password_reset";
 const RESET_LINK_LIVES: chrono::TimeDelta = chrono::TimeDelta::hours(24);
@@ -56,31 +56,26 @@ fn entry(state: &Value, name: &str) -> String {
 }
 
 /// Where somebody is signed in, the latest first. `here` is the handle of the session that asks.
-pub fn places(conn: &mut PgConnection, user: UserId, here: &str, now: DateTime<Utc>) -> Result<Vec<Place>> {
-    let rows = store::sessions::list_of_user(conn, user, now)?;
+pub fn places(tx: &mut Tx<'_>, user: UserId, here: &str) -> Result<Vec<Place>> {
+    let now = tx.now;
+    let rows = store::sessions::list_of_user(tx, user, now)?;
     Ok(rows.into_iter().map(|row| Place::of(row, here)).collect())
 }
 
 /// Signs somebody out in one place; whether they were signed in there.
-pub fn sign_out(conn: &mut PgConnection, who: &Operator, user: UserId, id: i64, now: DateTime<Utc>) -> Result<bool> {
-    let ended = store::sessions::delete_one(conn, user, id)?;
+pub fn sign_out(tx: &mut Tx<'_>, who: &Operator, user: UserId, id: i64) -> Result<bool> {
+    let ended = store::sessions::delete_one(tx, user, id)?;
     if ended {
-        audit::record_for_instance(conn, who, None, signed_out(user, 1), now)?;
+        audit::record_for_instance(tx, who, None, signed_out(user, 1))?;
     }
     Ok(ended)
 }
 
 /// Signs somebody out everywhere but here; in how many places.
-pub fn sign_out_elsewhere(
-    conn: &mut PgConnection,
-    who: &Operator,
-    user: UserId,
-    here: &str,
-    now: DateTime<Utc>,
-) -> Result<usize> {
-    let ended = end_others(conn, user, here)?;
+pub fn sign_out_elsewhere(tx: &mut Tx<'_>, who: &Operator, user: UserId, here: &str) -> Result<usize> {
+    let ended = end_others(tx, user, here)?;
     if 0 < ended {
-        audit::record_for_instance(conn, who, None, signed_out(user, ended), now)?;
+        audit::record_for_instance(tx, who, None, signed_out(user, ended))?;
     }
     Ok(ended)
 }
@@ -90,22 +85,19 @@ fn end_others(conn: &mut PgConnection, user: UserId, here: &str) -> Result<usize
 }
 
 /// Whether a user's session with this handle, as its state has it, lives on under whatever key.
-pub fn is_signed_in(
-    conn: &mut PgConnection,
-    user: Option<UserId>,
-    handle: Option<&Value>,
-    now: DateTime<Utc>,
-) -> Result<bool> {
+pub fn is_signed_in(tx: &mut Tx<'_>, user: Option<UserId>, handle: Option<&Value>) -> Result<bool> {
+    let now = tx.now;
     let (Some(user), Some(handle)) = (user, handle) else { return Ok(false) };
-    let rows = store::sessions::list_of_user(conn, user, now)?;
+    let rows = store::sessions::list_of_user(tx, user, now)?;
     Ok(rows.iter().any(|row| row.state.get(HANDLE) == Some(handle)))
 }
 
 /// Refuses an act whose session has ended since it was loaded. Until this transaction ends, nothing else ends it: what the act
 /// makes is seen by whatever ends the session's access afterwards. Runs in `Scope::Instance`.
-pub fn must_be_signed_in(conn: &mut PgConnection, user: UserId, here: &str, now: DateTime<Utc>) -> Result<()> {
-    store::users::lock(conn, &[user])?;
-    let lives = store::sessions::list_of_user(conn, user, now)?.iter().any(|row| entry(&row.state, HANDLE) == here);
+pub fn must_be_signed_in(tx: &mut Tx<'_>, user: UserId, here: &str) -> Result<()> {
+    let now = tx.now;
+    store::users::lock(tx, &[user])?;
+    let lives = store::sessions::list_of_user(tx, user, now)?.iter().any(|row| entry(&row.state, HANDLE) == here);
     if lives { Ok(()) } else { Err(Error::Unauthenticated) }
 }
 
@@ -125,24 +117,17 @@ fn signed_out(user: UserId, sessions: usize) -> Deed {
     Deed::new("user.signed_out", target(user)).with("sessions_ended", sessions)
 }
 
-pub fn rename(conn: &mut PgConnection, who: &Operator, user: UserId, name: &str, now: DateTime<Utc>) -> Result<User> {
+pub fn rename(tx: &mut Tx<'_>, who: &Operator, user: UserId, name: &str) -> Result<User> {
     let name = text::name(name).map_err(|rejection| Error::field("name", rejection))?;
-    accounts::update(conn, who, user, accounts::UserChange { name: Some(name), ..Default::default() }, now)
+    accounts::update(tx, who, user, accounts::UserChange { name: Some(name), ..Default::default() })
 }
 
 /// Sets a new password, for a person who has shown the present one. Ends their other sessions, all their access tokens, and
 /// links that would set another password.
-pub fn change_password(
-    conn: &mut PgConnection,
-    who: &Operator,
-    user: UserId,
-    new: &NewPassword,
-    here: &str,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    accounts::write_password(conn, user, new, now)?;
-    let ended = end_access(conn, user, Some(here), now)?;
-    audit::record_for_instance(conn, who, None, ended.noted(Deed::new("user.password_changed", target(user))), now)
+pub fn change_password(tx: &mut Tx<'_>, who: &Operator, user: UserId, new: &NewPassword, here: &str) -> Result<()> {
+    accounts::write_password(tx, user, new)?;
+    let ended = end_access(tx, user, Some(here))?;
+    audit::record_for_instance(tx, who, None, ended.noted(Deed::new("user.password_changed", target(user))))
 }
 
 /// Sessions and access tokens that ended because a sign-in became stronger.
@@ -159,28 +144,25 @@ impl EndedAccess {
 
 /// Ends all that an earlier, weaker sign-in opened or made: every session but `here`, every access token, and links that set
 /// a password, this person's or another's.
-pub(super) fn end_access(
-    conn: &mut PgConnection,
-    user: UserId,
-    here: Option<&str>,
-    now: DateTime<Utc>,
-) -> Result<EndedAccess> {
+pub(super) fn end_access(tx: &mut Tx<'_>, user: UserId, here: Option<&str>) -> Result<EndedAccess> {
+    let now = tx.now;
     let sessions = match here {
-        Some(here) => end_others(conn, user, here)?,
-        None => store::sessions::delete_of_user(conn, user)?,
+        Some(here) => end_others(tx, user, here)?,
+        None => store::sessions::delete_of_user(tx, user)?,
     };
-    let tokens = store::access_tokens::revoke_of_user(conn, user, now)?;
-    end_resets(conn, user)?;
-    store::one_time_links::delete_unused_by(conn, user)?;
-    notify::send(conn, &Change::Access)?;
+    let tokens = store::access_tokens::revoke_of_user(tx, user, now)?;
+    end_resets(tx, user)?;
+    store::one_time_links::delete_unused_by(tx, user)?;
+    tx.announce(Change::Access);
     Ok(EndedAccess { sessions, tokens })
 }
 
 /// What a password let in: tokens that sign-ins made. Links that would set another go too.
-pub(super) fn end_logins(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<usize> {
-    let tokens = store::access_tokens::revoke_of_logins(conn, user, now)?;
-    end_resets(conn, user)?;
-    notify::send(conn, &Change::Access)?;
+pub(super) fn end_logins(tx: &mut Tx<'_>, user: UserId) -> Result<usize> {
+    let now = tx.now;
+    let tokens = store::access_tokens::revoke_of_logins(tx, user, now)?;
+    end_resets(tx, user)?;
+    tx.announce(Change::Access);
     Ok(tokens)
 }
 
@@ -197,55 +179,53 @@ pub(super) fn may_reset(conn: &mut PgConnection, creator: Option<UserId>) -> Res
 
 /// Makes the token of a link that sets a new password, once, within a day, for an operator to hand over. The one before it
 /// stops working; those that the user requested do not.
-pub fn offer_reset(conn: &mut PgConnection, who: &Operator, user: UserId, now: DateTime<Utc>) -> Result<String> {
+pub fn offer_reset(tx: &mut Tx<'_>, who: &Operator, user: UserId) -> Result<String> {
     who.must_be_another(user)?;
     // A creator who is demoted meanwhile waits here, or is waited for.
-    store::users::lock(conn, &[Some(user), who.user].into_iter().flatten().collect::<Vec<_>>())?;
-    if !may_reset(conn, who.user)? {
+    store::users::lock(tx, &[Some(user), who.user].into_iter().flatten().collect::<Vec<_>>())?;
+    if !may_reset(tx, who.user)? {
         return Err(Error::forbidden("this is for operators"));
     }
-    store::one_time_links::delete_unused_not_asked_for(conn, RESET, user)?;
-    make_reset(conn, who, user, Origin::Made(who.user), now)
+    store::one_time_links::delete_unused_not_asked_for(tx, RESET, user)?;
+    make_reset(tx, who, user, Origin::Made(who.user))
 }
 
 /// The same for a user who is said to have asked for it, as anybody can say: it ends no link, and there are few at a time.
-pub fn ask_reset(conn: &mut PgConnection, who: &Operator, user: UserId, now: DateTime<Utc>) -> Result<String> {
+pub fn ask_reset(tx: &mut Tx<'_>, who: &Operator, user: UserId) -> Result<String> {
+    let now = tx.now;
     // Of several who ask at once, each counts those before it.
-    store::users::lock_has_short_password(conn, user)?;
-    if MOST_ASKED_FOR <= store::one_time_links::count_asked_for(conn, RESET, user, now)? {
+    store::users::lock_has_short_password(tx, user)?;
+    if MOST_ASKED_FOR <= store::one_time_links::count_asked_for(tx, RESET, user, now)? {
         return Err(Error::conflict("there are as many links already as one can ask for"));
     }
-    make_reset(conn, who, user, Origin::Requested, now)
+    make_reset(tx, who, user, Origin::Requested)
 }
 
-fn make_reset(
-    conn: &mut PgConnection,
-    who: &Operator,
-    user: UserId,
-    origin: Origin,
-    now: DateTime<Utc>,
-) -> Result<String> {
-    let user = accounts::find(conn, user)?;
+fn make_reset(tx: &mut Tx<'_>, who: &Operator, user: UserId, origin: Origin) -> Result<String> {
+    let now = tx.now;
+    let user = accounts::find(tx, user)?;
     if !user.is_active {
         return Err(Error::conflict("this user is deactivated: activate them first"));
     }
     let token = random_token()?;
     let expires_at = now + RESET_LINK_LIVES;
-    store::one_time_links::insert_for(conn, RESET, &digest(&token), (user.id, origin), now, expires_at)?;
+    store::one_time_links::insert_for(tx, RESET, &digest(&token), (user.id, origin), now, expires_at)?;
     let deed = Deed::new("user.reset_link_made", target(user.id)).with("name", user.email.as_str());
-    audit::record_for_instance(conn, who, None, deed, now)?;
+    audit::record_for_instance(tx, who, None, deed)?;
     Ok(token)
 }
 
 /// Whose password a link resets.
-pub fn reset_offered(conn: &mut PgConnection, token: &str, now: DateTime<Utc>) -> Result<User> {
-    let found = store::one_time_links::find_live(conn, RESET, &digest(token), now)?;
-    backed(conn, found)?.ok_or(Error::NotFound(Noun::ResetLink))
+pub fn reset_offered(tx: &mut Tx<'_>, token: &str) -> Result<User> {
+    let now = tx.now;
+    let found = store::one_time_links::find_live(tx, RESET, &digest(token), now)?;
+    backed(tx, found)?.ok_or(Error::NotFound(Noun::ResetLink))
 }
 
-pub(super) fn is_reset_usable(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {
-    let found = store::one_time_links::find_live(conn, RESET, digest, now)?;
-    Ok(backed(conn, found)?.is_some())
+pub(super) fn is_reset_usable(tx: &mut Tx<'_>, digest: &[u8]) -> Result<bool> {
+    let now = tx.now;
+    let found = store::one_time_links::find_live(tx, RESET, digest, now)?;
+    Ok(backed(tx, found)?.is_some())
 }
 
 /// The user of a link, if they are active and its creator still has the right to make it.
@@ -258,27 +238,22 @@ fn backed(conn: &mut PgConnection, link: Option<(UserId, Option<UserId>)>) -> Re
 }
 
 /// Uses a link up: the user gets the new password and is signed out everywhere.
-pub fn reset_password(
-    conn: &mut PgConnection,
-    who: &Operator,
-    token: &str,
-    new: &NewPassword,
-    now: DateTime<Utc>,
-) -> Result<User> {
+pub fn reset_password(tx: &mut Tx<'_>, who: &Operator, token: &str, new: &NewPassword) -> Result<User> {
+    let now = tx.now;
     let digest = digest(token);
-    let link = store::one_time_links::find_live(conn, RESET, &digest, now)?;
+    let link = store::one_time_links::find_live(tx, RESET, &digest, now)?;
     // A creator who is demoted meanwhile waits here, or is waited for.
     if let Some((user, creator)) = link {
-        store::users::lock(conn, &[Some(user), creator].into_iter().flatten().collect::<Vec<_>>())?;
+        store::users::lock(tx, &[Some(user), creator].into_iter().flatten().collect::<Vec<_>>())?;
     }
-    let user = backed(conn, link)?.ok_or(Error::NotFound(Noun::ResetLink))?;
-    if !store::one_time_links::redeem(conn, RESET, &digest, now)? {
+    let user = backed(tx, link)?.ok_or(Error::NotFound(Noun::ResetLink))?;
+    if !store::one_time_links::redeem(tx, RESET, &digest, now)? {
         return Err(Error::NotFound(Noun::ResetLink));
     }
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
-    accounts::set_password(conn, &who, user.id, new, now)?;
+    accounts::set_password(tx, &who, user.id, new)?;
     // It came by mail, or from an operator.
-    store::users::confirm_email(conn, user.id)?;
+    store::users::confirm_email(tx, user.id)?;
     Ok(user)
 }
 

@@ -14,9 +14,9 @@ use crate::domain::page::{Page, Paging};
 use crate::domain::password::{self, Password, PasswordRules};
 use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, UserId, email, text};
 use crate::model::{Tenant, User};
-use crate::store;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
 use crate::store::users::NewUser as NewUserRow;
+use crate::store::{self, Tx};
 
 const SETUP: &str = "setup";
 const SETUP_LINK_LIVES: TimeDelta = TimeDelta::hours(24);
@@ -57,8 +57,9 @@ impl NewUser {
     }
 }
 
-pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewUser, now: DateTime<Utc>) -> Result<User> {
-    if store::users::find_by_email(conn, &ask.email)?.is_some() {
+pub fn create(tx: &mut Tx<'_>, who: &Operator, ask: &NewUser) -> Result<User> {
+    let now = tx.now;
+    if store::users::find_by_email(tx, &ask.email)?.is_some() {
         return Err(Error::field("email", Rejection::new("taken", "belongs to a user already")));
     }
     let row = NewUserRow {
@@ -68,9 +69,9 @@ pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewUser, now: DateT
         is_operator: ask.is_operator,
         is_email_confirmed: ask.is_email_confirmed,
     };
-    let user = store::users::insert(conn, &row, now)?;
+    let user = store::users::insert(tx, &row, now)?;
     let deed = Deed::new("user.created", format!("user:{}", user.id)).with("is_operator", ask.is_operator);
-    audit::record_for_instance(conn, who, None, deed, now)?;
+    audit::record_for_instance(tx, who, None, deed)?;
     Ok(user)
 }
 
@@ -109,14 +110,9 @@ pub struct UserChange {
 
 /// A deactivated user loses access at once: sessions, tokens and keys that require their owner. Links end that needed a
 /// right which the user lost. The instance keeps an operator who can sign in.
-pub fn update(
-    conn: &mut PgConnection,
-    who: &Operator,
-    user: UserId,
-    change: UserChange,
-    now: DateTime<Utc>,
-) -> Result<User> {
-    let before = find(conn, user)?;
+pub fn update(tx: &mut Tx<'_>, who: &Operator, user: UserId, change: UserChange) -> Result<User> {
+    let now = tx.now;
+    let before = find(tx, user)?;
     let name = text::name(change.name.as_deref().unwrap_or(&before.name));
     let name = name.map_err(|rejection| Error::field("name", rejection))?;
     let is_active = change.is_active.unwrap_or(before.is_active);
@@ -125,26 +121,26 @@ pub fn update(
         who.must_be_another(user)?;
     }
     if before.is_operator && before.is_active && !(is_operator && is_active) {
-        let operators = store::users::lock_operators(conn)?;
+        let operators = store::users::lock_operators(tx)?;
         if operators.iter().all(|id| *id == user) {
             return Err(Error::conflict("the instance needs an operator: make somebody else one first"));
         }
     }
-    let after = store::users::update(conn, user, &name, (is_active, is_operator), now)?;
+    let after = store::users::update(tx, user, &name, (is_active, is_operator), now)?;
     let after = after.ok_or(Error::NotFound(Noun::User))?;
     let deed = Deed::new("user.updated", format!("user:{user}"))
         .with("name", after.email.as_str())
         .changing(facts(&before), facts(&after));
-    audit::record_for_instance(conn, who, None, deed, now)?;
+    audit::record_for_instance(tx, who, None, deed)?;
     if before.is_active && !after.is_active {
-        store::sessions::delete_of_user(conn, user)?;
-        account::end_resets(conn, user)?;
+        store::sessions::delete_of_user(tx, user)?;
+        account::end_resets(tx, user)?;
     }
     if before.is_operator && !after.is_operator {
-        store::access_tokens::revoke_of_instance(conn, user, now)?;
+        store::access_tokens::revoke_of_instance(tx, user, now)?;
     }
-    links::end_unbacked(conn, who, user, now)?;
-    notify::send(conn, &Change::Access)?;
+    links::end_unbacked(tx, who, user)?;
+    tx.announce(Change::Access);
     Ok(after)
 }
 
@@ -180,19 +176,15 @@ pub fn password_rules(conn: &mut PgConnection, user: UserId, host: Option<&str>)
 }
 
 /// Writes a new password. A short one is taken only as long as its second factor is on.
-pub(super) fn write_password(
-    conn: &mut PgConnection,
-    user: UserId,
-    new: &NewPassword,
-    now: DateTime<Utc>,
-) -> Result<()> {
+pub(super) fn write_password(tx: &mut Tx<'_>, user: UserId, new: &NewPassword) -> Result<()> {
+    let now = tx.now;
     // Whoever switches the factor off waits here, or is waited for.
-    store::users::lock_has_short_password(conn, user)?;
-    if new.is_short && !second_factor::is_on(conn, user)? {
+    store::users::lock_has_short_password(tx, user)?;
+    if new.is_short && !second_factor::is_on(tx, user)? {
         let says = "must be at least 15 characters: your second factor is off by now";
         return Err(Error::field("password", Rejection::new("too_short", says)));
     }
-    if store::users::update_password(conn, user, &new.hash, new.is_short, now)? {
+    if store::users::update_password(tx, user, &new.hash, new.is_short, now)? {
         Ok(())
     } else {
         Err(Error::NotFound(Noun::User))
@@ -200,52 +192,48 @@ pub(super) fn write_password(
 }
 
 /// Gives a user a new password, signs them out everywhere, and revokes their access tokens.
-pub fn set_password(
-    conn: &mut PgConnection,
-    who: &Operator,
-    user: UserId,
-    new: &NewPassword,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    write_password(conn, user, new, now)?;
-    let ended = account::end_access(conn, user, None, now)?;
+pub fn set_password(tx: &mut Tx<'_>, who: &Operator, user: UserId, new: &NewPassword) -> Result<()> {
+    write_password(tx, user, new)?;
+    let ended = account::end_access(tx, user, None)?;
     let deed = ended.noted(Deed::new("user.password_set", format!("user:{user}")));
-    audit::record_for_instance(conn, who, None, deed, now)
+    audit::record_for_instance(tx, who, None, deed)
 }
 
 /// Makes the one-time setup token, as long as there is no user. An earlier unused one stops working.
-pub fn offer_setup(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Option<String>> {
-    if 0 < store::users::count(conn)? {
+pub fn offer_setup(tx: &mut Tx<'_>) -> Result<Option<String>> {
+    let now = tx.now;
+    if 0 < store::users::count(tx)? {
         return Ok(None);
     }
     let token = random_token()?;
-    store::one_time_links::delete_unused(conn, SETUP)?;
-    store::one_time_links::insert(conn, SETUP, &digest(&token), now, now + SETUP_LINK_LIVES)?;
+    store::one_time_links::delete_unused(tx, SETUP)?;
+    store::one_time_links::insert(tx, SETUP, &digest(&token), now, now + SETUP_LINK_LIVES)?;
     Ok(Some(token))
 }
 
 /// Whether the setup page may be shown for this token.
-pub fn may_set_up(conn: &mut PgConnection, token: &str, now: DateTime<Utc>) -> Result<()> {
-    let may = store::users::count(conn)? == 0 && store::one_time_links::is_live(conn, SETUP, &digest(token), now)?;
+pub fn may_set_up(tx: &mut Tx<'_>, token: &str) -> Result<()> {
+    let now = tx.now;
+    let may = store::users::count(tx)? == 0 && store::one_time_links::is_live(tx, SETUP, &digest(token), now)?;
     if may { Ok(()) } else { Err(Error::NotFound(Noun::SetupLink)) }
 }
 
 /// Makes the first operator and the first tenant, which the operator owns. Works once.
 pub fn set_up(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     token: &str,
     user: &NewUser,
     tenant: &NewTenant,
     who: &Operator,
-    now: DateTime<Utc>,
 ) -> Result<(User, Tenant)> {
-    if !store::one_time_links::redeem(conn, SETUP, &digest(token), now)? || 0 < store::users::count(conn)? {
+    let now = tx.now;
+    if !store::one_time_links::redeem(tx, SETUP, &digest(token), now)? || 0 < store::users::count(tx)? {
         return Err(Error::NotFound(Noun::SetupLink));
     }
-    let user = create(conn, who, user, now)?;
+    let user = create(tx, who, user)?;
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
-    let tenant = tenants::create(conn, &who, tenant, now)?;
-    tenants::add_member(conn, &who, tenant.id, user.id, Role::Owner, now)?;
+    let tenant = tenants::create(tx, &who, tenant)?;
+    tenants::add_member(tx, &who, tenant.id, user.id, Role::Owner)?;
     Ok((user, tenant))
 }
 

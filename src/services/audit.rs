@@ -10,7 +10,7 @@ use crate::domain::page::{Page, PageSize, Paging};
 use crate::domain::{Actor, AuditEntryId, Result, TenantId};
 use crate::model::{AuditEntry, NewAuditEntry};
 pub use crate::store::audit_entries::AuditFilter;
-use crate::store::{self, Scope};
+use crate::store::{self, Scope, Tx};
 
 /// Entries that an export reads at once.
 const BATCH: i64 = PageSize::MAX;
@@ -55,14 +55,16 @@ impl Deed {
 }
 
 /// Notes what an actor did in their tenant.
-pub fn record(conn: &mut PgConnection, actor: &Actor, deed: Deed, now: DateTime<Utc>) -> Result<()> {
-    store::audit_entries::insert(conn, &entry(actor, deed, now))
+pub fn record(tx: &mut Tx<'_>, actor: &Actor, deed: Deed) -> Result<()> {
+    let now = tx.now;
+    store::audit_entries::insert(tx, &entry(actor, deed, now))
 }
 
 /// Notes several deeds of one act, an entry each.
-pub fn record_all(conn: &mut PgConnection, actor: &Actor, deeds: Vec<Deed>, now: DateTime<Utc>) -> Result<()> {
+pub fn record_all(tx: &mut Tx<'_>, actor: &Actor, deeds: Vec<Deed>) -> Result<()> {
+    let now = tx.now;
     let entries: Vec<_> = deeds.into_iter().map(|deed| entry(actor, deed, now)).collect();
-    store::audit_entries::insert_all(conn, &entries)
+    store::audit_entries::insert_all(tx, &entries)
 }
 
 fn entry(actor: &Actor, deed: Deed, now: DateTime<Utc>) -> NewAuditEntry {
@@ -81,13 +83,8 @@ fn entry(actor: &Actor, deed: Deed, now: DateTime<Utc>) -> NewAuditEntry {
 }
 
 /// Notes what somebody did to the instance itself, or to a tenant as its operator.
-pub fn record_for_instance(
-    conn: &mut PgConnection,
-    who: &super::Operator,
-    tenant: Option<TenantId>,
-    deed: Deed,
-    now: DateTime<Utc>,
-) -> Result<()> {
+pub fn record_for_instance(tx: &mut Tx<'_>, who: &super::Operator, tenant: Option<TenantId>, deed: Deed) -> Result<()> {
+    let now = tx.now;
     let entry = NewAuditEntry {
         tenant_id: tenant,
         user_id: who.user,
@@ -100,7 +97,7 @@ pub fn record_for_instance(
         request_id: who.request_id.clone(),
         created_at: now,
     };
-    store::audit_entries::insert(conn, &entry)
+    store::audit_entries::insert(tx, &entry)
 }
 
 /// One page of entries, newest first. Whoever calls has made sure that the scope may be read.

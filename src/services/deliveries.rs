@@ -1,6 +1,5 @@
 //! Deliveries for those who look at them: lists, attempts, redelivery and cancellation.
 
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use super::audit::{self, Deed};
@@ -10,8 +9,8 @@ use crate::domain::{Actor, AttemptId, DeliveryId, Error, Noun, Permission, Resul
 use crate::model::{Attempt, Delivery, Event, Webhook};
 pub use crate::store::attempts::{AttemptFilter, Logged};
 pub use crate::store::deliveries::DeliveryFilter;
-use crate::store::notify::{self, Change};
-use crate::store::{self, Scope};
+use crate::store::notify::Change;
+use crate::store::{self, Scope, Tx};
 
 /// A delivery with its attempts, its event, and its webhook if that is still there.
 #[derive(Debug)]
@@ -76,8 +75,8 @@ pub fn list(
 }
 
 /// Sends it again, at once: what has come to an end begins another round of attempts, what waits need not wait.
-pub fn redeliver(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: DateTime<Utc>) -> Result<Delivery> {
-    let (before, webhook) = to_direct(conn, actor, id)?;
+pub fn redeliver(tx: &mut Tx<'_>, actor: &Actor, id: DeliveryId) -> Result<Delivery> {
+    let (before, webhook) = to_direct(tx, actor, id)?;
     let webhook = webhook.ok_or_else(|| Error::conflict("its webhook has been deleted"))?;
     if !webhook.is_active {
         return Err(Error::conflict("its webhook is switched off: activate it first"));
@@ -86,20 +85,21 @@ pub fn redeliver(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: Da
         true => before.attempts_made() + webhook.schedule().attempts(),
         false => before.attempts_max,
     };
-    let after = store::deliveries::update_due(conn, actor.tenant, id, attempts_max)?.ok_or_else(under_way)?;
-    audit::record(conn, actor, Deed::new("delivery.redelivered", format!("delivery:{id}")), now)?;
-    notify::send(conn, &Change::delivery_at([after.webhook_id]))?;
+    let after = store::deliveries::update_due(tx, actor.tenant, id, attempts_max)?.ok_or_else(under_way)?;
+    audit::record(tx, actor, Deed::new("delivery.redelivered", format!("delivery:{id}")))?;
+    tx.announce(Change::delivery_at([after.webhook_id]));
     Ok(after)
 }
 
 /// Gives up what still waits.
-pub fn cancel(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: DateTime<Utc>) -> Result<Delivery> {
-    let (before, _) = to_direct(conn, actor, id)?;
+pub fn cancel(tx: &mut Tx<'_>, actor: &Actor, id: DeliveryId) -> Result<Delivery> {
+    let now = tx.now;
+    let (before, _) = to_direct(tx, actor, id)?;
     if before.state.is_final() {
         return Err(Error::conflict(format!("this delivery has come to its end already: it is {}", before.state)));
     }
-    let after = store::deliveries::update_cancelled(conn, actor.tenant, id, now)?.ok_or_else(under_way)?;
-    audit::record(conn, actor, Deed::new("delivery.cancelled", format!("delivery:{id}")), now)?;
+    let after = store::deliveries::update_cancelled(tx, actor.tenant, id, now)?.ok_or_else(under_way)?;
+    audit::record(tx, actor, Deed::new("delivery.cancelled", format!("delivery:{id}")))?;
     Ok(after)
 }
 

@@ -19,9 +19,9 @@ use crate::domain::webhook::MASK;
 use crate::domain::{Actor, DeliveryId, Error, Result, TenantId, WebhookId};
 use crate::model::{Claimed, Webhook};
 use crate::outbound::Request;
-use crate::store;
 pub use crate::store::claims::{Held, Look, Room};
 use crate::store::settlements::Settled;
+use crate::store::{self, Tx};
 
 /// A leased delivery, with the attempt that its lease names: to be sent once, and settled once.
 #[derive(Debug)]
@@ -42,16 +42,16 @@ pub struct Leased {
 
 /// Leases due deliveries of these webhooks as far as there is room, with the attempt that each is about to have.
 pub fn claim(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     webhooks: &[WebhookId],
     room: Room,
     lease: Duration,
     offset: TimeDelta,
-    now: DateTime<Utc>,
 ) -> Result<Leased> {
-    store::claims::lock_turnstile(conn)?;
-    let rows = store::claims::lease(conn, webhooks, room, lease, offset, now)?;
-    let with_more = store::claims::with_more(conn, webhooks, offset)?;
+    let now = tx.now;
+    store::claims::lock_turnstile(tx)?;
+    let rows = store::claims::lease(tx, webhooks, room, lease, offset, now)?;
+    let with_more = store::claims::with_more(tx, webhooks, offset)?;
     Ok(Leased { claims: rows.into_iter().map(Claim).collect(), with_more })
 }
 
@@ -254,21 +254,23 @@ impl Written {
 }
 
 /// Writes a batch of settlements. Those that hold no lease any more change nothing.
-pub fn settle(conn: &mut PgConnection, batch: &[Settlement], offset: TimeDelta, now: DateTime<Utc>) -> Result<Written> {
+pub fn settle(tx: &mut Tx<'_>, batch: &[Settlement], offset: TimeDelta) -> Result<Written> {
+    let now = tx.now;
     let all: Vec<&Settled> = batch.iter().map(|one| &one.settled).collect();
-    let held: HashSet<DeliveryId> = store::settlements::settle(conn, &all, offset, now)?.into_iter().collect();
+    let held: HashSet<DeliveryId> = store::settlements::settle(tx, &all, offset, now)?.into_iter().collect();
     let kept: Vec<&Settlement> = batch.iter().filter(|one| held.contains(&one.settled.delivery)).collect();
-    judge_webhooks(conn, &kept, now)?;
+    judge_webhooks(tx, &kept)?;
     let late: Vec<&Settled> = all.into_iter().filter(|one| !held.contains(&one.delivery)).collect();
     let cancelled = match late.is_empty() {
         true => 0,
-        false => store::settlements::complete_cancelled(conn, &late)?,
+        false => store::settlements::complete_cancelled(tx, &late)?,
     };
     Ok(Written { kept: held, cancelled, late: late.len().saturating_sub(cancelled) })
 }
 
 /// Keeps what is known of the webhooks' health, and switches off those that are gone or have long failed.
-fn judge_webhooks(conn: &mut PgConnection, kept: &[&Settlement], now: DateTime<Utc>) -> Result<()> {
+fn judge_webhooks(tx: &mut Tx<'_>, kept: &[&Settlement]) -> Result<()> {
+    let now = tx.now;
     let of = |wanted: &dyn Fn(&Settlement) -> bool| {
         distinct(kept.iter().filter(|one| wanted(one)).map(|one| one.settled.webhook))
     };
@@ -278,27 +280,27 @@ fn judge_webhooks(conn: &mut PgConnection, kept: &[&Settlement], now: DateTime<U
     let answered = of(&|one| one.has_answer());
     let silent = of(&|one| one.is_silent() && !answered.contains(&one.settled.webhook));
     if !silent.is_empty() {
-        store::hosts::insert_of(conn, &silent, now)?;
+        store::hosts::insert_of(tx, &silent, now)?;
     }
     if !answered.is_empty() {
-        store::hosts::delete_of(conn, &answered)?;
+        store::hosts::delete_of(tx, &answered)?;
     }
     if !succeeding.is_empty() {
-        store::webhooks::update_succeeding(conn, &succeeding, now)?;
+        store::webhooks::update_succeeding(tx, &succeeding, now)?;
     }
     if !failing.is_empty() {
-        store::webhooks::update_failing(conn, &failing, now)?;
-        warn(conn, &failing, now)?;
+        store::webhooks::update_failing(tx, &failing, now)?;
+        warn(tx, &failing)?;
         let since = now - retry::DISABLED_AFTER;
-        disable(conn, &failing, Some(since), "nothing but failures for 5 days", now)?;
+        disable(tx, &failing, Some(since), "nothing but failures for 5 days")?;
     }
     let probes: Vec<DeliveryId> =
         kept.iter().filter(|one| one.is_probe && one.is_success()).map(|one| one.settled.delivery).collect();
     if !probes.is_empty() {
-        probe::succeed(conn, &probes, now)?;
+        probe::succeed(tx, &probes)?;
     }
     if !gone.is_empty() {
-        disable(conn, &gone, None, "the endpoint answered 410 Gone", now)?;
+        disable(tx, &gone, None, "the endpoint answered 410 Gone")?;
     }
     Ok(())
 }
@@ -312,39 +314,36 @@ fn distinct(ids: impl Iterator<Item = WebhookId>) -> Vec<WebhookId> {
 }
 
 /// Publishes `webhook.failing` a day before a webhook is switched off, once for each time of failing.
-fn warn(conn: &mut PgConnection, ids: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
+fn warn(tx: &mut Tx<'_>, ids: &[WebhookId]) -> Result<()> {
+    let now = tx.now;
     let before = now - retry::DISABLED_AFTER + retry::WARNED_BEFORE;
-    for webhook in store::webhooks::update_warned(conn, ids, before, now)? {
+    for webhook in store::webhooks::update_warned(tx, ids, before, now)? {
         let facts = json!({
             "webhook": {"id": webhook.id, "name": webhook.name, "url": webhook.url},
             "failing_since": webhook.failing_since,
             "disabled_at": webhook.failing_since.map(|since| since + retry::DISABLED_AFTER),
         });
-        events::announce(conn, webhook.tenant_id, "webhook.failing", &facts, now)?;
+        events::announce(tx, webhook.tenant_id, "webhook.failing", &facts)?;
     }
     Ok(())
 }
 
-fn disable(
-    conn: &mut PgConnection,
-    ids: &[WebhookId],
-    failing_before: Option<DateTime<Utc>>,
-    reason: &str,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let mut disabled = store::webhooks::update_disabled(conn, ids, failing_before, reason, now)?;
+fn disable(tx: &mut Tx<'_>, ids: &[WebhookId], failing_before: Option<DateTime<Utc>>, reason: &str) -> Result<()> {
+    let now = tx.now;
+    let mut disabled = store::webhooks::update_disabled(tx, ids, failing_before, reason, now)?;
     // In one order, since each entry locks the end of its tenant's chain until COMMIT.
     disabled.sort_unstable_by_key(|webhook| (webhook.tenant_id, webhook.id));
     for webhook in disabled {
         let facts = json!({"webhook": {"id": webhook.id, "name": webhook.name, "url": webhook.url}, "reason": reason});
-        events::announce(conn, webhook.tenant_id, "webhook.disabled", &facts, now)?;
+        events::announce(tx, webhook.tenant_id, "webhook.disabled", &facts)?;
         let deed = Deed::new("webhook.disabled", target(webhook.id)).with("name", webhook.name).with("reason", reason);
-        audit::record(conn, &Actor::system(webhook.tenant_id), deed, now)?;
+        audit::record(tx, &Actor::system(webhook.tenant_id), deed)?;
     }
     Ok(())
 }
 
 /// Takes back deliveries whose lease has run out; returns how many.
-pub fn reap(conn: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Result<usize> {
-    store::claims::take_back(conn, limit, now)
+pub fn reap(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
+    let now = tx.now;
+    store::claims::take_back(tx, limit, now)
 }

@@ -17,8 +17,8 @@ use crate::domain::{
 use crate::model::{Delivery, Event};
 use crate::store::deliveries::DeliveryFilter;
 pub use crate::store::events::EventFilter;
-use crate::store::notify::{self, Change};
-use crate::store::{self, Scope};
+use crate::store::notify::Change;
+use crate::store::{self, Scope, Tx};
 
 /// Bytes of a payload's JSON text.
 pub const MAX_PAYLOAD: usize = 256 * 1024;
@@ -96,44 +96,38 @@ pub struct Published {
 }
 
 /// Publishes an event to every active webhook that wants it: all of it or nothing.
-pub fn publish(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: DateTime<Utc>) -> Result<Published> {
+pub fn publish(tx: &mut Tx<'_>, actor: &Actor, ask: &NewEvent) -> Result<Published> {
     actor.must(Permission::WriteEvents)?;
-    let mut all = publish_all(conn, actor, std::slice::from_ref(ask), now)?;
+    let mut all = publish_all(tx, actor, std::slice::from_ref(ask))?;
     all.pop().ok_or_else(|| Error::bug("an event was lost on its way"))
 }
 
 /// Publishes events like [`publish`]: all of them or none. They are counted last, since the tenant's count stays locked until
 /// the transaction ends, and the events that others publish wait for it.
-pub fn publish_all(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    asks: &[NewEvent],
-    now: DateTime<Utc>,
-) -> Result<Vec<Published>> {
+pub fn publish_all(tx: &mut Tx<'_>, actor: &Actor, asks: &[NewEvent]) -> Result<Vec<Published>> {
     actor.must(Permission::WriteEvents)?;
-    plans::must_have_room_for_events(conn, actor.tenant, now)?;
-    let all = asks.iter().map(|ask| publish_uncounted(conn, actor, ask, now)).collect::<Result<Vec<_>>>()?;
+    plans::must_have_room_for_events(tx, actor.tenant)?;
+    let all = asks.iter().map(|ask| publish_uncounted(tx, actor, ask)).collect::<Result<Vec<_>>>()?;
     let new = all.iter().filter(|one| !one.is_replay).count();
-    plans::count_written_events(conn, actor.tenant, i64::try_from(new).unwrap_or(i64::MAX), now)?;
+    plans::count_written_events(tx, actor.tenant, i64::try_from(new).unwrap_or(i64::MAX))?;
     Ok(all)
 }
 
 /// Publishes events like [`publish_all`], once for all requests with this idempotency key.
 pub fn publish_all_once(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     actor: &Actor,
     asks: &[NewEvent],
     (key, hash): (&IdempotencyKey, &[u8]),
-    now: DateTime<Utc>,
 ) -> Result<Once<Vec<Published>>> {
     actor.must(Permission::WriteEvents)?;
-    idempotency::once(conn, actor.tenant, "events/batch", key, hash, now, |conn| publish_all(conn, actor, asks, now))
+    idempotency::once(tx, actor.tenant, "events/batch", key, hash, |tx| publish_all(tx, actor, asks))
 }
 
-fn publish_uncounted(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: DateTime<Utc>) -> Result<Published> {
-    let write = |conn: &mut PgConnection| write(conn, actor, ask, None, now);
-    let Some(key) = &ask.idempotency_key else { return write(conn) };
-    let once = idempotency::once(conn, actor.tenant, "events", key, &ask.hash(), now, write)?;
+fn publish_uncounted(tx: &mut Tx<'_>, actor: &Actor, ask: &NewEvent) -> Result<Published> {
+    let write = |tx: &mut Tx<'_>| write(tx, actor, ask, None);
+    let Some(key) = &ask.idempotency_key else { return write(tx) };
+    let once = idempotency::once(tx, actor.tenant, "events", key, &ask.hash(), write)?;
     Ok(match once {
         Once::First(published) => published,
         Once::Again(published) => Published { is_replay: true, ..published },
@@ -141,54 +135,36 @@ fn publish_uncounted(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now
 }
 
 /// Tells a tenant's webhooks of something that happened here, like any other event.
-pub(super) fn announce(
-    conn: &mut PgConnection,
-    tenant: TenantId,
-    kind: &str,
-    facts: &serde_json::Value,
-    now: DateTime<Utc>,
-) -> Result<()> {
+pub(super) fn announce(tx: &mut Tx<'_>, tenant: TenantId, kind: &str, facts: &serde_json::Value) -> Result<()> {
     let kind = EventType::parse(kind).map_err(|rejection| Error::bug(rejection.detail))?;
     let ask = NewEvent { kind, payload: facts.to_string(), idempotency_key: None };
-    write(conn, &Actor::system(tenant), &ask, None, now)?;
+    write(tx, &Actor::system(tenant), &ask, None)?;
     Ok(())
 }
 
 /// The same for each of several things of one kind, where a webhook wants to hear of them: nobody else misses them.
 pub(super) fn announce_wanted(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     tenant: TenantId,
     kind: &str,
     facts: impl Iterator<Item = serde_json::Value>,
-    now: DateTime<Utc>,
 ) -> Result<()> {
     let patterns = EventType::parse(kind).map_err(|rejection| Error::bug(rejection.detail))?.patterns();
-    if store::webhooks::is_wanted(conn, tenant, &patterns)? {
+    if store::webhooks::is_wanted(tx, tenant, &patterns)? {
         for facts in facts {
-            announce(conn, tenant, kind, &facts, now)?;
+            announce(tx, tenant, kind, &facts)?;
         }
     }
     Ok(())
 }
 
 /// For `webhooks::send_test`, which has checked the actor's rights.
-pub(super) fn publish_test(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    ask: &NewEvent,
-    webhook: WebhookId,
-    now: DateTime<Utc>,
-) -> Result<Published> {
-    write(conn, actor, ask, Some(webhook), now)
+pub(super) fn publish_test(tx: &mut Tx<'_>, actor: &Actor, ask: &NewEvent, webhook: WebhookId) -> Result<Published> {
+    write(tx, actor, ask, Some(webhook))
 }
 
-fn write(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    ask: &NewEvent,
-    only_to: Option<WebhookId>,
-    now: DateTime<Utc>,
-) -> Result<Published> {
+fn write(tx: &mut Tx<'_>, actor: &Actor, ask: &NewEvent, only_to: Option<WebhookId>) -> Result<Published> {
+    let now = tx.now;
     let attempts_max = if only_to.is_some() { 1 } else { Schedule::default().attempts() };
     let event = store::events::NewEvent {
         id: EventId::generate(),
@@ -202,9 +178,9 @@ fn write(
         attempts_max,
         now,
     };
-    let webhooks = store::events::insert_with_deliveries(conn, &event)?;
+    let webhooks = store::events::insert_with_deliveries(tx, &event)?;
     if !webhooks.is_empty() {
-        notify::send(conn, &Change::delivery_at(webhooks.iter().copied()))?;
+        tx.announce(Change::delivery_at(webhooks.iter().copied()));
     }
     Ok(Published {
         id: event.id,

@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use crate::domain::{Actor, ApiKeyId, Permission, Result, WebhookId};
-use crate::store;
 use crate::store::delivery_totals::{self, Finished};
 use crate::store::figures::{self, Named, Standing, Troubled};
+use crate::store::{self, Tx};
 
 const HOURS: usize = 24;
 const HOURS_OF_A_WEEK: i64 = 168;
@@ -19,9 +19,10 @@ const MOST_WORRIES: i64 = 5;
 /// 24 numbers, the oldest hour first, by id; none for those to whom nothing happened.
 pub type Hours = BTreeMap<i64, Vec<i64>>;
 
-pub fn hours_of_keys(conn: &mut PgConnection, actor: &Actor, keys: &[ApiKeyId], now: DateTime<Utc>) -> Result<Hours> {
+pub fn hours_of_keys(tx: &mut Tx<'_>, actor: &Actor, keys: &[ApiKeyId]) -> Result<Hours> {
     actor.must(Permission::ReadUsage)?;
-    let rows = figures::hours_of_keys(conn, actor.tenant, keys, now)?;
+    let now = tx.now;
+    let rows = figures::hours_of_keys(tx, actor.tenant, keys, now)?;
     let mut hours = Hours::new();
     rows.iter().for_each(|row| add(&mut hours, row.id, row.hours_ago, row.total));
     Ok(hours)
@@ -49,15 +50,11 @@ pub struct WebhookFigures {
     pub week: BTreeMap<WebhookId, Attempts>,
 }
 
-pub fn of_webhooks(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    webhooks: &[WebhookId],
-    now: DateTime<Utc>,
-) -> Result<WebhookFigures> {
+pub fn of_webhooks(tx: &mut Tx<'_>, actor: &Actor, webhooks: &[WebhookId]) -> Result<WebhookFigures> {
+    let now = tx.now;
     actor.must(Permission::ReadWebhooks)?;
     let mut figures = WebhookFigures::default();
-    for row in delivery_totals::hours(conn, actor.tenant, webhooks, HOURS_OF_A_WEEK, now)? {
+    for row in delivery_totals::hours(tx, actor.tenant, webhooks, HOURS_OF_A_WEEK, now)? {
         add(&mut figures.hours, row.id.0, row.hours_ago, row.attempts);
         let week = figures.week.entry(row.id).or_default();
         week.made += row.attempts;
@@ -109,13 +106,14 @@ pub struct Overview {
     pub troubled: Vec<Troubled>,
 }
 
-pub fn overview(conn: &mut PgConnection, actor: &Actor, now: DateTime<Utc>) -> Result<Overview> {
+pub fn overview(tx: &mut Tx<'_>, actor: &Actor) -> Result<Overview> {
+    let now = tx.now;
     actor.must(Permission::ReadKeys)?;
     Ok(Overview {
-        active_keys: store::key_counts::find(conn, actor.tenant, now)?.active,
-        standing: figures::standing(conn, actor.tenant)?,
-        expiring: figures::expiring_keys(conn, actor.tenant, now, MOST_WORRIES)?,
-        idle: figures::idle_keys(conn, actor.tenant, now, MOST_WORRIES)?,
-        troubled: figures::troubled_webhooks(conn, actor.tenant, MOST_WORRIES)?,
+        active_keys: store::key_counts::find(tx, actor.tenant, now)?.active,
+        standing: figures::standing(tx, actor.tenant)?,
+        expiring: figures::expiring_keys(tx, actor.tenant, now, MOST_WORRIES)?,
+        idle: figures::idle_keys(tx, actor.tenant, now, MOST_WORRIES)?,
+        troubled: figures::troubled_webhooks(tx, actor.tenant, MOST_WORRIES)?,
     })
 }

@@ -1,13 +1,12 @@
 //! A request with an idempotency key is answered once; its repetitions get the same answer.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use diesel::pg::PgConnection;
+use chrono::TimeDelta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::domain::{Error, Rejection, Result, TenantId};
-use crate::store;
+use crate::store::{self, Tx};
 
 /// How long an answer is kept.
 pub const KEPT: TimeDelta = TimeDelta::hours(24);
@@ -42,20 +41,20 @@ pub enum Once<T> {
 /// `IdempotencyInFlight` while another request with this key is being answered, `IdempotencyMismatch` where the key
 /// stands for another request.
 pub fn once<T: Serialize + DeserializeOwned>(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     tenant: TenantId,
     route: &str,
     key: &IdempotencyKey,
     request_hash: &[u8],
-    now: DateTime<Utc>,
-    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
 ) -> Result<Once<T>> {
+    let now = tx.now;
     let IdempotencyKey(key) = key;
-    if !store::idempotency_keys::try_hold(conn, tenant, route, key)? {
+    if !store::idempotency_keys::try_hold(tx, tenant, route, key)? {
         return Err(Error::IdempotencyInFlight);
     }
-    if !store::idempotency_keys::insert(conn, tenant, route, key, request_hash, now)? {
-        let kept = store::idempotency_keys::find(conn, tenant, route, key)?;
+    if !store::idempotency_keys::insert(tx, tenant, route, key, request_hash, now)? {
+        let kept = store::idempotency_keys::find(tx, tenant, route, key)?;
         let kept = kept.ok_or(Error::IdempotencyInFlight)?;
         if now < kept.created_at + KEPT {
             if kept.request_hash != request_hash {
@@ -64,12 +63,12 @@ pub fn once<T: Serialize + DeserializeOwned>(
             let answer = kept.answer.ok_or(Error::IdempotencyInFlight)?;
             return serde_json::from_value(answer).map(Once::Again).map_err(Error::bug);
         }
-        store::idempotency_keys::delete(conn, tenant, route, key)?;
-        store::idempotency_keys::insert(conn, tenant, route, key, request_hash, now)?;
+        store::idempotency_keys::delete(tx, tenant, route, key)?;
+        store::idempotency_keys::insert(tx, tenant, route, key, request_hash, now)?;
     }
-    let answer = work(conn)?;
+    let answer = work(tx)?;
     let text = serde_json::to_value(&answer).map_err(Error::bug)?;
-    store::idempotency_keys::update_answer(conn, tenant, route, key, &text)?;
+    store::idempotency_keys::update_answer(tx, tenant, route, key, &text)?;
     Ok(Once::First(answer))
 }
 
@@ -84,17 +83,16 @@ pub enum Told<T> {
 /// Like [`once`], where what is made and the answer that is kept are two: `shown` makes the answer, without the secret. It is
 /// told again as it was first, whatever becomes of the thing.
 pub fn tell_once<T>(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     tenant: TenantId,
     (route, (key, hash)): (&str, (&IdempotencyKey, &[u8])),
-    now: DateTime<Utc>,
-    work: impl FnOnce(&mut PgConnection) -> Result<T>,
-    shown: impl FnOnce(&mut PgConnection, &T) -> Result<Value>,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
+    shown: impl FnOnce(&mut Tx<'_>, &T) -> Result<Value>,
 ) -> Result<Told<T>> {
     let mut made = None;
-    let done = once(conn, tenant, route, key, hash, now, |conn| {
-        let fresh = work(conn)?;
-        let answer = shown(conn, &fresh)?;
+    let done = once(tx, tenant, route, key, hash, |tx| {
+        let fresh = work(tx)?;
+        let answer = shown(tx, &fresh)?;
         made = Some(fresh);
         Ok(answer)
     })?;

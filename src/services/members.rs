@@ -1,6 +1,5 @@
 //! Who works in a tenant, with which role; and who no longer does.
 
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::json;
 
@@ -9,8 +8,8 @@ use super::invitations;
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Actor, Error, MembershipId, Noun, Permission, Result, Role, UserId};
 use crate::model::{Membership, User};
-use crate::store;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
+use crate::store::{self, Tx};
 
 /// In the order in which they came.
 pub fn list(conn: &mut PgConnection, actor: &Actor) -> Result<Vec<(Membership, User)>> {
@@ -42,43 +41,38 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, user: UserId) -> Result<(Mem
 }
 
 /// Gives somebody another role. Only owners make owners and unmake them, and a tenant keeps at least one.
-pub fn change_role(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    user: UserId,
-    role: Role,
-    now: DateTime<Utc>,
-) -> Result<(Membership, User)> {
-    let (before, user) = to_change(conn, actor, user, Some(role))?;
+pub fn change_role(tx: &mut Tx<'_>, actor: &Actor, user: UserId, role: Role) -> Result<(Membership, User)> {
+    let (before, user) = to_change(tx, actor, user, Some(role))?;
     if before.role == role {
         return Ok((before, user));
     }
-    let after = store::memberships::update_role(conn, actor.tenant, user.id, role)?;
+    let after = store::memberships::update_role(tx, actor.tenant, user.id, role)?;
     let after = after.ok_or(Error::NotFound(Noun::Membership))?;
     let deed = Deed::new("member.role_changed", target(user.id))
         .with("name", user.email.as_str())
         .changing(json!({"role": before.role}), json!({"role": role}));
-    audit::record(conn, actor, deed, now)?;
+    audit::record(tx, actor, deed)?;
     if role < before.role {
-        invitations::revoke_unbacked_in(conn, actor, user.id, now)?;
+        invitations::revoke_unbacked_in(tx, actor, user.id)?;
     }
-    notify::send(conn, &Change::Access)?;
+    tx.announce(Change::Access);
     Ok((after, user))
 }
 
 /// Takes somebody's access away at once, with their access tokens for this tenant and the invitations that they sent.
 /// API keys that they made stay: they are the tenant's.
-pub fn remove(conn: &mut PgConnection, actor: &Actor, user: UserId, now: DateTime<Utc>) -> Result<User> {
-    let (before, user) = to_change(conn, actor, user, None)?;
-    store::memberships::delete(conn, actor.tenant, user.id)?;
-    let tokens = store::access_tokens::revoke_of_member(conn, actor.tenant, user.id, now)?;
+pub fn remove(tx: &mut Tx<'_>, actor: &Actor, user: UserId) -> Result<User> {
+    let now = tx.now;
+    let (before, user) = to_change(tx, actor, user, None)?;
+    store::memberships::delete(tx, actor.tenant, user.id)?;
+    let tokens = store::access_tokens::revoke_of_member(tx, actor.tenant, user.id, now)?;
     let deed = Deed::new("member.removed", target(user.id))
         .with("name", user.email.as_str())
         .with("role", before.role.as_str())
         .with("tokens_revoked", tokens);
-    audit::record(conn, actor, deed, now)?;
-    invitations::revoke_unbacked_in(conn, actor, user.id, now)?;
-    notify::send(conn, &Change::Access)?;
+    audit::record(tx, actor, deed)?;
+    invitations::revoke_unbacked_in(tx, actor, user.id)?;
+    tx.announce(Change::Access);
     Ok(user)
 }
 

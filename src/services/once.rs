@@ -1,11 +1,9 @@
 //! Forms that work once: a second sending of the same form finds what the first one made.
 
-use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use serde_json::Value;
 
 use crate::domain::{Error, Rejection, Result, TenantId};
-use crate::store;
+use crate::store::{self, Tx};
 
 /// What came of a form.
 #[derive(Debug)]
@@ -18,13 +16,13 @@ pub enum Once<T> {
 /// Does `work` unless this form did it before; `name` is what a second sending is told.
 /// Of two that come at once, the second waits for the first one's transaction.
 pub fn once<T>(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     tenant: TenantId,
     form: (&str, &str),
-    now: DateTime<Utc>,
-    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
     name: impl FnOnce(&T) -> String,
 ) -> Result<Once<T>> {
+    let now = tx.now;
     let (route, nonce) = form;
     if !(16..=64).contains(&nonce.len()) || !nonce.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
         return Err(Error::field(
@@ -32,12 +30,12 @@ pub fn once<T>(
             Rejection::new("nonce", "Open this form again: it was not sent by its page."),
         ));
     }
-    if store::idempotency_keys::insert(conn, tenant, route, nonce, &[], now)? {
-        let made = work(conn)?;
-        store::idempotency_keys::update_answer(conn, tenant, route, nonce, &Value::from(name(&made)))?;
+    if store::idempotency_keys::insert(tx, tenant, route, nonce, &[], now)? {
+        let made = work(tx)?;
+        store::idempotency_keys::update_answer(tx, tenant, route, nonce, &Value::from(name(&made)))?;
         return Ok(Once::First(made));
     }
-    let kept = store::idempotency_keys::find(conn, tenant, route, nonce)?;
+    let kept = store::idempotency_keys::find(tx, tenant, route, nonce)?;
     let answer = kept.and_then(|kept| kept.answer);
     let name = answer.as_ref().and_then(Value::as_str).ok_or_else(|| Error::conflict("this form was sent before"))?;
     Ok(Once::Again(name.to_owned()))

@@ -5,8 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use diesel::pg::PgConnection;
+use chrono::TimeDelta;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dispatch::{self, Claim, Leased, Room};
@@ -14,9 +13,9 @@ use super::events::{NewEvent, Published};
 use super::plans;
 use crate::domain::retry::Schedule;
 use crate::domain::{Actor, Error, EventId, Permission, Result, TenantId, WebhookId};
-use crate::store;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
 use crate::store::outbox::{Placed, Posted};
+use crate::store::{self, Tx};
 
 /// Requests that wait to be published.
 const MOST_WAITING: usize = 1_024;
@@ -118,29 +117,22 @@ pub struct Outcome {
     pub published: Vec<Vec<Published>>,
     /// Deliveries that are this process's to send, each in a slot.
     pub claims: Vec<Claim>,
-    /// Webhooks that have more that is due.
-    pub due: Vec<WebhookId>,
 }
 
 /// Publishes all of these, in `Scope::Instance`; whoever asks has been authorised. Leases what there is room for.
-pub fn publish(
-    conn: &mut PgConnection,
-    posts: &[Arc<Post>],
-    room: Room,
-    lease: Duration,
-    now: DateTime<Utc>,
-) -> Result<Outcome> {
+pub fn publish(tx: &mut Tx<'_>, posts: &[Arc<Post>], room: Room, lease: Duration) -> Result<Outcome> {
+    let now = tx.now;
     let asked: Vec<_> =
         posts.iter().map(|post| (post.actor.tenant, i64::try_from(post.len()).unwrap_or(i64::MAX))).collect();
-    plans::count_events(conn, &asked, now)?;
+    plans::count_events(tx, &asked)?;
     // While somebody else claims or publishes, caps can't be kept to without waiting: then all of it is claimed later.
-    let is_alone = 0 < room.slots && store::claims::try_turnstile(conn)?;
+    let is_alone = 0 < room.slots && store::claims::try_turnstile(tx)?;
     let room = if is_alone { room } else { Room { slots: 0, ..room } };
     let posted: Vec<Vec<Posted<'_>>> = posts.iter().map(|post| posted(post)).collect();
     let counts: Vec<usize> = posted.iter().map(Vec::len).collect();
     let events: Vec<Posted<'_>> = posted.into_iter().flatten().collect();
     let attempts = Schedule::default().attempts();
-    let placed = store::outbox::insert(conn, &events, attempts, room, lease, now)?;
+    let placed = store::outbox::insert(tx, &events, attempts, room, lease, now)?;
     let mut deliveries: HashMap<EventId, i64> = HashMap::new();
     placed.iter().for_each(|one| *deliveries.entry(one.event_id).or_default() += 1);
     let mut all = events.iter().map(|event| Published {
@@ -165,7 +157,7 @@ pub fn publish(
     if !due.is_empty() && 0 < free {
         // Behind what waited before: the oldest go first.
         let room = Room { slots: free, ..room };
-        let Leased { claims: more, with_more } = dispatch::claim(conn, &due, room, lease, TimeDelta::zero(), now)?;
+        let Leased { claims: more, with_more } = dispatch::claim(tx, &due, room, lease, TimeDelta::zero())?;
         // What is left, and one that is failing, which is not asked from here.
         let asked: HashSet<WebhookId> = more.iter().map(Claim::webhook).collect();
         let left: HashSet<WebhookId> = with_more.iter().map(|held| held.webhook_id).collect();
@@ -173,9 +165,9 @@ pub fn publish(
         claims.extend(more);
     }
     if !due.is_empty() {
-        notify::send(conn, &Change::delivery_at(due.iter().copied()))?;
+        tx.announce(Change::delivery_at(due.iter().copied()));
     }
-    Ok(Outcome { published, claims, due })
+    Ok(Outcome { published, claims })
 }
 
 fn posted(post: &Post) -> Vec<Posted<'_>> {

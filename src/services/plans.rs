@@ -10,8 +10,8 @@ use crate::domain::api_key::NewKey;
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
 use crate::model::Plan;
-use crate::store;
 use crate::store::event_months::Limited;
+use crate::store::{self, Tx};
 
 /// The greatest limit that a plan may name.
 const MOST: i64 = 1_000_000_000_000;
@@ -60,14 +60,9 @@ pub struct PlanChange {
 }
 
 /// Changes what all tenants of a plan may have, from now on. What they have beyond it stays.
-pub fn update(
-    conn: &mut PgConnection,
-    who: &Operator,
-    name: &str,
-    change: &PlanChange,
-    now: DateTime<Utc>,
-) -> Result<Plan> {
-    let before = store::plans::lock(conn, name)?.ok_or(Error::NotFound(Noun::Plan))?;
+pub fn update(tx: &mut Tx<'_>, who: &Operator, name: &str, change: &PlanChange) -> Result<Plan> {
+    let now = tx.now;
+    let before = store::plans::lock(tx, name)?.ok_or(Error::NotFound(Noun::Plan))?;
     if change.seen.is_some_and(|seen| seen != before.updated_at) {
         return Err(Error::conflict("somebody else changed this plan meanwhile: look at it again"));
     }
@@ -84,10 +79,10 @@ pub fn update(
     if after == before {
         return Ok(after);
     }
-    store::plans::update(conn, &after, now)?;
+    store::plans::update(tx, &after, now)?;
     let deed = Deed::new("plan.updated", format!("plan:{name}")).with("name", name);
-    audit::record_for_instance(conn, who, None, deed.changing(facts(&before), facts(&after)), now)?;
-    find(conn, name)
+    audit::record_for_instance(tx, who, None, deed.changing(facts(&before), facts(&after)))?;
+    find(tx, name)
 }
 
 fn check(plan: &Plan) -> Result<()> {
@@ -145,11 +140,12 @@ impl Thing {
         }
     }
 
-    fn count(self, conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<i64> {
+    fn count(self, tx: &mut Tx<'_>, tenant: TenantId) -> Result<i64> {
+        let now = tx.now;
         match self {
-            Self::Key => Ok(store::key_counts::fold(conn, tenant, now)?.held),
-            Self::Webhook => store::plans::count_webhooks(conn, tenant),
-            Self::Member => store::plans::count_members(conn, tenant),
+            Self::Key => Ok(store::key_counts::fold(tx, tenant, now)?.held),
+            Self::Webhook => store::plans::count_webhooks(tx, tenant),
+            Self::Member => store::plans::count_members(tx, tenant),
         }
     }
 }
@@ -159,16 +155,16 @@ impl Thing {
 ///
 /// # Errors
 /// `LimitReached`, with a sentence that says what is allowed.
-pub fn must_have_room(conn: &mut PgConnection, tenant: TenantId, thing: Thing, now: DateTime<Utc>) -> Result<()> {
-    let plan = of_tenant(conn, tenant)?;
+pub fn must_have_room(tx: &mut Tx<'_>, tenant: TenantId, thing: Thing) -> Result<()> {
+    let plan = of_tenant(tx, tenant)?;
     if thing.most(&plan).is_none() {
         return Ok(());
     }
-    store::tenants::lock(conn, tenant)?;
+    store::tenants::lock(tx, tenant)?;
     // It may have been given another plan while this waited.
-    let plan = of_tenant(conn, tenant)?;
+    let plan = of_tenant(tx, tenant)?;
     match thing.most(&plan) {
-        Some(most) if most <= thing.count(conn, tenant, now)? => {
+        Some(most) if most <= thing.count(tx, tenant)? => {
             let (name, noun) = (&plan.name, thing.noun());
             Err(Error::LimitReached(format!(
                 "the plan {name} allows {most} {noun}: remove one, or ask for another plan"
@@ -195,12 +191,13 @@ pub fn must_allow_rate(plan: &Plan, limit: i64, window_seconds: i64) -> Result<(
 ///
 /// # Errors
 /// `LimitReached` where a tenant's plan has no room for its events this month.
-pub fn count_events(conn: &mut PgConnection, events: &[(TenantId, i64)], now: DateTime<Utc>) -> Result<()> {
+pub fn count_events(tx: &mut Tx<'_>, events: &[(TenantId, i64)]) -> Result<()> {
+    let now = tx.now;
     let tenants: Vec<TenantId> = events.iter().map(|(tenant, _)| *tenant).collect();
     // In the order of their ids, as everybody counts: so that nobody waits for each other.
-    for limited in store::event_months::limited(conn, &tenants)? {
+    for limited in store::event_months::limited(tx, &tenants)? {
         let count = events.iter().filter(|(tenant, _)| *tenant == limited.tenant).map(|(_, count)| count).sum();
-        if !store::event_months::take(conn, limited, count, now)? {
+        if !store::event_months::take(tx, limited, count, now)? {
             return Err(no_room(limited));
         }
     }
@@ -208,9 +205,10 @@ pub fn count_events(conn: &mut PgConnection, events: &[(TenantId, i64)], now: Da
 }
 
 /// Refuses where a tenant's plan has no room for any more events this month. Locks nothing: [`count_written_events`] decides.
-pub fn must_have_room_for_events(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<()> {
-    for limited in store::event_months::limited(conn, &[tenant])? {
-        if store::event_months::find(conn, tenant, now)?.is_some_and(|total| limited.most <= total) {
+pub fn must_have_room_for_events(tx: &mut Tx<'_>, tenant: TenantId) -> Result<()> {
+    let now = tx.now;
+    for limited in store::event_months::limited(tx, &[tenant])? {
+        if store::event_months::find(tx, tenant, now)?.is_some_and(|total| limited.most <= total) {
             return Err(no_room(limited));
         }
     }
@@ -221,9 +219,10 @@ pub fn must_have_room_for_events(conn: &mut PgConnection, tenant: TenantId, now:
 ///
 /// # Errors
 /// `LimitReached` where the tenant's plan has no room for them this month.
-pub fn count_written_events(conn: &mut PgConnection, tenant: TenantId, count: i64, now: DateTime<Utc>) -> Result<()> {
-    for limited in store::event_months::limited(conn, &[tenant])? {
-        if 0 < count && !store::event_months::take_written(conn, limited, count, now)? {
+pub fn count_written_events(tx: &mut Tx<'_>, tenant: TenantId, count: i64) -> Result<()> {
+    let now = tx.now;
+    for limited in store::event_months::limited(tx, &[tenant])? {
+        if 0 < count && !store::event_months::take_written(tx, limited, count, now)? {
             return Err(no_room(limited));
         }
     }
@@ -248,17 +247,18 @@ pub struct Standing {
     pub events: Option<i64>,
 }
 
-pub fn standing(conn: &mut PgConnection, actor: &Actor, now: DateTime<Utc>) -> Result<Standing> {
+pub fn standing(tx: &mut Tx<'_>, actor: &Actor) -> Result<Standing> {
+    let now = tx.now;
     actor.must(Permission::ReadTenant)?;
-    let plan = of_tenant(conn, actor.tenant)?;
+    let plan = of_tenant(tx, actor.tenant)?;
     let events = match plan.max_events_per_month {
-        Some(_) => Some(store::event_months::find(conn, actor.tenant, now)?.unwrap_or(0)),
+        Some(_) => Some(store::event_months::find(tx, actor.tenant, now)?.unwrap_or(0)),
         None => None,
     };
     Ok(Standing {
-        keys: store::key_counts::find(conn, actor.tenant, now)?.held,
-        webhooks: store::plans::count_webhooks(conn, actor.tenant)?,
-        members: store::plans::count_members(conn, actor.tenant)?,
+        keys: store::key_counts::find(tx, actor.tenant, now)?.held,
+        webhooks: store::plans::count_webhooks(tx, actor.tenant)?,
+        members: store::plans::count_members(tx, actor.tenant)?,
         events,
         plan,
     })

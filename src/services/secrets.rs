@@ -1,6 +1,5 @@
 //! Seals secrets at rest anew with the present master key, in batches, while everything runs.
 
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::Map;
 
@@ -9,9 +8,9 @@ use super::{Operator, mail, second_factor, webhooks};
 use crate::domain::vault::Vault;
 use crate::domain::{Error, Result, UserId, WebhookId};
 use crate::model::Webhook;
-use crate::store;
 pub use crate::store::sealed::OfKey;
 use crate::store::sealed::{Kept, Sealed};
+use crate::store::{self, Tx};
 
 /// How far a rotation has come: the next batch begins there.
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,10 +83,10 @@ fn bound_to(kept: Kept, row: &Sealed) -> String {
 }
 
 /// Notes that it was done, and how much of it.
-pub fn note(conn: &mut PgConnection, who: &Operator, vault: &Vault, resealed: usize, now: DateTime<Utc>) -> Result<()> {
+pub fn note(tx: &mut Tx<'_>, who: &Operator, vault: &Vault, resealed: usize) -> Result<()> {
     let deed =
         Deed::new("secrets.rotated", "instance").with("master_key", vault.fingerprint()).with("resealed", resealed);
-    audit::record_for_instance(conn, who, None, deed, now)
+    audit::record_for_instance(tx, who, None, deed)
 }
 
 /// How many secrets each master key has sealed.

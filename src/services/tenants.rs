@@ -12,10 +12,10 @@ use super::plans::{self, Thing};
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, TenantId, UserId, email, text};
 use crate::model::{Membership, Tenant, User};
-use crate::store;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
 use crate::store::tenants::TenantSet;
 pub use crate::store::tenants::{TenantFigures, TenantFilter};
+use crate::store::{self, Tx};
 pub use settings::{Settings, configure};
 
 pub const PLANS: [&str; 3] = ["free", "pro", "unlimited"];
@@ -80,18 +80,19 @@ pub enum TenantRef {
     Slug(String),
 }
 
-pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewTenant, now: DateTime<Utc>) -> Result<Tenant> {
-    let slug = free_slug(conn, ask)?;
+pub fn create(tx: &mut Tx<'_>, who: &Operator, ask: &NewTenant) -> Result<Tenant> {
+    let now = tx.now;
+    let slug = free_slug(tx, ask)?;
     let plan = match &ask.plan {
         Some(plan) => plan,
-        None => default_plan(conn)?,
+        None => default_plan(tx)?,
     };
-    let tenant = store::tenants::insert(conn, &ask.name, &slug, plan, now)?;
+    let tenant = store::tenants::insert(tx, &ask.name, &slug, plan, now)?;
     let deed = Deed::new("tenant.created", target(tenant.id)).with("slug", slug);
-    audit::record_for_instance(conn, who, Some(tenant.id), deed, now)?;
+    audit::record_for_instance(tx, who, Some(tenant.id), deed)?;
     // Gates may remember that there was no such tenant.
-    notify::send(conn, &Change::Tenant(tenant.id))?;
-    if ask.is_active { Ok(tenant) } else { life::suspend(conn, who, tenant.id, None, now) }
+    tx.announce(Change::Tenant(tenant.id));
+    if ask.is_active { Ok(tenant) } else { life::suspend(tx, who, tenant.id, None) }
 }
 
 /// Plan of a new tenant for which no plan is named. The first tenant usually belongs to those who run the instance.
@@ -142,14 +143,14 @@ pub fn list(
 
 /// One page of tenants, newest first, each with what it has. Runs in `Scope::Instance`.
 pub fn page(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     filter: &TenantFilter,
     paging: &Paging<TenantId>,
-    now: DateTime<Utc>,
 ) -> Result<Page<(Tenant, TenantFigures), TenantId>> {
-    let rows = store::tenants::page(conn, filter, paging)?;
+    let now = tx.now;
+    let rows = store::tenants::page(tx, filter, paging)?;
     let ids: Vec<TenantId> = rows.iter().map(|tenant| tenant.id).collect();
-    let figures = store::tenants::figures(conn, &ids, now)?;
+    let figures = store::tenants::figures(tx, &ids, now)?;
     Ok(Page::cut(rows, paging, |tenant| tenant.id).map(|tenant| {
         let none = TenantFigures { id: tenant.id, keys: 0, webhooks: 0, members: 0, last_activity_at: None };
         let own = figures.iter().find(|one| one.id == tenant.id).copied().unwrap_or(none);
@@ -158,19 +159,15 @@ pub fn page(
 }
 
 /// What one tenant has. Runs in `Scope::Instance`.
-pub fn figures(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<TenantFigures> {
-    store::tenants::figures(conn, &[tenant], now)?.pop().ok_or(Error::NotFound(Noun::Tenant))
+pub fn figures(tx: &mut Tx<'_>, tenant: TenantId) -> Result<TenantFigures> {
+    let now = tx.now;
+    store::tenants::figures(tx, &[tenant], now)?.pop().ok_or(Error::NotFound(Noun::Tenant))
 }
 
 /// Changes a tenant; a suspended one's keys are refused and its deliveries wait.
-pub fn update(
-    conn: &mut PgConnection,
-    who: &Operator,
-    tenant: TenantId,
-    change: TenantChange,
-    now: DateTime<Utc>,
-) -> Result<Tenant> {
-    let before = store::tenants::lock(conn, tenant)?.filter(|tenant| tenant.deleted_at.is_none());
+pub fn update(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, change: TenantChange) -> Result<Tenant> {
+    let now = tx.now;
+    let before = store::tenants::lock(tx, tenant)?.filter(|tenant| tenant.deleted_at.is_none());
     let before = before.ok_or(Error::NotFound(Noun::Tenant))?;
     if change.seen.is_some_and(|seen| seen != before.updated_at) {
         return Err(Error::conflict("somebody else changed this tenant meanwhile: look at it again"));
@@ -184,14 +181,14 @@ pub fn update(
     let mut after = before.clone();
     if name.is_some() || plan.is_some() {
         let set = TenantSet { name: name.as_deref(), plan: plan.as_deref(), ..TenantSet::default() };
-        after = store::tenants::update(conn, tenant, &set, now)?.ok_or(Error::NotFound(Noun::Tenant))?;
+        after = store::tenants::update(tx, tenant, &set, now)?.ok_or(Error::NotFound(Noun::Tenant))?;
         let deed = Deed::new("tenant.updated", target(tenant)).with("name", after.slug.as_str());
-        audit::record_for_instance(conn, who, Some(tenant), deed.changing(facts(&before), facts(&after)), now)?;
-        notify::send(conn, &Change::Tenant(tenant))?;
+        audit::record_for_instance(tx, who, Some(tenant), deed.changing(facts(&before), facts(&after)))?;
+        tx.announce(Change::Tenant(tenant));
     }
     match change.is_active {
-        Some(false) => life::suspend(conn, who, tenant, None, now),
-        Some(true) => life::resume(conn, who, tenant, now),
+        Some(false) => life::suspend(tx, who, tenant, None),
+        Some(true) => life::resume(tx, who, tenant),
         None => Ok(after),
     }
 }
@@ -207,27 +204,21 @@ fn target(tenant: TenantId) -> String {
 }
 
 /// An operator who is no member goes into a tenant: it is told.
-pub fn note_entry(conn: &mut PgConnection, who: &Operator, tenant: TenantId, now: DateTime<Utc>) -> Result<()> {
-    let slug = find(conn, &TenantRef::Id(tenant))?.slug;
+pub fn note_entry(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<()> {
+    let slug = find(tx, &TenantRef::Id(tenant))?.slug;
     let deed = Deed::new("tenant.entered", target(tenant)).with("name", slug);
-    audit::record_for_instance(conn, who, Some(tenant), deed, now)
+    audit::record_for_instance(tx, who, Some(tenant), deed)
 }
 
-pub fn add_member(
-    conn: &mut PgConnection,
-    who: &Operator,
-    tenant: TenantId,
-    user: UserId,
-    role: Role,
-    now: DateTime<Utc>,
-) -> Result<Membership> {
-    find(conn, &TenantRef::Id(tenant))?;
-    user_named(conn, Some(user), None)?;
-    plans::must_have_room(conn, tenant, Thing::Member, now)?;
-    let membership = store::memberships::insert(conn, tenant, user, role, now)?;
+pub fn add_member(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, user: UserId, role: Role) -> Result<Membership> {
+    let now = tx.now;
+    find(tx, &TenantRef::Id(tenant))?;
+    user_named(tx, Some(user), None)?;
+    plans::must_have_room(tx, tenant, Thing::Member)?;
+    let membership = store::memberships::insert(tx, tenant, user, role, now)?;
     let deed = Deed::new("member.added", format!("user:{user}")).with("role", role.as_str());
-    audit::record_for_instance(conn, who, Some(tenant), deed, now)?;
-    notify::send(conn, &Change::Access)?;
+    audit::record_for_instance(tx, who, Some(tenant), deed)?;
+    tx.announce(Change::Access);
     Ok(membership)
 }
 

@@ -24,9 +24,9 @@ use crate::domain::webhook;
 use crate::domain::webhook::EventType;
 use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Result, TenantId, WebhookId};
 use crate::model::Webhook;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
 pub use crate::store::webhooks::{WebhookFilter, WebhookStats};
-use crate::store::{self, Scope};
+use crate::store::{self, Scope, Tx};
 pub use secrets::DEFAULT_OVERLAP;
 use settings::Fresh;
 
@@ -69,27 +69,27 @@ pub struct Subscribed {
 
 /// Registers an endpoint.
 pub fn subscribe(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     vault: &Vault,
     policy: &AddressPolicy,
     actor: &Actor,
     ask: &WebhookFields,
-    now: DateTime<Utc>,
 ) -> Result<Subscribed> {
+    let now = tx.now;
     actor.must(Permission::WriteWebhooks)?;
     let Fresh { settings, headers, secret, key } = settings::parse_new(ask, policy)?;
-    plans::must_have_room(conn, actor.tenant, Thing::Webhook, now)?;
-    if MAX_WEBHOOKS <= store::webhooks::count(conn, Scope::Tenant(actor.tenant), &WebhookFilter::default())? {
+    plans::must_have_room(tx, actor.tenant, Thing::Webhook)?;
+    if MAX_WEBHOOKS <= store::webhooks::count(tx, Scope::Tenant(actor.tenant), &WebhookFilter::default())? {
         return Err(Error::LimitReached(format!("a tenant can have {MAX_WEBHOOKS} webhooks: delete one first")));
     }
-    let webhook = store::webhooks::insert(conn, actor.tenant, actor.user, &settings, now)?;
-    let webhook = headers::keep(conn, vault, webhook, &headers)?;
-    secrets::keep(conn, vault, &webhook, &secret, now)?;
+    let webhook = store::webhooks::insert(tx, actor.tenant, actor.user, &settings, now)?;
+    let webhook = headers::keep(tx, vault, webhook, &headers)?;
+    secrets::keep(tx, vault, &webhook, &secret)?;
     if let Some(key) = key {
-        secrets::keep_key(conn, vault, &webhook, &key, now)?;
+        secrets::keep_key(tx, vault, &webhook, &key)?;
     }
     let deed = Deed::new("webhook.created", target(webhook.id)).with("name", webhook.name.as_str());
-    audit::record(conn, actor, deed.with("url", webhook.url.as_str()).with("events", webhook.events.clone()), now)?;
+    audit::record(tx, actor, deed.with("url", webhook.url.as_str()).with("events", webhook.events.clone()))?;
     Ok(Subscribed { webhook, secret })
 }
 
@@ -101,16 +101,15 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<Web
 /// Does a [`subscribe`], unless a request with this key did before. `shown` makes the answer that is kept: of a webhook's
 /// row, without its secret.
 pub fn subscribe_once(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     actor: &Actor,
     request: (&IdempotencyKey, &[u8]),
-    now: DateTime<Utc>,
-    work: impl FnOnce(&mut PgConnection) -> Result<Subscribed>,
-    shown: impl FnOnce(&mut PgConnection, &Webhook) -> Result<Value>,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<Subscribed>,
+    shown: impl FnOnce(&mut Tx<'_>, &Webhook) -> Result<Value>,
 ) -> Result<Told<Subscribed>> {
     actor.must(Permission::WriteWebhooks)?;
-    let shown = |conn: &mut PgConnection, made: &Subscribed| shown(conn, &made.webhook);
-    idempotency::tell_once(conn, actor.tenant, ("webhooks", request), now, work, shown)
+    let shown = |tx: &mut Tx<'_>, made: &Subscribed| shown(tx, &made.webhook);
+    idempotency::tell_once(tx, actor.tenant, ("webhooks", request), work, shown)
 }
 
 /// Whose webhook it is: for callers who are of no tenant. `None` where there is no such webhook.
@@ -138,26 +137,22 @@ pub fn count(conn: &mut PgConnection, scope: Scope, filter: &WebhookFilter) -> R
 }
 
 /// How these webhooks have been doing lately, in no order. Whoever calls has made sure that the scope may be read.
-pub fn stats(
-    conn: &mut PgConnection,
-    scope: Scope,
-    ids: &[WebhookId],
-    now: DateTime<Utc>,
-) -> Result<Vec<WebhookStats>> {
-    store::webhooks::stats(conn, scope, ids, now)
+pub fn stats(tx: &mut Tx<'_>, scope: Scope, ids: &[WebhookId]) -> Result<Vec<WebhookStats>> {
+    let now = tx.now;
+    store::webhooks::stats(tx, scope, ids, now)
 }
 
 /// Changes what was asked and nothing else.
 pub fn update(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     vault: &Vault,
     policy: &AddressPolicy,
     actor: &Actor,
     id: WebhookId,
     ask: &WebhookFields,
-    now: DateTime<Utc>,
 ) -> Result<Webhook> {
-    let before = to_change(conn, actor, id, Permission::WriteWebhooks)?;
+    let now = tx.now;
+    let before = to_change(tx, actor, id, Permission::WriteWebhooks)?;
     let mut errors = FieldErrors::default();
     let headers = errors.take("headers", headers::given(ask.headers.as_ref(), &before.headers));
     let settings = settings::parse(ask, Some(&before), policy, &mut errors);
@@ -165,20 +160,20 @@ pub fn update(
     headers::must_be_new(&before, &settings.url, headers.as_ref())?;
     let is_switched = settings.is_active != before.is_active;
     let mut after =
-        store::webhooks::update(conn, actor.tenant, id, &settings, now)?.ok_or(Error::NotFound(Noun::Webhook))?;
+        store::webhooks::update(tx, actor.tenant, id, &settings, now)?.ok_or(Error::NotFound(Noun::Webhook))?;
     let has_new_values = headers.as_ref().is_some_and(|given| !given.fresh.is_empty());
     if let Some(given) = headers {
-        after = headers::change(conn, vault, after, given)?;
+        after = headers::change(tx, vault, after, given)?;
     }
     if is_switched {
-        after = switch(conn, actor, id, settings.is_active, now)?;
+        after = switch(tx, actor, id, settings.is_active)?;
     }
     let deed = Deed::new("webhook.updated", target(id))
         .with("name", after.name.as_str())
         .changing(facts(&before), facts(&after));
     // Their values are nobody's business, that there are new ones is.
     let deed = if has_new_values { deed.with("header_values", "changed") } else { deed };
-    audit::record(conn, actor, deed, now)?;
+    audit::record(tx, actor, deed)?;
     Ok(after)
 }
 
@@ -204,77 +199,66 @@ fn facts(webhook: &Webhook) -> Value {
 }
 
 /// Lets deliveries go out again, with a clean slate.
-pub fn activate(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
-    set_active(conn, actor, id, true, now)
+pub fn activate(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
+    set_active(tx, actor, id, true)
 }
 
 /// Pauses: nothing is sent, and new events pass this webhook by. What waits goes on waiting.
-pub fn deactivate(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
-    set_active(conn, actor, id, false, now)
+pub fn deactivate(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
+    set_active(tx, actor, id, false)
 }
 
-fn set_active(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    id: WebhookId,
-    is_active: bool,
-    now: DateTime<Utc>,
-) -> Result<Webhook> {
-    let before = to_change(conn, actor, id, Permission::WriteWebhooks)?;
+fn set_active(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, is_active: bool) -> Result<Webhook> {
+    let before = to_change(tx, actor, id, Permission::WriteWebhooks)?;
     if before.is_active == is_active {
         return Ok(before);
     }
-    let after = switch(conn, actor, id, is_active, now)?;
+    let after = switch(tx, actor, id, is_active)?;
     let action = if is_active { "webhook.activated" } else { "webhook.deactivated" };
-    audit::record(conn, actor, Deed::new(action, target(id)).with("name", after.name.as_str()), now)?;
+    audit::record(tx, actor, Deed::new(action, target(id)).with("name", after.name.as_str()))?;
     Ok(after)
 }
 
-fn switch(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    id: WebhookId,
-    is_active: bool,
-    now: DateTime<Utc>,
-) -> Result<Webhook> {
-    let after = store::webhooks::update_active(conn, actor.tenant, id, is_active, now)?;
+fn switch(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, is_active: bool) -> Result<Webhook> {
+    let now = tx.now;
+    let after = store::webhooks::update_active(tx, actor.tenant, id, is_active, now)?;
     if is_active {
-        notify::send(conn, &Change::delivery_at([id]))?;
+        tx.announce(Change::delivery_at([id]));
     }
     after.ok_or(Error::NotFound(Noun::Webhook))
 }
 
 /// Takes the webhook out of sight and cancels what waits for it; its log stays. Returns what was deleted.
-pub fn delete(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
+pub fn delete(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
+    let now = tx.now;
     actor.must(Permission::DeleteWebhooks)?;
     // A settlement locks its deliveries and then their webhook: the other order would end in a deadlock.
-    let waiting = store::deliveries::cancel_all_of(conn, actor.tenant, id, now)?;
-    let webhook = to_change(conn, actor, id, Permission::DeleteWebhooks)?;
-    store::webhooks::delete(conn, actor.tenant, id, now)?;
-    let published_meanwhile = store::deliveries::cancel_all_of(conn, actor.tenant, id, now)?;
+    let waiting = store::deliveries::cancel_all_of(tx, actor.tenant, id, now)?;
+    let webhook = to_change(tx, actor, id, Permission::DeleteWebhooks)?;
+    store::webhooks::delete(tx, actor.tenant, id, now)?;
+    let published_meanwhile = store::deliveries::cancel_all_of(tx, actor.tenant, id, now)?;
     let cancelled = waiting + published_meanwhile;
     let deed =
         Deed::new("webhook.deleted", target(id)).with("name", webhook.name.as_str()).with("cancelled", cancelled);
-    audit::record(conn, actor, deed, now)?;
+    audit::record(tx, actor, deed)?;
     Ok(webhook)
 }
 
 /// Publishes an event for this webhook alone: one attempt, whatever it subscribes to.
 pub fn send_test(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     actor: &Actor,
     id: WebhookId,
     kind: Option<&str>,
     payload: Option<&str>,
-    now: DateTime<Utc>,
 ) -> Result<Published> {
-    let webhook = to_change(conn, actor, id, Permission::WriteWebhooks)?;
+    let webhook = to_change(tx, actor, id, Permission::WriteWebhooks)?;
     if !webhook.is_active {
         return Err(Error::conflict("this webhook is switched off: activate it first"));
     }
     let made_up = format!(r#"{{"message":"A test event from Gatepost","webhook_id":{id}}}"#);
     let ask = NewEvent::parse_test(kind.unwrap_or(EventType::TEST), payload.unwrap_or(&made_up))?;
-    events::publish_test(conn, actor, &ask, id, now)
+    events::publish_test(tx, actor, &ask, id)
 }
 
 /// Locks the webhook, if this actor may do this to it. Every act on a webhook begins here.

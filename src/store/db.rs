@@ -19,7 +19,8 @@ use super::kept::kept;
 use super::repairs::{self, Repairs};
 use super::shares::Shares;
 pub use super::shares::Sharing;
-use crate::domain::{Error, Result, TenantId};
+use super::tx::{ChangeListener, Tx};
+use crate::domain::{Clock, Error, Result, TenantId};
 
 /// How long a caller waits for a free connection before 503.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -95,13 +96,15 @@ pub struct Db {
     repairs: Arc<Repairs>,
     size: u32,
     settings: Arc<str>,
+    clock: Clock,
+    listener: ChangeListener,
     /// Replaces `pool` and `permits` in every clone: see [`Db::renew`].
     renewed: Arc<RwLock<Option<Lane>>>,
 }
 
 /// Work of one transaction, without the type of its result: the code that runs it is then compiled once, and not for each of
 /// hundreds of callers.
-type Work = Box<dyn FnMut(&mut PgConnection) -> Result<()> + Send>;
+type Work = Box<dyn FnMut(&mut Tx<'_>) -> Result<()> + Send>;
 
 /// How often work is run at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,11 +126,11 @@ impl<T> Slot<T> {
 }
 
 /// Makes work that leaves its result in a slot.
-fn stored<T: Send + 'static>(mut work: impl FnMut(&mut PgConnection) -> Result<T> + Send + 'static) -> (Work, Slot<T>) {
+fn stored<T: Send + 'static>(mut work: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static) -> (Work, Slot<T>) {
     let slot = Arc::new(Mutex::new(None));
     let filled = Arc::clone(&slot);
-    let work = move |conn: &mut PgConnection| {
-        let value = work(conn)?;
+    let work = move |tx: &mut Tx<'_>| {
+        let value = work(tx)?;
         *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         Ok(())
     };
@@ -135,12 +138,12 @@ fn stored<T: Send + 'static>(mut work: impl FnMut(&mut PgConnection) -> Result<T
 }
 
 /// Makes a function that can be called once look like one that can be called often.
-fn once<T, F>(work: F) -> impl FnMut(&mut PgConnection) -> Result<T>
+fn once<T, F>(work: F) -> impl FnMut(&mut Tx<'_>) -> Result<T>
 where
-    F: FnOnce(&mut PgConnection) -> Result<T>,
+    F: FnOnce(&mut Tx<'_>) -> Result<T>,
 {
     let mut work = Some(work);
-    move |conn| work.take().map_or_else(|| Err(Error::bug("the work was run twice")), |work| work(conn))
+    move |tx| work.take().map_or_else(|| Err(Error::bug("the work was run twice")), |work| work(tx))
 }
 
 /// Connections, and as many permits to use one.
@@ -169,7 +172,19 @@ impl Db {
     #[must_use]
     pub fn apart(&self) -> Self {
         let settings = format!("{}; SET lock_timeout = {}", self.settings, LOCK_PATIENCE.as_millis());
-        Self::with(&self.url, self.size, settings)
+        Self::with(&self.url, self.size, settings).with_clock(&self.clock).with_listener(&self.listener)
+    }
+
+    /// Uses this clock for [`Tx::now`].
+    #[must_use]
+    pub fn with_clock(self, clock: &Clock) -> Self {
+        Self { clock: clock.clone(), ..self }
+    }
+
+    /// Calls this listener with the changes of each transaction that has committed.
+    #[must_use]
+    pub fn with_listener(self, listener: &ChangeListener) -> Self {
+        Self { listener: listener.clone(), ..self }
     }
 
     /// This pool, for work that a tenant asks for and that must run in `Scope::Instance`: it takes the tenant's share.
@@ -197,6 +212,8 @@ impl Db {
             repairs: Arc::default(),
             size,
             settings: settings.into(),
+            clock: Clock::default(),
+            listener: ChangeListener::default(),
             renewed: Arc::default(),
         }
     }
@@ -234,7 +251,7 @@ impl Db {
     pub async fn tx<T, F>(&self, scope: Scope, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
         let (work, slot) = stored(once(work));
         self.run(scope, BEGIN, Tries::One, work).await?;
@@ -245,7 +262,7 @@ impl Db {
     pub async fn tx_again<T, F>(&self, scope: Scope, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: Fn(&mut PgConnection) -> Result<T> + Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
         let (work, slot) = stored(work);
         self.run(scope, BEGIN, Tries::Two, work).await?;
@@ -257,7 +274,7 @@ impl Db {
     pub async fn read<T, F>(&self, scope: Scope, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
         let (work, slot) = stored(once(work));
         self.run(scope, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", Tries::One, work).await?;
@@ -314,11 +331,15 @@ impl Db {
             conn = self.begun(begin)?;
             entered = scope.enter(&mut conn);
         }
-        let outcome = entered.map_err(Error::from).and_then(|()| work(&mut conn));
-        finish(&mut conn, outcome).map_err(|error| match error {
+        let mut tx = Tx::new(&mut conn, self.clock.now());
+        let outcome = entered.map_err(Error::from).and_then(|()| work(&mut tx)).and_then(|()| tx.send_changes());
+        let changes = finish(&mut conn, outcome).map_err(|error| match error {
             Error::StatementTimeout if !self.is_for_reports => Error::unavailable("a statement reached its time limit"),
             error => self.repairs.after(&mut conn, seen, error),
-        })
+        })?;
+        // Others hear of the changes by NOTIFY. This process must not answer from its caches before it has heard of them.
+        self.listener.hear_all(&changes);
+        Ok(())
     }
 
     /// A connection with its transaction begun. Connections that died while idle are thrown away here:
@@ -335,9 +356,13 @@ impl Db {
 }
 
 /// Commits a transaction whose work succeeded, or rolls it back.
-fn finish(conn: &mut PgConnection, outcome: Result<()>) -> Result<()> {
-    let Err(error) = outcome else {
-        return Ok(AnsiTransactionManager::commit_transaction(conn)?);
+fn finish<T>(conn: &mut PgConnection, outcome: Result<T>) -> Result<T> {
+    let error = match outcome {
+        Ok(value) => {
+            AnsiTransactionManager::commit_transaction(conn)?;
+            return Ok(value);
+        }
+        Err(error) => error,
     };
     // The first error tells more than a failing rollback; the connection is then seen as broken.
     let _ = AnsiTransactionManager::rollback_transaction(conn);

@@ -68,18 +68,12 @@ impl FromStr for Change {
     }
 }
 
-/// Tells everybody, once the surrounding transaction commits.
-pub fn send(conn: &mut PgConnection, change: &Change) -> Result<()> {
-    kept("SELECT pg_notify($1, $2)").bind::<Text, _>(CHANNEL).bind::<Text, _>(change.to_string()).execute(conn)?;
-    Ok(())
-}
-
-/// Tells everybody of several changes, in one statement.
-pub fn send_all(conn: &mut PgConnection, changes: impl IntoIterator<Item = Change>) -> Result<()> {
-    let changes: Vec<String> = changes.into_iter().map(|change| change.to_string()).collect();
+/// Sends changes to every process, in one statement. They arrive when the surrounding transaction commits.
+pub(super) fn send_all(conn: &mut PgConnection, changes: &[Change]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
+    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     kept("SELECT count(pg_notify($1, change)) FROM unnest($2) AS news (change)")
         .bind::<Text, _>(CHANNEL)
         .bind::<Array<Text>, _>(changes)

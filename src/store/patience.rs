@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use diesel::pg::PgConnection;
 use tokio::time::sleep;
 
-use super::{Db, Scope, write_probe};
+use super::{Db, Scope, Tx, write_probe};
 use crate::domain::{Error, Result};
 
 const PAUSE: Duration = Duration::from_millis(500);
@@ -20,7 +19,7 @@ const TRIES_WHEN_STOPPING: u32 = 10;
 pub async fn persist<T, F>(db: &Db, is_stopping: impl Fn() -> bool, work: F) -> Result<T>
 where
     T: Send + 'static,
-    F: FnOnce(&mut PgConnection) -> Result<T> + Clone + Send + 'static,
+    F: FnOnce(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
 {
     let (mut tried, mut tried_when_stopping) = (0, 0);
     loop {
@@ -38,5 +37,5 @@ where
 }
 
 async fn takes_writes(db: &Db) -> bool {
-    matches!(db.tx(Scope::Instance, write_probe::refusal).await, Ok(None))
+    matches!(db.tx(Scope::Instance, |tx| write_probe::refusal(tx)).await, Ok(None))
 }

@@ -13,7 +13,7 @@ use crate::domain::retry::Jitter;
 use crate::domain::{Result, WebhookId};
 use crate::services::bell::Call;
 use crate::services::dispatch::{self, Claim, Leased, Room, Settlement};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 
 /// How long a claim waits for others to come along.
 const GATHERING: Duration = Duration::from_millis(2);
@@ -136,7 +136,7 @@ async fn look(context: &Context, slots: &Semaphore, of_failing: &Semaphore, more
         return Ok(Vec::new());
     }
     let (room, offset) = (room(context, free, of_failing), context.clock.offset());
-    let look = context.db.tx(Scope::Instance, move |conn| dispatch::look(conn, room, offset)).await?;
+    let look = context.db.tx(Scope::Instance, move |tx| dispatch::look(tx, room, offset)).await?;
     // Only now: what came back meanwhile has rung.
     more.reset(look.held_up);
     Ok(look.webhooks)
@@ -155,7 +155,7 @@ async fn lease(
     let Some(held) = hold(slots, MOST_AT_ONCE) else { return Ok(None) };
     let room = room(context, u32::try_from(held.num_permits()).unwrap_or(MOST_AT_ONCE), of_failing);
     let (lease, clock, from) = (context.lease, context.clock.clone(), webhooks.to_vec());
-    let claim = move |conn: &mut _| dispatch::claim(conn, &from, room, lease, clock.offset(), clock.now());
+    let claim = move |tx: &mut Tx<'_>| dispatch::claim(tx, &from, room, lease, clock.offset());
     let Leased { claims, with_more } = context.db.tx(Scope::Instance, claim).await?;
     more.wait_only_at(webhooks, &with_more);
     Ok(Some((claims, held)))

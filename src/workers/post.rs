@@ -8,11 +8,10 @@ use tokio::sync::mpsc::{Receiver, UnboundedSender};
 use super::deliver::{self, Done};
 use super::{Context, Stop};
 use crate::domain::{Error, Result};
-use crate::services::bell::Call;
 use crate::services::dispatch::Room;
 use crate::services::events::Published;
 use crate::services::outbox::{self, Outcome, Post, Waiting};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 
 /// Requests and events in one transaction.
 const MOST_POSTS: usize = 64;
@@ -82,16 +81,14 @@ async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Ve
         for_failing: 0,
         per_tenant: context.per_tenant,
     };
-    let (lease, now) = (context.lease, context.clock.now());
-    let publish = move |conn: &mut _| outbox::publish(conn, &posts, room, lease, now);
-    let Outcome { published, claims, due } = context.db.tx_again(Scope::Instance, publish).await?;
+    let lease = context.lease;
+    let publish = move |tx: &mut Tx<'_>| outbox::publish(tx, &posts, room, lease);
+    let Outcome { published, claims } = context.db.tx_again(Scope::Instance, publish).await?;
     drop(turn);
     for claim in claims {
         // As many slots are held as deliveries could be leased.
         let Some(slot) = held.as_mut().and_then(|held| held.split(1)) else { break };
         deliver::send(context, claim, slot.into(), &off.done);
     }
-    // Whoever leases from them next finds out what they wait for.
-    context.bell.ring(Call::at(due));
     Ok(published)
 }

@@ -13,8 +13,7 @@ const MOST_AT_ONCE: i64 = 500;
 pub async fn run(context: Context, mut stop: Stop) {
     // At once, too: whoever starts after a crash finds what it has left behind.
     loop {
-        let now = context.clock.now();
-        match context.db.tx(Scope::Instance, move |conn| dispatch::reap(conn, MOST_AT_ONCE, now)).await {
+        match context.db.tx(Scope::Instance, move |tx| dispatch::reap(tx, MOST_AT_ONCE)).await {
             Ok(0) => {}
             Ok(count) => {
                 tracing::warn!(

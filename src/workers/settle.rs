@@ -12,7 +12,7 @@ use super::{Context, Stop, is_over};
 use crate::domain::{Error, Result};
 use crate::services::bell::Call;
 use crate::services::dispatch::{self, Settlement, Written};
-use crate::store::patience;
+use crate::store::{Tx, patience};
 
 const MOST_AT_ONCE: usize = 64;
 /// How long the first of a batch waits for others.
@@ -99,7 +99,7 @@ async fn write_alone(context: &Context, settlement: Settlement, stop: &Stop) {
 /// Tries again while the database takes no writes.
 async fn persist(context: &Context, batch: &Arc<[Settlement]>, stop: &Stop) -> Result<()> {
     let (clock, rows) = (context.clock.clone(), Arc::clone(batch));
-    let settle = move |conn: &mut _| dispatch::settle(conn, &rows, clock.offset(), clock.now());
+    let settle = move |tx: &mut Tx<'_>| dispatch::settle(tx, &rows, clock.offset());
     let written = patience::persist(&context.db, || is_over(stop), settle).await?;
     count(batch, &written);
     Ok(())

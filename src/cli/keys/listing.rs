@@ -95,12 +95,12 @@ pub fn run(settings: &Settings, ask: List, json: bool) -> Result<(), Failure> {
     let paging = ask.paging()?;
     let mut house = House::open(settings)?;
     let now = house.clock.now();
-    let page = house.tx(|conn, _| {
+    let page = house.tx(|tx, _| {
         let scope = match &ask.tenant {
-            Some(slug) => Scope::Tenant(actor_in(conn, slug)?.tenant),
+            Some(slug) => Scope::Tenant(actor_in(tx, slug)?.tenant),
             None => Scope::Instance,
         };
-        api_keys::list(conn, scope, &ask.filter(now), ask.sort, &paging, now)
+        api_keys::list(tx, scope, &ask.filter(now), ask.sort, &paging)
     })?;
     if json {
         let list = list::List::new(page.map(|key| KeyBody::new(key, now)));

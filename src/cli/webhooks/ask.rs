@@ -110,12 +110,12 @@ impl Create {
             ed25519: self.ed25519,
             ..self.besides.fields()?
         };
-        let (vault, policy, now) = (&desk.vault, &desk.policy, desk.now);
-        let (id, secret, body) = desk.house.tx(|conn, _| {
-            let actor = actor_in(conn, &self.tenant)?;
-            let made = webhooks::subscribe(conn, vault, policy, &actor, &fields, now)?;
+        let (vault, policy) = (&desk.vault, &desk.policy);
+        let (id, secret, body) = desk.house.tx(|tx, _| {
+            let actor = actor_in(tx, &self.tenant)?;
+            let made = webhooks::subscribe(tx, vault, policy, &actor, &fields)?;
             let (id, secret) = (made.webhook.id, made.secret.clone());
-            Ok((id, secret, WebhookBody::revealed(conn, made, now)?))
+            Ok((id, secret, WebhookBody::revealed(tx, made)?))
         })?;
         if json {
             return say(&value(&body)?.to_string());
@@ -132,9 +132,9 @@ impl Update {
             events: Some(self.events).filter(|events| !events.is_empty()),
             ..self.besides.fields()?
         };
-        let (policy, now) = (desk.policy.clone(), desk.now);
-        desk.change(&self.which, json, "is saved", |conn, vault, actor, id| {
-            webhooks::update(conn, vault, &policy, actor, id, &fields, now)
+        let policy = desk.policy.clone();
+        desk.change(&self.which, json, "is saved", |tx, vault, actor, id| {
+            webhooks::update(tx, vault, &policy, actor, id, &fields)
         })
     }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +13,7 @@ use crate::domain::vault::Vault;
 use crate::domain::webhook;
 use crate::domain::{Actor, Error, Rejection, Result, TenantId, WebhookId};
 use crate::model::Webhook;
-use crate::store;
+use crate::store::{self, Tx};
 
 /// What was asked of the headers: values that are new, and names whose values stay.
 pub struct Given {
@@ -112,17 +111,11 @@ pub(in crate::services) fn open(
 }
 
 /// Their values in clear. Looking at them is an act of its own in the audit log.
-pub fn reveal(
-    conn: &mut PgConnection,
-    vault: &Vault,
-    actor: &Actor,
-    id: WebhookId,
-    now: DateTime<Utc>,
-) -> Result<BTreeMap<String, String>> {
-    let webhook = to_reveal(conn, actor, id)?;
+pub fn reveal(tx: &mut Tx<'_>, vault: &Vault, actor: &Actor, id: WebhookId) -> Result<BTreeMap<String, String>> {
+    let webhook = to_reveal(tx, actor, id)?;
     let values = open(vault, actor.tenant, id, &webhook.headers)?;
     let deed = Deed::new("webhook.headers_revealed", target(id)).with("name", webhook.name.as_str());
-    audit::record(conn, actor, deed.with("headers", values.keys().cloned().collect::<Vec<_>>()), now)?;
+    audit::record(tx, actor, deed.with("headers", values.keys().cloned().collect::<Vec<_>>()))?;
     Ok(values)
 }
 

@@ -87,13 +87,12 @@ pub fn lock_many(conn: &mut PgConnection, tenant: TenantId, ids: &[ApiKeyId]) ->
     Ok(found.for_update().load(conn)?)
 }
 
-/// Locks all keys of a key's lineage, in the order of their ids.
-pub fn lock_lineage_of(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<()> {
+/// Locks all keys of a key's lineage, in the order of their ids. Returns their public ids.
+pub fn lock_lineage_of(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<Vec<String>> {
     let lineage = api_keys::table.find(id).select(api_keys::lineage_id).first::<LineageId>(conn).optional()?;
-    let Some(lineage) = lineage else { return Ok(()) };
+    let Some(lineage) = lineage else { return Ok(Vec::new()) };
     let all = api_keys::table.filter(api_keys::tenant_id.eq(tenant)).filter(api_keys::lineage_id.eq(lineage));
-    all.order(api_keys::id).select(api_keys::id).for_update().load::<ApiKeyId>(conn)?;
-    Ok(())
+    Ok(all.order(api_keys::id).select(api_keys::public_id).for_update().load(conn)?)
 }
 
 /// Lets it be replaced, and says until when it is let in beside its successor. False where it was replaced already.
@@ -118,9 +117,9 @@ pub fn replace(
 }
 
 /// Gives all of a key's lineage the limit that it has, and tells which have changed.
-pub fn share_limit(conn: &mut PgConnection, key: &ApiKey, now: DateTime<Utc>) -> Result<Vec<String>> {
+pub fn share_limit(conn: &mut PgConnection, key: &ApiKey, now: DateTime<Utc>) -> Result<()> {
     let others = api_keys::rate_limit.ne(key.rate_limit).or(api_keys::rate_window_seconds.ne(key.rate_window_seconds));
-    let changed = diesel::update(api_keys::table)
+    diesel::update(api_keys::table)
         .filter(api_keys::tenant_id.eq(key.tenant_id))
         .filter(api_keys::lineage_id.eq(key.lineage_id))
         .filter(others)
@@ -129,8 +128,9 @@ pub fn share_limit(conn: &mut PgConnection, key: &ApiKey, now: DateTime<Utc>) ->
             api_keys::rate_window_seconds.eq(key.rate_window_seconds),
             api_keys::updated_at.eq(now),
             api_keys::version.eq(api_keys::version + 1),
-        ));
-    Ok(changed.returning(api_keys::public_id).get_results(conn)?)
+        ))
+        .execute(conn)?;
+    Ok(())
 }
 
 /// For good; keys that are revoked already keep their time and reason.
