@@ -1,4 +1,4 @@
-//! `gatepost deliveries`.
+//! Command `gatepost deliveries`.
 
 use chrono::{SecondsFormat, TimeDelta};
 use clap::{Args, Subcommand};
@@ -20,53 +20,53 @@ use crate::web::api::list::List as Listed;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List deliveries, the newest first, a page at a time.
+    /// List deliveries, newest first, a page at a time.
     List(List),
     /// Print a delivery with its attempts as JSON.
     Show(Which),
-    /// Send it again, at once; a running server does.
+    /// Send a delivery again at once. A running server sends it.
     Redeliver(Which),
-    /// Give up what still waits.
+    /// Cancel a delivery that is still waiting.
     Cancel(Which),
 }
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The delivery's id (dlv_…).
+    /// Id of the delivery (dlv_…).
     #[arg(value_name = "ID", value_parser = word::<DeliveryId>)]
     id: DeliveryId,
 }
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// The tenant's slug; without it, of all tenants.
+    /// Slug of the tenant. Default: all tenants.
     #[arg(long)]
     tenant: Option<String>,
-    /// The webhook's id.
+    /// Only deliveries to this webhook (id).
     #[arg(long, value_parser = word::<WebhookId>)]
     webhook: Option<WebhookId>,
-    /// The event's id (evt_…).
+    /// Only deliveries of this event (id, evt_…).
     #[arg(long, value_parser = word::<EventId>)]
     event: Option<EventId>,
-    /// The event's type.
+    /// Only events of this type.
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
-    /// pending, retrying, delivered, failed or cancelled.
+    /// Only deliveries in this state: pending, retrying, delivered, failed or cancelled.
     #[arg(long, value_parser = word::<DeliveryState>)]
     state: Option<DeliveryState>,
-    /// How the last attempt was answered: 2xx, 3xx, 4xx, 5xx, or none.
+    /// Only deliveries whose last attempt got this response: 2xx, 3xx, 4xx, 5xx, or none.
     #[arg(long, value_parser = word::<StatusClass>)]
     status: Option<StatusClass>,
-    /// Not older than this: 2026-11-22T12:00:00Z.
+    /// Only deliveries created at or after this time, as in 2026-11-22T12:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = word::<Time>)]
     since: Option<Time>,
-    /// Older than this.
+    /// Only deliveries created before this time.
     #[arg(long, value_name = "TIME", value_parser = word::<Time>)]
     until: Option<Time>,
-    /// Rows of a page.
+    /// Number of rows to print.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=PageSize::MAX), default_value = "50")]
     limit: i64,
-    /// Where the page before has ended, as it said.
+    /// Cursor that the previous page printed.
     #[arg(long)]
     cursor: Option<String>,
 }
@@ -90,7 +90,7 @@ pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Fail
     }
 }
 
-/// As the console in the delivery's tenant.
+/// Acts as the console in the delivery's tenant.
 fn act<T>(
     house: &mut House,
     id: DeliveryId,
@@ -137,7 +137,7 @@ fn list(house: &mut House, asked: List, json: bool) -> Result<(), Failure> {
     print(page)
 }
 
-/// A line a delivery, and how to see more.
+/// Prints a line per delivery, and the cursor of the next page.
 fn print(page: Page<Delivery, DeliveryId>) -> Result<(), Failure> {
     if page.rows.is_empty() {
         eprintln!("No delivery matches.");

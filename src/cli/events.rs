@@ -1,4 +1,4 @@
-//! `gatepost events`.
+//! Command `gatepost events`.
 
 use clap::Subcommand;
 
@@ -10,18 +10,18 @@ use crate::services::events::{self, NewEvent};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Publish an event; a running server delivers it.
+    /// Publish an event. A running server delivers it.
     Publish {
-        /// The tenant's slug.
+        /// Slug of the tenant.
         #[arg(long)]
         tenant: String,
-        /// Its type, as in order.created.
+        /// Event type, as in order.created.
         #[arg(long = "type", value_name = "TYPE")]
         kind: String,
-        /// The payload.
+        /// Payload of the event, as JSON.
         #[arg(long, value_name = "JSON")]
         data: String,
-        /// Published once, however often the command is repeated with this key.
+        /// Publish only once, even if the command is repeated with this key.
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
     },

@@ -1,4 +1,4 @@
-//! What commands that act on the database need of it: one connection, and who they act as.
+//! Database access of commands: one connection, and the actor that they use.
 
 use diesel::pg::PgConnection;
 
@@ -13,7 +13,7 @@ use crate::services::instance;
 use crate::services::tenants::{self, TenantRef};
 use crate::store::Tx;
 
-/// An open, migrated database. The private one runs for as long as this lives, at least.
+/// Open, migrated database. A private Postgres runs at least as long as this value lives.
 pub struct House {
     pub hasher: Hasher,
     pub clock: Clock,
@@ -35,25 +35,25 @@ impl House {
         self.database.url()
     }
 
-    /// Runs `work` in a transaction of the whole instance: whoever sits at the console is its operator.
+    /// Runs `work` in a transaction on the whole instance. The person at the console acts as its operator.
     pub fn tx<T>(&mut self, work: impl FnOnce(&mut Tx<'_>, &Hasher) -> Result<T>) -> Result<T, Failure> {
         let hasher = &self.hasher;
         Ok(Tx::run(&mut self.conn, self.clock.now(), |tx| work(tx, hasher))?)
     }
 
-    /// Like [`House::tx`], but nothing can be written, and what is read is of one moment.
+    /// Runs `work` like [`House::tx`], but read-only, on a snapshot.
     pub fn read<T>(&mut self, work: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T, Failure> {
         Ok(Tx::read(&mut self.conn, self.clock.now(), work)?)
     }
 }
 
-/// The console in a tenant: an operator acts as its owner.
+/// Returns the console as an actor in a tenant, with the rights of an owner.
 pub fn actor_in(conn: &mut PgConnection, slug: &str) -> Result<Actor> {
     let tenant = tenants::find(conn, &TenantRef::Slug(slug.to_owned()))?;
     Ok(console(tenant.id))
 }
 
-/// The console in a tenant that is known already.
+/// Returns the console as an actor in a known tenant.
 pub fn console(tenant: TenantId) -> Actor {
     Actor {
         tenant,

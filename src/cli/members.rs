@@ -1,4 +1,4 @@
-//! `gatepost members`.
+//! Command `gatepost members`.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -15,49 +15,52 @@ use crate::web::urls;
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The user's e-mail address.
+    /// E-mail address of the user.
     #[arg(long)]
     user: String,
-    /// The tenant's slug.
+    /// Slug of the tenant.
     #[arg(long)]
     tenant: String,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print who works in a tenant, with which role.
+    /// List the members of a tenant with their roles.
     List {
-        /// The tenant's slug.
+        /// Slug of the tenant.
         #[arg(long)]
         tenant: String,
     },
-    /// Make a user a member of a tenant.
+    /// Add a user to a tenant.
     Add {
         #[command(flatten)]
         which: Which,
+        /// Role of the member: viewer, developer, admin or owner.
         #[arg(long, value_parser = role)]
         role: Role,
     },
-    /// Give a member another role.
+    /// Change a member's role.
     Role {
         #[command(flatten)]
         which: Which,
+        /// New role: viewer, developer, admin or owner.
         #[arg(long, value_parser = role)]
         role: Role,
     },
-    /// Take a member's access to a tenant away. API keys that they made stay.
+    /// Remove a member from a tenant. API keys that they made stay.
     Remove {
         #[command(flatten)]
         which: Which,
     },
-    /// Make a link by which somebody joins a tenant; prints the link alone, once.
+    /// Create an invitation link to a tenant. Prints only the link, once.
     Invite {
-        /// With which they sign in, or will.
+        /// E-mail address that the person signs in with, or will.
         #[arg(long)]
         email: String,
-        /// The tenant's slug.
+        /// Slug of the tenant.
         #[arg(long)]
         tenant: String,
+        /// Role of the new member: viewer, developer, admin or owner.
         #[arg(long, value_parser = role)]
         role: Role,
         /// Days for which the link works.

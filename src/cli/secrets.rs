@@ -1,4 +1,4 @@
-//! `gatepost secrets`.
+//! Command `gatepost secrets`.
 
 use std::process::ExitCode;
 
@@ -12,14 +12,14 @@ use crate::config::Settings;
 use crate::services::Operator;
 use crate::services::secrets::{self, OfKey, Place};
 
-/// Secrets in one transaction.
+/// Number of secrets re-sealed per transaction.
 const BATCH: i64 = 100;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print how many secrets each master key has sealed.
     Status,
-    /// Seal all secrets anew with GATEPOST_MASTER_KEY that one of GATEPOST_MASTER_KEYS_OLD has sealed, while servers run.
+    /// Re-seal secrets of GATEPOST_MASTER_KEYS_OLD with GATEPOST_MASTER_KEY, while servers run.
     Rotate,
 }
 
@@ -79,7 +79,7 @@ fn rotate(house: &mut House, settings: &Settings, json: bool) -> Result<ExitCode
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// How many secrets are sealed with another key than the present one.
+/// Counts secrets that are sealed with another key than the current one.
 fn others(house: &mut House, present: &str) -> Result<i64, Failure> {
     let all = house.read(|tx| secrets::by_key(tx))?;
     Ok(all.iter().filter(|of| of.key.as_deref() != Some(present)).map(|of| of.count).sum())

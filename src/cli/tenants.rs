@@ -1,4 +1,4 @@
-//! `gatepost tenants`.
+//! Command `gatepost tenants`.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -17,62 +17,64 @@ use crate::store::Tx;
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The tenant's slug.
+    /// Slug of the tenant.
     #[arg(long)]
     tenant: String,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a tenant.
+    /// Create a tenant.
     Create {
+        /// Name of the tenant.
         #[arg(long)]
         name: String,
-        /// Its short name in commands and URLs; otherwise made from the name.
+        /// Short name for commands and URLs. Default: derived from the name.
         #[arg(long)]
         slug: Option<String>,
-        /// free, pro or unlimited.
+        /// Plan of the tenant: free, pro or unlimited.
         #[arg(long, value_parser = tenants::PLANS)]
         plan: Option<String>,
     },
-    /// Print tenants, newest first, with their keys, webhooks and members.
+    /// List tenants, newest first, with their numbers of keys, webhooks and members.
     List {
-        /// Part of a name or slug.
+        /// Search in names and slugs.
         #[arg(long)]
         search: Option<String>,
-        /// active, suspended or deleted; otherwise all but deleted ones.
+        /// Only tenants in this state: active, suspended or deleted. Default: all but deleted ones.
         #[arg(long, value_parser = state)]
         state: Option<TenantState>,
     },
-    /// Give a tenant another name or plan.
+    /// Change a tenant's name or plan.
     Update {
         #[command(flatten)]
         which: Which,
+        /// New name of the tenant.
         #[arg(long)]
         name: Option<String>,
-        /// free, pro or unlimited.
+        /// New plan of the tenant: free, pro or unlimited.
         #[arg(long, value_parser = tenants::PLANS)]
         plan: Option<String>,
     },
-    /// Refuse a tenant's keys and hold its deliveries, until it is resumed.
+    /// Suspend a tenant: refuse its keys and hold its deliveries until it is resumed.
     Suspend {
         #[command(flatten)]
         which: Which,
-        /// Shown to its people.
+        /// Reason, shown to the tenant's members.
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Let a suspended tenant's keys in again, and deliver what waited.
+    /// Resume a suspended tenant: accept its keys and send waiting deliveries.
     Resume {
         #[command(flatten)]
         which: Which,
     },
-    /// Delete a tenant; for 30 days it can be restored, then all of it is erased.
+    /// Delete a tenant. It can be restored for 30 days, then all of its data is erased.
     Delete {
         #[command(flatten)]
         which: Which,
     },
-    /// Bring a deleted tenant back as it was.
+    /// Restore a deleted tenant to its former state.
     Restore {
         #[command(flatten)]
         which: Which,

@@ -1,4 +1,4 @@
-//! `gatepost users`.
+//! Command `gatepost users`.
 
 use std::io::BufRead;
 
@@ -16,33 +16,37 @@ use crate::web::urls;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a user.
+    /// Create a user.
     Create {
+        /// E-mail address of the user.
         #[arg(long)]
         email: String,
-        /// Shown to others; otherwise what stands before the @.
+        /// Name shown to others. Default: the part of the address before the @.
         #[arg(long)]
         name: Option<String>,
-        /// May do everything, in every tenant.
+        /// Make the user an operator, who can do everything in every tenant.
         #[arg(long)]
         operator: bool,
         /// Read the password, at least 15 characters, from the first line of stdin.
         #[arg(long, required = true)]
         password_stdin: bool,
     },
-    /// Make a link by which a user sets a new password, once, within a day; prints the link alone.
+    /// Create a link with which a user sets a new password, once, within a day. Prints only the link.
     ResetLink {
+        /// E-mail address of the user.
         #[arg(long)]
         email: String,
     },
-    /// Take the second factor away from a user who lost their device and their recovery codes.
+    /// Remove the second factor of a user who lost their device and their recovery codes.
     RemoveSecondFactor {
+        /// E-mail address of the user.
         #[arg(long)]
         email: String,
     },
-    /// Give a user who has lost it a new password; they are signed out everywhere.
+    /// Set a new password for a user who lost theirs. Ends all of their sessions.
     #[command(alias = "password")]
     SetPassword {
+        /// E-mail address of the user.
         #[arg(long)]
         email: String,
         /// Read the password, at least 15 characters, from the first line of stdin.
@@ -112,7 +116,7 @@ fn set_password(settings: &Settings, email: &str, password: &str, json: bool) ->
     tell(json, &json!({"id": user.id, "email": user.email}), &format!("{} has a new password", user.email))
 }
 
-/// The first line of stdin, without its end.
+/// Reads the first line of stdin, without its line break.
 fn password() -> Result<Zeroizing<String>, Failure> {
     let mut line = Zeroizing::new(String::new());
     let read = std::io::stdin().lock().read_line(&mut line);

@@ -1,4 +1,4 @@
-//! `gatepost webhooks`.
+//! Command `gatepost webhooks`.
 
 mod ask;
 
@@ -23,50 +23,52 @@ use crate::web::api::webhooks::WebhookBody;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Register an endpoint; prints its signing secret alone (the rest goes to stderr).
+    /// Create a webhook. Prints only its signing secret; the rest goes to stderr.
     Create(Box<ask::Create>),
     /// List webhooks, a page at a time.
     List(List),
-    /// Print everything about a webhook but what is sealed.
+    /// Print everything about a webhook except its sealed secrets.
     Show(Which),
-    /// Change what is given, and nothing else.
+    /// Change the given settings of a webhook, and no others.
     Update(Box<ask::Update>),
-    /// Print the signing secret alone; that is noted in the audit log.
+    /// Print only the signing secret. The audit log records this.
     Secret(Which),
-    /// Print the values of its headers; that is noted in the audit log.
+    /// Print the values of custom headers. The audit log records this.
     Headers(Which),
-    /// Make a new signing secret and print it alone.
+    /// Create a new signing secret and print only the secret.
     RotateSecret(Rotate),
-    /// Make a new ed25519 key pair, or the first, and print the public key alone.
+    /// Create a new ed25519 key pair, or the first one, and print only the public key.
     RotateKey(Rotate),
-    /// Let no key pair sign any more.
+    /// Remove all key pairs. The secret goes on signing.
     RemoveKey(Which),
-    /// Send a test event to this webhook alone; a running server delivers it.
+    /// Send a test event to this webhook only. A running server delivers it.
     Test {
         #[command(flatten)]
         which: Which,
+        /// Type of the test event.
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<String>,
+        /// Payload of the test event.
         #[arg(long, value_name = "JSON")]
         data: Option<String>,
     },
-    /// Send nothing to it until it is activated again.
+    /// Pause a webhook: send it nothing until it is activated again.
     Deactivate(Which),
-    /// Send events to it again.
+    /// Activate a webhook: send it events again.
     Activate {
         #[command(flatten)]
         which: Which,
-        /// Only once it has answered a probe with 2xx; a running server sends it.
+        /// Activate it only after it responds to a probe with 2xx. A running server sends the probe.
         #[arg(long)]
         probe: bool,
     },
-    /// Stop for good; what waits for it is cancelled.
+    /// Delete a webhook for good and cancel its waiting deliveries.
     Delete(Which),
 }
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The webhook's id.
+    /// Id of the webhook.
     #[arg(value_name = "ID")]
     id: i64,
 }
@@ -75,7 +77,7 @@ pub struct Which {
 pub struct Rotate {
     #[command(flatten)]
     which: Which,
-    /// How long the old one signs along, at most 7 days [default: 86400]
+    /// Time that the old one signs as well, at most 7 days [default: 86400]
     #[arg(long, value_name = "SECONDS")]
     overlap_seconds: Option<i64>,
 }
@@ -89,29 +91,29 @@ impl Rotate {
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// The tenant's slug; without it, of all tenants.
+    /// Slug of the tenant. Default: all tenants.
     #[arg(long)]
     tenant: Option<String>,
-    /// Part of a name or URL.
+    /// Search in names and URLs.
     #[arg(long, short)]
     q: Option<String>,
-    /// active, paused, failing or disabled.
+    /// Only webhooks in this state: active, paused, failing or disabled.
     #[arg(long, value_parser = word::<WebhookState>)]
     state: Option<WebhookState>,
-    /// Rows of a page.
+    /// Number of rows to print.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=PageSize::MAX), default_value = "50")]
     limit: i64,
-    /// Where the page before has ended, as it said.
+    /// Cursor that the previous page printed.
     #[arg(long)]
     cursor: Option<String>,
 }
 
-/// One of a list of words.
+/// Parses a word from a fixed list, such as a state.
 pub fn word<T: std::str::FromStr<Err = Rejection>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|rejection: Rejection| rejection.detail)
 }
 
-/// The console at work on webhooks.
+/// Everything that subcommands on webhooks need.
 struct Desk {
     house: House,
     vault: Vault,
@@ -128,7 +130,7 @@ impl Desk {
         Ok(Self { house, vault: Vault::new(settings.master_key.bytes()), policy })
     }
 
-    /// Does something to a webhook as the console in its tenant.
+    /// Acts on a webhook as the console in its tenant.
     fn act<T>(
         &mut self,
         which: &Which,
@@ -141,7 +143,7 @@ impl Desk {
         })
     }
 
-    /// The same where the webhook is what comes of it: says so, or prints it.
+    /// Acts on a webhook like [`Desk::act`] and prints the changed webhook, or a sentence.
     fn change(
         &mut self,
         which: &Which,

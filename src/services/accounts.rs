@@ -1,4 +1,4 @@
-//! Users: how the first one comes in, how others are made, and signing in.
+//! Users: first-time setup, creation, changes and sign-in.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
@@ -21,20 +21,20 @@ use crate::store::{self, Tx};
 const SETUP: &str = "setup";
 const SETUP_LINK_LIVES: TimeDelta = TimeDelta::hours(24);
 
-/// A user to be made; the password is hashed already, since that takes tens of milliseconds.
+/// User to create. The password is hashed already, since hashing takes tens of milliseconds.
 #[derive(Debug, Clone)]
 pub struct NewUser {
     pub email: String,
     pub name: String,
     pub password_hash: String,
     pub is_operator: bool,
-    /// Whether somebody vouches for the address.
+    /// True if the address is known to belong to this person.
     pub is_email_confirmed: bool,
 }
 
 impl NewUser {
-    /// Parses and hashes: call it off the async threads.
-    /// `known` are further texts that the password must not be made of.
+    /// Parses the input and hashes the password. Call it off the async threads. The password must not be made of the
+    /// texts in `known`.
     pub fn parse(address: &str, name: Option<&str>, password: &str, is_operator: bool, known: &[&str]) -> Result<Self> {
         let mut errors = FieldErrors::default();
         let email = errors.take("email", email::parse(address));
@@ -79,13 +79,13 @@ pub fn find(conn: &mut PgConnection, user: UserId) -> Result<User> {
     store::users::find(conn, user)?.ok_or(Error::NotFound(Noun::User))
 }
 
-/// Returns one page of users, newest first, and their number.
+/// Returns one page of users, newest first, with the total.
 pub fn list(conn: &mut PgConnection, paging: &Paging<UserId>) -> Result<Page<User, UserId>> {
     let rows = store::users::search(conn, None, paging)?;
     Ok(Page { total: Some(store::users::count(conn)?), ..Page::cut(rows, paging, |user| user.id) })
 }
 
-/// One page of users, newest first, each with whether sign-in asks them for a second factor.
+/// Returns one page of users, newest first. The flag is true if sign-in asks the user for a second factor.
 pub fn page(
     conn: &mut PgConnection,
     search: Option<&str>,
@@ -100,7 +100,7 @@ pub fn page(
     }))
 }
 
-/// What may be changed of a user; `None` leaves it.
+/// Change of a user. `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct UserChange {
     pub name: Option<String>,
@@ -108,8 +108,8 @@ pub struct UserChange {
     pub is_operator: Option<bool>,
 }
 
-/// A deactivated user loses access at once: sessions, tokens and keys that require their owner. Links end that needed a
-/// right which the user lost. The instance keeps an operator who can sign in.
+/// Changes a user. Deactivation ends sessions, tokens and keys that require this owner at once. Links end if the user
+/// lost the right that they need. At least one active operator must remain.
 pub fn update(tx: &mut Tx<'_>, who: &Operator, user: UserId, change: UserChange) -> Result<User> {
     let now = tx.now;
     let before = find(tx, user)?;
@@ -148,16 +148,16 @@ fn facts(user: &User) -> serde_json::Value {
     serde_json::json!({"name": user.name, "is_active": user.is_active, "is_operator": user.is_operator})
 }
 
-/// A password to be set, hashed already.
+/// New password, hashed already.
 #[derive(Debug, Clone)]
 pub struct NewPassword {
     pub hash: String,
-    /// Whether only a second factor makes it long enough.
+    /// True if the password is long enough only together with a second factor.
     pub is_short: bool,
 }
 
 impl NewPassword {
-    /// Parses and hashes: call it off the async threads.
+    /// Parses and hashes the password. Call it off the async threads.
     pub fn parse(text: &str, rules: &PasswordRules) -> Result<Self> {
         let password = Password::parse(text, rules);
         let password = password.map_err(|rejection| Error::field("password", rejection))?;
@@ -165,7 +165,7 @@ impl NewPassword {
     }
 }
 
-/// Returns the rules for a new password of this user. `host` is the name under which people reach the instance.
+/// Returns the rules for a new password of this user. `host` is the host name of this instance.
 pub fn password_rules(conn: &mut PgConnection, user: UserId, host: Option<&str>) -> Result<PasswordRules> {
     let (person, has_factor) = (find(conn, user)?, second_factor::is_on(conn, user)?);
     let mut texts = vec![person.email, person.name, host.unwrap_or_default().to_owned()];
@@ -175,10 +175,10 @@ pub fn password_rules(conn: &mut PgConnection, user: UserId, host: Option<&str>)
     Ok(PasswordRules::new(has_factor, &texts))
 }
 
-/// Writes a new password. A short one is taken only as long as its second factor is on.
+/// Writes a new password. A short one is accepted only while the user's second factor is on.
 pub(super) fn write_password(tx: &mut Tx<'_>, user: UserId, new: &NewPassword) -> Result<()> {
     let now = tx.now;
-    // Whoever switches the factor off waits here, or is waited for.
+    // Turning the second factor off takes the same lock, so the two run one after the other.
     store::users::lock_has_short_password(tx, user)?;
     if new.is_short && !second_factor::is_on(tx, user)? {
         let says = "must be at least 15 characters: your second factor is off by now";
@@ -191,7 +191,7 @@ pub(super) fn write_password(tx: &mut Tx<'_>, user: UserId, new: &NewPassword) -
     }
 }
 
-/// Gives a user a new password, signs them out everywhere, and revokes their access tokens.
+/// Sets a user's password, ends all their sessions and revokes their access tokens.
 pub fn set_password(tx: &mut Tx<'_>, who: &Operator, user: UserId, new: &NewPassword) -> Result<()> {
     write_password(tx, user, new)?;
     let ended = account::end_access(tx, user, None)?;
@@ -199,7 +199,7 @@ pub fn set_password(tx: &mut Tx<'_>, who: &Operator, user: UserId, new: &NewPass
     audit::record_for_instance(tx, who, None, deed)
 }
 
-/// Makes the one-time setup token, as long as there is no user. An earlier unused one stops working.
+/// Makes the one-time setup token if no user exists. An earlier unused token stops working.
 pub fn offer_setup(tx: &mut Tx<'_>) -> Result<Option<String>> {
     let now = tx.now;
     if 0 < store::users::count(tx)? {
@@ -211,7 +211,7 @@ pub fn offer_setup(tx: &mut Tx<'_>) -> Result<Option<String>> {
     Ok(Some(token))
 }
 
-/// Whether the setup page may be shown for this token.
+/// Fails unless the setup page may be shown for this token.
 pub fn may_set_up(tx: &mut Tx<'_>, token: &str) -> Result<()> {
     let now = tx.now;
     let may = store::users::count(tx)? == 0 && store::one_time_links::is_live(tx, SETUP, &digest(token), now)?;
@@ -226,6 +226,7 @@ pub fn set_up(
     tenant: &NewTenant,
     who: &Operator,
 ) -> Result<(User, Tenant)> {
+    // Redeem first: its row lock makes a concurrent setup wait, and then fail.
     let now = tx.now;
     if !store::one_time_links::redeem(tx, SETUP, &digest(token), now)? || 0 < store::users::count(tx)? {
         return Err(Error::NotFound(Noun::SetupLink));
@@ -237,12 +238,13 @@ pub fn set_up(
     Ok((user, tenant))
 }
 
-/// What a sign-in has shown. It counts only while the account is still as it was checked.
+/// Facts of an account that a sign-in was checked against. The sign-in counts only while they are unchanged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignIn {
     pub user: UserId,
-    /// When the account that was checked was last changed.
+    /// Time of the account's last change before the check.
     pub as_of: DateTime<Utc>,
+    /// True if a second factor was shown.
     pub has_code: bool,
 }
 
@@ -251,8 +253,8 @@ impl SignIn {
         Self { user: user.id, as_of: user.updated_at, has_code }
     }
 
-    /// True if the account still is as it was checked. Locks the user: a stronger password or a second factor is set up before
-    /// this sign-in, which then is refused, or after it, and ends it.
+    /// Returns true if the account is still as it was checked. Locks the user's row. A stronger password or a second
+    /// factor is either set up before, and the sign-in is refused, or set up after, and ends the session.
     pub fn still_holds(&self, conn: &mut PgConnection) -> Result<bool> {
         store::users::lock(conn, &[self.user])?;
         let user = store::users::find(conn, self.user)?;
@@ -261,7 +263,7 @@ impl SignIn {
     }
 }
 
-/// What sign-in checks a password against; for an unknown address too, so that both take the same time.
+/// User and password hash to check at sign-in. An unknown address also gets a hash, so both cases take the same time.
 #[derive(Debug)]
 pub struct Credentials {
     user: Option<User>,
@@ -274,7 +276,8 @@ pub fn credentials(conn: &mut PgConnection, email: &str) -> Result<Credentials> 
 }
 
 impl Credentials {
-    /// The user, if the password is theirs and they are active. Takes tens of milliseconds: keep it off the async threads.
+    /// Returns the user if the password is right and the user is active. Takes tens of milliseconds: call it off the
+    /// async threads.
     pub fn check(self, password: &str) -> Option<User> {
         let hash = self.password_hash.as_deref().unwrap_or(password::NOBODYS_HASH);
         let is_right = password::verify(hash, password);

@@ -1,4 +1,4 @@
-//! API keys: minting, changing, and finding them again. How they are replaced and end: the files beside.
+//! API keys: creation, changes, lists and export. Submodules hold rotation, revocation, deletion and bulk acts.
 
 mod bulk;
 mod end;
@@ -29,15 +29,15 @@ pub use kin::{Kin, kin, matching};
 pub use news::tell_of_expiring;
 pub use rotation::{Rotated, rotate, rotate_once};
 
-/// A new key, with the secret that exists nowhere else.
+/// New API key with its secret, which is stored nowhere.
 #[derive(Debug)]
 pub struct MintedKey {
     pub key: ApiKey,
     pub secret: KeySecret,
 }
 
-/// Like [`mint`], once for all requests with this idempotency key; its hash tells whether they ask the same. `shown` makes
-/// the answer that is kept: of a key's row, which holds no secret.
+/// Creates a key like [`mint`], once per idempotency key. The hash tells whether a repeated request is the same.
+/// `shown` builds the stored response from the key's row, which holds no secret.
 pub fn mint_once(
     tx: &mut Tx<'_>,
     actor: &Actor,
@@ -131,19 +131,19 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId) -> Result<ApiK
     store::api_keys::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))
 }
 
-/// Whose key it is, deleted or not: for callers who are of no tenant. `None` where there is no such key.
+/// Returns the tenant of a key, deleted or not, for callers without a tenant. `None` if there is no such key.
 pub fn tenant_of(conn: &mut PgConnection, id: ApiKeyId) -> Result<Option<TenantId>> {
     store::api_keys::tenant_of(conn, id)
 }
 
-/// Scopes that a tenant gives its keys, for whoever makes another one; `but` these.
+/// Returns scopes that this tenant's keys have, to suggest for a new key. Leaves out the scopes in `but`.
 pub fn scopes_given(conn: &mut PgConnection, actor: &Actor, but: &[&str]) -> Result<Vec<String>> {
     const MOST: i64 = 40;
     actor.must(Permission::WriteKeys)?;
     store::api_keys::scopes_given(conn, actor.tenant, but, MOST)
 }
 
-/// One page of keys in this order. Whoever calls has made sure that the scope may be read.
+/// Returns one page of keys in this order. The caller has checked that the actor may read the scope.
 pub fn list(
     tx: &mut Tx<'_>,
     scope: Scope,
@@ -160,7 +160,8 @@ pub fn list(
     Ok(page)
 }
 
-/// The next rows of an export, and where to go on. Whoever calls has made sure that the scope may be read.
+/// Returns the next rows of an export and the cursor for the rest. The caller has checked that the actor may read the
+/// scope.
 pub fn export(
     tx: &mut Tx<'_>,
     scope: Scope,
@@ -176,7 +177,7 @@ pub fn export(
     Ok((rows, next))
 }
 
-/// Where a key stands in a list of this order.
+/// Returns a key's cursor in a list of this order.
 pub fn mark(key: &ApiKey, sort: KeySort) -> KeyMark {
     let place = match sort {
         KeySort::Newest => Place::Newest,
@@ -192,7 +193,7 @@ pub fn count(tx: &mut Tx<'_>, scope: Scope, filter: &KeyFilter) -> Result<i64> {
     store::api_keys::count(tx, scope, filter, now)
 }
 
-/// Where a key's lineage stands with its quota; what processes have leased counts as used.
+/// Returns the quota of a key's lineage and what is left of it. Quota leased by replicas counts as used.
 pub fn quota(tx: &mut Tx<'_>, actor: &Actor, key: &ApiKey) -> Result<Option<QuotaStanding>> {
     let now = tx.now;
     actor.must(Permission::ReadKeys)?;
@@ -200,11 +201,12 @@ pub fn quota(tx: &mut Tx<'_>, actor: &Actor, key: &ApiKey) -> Result<Option<Quot
     Ok(found.and_then(|left| left.standing(now)))
 }
 
-/// Changes what was asked and nothing else. A revoked key can be renamed, but not brought back to life.
+/// Applies the given fields and no others. A revoked key can be renamed, but not reactivated.
 pub fn update(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, change: &KeyChange) -> Result<ApiKey> {
     let now = tx.now;
     if change.is_of_limit() {
-        // A limit is changed for the whole lineage. Keys are locked in the order of their ids, as everywhere.
+        // A limit belongs to the whole lineage. Its keys are locked in id order, as in all other transactions, to
+        // avoid deadlocks.
         let lineage = store::api_keys::lock_lineage_of(tx, actor.tenant, id)?;
         tx.announce_all(lineage.into_iter().map(Change::Key));
     }
@@ -226,7 +228,7 @@ pub fn update(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, change: &KeyChange) 
     }
     let after = store::api_keys::update(tx, actor.tenant, id, change, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     if change.is_of_limit() {
-        // It is counted for the whole lineage, so it must be one limit.
+        // The lineage shares one counter, so all of its keys get this limit.
         store::api_keys::share_limit(tx, &after, now)?;
     }
     let deed = Deed::new("api_key.updated", target(id))
@@ -236,13 +238,13 @@ pub fn update(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, change: &KeyChange) 
     changed(tx, actor, after, deed)
 }
 
-/// A higher limit than the plan allows, or one more key where an expired one comes back to life.
+/// Checks a change against the plan: a higher rate limit, or an expired key that becomes active again.
 fn must_fit_plan(tx: &mut Tx<'_>, before: &ApiKey, change: &KeyChange) -> Result<()> {
     let now = tx.now;
     if change.rate_limit.is_some() || change.rate_window_seconds.is_some() {
         let limit = change.rate_limit.unwrap_or(before.rate_limit);
         let window = change.rate_window_seconds.unwrap_or(before.rate_window_seconds);
-        // What it has stays, whatever the plan has become: forms send it along.
+        // An unchanged limit is kept even if the plan has shrunk: forms send every field.
         if (limit, window) != (before.rate_limit, before.rate_window_seconds) {
             plans::must_allow_rate(&plans::of_tenant(tx, before.tenant_id)?, limit, window)?;
         }
@@ -255,7 +257,7 @@ fn must_fit_plan(tx: &mut Tx<'_>, before: &ApiKey, change: &KeyChange) -> Result
     Ok(())
 }
 
-/// `Conflict` where somebody has changed a key since then; until this transaction ends, nobody does.
+/// Returns `Conflict` if the key changed since `seen`. Locks the key until the transaction ends.
 pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, seen: DateTime<Utc>) -> Result<()> {
     let is_same = to_change(conn, actor, id)?.updated_at == seen;
     if is_same { Ok(()) } else { Err(Error::conflict("somebody else changed this key meanwhile: look at it again")) }
@@ -271,14 +273,14 @@ pub fn deactivate(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey
 
 fn set_active(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, is_active: bool) -> Result<ApiKey> {
     let before = to_change(tx, actor, id)?;
-    // A revoked key goes on to `update`, which says that it stays so.
+    // A revoked key goes on to `update`, which returns the error.
     if before.is_active == is_active && !(is_active && before.revoked_at.is_some()) {
         return Ok(before);
     }
     update(tx, actor, id, &KeyChange { is_active: Some(is_active), ..KeyChange::default() })
 }
 
-/// The key, locked, if this actor may change it.
+/// Locks and returns the key if this actor may change it.
 fn to_change(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
     actor.must(Permission::WriteKeys)?;
     let key = store::api_keys::lock(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
@@ -292,7 +294,7 @@ fn changed(tx: &mut Tx<'_>, actor: &Actor, key: ApiKey, deed: Deed) -> Result<Ap
     Ok(key)
 }
 
-/// What the audit log tells of a key: its settings. Of metadata only the names, since values may be anything.
+/// Returns a key's settings for the audit log. Metadata is reduced to its names, since its values may be secret.
 fn facts(key: &ApiKey) -> serde_json::Value {
     let metadata: Vec<&String> = key.metadata.as_object().map(|all| all.keys().collect()).unwrap_or_default();
     serde_json::json!({

@@ -1,4 +1,4 @@
-//! The work of delivering, step by step: claim, make the request, judge the outcome, settle; and take back what got lost.
+//! Delivery steps: claim, build the request, judge the outcome, settle. Expired leases are taken back.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -23,24 +23,24 @@ pub use crate::store::claims::{Held, Look, Room};
 use crate::store::settlements::Settled;
 use crate::store::{self, Tx};
 
-/// A leased delivery, with the attempt that its lease names: to be sent once, and settled once.
+/// Leased delivery with the attempt that its lease names. It is sent once and settled once.
 #[derive(Debug)]
 pub struct Claim(Claimed);
 
-/// Finds out which webhooks have something due for which there is room.
+/// Finds webhooks that have deliveries due and room for them.
 pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Look> {
     store::claims::look(conn, room, offset)
 }
 
-/// What was leased from some webhooks.
+/// Deliveries leased from some webhooks.
 #[derive(Debug, Default)]
 pub struct Leased {
     pub claims: Vec<Claim>,
-    /// Those of them that are well and have more that is due: it waits for what is in flight, or for its rate.
+    /// Healthy webhooks among them that have more due. The rest waits for requests under way, or for the rate limit.
     pub with_more: Vec<Held>,
 }
 
-/// Leases due deliveries of these webhooks as far as there is room, with the attempt that each is about to have.
+/// Leases due deliveries of these webhooks as room allows, and records the attempt that each is about to have.
 pub fn claim(
     tx: &mut Tx<'_>,
     webhooks: &[WebhookId],
@@ -48,6 +48,7 @@ pub fn claim(
     lease: Duration,
     offset: TimeDelta,
 ) -> Result<Leased> {
+    // One transaction leases at a time, across all replicas, so that caps and rates hold.
     let now = tx.now;
     store::claims::lock_turnstile(tx)?;
     let rows = store::claims::lease(tx, webhooks, room, lease, offset, now)?;
@@ -56,12 +57,12 @@ pub fn claim(
 }
 
 impl Claim {
-    /// Of something that was published and leased in one.
+    /// Wraps a delivery that was leased on publishing.
     pub(super) fn new(row: Claimed) -> Self {
         Self(row)
     }
 
-    /// Whether its endpoint has been answering with nothing but failures.
+    /// Returns true if the endpoint has only failed lately.
     pub fn is_failing(&self) -> bool {
         self.0.is_failing
     }
@@ -70,12 +71,12 @@ impl Claim {
         self.0.webhook_id
     }
 
-    /// How long its request may take.
+    /// Returns the time limit of the request.
     pub fn deadline(&self) -> Duration {
         Duration::from_secs(u64::try_from(self.0.timeout_seconds).unwrap_or(30))
     }
 
-    /// The signed request of this attempt. The body is written once: what is signed is what is sent.
+    /// Builds the signed request of this attempt. The body is serialised once, so the signed bytes are the sent bytes.
     pub fn request(&self, vault: &Vault, now: DateTime<Utc>) -> Result<Request> {
         let row = &self.0;
         let envelope = Envelope {
@@ -97,7 +98,8 @@ impl Claim {
         Ok(Request { tenant: row.tenant_id, url: row.url.clone(), headers, body, deadline: self.deadline(), now })
     }
 
-    /// `v1` with every live secret and `v1a` with every live key, newest first; the older header with the newest secret.
+    /// Signs with every live secret (`v1`) and every live key (`v1a`), newest first. The older header uses the newest
+    /// secret.
     fn signatures(&self, vault: &Vault, body: &[u8], now: DateTime<Utc>) -> Result<Vec<(String, String)>> {
         let row = &self.0;
         let name = Webhook::vault_name(row.webhook_id);
@@ -124,7 +126,7 @@ impl Claim {
         ])
     }
 
-    /// Judges what came of the attempt. Takes the claim, so that it is settled once.
+    /// Judges the outcome of the attempt. Consumes the claim, so that it is settled once.
     pub fn settle(self, sent: &[(String, String)], outcome: Outcome, jitter: Jitter) -> Settlement {
         let attempt = retry::Attempt { number: self.0.attempts_made, max: self.0.attempts_max };
         let schedule = self.0.retry_gaps.as_deref().map_or_else(Schedule::default, Schedule::of_retries);
@@ -132,7 +134,7 @@ impl Claim {
         self.with_verdict(sent, outcome, verdict)
     }
 
-    /// Ends a delivery that can't even be tried: in plain sight rather than in a loop.
+    /// Fails a delivery that cannot be attempted, so that it does not loop.
     pub fn spoil(self, why: &str) -> Settlement {
         self.with_verdict(&[], Outcome::failed(ErrorKind::Protocol, why), Verdict::Failed)
     }
@@ -172,14 +174,14 @@ impl Claim {
             duration_ms: outcome.duration_ms,
             remote_address: outcome.remote_address.map(|address| address.to_string()),
             timings: outcome.timings,
-            // Without a header there was no request.
+            // Without headers no request was sent.
             payload_format: (!sent.is_empty()).then_some(self.0.payload_format),
         };
         Settlement { settled, is_gone: verdict == Verdict::Gone, is_probe }
     }
 }
 
-/// Header lines as a JSON object; lines of one name are joined (RFC 9110 §5.3).
+/// Returns header lines as a JSON object. Lines of the same name are joined (RFC 9110 §5.3).
 fn object(lines: impl Iterator<Item = (String, String)>) -> Value {
     let mut object: Map<String, Value> = Map::new();
     for (name, value) in lines {
@@ -192,12 +194,12 @@ fn object(lines: impl Iterator<Item = (String, String)>) -> Value {
     Value::Object(object)
 }
 
-/// A judged attempt, ready to be written.
+/// Judged attempt, ready to be written.
 #[derive(Debug, Clone)]
 pub struct Settlement {
     settled: Settled,
     is_gone: bool,
-    /// Whether its success may switch its webhook on.
+    /// True if a success may activate its webhook.
     is_probe: bool,
 }
 
@@ -222,13 +224,13 @@ impl Settlement {
         self.settled.response_status.is_some()
     }
 
-    /// Whether nobody was there who could have answered in time.
+    /// Returns true if no server responded in time.
     pub fn is_silent(&self) -> bool {
         use ErrorKind::{Connect, Dns, Timeout, Tls};
         !self.has_answer() && matches!(self.settled.error_kind, Some(Dns | Connect | Tls | Timeout))
     }
 
-    /// The same without what the receiver answered, for an answer that the database refuses.
+    /// Removes the receiver's response, if the database refuses to store it.
     #[must_use]
     pub fn without_answer(mut self) -> Self {
         self.settled.response_headers = Value::Object(Map::new());
@@ -241,7 +243,7 @@ impl Settlement {
 #[derive(Debug, Default)]
 pub struct Written {
     kept: HashSet<DeliveryId>,
-    /// Settlements of deliveries that were cancelled while the attempt was under way, such as those of a deleted webhook.
+    /// Settlements of deliveries that were cancelled during the attempt, such as those of a deleted webhook.
     pub cancelled: usize,
     /// Settlements whose lease was lost.
     pub late: usize,
@@ -253,7 +255,7 @@ impl Written {
     }
 }
 
-/// Writes a batch of settlements. Those that hold no lease any more change nothing.
+/// Writes a batch of settlements. A settlement whose lease was lost changes nothing.
 pub fn settle(tx: &mut Tx<'_>, batch: &[Settlement], offset: TimeDelta) -> Result<Written> {
     let now = tx.now;
     let all: Vec<&Settled> = batch.iter().map(|one| &one.settled).collect();
@@ -268,7 +270,7 @@ pub fn settle(tx: &mut Tx<'_>, batch: &[Settlement], offset: TimeDelta) -> Resul
     Ok(Written { kept: held, cancelled, late: late.len().saturating_sub(cancelled) })
 }
 
-/// Keeps what is known of the webhooks' health, and switches off those that are gone or have long failed.
+/// Updates the health of webhooks, and disables those that are gone or have failed too long.
 fn judge_webhooks(tx: &mut Tx<'_>, kept: &[&Settlement]) -> Result<()> {
     let now = tx.now;
     let of = |wanted: &dyn Fn(&Settlement) -> bool| {
@@ -305,7 +307,7 @@ fn judge_webhooks(tx: &mut Tx<'_>, kept: &[&Settlement]) -> Result<()> {
     Ok(())
 }
 
-/// Webhooks of a batch, without repetition.
+/// Returns ids sorted, without repetition.
 fn distinct(ids: impl Iterator<Item = WebhookId>) -> Vec<WebhookId> {
     let mut ids: Vec<_> = ids.collect();
     ids.sort_unstable();
@@ -313,7 +315,7 @@ fn distinct(ids: impl Iterator<Item = WebhookId>) -> Vec<WebhookId> {
     ids
 }
 
-/// Publishes `webhook.failing` a day before a webhook is switched off, once for each time of failing.
+/// Publishes `webhook.failing` a day before a webhook is disabled, once per series of failures.
 fn warn(tx: &mut Tx<'_>, ids: &[WebhookId]) -> Result<()> {
     let now = tx.now;
     let before = now - retry::DISABLED_AFTER + retry::WARNED_BEFORE;
@@ -331,7 +333,8 @@ fn warn(tx: &mut Tx<'_>, ids: &[WebhookId]) -> Result<()> {
 fn disable(tx: &mut Tx<'_>, ids: &[WebhookId], failing_before: Option<DateTime<Utc>>, reason: &str) -> Result<()> {
     let now = tx.now;
     let mut disabled = store::webhooks::update_disabled(tx, ids, failing_before, reason, now)?;
-    // In one order, since each entry locks the end of its tenant's chain until COMMIT.
+    // Sort by tenant: each audit entry locks the end of its tenant's chain until COMMIT, and one order avoids
+    // deadlocks.
     disabled.sort_unstable_by_key(|webhook| (webhook.tenant_id, webhook.id));
     for webhook in disabled {
         let facts = json!({"webhook": {"id": webhook.id, "name": webhook.name, "url": webhook.url}, "reason": reason});
@@ -342,7 +345,7 @@ fn disable(tx: &mut Tx<'_>, ids: &[WebhookId], failing_before: Option<DateTime<U
     Ok(())
 }
 
-/// Takes back deliveries whose lease has run out; returns how many.
+/// Takes back deliveries whose lease has expired. Returns their number.
 pub fn reap(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
     let now = tx.now;
     store::claims::take_back(tx, limit, now)

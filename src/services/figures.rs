@@ -1,4 +1,4 @@
-//! What pages tell at a glance: sparklines, the busiest, and what needs somebody's attention.
+//! Figures for pages at a glance: sparklines, busiest items, and what needs attention.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::store::{self, Tx};
 
 const HOURS: usize = 24;
 const HOURS_OF_A_WEEK: i64 = 168;
-/// Waiting deliveries are counted up to this.
+/// Upper bound when counting waiting deliveries.
 pub const MOST_WAITING: i64 = 10_000;
 const MOST_WORRIES: i64 = 5;
 
-/// 24 numbers, the oldest hour first, by id; none for those to whom nothing happened.
+/// 24 counts by id, one per hour, oldest first. Ids without any activity are absent.
 pub type Hours = BTreeMap<i64, Vec<i64>>;
 
 pub fn hours_of_keys(tx: &mut Tx<'_>, actor: &Actor, keys: &[ApiKeyId]) -> Result<Hours> {
@@ -36,14 +36,14 @@ fn add(hours: &mut Hours, id: i64, hours_ago: i64, total: i64) {
     }
 }
 
-/// How attempts went.
+/// Numbers of attempts made and succeeded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attempts {
     pub made: i64,
     pub succeeded: i64,
 }
 
-/// How webhooks have been doing: attempts by the hour of the last day, and how they went in a week.
+/// Attempts of webhooks: by hour for the last day, and in total for the last week.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookFigures {
     pub hours: Hours,
@@ -63,7 +63,7 @@ pub fn of_webhooks(tx: &mut Tx<'_>, actor: &Actor, webhooks: &[WebhookId]) -> Re
     Ok(figures)
 }
 
-/// What became of deliveries in a stretch of time, and how many are still to be made.
+/// Finished deliveries of a time span, and the number that still wait.
 #[derive(Debug, Clone, Default)]
 pub struct Deliveries {
     pub finished: Vec<Finished>,
@@ -95,10 +95,10 @@ pub fn deliveries(
     })
 }
 
-/// Where a tenant stands, and what somebody should look at.
+/// State of a tenant, with keys and webhooks that need attention.
 #[derive(Debug, Clone)]
 pub struct Overview {
-    /// Keys that are active. A key that was replaced is not counted: its successor is.
+    /// Number of active keys. A replaced key is not counted: its successor is.
     pub active_keys: i64,
     pub standing: Standing,
     pub expiring: Vec<Named>,

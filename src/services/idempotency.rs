@@ -1,4 +1,4 @@
-//! A request with an idempotency key is answered once; its repetitions get the same answer.
+//! Idempotency keys of the API: a request is processed once, and its repetitions get the stored response.
 
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::domain::{Error, Rejection, Result, TenantId};
 use crate::store::{self, Tx};
 
-/// How long an answer is kept.
+/// Time for which a response is stored.
 pub const KEPT: TimeDelta = TimeDelta::hours(24);
 
-/// A key chosen by a client: 1 to 255 visible ASCII characters, quoted or bare.
+/// Idempotency key chosen by a client: 1 to 255 visible ASCII characters, quoted or bare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
@@ -27,19 +27,19 @@ impl IdempotencyKey {
     }
 }
 
-/// An answer, and whether it was given before.
+/// Response, either new or stored by an earlier request.
 #[derive(Debug)]
 pub enum Once<T> {
     First(T),
     Again(T),
 }
 
-/// Does `work` unless this key has been answered in the last 24 hours. Key and answer are kept in the same
-/// transaction as the work, so that a failed one leaves nothing.
+/// Runs `work` unless this key was used in the last 24 hours. Key and response are stored in the transaction of the
+/// work, so a failure leaves nothing.
 ///
 /// # Errors
-/// `IdempotencyInFlight` while another request with this key is being answered, `IdempotencyMismatch` where the key
-/// stands for another request.
+/// `IdempotencyInFlight` while another request with this key runs. `IdempotencyMismatch` if the key belongs to a
+/// different request.
 pub fn once<T: Serialize + DeserializeOwned>(
     tx: &mut Tx<'_>,
     tenant: TenantId,
@@ -50,6 +50,7 @@ pub fn once<T: Serialize + DeserializeOwned>(
 ) -> Result<Once<T>> {
     let now = tx.now;
     let IdempotencyKey(key) = key;
+    // Refuse a concurrent request at once: the insert below would wait for the other transaction to end.
     if !store::idempotency_keys::try_hold(tx, tenant, route, key)? {
         return Err(Error::IdempotencyInFlight);
     }
@@ -63,6 +64,7 @@ pub fn once<T: Serialize + DeserializeOwned>(
             let answer = kept.answer.ok_or(Error::IdempotencyInFlight)?;
             return serde_json::from_value(answer).map(Once::Again).map_err(Error::bug);
         }
+        // The stored response has expired but is not pruned yet: replace it.
         store::idempotency_keys::delete(tx, tenant, route, key)?;
         store::idempotency_keys::insert(tx, tenant, route, key, request_hash, now)?;
     }
@@ -72,16 +74,16 @@ pub fn once<T: Serialize + DeserializeOwned>(
     Ok(Once::First(answer))
 }
 
-/// What came of a request that makes something with a secret: its answer is kept without it.
+/// Result of a request that makes something with a secret. The stored response leaves the secret out.
 #[derive(Debug)]
 pub enum Told<T> {
     First(T),
-    /// What an earlier request with the same key was answered, without the secret, which was shown then.
+    /// Response to an earlier request with this key. It lacks the secret, which was shown only then.
     Again(Value),
 }
 
-/// Like [`once`], where what is made and the answer that is kept are two: `shown` makes the answer, without the secret. It is
-/// told again as it was first, whatever becomes of the thing.
+/// Runs `work` like [`once`], but stores what `shown` makes of the result, without the secret. Later requests get that
+/// response unchanged, even if the created thing has changed since.
 pub fn tell_once<T>(
     tx: &mut Tx<'_>,
     tenant: TenantId,
@@ -99,7 +101,7 @@ pub fn tell_once<T>(
     match (made, done) {
         (Some(made), _) => Ok(Told::First(made)),
         (None, Once::First(answer) | Once::Again(answer)) if answer.is_object() => Ok(Told::Again(answer)),
-        // Once an id alone was kept.
+        // Earlier versions stored only an id, from which no response can be rebuilt.
         (None, _) => {
             Err(Error::conflict("this request was answered already, and its answer is not kept: look for what it made"))
         }

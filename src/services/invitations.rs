@@ -1,4 +1,4 @@
-//! Invitations into a tenant: a link that works once, for one e-mail address, made here and used there.
+//! Invitations into a tenant: links that work once, for one e-mail address.
 
 use chrono::TimeDelta;
 use diesel::pg::PgConnection;
@@ -19,22 +19,23 @@ use crate::model::{Invitation, NewInvitation, Tenant, User};
 use crate::store::notify::Change;
 use crate::store::{self, Tx};
 
-/// Days for which a link may work.
+/// Longest lifetime of a link, in days.
 pub const LONGEST_DAYS: i64 = 30;
 pub const USUAL_DAYS: i64 = 7;
 
-/// An invitation to be made.
+/// Invitation to create.
 #[derive(Debug, Clone)]
 pub struct Ask {
     pub email: String,
     pub role: Role,
+    /// Lifetime of the link, in days.
     pub days: i64,
-    /// Whether the link goes to the address alone, and not to whoever invites.
+    /// True if the link is sent only by mail, and not shown to the inviter.
     pub is_mailed: bool,
 }
 
 impl Ask {
-    /// `field` is what whoever asks calls the days.
+    /// Parses an invitation. `field` names the field of the days in error messages.
     pub fn parse(email: &str, role: &str, (field, days): (&str, Option<i64>)) -> Result<Self> {
         let mut errors = FieldErrors::default();
         let email = match email.trim() {
@@ -53,21 +54,21 @@ impl Ask {
     }
 }
 
-/// A new invitation, with the token of its link, which exists nowhere else.
+/// New invitation with the token of its link, which is stored nowhere.
 #[derive(Debug)]
 pub struct Made {
     pub invitation: Invitation,
     pub token: String,
 }
 
-/// Only owners invite owners.
+/// Creates an invitation. Only owners can invite owners.
 pub fn create(tx: &mut Tx<'_>, actor: &Actor, ask: &Ask) -> Result<Made> {
     let now = tx.now;
     actor.must(needed(ask.role))?;
     if store::memberships::has_email(tx, actor.tenant, &ask.email)? {
         return Err(Error::field("email", Rejection::new("member", "belongs to a member already")));
     }
-    // The place is taken by whoever joins; who can't is not invited.
+    // A member is counted only on joining, but a full tenant refuses invitations already.
     plans::must_have_room(tx, actor.tenant, Thing::Member)?;
     let token = random_token()?;
     let row = NewInvitation {
@@ -86,7 +87,7 @@ pub fn create(tx: &mut Tx<'_>, actor: &Actor, ask: &Ask) -> Result<Made> {
     Ok(Made { invitation, token })
 }
 
-/// Permission to invite a person as this role. The permission to make owners includes the permission to invite.
+/// Returns the permission needed to invite a person as this role. The permission to make owners includes inviting.
 const fn needed(role: Role) -> Permission {
     match role {
         Role::Owner => Permission::MakeOwners,
@@ -94,7 +95,8 @@ const fn needed(role: Role) -> Permission {
     }
 }
 
-/// True if the inviter could make this invitation today: an active operator, a member with the right role, or the console.
+/// Returns true if the inviter could make this invitation today: an active operator, a member with the right role, or
+/// the console.
 fn is_backed(conn: &mut PgConnection, invitation: &Invitation) -> Result<bool> {
     let Some(inviter) = invitation.invited_by else { return Ok(true) };
     let Some(user) = store::users::find(conn, inviter)?.filter(|user| user.is_active) else { return Ok(false) };
@@ -106,7 +108,7 @@ fn is_backed(conn: &mut PgConnection, invitation: &Invitation) -> Result<bool> {
     Ok(member.is_some_and(|member| may(member.role)))
 }
 
-/// Those that can still be accepted, newest first.
+/// Returns invitations that can still be accepted, newest first.
 pub fn list(tx: &mut Tx<'_>, actor: &Actor) -> Result<Vec<Invitation>> {
     let now = tx.now;
     actor.must(Permission::ReadMembers)?;
@@ -130,7 +132,7 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: InvitationId) -> Result<
     store::invitations::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Invitation))
 }
 
-/// Its link stops working; one that was accepted stays so.
+/// Revokes an invitation, so that its link stops working. An accepted invitation cannot be revoked.
 pub fn revoke(tx: &mut Tx<'_>, actor: &Actor, id: InvitationId) -> Result<Invitation> {
     let now = tx.now;
     actor.must(Permission::WriteMembers)?;
@@ -144,14 +146,14 @@ pub fn revoke(tx: &mut Tx<'_>, actor: &Actor, id: InvitationId) -> Result<Invita
     Ok(invitation)
 }
 
-/// Revokes what this person sent out in the actor's tenant with a right that they no longer have.
+/// Revokes this person's invitations in the actor's tenant that need a right they have lost.
 pub(super) fn revoke_unbacked_in(tx: &mut Tx<'_>, actor: &Actor, user: UserId) -> Result<()> {
     let revoked = end_unbacked(tx, Some(actor.tenant), user)?;
     let deeds: Vec<_> = revoked.iter().map(|invitation| deed("invitation.revoked", invitation)).collect();
     if deeds.is_empty() { Ok(()) } else { audit::record_all(tx, actor, deeds) }
 }
 
-/// Revokes what this person sent out in any tenant with a right that they no longer have. Runs in `Scope::Instance`.
+/// Revokes this person's invitations in all tenants that need a right they have lost. Runs in `Scope::Instance`.
 pub(super) fn revoke_unbacked(tx: &mut Tx<'_>, who: &Operator, user: UserId) -> Result<()> {
     for row in end_unbacked(tx, None, user)? {
         audit::record_for_instance(tx, who, Some(row.tenant_id), deed("invitation.revoked", &row))?;
@@ -159,7 +161,7 @@ pub(super) fn revoke_unbacked(tx: &mut Tx<'_>, who: &Operator, user: UserId) -> 
     Ok(())
 }
 
-/// In one tenant, or in all.
+/// Revokes unbacked invitations in one tenant, or in all if `tenant` is `None`.
 fn end_unbacked(tx: &mut Tx<'_>, tenant: Option<TenantId>, user: UserId) -> Result<Vec<Invitation>> {
     let now = tx.now;
     let mut revoked = Vec::new();
@@ -171,7 +173,7 @@ fn end_unbacked(tx: &mut Tx<'_>, tenant: Option<TenantId>, user: UserId) -> Resu
     Ok(revoked)
 }
 
-/// Where a link leads: the invitation, its tenant, and the user with its address, if there is one.
+/// Contents of an invitation page: the invitation, its tenant, and the user with its address, if one exists.
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub invitation: Invitation,
@@ -179,7 +181,7 @@ pub struct Offer {
     pub user: Option<User>,
 }
 
-/// Runs in `Scope::Instance`: whoever holds the link belongs nowhere yet.
+/// Finds the invitation of a link. Runs in `Scope::Instance`, since the visitor has no tenant yet.
 pub fn offer(tx: &mut Tx<'_>, token: &str) -> Result<Offer> {
     let invitation = live(tx, &digest(token))?.ok_or(Error::NotFound(Noun::Invitation))?;
     let tenant = open_to_guests(store::tenants::find(tx, invitation.tenant_id)?)?;
@@ -187,7 +189,7 @@ pub fn offer(tx: &mut Tx<'_>, token: &str) -> Result<Offer> {
     Ok(Offer { invitation, tenant, user })
 }
 
-/// The invitation of a link that can still be used, and whose inviter still has the right to make it.
+/// Returns the invitation of a usable link whose inviter still has the right to make it.
 fn live(tx: &mut Tx<'_>, digest: &[u8]) -> Result<Option<Invitation>> {
     let now = tx.now;
     let Some(invitation) = store::invitations::find_live(tx, digest, now)? else { return Ok(None) };
@@ -199,7 +201,7 @@ pub(super) fn is_usable(tx: &mut Tx<'_>, digest: &[u8]) -> Result<bool> {
     Ok(store::tenants::find(tx, invitation.tenant_id)?.is_some())
 }
 
-/// The tenant, unless it is deleted or suspended: then no invitation is accepted.
+/// Returns the tenant unless it is deleted or suspended, when no invitation can be accepted.
 fn open_to_guests(tenant: Option<Tenant>) -> Result<Tenant> {
     let tenant = tenant.filter(|tenant| tenant.deleted_at.is_none()).ok_or(Error::NotFound(Noun::Invitation))?;
     match tenant.suspended_at {
@@ -208,7 +210,7 @@ fn open_to_guests(tenant: Option<Tenant>) -> Result<Tenant> {
     }
 }
 
-/// Somebody who is signed in joins. Runs in `Scope::Instance`.
+/// Adds a signed-in user to the tenant. Runs in `Scope::Instance`.
 pub fn accept(tx: &mut Tx<'_>, who: &Operator, token: &str, user: UserId) -> Result<Invitation> {
     let invitation = redeem(tx, token, Some(user))?;
     let user = accounts::find(tx, user)?;
@@ -225,7 +227,7 @@ pub fn accept(tx: &mut Tx<'_>, who: &Operator, token: &str, user: UserId) -> Res
     Ok(invitation)
 }
 
-/// Somebody who has no account yet makes one, and joins. Runs in `Scope::Instance`.
+/// Creates an account and adds it to the tenant. Runs in `Scope::Instance`.
 pub fn accept_as_new(tx: &mut Tx<'_>, who: &Operator, token: &str, ask: &NewUser) -> Result<(Invitation, User)> {
     let invitation = redeem(tx, token, None)?;
     if invitation.email != ask.email {
@@ -237,8 +239,8 @@ pub fn accept_as_new(tx: &mut Tx<'_>, who: &Operator, token: &str, ask: &NewUser
     Ok((invitation, user))
 }
 
-/// Uses a link up. Locks users, members and the tenant in this order first, as acts do that take the inviter's right away:
-/// they come before the link is used, or after it.
+/// Redeems a link. First locks users, members and the tenant, in the order used by acts that end the inviter's right.
+/// Such an act therefore happens fully before or fully after.
 fn redeem(tx: &mut Tx<'_>, token: &str, guest: Option<UserId>) -> Result<Invitation> {
     let now = tx.now;
     let gone = || Error::NotFound(Noun::Invitation);

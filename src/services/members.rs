@@ -1,4 +1,4 @@
-//! Who works in a tenant, with which role; and who no longer does.
+//! Members of a tenant: lists, role changes and removal.
 
 use diesel::pg::PgConnection;
 use serde_json::json;
@@ -11,13 +11,13 @@ use crate::model::{Membership, User};
 use crate::store::notify::Change;
 use crate::store::{self, Tx};
 
-/// In the order in which they came.
+/// Lists members, oldest membership first.
 pub fn list(conn: &mut PgConnection, actor: &Actor) -> Result<Vec<(Membership, User)>> {
     actor.must(Permission::ReadMembers)?;
     store::memberships::list(conn, actor.tenant)
 }
 
-/// One page of them, the latest to come first, with what is searched for in name or e-mail address.
+/// Returns one page of members, newest membership first. `search` matches name or e-mail address.
 pub fn page(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -29,7 +29,7 @@ pub fn page(
     Ok(Page::cut(rows, paging, |(member, _)| member.id))
 }
 
-/// How many owners the tenant has: the last one stays.
+/// Counts the tenant's owners. The last owner cannot be removed.
 pub fn count_owners(conn: &mut PgConnection, actor: &Actor) -> Result<i64> {
     actor.must(Permission::ReadMembers)?;
     store::memberships::count_owners(conn, actor.tenant)
@@ -40,7 +40,7 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, user: UserId) -> Result<(Mem
     of(conn, actor, user)
 }
 
-/// Gives somebody another role. Only owners make owners and unmake them, and a tenant keeps at least one.
+/// Changes a member's role. Only owners make or unmake owners, and at least one owner remains.
 pub fn change_role(tx: &mut Tx<'_>, actor: &Actor, user: UserId, role: Role) -> Result<(Membership, User)> {
     let (before, user) = to_change(tx, actor, user, Some(role))?;
     if before.role == role {
@@ -59,8 +59,8 @@ pub fn change_role(tx: &mut Tx<'_>, actor: &Actor, user: UserId, role: Role) -> 
     Ok((after, user))
 }
 
-/// Takes somebody's access away at once, with their access tokens for this tenant and the invitations that they sent.
-/// API keys that they made stay: they are the tenant's.
+/// Removes a member, and revokes their access tokens for this tenant and their pending invitations. API keys that they
+/// made stay, since they belong to the tenant.
 pub fn remove(tx: &mut Tx<'_>, actor: &Actor, user: UserId) -> Result<User> {
     let now = tx.now;
     let (before, user) = to_change(tx, actor, user, None)?;
@@ -76,7 +76,7 @@ pub fn remove(tx: &mut Tx<'_>, actor: &Actor, user: UserId) -> Result<User> {
     Ok(user)
 }
 
-/// The member, while nobody else changes who works here, if this actor may make this of them (`None`: no member).
+/// Locks all members and returns this one, if the actor may give them this role (`None` removes them).
 fn to_change(conn: &mut PgConnection, actor: &Actor, user: UserId, role: Option<Role>) -> Result<(Membership, User)> {
     actor.must(Permission::WriteMembers)?;
     let all = store::memberships::lock_all(conn, actor.tenant)?;

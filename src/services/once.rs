@@ -1,20 +1,20 @@
-//! Forms that work once: a second sending of the same form finds what the first one made.
+//! Idempotent forms of pages: a form sent twice acts once.
 
 use serde_json::Value;
 
 use crate::domain::{Error, Rejection, Result, TenantId};
 use crate::store::{self, Tx};
 
-/// What came of a form.
+/// Result of a form.
 #[derive(Debug)]
 pub enum Once<T> {
     First(T),
-    /// The same form was sent before, and made the thing of this name.
+    /// Name of the thing that an earlier submission of this form made.
     Again(String),
 }
 
-/// Does `work` unless this form did it before; `name` is what a second sending is told.
-/// Of two that come at once, the second waits for the first one's transaction.
+/// Runs `work` unless this form was submitted before. `name` is stored to answer a second submission. The second of
+/// two concurrent submissions waits for the first one's transaction.
 pub fn once<T>(
     tx: &mut Tx<'_>,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! Plans: what a tenant may have, changed by operators, and whether there is room for one more.
+//! Plans: what a tenant may have, changes by operators, and checks of the limits.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
@@ -13,17 +13,17 @@ use crate::model::Plan;
 use crate::store::event_months::Limited;
 use crate::store::{self, Tx};
 
-/// The greatest limit that a plan may name.
+/// Highest count that a plan can set.
 const MOST: i64 = 1_000_000_000_000;
-/// And for rates, which keys hold themselves.
+/// Highest rate limit that a plan can set, as for keys.
 const MOST_RATE: i64 = 1_000_000_000;
 
-/// The smallest first.
+/// Lists plans, smallest first.
 pub fn list(conn: &mut PgConnection) -> Result<Vec<Plan>> {
     store::plans::list(conn)
 }
 
-/// Returns one page of plans, the smallest first. The cursor is a plan's name.
+/// Returns one page of plans, smallest first. The cursor is a plan's name.
 pub fn page(conn: &mut PgConnection, paging: &Paging<String>) -> Result<Page<Plan, String>> {
     let all = store::plans::list(conn)?;
     let total = i64::try_from(all.len()).ok();
@@ -46,20 +46,26 @@ pub fn of_tenant(conn: &mut PgConnection, tenant: TenantId) -> Result<Plan> {
     store::plans::find_of_tenant(conn, tenant)?.ok_or(Error::NotFound(Noun::Tenant))
 }
 
-/// A change of a plan as it was written: what is absent stays, `Some(None)` takes a limit away.
+/// Change of a plan. `None` leaves a limit as it is, `Some(None)` removes it.
 #[derive(Debug, Clone, Default)]
 pub struct PlanChange {
+    /// Most API keys of a tenant.
     pub max_keys: Option<Option<i64>>,
+    /// Most webhooks of a tenant.
     pub max_webhooks: Option<Option<i64>>,
+    /// Most members of a tenant.
     pub max_members: Option<Option<i64>>,
+    /// Most events of a tenant in a calendar month.
     pub max_events_per_month: Option<Option<i64>>,
+    /// Requests per hour of keys without a limit of their own.
     pub default_rate_limit: Option<i64>,
+    /// Highest rate limit that a key may have, in requests per hour.
     pub max_rate_limit: Option<Option<i64>>,
-    /// When the plan was written that this change is meant for: where somebody else has changed it since, it is refused.
+    /// Time of the plan's last change known to the caller. If it has changed since, the update is refused.
     pub seen: Option<DateTime<Utc>>,
 }
 
-/// Changes what all tenants of a plan may have, from now on. What they have beyond it stays.
+/// Changes a plan for all of its tenants. What they have beyond the new limits stays.
 pub fn update(tx: &mut Tx<'_>, who: &Operator, name: &str, change: &PlanChange) -> Result<Plan> {
     let now = tx.now;
     let before = store::plans::lock(tx, name)?.ok_or(Error::NotFound(Noun::Plan))?;
@@ -115,7 +121,7 @@ fn facts(plan: &Plan) -> serde_json::Value {
     })
 }
 
-/// What a plan limits the number of.
+/// Kind of thing whose number a plan limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Thing {
     Key,
@@ -150,18 +156,18 @@ impl Thing {
     }
 }
 
-/// Refuses where the tenant's plan has no room for one more. Until this transaction ends, nobody else finds room there
-/// either: of two who want the last place, one gets it. Call it before the new one is written.
+/// Refuses if the tenant's plan has no room for one more. Locks the tenant until the transaction ends, so that two
+/// transactions cannot both take the last place. Call it before the insert.
 ///
 /// # Errors
-/// `LimitReached`, with a sentence that says what is allowed.
+/// `LimitReached`, with a message that names the limit.
 pub fn must_have_room(tx: &mut Tx<'_>, tenant: TenantId, thing: Thing) -> Result<()> {
     let plan = of_tenant(tx, tenant)?;
     if thing.most(&plan).is_none() {
         return Ok(());
     }
     store::tenants::lock(tx, tenant)?;
-    // It may have been given another plan while this waited.
+    // The plan may have changed while this transaction waited for the lock.
     let plan = of_tenant(tx, tenant)?;
     match thing.most(&plan) {
         Some(most) if most <= thing.count(tx, tenant)? => {
@@ -174,7 +180,7 @@ pub fn must_have_room(tx: &mut Tx<'_>, tenant: TenantId, thing: Thing) -> Result
     }
 }
 
-/// Refuses a rate limit beyond what the plan allows a key in an hour.
+/// Refuses a rate limit above the plan's limit per hour.
 pub fn must_allow_rate(plan: &Plan, limit: i64, window_seconds: i64) -> Result<()> {
     let hour = i128::from(NewKey::DEFAULT_RATE_WINDOW_SECONDS);
     let is_beyond = |most: i64| i128::from(most) * i128::from(window_seconds) < i128::from(limit) * hour;
@@ -187,14 +193,14 @@ pub fn must_allow_rate(plan: &Plan, limit: i64, window_seconds: i64) -> Result<(
     }
 }
 
-/// Counts events that are about to be published, in the transaction that publishes them: all of these or none.
+/// Counts events in the transaction that is about to publish them: all of them or none.
 ///
 /// # Errors
-/// `LimitReached` where a tenant's plan has no room for its events this month.
+/// `LimitReached` if a tenant's plan has no room for its events this month.
 pub fn count_events(tx: &mut Tx<'_>, events: &[(TenantId, i64)]) -> Result<()> {
     let now = tx.now;
     let tenants: Vec<TenantId> = events.iter().map(|(tenant, _)| *tenant).collect();
-    // In the order of their ids, as everybody counts: so that nobody waits for each other.
+    // Every transaction counts tenants in id order, which avoids deadlocks.
     for limited in store::event_months::limited(tx, &tenants)? {
         let count = events.iter().filter(|(tenant, _)| *tenant == limited.tenant).map(|(_, count)| count).sum();
         if !store::event_months::take(tx, limited, count, now)? {
@@ -204,7 +210,7 @@ pub fn count_events(tx: &mut Tx<'_>, events: &[(TenantId, i64)]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses where a tenant's plan has no room for any more events this month. Locks nothing: [`count_written_events`] decides.
+/// Refuses if the tenant's plan has no room for events this month. Takes no lock: [`count_written_events`] decides.
 pub fn must_have_room_for_events(tx: &mut Tx<'_>, tenant: TenantId) -> Result<()> {
     let now = tx.now;
     for limited in store::event_months::limited(tx, &[tenant])? {
@@ -218,7 +224,7 @@ pub fn must_have_room_for_events(tx: &mut Tx<'_>, tenant: TenantId) -> Result<()
 /// Counts events that this transaction has just written.
 ///
 /// # Errors
-/// `LimitReached` where the tenant's plan has no room for them this month.
+/// `LimitReached` if the tenant's plan has no room for them this month.
 pub fn count_written_events(tx: &mut Tx<'_>, tenant: TenantId, count: i64) -> Result<()> {
     let now = tx.now;
     for limited in store::event_months::limited(tx, &[tenant])? {
@@ -236,14 +242,17 @@ fn no_room(limited: Limited) -> Error {
     ))
 }
 
-/// What a tenant has of what its plan allows.
+/// Plan of a tenant with the counts that it limits.
 #[derive(Debug, Clone)]
 pub struct Standing {
     pub plan: Plan,
+    /// Number of API keys that count towards the plan.
     pub keys: i64,
+    /// Number of webhooks.
     pub webhooks: i64,
+    /// Number of members.
     pub members: i64,
-    /// This month; counted only where the plan limits them.
+    /// Events of this month. Counted only if the plan limits them.
     pub events: Option<i64>,
 }
 

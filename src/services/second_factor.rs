@@ -1,4 +1,5 @@
-//! The second factor of sign-in: an authenticator app, and recovery codes for those who lost it. Runs in `Scope::Instance`.
+//! Second factor of sign-in: an authenticator app, and recovery codes for people who lost it. Runs in
+//! `Scope::Instance`.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
@@ -12,17 +13,17 @@ use crate::domain::{Error, Rejection, Result, TenantId, UserId};
 use crate::model::{SecondFactor, User};
 use crate::store::{self, Tx};
 
-/// People are of no tenant.
+/// Tenant id used to seal secrets of people, who belong to no tenant.
 const NOBODYS: TenantId = TenantId(0);
 
-/// How far somebody has come with it.
+/// State of a person's second factor.
 pub enum Standing {
     Off,
-    /// Shown to them, and not confirmed by a code yet.
+    /// Secret shown to the person, not confirmed by a code yet.
     SettingUp(Authenticator),
     On {
         since: DateTime<Utc>,
-        /// Recovery codes that were not used yet.
+        /// Number of unused recovery codes.
         codes: i64,
     },
 }
@@ -37,12 +38,12 @@ pub fn standing(conn: &mut PgConnection, vault: &Vault, user: &User) -> Result<S
     })
 }
 
-/// Whether sign-in asks for it.
+/// Returns true if sign-in asks this user for a second factor.
 pub fn is_on(conn: &mut PgConnection, user: UserId) -> Result<bool> {
     Ok(store::second_factors::find(conn, user)?.is_some_and(|row| row.confirmed_at.is_some()))
 }
 
-/// Makes a new secret, to be confirmed by a code. One that is on must be switched off first.
+/// Makes a new secret, to be confirmed by a code. Fails if the second factor is on.
 pub fn begin(tx: &mut Tx<'_>, vault: &Vault, user: &User) -> Result<()> {
     let now = tx.now;
     let app = Authenticator::generate(&user.email)?;
@@ -50,14 +51,15 @@ pub fn begin(tx: &mut Tx<'_>, vault: &Vault, user: &User) -> Result<()> {
     if store::second_factors::begin(tx, user.id, &sealed, now)? { Ok(()) } else { Err(on_already()) }
 }
 
-/// What came of an act that needs a code. A wrong one is no error: that it was shown is to be committed.
+/// Result of an act that needs a code. A wrong code is not an error: the transaction must commit, to count the
+/// attempt.
 pub enum Shown<T> {
     Right(T),
     Wrong,
 }
 
-/// Switches it on, for a person whose app shows the right code. Ends all other sessions and every access token: the password
-/// alone may have opened them. The recovery codes exist nowhere else.
+/// Turns the second factor on, for a person whose app shows the right code. Ends all other sessions and every access
+/// token: the password alone may have opened them. Returns the recovery codes, which are stored only as digests.
 pub fn confirm(
     tx: &mut Tx<'_>,
     vault: &Vault,
@@ -66,7 +68,7 @@ pub fn confirm(
     (code, here): (&str, &str),
 ) -> Result<Shown<Vec<String>>> {
     let now = tx.now;
-    // A sign-in with the password alone waits here, and is refused then, or is waited for, and ended.
+    // A concurrent sign-in with the password alone waits for this lock and is refused, or came first and is ended.
     store::users::lock(tx, &[user.id])?;
     let row = store::second_factors::lock(tx, user.id)?;
     let row = row.ok_or_else(|| Error::conflict("it is not being set up: begin again"))?;
@@ -87,8 +89,8 @@ pub fn confirm(
     new_codes(tx, user.id).map(Shown::Right)
 }
 
-/// Replaces all recovery codes, for a person who shows a code. Ends all other sessions and every access token: the old codes
-/// may have opened them.
+/// Replaces all recovery codes, for a person who shows a code. Ends all other sessions and every access token: the old
+/// codes may have opened them.
 pub fn renew_codes(
     tx: &mut Tx<'_>,
     vault: &Vault,
@@ -96,7 +98,7 @@ pub fn renew_codes(
     user: &User,
     (code, here): (&str, &str),
 ) -> Result<Shown<Vec<String>>> {
-    // Tokens that are being made are waited for, and revoked.
+    // Wait for concurrent token creation, so that those tokens are revoked too.
     store::users::lock(tx, &[user.id])?;
     if !shows(tx, vault, user, code)? {
         return Ok(Shown::Wrong);
@@ -106,9 +108,9 @@ pub fn renew_codes(
     new_codes(tx, user.id).map(Shown::Right)
 }
 
-/// Switches it off, for somebody who has shown their password, and a code here.
+/// Turns the second factor off, for a person who has proven their password and shows a code.
 pub fn switch_off(tx: &mut Tx<'_>, vault: &Vault, who: &Operator, user: &User, code: &str) -> Result<Shown<()>> {
-    // Whoever sets a short password just now waits here, or is waited for.
+    // A change to a short password takes the same lock, so the two run one after the other.
     if store::users::lock_has_short_password(tx, user.id)? {
         let says = "Your password is too short to stand alone: set one of at least 15 characters first.";
         return Err(Error::field("current_password", Rejection::new("too_short", says)));
@@ -120,14 +122,14 @@ pub fn switch_off(tx: &mut Tx<'_>, vault: &Vault, who: &Operator, user: &User, c
     Ok(Shown::Right(()))
 }
 
-/// Removes the second factor of a user who lost it: an act of an operator, never on their own account.
+/// Removes the second factor of a user who lost it. Only an operator can do this, never on their own account.
 pub fn remove(tx: &mut Tx<'_>, who: &Operator, user: &User) -> Result<bool> {
     who.must_be_another(user.id)?;
     end(tx, who, user)
 }
 
-/// Deletes the second factor. Ends tokens that sign-ins made, and a password that is too short to stand alone: then it
-/// returns true, and the user needs a link to set another.
+/// Deletes the second factor and ends tokens made by sign-ins. A password too short to stand alone ends too: then it
+/// returns true, and the user needs a link to set a new one.
 fn end(tx: &mut Tx<'_>, who: &Operator, user: &User) -> Result<bool> {
     let now = tx.now;
     let is_short = store::users::lock_has_short_password(tx, user.id)?;
@@ -136,7 +138,7 @@ fn end(tx: &mut Tx<'_>, who: &Operator, user: &User) -> Result<bool> {
     }
     account::end_logins(tx, user.id)?;
     if is_short {
-        // Nobody's: nothing verifies against it, in the time that it always takes.
+        // No password verifies against this hash, and checking it takes the usual time.
         store::users::update_password(tx, user.id, password::NOBODYS_HASH, false, now)?;
         store::sessions::delete_of_user(tx, user.id)?;
     }
@@ -145,8 +147,8 @@ fn end(tx: &mut Tx<'_>, who: &Operator, user: &User) -> Result<bool> {
     Ok(is_short)
 }
 
-/// Whether this is the code of the moment or an unused recovery code. It is used up by that. Commit where it is none, too:
-/// wrong ones are counted.
+/// Returns true for the current code or an unused recovery code, and uses it up. Commit also if it is false: wrong
+/// codes are counted.
 pub fn check(tx: &mut Tx<'_>, vault: &Vault, user: &User, code: &str) -> Result<bool> {
     let now = tx.now;
     let row = store::second_factors::lock(tx, user.id)?.filter(|row| row.confirmed_at.is_some());
@@ -163,8 +165,8 @@ pub fn check(tx: &mut Tx<'_>, vault: &Vault, user: &User, code: &str) -> Result<
     })
 }
 
-/// Looks at a code unless wrong ones came too fast. The row is locked: guesses at one person's codes are judged one after
-/// the other, by whichever process, and each is counted before the next.
+/// Judges a code unless wrong ones came too fast. The row is locked, so guesses at one person's codes are counted one
+/// after the other, across all replicas.
 fn judge(tx: &mut Tx<'_>, row: &SecondFactor, fits: impl FnOnce(&mut Tx<'_>) -> Result<bool>) -> Result<bool> {
     let now = tx.now;
     let wait = row.last_wrong_at.and_then(|last| totp::wait_after(row.wrong_codes, last, now));

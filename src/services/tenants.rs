@@ -1,4 +1,4 @@
-//! Tenants and who works in them. How they end and come back, and what their own people set: the files beside.
+//! Tenants: creation, changes, look-up and members. Submodules hold their lifecycle and settings.
 
 pub mod life;
 mod settings;
@@ -20,19 +20,19 @@ pub use settings::{Settings, configure};
 
 pub const PLANS: [&str; 3] = ["free", "pro", "unlimited"];
 
-/// A tenant to be made. Without a slug, one is made from the name.
+/// Tenant to create.
 #[derive(Debug, Clone)]
 pub struct NewTenant {
     pub name: String,
     pub slug: String,
-    /// Whether it was made from the name: where it is taken, another one will do.
+    /// True if the slug was derived from the name. If it is taken, a number is appended.
     pub is_slug_made: bool,
-    /// Without one, [`default_plan`] chooses.
+    /// Name of the plan. If it is `None`, [`default_plan`] chooses.
     pub plan: Option<String>,
     pub is_active: bool,
 }
 
-/// Numbers that are tried behind a slug that is taken.
+/// Most numbers tried behind a slug that is taken.
 const MOST_NAMESAKES: usize = 1_000;
 
 impl NewTenant {
@@ -63,17 +63,17 @@ fn parse_plan(text: &str) -> Result<String, Rejection> {
     }
 }
 
-/// What an operator may change of a tenant; `None` leaves it. What its own people may: [`Settings`].
+/// Change of a tenant by an operator. `None` leaves a field as it is. Admins of the tenant use [`Settings`].
 #[derive(Debug, Clone, Default)]
 pub struct TenantChange {
     pub name: Option<String>,
     pub plan: Option<String>,
     pub is_active: Option<bool>,
-    /// When the tenant was written that this change is meant for: where somebody else has changed it since, it is refused.
+    /// Time of the tenant's last change known to the caller. If it has changed since, the update is refused.
     pub seen: Option<DateTime<Utc>>,
 }
 
-/// A tenant by its id or its slug.
+/// Reference to a tenant, by id or by slug.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TenantRef {
     Id(TenantId),
@@ -90,17 +90,18 @@ pub fn create(tx: &mut Tx<'_>, who: &Operator, ask: &NewTenant) -> Result<Tenant
     let tenant = store::tenants::insert(tx, &ask.name, &slug, plan, now)?;
     let deed = Deed::new("tenant.created", target(tenant.id)).with("slug", slug);
     audit::record_for_instance(tx, who, Some(tenant.id), deed)?;
-    // Gates may remember that there was no such tenant.
+    // Gates may have cached the absence of this tenant.
     tx.announce(Change::Tenant(tenant.id));
     if ask.is_active { Ok(tenant) } else { life::suspend(tx, who, tenant.id, None) }
 }
 
-/// Plan of a new tenant for which no plan is named. The first tenant usually belongs to those who run the instance.
+/// Returns the plan of a new tenant for which none is named. The first tenant usually belongs to the people who run
+/// the instance.
 pub fn default_plan(conn: &mut PgConnection) -> Result<&'static str> {
     Ok(if store::tenants::any(conn)? { "free" } else { "unlimited" })
 }
 
-/// The slug that was asked for; or, where it is taken and was made from the name, that one with a number.
+/// Returns the requested slug. If it is taken and was derived from the name, appends a number.
 fn free_slug(conn: &mut PgConnection, ask: &NewTenant) -> Result<String> {
     let most = if ask.is_slug_made { MOST_NAMESAKES } else { 1 };
     for number in 1..=most {
@@ -121,17 +122,17 @@ pub fn find(conn: &mut PgConnection, tenant: &TenantRef) -> Result<Tenant> {
     found.ok_or(Error::NotFound(Noun::Tenant))
 }
 
-/// Deleted ones too: for those who run the instance.
+/// Finds a tenant by id, deleted ones included, for operators.
 pub fn find_any(conn: &mut PgConnection, tenant: TenantId) -> Result<Tenant> {
     store::tenants::find_any(conn, tenant)?.ok_or(Error::NotFound(Noun::Tenant))
 }
 
-/// The same, by slug.
+/// Finds a tenant by slug, deleted ones included, for operators.
 pub fn find_any_by_slug(conn: &mut PgConnection, slug: &str) -> Result<Tenant> {
     store::tenants::find_any_by_slug(conn, slug)?.ok_or(Error::NotFound(Noun::Tenant))
 }
 
-/// Returns one page of tenants, newest first, and their number. Runs in `Scope::Instance`.
+/// Returns one page of tenants, newest first, with the total. Runs in `Scope::Instance`.
 pub fn list(
     conn: &mut PgConnection,
     filter: &TenantFilter,
@@ -141,7 +142,7 @@ pub fn list(
     Ok(Page { total: Some(store::tenants::count(conn, filter)?), ..Page::cut(rows, paging, |tenant| tenant.id) })
 }
 
-/// One page of tenants, newest first, each with what it has. Runs in `Scope::Instance`.
+/// Returns one page of tenants, newest first, each with its figures. Runs in `Scope::Instance`.
 pub fn page(
     tx: &mut Tx<'_>,
     filter: &TenantFilter,
@@ -158,13 +159,13 @@ pub fn page(
     }))
 }
 
-/// What one tenant has. Runs in `Scope::Instance`.
+/// Returns the figures of one tenant. Runs in `Scope::Instance`.
 pub fn figures(tx: &mut Tx<'_>, tenant: TenantId) -> Result<TenantFigures> {
     let now = tx.now;
     store::tenants::figures(tx, &[tenant], now)?.pop().ok_or(Error::NotFound(Noun::Tenant))
 }
 
-/// Changes a tenant; a suspended one's keys are refused and its deliveries wait.
+/// Changes a tenant. While it is suspended, its keys are refused and its deliveries wait.
 pub fn update(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, change: TenantChange) -> Result<Tenant> {
     let now = tx.now;
     let before = store::tenants::lock(tx, tenant)?.filter(|tenant| tenant.deleted_at.is_none());
@@ -203,7 +204,7 @@ fn target(tenant: TenantId) -> String {
     format!("tenant:{tenant}")
 }
 
-/// An operator who is no member goes into a tenant: it is told.
+/// Records that an operator who is not a member enters a tenant.
 pub fn note_entry(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<()> {
     let slug = find(tx, &TenantRef::Id(tenant))?.slug;
     let deed = Deed::new("tenant.entered", target(tenant)).with("name", slug);
@@ -222,8 +223,8 @@ pub fn add_member(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, user: UserI
     Ok(membership)
 }
 
-/// Returns the user to add to a tenant, who is not the operator: a role of their own making would outlast their demotion. A user
-/// is found by an address only if it was shown to be theirs: accounts can be made in another person's name.
+/// Returns the user to add to a tenant, who must not be the operator: a role they gave themselves would outlast a
+/// demotion. An address finds only users who confirmed it, since accounts can be made under another person's address.
 pub fn user_to_add(conn: &mut PgConnection, who: &Operator, id: Option<UserId>, email: Option<&str>) -> Result<User> {
     let user = user_named(conn, id, email)?;
     who.must_be_another(user.id)?;
@@ -234,7 +235,7 @@ pub fn user_to_add(conn: &mut PgConnection, who: &Operator, id: Option<UserId>, 
     Ok(user)
 }
 
-/// A user by id or by e-mail address.
+/// Finds a user by id or by e-mail address.
 pub fn user_named(conn: &mut PgConnection, id: Option<UserId>, email: Option<&str>) -> Result<User> {
     let found = match (id, email) {
         (Some(id), _) => store::users::find(conn, id)?,

@@ -1,4 +1,4 @@
-//! Webhooks: subscribing, changing, pausing, and test events.
+//! Webhooks: creation, changes, activation and test events.
 
 pub mod headers;
 pub mod probe;
@@ -31,43 +31,50 @@ pub use secrets::DEFAULT_OVERLAP;
 use settings::Fresh;
 
 const MAX_WEBHOOKS: i64 = 1_000;
-/// Attempts and waiting deliveries that a webhook's statistics count at most.
+/// Upper bound when counting attempts and waiting deliveries for a webhook's statistics.
 pub const MOST_COUNTED: i64 = 1_000;
 
-/// What was asked of a webhook, unparsed; `None` leaves it, or takes the default.
+/// Webhook fields as a client sent them, unparsed. `None` leaves a field as it is, or takes the default.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookFields {
-    /// By default the URL's host.
+    /// Defaults to the URL's host.
     pub name: Option<String>,
+    /// Endpoint that gets the requests.
     pub url: Option<String>,
+    /// Event types, groups such as `order.*`, or `*`.
     pub events: Option<Vec<String>>,
+    /// False to pause deliveries.
     pub is_active: Option<bool>,
+    /// Form of the request body: `standard`, `event`, `raw` or `cloudevents`.
     pub payload_format: Option<String>,
+    /// Form of the signature over the body: `prefixed` or `hex`.
     pub signature_style: Option<String>,
+    /// Seconds until a request times out.
     pub timeout_seconds: Option<i64>,
+    /// Most requests under way at once.
     pub max_in_flight: Option<i64>,
-    /// All of them; a value of [`webhook::MASK`] stays what it is.
+    /// Complete set of headers. A value of [`webhook::MASK`] keeps the stored value.
     pub headers: Option<BTreeMap<String, String>>,
-    /// `Some(None)`: no limit.
+    /// Deliveries per second. `Some(None)` removes the limit.
     pub rate_per_second: Option<Option<i64>>,
-    /// Seconds before each retry; `Some(None)`: the usual ones.
+    /// Seconds before each retry. `Some(None)` restores the default schedule.
     pub retry_schedule: Option<Option<Vec<i64>>>,
-    /// Only for a new webhook; one is made where none is given.
+    /// Signing secret of a new webhook. Generated if it is absent.
     pub secret: Option<String>,
-    /// Only for a new webhook: whether it signs with a key pair besides.
+    /// True if a new webhook also signs with a key pair.
     pub ed25519: bool,
-    /// Only for a new webhook: its private key; one is made for `ed25519` where none is given.
+    /// Private key of a new webhook. For `ed25519` it is generated if it is absent.
     pub signing_key: Option<String>,
 }
 
-/// A new webhook and the secret that signs its deliveries.
+/// New webhook with the secret that signs its deliveries.
 #[derive(Debug)]
 pub struct Subscribed {
     pub webhook: Webhook,
     pub secret: SigningSecret,
 }
 
-/// Registers an endpoint.
+/// Creates a webhook.
 pub fn subscribe(
     tx: &mut Tx<'_>,
     vault: &Vault,
@@ -98,8 +105,8 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<Web
     store::webhooks::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))
 }
 
-/// Does a [`subscribe`], unless a request with this key did before. `shown` makes the answer that is kept: of a webhook's
-/// row, without its secret.
+/// Runs a [`subscribe`] once per idempotency key. `shown` builds the stored response from the webhook's row, without
+/// its secret.
 pub fn subscribe_once(
     tx: &mut Tx<'_>,
     actor: &Actor,
@@ -112,12 +119,12 @@ pub fn subscribe_once(
     idempotency::tell_once(tx, actor.tenant, ("webhooks", request), work, shown)
 }
 
-/// Whose webhook it is: for callers who are of no tenant. `None` where there is no such webhook.
+/// Returns the tenant of a webhook, for callers without a tenant. `None` if there is no such webhook.
 pub fn tenant_of(conn: &mut PgConnection, id: WebhookId) -> Result<Option<TenantId>> {
     store::webhooks::tenant_of(conn, id)
 }
 
-/// One page of webhooks, newest first. Whoever calls has made sure that the scope may be read.
+/// Returns one page of webhooks, newest first. The caller has checked that the actor may read the scope.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
@@ -136,13 +143,13 @@ pub fn count(conn: &mut PgConnection, scope: Scope, filter: &WebhookFilter) -> R
     store::webhooks::count(conn, scope, filter)
 }
 
-/// How these webhooks have been doing lately, in no order. Whoever calls has made sure that the scope may be read.
+/// Returns recent statistics of these webhooks, in no order. The caller has checked that the actor may read the scope.
 pub fn stats(tx: &mut Tx<'_>, scope: Scope, ids: &[WebhookId]) -> Result<Vec<WebhookStats>> {
     let now = tx.now;
     store::webhooks::stats(tx, scope, ids, now)
 }
 
-/// Changes what was asked and nothing else.
+/// Applies the given fields and no others.
 pub fn update(
     tx: &mut Tx<'_>,
     vault: &Vault,
@@ -171,13 +178,13 @@ pub fn update(
     let deed = Deed::new("webhook.updated", target(id))
         .with("name", after.name.as_str())
         .changing(facts(&before), facts(&after));
-    // Their values are nobody's business, that there are new ones is.
+    // Header values are secret, but the log says that they changed.
     let deed = if has_new_values { deed.with("header_values", "changed") } else { deed };
     audit::record(tx, actor, deed)?;
     Ok(after)
 }
 
-/// `Conflict` where somebody has changed a webhook since then; until this transaction ends, nobody does.
+/// Returns `Conflict` if the webhook changed since `seen`. Locks the webhook until the transaction ends.
 pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: WebhookId, seen: DateTime<Utc>) -> Result<()> {
     let is_same = to_change(conn, actor, id, Permission::WriteWebhooks)?.updated_at == seen;
     if is_same {
@@ -187,7 +194,8 @@ pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: WebhookId, se
     }
 }
 
-/// What the audit log tells of a webhook; header values may be secrets, so only their names.
+/// Returns a webhook's settings for the audit log. Headers are reduced to their names, since their values may be
+/// secret.
 fn facts(webhook: &Webhook) -> Value {
     let headers = webhook.header_names();
     serde_json::json!({
@@ -198,12 +206,12 @@ fn facts(webhook: &Webhook) -> Value {
     })
 }
 
-/// Lets deliveries go out again, with a clean slate.
+/// Activates a webhook and clears its failure state. Waiting deliveries are sent.
 pub fn activate(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     set_active(tx, actor, id, true)
 }
 
-/// Pauses: nothing is sent, and new events pass this webhook by. What waits goes on waiting.
+/// Pauses a webhook. Waiting deliveries stay, and new events are not sent to it.
 pub fn deactivate(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     set_active(tx, actor, id, false)
 }
@@ -228,11 +236,12 @@ fn switch(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, is_active: bool) -> Res
     after.ok_or(Error::NotFound(Noun::Webhook))
 }
 
-/// Takes the webhook out of sight and cancels what waits for it; its log stays. Returns what was deleted.
+/// Deletes a webhook and cancels its waiting deliveries. Its log stays. Returns the deleted webhook.
 pub fn delete(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     let now = tx.now;
     actor.must(Permission::DeleteWebhooks)?;
-    // A settlement locks its deliveries and then their webhook: the other order would end in a deadlock.
+    // Cancel before locking the webhook: a settlement locks deliveries first, then their webhook. The other order
+    // would deadlock.
     let waiting = store::deliveries::cancel_all_of(tx, actor.tenant, id, now)?;
     let webhook = to_change(tx, actor, id, Permission::DeleteWebhooks)?;
     store::webhooks::delete(tx, actor.tenant, id, now)?;
@@ -244,7 +253,7 @@ pub fn delete(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> 
     Ok(webhook)
 }
 
-/// Publishes an event for this webhook alone: one attempt, whatever it subscribes to.
+/// Publishes an event to this webhook only, whatever it subscribes to, with a single attempt.
 pub fn send_test(
     tx: &mut Tx<'_>,
     actor: &Actor,
@@ -261,7 +270,7 @@ pub fn send_test(
     events::publish_test(tx, actor, &ask, id)
 }
 
-/// Locks the webhook, if this actor may do this to it. Every act on a webhook begins here.
+/// Locks and returns the webhook, if this actor has the permission for it. Every change of a webhook begins here.
 fn to_change(conn: &mut PgConnection, actor: &Actor, id: WebhookId, permission: Permission) -> Result<Webhook> {
     actor.must(permission)?;
     let webhook = store::webhooks::lock(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
@@ -269,7 +278,7 @@ fn to_change(conn: &mut PgConnection, actor: &Actor, id: WebhookId, permission: 
     Ok(webhook)
 }
 
-/// Finds the webhook, if this actor may see what is sealed for it.
+/// Returns the webhook, if this actor may see its sealed secrets.
 fn to_reveal(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     let webhook = find(conn, actor, id)?;
     actor.must_own(Permission::RevealSecrets, webhook.user_id)?;

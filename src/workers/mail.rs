@@ -1,4 +1,4 @@
-//! Sends letters that wait, where a mail server is named.
+//! Mail worker: sends queued mail, if a mail server is configured.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub async fn run(context: Context, mut stop: Stop) {
     }
 }
 
-/// The conversation with the mail server holds no transaction.
+/// Sends one mail. No transaction is open while it talks to the mail server.
 async fn send(context: &Context, mailer: &Arc<Mailer>, one: Mail, stop: &Stop) {
     let unsent = match mail::opened(&context.vault, &one) {
         Ok(letter) => mailer.send(&letter).await.err().map(|unsent| (unsent.says, unsent.is_hopeless)),
@@ -36,7 +36,7 @@ async fn send(context: &Context, mailer: &Arc<Mailer>, one: Mail, stop: &Stop) {
     };
     let id = one.id;
     let is_stopping = || is_over(stop);
-    // A result that is lost makes another process send the letter once more.
+    // If this result is lost, the lease expires and the mail is sent a second time.
     let done = match unsent {
         None => patience::persist(&context.db, is_stopping, move |tx| mail::sent(tx, &one)).await.map(|()| true),
         Some((says, is_hopeless)) => {

@@ -1,5 +1,4 @@
-//! Makes the partitions of the days to come, and ends what is no longer kept: by dropping partitions, or in bounded
-//! batches.
+//! Retention: makes partitions for coming days and removes expired data, by dropping partitions or in small batches.
 
 use std::time::Duration;
 
@@ -19,15 +18,15 @@ const FIRST_AFTER: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(600);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 const BATCH: i64 = 1_000;
-/// After their end, for those who wonder why a link no longer works.
+/// Time that invitations are kept after they end, for people who wonder why their link no longer works.
 const INVITATIONS_KEPT: TimeDelta = TimeDelta::days(30);
-/// After their end, for those who wonder what was counted.
+/// Time that event counts are kept after their month, for people who check them.
 const MONTHS_KEPT: TimeDelta = TimeDelta::days(60);
 
-/// Days for which partitions are made ahead.
+/// Days ahead for which partitions are made.
 const DAYS_AHEAD: i64 = 7;
 
-/// Deletes, or takes out of counts, up to so many rows older than a time. Returns how many.
+/// Deletes up to a number of rows older than a time, or takes them out of counts. Returns their number.
 type Delete = fn(&mut PgConnection, DateTime<Utc>, i64) -> Result<usize>;
 
 pub async fn run(context: Context, mut stop: Stop) {
@@ -39,7 +38,7 @@ pub async fn run(context: Context, mut stop: Stop) {
     }
 }
 
-/// Who looks after what is kept.
+/// Maintenance of stored data, run periodically.
 pub struct Keeper {
     pub db: Db,
     pub clock: Clock,
@@ -47,7 +46,7 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Makes what will be needed, and ends what is old.
+    /// Makes needed partitions and removes expired data.
     pub async fn round(&self, stop: &mut Stop) {
         self.make_ahead().await;
         self.drop_old().await;
@@ -84,7 +83,7 @@ impl Keeper {
         }
     }
 
-    /// Batch after batch, until nothing old is left.
+    /// Deletes in batches until nothing old is left.
     async fn delete_all<F>(&self, what: &str, delete: F, kept: TimeDelta, stop: &mut Stop)
     where
         F: Fn(&mut Tx<'_>, DateTime<Utc>) -> Result<usize> + Copy + Send + 'static,
@@ -117,7 +116,7 @@ fn told(table: &str, dropped: Result<usize>) {
     }
 }
 
-/// What is deleted, and how long it is kept. Deliveries go before the events that they belong to.
+/// Returns what is deleted and how long it is kept. Deliveries are deleted before their events.
 fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 11] {
     [
         ("invitations", store::invitations::delete_old, INVITATIONS_KEPT),

@@ -1,4 +1,4 @@
-//! Tells tenants' webhooks of what is about to happen: keys that expire within a week.
+//! Expiry worker: announces API keys that expire within a week to their tenants' webhooks.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub async fn run(context: Context, mut stop: Stop) {
     }
 }
 
-/// Until nobody is left to be told.
+/// Announces keys in batches until none is left.
 pub async fn round(db: &Db) -> Result<()> {
     let most = usize::try_from(MOST_AT_ONCE).unwrap_or(usize::MAX);
     while most <= db.tx(Scope::Instance, move |tx| api_keys::tell_of_expiring(tx, MOST_AT_ONCE)).await? {}

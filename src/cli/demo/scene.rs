@@ -1,4 +1,4 @@
-//! The people, keys and webhooks of the demonstration: made at its first start.
+//! Sample users, keys and webhooks of the demonstration, made at its first start.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -26,19 +26,25 @@ use crate::web::state::State;
 pub const EMAIL: &str = "demo@example.com";
 pub const PASSWORD: &str = "leave the gate open";
 
-/// What the traffic is made with. Kept in a file, since secrets can't be read back.
+/// Secrets that the traffic needs. Kept in a file, since secrets cannot be read back from the database.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Cast {
     pub tenant: TenantId,
+    /// Access token that publishes events.
     pub token: String,
+    /// Key that posts orders and reads products.
     pub storefront: String,
+    /// Key of the warehouse, which changes the stock.
     pub scanner: String,
+    /// Old secret of a rotated key, which still works and reads products.
     pub report: String,
+    /// Revoked key, whose calls are refused.
     pub revoked: String,
+    /// Key that requires its owner, who was deactivated.
     pub leaver: String,
 }
 
-/// Sets the scene at the first start; later, webhooks follow the receiver where that has moved.
+/// Makes the sample data at the first start. Later starts update the webhooks if the receiver has moved.
 pub async fn set(state: &State, secrets: &Path, receiver: SocketAddr) -> Result<Cast, Failure> {
     let kept = fs::read(secrets).ok().and_then(|bytes| serde_json::from_slice::<Cast>(&bytes).ok());
     let now = state.clock.now();
@@ -169,7 +175,7 @@ impl Stage<'_> {
         Ok(minted.secret.reveal_once())
     }
 
-    /// The old secret of a key that was rotated: it goes on being used, as its page says.
+    /// Creates a key, rotates it and returns the old secret. Traffic keeps using it, as the key's page shows.
     fn rotating(&self, tx: &mut Tx<'_>, actor: &Actor, name: &str) -> Result<String> {
         let draft = KeyDraft { name: Some(name.to_owned()), rate_limit: Some(60), ..KeyDraft::default() };
         let minted = api_keys::mint(tx, actor, self.hasher, NewKey::parse(draft, self.now)?)?;

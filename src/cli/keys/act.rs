@@ -1,4 +1,4 @@
-//! What `gatepost keys` does to one key.
+//! Subcommands of `gatepost keys` that act on one key.
 
 use clap::Args;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::web::api::api_keys::KeyBody;
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The key: its id (7), its public id (pk_…), or its hint (sk_3kTq…9xZ2). Never its secret.
+    /// Key by its id (7), public id (pk_…) or hint (sk_3kTq…9xZ2). Never its secret.
     key: String,
 }
 
@@ -32,7 +32,7 @@ impl Which {
     }
 }
 
-/// The key that is meant, deleted or not.
+/// Finds the key, deleted or not.
 fn find(tx: &mut Tx<'_>, clue: &Clue) -> Done<ApiKey> {
     let mut found = api_keys::matching(tx, Scope::Instance, clue)?;
     match (found.pop(), found.len()) {
@@ -42,7 +42,7 @@ fn find(tx: &mut Tx<'_>, clue: &Clue) -> Done<ApiKey> {
     }
 }
 
-/// Does one thing to a key, and says so.
+/// Acts on a key and prints the result.
 pub fn run(
     settings: &Settings,
     which: &Which,

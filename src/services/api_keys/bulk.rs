@@ -1,4 +1,4 @@
-//! One act on many keys: for admins, in one transaction, with an audit entry for each key.
+//! Bulk acts on API keys: for admins, in one transaction, with an audit entry per key.
 
 use std::collections::HashMap;
 
@@ -14,22 +14,22 @@ use crate::services::audit::{self, Deed};
 use crate::store::notify::Change;
 use crate::store::{self, Tx};
 
-/// What it came to.
+/// Result of a bulk act.
 #[derive(Debug)]
 pub struct Bulk {
-    /// As they are now.
+    /// Keys in their state after the act.
     pub affected: Vec<ApiKey>,
-    /// Those that do not exist here, or in which there was nothing to change.
+    /// Ids that do not exist in this tenant, or that needed no change.
     pub skipped: Vec<ApiKeyId>,
 }
 
-/// Those of the chosen that exist, for the question before the act.
+/// Returns the chosen keys that exist, for the confirmation page.
 pub fn chosen(conn: &mut PgConnection, actor: &Actor, chosen: &Selection) -> Result<Vec<ApiKey>> {
     actor.must(Permission::WriteManyKeys)?;
     store::api_keys::find_many(conn, actor.tenant, chosen.ids())
 }
 
-/// Refuses all of them for good; those that are revoked already are skipped.
+/// Revokes all of the chosen keys for good. Revoked keys are skipped.
 pub fn revoke_many(tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection, reason: Option<&str>) -> Result<Bulk> {
     let now = tx.now;
     let reason = parse_reason(reason)?;
@@ -39,7 +39,7 @@ pub fn revoke_many(tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection, reason: O
     done(tx, actor, chosen, affected, deed_of_revocation)
 }
 
-/// Takes all of them out of sight; they can be restored one by one.
+/// Deletes all of the chosen keys. Each can be restored by itself.
 pub fn delete_many(tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection) -> Result<Bulk> {
     let now = tx.now;
     let ids = locked(tx, actor, chosen)?.into_iter().map(|key| key.id).collect::<Vec<_>>();
@@ -47,7 +47,7 @@ pub fn delete_many(tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection) -> Result
     done(tx, actor, chosen, affected, deed_of_deletion)
 }
 
-/// Puts tags on and takes tags off. Skipped are keys that have them so already, or would have more than 20.
+/// Adds and removes tags. Skips keys that need no change, or that would have more than 20 tags.
 pub fn tag_many(tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection, change: &TagChange) -> Result<Bulk> {
     let now = tx.now;
     let keys = locked(tx, actor, chosen)?;

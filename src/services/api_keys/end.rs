@@ -1,4 +1,4 @@
-//! How a key ends, for good or until it is restored.
+//! Revocation, deletion and restoration of API keys.
 
 use super::{changed, news, target, to_change};
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Rejection, Result, text};
@@ -7,7 +7,7 @@ use crate::services::audit::Deed;
 use crate::services::plans::{self, Thing};
 use crate::store::{self, Tx};
 
-/// Refuses the key for good. A key that is revoked already stays as it is.
+/// Revokes the key for good. A revoked key stays as it is.
 pub fn revoke(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, reason: Option<&str>) -> Result<ApiKey> {
     let now = tx.now;
     let reason = parse_reason(reason)?;
@@ -19,7 +19,7 @@ pub fn revoke(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, reason: Option<&str>
     changed(tx, actor, after, deed)
 }
 
-/// At most 200 characters of one line; an empty one is none.
+/// Parses a reason: one line of at most 200 characters. An empty text counts as no reason.
 pub(super) fn parse_reason(reason: Option<&str>) -> Result<Option<String>> {
     let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
     let parsed = reason.map(|reason| text::line(reason, 200)).transpose();
@@ -32,7 +32,7 @@ pub(super) fn deed_of_revocation(key: &ApiKey) -> Deed {
         .with("reason", key.revoked_reason.clone())
 }
 
-/// Takes the key out of sight; its usage stays. Returns what was deleted.
+/// Deletes the key and keeps its usage. Returns the deleted key.
 pub fn delete(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
     let now = tx.now;
     to_change(tx, actor, id)?;
@@ -46,7 +46,7 @@ pub(super) fn deed_of_deletion(key: &ApiKey) -> Deed {
     Deed::new("api_key.deleted", target(key.id)).with("name", key.name.as_str())
 }
 
-/// Brings a key back that was deleted in the last 30 days, in the state that it had: a revoked one stays revoked.
+/// Restores a key that was deleted in the last 30 days, in its former state. A revoked key stays revoked.
 pub fn restore(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
     let now = tx.now;
     actor.must(Permission::WriteKeys)?;
@@ -55,7 +55,7 @@ pub fn restore(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
     if kept.deleted_at.is_none() {
         return Err(Error::conflict("this key is not deleted: there is nothing to restore"));
     }
-    // One that is revoked or over takes no place.
+    // A revoked or expired key does not count towards the plan.
     if kept.revoked_at.is_none() && kept.ends_at().is_none_or(|at| now < at) {
         plans::must_have_room(tx, actor.tenant, Thing::Key)?;
     }

@@ -1,4 +1,4 @@
-//! Keys found by what leads to them: by those that they replaced, or by what somebody holds in their hand.
+//! Look-up of keys by rotation, or by a text that a person has, such as a secret, a public id or a hint.
 
 use diesel::pg::PgConnection;
 
@@ -7,7 +7,7 @@ use crate::domain::{Actor, ApiKeyId, Permission, Result};
 use crate::model::ApiKey;
 use crate::store::{self, Scope, Tx};
 
-/// The keys before and after a key; `None` where there is none, or it was deleted.
+/// Predecessor and successor of a key. `None` if there is none, or if it is deleted.
 #[derive(Debug, Clone, Default)]
 pub struct Kin {
     pub before: Option<ApiKey>,
@@ -23,8 +23,8 @@ pub fn kin(conn: &mut PgConnection, actor: &Actor, key: &ApiKey) -> Result<Kin> 
     Ok(Kin { before: find(key.rotation.rotated_from)?, after: find(key.rotation.rotated_to)? })
 }
 
-/// Keys that a clue may mean, deleted ones included that can be restored. Whether a secret is right is not asked
-/// here. Whoever calls has made sure that the scope may be read.
+/// Returns keys that a clue may mean, including deleted keys that can be restored. Does not verify secrets. The caller
+/// has checked that the actor may read the scope.
 pub fn matching(tx: &mut Tx<'_>, scope: Scope, clue: &Clue) -> Result<Vec<ApiKey>> {
     let now = tx.now;
     const MOST: i64 = 11;

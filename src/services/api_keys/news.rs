@@ -1,4 +1,4 @@
-//! What a tenant's webhooks are told of its keys, as of any other event: nothing in it opens a door.
+//! Events about a tenant's API keys, sent to its webhooks. Their payload holds no secret.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ pub(super) const REVOKED: &str = "api_key.revoked";
 pub(super) const ROTATED: &str = "api_key.rotated";
 const EXPIRING: &str = "api_key.expiring";
 
-/// How long before its end a key is said to expire.
+/// Time before expiry at which `api_key.expiring` is sent.
 const AHEAD: TimeDelta = TimeDelta::days(7);
 
-/// Tells of each of these keys, which are of one tenant.
+/// Publishes an event of this type for each key. All keys belong to one tenant.
 pub(super) fn tell(tx: &mut Tx<'_>, kind: &str, keys: &[ApiKey]) -> Result<()> {
     let Some(first) = keys.first() else { return Ok(()) };
     events::announce_wanted(tx, first.tenant_id, kind, keys.iter().map(facts))
@@ -34,8 +34,8 @@ fn facts(key: &ApiKey) -> Value {
     }})
 }
 
-/// Tells of up to `most` keys, of any tenant, that expire within a week, where a webhook wants to hear of it: once for
-/// each expiry. Returns how many these were.
+/// Publishes `api_key.expiring` for up to `most` keys of any tenant that expire within a week, once per expiry. Skips
+/// keys whose tenant has no webhook for it. Returns the number of keys.
 pub fn tell_of_expiring(tx: &mut Tx<'_>, most: i64) -> Result<usize> {
     let now = tx.now;
     let kind = EventType::parse(EXPIRING).map_err(|rejection| Error::bug(rejection.detail))?;

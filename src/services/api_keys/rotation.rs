@@ -1,4 +1,5 @@
-//! Rotation: a successor with a new secret and the same settings, beside which the old key is let in for a while.
+//! Rotation: replaces a key with a successor of equal settings and a new secret. The old key works on during an
+//! overlap.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -13,14 +14,14 @@ use crate::services::idempotency::{self, IdempotencyKey, Told};
 use crate::store::notify::Change;
 use crate::store::{self, Scope, Tx};
 
-/// The successor with its secret, and the key that it replaces.
+/// Successor with its secret, and the key that it replaces.
 #[derive(Debug)]
 pub struct Rotated {
     pub minted: MintedKey,
     pub replaced: ApiKey,
 }
 
-/// Like [`rotate`], once for all requests with this idempotency key, as [`super::mint_once`] is.
+/// Rotates a key like [`rotate`], once per idempotency key. Works like [`super::mint_once`].
 pub fn rotate_once(
     tx: &mut Tx<'_>,
     actor: &Actor,
@@ -35,7 +36,7 @@ pub fn rotate_once(
     idempotency::tell_once(tx, actor.tenant, ("api_keys/rotation", request), work, shown)
 }
 
-/// Makes the key's successor. Of two that come at once, the second finds it made.
+/// Makes the key's successor. The second of two concurrent calls fails, since the successor exists.
 pub fn rotate(tx: &mut Tx<'_>, actor: &Actor, hasher: &Hasher, id: ApiKeyId, overlap: Overlap) -> Result<Rotated> {
     let now = tx.now;
     let old = to_rotate(tx, actor, id)?;
@@ -44,7 +45,7 @@ pub fn rotate(tx: &mut Tx<'_>, actor: &Actor, hasher: &Hasher, id: ApiKeyId, ove
         None => prefix_of_tenant(tx, actor.tenant)?,
     };
     let secret = KeySecret::generate(&prefix, old.environment)?;
-    // The old one first: a lineage has one newest key.
+    // Replace the old key before the insert: a unique index allows one newest key per lineage.
     if !store::api_keys::replace(tx, actor.tenant, id, overlap.end(now), now)? {
         return Err(Error::conflict("this key was rotated already: rotate its successor"));
     }
@@ -56,7 +57,7 @@ pub fn rotate(tx: &mut Tx<'_>, actor: &Actor, hasher: &Hasher, id: ApiKeyId, ove
     Ok(Rotated { minted: MintedKey { key, secret }, replaced })
 }
 
-/// The key, locked, if it can be rotated by this actor.
+/// Locks and returns the key if this actor can rotate it.
 fn to_rotate(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
     let now = tx.now;
     actor.must(Permission::WriteKeys)?;
@@ -70,7 +71,7 @@ fn to_rotate(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
         return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
     }
     if key.rotation.rotates_out_at.is_some() {
-        // Whoever waited for the lock has the row as it is now, and its kin as they were: they are read anew.
+        // After a wait for the lock, the row is current but its joined relatives are not, so both are read again.
         let now_known = store::api_keys::find_kept(tx, Scope::Tenant(actor.tenant), id, now)?.unwrap_or(key);
         return Err(Error::conflict(match now_known.rotation.rotated_to {
             Some(successor) => {
@@ -85,7 +86,7 @@ fn to_rotate(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
     Ok(key)
 }
 
-/// Everything as it is, but the secret.
+/// Copies all settings of the old key with a new secret.
 fn successor(old: &ApiKey, hasher: &Hasher, secret: &KeySecret, now: DateTime<Utc>) -> Result<NewApiKey> {
     let stored = hasher.digest(secret.expose())?;
     Ok(NewApiKey {
@@ -116,7 +117,7 @@ fn successor(old: &ApiKey, hasher: &Hasher, secret: &KeySecret, now: DateTime<Ut
     })
 }
 
-/// What is noted of each of the two.
+/// Returns the audit entries of both keys.
 fn deeds(old: &ApiKey, new: &ApiKey, overlap: Overlap) -> Vec<Deed> {
     let rotated = Deed::new("api_key.rotated", target(old.id))
         .with("name", old.name.as_str())

@@ -1,4 +1,4 @@
-//! How a tenant is suspended and resumed, deleted and restored, and erased in the end.
+//! Lifecycle of tenants: suspension, deletion, restoration and erasure.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
@@ -12,8 +12,8 @@ use crate::model::Tenant;
 use crate::store::notify::Change;
 use crate::store::{self, Tx};
 
-/// Refuses its keys and holds its deliveries, from now on and in every process. Its people can still look around, and
-/// read the reason.
+/// Suspends a tenant: from now on every replica refuses its keys and holds its deliveries. Its members can still read
+/// pages, and the reason.
 pub fn suspend(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, reason: Option<&str>) -> Result<Tenant> {
     let now = tx.now;
     let before = locked(tx, tenant)?;
@@ -29,7 +29,7 @@ pub fn suspend(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, reason: Option
     told(tx, after)
 }
 
-/// Lets its keys in again; what waited is delivered.
+/// Resumes a tenant: its keys work again, and waiting deliveries are sent.
 pub fn resume(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<Tenant> {
     let now = tx.now;
     let before = locked(tx, tenant)?;
@@ -43,8 +43,8 @@ pub fn resume(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<Tenan
     told(tx, after)
 }
 
-/// Takes a tenant out of sight: its keys and tokens are unknown, its deliveries wait, nobody works in it. For 30 days it
-/// can be restored. Runs in `Scope::Instance`.
+/// Deletes a tenant: its keys and tokens are unknown, its deliveries wait, and its members lose access. It can be
+/// restored for 30 days. Runs in `Scope::Instance`.
 pub fn delete(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<Tenant> {
     let now = tx.now;
     let before = locked(tx, tenant)?;
@@ -56,13 +56,13 @@ pub fn delete(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<Tenan
     told(tx, after)
 }
 
-/// The same, by an owner of it.
+/// Deletes the actor's own tenant, which only an owner can do.
 pub fn delete_own(tx: &mut Tx<'_>, actor: &Actor) -> Result<Tenant> {
     actor.must(Permission::DeleteTenant)?;
     delete(tx, &Operator::of(actor), actor.tenant)
 }
 
-/// As it was: a suspended one stays suspended.
+/// Restores a deleted tenant to its former state. A suspended tenant stays suspended.
 pub fn restore(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<Tenant> {
     let now = tx.now;
     let before = store::tenants::lock(tx, tenant)?.ok_or(Error::NotFound(Noun::Tenant))?;
@@ -81,8 +81,8 @@ pub fn restore(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<Tena
     told(tx, after)
 }
 
-/// Deletes up to `limit` rows of a tenant that was deleted before a time; tells `limit` as long as there is more to do.
-/// The instance's audit log keeps that there was one. Runs in `Scope::Instance`.
+/// Deletes up to `limit` rows of a tenant that was deleted before a time. Returns `limit` while there is more to do.
+/// The instance's audit log keeps the fact. Runs in `Scope::Instance`.
 pub fn erase_old(tx: &mut Tx<'_>, before: DateTime<Utc>, limit: i64) -> Result<usize> {
     let Some(old) = store::tenants::erase::find_old(tx, before)? else { return Ok(0) };
     if store::tenants::erase::delete_some(tx, old.id, limit)? == 0 {
@@ -94,7 +94,7 @@ pub fn erase_old(tx: &mut Tx<'_>, before: DateTime<Utc>, limit: i64) -> Result<u
     Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// One that is not deleted, while nobody else changes it.
+/// Locks and returns a tenant that is not deleted.
 fn locked(conn: &mut PgConnection, tenant: TenantId) -> Result<Tenant> {
     let found = store::tenants::lock(conn, tenant)?.filter(|tenant| tenant.deleted_at.is_none());
     found.ok_or(Error::NotFound(Noun::Tenant))

@@ -1,4 +1,4 @@
-//! What a tenant's own people set: its name, how its keys begin, and in which zone they read times.
+//! Settings of a tenant that its own admins change: name, key prefix and time zone.
 
 use chrono::{DateTime, Utc};
 
@@ -11,21 +11,23 @@ use crate::store::notify::Change;
 use crate::store::tenants::TenantSet;
 use crate::store::{self, Tx};
 
-/// A change of settings as it was written: what is absent stays, `Some(None)` clears.
+/// Change of settings. `None` leaves a setting as it is, `Some(None)` clears it.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     pub name: Option<String>,
+    /// Text that secrets of new API keys begin with.
     pub key_prefix: Option<String>,
+    /// Zone in which pages show times, as in `Europe/Vienna`.
     pub time_zone: Option<Option<String>>,
-    /// When the settings that this change is meant for were written: where somebody else has changed them since, it is
-    /// refused. None: whatever they are now.
+    /// Time of the settings' last change known to the caller. If they have changed since, the update is refused.
+    /// `None` skips the check.
     pub seen: Option<DateTime<Utc>>,
 }
 
 /// Changes the settings of the actor's tenant.
 ///
 /// # Errors
-/// `Conflict` where somebody changed them since they were `seen`.
+/// `Conflict` if the settings changed since `seen`.
 pub fn configure(tx: &mut Tx<'_>, actor: &Actor, ask: Settings) -> Result<Tenant> {
     let now = tx.now;
     actor.must(Permission::WriteTenant)?;

@@ -1,4 +1,4 @@
-//! Probes: one test event to a webhook that is off, which goes on again once it has answered with 2xx.
+//! Probes: one test event to a disabled webhook, which is activated again if its endpoint responds with 2xx.
 
 use diesel::pg::PgConnection;
 
@@ -12,10 +12,10 @@ use crate::store::deliveries::DeliveryFilter;
 use crate::store::notify::Change;
 use crate::store::{self, Scope, Tx};
 
-/// The type of the test event that is sent.
+/// Event type of a probe.
 pub const KIND: &str = "webhook.probe";
 
-/// Sends a probe, unless one is on its way or the webhook is on.
+/// Sends a probe, unless one is under way or the webhook is active.
 pub fn begin(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     let webhook = to_change(tx, actor, id, Permission::WriteWebhooks)?;
     let under_way = of(tx, &webhook)?.is_some_and(|probe| !probe.state.is_final());
@@ -34,7 +34,7 @@ pub fn begin(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     Ok(Webhook { probe_id: Some(probe), ..webhook })
 }
 
-/// The probe of a webhook that was not switched on since.
+/// Returns the probe of a webhook, unless the webhook was activated since.
 pub fn of(conn: &mut PgConnection, webhook: &Webhook) -> Result<Option<Delivery>> {
     match webhook.probe_id {
         Some(id) => store::deliveries::find(conn, webhook.tenant_id, id),
@@ -42,18 +42,19 @@ pub fn of(conn: &mut PgConnection, webhook: &Webhook) -> Result<Option<Delivery>
     }
 }
 
-/// How a webhook stands, and its probe.
+/// Returns a webhook with its probe.
 pub fn look(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<(Webhook, Option<Delivery>)> {
     let webhook = find(conn, actor, id)?;
     let probe = of(conn, &webhook)?;
     Ok((webhook, probe))
 }
 
-/// Switches those webhooks on whose probes these deliveries were: they have been taken.
+/// Activates the webhooks whose probes these successful deliveries were.
 pub(in crate::services) fn succeed(tx: &mut Tx<'_>, probes: &[DeliveryId]) -> Result<()> {
     let now = tx.now;
     let mut well = store::webhooks::update_well(tx, probes, now)?;
-    // In one order, since each entry locks the end of its tenant's chain until COMMIT.
+    // Sort by tenant: each audit entry locks the end of its tenant's chain until COMMIT, and one order avoids
+    // deadlocks.
     well.sort_unstable_by_key(|webhook| (webhook.tenant_id, webhook.id));
     for webhook in &well {
         let deed = Deed::new("webhook.activated", target(webhook.id)).with("name", webhook.name.as_str());

@@ -1,4 +1,4 @@
-//! What signs for a webhook: shared secrets and key pairs, looked at, rotated and removed.
+//! Signing secrets and key pairs of a webhook: reveal, rotation and removal.
 
 use chrono::TimeDelta;
 use diesel::pg::PgConnection;
@@ -13,10 +13,10 @@ use crate::model::{PublicKey, Webhook};
 use crate::store::signing_secrets::{self, Kind};
 use crate::store::{self, Scope, Tx};
 
-/// How long what signed before signs along after a rotation, unless said otherwise.
+/// Default overlap of a rotation, during which the old secret signs as well.
 pub const DEFAULT_OVERLAP: TimeDelta = TimeDelta::hours(24);
 const MAX_OVERLAP: TimeDelta = TimeDelta::days(7);
-/// Of each kind.
+/// Most live secrets, and most live key pairs, per webhook.
 const MAX_LIVE: usize = 5;
 
 pub(super) fn keep(tx: &mut Tx<'_>, vault: &Vault, webhook: &Webhook, secret: &SigningSecret) -> Result<()> {
@@ -31,7 +31,7 @@ pub(super) fn keep_key(tx: &mut Tx<'_>, vault: &Vault, webhook: &Webhook, key: &
     signing_secrets::insert(tx, webhook.tenant_id, webhook.id, &sealed, Some(&key.public()), now)
 }
 
-/// The newest signing secret. Looking at it is an act of its own in the audit log.
+/// Reveals the newest signing secret. Each call is recorded in the audit log.
 pub fn reveal(tx: &mut Tx<'_>, vault: &Vault, actor: &Actor, id: WebhookId) -> Result<SigningSecret> {
     let now = tx.now;
     let webhook = to_reveal(tx, actor, id)?;
@@ -43,7 +43,7 @@ pub fn reveal(tx: &mut Tx<'_>, vault: &Vault, actor: &Actor, id: WebhookId) -> R
     Ok(secret)
 }
 
-/// Puts a new secret in front; the old ones sign along for `overlap` (0 to 7 days).
+/// Adds a new secret. Old secrets sign as well during `overlap` (0 to 7 days).
 pub fn rotate(
     tx: &mut Tx<'_>,
     vault: &Vault,
@@ -64,7 +64,7 @@ pub fn rotate(
     Ok(Subscribed { webhook, secret })
 }
 
-/// Puts a new key pair in front, or the first one; the old ones sign along for `overlap` (0 to 7 days).
+/// Adds a new key pair. Old key pairs sign as well during `overlap` (0 to 7 days).
 pub fn rotate_key(
     tx: &mut Tx<'_>,
     vault: &Vault,
@@ -86,7 +86,7 @@ pub fn rotate_key(
     Ok(webhook)
 }
 
-/// From now on no key pair signs, whether one did or not; shared secrets go on.
+/// Removes all key pairs of a webhook. Shared secrets keep signing.
 pub fn remove_key(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     let now = tx.now;
     let webhook = to_rotate(tx, actor, id, TimeDelta::zero())?;
@@ -97,13 +97,13 @@ pub fn remove_key(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webho
     Ok(webhook)
 }
 
-/// The public keys that sign now, newest first. Whoever calls has made sure that the scope may be read.
+/// Returns the public keys that sign now, newest first. The caller has checked that the actor may read the scope.
 pub fn public_keys(tx: &mut Tx<'_>, scope: Scope, webhooks: &[WebhookId]) -> Result<Vec<PublicKey>> {
     let now = tx.now;
     store::signing_secrets::list_public(tx, scope, webhooks, now)
 }
 
-/// The webhook, locked, if this actor may change what signs for it and the overlap fits.
+/// Locks and returns the webhook, if this actor may change its secrets and the overlap is valid.
 fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: WebhookId, overlap: TimeDelta) -> Result<Webhook> {
     let webhook = to_change(conn, actor, id, Permission::RevealSecrets)?;
     if overlap < TimeDelta::zero() || MAX_OVERLAP < overlap {
@@ -113,7 +113,7 @@ fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: WebhookId, overlap: Tim
     Ok(webhook)
 }
 
-/// Lets what signs now end with the overlap, unless too much would sign at once.
+/// Lets current signers end with the overlap. Refuses if too many would sign at once.
 fn make_room(tx: &mut Tx<'_>, webhook: &Webhook, kind: Kind, overlap: TimeDelta) -> Result<()> {
     let now = tx.now;
     let live = signing_secrets::list_live(tx, webhook.tenant_id, webhook.id, kind, now)?.len();
