@@ -1,4 +1,4 @@
-//! All SQL of the product: one file per table, and the one door to the database.
+//! Database layer: all SQL of the product, with one file per table, and `Db`, the only way to a connection.
 
 pub mod access_tokens;
 pub mod api_keys;
