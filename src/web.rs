@@ -1,4 +1,4 @@
-//! The front door: pages for people and a JSON API for programs, over the same services.
+//! Web layer: HTML pages for people and a JSON API for programs, both over the same services.
 
 pub mod api;
 pub mod assets;

@@ -1,4 +1,4 @@
-//! The JSON API for programs: one file per resource.
+//! Routes of the JSON API, with one file per resource.
 
 use actix_web::web::to;
 
@@ -25,7 +25,7 @@ pub mod verification;
 pub mod webhook_logs;
 pub mod webhooks;
 
-/// The routes for programs. A literal segment comes before a parameter in its place.
+/// Returns every API route. actix-web takes the first match, so a literal segment stands before a parameter.
 pub fn routes() -> Vec<Entry> {
     let mut routes = vec![
         get(Door::Open, "/healthz", || to(health::alive)),
@@ -95,7 +95,7 @@ pub fn routes() -> Vec<Entry> {
     routes
 }
 
-/// Events and where they go.
+/// Routes for events, deliveries and webhooks.
 fn of_delivery() -> Vec<Entry> {
     vec![
         get(Door::Api, "/api/deliveries", || to(deliveries::index)),

@@ -1,4 +1,4 @@
-//! Styles, scripts and images, embedded in the binary.
+//! Static files: styles, scripts and images, embedded in the binary.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETag, EntityTag, Header, IfNoneMatch};
@@ -9,17 +9,18 @@ use super::problem::{Answer, Problem};
 use super::view::sheets::JOINED;
 use crate::domain::checksum::crc32;
 
-/// An ETag makes asking again cheap; pages and their styles must never be of two versions.
+/// `Cache-Control` of static files. Browsers revalidate by ETag on every load, which is cheap. Caching without a check
+/// could mix a new page with an old style sheet after an upgrade.
 const REVALIDATED: &str = "public, max-age=0, must-revalidate";
 
-/// Pairs of a path below `static/` and the content of that file.
+/// Builds a list of pairs: a path below `static/` and the content of that file.
 macro_rules! embedded {
     ($($path:literal),* $(,)?) => {
         &[$(($path, include_str!(concat!("../../static/", $path)))),*]
     };
 }
 
-/// All files but the style sheets, which are served as one.
+/// All files except the style sheets, which are joined and served as one.
 const FILES: &[(&str, &str)] = embedded![
     "img/chevron.svg",
     "img/favicon.svg",
@@ -38,7 +39,7 @@ const FILES: &[(&str, &str)] = embedded![
     "js/times.js",
 ];
 
-/// Content of the file that is served below `/static/` at `path`.
+/// Returns the content of the file served at `path` below `/static/`.
 fn content(path: &str) -> Option<&'static str> {
     if path == "gatepost.css" {
         return Some(JOINED);
@@ -54,7 +55,7 @@ fn content_type(path: &str) -> &'static str {
     }
 }
 
-/// True if the browser holds the content that `tag` names.
+/// True if the browser's `If-None-Match` names this ETag, so that its copy is current.
 fn is_held(request: &HttpRequest, tag: &EntityTag) -> bool {
     match IfNoneMatch::parse(request) {
         Ok(IfNoneMatch::Any) => true,
@@ -63,7 +64,7 @@ fn is_held(request: &HttpRequest, tag: &EntityTag) -> bool {
     }
 }
 
-/// Answers with a file, or with 304 if the browser already holds it.
+/// Serves a file, or responds 304 if the browser already holds this version.
 pub async fn show(request: HttpRequest, path: Path<String>) -> Answer {
     let content = content(&path).ok_or_else(|| Problem::of_status(StatusCode::NOT_FOUND))?;
     let tag = EntityTag::new_strong(format!("{:08x}-{}", crc32(content.as_bytes()), content.len()));

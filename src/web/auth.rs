@@ -1,4 +1,4 @@
-//! Who is asking: a person with a session, for pages. (Tokens: `web::bearer`. Keys: `web::gated`.)
+//! Session authentication for pages. `web::bearer` authenticates access tokens, `web::gated` authenticates API keys.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,21 +26,24 @@ use crate::services::sessions::{self, Seat};
 use crate::services::tenants;
 use crate::store::Scope;
 
-/// The session's entry for the signed-in user, and for the tenant they work in.
+/// Session entry: id of the signed-in user.
 pub const USER: &str = "user";
+/// Session entry: id of the tenant that the user works in.
 pub const TENANT: &str = "tenant";
-/// Or for somebody whose password was right, and whose code is asked for.
+/// Session entry: id of a user whose password was correct and whose second factor is still missing.
 pub const PENDING: &str = "pending";
-/// And for what they could do there at their last page.
+/// Session entry: tenant, role and operator flag at the last page, as text. A difference means that the rights
+/// changed.
 pub const RIGHTS: &str = "rights";
 
-/// Somebody signed in, working in a tenant of theirs. A stranger is sent to sign in.
+/// Extractor for pages of a tenant: a signed-in user who works in one. Visitors are redirected to the sign-in page.
 pub struct SignedIn {
     pub actor: Actor,
     pub shell: Shell,
     pub session: Session,
-    /// Where this instance is reached, for examples to copy.
+    /// Base URL of this instance, used in examples to copy.
     pub base: Url,
+    /// Proof of identity that some acts require to be recent.
     pub proof: Proof,
 }
 
@@ -61,7 +64,7 @@ impl FromRequest for SignedIn {
     }
 }
 
-/// Somebody signed in, for pages of no tenant: their own account, the instance. They may work in none.
+/// Extractor for pages outside any tenant, such as the account and the operator's pages. The user may have no tenant.
 pub struct Anywhere(pub SignedIn);
 
 impl FromRequest for Anywhere {
@@ -74,7 +77,7 @@ impl FromRequest for Anywhere {
     }
 }
 
-/// Who holds the session, and whether they are a member where they work.
+/// Returns the session's user, and true if the user is a member of the tenant they work in.
 async fn found(request: &HttpRequest) -> Result<(SignedIn, bool), Fail> {
     let session = request.get_session();
     let state = state(request)?;
@@ -92,7 +95,7 @@ async fn found(request: &HttpRequest) -> Result<(SignedIn, bool), Fail> {
 }
 
 impl SignedIn {
-    /// Whoever it is, as somebody who acts on the instance or on their own account.
+    /// Returns the user as the actor for changes to the instance or to the user's own account.
     pub fn person(&self) -> Operator {
         Operator {
             user: self.actor.user,
@@ -103,24 +106,27 @@ impl SignedIn {
         }
     }
 
-    /// Refuses everybody but those who run the instance.
+    /// Returns the user as an operator, or refuses with 403.
     pub fn operator(&self) -> Result<Operator> {
         if self.actor.is_operator { Ok(self.person()) } else { Err(Error::forbidden("this is for operators")) }
     }
 
-    /// An operator who has proved lately who they are: for acts that change how another person signs in.
+    /// Returns the user as an operator who proved their identity recently. Acts that change how another person signs
+    /// in require this.
     pub fn proven_operator(&self) -> Result<Operator, Fail> {
         let operator = self.operator()?;
         self.proof.must_be_recent()?;
         Ok(operator)
     }
 
+    /// Returns the signed-in user's id.
     pub fn user(&self) -> Result<UserId> {
         self.actor.user.ok_or(Error::Unauthenticated)
     }
 
-    /// Renews the session where its rights are not those of its last page: a key that was seen before must not open
-    /// what it did not. That an operator enters a tenant of which they are no member is told to it.
+    /// Renews the session key if the user's rights changed since the last page. An older session key, which may have
+    /// leaked, then does not gain the new rights. Records in the tenant's audit log when an operator who is no member
+    /// enters.
     async fn take_seat(&self, request: &HttpRequest, is_member: bool) -> Result<(), Fail> {
         let (tenant, role) = (self.actor.tenant, self.shell.role);
         let rights = format!("{tenant} {role} {} {}", self.actor.is_operator, is_member);
@@ -185,7 +191,8 @@ fn choice(tenant: &Tenant) -> TenantChoice {
     }
 }
 
-/// Somebody who works in no tenant begins at their account, or, where they run the instance, at its tenants.
+/// Returns the failure for a user without a tenant. The overview redirects an operator to the tenants and any other
+/// user to their account; other pages respond 403.
 fn nowhere(request: &HttpRequest, is_operator: bool) -> Fail {
     let says = "you are not a member of any tenant: ask whoever runs this instance to add you";
     if request.path() == urls::OVERVIEW {
@@ -195,7 +202,8 @@ fn nowhere(request: &HttpRequest, is_operator: bool) -> Fail {
     Problem::new(StatusCode::FORBIDDEN, "forbidden", says).into()
 }
 
-/// Sends a stranger to the sign-in page, which leads back to where they wanted to go.
+/// Redirects a visitor to the sign-in page, which leads back to the requested page. Only a GET can be repeated, so
+/// other methods lead back to `/`.
 fn to_sign_in(request: &HttpRequest) -> Fail {
     let back = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let is_get = request.method() == actix_web::http::Method::GET;
@@ -203,11 +211,12 @@ fn to_sign_in(request: &HttpRequest) -> Fail {
     problem.header(LOCATION, urls::sign_in_back_to(if is_get { back } else { "/" })).into()
 }
 
+/// Returns the application state that the server attached to the request.
 pub fn state(request: &HttpRequest) -> Result<Data<State>> {
     request.app_data::<Data<State>>().cloned().ok_or_else(|| Error::bug("the application has no state"))
 }
 
-/// Whoever sits at this address, for acts before anybody is signed in.
+/// Returns the actor for changes made before sign-in: the caller's address without a user.
 pub fn visitor(request: &HttpRequest, state: &State) -> Operator {
     Operator {
         user: None,

@@ -1,4 +1,4 @@
-//! The address under which this instance is reached: for what people copy from its pages, and to recognize its own forms.
+//! Base URL of this instance, for text that users copy and to recognize the instance's own forms.
 
 use actix_web::HttpRequest;
 use actix_web::dev::RequestHead;
@@ -13,7 +13,7 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Returns the configured address; without one, the address that this request went to.
+/// Returns the configured base URL. Without one, returns the URL that this request was sent to.
 pub fn of(request: &HttpRequest, state: &State) -> Url {
     let reached = || Reached::by(request.head(), state).urls("http").next();
     configured(state).cloned().or_else(reached).unwrap_or_else(|| state.settings.public_url.clone())
@@ -24,9 +24,9 @@ pub fn configured(state: &State) -> Option<&Url> {
     state.settings.has_public_url().then_some(&state.settings.public_url)
 }
 
-/// Address that a request was sent to, as the browser or a trusted proxy names it.
+/// Scheme and hosts that a request was sent to, as stated by the browser or a trusted proxy.
 pub struct Reached<'a> {
-    /// `https` if the settings say so. Otherwise the scheme that a trusted proxy names, if it names one.
+    /// `https` if the settings say so. Otherwise the value from a trusted proxy, or `None` if unknown.
     scheme: Option<&'static str>,
     /// `X-Forwarded-Host` of a trusted proxy, then `Host`.
     hosts: [Option<&'a str>; 2],
@@ -37,6 +37,7 @@ pub struct Reached<'a> {
 }
 
 impl<'a> Reached<'a> {
+    /// Reads where a request was sent to.
     pub fn by(head: &'a RequestHead, state: &State) -> Self {
         let reached = Self::read(head, &state.settings.trusted_proxies);
         Self { scheme: state.is_https().then_some("https").or(reached.scheme), ..reached }
@@ -59,7 +60,7 @@ impl<'a> Reached<'a> {
         }
     }
 
-    /// Addresses with this scheme where the request's own is unknown.
+    /// Returns a base URL per host. `scheme` applies only if the request's own scheme is unknown.
     pub fn urls(&self, scheme: &str) -> impl Iterator<Item = Url> {
         let scheme = self.scheme.unwrap_or(scheme).to_owned();
         let named = self.hosts.into_iter().flatten().filter_map(move |host| plain(&format!("{scheme}://{host}")));
@@ -73,14 +74,15 @@ impl<'a> Reached<'a> {
     }
 }
 
-/// Returns the last element of a list header, which the proxy itself wrote.
+/// Returns the last element of a list header. The nearest proxy wrote that element.
 fn last<'a>(head: &'a RequestHead, name: &HeaderName) -> Option<&'a str> {
     let line = head.headers.get_all(name).last().map(HeaderValue::to_str)?.ok()?;
     line.rsplit(',').next().map(str::trim).filter(|element| !element.is_empty())
 }
 
-/// Reads a URL of http or https with a host and a port and nothing else.
+/// Parses an `http` or `https` URL that consists of scheme, host and port only.
 pub fn plain(text: &str) -> Option<Url> {
+    // The parser turns backslashes into slashes and drops tabs and line ends, so refuse them before.
     let url = Url::parse(text).ok().filter(|_| !text.contains(['\\', '\t', '\n', '\r']))?;
     let is_plain = url.path() == "/"
         && url.query().is_none()
@@ -90,7 +92,7 @@ pub fn plain(text: &str) -> Option<Url> {
     (is_plain && matches!(url.scheme(), "http" | "https")).then_some(url)
 }
 
-/// True if scheme, host and port are equal, however they are written.
+/// True if scheme, host and port are equal after normalization.
 pub fn is_same_origin(one: &Url, other: &Url) -> bool {
     let host = |url: &Url| url.host_str().map(|host| host.trim_end_matches('.').to_owned());
     one.scheme() == other.scheme()
@@ -104,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    /// Addresses of a request from this peer, behind the proxy 10.0.0.1.
+    /// Returns the URLs that a request from this peer was sent to, with 10.0.0.1 as the trusted proxy.
     fn reached(peer: &str, headers: &[(&str, &str)]) -> Vec<String> {
         let mut request = TestRequest::default().peer_addr(format!("{peer}:1").parse().unwrap());
         for (name, value) in headers {
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_header_tells_the_address() {
+    fn the_host_header_gives_the_address() {
         assert_eq!(reached("10.0.0.2", &[("host", "10.0.0.5:8000")]), ["http://10.0.0.5:8000/"]);
         assert_eq!(reached("10.0.0.2", &[("host", "[::1]:8000")]), ["http://[::1]:8000/"]);
         for odd in ["", "a b", "evil.example/x", "a@b", "a:b@c", "a?b", "a#b", "a\\b", "a\tb"] {
@@ -125,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxy_is_believed() {
+    fn only_a_trusted_proxy_may_set_forwarded_headers() {
         let headers = [("host", "app:8000"), ("x-forwarded-host", "keys.example:8443"), ("x-forwarded-proto", "HTTPS")];
         assert_eq!(reached("10.0.0.2", &headers), ["http://app:8000/"]);
         assert_eq!(reached("10.0.0.1", &headers), ["https://keys.example:8443/", "https://app:8000/"]);
     }
 
     #[test]
-    fn the_last_element_is_the_proxys_own() {
+    fn the_last_element_of_a_forwarded_header_counts() {
         let headers = [("x-forwarded-host", "evil.example"), ("x-forwarded-host", "evil.example, keys.example")];
         assert_eq!(reached("10.0.0.1", &headers), ["http://keys.example/"]);
     }

@@ -1,4 +1,4 @@
-//! Who is asking: a program with an access token, for the JSON API. The cookie counts for nothing here.
+//! Access token authentication for the JSON API. Session cookies are ignored here.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -24,14 +24,17 @@ use crate::services::Operator;
 use crate::services::tenants::{self, TenantRef};
 use crate::store::{Scope, Tx};
 
+/// `WWW-Authenticate` challenge after a token that is wrong.
 const WRONG_TOKEN: &str = "Bearer realm=\"gatepost\", error=\"invalid_token\"";
 
-/// A valid access token, and whose it is.
+/// A request's valid access token, with its owner.
 pub struct Bearer {
+    /// The token's owner, rights and tenant.
     pub caller: Presenter,
+    /// Client's IP address.
     pub ip: Option<IpAddr>,
     pub request_id: RequestId,
-    /// The tenant that the query names, on every route.
+    /// Tenant named in the query string, which every route accepts.
     query: Option<Box<TenantAsk>>,
     state: Rc<Data<State>>,
 }
@@ -46,14 +49,15 @@ impl FromRequest for Bearer {
     }
 }
 
-/// The token of `Authorization: Bearer …` (RFC 6750, section 2.1).
+/// Returns the token of `Authorization: Bearer …` (RFC 6750, section 2.1).
 pub fn presented(head: &RequestHead) -> Option<&str> {
     let value = head.headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Whoever is not let in is told what to present, and an error where something was presented (RFC 6750, section 3).
+/// Adds a `WWW-Authenticate` challenge to an authentication error. If a token was presented, the challenge names the
+/// error (RFC 6750, section 3).
 fn challenged(error: Error, challenge: &'static str) -> Fail {
     let is_about_token = matches!(error, Error::Unauthenticated);
     let fail = Fail::from(error);
@@ -64,7 +68,7 @@ fn challenged(error: Error, challenge: &'static str) -> Fail {
 }
 
 impl Bearer {
-    /// Who presents a token with this request.
+    /// Authenticates the request's token.
     pub async fn of(state: &Rc<Data<State>>, head: &RequestHead, request_id: RequestId) -> Result<Self, Fail> {
         let token = presented(head).ok_or_else(|| challenged(Error::Unauthenticated, REALM))?;
         let caller = state.tokens.caller(token).await.map_err(|error| challenged(error, WRONG_TOKEN))?;
@@ -72,8 +76,8 @@ impl Bearer {
         Ok(Self { caller, ip, request_id, query: TenantAsk::in_query(head)?, state: Rc::clone(state) })
     }
 
-    /// The tenant that a creation or a single act is for. A tenant's token acts in its own and finds no other;
-    /// an instance token must name one.
+    /// Returns the actor for a creation or a single change. A tenant token acts in its own tenant and gets 404 for any
+    /// other. An instance token must name a tenant.
     pub async fn actor(&self, ask: &TenantAsk) -> Result<Actor> {
         let named = self.named(ask).await?;
         self.caller.tenant.or(named).map(|tenant| self.acting_in(tenant)).ok_or_else(|| {
@@ -82,7 +86,8 @@ impl Bearer {
         })
     }
 
-    /// The actor for something that exists already. `owner` finds its tenant; only an instance token needs to ask.
+    /// Returns the actor for an existing resource. `owner` looks up the resource's tenant and runs only for an
+    /// instance token.
     pub async fn actor_for<F>(&self, noun: Noun, owner: F) -> Result<Actor>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<Option<TenantId>> + Send + 'static,
@@ -98,21 +103,22 @@ impl Bearer {
         }
     }
 
-    /// The actor in the tenant that the path names.
+    /// Returns the actor in the tenant that the path names.
     pub async fn actor_at(&self, tenant: TenantId) -> Result<Actor> {
         self.must_mean(tenant).await?;
         self.actor(&TenantAsk::new(Some(tenant), None)).await
     }
 
-    /// What a list may span: the token's tenant, the tenant that was named, or all of them for an instance token.
+    /// Returns the scope of a list: the token's tenant or the named tenant. Without a name, an instance token lists
+    /// all tenants.
     pub async fn reach(&self, ask: &TenantAsk, permission: Permission) -> Result<Scope> {
         let named = self.named(ask).await?;
         Authority::person_must(self.role(), &self.caller.scopes, permission)?;
         Ok(self.caller.tenant.or(named).map_or(Scope::Instance, Scope::Tenant))
     }
 
-    /// For routes of the instance itself, where no tenant can be named: an operator's token without a tenant, holding
-    /// the scope.
+    /// Returns the operator for routes of the instance itself. Requires an operator's instance token with this scope,
+    /// and refuses a tenant in the query.
     pub fn operator(&self, scope: &str) -> Result<Operator> {
         let operator = self.running_the_instance(scope)?;
         match self.query.iter().flat_map(|ask| ask.named()).next() {
@@ -124,7 +130,7 @@ impl Bearer {
         }
     }
 
-    /// The same for what an operator does to the tenant that the path names.
+    /// Returns the operator for a change to the tenant that the path names.
     pub async fn operator_at(&self, scope: &str, tenant: TenantId) -> Result<Operator> {
         let operator = self.running_the_instance(scope)?;
         self.must_mean(tenant).await?;
@@ -145,21 +151,21 @@ impl Bearer {
         })
     }
 
-    /// Refuses unless the token holds all of these scopes: nobody hands on what they don't have.
+    /// Refuses unless the token holds all of these scopes: a caller cannot grant scopes that it lacks.
     pub fn must_hold(&self, scopes: &[String]) -> Result<()> {
         let missing = self.caller.scopes.missing(scopes);
         if missing.is_empty() { Ok(()) } else { Err(Error::missing_scopes(&missing)) }
     }
 
-    /// Whether this is about the instance as a whole: its token, and no tenant is named.
+    /// True if the request concerns the whole instance: an instance token was presented and no tenant is named.
     pub fn is_for_the_instance(&self, ask: &TenantAsk) -> bool {
         self.caller.tenant.is_none() && self.query.is_none() && ask.is_empty()
     }
 
-    /// Refuses where the query names another tenant than the path, which is then absent.
+    /// Responds 404 if the query names another tenant than the path.
     async fn must_mean(&self, tenant: TenantId) -> Result<()> {
         let Some(query) = &self.query else { return Ok(()) };
-        // A deleted one is found by its id alone, and not looked up.
+        // Compare ids without a lookup: a deleted tenant can be found only by its id.
         let is_it = query.tenant.is_none() && query.tenant_id == Some(tenant);
         if is_it || self.named(&TenantAsk::default()).await? == Some(tenant) {
             return Ok(());
@@ -167,8 +173,8 @@ impl Bearer {
         Err(Error::NotFound(Noun::Tenant))
     }
 
-    /// The tenant that the request names. A tenant's token knows its own and looks no other up: an existing tenant gets the
-    /// same answer, for the same work, as one that does not exist.
+    /// Returns the tenant that the request names. A tenant token compares with its own tenant and looks no other up.
+    /// Other tenants therefore get the same response, at the same cost, whether they exist or not.
     async fn named(&self, ask: &TenantAsk) -> Result<Option<TenantId>> {
         if let (Some(own), Some(slug)) = (self.caller.tenant, &self.caller.tenant_slug) {
             let mut parts = [Some(ask), self.query.as_deref()].into_iter().flatten();
@@ -178,11 +184,11 @@ impl Bearer {
         if ask.is_empty() && self.query.is_none() {
             return Ok(None);
         }
-        // Apart, so that a call that names none carries no room for it.
+        // Boxed so that the future of a call that names no tenant stays small.
         Box::pin(self.agreed(ask)).await
     }
 
-    /// All that names a tenant must name the same one. For instance tokens.
+    /// Returns the tenant that body and query name, or a conflict error if they differ. Used for instance tokens.
     async fn agreed(&self, ask: &TenantAsk) -> Result<Option<TenantId>> {
         let in_query = self.query.iter().flat_map(|query| query.named());
         let mut agreed = None;
@@ -196,8 +202,8 @@ impl Bearer {
         Ok(agreed)
     }
 
-    /// From memory where it was named before, so that a verification needs no SQL. What memory doesn't know may have
-    /// been made since.
+    /// Looks a tenant up in the gate's cache first, so that a verification needs no SQL. Falls back to the database,
+    /// since the tenant may have been created after the cache was filled.
     async fn find(&self, named: TenantRef) -> Result<TenantId> {
         let known = match &named {
             TenantRef::Id(id) => self.state.gate.tenant_by_id(*id).await,
@@ -210,7 +216,7 @@ impl Bearer {
         }
     }
 
-    /// The same in every tenant that the token reaches.
+    /// Returns the caller's role, which is equal in every tenant that the token reaches.
     fn role(&self) -> Role {
         if self.caller.is_operator { Role::Owner } else { self.caller.role.unwrap_or(Role::Viewer) }
     }
@@ -229,7 +235,7 @@ impl Bearer {
     }
 }
 
-/// The tenant that something belongs to. A deleted tenant's things are not found.
+/// Returns the tenant of a resource. Resources of a deleted tenant are not found.
 fn tenant_of<F>(tx: &mut Tx<'_>, noun: Noun, owner: F) -> Result<TenantId>
 where
     F: FnOnce(&mut Tx<'_>) -> Result<Option<TenantId>>,

@@ -1,4 +1,4 @@
-//! Who is calling, as far as addresses go.
+//! Client address of a request.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,8 +8,8 @@ use actix_web::http::header::{HOST, HeaderName, HeaderValue};
 use actix_web::http::uri::Authority;
 use ipnet::IpNet;
 
-/// The caller's address. `X-Forwarded-For` is believed only behind trusted proxies, and there
-/// it is the right-most address that is not itself a trusted proxy.
+/// Returns the client's IP address. `X-Forwarded-For` counts only if the peer is a trusted proxy. The client is then
+/// the right-most address that is not itself a trusted proxy.
 pub fn address(head: &RequestHead, trusted: &[IpNet]) -> Option<IpAddr> {
     let peer = peer(head)?;
     if !is_within(trusted, peer) {
@@ -17,9 +17,9 @@ pub fn address(head: &RequestHead, trusted: &[IpNet]) -> Option<IpAddr> {
     }
     let lines: Vec<_> = head.headers.get_all("x-forwarded-for").map(HeaderValue::as_bytes).collect();
     let mut nearest = peer;
-    // Byte by byte, since a client may have put anything to the left of what our proxies wrote.
+    // Split as bytes: a client may send invalid UTF-8 to the left of what our proxies wrote.
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
-        // Something unreadable was not written by a proxy of ours: what stands left of it proves nothing.
+        // Stop at an unreadable element. No trusted proxy wrote it, so everything to its left is unverified.
         let Some(ip) = std::str::from_utf8(hop).ok().and_then(hop_address) else { break };
         nearest = ip;
         if !is_within(trusted, nearest) {
@@ -29,17 +29,17 @@ pub fn address(head: &RequestHead, trusted: &[IpNet]) -> Option<IpAddr> {
     Some(nearest)
 }
 
-/// Whether whoever holds the other end of the connection is a trusted proxy.
+/// True if the peer is a trusted proxy.
 pub fn is_behind_trusted_proxy(head: &RequestHead, trusted: &[IpNet]) -> bool {
     peer(head).is_some_and(|peer| is_within(trusted, peer))
 }
 
-/// The other end of the connection.
+/// Returns the address of the connection's other end.
 pub fn peer(head: &RequestHead) -> Option<IpAddr> {
     head.peer_addr.map(|addr| canonical(addr.ip()))
 }
 
-/// Headers that a scraper or browser on this machine sends. A proxy gives itself away by any other.
+/// Headers that a scraper or browser on this machine sends. Any other header indicates a proxy.
 const OWN_HEADERS: [&str; 28] = [
     "accept",
     "accept-charset",
@@ -70,12 +70,12 @@ const OWN_HEADERS: [&str; 28] = [
     "x-api-secret",
     "x-prometheus-scrape-timeout-seconds",
 ];
-/// Prefixes of more such headers, which only a browser can set.
+/// Prefixes of further headers that only a browser can set.
 const OWN_PREFIXES: [&str; 2] = ["sec-fetch-", "sec-ch-ua"];
 
-/// True for a request that a program on this machine made itself. A proxy on this machine connects from loopback too, so
-/// everything it could add, or pass on from its client, is refused: unknown headers, a public host, and HTTP/1.0, which
-/// nginx speaks unless told otherwise.
+/// True if a program on this machine made the request itself. A proxy on this machine also connects from loopback. The
+/// check therefore refuses all that a proxy could add or pass on: unknown headers, a public host, and HTTP/1.0,
+/// nginx's default.
 pub fn is_on_this_machine(head: &RequestHead) -> bool {
     let is_own = |name: &HeaderName| {
         let name = name.as_str();
@@ -90,8 +90,9 @@ pub fn is_on_this_machine(head: &RequestHead) -> bool {
         && hosts.all(is_loopback_host)
 }
 
-/// True for `localhost`, a name below it, and loopback addresses, with any port.
+/// True for `localhost`, its subdomains and loopback addresses, with any port.
 fn is_loopback_host(host: &str) -> bool {
+    // Refuse characters that would move the end of the host when the text is parsed as a URL.
     if host.contains(['/', '\\', '?', '#', '@']) {
         return false;
     }
@@ -110,7 +111,7 @@ fn is_within(networks: &[IpNet], ip: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&ip))
 }
 
-/// An address as proxies write it: alone, in brackets, or with a port. Some quote it, as `Forwarded` does.
+/// Parses an address as proxies write it: bare, in brackets, with a port, or quoted as in `Forwarded`.
 fn hop_address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
@@ -119,7 +120,7 @@ fn hop_address(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(with_port).or_else(bracketed).map(canonical)
 }
 
-/// `::ffff:192.0.2.1` is `192.0.2.1`: one spelling for one address.
+/// Returns `192.0.2.1` for `::ffff:192.0.2.1`, so that each address has one spelling.
 pub fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
@@ -130,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// Behind the proxies 10.0.0.0/8 and 2001:db8:1::/48.
+    /// Returns the client's address, with 10.0.0.0/8 and 2001:db8:1::/48 as trusted proxies.
     fn seen_from(peer: &str, lines: &[&[u8]]) -> String {
         let mut request = TestRequest::default().peer_addr(SocketAddr::new(peer.parse().unwrap(), 1));
         for line in lines {
@@ -144,7 +145,7 @@ mod tests {
         seen_from(peer, &[forwarded.as_bytes()])
     }
 
-    /// A request from loopback that asks for this, with these headers besides.
+    /// Checks a loopback request for `uri` with these additional headers.
     fn is_local(uri: &str, headers: &[(&str, &str)]) -> bool {
         let mut request = TestRequest::with_uri(uri).peer_addr("127.0.0.1:1".parse().unwrap());
         for (name, value) in headers {
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_proxies_are_believed_and_the_right_most_stranger_counts() {
+    fn the_right_most_address_that_is_no_trusted_proxy_counts() {
         assert_eq!(seen("192.0.2.9", "203.0.113.1"), "192.0.2.9");
         assert_eq!(seen("10.0.0.1", "203.0.113.1"), "203.0.113.1");
         assert_eq!(seen("10.0.0.1", "1.1.1.1, 203.0.113.1, 10.0.0.2"), "203.0.113.1");
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn hops_are_counted_from_the_right_over_all_lines() {
+    fn hops_are_read_from_the_right_over_all_header_lines() {
         assert_eq!(seen("10.0.0.1", "203.0.113.1,10.0.0.4 ,\t10.0.0.3"), "203.0.113.1");
         assert_eq!(seen("10.0.0.1", "10.0.0.5, 10.0.0.4"), "10.0.0.5", "all of them are ours: the first of them");
         assert_eq!(seen_from("10.0.0.1", &[b"1.1.1.1", b"203.0.113.1, 10.0.0.4", b"10.0.0.3"]), "203.0.113.1");
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_may_come_with_a_port_in_brackets_or_mapped() {
+    fn an_address_may_have_a_port_or_brackets_or_be_mapped() {
         assert_eq!(seen("10.0.0.1", "203.0.113.1:50123"), "203.0.113.1");
         assert_eq!(seen("10.0.0.1", "2001:db8:2::7"), "2001:db8:2::7");
         assert_eq!(seen("10.0.0.1", "[2001:db8:2::7]"), "2001:db8:2::7");
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_ends_the_search() {
+    fn an_unreadable_hop_ends_the_search() {
         for junk in ["", " ", ",", "unknown", "_hidden", "unix:", "203.0.113.1.5", "203.0.113.1:", "[::1", "::1%eth0"] {
             assert_eq!(seen("10.0.0.1", junk), "10.0.0.1", "{junk:?}");
             assert_eq!(seen("10.0.0.1", &format!("203.0.113.1, {junk}, 10.0.0.2")), "10.0.0.2", "{junk:?}");

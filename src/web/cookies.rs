@@ -1,27 +1,31 @@
-//! Names of this instance's cookies, and which cookies of a request are read.
+//! Names of this instance's cookies, and removal of all other cookies from requests.
 
 use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue};
 
-/// Characters of the instance id in a cookie's name.
+/// Number of characters of the instance id in a cookie's name.
 const MARK: usize = 8;
 
-/// Names that no other instance on this host uses: browsers send the cookies of a host to all of its ports.
+/// Cookie names that are unique to this instance. Browsers send a host's cookies to all of its ports, so two instances
+/// on one host would otherwise collide.
 #[derive(Debug)]
+/// Name of the session cookie.
 pub struct CookieNames {
+    /// Name of the device cookie (`web::device`).
     pub session: String,
     pub device: String,
 }
 
 impl CookieNames {
+    /// Returns the names, made from the instance id.
     pub fn new(instance_id: &str, is_https: bool) -> Self {
-        // Browsers hold a cookie with this prefix to this host, to https and to the path `/`.
+        // `__Host-` makes browsers restrict the cookie to this host, to https and to the path `/`.
         let prefix = if is_https { "__Host-" } else { "" };
         let mark = instance_id.get(..MARK).unwrap_or(instance_id);
         Self { session: format!("{prefix}gatepost-{mark}"), device: format!("{prefix}gatepost-device-{mark}") }
     }
 
-    /// Removes the cookies of other applications from a request. A byte of theirs that is not UTF-8 would otherwise hide
-    /// every cookie from the framework.
+    /// Removes cookies of other applications from a request. A single byte of theirs that is not UTF-8 would otherwise
+    /// hide all cookies from the framework.
     pub fn keep_own(&self, headers: &mut HeaderMap) {
         if !headers.contains_key(COOKIE) {
             return;

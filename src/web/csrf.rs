@@ -1,4 +1,4 @@
-//! Protection of forms against other sites: a token bound to the session, and the browser's own word.
+//! Protection of forms against cross-site requests: a token bound to the session, and the browser's origin headers.
 
 use actix_session::Session;
 use actix_web::HttpRequest;
@@ -14,12 +14,12 @@ use super::state::State;
 use crate::domain::{Error, Result};
 use crate::services::random_token;
 
-/// The session's entry for its token.
+/// Session entry: the CSRF token.
 pub const KEY: &str = "csrf";
-/// The name of the hidden field that every form carries.
+/// Name of the hidden field that every form carries.
 pub const FIELD: &str = "_csrf";
 
-/// The session's token, made when first asked for.
+/// Returns the session's token, and creates it on first use.
 pub fn token(session: &Session) -> Result<String> {
     if let Some(token) = session.get::<String>(KEY).map_err(|error| Error::bug(error.to_string()))? {
         return Ok(token);
@@ -29,18 +29,19 @@ pub fn token(session: &Session) -> Result<String> {
     Ok(token)
 }
 
-/// A new token, for a session that has just changed its rights.
+/// Drops the token, so that the next page creates a new one. Called after the session's rights changed.
 pub fn renew(session: &Session) {
     session.remove(KEY);
 }
 
-/// Refuses a form that another site sent, or that carries no token of this session.
+/// Refuses a form that another site sent, or that lacks this session's token.
 pub fn check(request: &HttpRequest, session: &Session, presented: Option<&str>) -> Result<(), Fail> {
     if let Some(says) = foreign(request) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", says).into());
     }
     let expected = session.get::<String>(KEY).ok().flatten();
     let is_ours = match (expected, presented) {
+        // Compare in constant time, so that timing reveals no part of the token.
         (Some(expected), Some(presented)) => bool::from(expected.as_bytes().ct_eq(presented.as_bytes())),
         _ => false,
     };
@@ -51,8 +52,8 @@ pub fn check(request: &HttpRequest, session: &Session, presented: Option<&str>) 
     Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", says).into())
 }
 
-/// Returns why this form is another site's. `Sec-Fetch-Site` decides where the browser sends it, else `Origin`. A request
-/// with neither comes from an old browser or a program.
+/// Returns the reason if another site sent this form. `Sec-Fetch-Site` decides if present, else `Origin`. A request
+/// with neither passes: an old browser or a program sent it, and the token still protects.
 fn foreign(request: &HttpRequest) -> Option<String> {
     let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     match (header("sec-fetch-site"), header(ORIGIN.as_str())) {

@@ -1,4 +1,4 @@
-//! Tables as CSV files.
+//! CSV files: building a table and offering it for download.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -7,7 +7,7 @@ use crate::domain::usage::GroupBy;
 use crate::store::usage::GroupRow;
 use crate::web::view::csv::line;
 
-/// A table in the making.
+/// CSV text under construction.
 #[derive(Debug, Default)]
 pub struct Csv(String);
 
@@ -23,7 +23,7 @@ impl Csv {
         self.0.push_str(&line(&cells));
     }
 
-    /// As a file with this name, which holds letters, digits, dots and dashes alone.
+    /// Responds with the table as a file. `name` contains only letters, digits, dots and dashes.
     pub fn download(self, name: &str) -> HttpResponse {
         HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8"))
@@ -33,7 +33,7 @@ impl Csv {
     }
 }
 
-/// A breakdown of usage.
+/// Builds the table of a usage breakdown.
 pub fn groups(rows: &[GroupRow], by: GroupBy) -> Csv {
     let mut csv = Csv::new(&[by.as_str(), "label", "total", "valid", "refused"]);
     for row in rows {

@@ -1,5 +1,5 @@
-//! The device cookie: proof that a browser has signed in to an account before. It opens nothing; its sign-ins go first
-//! when many wait, and are not slowed by failures elsewhere.
+//! Device cookie: proof that a browser signed in to an account before. The cookie grants no access. Sign-ins with it
+//! are served first under load, and failures elsewhere do not slow them.
 
 use actix_web::body::BoxBody;
 use actix_web::cookie::time::Duration;
@@ -15,21 +15,23 @@ use sha2::Sha256;
 use super::state::State;
 use crate::domain::{Error, Result, email};
 
-/// How long a device is known after its last sign-in.
+/// How long a device stays known after its last sign-in.
 const LASTS: TimeDelta = TimeDelta::days(180);
-/// Accounts that one browser is known for. The oldest goes first.
+/// Number of accounts that one browser stays known for. The oldest is dropped first.
 const MOST_ACCOUNTS: usize = 4;
-/// Between the proofs in a cookie; base64url has no dot.
+/// Separator between the proofs in a cookie. Base64url contains no dot.
 const SEPARATOR: char = '.';
 
-/// Random name of a device, by which its failures are counted.
+/// Random id of a device. Failed sign-ins are counted by it.
 pub type DeviceId = [u8; 16];
 
-/// Proof for one account: when the device signed in, its id, and an HMAC over both and the account's e-mail address.
+/// Proof for one account, with an HMAC over sign-in time, device id and the account's e-mail address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Proof {
+    /// Time of the sign-in, in Unix seconds.
     signed_in: i64,
     device: DeviceId,
+    /// HMAC-SHA256 under the master key.
     mac: [u8; 32],
 }
 
@@ -51,7 +53,7 @@ impl Proof {
         URL_SAFE_NO_PAD.encode([&self.signed_in.to_be_bytes()[..], &self.device, &self.mac].concat())
     }
 
-    /// True if it was made here, for this account, not too long ago.
+    /// True if this instance made the proof for this account and it has not expired.
     fn holds(&self, key: &[u8], email: &str, now: DateTime<Utc>) -> bool {
         let age = now.timestamp().saturating_sub(self.signed_in);
         let is_recent = (0..LASTS.num_seconds()).contains(&age);
@@ -70,22 +72,22 @@ fn mac(key: &[u8], email: &str, device: DeviceId, signed_in: i64) -> Result<Hmac
     Ok(mac)
 }
 
-/// Proofs in the request's cookie, for any account, newest first.
+/// Returns the proofs in the request's cookie, for any account, newest first.
 fn proofs(request: &HttpRequest, state: &State) -> Vec<Proof> {
     let own = request.cookie(&state.cookies.device).map(|cookie| cookie.value().to_owned());
     own.iter().flat_map(|value| value.split(SEPARATOR)).filter_map(Proof::parse).take(MOST_ACCOUNTS).collect()
 }
 
-/// Id of the browser, if it has signed in to this account before.
+/// Returns the device id if this browser signed in to the account before.
 pub fn known(request: &HttpRequest, state: &State, email: &str) -> Option<DeviceId> {
     let (key, now) = (state.settings.master_key.bytes(), state.clock.now());
     proofs(request, state).into_iter().find(|proof| proof.holds(&key[..], email, now)).map(|proof| proof.device)
 }
 
-/// A `Set-Cookie` line on its way to [`add_cookie`].
+/// `Set-Cookie` line that a handler leaves in the response's extensions for [`add_cookie`].
 struct NewCookie(HeaderValue);
 
-/// Adds the device cookie of this answer. The session's cookie stands before it.
+/// Adds the device cookie to the response, after the session cookie.
 pub fn add_cookie(answer: &mut HttpResponse<BoxBody>) {
     let new = answer.extensions_mut().remove::<NewCookie>();
     if let Some(NewCookie(line)) = new {
@@ -93,12 +95,13 @@ pub fn add_cookie(answer: &mut HttpResponse<BoxBody>) {
     }
 }
 
-/// Makes the browser known for this account.
+/// Makes the browser known for this account, through a device cookie on the response.
 pub fn remember(request: &HttpRequest, state: &State, email: &str, mut answer: HttpResponse) -> Result<HttpResponse> {
     let (key, now) = (state.settings.master_key.bytes(), state.clock.now());
     let mut device = DeviceId::default();
     getrandom::fill(&mut device).map_err(|cause| Error::bug(cause.to_string()))?;
     let mut proofs = proofs(request, state);
+    // Replace the proof for this account instead of adding a second one.
     proofs.retain(|proof| !proof.holds(&key[..], email, now));
     proofs.insert(0, Proof::new(&key[..], email, device, now)?);
     let proofs: Vec<_> = proofs.iter().take(MOST_ACCOUNTS).map(Proof::print).collect();

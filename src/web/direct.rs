@@ -1,6 +1,5 @@
-//! The short way for what is asked most: a verification, and a gateway's question. The same gate, the same bodies and
-//! refusals as by the routes, which stay for everything else; but nothing is routed, extracted or wrapped on the way, since
-//! they are few and come often (docs/adr/0014-the-short-way.md).
+//! Fast path for verifications and gateway requests, which are few kinds and come often. Gate, bodies and refusals are
+//! those of the routes, but nothing is routed, extracted or wrapped by middleware (docs/adr/0014-the-short-way.md).
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -24,22 +23,25 @@ use super::request_id::RequestId;
 use super::state::State;
 use super::{forward_auth, headers, json, unread_body};
 
-/// What is answered directly.
+/// Kind of request that the fast path serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
+    /// `POST /api/keys/verification`.
     Verification,
+    /// `/auth` and paths below it.
     Gateway,
 }
 
 impl Call {
-    /// By the path as it was written: one that is spelled otherwise finds its route. Where each request is traced, all of
-    /// them go by the routes, where the spans are.
+    /// Recognizes a request by its literal path. Other spellings of the path go through the routes. With request
+    /// tracing on, all requests do, since the spans are there.
     fn of(head: &RequestHead) -> Option<Self> {
         let path = head.uri.path();
         let call = match head.method {
             Method::POST if path == verification::PATH && !head.headers.contains_key(IDEMPOTENCY_KEY) => {
                 Self::Verification
             }
+            // Gateways pass on the method of the original request, so any method is accepted.
             _ if forward_auth::is_asked(path) => Self::Gateway,
             _ => return None,
         };
@@ -49,7 +51,7 @@ impl Call {
     }
 }
 
-/// Makes a [`Direct`] for each worker around the application.
+/// Wraps the application in a [`Direct`] for each worker thread.
 pub struct DirectFactory<F> {
     pub app: F,
     pub state: Data<State>,
@@ -75,10 +77,10 @@ where
     }
 }
 
-/// Answers what it can, and hands the rest on.
+/// Service that answers verifications and gateway requests itself and passes all others to the application.
 pub struct Direct<S> {
     app: S,
-    /// Counted apart from the other workers' own, so that they don't wait for each other's count.
+    /// One `Rc` per worker, so that workers do not contend for the atomic count of the `Arc` inside.
     state: Rc<Data<State>>,
 }
 
@@ -121,8 +123,8 @@ impl<S> Direct<S> {
     }
 }
 
-/// A slash at the end of a path of the API makes no difference: clients of other services write one. It is taken away here,
-/// since a second pattern for each route takes 10 MiB (`VmRSS` at rest, two workers).
+/// Removes a trailing slash from API paths, since clients of other services write one. A second pattern for each route
+/// would instead take 10 MiB (`VmRSS` at rest, two workers).
 fn trim(head: &mut RequestHead) {
     let path = head.uri.path();
     let is_of_programs = path.starts_with("/api/") || path.starts_with("/api-keys/");
@@ -159,11 +161,12 @@ async fn answered(state: Rc<Data<State>>, call: Call, mut request: Request) -> A
 async fn verified(state: &Rc<Data<State>>, head: &RequestHead, id: RequestId, payload: &mut Payload) -> Answer {
     let bearer = Bearer::of(state, head, id).await?;
     let body = json::body(head, payload, state.settings.request_deadline).await?;
-    // In a piece of its own: allocators have small ones at hand.
+    // Boxed so that the allocation stays small: allocators keep small blocks ready.
     Box::pin(verification::answered(state, &bearer, body)).await
 }
 
-/// What gateways pass on speaks for another host: none of our own headers.
+/// Responds to a gateway, which passes the headers on for another host. Headers of this instance are therefore left
+/// out.
 async fn gateway(state: &State, head: &RequestHead, id: RequestId) -> HttpResponse {
     let start = Instant::now();
     let (answer, passage) = forward_auth::answered(state, head).await;
@@ -187,9 +190,10 @@ mod tests {
         std::mem::size_of::<F>()
     }
 
-    /// glibc keeps pieces of up to 1,032 bytes at hand for each thread; for larger ones it searches, with every call.
+    /// Checks the futures' sizes. glibc caches blocks of up to 1,032 bytes per thread; for larger ones it searches on
+    /// every call.
     #[test]
-    fn a_call_fits_into_what_allocators_have_at_hand() {
+    fn the_futures_of_a_call_fit_into_cached_blocks() {
         assert!(size_of(answered) <= 1_032, "{}", size_of(answered));
     }
 }

@@ -1,4 +1,4 @@
-//! Prints problems: as problem+json for programs, as a page for people.
+//! Output of errors: problem+json for programs, a page for people.
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -13,17 +13,19 @@ use super::problem::{Fail, Problem, chain};
 use super::request_id::RequestId;
 use crate::domain::Error;
 
-/// The page for an error, outside the shell: whoever sees it may not be signed in.
+/// Error page. It has no shell, since the reader may not be signed in.
 #[derive(Template)]
 #[template(path = "errors/error.html")]
 pub struct ErrorPage {
+    /// HTTP status code.
     pub status: u16,
     pub title: String,
     pub detail: String,
     pub request_id: String,
 }
 
-/// What is needed of a request to answer it with a problem. (A clone of the request itself would be in the router's way.)
+/// Parts of a request that an error response needs. A clone of the whole request would deny the router the exclusive
+/// access that it needs.
 pub struct Asker {
     uri: Uri,
     wants_page: bool,
@@ -31,6 +33,7 @@ pub struct Asker {
 }
 
 impl Asker {
+    /// Collects what an error response needs of the request.
     pub fn of(head: &RequestHead, id: RequestId) -> Self {
         Self { uri: head.uri.clone(), wants_page: wants_page(head), id }
     }
@@ -40,7 +43,7 @@ impl Asker {
     }
 }
 
-/// The answer itself, unless it carries a problem that nobody has written out yet.
+/// Returns the response with its problem printed as a body. A response without a problem stays unchanged.
 pub fn print(response: ServiceResponse<BoxBody>, asker: &Asker) -> ServiceResponse<BoxBody> {
     if !is_error(response.status()) {
         return response;
@@ -58,13 +61,13 @@ pub fn print(response: ServiceResponse<BoxBody>, asker: &Asker) -> ServiceRespon
     ServiceResponse::new(request, inner)
 }
 
-/// The answer that says why there is none.
+/// Returns the response for a failure.
 pub fn refusal(fail: &Fail, asker: &Asker) -> HttpResponse {
     log(fail, asker);
     printed(asker, &fail.problem, &HeaderMap::new())
 }
 
-/// The problem of an error that the framework made with nothing to say.
+/// Returns the problem for an error response that the framework made without a body.
 fn unspoken(response: &HttpResponse) -> Option<Problem> {
     let is_bare = matches!(response.body().size(), BodySize::None | BodySize::Sized(0));
     (is_bare || response.error().is_some()).then(|| Problem::of_status(response.status()))
@@ -74,7 +77,8 @@ fn is_error(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-/// Only middlewares answer with `Err`, and the only one that can fail is the session's, for want of its store.
+/// Returns the response for an error of a middleware. Handlers never return `Err` to this point; only the session
+/// middleware does, when its store fails.
 pub fn refusal_of_middleware(error: &actix_web::Error, asker: &Asker) -> HttpResponse {
     let status = error.as_response_error().status_code();
     let problem = match error.as_error::<Fail>() {
@@ -88,14 +92,14 @@ pub fn refusal_of_middleware(error: &actix_web::Error, asker: &Asker) -> HttpRes
     printed(asker, &problem, &HeaderMap::new())
 }
 
-/// The error, with what is answered in its place.
+/// Wraps the error together with the response to send.
 pub fn as_error(error: actix_web::Error, refusal: HttpResponse) -> actix_web::Error {
     InternalError::from_response(error, refusal).into()
 }
 
 fn log(fail: &Fail, asker: &Asker) {
     let Some(cause) = &fail.cause else { return };
-    // By the cause: nginx is told a 403 whatever it is.
+    // Log by cause, not by status: nginx gets 403 for every failure.
     if matches!(cause, Error::Bug(_) | Error::Unavailable(_)) {
         tracing::error!(request_id = asker.request_id(), cause = chain(cause), "the request failed");
     } else {
@@ -103,7 +107,7 @@ fn log(fail: &Fail, asker: &Asker) {
     }
 }
 
-/// Keeps the headers that stand on the answer already.
+/// Builds the error response. Headers that are already on the response stay and win.
 fn printed(asker: &Asker, problem: &Problem, present: &HeaderMap) -> HttpResponse {
     let mut response = HttpResponse::build(problem.status);
     for (name, value) in present {
@@ -112,6 +116,7 @@ fn printed(asker: &Asker, problem: &Problem, present: &HeaderMap) -> HttpRespons
     for (name, value) in problem.headers.iter().filter(|(name, _)| !present.contains_key(name)) {
         response.append_header((name.clone(), value.clone()));
     }
+    // Override any caching header: a stored error would outlive its cause.
     response.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
     let request_id = asker.request_id();
     if asker.wants_page {
@@ -129,7 +134,7 @@ fn printed(asker: &Asker, problem: &Problem, present: &HeaderMap) -> HttpRespons
     }
 }
 
-/// Whether a person is asking: not one of the programs' addresses, and a browser's `Accept`.
+/// True if a person made the request: the path is not one for programs, and `Accept` includes HTML.
 fn wants_page(head: &RequestHead) -> bool {
     const PROGRAMS: [&str; 6] = ["/api/", "/api-keys", "/protected", "/metrics", "/healthz", "/readyz"];
     let accepts_html = || {

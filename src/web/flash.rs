@@ -1,11 +1,12 @@
-//! One sentence that survives a redirect: what was just done.
+//! Flash message: one sentence that survives a redirect and says what was done.
 
 use actix_session::Session;
 use serde::{Deserialize, Serialize};
 
-/// The session's entry for it.
+/// Session entry: the flash message.
 pub const KEY: &str = "flash";
 
+/// Style of a flash message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tone {
@@ -13,6 +14,7 @@ pub enum Tone {
     Bad,
 }
 
+/// Message for the next page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flash {
     pub tone: Tone,
@@ -20,10 +22,12 @@ pub struct Flash {
 }
 
 impl Flash {
+    /// Returns a message about a success.
     pub fn good(text: impl Into<String>) -> Self {
         Self { tone: Tone::Good, text: text.into() }
     }
 
+    /// Returns a message about a failure.
     pub fn bad(text: impl Into<String>) -> Self {
         Self { tone: Tone::Bad, text: text.into() }
     }
@@ -33,17 +37,17 @@ impl Flash {
     }
 }
 
-/// Keeps a sentence for the next page. Never a secret.
+/// Stores a message for the next page. Must not contain a secret.
 pub fn set(session: &Session, flash: &Flash) {
-    // A session that cannot take a sentence is no reason to fail the act that it tells of.
+    // Only log the error: the change itself succeeded and must not fail for its message.
     if let Err(error) = session.insert(KEY, flash) {
         tracing::debug!(cause = %error, "a flash was lost");
     }
 }
 
-/// The sentence for this page, which is then forgotten.
+/// Returns the message for this page and removes it from the session.
 pub fn take(session: &Session) -> Option<Flash> {
-    // Removing counts as a change of the session, and so costs a write, even where there is nothing to remove.
+    // `remove` marks the session as changed, and so costs a write, even if the entry is absent.
     if !session.contains_key(KEY) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Forms of pages: read, checked against forgery, decoded.
+//! Forms of pages: reading, CSRF check and decoding.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use super::json::{LARGE_BODY_LIMIT, deadline_of, must_be_plain, pairs, read};
 use super::problem::Fail;
 use crate::domain::{Error, Rejection};
 
-/// A form that this session was shown. Its type names every field except the token.
+/// Extractor for a form that carries this session's CSRF token. `T` names every field except the token.
 pub struct CheckedForm<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest for CheckedForm<T> {
@@ -30,7 +30,7 @@ impl<T: DeserializeOwned> FromRequest for CheckedForm<T> {
                 if name == csrf::FIELD {
                     token = Some(value.into_owned());
                 } else if value.contains('\0') {
-                    // Postgres knows no text with it, and nobody types it.
+                    // Postgres text cannot hold NUL, and no person types it.
                     let says = "must not contain NUL characters";
                     return Err(Error::field(name, Rejection::new("control_character", says)).into());
                 } else {
@@ -43,6 +43,6 @@ impl<T: DeserializeOwned> FromRequest for CheckedForm<T> {
     }
 }
 
-/// The form of a button: nothing but the token.
+/// Form of a button, with no fields except the token.
 #[derive(Debug, serde::Deserialize)]
 pub struct Nothing {}

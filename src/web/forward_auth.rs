@@ -1,4 +1,5 @@
-//! `/auth`: a gateway asks, for each request it gets, whether to let it through (docs/forward-auth.md).
+//! Forward authentication at `/auth`: a gateway asks for each request whether to let it through
+//! (docs/forward-auth.md).
 
 pub mod answer;
 pub mod original;
@@ -14,22 +15,22 @@ use super::problem::{Answer, Fail};
 use super::routes::{Door, Entry, any};
 use super::state::State;
 
-/// Exactly here, requirements stand in the query.
+/// Path without an original path. Requirements stand in the query at exactly this path.
 pub const PATH: &str = "/auth";
-/// Below it stands the original request's path.
+/// Prefix before the original request's path.
 const BELOW: &str = "/auth/";
 
-/// Whether a path is one of a gateway's questions.
+/// True if the path is for gateway requests.
 pub fn is_asked(path: &str) -> bool {
     path == PATH || path.starts_with(BELOW)
 }
 
-/// In any method, since gateways pass on that of the original request.
+/// Routes for every method, since gateways pass on the method of the original request.
 pub fn routes() -> Vec<Entry> {
     vec![any(Door::Key, PATH, || to(show)), any(Door::Key, "/auth/{original:.*}", || to(show))]
 }
 
-/// The gate's decision about the original request, for gateways that pass refusals on and for one that cannot.
+/// Decides about the original request. nginx cannot pass refusals on, so it gets them in its own form.
 pub async fn show(state: Data<State>, request: HttpRequest) -> Answer {
     let (answer, passage) = answered(&state, request.head()).await;
     if let Some(passage) = passage {
@@ -38,7 +39,7 @@ pub async fn show(state: Data<State>, request: HttpRequest) -> Answer {
     answer
 }
 
-/// The same, and how it is to be accounted for where a key was recognized.
+/// Returns the response, and the record for usage accounting if a key was recognized.
 pub async fn answered(state: &State, head: &RequestHead) -> (Answer, Option<Passage>) {
     let is_for_nginx = requirements::is_for_nginx(head);
     let (answer, passage) = match decide(state, head, is_for_nginx).await {
@@ -52,8 +53,8 @@ pub async fn answered(state: &State, head: &RequestHead) -> (Answer, Option<Pass
 async fn decide(state: &State, head: &RequestHead, is_for_nginx: bool) -> Result<(Passage, Option<Fail>), Fail> {
     let required = requirements::of(head, &state.settings.trusted_proxies)?;
     let original = original::of(head, is_for_nginx);
-    // The required tenant is compared with the slug of the key's own: whether it exists changes neither answer nor work.
-    // Boxed, since allocators have small pieces at hand.
+    // Compare the required tenant with the slug of the key's own tenant. A tenant's existence then changes neither
+    // response nor cost. Boxed so that the allocation stays small: allocators keep small blocks ready.
     let (passage, refused) = Box::pin(gated::decide(head, state, required, Some(original))).await?;
     Ok((passage, refused.map(Fail::from)))
 }

@@ -1,5 +1,5 @@
-//! What every request passes on its way in, and its answer on its way out: the one middleware around everything, since
-//! each of its own would cost every request two allocations.
+//! Middleware around every request and response. It is one middleware, since each further one would cost every request
+//! two allocations.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use super::request_id::{self, RequestId};
 use super::state::State;
 use super::{device, forward_auth, gated, headers};
 
-/// Gives the request its id and its span.
+/// Assigns the request's id and tracing span, then runs the request.
 pub async fn pass(
     state: Data<State>,
     request: ServiceRequest,
@@ -29,7 +29,7 @@ pub async fn pass(
     }
 }
 
-/// Prints the problem that was answered, meters what a key got, and adds the headers that stand on every answer.
+/// Runs the request, prints its problem, records the key's usage and adds the headers of every response.
 async fn answer(
     state: &State,
     request: ServiceRequest,
@@ -38,7 +38,7 @@ async fn answer(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let start = Instant::now();
     let asker = Asker::of(request.head(), id);
-    // What gateways pass on speaks for another host.
+    // Gateways pass these headers on for another host, so none of this instance's are added.
     let is_ours = !forward_auth::is_asked(request.path());
     let mut response = match next.call(request).await {
         Ok(response) => error_pages::print(response.map_into_boxed_body(), &asker),

@@ -1,4 +1,4 @@
-//! Routes that an API key opens: who is let in, and what every answer to a key carries.
+//! Extractors for routes that accept an API key, and accounting of each key's requests.
 
 pub mod presented;
 pub mod rate_headers;
@@ -33,40 +33,40 @@ use presented::Presented;
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Fail>>>>;
 
-/// The scopes that a route demands of a key.
+/// Scopes that a route requires of a key, as a type.
 pub trait Needs: 'static {
     const SCOPES: &'static [&'static str];
 }
 
-/// Any key will do.
+/// Requires no scope.
 pub struct AnyKey;
 
 impl Needs for AnyKey {
     const SCOPES: &'static [&'static str] = &[];
 }
 
-/// A key that reads events.
+/// Requires the scope to read events.
 pub struct EventsRead;
 
 impl Needs for EventsRead {
     const SCOPES: &'static [&'static str] = &["events:read"];
 }
 
-/// A key that publishes events.
+/// Requires the scope to publish events.
 pub struct EventsWrite;
 
 impl Needs for EventsWrite {
     const SCOPES: &'static [&'static str] = &["events:write"];
 }
 
-/// A key that reports usage.
+/// Requires the scope to report usage.
 pub struct UsageWrite;
 
 impl Needs for UsageWrite {
     const SCOPES: &'static [&'static str] = &["usage:write"];
 }
 
-/// A valid key with the scopes that the route needs. It has been counted against its limit.
+/// Extractor for a valid key with the required scopes. The request has been counted against the key's limits.
 pub struct Keyed<N: Needs = AnyKey> {
     decision: Arc<Decision>,
     pub actor: Actor,
@@ -74,11 +74,12 @@ pub struct Keyed<N: Needs = AnyKey> {
 }
 
 impl<N: Needs> Keyed<N> {
+    /// Returns the key.
     pub fn key(&self) -> Result<&KnownKey> {
         self.decision.known().ok_or_else(|| Error::bug("a valid decision has its key"))
     }
 
-    /// In its own tenant: a key finds no other.
+    /// Returns the actor in the key's own tenant, or 404 if another tenant is named.
     fn acting(&self, ask: &TenantAsk) -> Result<Actor> {
         match ask.is_another(self.actor.tenant, &self.key()?.tenant_slug) {
             true => Err(Error::NotFound(Noun::Tenant)),
@@ -106,14 +107,14 @@ impl<N: Needs> FromRequest for Keyed<N> {
     }
 }
 
-/// An access token, or a key with the scopes that the route needs.
+/// Extractor for an access token, or a key with the required scopes.
 pub enum TokenOrKey<N: Needs> {
     Token(Box<Bearer>),
     Key(Box<Keyed<N>>),
 }
 
 impl<N: Needs> TokenOrKey<N> {
-    /// The tenant that an act is for. A key, like a tenant's token, acts in its own and finds no other.
+    /// Returns the actor for a change. A key, like a tenant token, acts in its own tenant and gets 404 for any other.
     pub async fn actor(&self, ask: &TenantAsk) -> Result<Actor> {
         match self {
             Self::Token(bearer) => bearer.actor(ask).await,
@@ -121,7 +122,7 @@ impl<N: Needs> TokenOrKey<N> {
         }
     }
 
-    /// What a list may span.
+    /// Returns the scope of a list.
     pub async fn reach(&self, ask: &TenantAsk, permission: Permission) -> Result<Scope> {
         match self {
             Self::Token(bearer) => bearer.reach(ask, permission).await,
@@ -146,43 +147,46 @@ impl<N: Needs> FromRequest for TokenOrKey<N> {
     }
 }
 
-/// What a key that was recognized came to: what its answer carries, and what is recorded of it. Left in a request for
-/// [`account`].
+/// Decision about a recognized key, with what is needed for rate headers and the usage record. Left in the request's
+/// extensions for [`account`].
 pub struct Passage {
     decision: Arc<Decision>,
     original: Option<Original>,
-    /// What was decided, where the answer says it in other words.
+    /// Decided status, for a gateway response whose own status differs.
     status: u16,
     ip: Option<IpAddr>,
 }
 
-/// What a key must be good for.
+/// Conditions that a key must meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requirements {
-    /// The slug of the tenant whose keys count.
+    /// Slug of the tenant that the key must belong to.
     pub tenant: Option<String>,
+    /// Scopes that the key must have.
     pub scopes: Vec<String>,
+    /// Environment that the key must belong to.
     pub environment: Option<Environment>,
+    /// Units that the call takes from rate limits and quotas.
     pub cost: u64,
 }
 
 impl Default for Requirements {
-    /// Any key, as one request.
+    /// Accepts any key, at the cost of one request.
     fn default() -> Self {
         Self { tenant: None, scopes: Vec::new(), environment: None, cost: 1 }
     }
 }
 
-/// The request that a gateway asks about: what is recorded in place of the question.
+/// Request that a gateway asks about. The usage record shows it instead of the gateway's own request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Original {
     pub method: String,
     pub path: String,
-    /// Read for a key where that is allowed, and never kept: it may hold secrets.
+    /// Query string, read for a key if the settings allow that. Never stored, since it may hold secrets.
     pub query: String,
 }
 
-/// Lets a key in, or tells why not.
+/// Admits the request's key, or returns the refusal.
 pub async fn admit(request: &HttpRequest, state: &State, scopes: &[&str]) -> Result<Arc<Decision>, Fail> {
     let scopes = scopes.iter().map(ToString::to_string).collect();
     let required = Requirements { scopes, ..Requirements::default() };
@@ -192,8 +196,8 @@ pub async fn admit(request: &HttpRequest, state: &State, scopes: &[&str]) -> Res
     refused.map_or(Ok(decision), |problem| Err(problem.into()))
 }
 
-/// Decides about the key that a request presents, for whatever is required, and for another request than this one: how it
-/// is to be accounted for, and the refusal where it is one.
+/// Decides about the key that a request presents. `original` is set if the decision is for another request. Returns
+/// the record for accounting, and the refusal if there is one.
 pub async fn decide(
     head: &RequestHead,
     state: &State,
@@ -234,12 +238,13 @@ fn acting(request: &HttpRequest, state: &State, decision: &Decision) -> Result<A
     })
 }
 
-/// Adds the rate-limit headers to every answer that a recognized key gets, refusals included, and meters it.
+/// Adds rate-limit headers to the response and records usage. Applies to every recognized key, refusals included.
 pub fn account(state: &State, response: &mut ServiceResponse, start: Instant) {
     let Some(passage) = response.request().extensions_mut().remove::<Passage>() else { return };
     passage.add_headers(response.headers_mut());
     let request = response.request();
     let pattern = || request.app_data::<Pattern>().map(|pattern| pattern.0.to_string());
+    // Record the route pattern instead of the path, so that ids in paths do not make endpoints of their own.
     let this = || (pattern().unwrap_or_else(|| request.path().to_owned()), request.method().to_string());
     passage.record(state, RequestId::of(request), this, response.status().as_u16(), start);
 }
@@ -249,15 +254,15 @@ impl Passage {
         &self.decision
     }
 
-    /// Where the key stands with its limits.
+    /// Adds the state of the key's limits as headers.
     pub fn add_headers(&self, headers: &mut HeaderMap) {
         for (name, value) in rate_headers::of(&self.decision) {
             headers.insert(name, value);
         }
     }
 
-    /// Meters it: as the request that the question was about, or else as `this` one, its endpoint and its method, which was
-    /// answered with `status`.
+    /// Records usage for the original request of a gateway, if there is one. Otherwise records `this` (endpoint and
+    /// method), answered with `status`.
     pub fn record(
         self,
         state: &State,
@@ -276,6 +281,7 @@ impl Passage {
             api_key: Some(known.key.id),
             request_id: request_id.to_string(),
             endpoint: usage::endpoint(&endpoint).into(),
+            // HTTP allows methods of any length; limit what is stored.
             method: method.chars().take(20).collect::<String>().into(),
             status: i16::try_from(status).unwrap_or(0),
             outcome: self.decision.outcome,

@@ -1,4 +1,4 @@
-//! Security headers on every answer.
+//! Security headers for every response.
 
 use actix_web::dev::ResponseHead;
 use actix_web::http::ConnectionType;
@@ -26,8 +26,8 @@ static FIXED: [(HeaderName, HeaderValue); 8] = [
     (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
 ];
 
-/// What an answer needs that a program reads: nothing of it is a document, whatever a browser would make of it. The
-/// others would go with each verification.
+/// Adds the headers that a JSON response needs: browsers must not treat it as a document. The full set would add
+/// weight to every verification.
 pub fn add_to_data(state: &State, headers: &mut HeaderMap) {
     static SNIFFING: [(HeaderName, HeaderValue); 2] = [
         (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
@@ -42,7 +42,7 @@ pub fn add_to_data(state: &State, headers: &mut HeaderMap) {
     add_transport(state, headers);
 }
 
-/// Adds what a handler has not set itself.
+/// Adds the security headers that a handler has not set itself.
 pub fn add(state: &State, headers: &mut HeaderMap) {
     for (name, value) in &FIXED {
         if !headers.contains_key(name) {

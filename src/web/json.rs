@@ -1,4 +1,4 @@
-//! JSON bodies and query strings of the API, with errors that name the field.
+//! JSON bodies and query strings of the API. Errors name the field at fault.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -23,17 +23,17 @@ use super::{refusals, tenant_ask};
 use crate::domain::text::{self, DEEPEST};
 use crate::domain::{Error, Rejection};
 
-/// Bytes of a body that an ordinary route takes.
+/// Maximum body size of ordinary routes, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
-/// Bytes of a body that publishing takes, and a form.
+/// Maximum body size of event publication and of forms, in bytes.
 pub const LARGE_BODY_LIMIT: usize = 1024 * 1024;
 
-/// Passed over at the beginning of a body, as RFC 8259, section 8.1 allows.
+/// UTF-8 byte order mark, skipped at the beginning of a body as RFC 8259, section 8.1 allows.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 static JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A JSON body of at most `LIMIT` bytes. An empty one is read as `{}`.
+/// Extractor for a JSON body of at most `LIMIT` bytes. An empty body is read as `{}`.
 pub struct Json<T, const LIMIT: usize = BODY_LIMIT>(pub T);
 
 impl<T: DeserializeOwned, const LIMIT: usize> FromRequest for Json<T, LIMIT> {
@@ -50,7 +50,7 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest for Json<T, LIMIT> {
     }
 }
 
-/// The same for a request that no route was looked up for.
+/// Reads a JSON body without routing, for `web::direct`. Rules are those of [`Json`].
 pub async fn body<T: DeserializeOwned>(
     head: &RequestHead,
     payload: &mut Payload,
@@ -60,7 +60,7 @@ pub async fn body<T: DeserializeOwned>(
     parse(&read(payload, BODY_LIMIT, deadline).await?)
 }
 
-/// Refuses a body that is encoded: nothing is decompressed.
+/// Refuses a body with `Content-Encoding`, since the server decompresses nothing.
 pub fn must_be_plain(head: &RequestHead) -> Result<(), Fail> {
     let Some(value) = head.headers.get(CONTENT_ENCODING) else { return Ok(()) };
     let coding = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
@@ -71,7 +71,7 @@ pub fn must_be_plain(head: &RequestHead) -> Result<(), Fail> {
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says).into())
 }
 
-/// `curl -d` says `application/x-www-form-urlencoded` and means JSON.
+/// Checks the body's content type. Accepts `application/x-www-form-urlencoded` too: `curl -d` sends it with JSON.
 fn accept(head: &RequestHead) -> Result<(), Fail> {
     must_be_plain(head)?;
     let Some(value) = head.headers.get(CONTENT_TYPE) else { return Ok(()) };
@@ -96,33 +96,33 @@ fn accept(head: &RequestHead) -> Result<(), Fail> {
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says).into())
 }
 
-/// Answers 200 with a body of JSON.
+/// Responds 200 with a JSON body.
 pub fn ok(body: &impl Serialize) -> Answer {
-    // Most answers fit, so that nothing is moved while they grow.
+    // Most bodies fit into this capacity, so that the buffer is not reallocated while it grows.
     let mut text = Vec::with_capacity(2048);
     serde_json::to_writer(&mut text, body).map_err(|cause| Error::bug(cause.to_string()))?;
     Ok(printed(text))
 }
 
-/// The same for one that is printed already.
+/// Responds 200 with a body that is already JSON text.
 pub fn printed(body: Vec<u8>) -> HttpResponse {
     HttpResponse::Ok().insert_header((CONTENT_TYPE, JSON.clone())).body(body)
 }
 
-/// How long a client may take to send its body.
+/// Returns how long a client may take to send its body.
 pub fn deadline_of(request: &HttpRequest) -> Duration {
     let usual = Duration::from_secs(30);
     request.app_data::<Data<State>>().map_or(usual, |state| state.settings.request_deadline)
 }
 
-/// Reads a body, refusing it as soon as it is over the limit, or takes too long.
+/// Reads a body. Refuses it as soon as it exceeds `limit` bytes or takes longer than `deadline`.
 pub async fn read(
     payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     limit: usize,
     deadline: Duration,
 ) -> Result<Bytes, Fail> {
     let mut reading = pin!(read_all(payload, limit));
-    // Most bodies came with their head, and are there at the first or the second look: those cost no timer.
+    // Poll twice before starting a timer: most bodies arrive with their head and are complete by then.
     for _ in 0..2 {
         if let Poll::Ready(read) = poll!(&mut reading) {
             return read;
@@ -135,7 +135,8 @@ pub async fn read(
     })
 }
 
-/// Until this task is polled again, which is at once. Meanwhile the HTTP server takes in a body that came with its head.
+/// Waits until this task is polled again, which is immediately. Meanwhile the HTTP server reads a body that came with
+/// its head.
 async fn next_poll() {
     let mut is_next = false;
     poll_fn(|context| match std::mem::replace(&mut is_next, true) {
@@ -152,7 +153,7 @@ async fn read_all(
     mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     limit: usize,
 ) -> Result<Bytes, Fail> {
-    // Most come in one piece, which is not copied.
+    // Most bodies come in one chunk, which is then used without a copy.
     let mut body = Bytes::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Problem::of_status(StatusCode::BAD_REQUEST))?;
@@ -165,18 +166,18 @@ async fn read_all(
     Ok(body)
 }
 
-/// In place, where the bytes before are nobody else's.
+/// Appends a chunk, in place if no other reference to the buffer exists.
 fn joined(body: Bytes, chunk: &[u8]) -> Bytes {
     let mut whole = BytesMut::from(body);
     whole.extend_from_slice(chunk);
     whole.freeze()
 }
 
-/// Unparseable text is 400; JSON that does not fit is 422 and names the field.
+/// Parses a body. Text that is not JSON gives 400. JSON that does not fit the type gives 422 and names the field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
-    // A body of so many bytes cannot be deeper.
+    // A body of at most `DEEPEST` bytes cannot be nested deeper, so the depth is not counted.
     if DEEPEST < body.len() && DEEPEST < text::json_depth(body) {
         let says = format!("the body is nested deeper than {DEEPEST} levels");
         return Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_json", says).into());
@@ -184,8 +185,8 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
     if let Ok(Object(parsed)) = serde_json::from_slice(body) {
         return Ok(parsed);
     }
-    // What is refused is read again, slowly, for a refusal that says where: all of the text first, so that what is not
-    // JSON is 400 even where a field is missing too.
+    // Parse a refused body again, slowly, to find the place of the error. Check the syntax of the whole text first:
+    // invalid JSON must give 400 even if a field is missing too.
     let text = std::str::from_utf8(body).map_err(|error| refusals::not_utf8(body, error.valid_up_to()))?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| refusals::not_json(body, &error))?;
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -193,8 +194,8 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
     parsed.map_err(|error| refusals::field(&error.path().to_string(), &error.inner().to_string()).into())
 }
 
-/// The query string, with the same rules for fields that do not fit. Where a tenant can be named, every route takes that:
-/// it is left to who finds out who asks.
+/// Extractor for the query string, with field errors like those of a body. Leaves out the tenant parameters, which
+/// authentication reads on every route.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest for Query<T> {
@@ -207,14 +208,14 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
-/// Reads the pairs of a query or a form.
+/// Parses the name-value pairs of a query or a form.
 pub fn pairs<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     let reader = serde_html_form::Deserializer::new(url::form_urlencoded::parse(text));
     let parsed = serde_path_to_error::deserialize(reader);
     parsed.map_err(|error| refusals::field(&error.path().to_string(), &error.inner().to_string()))
 }
 
-/// Query of a request that knows no parameters but a tenant.
+/// Extractor for a query that may contain no parameter except the tenant.
 pub struct NoParameters;
 
 impl FromRequest for NoParameters {
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_too_deep_is_not_read() {
+    fn a_body_nested_too_deep_is_not_parsed() {
         let nested = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         let body = |levels| format!(r#"{{"name": {}}}"#, nested(levels));
         assert_eq!((refused(&body(63)).0, refused(&body(64)).0), (422, 400));

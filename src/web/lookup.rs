@@ -1,4 +1,4 @@
-//! Whose key is this? What a secret, an id or a hint leads to, for pages and API alike.
+//! Key lookup by a secret, an id or a hint, for pages and API.
 
 use crate::domain::Result;
 use crate::domain::api_key::Clue;
@@ -7,25 +7,30 @@ use crate::services::api_keys;
 use crate::store::{Db, Scope};
 use crate::web::state::State;
 
-/// What came of it.
+/// Result of a lookup.
 #[derive(Debug)]
 pub enum Finding {
+    /// Exactly one key matches.
     Key(Box<ApiKey>),
-    /// Deleted, and still to be restored.
+    /// The key is deleted and can still be restored.
     Deleted(Box<ApiKey>),
-    /// The id is that of a key here, but the secret is not its own.
+    /// The id belongs to this key, but the secret does not.
     WrongSecret(Box<ApiKey>),
+    /// Several keys match the hint.
     Several(Vec<ApiKey>),
-    /// Unknown here; whether it exists elsewhere is nobody's business.
+    /// No key here matches. The result does not tell whether another tenant has one.
     Unknown,
+    /// The text looks like a secret, but its checksum is wrong.
     Mistyped,
-    /// Something else of ours: "an access token".
+    /// The text is another credential of Gatepost, here named, such as "an access token".
     Foreign(&'static str),
+    /// The text is empty.
     Empty,
+    /// The text is no secret, key id or hint.
     Unreadable,
 }
 
-/// Looks it up with this pool. The text is neither stored nor logged.
+/// Looks up the key that `text` leads to. The text is neither stored nor logged.
 pub async fn find(state: &State, db: &Db, scope: Scope, text: &str) -> Result<Finding> {
     let clue = Clue::read(text);
     let asked = clue.clone();
@@ -51,7 +56,7 @@ pub async fn find(state: &State, db: &Db, scope: Scope, text: &str) -> Result<Fi
 }
 
 impl Finding {
-    /// Stable, for programs.
+    /// Returns the code of the result for programs. Codes are stable.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Key(_) => "FOUND",
@@ -65,7 +70,7 @@ impl Finding {
         }
     }
 
-    /// For people.
+    /// Returns the sentence that a page shows.
     pub fn sentence(&self) -> String {
         match self {
             Self::Key(key) => format!("This is {}.", key.name),
@@ -82,6 +87,7 @@ impl Finding {
         }
     }
 
+    /// Returns the keys found.
     pub fn into_keys(self) -> Vec<ApiKey> {
         match self {
             Self::Key(key) | Self::Deleted(key) | Self::WrongSecret(key) => vec![*key],

@@ -1,4 +1,4 @@
-//! The letters that are sent to people.
+//! Mail to people: invitations and password resets.
 
 use askama::Template;
 use chrono::{DateTime, Utc};
@@ -15,15 +15,18 @@ use crate::services::mail;
 use crate::services::tenants::{self, TenantRef};
 use crate::store::Tx;
 
+/// Mail with an invitation link.
 #[derive(Template)]
 #[template(path = "mail/invitation.txt")]
 pub struct Invitation<'a> {
     pub email: &'a str,
     pub inviter: &'a str,
     pub tenant: &'a str,
-    /// `an admin`
+    /// Role with its article, such as `an admin`.
     pub role: &'a str,
+    /// Link to accept the invitation.
     pub link: &'a str,
+    /// When the link expires, as text in UTC.
     pub expires: String,
 }
 
@@ -34,6 +37,7 @@ impl Invitation<'_> {
     }
 }
 
+/// Mail with a password reset link.
 #[derive(Template)]
 #[template(path = "mail/reset.txt")]
 pub struct Reset<'a> {
@@ -48,26 +52,28 @@ impl Reset<'_> {
     }
 }
 
-/// As letters say when a link ends.
+/// Formats a time for use in mail.
 pub fn moment(at: DateTime<Utc>) -> String {
     at.format("%-d %B %Y, %H:%M UTC").to_string()
 }
 
-/// What puts letters into their queue, where a mail server is named.
+/// Adds mail to the queue. Does nothing if no mail server is configured.
 #[derive(Clone)]
 pub struct Post(Option<std::sync::Arc<Vault>>);
 
 impl Post {
+    /// Returns the queue, which is closed without a mail server.
     pub fn of(state: &State) -> Self {
         Self(state.settings.smtp.is_some().then(|| state.vault.clone()))
     }
 
+    /// True if a mail server is configured.
     pub fn is_open(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Mails the link of an invitation to its guest. Returns the token to show where no mail is sent: a mailed link is
-    /// never shown. The tenant is named as the transaction sees it.
+    /// Mails an invitation link to the invited person. Without a mail server, returns the token to show instead; a
+    /// mailed link is never shown. The tenant's name is read in the same transaction.
     pub fn invite(
         &self,
         tx: &mut Tx<'_>,
@@ -97,7 +103,7 @@ impl Post {
         Ok((invitation, None))
     }
 
-    /// Mails the link of a password reset to its user. Returns the token to show where no mail is sent.
+    /// Mails a password reset link to its user. Without a mail server, returns the token to show instead.
     pub fn reset(&self, tx: &mut Tx<'_>, public_url: &Url, user: &User, token: String) -> Result<Option<String>> {
         if !self.is_open() {
             return Ok(Some(token));
@@ -108,7 +114,7 @@ impl Post {
         Ok(None)
     }
 
-    /// In the transaction of what the letter tells of.
+    /// Queues a mail in the transaction of the change it reports, so that both commit or neither does.
     fn queue(
         &self,
         tx: &mut Tx<'_>,

@@ -1,4 +1,4 @@
-//! JSON objects as the fields of a request: an array in their place is refused, which serde would read in order.
+//! JSON objects as request bodies. Refuses an array, which serde would otherwise read as the fields in order.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What came as an object.
+/// Value that was sent as a JSON object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Object<T>(pub T);

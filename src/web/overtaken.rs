@@ -1,4 +1,5 @@
-//! Requests whose session got a newer key from another request meanwhile: their cookie must not take the place of that.
+//! Session cookies of racing requests: if another request renewed the session's key meanwhile, this response sets no
+//! cookie, so that the browser keeps the newer key.
 
 use std::cell::Cell;
 
@@ -12,7 +13,8 @@ tokio::task_local! {
     static IS_OVERTAKEN: Cell<bool>;
 }
 
-/// Around what sets the cookie of the session, which always sets one.
+/// Middleware around the session middleware. Removes the session cookie, which that middleware always sets, if the
+/// request was overtaken.
 pub async fn pass<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
     let answer = async {
         let mut response = next.call(request).await?;
@@ -24,8 +26,8 @@ pub async fn pass<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Res
     IS_OVERTAKEN.scope(Cell::new(false), answer).await
 }
 
-/// Says so of the request that is answered just now.
+/// Marks the request in progress as overtaken.
 pub fn note() {
-    // Outside of a request there is no cookie.
+    // The error means that no request is running, and so no cookie is set.
     let _ = IS_OVERTAKEN.try_with(|is| is.set(true));
 }

@@ -1,4 +1,4 @@
-//! Pages for people, and how they answer.
+//! Pages for people, and helpers for their responses.
 
 use actix_session::Session;
 use actix_web::HttpResponse;
@@ -34,7 +34,7 @@ pub mod spans;
 pub mod usage;
 pub mod webhooks;
 
-/// The routes for people. A literal segment comes before a parameter in its place.
+/// Returns every page route. actix-web takes the first match, so a literal segment stands before a parameter.
 pub fn routes() -> Vec<Entry> {
     vec![
         get(Door::Page, "/setup", || to(setup::new)),
@@ -170,21 +170,22 @@ pub fn routes() -> Vec<Entry> {
     ]
 }
 
-/// An address as the beginning of others: without a slash at its end.
+/// Returns a base URL without its trailing slash, to append paths to.
 pub fn stem(base: &Url) -> &str {
     base.as_str().trim_end_matches('/')
 }
 
-/// A page; never kept by caches, since all of them are somebody's own.
+/// Responds with a page. Caches must not store it, since every page is private.
 pub fn page(view: &impl Template) -> Answer {
     rendered(StatusCode::OK, view)
 }
 
-/// The form again, with the messages at its fields.
+/// Responds 422 with a form and its error messages.
 pub fn unprocessable(view: &impl Template) -> Answer {
     rendered(StatusCode::UNPROCESSABLE_ENTITY, view)
 }
 
+/// Responds with a page and this status. Caches must not store it.
 pub fn rendered(status: StatusCode, view: &impl Template) -> Answer {
     let html = view.render().map_err(Error::bug)?;
     Ok(HttpResponse::build(status)
@@ -193,13 +194,13 @@ pub fn rendered(status: StatusCode, view: &impl Template) -> Answer {
         .body(html))
 }
 
-/// After a change: go on there, and say what was done.
+/// Redirects after a change and shows a message there.
 pub fn see_other(session: &Session, url: impl AsRef<str>, said: Flash) -> Answer {
     flash::set(session, &said);
     go(url)
 }
 
-/// Back to where the button was, with the reason why it could not be; other errors are pages of their own.
+/// Redirects to the page of the button with the reason why the change was refused. Other errors become error pages.
 pub fn back(session: &Session, url: impl AsRef<str>, error: Error) -> Answer {
     match error {
         Error::Conflict(says) | Error::LimitReached(says) => see_other(session, url, Flash::bad(text::sentence(&says))),
@@ -207,6 +208,7 @@ pub fn back(session: &Session, url: impl AsRef<str>, error: Error) -> Answer {
     }
 }
 
+/// Redirects to a URL after a POST.
 pub fn go(url: impl AsRef<str>) -> Answer {
     Ok(HttpResponse::SeeOther().insert_header((LOCATION, url.as_ref())).finish())
 }

@@ -1,4 +1,4 @@
-//! Problems: the one place where an error of the product becomes a status (RFC 9457).
+//! Problem documents (RFC 9457): the one place where an error becomes an HTTP status.
 
 use std::fmt;
 
@@ -10,21 +10,27 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::{Error, FieldErrors};
 
-/// What every handler answers.
+/// Result of every handler.
 pub type Answer = Result<HttpResponse, Fail>;
 
-/// An answer that is not a success, whichever door it leaves by: the API prints it as JSON, pages as HTML.
+/// Error response. The API prints it as JSON, pages print it as HTML.
 #[derive(Debug, Clone)]
 pub struct Problem {
+    /// HTTP status.
     pub status: StatusCode,
-    /// Stable, snake_case, part of the contract.
+    /// Stable code in snake_case, part of the API contract.
     pub code: &'static str,
+    /// Short name of the problem.
     pub title: String,
+    /// Sentence that says what is wrong and what to do.
     pub detail: String,
+    /// Errors of single fields.
     pub errors: FieldErrors,
+    /// Headers of the response.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// A registered URI where there is one; else `urn:gatepost:problem:<code>`.
+    /// Registered URI of the problem type. `None` stands for `urn:gatepost:problem:<code>`.
     pub kind: Option<&'static str>,
+    /// Additional members of the document.
     pub extra: Map<String, Value>,
 }
 
@@ -42,6 +48,7 @@ impl Problem {
         }
     }
 
+    /// Adds a header to the response. An invalid value is dropped.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
         if let Ok(value) = value.try_into() {
@@ -50,7 +57,7 @@ impl Problem {
         self
     }
 
-    /// For an answer that a framework made without saying more than its status.
+    /// Returns the problem for a response of the framework that carries a status alone.
     pub fn of_status(status: StatusCode) -> Self {
         let (code, detail) = match status {
             StatusCode::BAD_REQUEST => ("bad_request", "the request could not be understood"),
@@ -69,12 +76,13 @@ impl Problem {
         Self::new(status, code, detail)
     }
 
+    /// Returns the problem for a method that the path does not support, with `Allow`.
     pub fn method_not_allowed(allowed: &[Method]) -> Self {
         let list = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
         Self::of_status(StatusCode::METHOD_NOT_ALLOWED).header(ALLOW, list)
     }
 
-    /// The document of RFC 9457.
+    /// Returns the JSON document of RFC 9457.
     pub fn to_json(&self, instance: &str, request_id: &str) -> Value {
         let mut body = self.extra.clone();
         let kind = self.kind.map_or_else(|| format!("urn:gatepost:problem:{}", self.code), str::to_owned);
@@ -130,11 +138,12 @@ fn sentence(errors: &FieldErrors) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// A handler's refusal: carries its problem to [`super::error_pages`], which prints it.
+/// Handler's error: carries its problem to [`super::error_pages`], which prints it.
 #[derive(Debug)]
 pub struct Fail {
+    /// Problem to send to the client.
     pub problem: Box<Problem>,
-    /// The cause, for the log alone.
+    /// Cause, used only in the log.
     pub cause: Option<Error>,
 }
 
@@ -161,7 +170,7 @@ impl ResponseError for Fail {
         self.problem.status
     }
 
-    /// An empty body with the problem in the extensions: the middleware that knows the door writes the body.
+    /// Returns an empty body with the problem in the extensions. A middleware prints it later, as JSON or as a page.
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let mut response = HttpResponseBuilder::new(self.problem.status);
         for header in &self.problem.headers {
@@ -173,7 +182,7 @@ impl ResponseError for Fail {
     }
 }
 
-/// The chain of causes of an error, for the log.
+/// Returns an error and its causes as text for the log.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |cause| cause.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

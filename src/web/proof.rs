@@ -1,5 +1,5 @@
-//! Proof of identity: acts that weaken a sign-in need the password of the last ten minutes, and a code where a second factor
-//! is on. An open session alone is not enough for them.
+//! Proof of identity. Acts that weaken a sign-in require the password within the last ten minutes, and a code if a
+//! second factor is on. An open session alone is not enough for them.
 //!
 //! Each of these acts calls [`Proof::must_be_recent`]; `tests/it/pages/proof.rs` lists them all.
 
@@ -14,33 +14,36 @@ use super::routes::{self, Door, Pattern};
 use super::urls;
 use crate::domain::{Error, Result};
 
-/// Time for which a proof of identity counts.
+/// How long a proof of identity counts.
 pub const LASTS: TimeDelta = TimeDelta::minutes(10);
 
-/// The session's entry with the time at which its person last proved who they are.
+/// Session entry: time of the user's last proof of identity.
 const PROVEN: &str = "proven";
 
-/// Notes that this session's person has just proved who they are.
+/// Records that the session's user has just proved their identity.
 pub fn note(session: &Session, now: DateTime<Utc>) -> Result<()> {
     session.insert(PROVEN, now).map_err(|error| Error::bug(error.to_string()))
 }
 
-/// Age of the latest proof in a session, and the request that may need a recent one.
+/// State of a session's latest proof, with the request that may need a recent one.
 #[derive(Debug, Clone)]
 pub struct Proof {
+    /// True if the proof is younger than [`LASTS`].
     is_recent: bool,
+    /// True if the request is a GET.
     is_get: bool,
     /// Path and query of the request.
     path: String,
-    /// Pattern of the route that answers the request.
+    /// Pattern of the route that serves the request.
     pattern: String,
 }
 
 impl Proof {
+    /// Reads the state of the session's proof.
     pub fn of(request: &HttpRequest, session: &Session, now: DateTime<Utc>) -> Self {
         let proven = session.get::<DateTime<Utc>>(PROVEN).ok().flatten();
         Self {
-            // Clocks of replicas differ: a proof can seem to lie ahead.
+            // Replicas' clocks differ, so a proof can seem to lie in the future.
             is_recent: proven.is_some_and(|at| (now - at).abs() < LASTS),
             is_get: request.method() == Method::GET,
             path: request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned(),
@@ -52,7 +55,7 @@ impl Proof {
         self.is_recent
     }
 
-    /// Sends a person without a recent proof to the page that asks for one, which leads back to the form.
+    /// Redirects a user without a recent proof to the page that asks for one. That page leads back to the form.
     pub fn must_be_recent(&self) -> Result<(), Fail> {
         if self.is_recent {
             return Ok(());
@@ -61,7 +64,7 @@ impl Proof {
         Err(problem.header(LOCATION, urls::proof_back_to(&self.page())).into())
     }
 
-    /// The page from which the request came: itself, or for a form the nearest page above it.
+    /// Returns the page that the request came from: a GET's own path, or for a form the nearest page above its path.
     fn page(&self) -> String {
         if self.is_get {
             return self.path.clone();

@@ -1,4 +1,4 @@
-//! What a request's text is refused with where it cannot be read: the field, and what to write there.
+//! Error messages for malformed input: the field at fault, and what to write there.
 
 use actix_web::http::StatusCode;
 use serde_json::error::Category;
@@ -6,7 +6,7 @@ use serde_json::error::Category;
 use super::problem::{Fail, Problem};
 use crate::domain::{Error, Rejection, text};
 
-/// Refuses a field by its path and by serde's sentence, which names a missing or unknown field.
+/// Returns the error for a field, from its path and serde's message. That message names a missing or unknown field.
 pub fn field(path: &str, says: &str) -> Error {
     let says = says.split(" at line ").next().unwrap_or_default();
     let parent = if path == "." { "" } else { path };
@@ -33,10 +33,10 @@ pub fn field(path: &str, says: &str) -> Error {
 }
 
 const ONCE: &str = "must be given once";
-/// The words of `serde_html_form` for a list where one value is expected.
+/// Message of `serde_html_form` for a list where one value is expected.
 const REPEATED: &str = "unsupported value";
 
-/// In words of JSON, where serde says how a value is kept here.
+/// Translates serde's Rust terms in a message into JSON terms.
 fn plain(says: &str) -> String {
     let (said, expected) = says.rsplit_once("expected ").unwrap_or((says, ""));
     let expected = match expected {
@@ -56,7 +56,7 @@ fn plain(says: &str) -> String {
     format!("{said}expected {expected}")
 }
 
-/// JSON is UTF-8 (RFC 8259, section 8.1).
+/// Returns the error for a body that is not UTF-8, which RFC 8259, section 8.1 requires of JSON.
 pub fn not_utf8(body: &[u8], at: usize) -> Fail {
     let before = body.get(..at).unwrap_or_default();
     let mut lines = before.rsplit(|byte| *byte == b'\n');
@@ -64,6 +64,7 @@ pub fn not_utf8(body: &[u8], at: usize) -> Fail {
     malformed(lines.count() + 1, column, encoding(body).or(Some("the body has to be UTF-8")))
 }
 
+/// Returns the error for a body that is not JSON, with the likely cause.
 pub fn not_json(body: &[u8], error: &serde_json::Error) -> Fail {
     let says = error.to_string();
     let reason = match error.classify() {
@@ -80,14 +81,14 @@ pub fn not_json(body: &[u8], error: &serde_json::Error) -> Fail {
     malformed(error.line(), error.column(), reason)
 }
 
-/// True for a closing bracket where another field or item is expected.
+/// True if a closing bracket stands where another field or item is expected.
 fn is_after_comma(body: &[u8], error: &serde_json::Error) -> bool {
     let line = body.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let (before, rest) = line.split_at_checked(error.column().saturating_sub(1)).unwrap_or_default();
     matches!(rest.first(), Some(b'}' | b']')) && before.trim_ascii_end().ends_with(b",")
 }
 
-/// Says what bytes are that are no text in UTF-8.
+/// Returns the likely encoding of a body that is not UTF-8 text.
 fn encoding(body: &[u8]) -> Option<&'static str> {
     match body {
         [0x1f, 0x8b, ..] => Some("the body is compressed with gzip: send it as it is"),

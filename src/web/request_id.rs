@@ -1,4 +1,4 @@
-//! A request's id and its span in the trace. The query stays out of both: it may hold a key.
+//! Request id and tracing span. Neither contains the query, since it may hold an API key.
 
 use std::fmt;
 
@@ -9,37 +9,37 @@ use tracing::Span;
 use uuid::fmt::Hyphenated;
 use uuid::{NoContext, Timestamp, Uuid};
 
-/// What a request is called in answers, logs and audit entries.
+/// Id of a request in responses, logs and audit entries.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestId(Uuid);
 
 impl RequestId {
-    /// A UUIDv7 (RFC 9562 §5.7) for a request that begins now: by its time, its records are found again
-    /// (`domain::usage::began_at`). Ids of one moment stand in no order: nothing is read from one, and all threads would
-    /// count together.
+    /// Creates a UUIDv7 (RFC 9562 §5.7) for a request that begins now. Its timestamp locates the request's records
+    /// (`domain::usage::began_at`). Ids of the same moment are not ordered: no code needs the order, and a shared
+    /// counter would make all threads contend.
     pub fn make(now: DateTime<Utc>) -> Self {
         let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
         Self(Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos())))
     }
 
-    /// The same, left in the request for all that it passes.
+    /// Creates an id and stores it in the request's extensions.
     pub fn assign(request: &ServiceRequest, now: DateTime<Utc>) -> Self {
         let id = Self::make(now);
         request.extensions_mut().insert(id);
         id
     }
 
-    /// Of a request that has passed [`RequestId::assign`], as every one does that the routes get.
+    /// Returns the request's id. [`RequestId::assign`] has run before any route is reached.
     pub fn of(request: &HttpRequest) -> Self {
         request.extensions().get::<Self>().copied().unwrap_or(Self(Uuid::nil()))
     }
 
-    /// Room for [`RequestId::encoded`].
+    /// Returns a buffer for [`RequestId::encoded`].
     pub const fn room() -> [u8; Hyphenated::LENGTH] {
         [0; Hyphenated::LENGTH]
     }
 
-    /// As it is printed.
+    /// Writes the id into the buffer and returns it as text.
     pub fn encoded(self, room: &mut [u8; Hyphenated::LENGTH]) -> &str {
         self.0.hyphenated().encode_lower(room)
     }
@@ -51,12 +51,12 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// The id as it is printed.
+/// Returns the request's id as text.
 pub fn request_id(request: &HttpRequest) -> String {
     RequestId::of(request).to_string()
 }
 
-/// One a request: method, route pattern and id. What stands inside is worked out only where the trace is on.
+/// Returns the request's span with method, route pattern and id. The fields are computed only if tracing is on.
 pub fn span(request: &ServiceRequest, id: RequestId) -> Span {
     tracing::debug_span!(
         "request",

@@ -1,4 +1,4 @@
-//! Every route of the product, as data: what registers them, and what the access test goes through.
+//! Table of all routes. The server registers them from it, and the access test iterates over it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,30 +13,33 @@ use super::problem::{Answer, Fail, Problem};
 use super::{api, forward_auth, pages};
 use crate::domain::{Error, Rejection};
 
-/// Which kind of caller a route is for.
+/// Kind of credential that a route accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// A person with a session; a stranger is sent to sign in.
+    /// Session of a user. Visitors are redirected to the sign-in page.
     Page,
-    /// A bearer access token.
+    /// Access token as a bearer token.
     Api,
-    /// An API key, through the gate.
+    /// API key, verified by the gate.
     Key,
-    /// An access token, or an API key with the scope.
+    /// Access token, or an API key with the required scope.
     ApiOrKey,
-    /// Anybody.
+    /// No credential.
     Open,
 }
 
-/// One method at one path.
+/// Route: one method at one path, with the credential that it accepts.
 #[derive(Clone)]
 pub struct Entry {
+    /// Credential that the route accepts.
     pub door: Door,
-    /// [`ANY`] for all of them.
+    /// HTTP method, or [`ANY`] for all methods.
     pub method: Method,
+    /// Path pattern of actix-web.
     pub path: String,
+    /// Creates the route with its handler.
     pub route: fn() -> Route,
-    /// True: a request with an `Idempotency-Key` is carried out once. Other writes of the API refuse that header.
+    /// True: a request with an `Idempotency-Key` is carried out once. Other API writes refuse that header.
     pub is_replayed: bool,
 }
 
@@ -45,21 +48,22 @@ impl Entry {
         Self { door, method, path: path.to_owned(), route, is_replayed: false }
     }
 
+    /// Lets the route replay responses by `Idempotency-Key`.
     pub fn replayed(self) -> Self {
         Self { is_replayed: true, ..self }
     }
 
-    /// True for a write of the API that would repeat its effect however often the same `Idempotency-Key` comes.
+    /// True for an API write that would repeat its effect despite an `Idempotency-Key`, and so refuses that header.
     pub fn refuses_idempotency_keys(&self) -> bool {
         let is_of_programs = matches!(self.door, Door::Api | Door::ApiOrKey) || self.path.starts_with("/api/");
         is_of_programs && self.method != Method::GET && !self.is_replayed
     }
 }
 
-/// What stands for all methods, those that nobody has thought of included.
+/// Method name that stands for all methods, including unregistered ones.
 pub const ANY: &str = "ANY";
 
-/// Shorthands for the tables in `pages` and `api`.
+/// Shorthand for a row of the tables in `pages` and `api`.
 pub fn get(door: Door, path: &str, route: fn() -> Route) -> Entry {
     Entry::new(door, Method::GET, path, route)
 }
@@ -77,20 +81,20 @@ pub fn delete(door: Door, path: &str, route: fn() -> Route) -> Entry {
 }
 
 pub fn any(door: Door, path: &str, route: fn() -> Route) -> Entry {
-    // Any token is a method.
+    // HTTP allows any token as a method, so this cannot fail.
     let method = Method::from_bytes(ANY.as_bytes()).unwrap_or(Method::GET);
     Entry::new(door, method, path, route)
 }
 
-/// The paths that most requests are for which come this far (`web::direct`). Routes are tried one after the other: these come
-/// first.
+/// Busiest paths among those that reach the router (`web::direct` serves the others). Routes are tried one after
+/// another, so these are registered first.
 const BUSY: [&str; 3] = ["/protected/", "/api/data", "/api/events"];
 
-/// The pattern of the route that answers, kept with it: to work it out again takes as long as to route.
+/// Pattern of the matched route, stored with the resource: computing it again takes as long as routing.
 #[derive(Debug, Clone)]
 pub struct Pattern(pub Arc<str>);
 
-/// All routes, aliases included.
+/// Returns all routes, aliases included.
 pub fn all() -> Vec<Entry> {
     let mut all = with_aliases(api::routes());
     all.extend(forward_auth::routes());
@@ -98,7 +102,7 @@ pub fn all() -> Vec<Entry> {
     all
 }
 
-/// `/api/api-keys` and `/api-keys` are other names of `/api/keys`.
+/// Adds the aliases `/api/api-keys` and `/api-keys` of `/api/keys`.
 fn with_aliases(entries: Vec<Entry>) -> Vec<Entry> {
     let aliases = entries.iter().flat_map(|entry| {
         let rest = entry.path.strip_prefix("/api/keys").filter(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -109,8 +113,8 @@ fn with_aliases(entries: Vec<Entry>) -> Vec<Entry> {
     entries.into_iter().chain(aliases).collect()
 }
 
-/// Registers what `wanted` picks, one resource a path: busy ones first, then in the order of the table, where a literal
-/// segment must come before a parameter in its place.
+/// Registers the entries that `wanted` accepts, as one resource per path. Busy paths come first. The others follow in
+/// table order, where a literal segment must come before a parameter.
 pub fn configure(config: &mut ServiceConfig, wanted: impl Fn(&Entry) -> bool) {
     let mut order: Vec<String> = Vec::new();
     let mut by_path: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
@@ -151,7 +155,8 @@ fn resource(path: &str, entries: Vec<Entry>) -> Resource {
     }))
 }
 
-/// The client trusts that a repetition has no second effect, which only some routes promise.
+/// Refuses an `Idempotency-Key`. A client that sends one relies on a retry having no second effect, which only some
+/// routes guarantee.
 async fn no_idempotency_key() -> Answer {
     let says = "is not supported by this request: leave the header out, and look for the effect before you repeat it";
     Err(Error::field("Idempotency-Key", Rejection::new("not_supported", says)).into())

@@ -1,4 +1,4 @@
-//! The HTTP server: routes, and what wraps them all.
+//! HTTP server: routes, and the middleware around them.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -25,15 +25,15 @@ use super::state::State;
 use super::upgrade_offers::Plain;
 use super::{front, overtaken};
 
-/// How long an idle connection is kept.
+/// How long an idle connection stays open.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// How long a client may take to close its side of a connection.
 const DISCONNECT: Duration = Duration::from_secs(1);
 
-/// Routes beside the product's own: for the demonstration.
+/// Function that registers additional routes. The demonstration uses it.
 pub type MoreRoutes = fn(&mut ServiceConfig);
 
-/// Serves on a bound socket until the returned server is stopped. Signals are the caller's business.
+/// Serves on a bound socket until the returned server is stopped. The caller handles signals.
 pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io::Result<Server> {
     let (workers, head_deadline) = (state.settings.workers, state.settings.request_deadline);
     let key = Key::from(state.cookie_key().map_err(io::Error::other)?.as_slice());
@@ -45,6 +45,8 @@ pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io
             .service(
                 web::scope("")
                     .wrap(sessions(&state, key.clone()))
+                    // The last `wrap` is the outermost: `overtaken` must see the cookie that the session middleware
+                    // sets.
                     .wrap(from_fn(overtaken::pass))
                     .configure(|config| routes::configure(config, |entry| entry.door == Door::Page))
                     .default_service(web::to(nothing_here)),
@@ -55,7 +57,7 @@ pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io
     let builder = Server::build().workers(workers).disable_signals().shutdown_timeout(10);
     let stopping = builder.graceful_shutdown_signal();
     let address = listener.local_addr()?;
-    // By hand and not by `HttpServer`, which takes no other type of connection than its own.
+    // Build the service by hand: `HttpServer` accepts only its own connection types, not `Plain`.
     let service = move || {
         let stopping = stopping.clone();
         let http = HttpService::build()

@@ -1,4 +1,5 @@
-//! Sessions in Postgres for actix-session: the row holds the SHA-256 of the session's key. Those of visitors have no row.
+//! Session store in Postgres for actix-session. A row holds the SHA-256 of the session's key. Visitors' sessions have
+//! no row.
 
 use std::collections::HashMap;
 
@@ -18,25 +19,27 @@ use crate::services::accounts::SignIn;
 use crate::services::random_token;
 use crate::store::{Db, Scope, Tx, sessions};
 
-/// A session ends after this long without a request.
+/// How long a session lasts without a request.
 pub const IDLE: TimeDelta = TimeDelta::minutes(30);
-/// And after this long in any case.
+/// How long a session lasts at most.
 pub const ABSOLUTE: TimeDelta = TimeDelta::hours(12);
 
-/// Entries of a session that are not kept: it needs a new key; it is new, for a sign-in; what that sign-in has shown.
+/// Transient session entry, never stored: the session needs a new key.
 const RENEWED: &str = "renewed";
+/// Transient session entry, never stored: the session is new, made for a sign-in.
 const BEGUN: &str = "begun";
+/// Transient session entry, never stored: the [`SignIn`] with what the user has proved.
 const SIGN_IN: &str = "sign_in";
 
 type State = HashMap<String, String>;
 
-/// Gives a session a new key: who had the old one has nothing. Not by `Session::renew`, which would remove the row and make
-/// another of what this request knows: a session that was ended meanwhile would be back, and begin anew.
+/// Gives a session a new key, so that the old one is worthless. `Session::renew` is not used here: it would delete the
+/// row and insert another from this request's state. A session that was ended meanwhile would then come back to life.
 pub fn renew(session: &Session) -> Result<()> {
     session.insert(RENEWED, true).map_err(|error| Error::bug(error.to_string()))
 }
 
-/// Makes a session with a new key for a sign-in.
+/// Starts a session with a new key for a sign-in.
 pub fn begin(session: &Session, sign_in: &SignIn) -> Result<()> {
     session.renew();
     let keep = |error: actix_session::SessionInsertError| Error::bug(error.to_string());
@@ -44,6 +47,7 @@ pub fn begin(session: &Session, sign_in: &SignIn) -> Result<()> {
     session.insert(SIGN_IN, sign_in).map_err(keep)
 }
 
+/// Session store that actix-session reads and writes.
 #[derive(Clone)]
 pub struct PostgresSessions {
     pub db: Db,
@@ -70,7 +74,8 @@ impl SessionStore for PostgresSessions {
         {
             return session_key(key).map_err(SaveError::Other);
         }
-        // A new session without a sign-in that holds keeps no user: its own session goes on elsewhere, or has ended.
+        // Drop the user: a new session without a valid sign-in must not be signed in. The user's own session goes on
+        // elsewhere or has ended.
         state.retain(|name, _| name == PENDING || visitors::ENTRIES.contains(&name.as_str()));
         if let Some(key) = visitors::key_of(&state, self.clock.now()) {
             return session_key(key).map_err(SaveError::Other);
@@ -93,6 +98,7 @@ impl SessionStore for PostgresSessions {
             if sessions::update_state(tx, &old, &new, user, &value, now)? {
                 return Ok(Fate::Kept);
             }
+            // No row has the old key. A live session with this handle means that another request renewed the key.
             let lives = account::is_signed_in(tx, user, value.get(HANDLE))?;
             Ok(if lives { Fate::Renewed } else { Fate::Ended })
         };
@@ -100,13 +106,13 @@ impl SessionStore for PostgresSessions {
         match (fate, renewed) {
             (Fate::Kept, Some(renewed)) => session_key(renewed).map_err(UpdateError::Other),
             (Fate::Kept, None) => Ok(key),
-            // What was to be remembered is lost with it: nobody knows the key that the other request gave.
+            // This request's changes are lost: it does not know the new key that the other request created.
             (Fate::Renewed, _) => {
                 overtaken::note();
                 Ok(key)
             }
-            // Whatever was to be remembered goes into a new one. Not who was signed in, or somebody who was signed out would
-            // be back.
+            // Save the other entries in a new session, without the user: a signed-out user would otherwise be signed
+            // in again.
             (Fate::Ended, _) => self.save(state, ttl).await.map_err(|error| UpdateError::Other(error.into())),
         }
     }
@@ -136,7 +142,7 @@ impl SessionStore for PostgresSessions {
 }
 
 impl PostgresSessions {
-    /// Adds the row of a new session, unless it is for a sign-in that no longer holds. Returns the session's key.
+    /// Inserts the row of a new session, unless its sign-in no longer holds. Returns the session's key.
     async fn insert(&self, state: &State, sign_in: Option<SignIn>) -> Result<Option<String>, anyhow::Error> {
         let key = random_token().map_err(opaque)?;
         let (digest, now, user, state) = (digest(&key), self.clock.now(), user_of(state), json!(state));
@@ -153,11 +159,13 @@ impl PostgresSessions {
     }
 }
 
-/// What became of a session while a request ran.
+/// State of a session after a request ran.
 enum Fate {
+    /// The session still has the key that this request used.
     Kept,
-    /// Another request has given it another key.
+    /// Another request gave the session another key.
     Renewed,
+    /// The session was ended.
     Ended,
 }
 
@@ -169,7 +177,7 @@ fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// The signed-in user stands in the row too, so that a person's sessions can be ended.
+/// Returns the signed-in user of a state. The row has the id in a column, so that a person's sessions can be ended.
 fn user_of(state: &State) -> Option<UserId> {
     let text = state.get(USER)?;
     serde_json::from_str::<Value>(text).ok()?.as_i64().map(UserId)

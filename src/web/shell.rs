@@ -1,43 +1,48 @@
-//! What every page of a signed-in person needs around its content.
+//! Frame of a signed-in user's page: navigation, tenant choice and flash message.
 
 use super::flash::Flash;
 use crate::domain::{Actor, FieldErrors, Permission, Role, TenantId};
 
-/// The frame of a page. Templates read it; handlers get it with [`super::auth::SignedIn`].
+/// Frame of a page. Templates read it; handlers get it with [`super::auth::SignedIn`].
 #[derive(Debug, Clone)]
 pub struct Shell {
     pub user_name: String,
     pub user_email: String,
     pub is_operator: bool,
+    /// Tenant that the user works in.
     pub tenant: TenantChoice,
-    /// Where else this person may work.
+    /// Tenants that the user may switch to.
     pub tenants: Vec<TenantChoice>,
+    /// The user's role in the current tenant.
     pub role: Role,
-    /// The value of the hidden field `_csrf`.
+    /// Value of the hidden field `_csrf`.
     pub csrf: String,
+    /// Message about the last change.
     pub flash: Option<Flash>,
-    /// The path that was asked for, for marking the place in the navigation.
+    /// Path of the request, used to mark the current entry of the navigation.
     pub path: String,
+    /// The user as an actor, used for permission checks in templates.
     pub rights: Actor,
 }
 
-/// No tenant's: where somebody is who works in none.
+/// Tenant id of a user who works in no tenant.
 pub const NOWHERE: TenantId = TenantId(0);
 
+/// Tenant as the navigation shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantChoice {
     pub id: TenantId,
     pub name: String,
     pub slug: String,
     pub is_active: bool,
-    /// Why it is suspended, where that was said.
+    /// Reason of the suspension, if one was given.
     pub reason: Option<String>,
-    /// In which its people read times; none: each in their own.
+    /// Time zone in which members read times. `None`: each member uses their browser's.
     pub time_zone: Option<String>,
 }
 
 impl TenantChoice {
-    /// For somebody who works in no tenant.
+    /// Returns the placeholder for a user who works in no tenant.
     pub fn nowhere() -> Self {
         let (slug, name) = (String::new(), "No tenant".to_owned());
         Self { id: NOWHERE, name, slug, is_active: true, reason: None, time_zone: None }
@@ -45,7 +50,7 @@ impl TenantChoice {
 }
 
 impl Shell {
-    /// Tells that parts of the page's URL were not understood and do not narrow what it shows.
+    /// Adds a message that parts of the page's URL were invalid and do not filter the page.
     pub fn note_ignored(&mut self, ignored: &FieldErrors) {
         if ignored.is_empty() {
             return;
@@ -57,7 +62,7 @@ impl Shell {
         self.flash = Some(Flash::bad(texts.join(" ")));
     }
 
-    /// Whether the navigation's entry for `root` is where we are.
+    /// True if the current page belongs to the navigation entry `root`.
     pub fn is_at(&self, root: &str) -> bool {
         match root {
             "/" => self.path == "/",
@@ -65,7 +70,7 @@ impl Shell {
         }
     }
 
-    /// Whether there is a tenant around this page.
+    /// True if the user works in a tenant.
     pub fn is_somewhere(&self) -> bool {
         self.tenant.id != NOWHERE
     }

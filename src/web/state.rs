@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! State that all handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,38 +25,45 @@ use crate::services::readiness::Readiness;
 use crate::store::Db;
 use crate::store::notify::Change;
 
-/// How long a password waits for its turn to be hashed: two dozen go before it.
+/// How long a password waits for a free hashing slot. About two dozen passwords can be hashed in this time.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
-/// One for the whole server, behind `Data`.
+/// Application state, one per server, shared through `Data`.
 pub struct State {
+    /// Settings read at startup.
     pub settings: Arc<Settings>,
     pub clock: Clock,
-    /// The pool of the pages.
+    /// Connection pool of the pages.
     pub pages: Db,
-    /// The pool of the API.
+    /// Connection pool of the API.
     pub api: Db,
-    /// The pool of usage reports and of exports, which read for seconds where there is much.
+    /// Connection pool of usage reports and exports, whose queries can run for seconds on large data.
     pub reports: Db,
+    /// Verification of API keys.
     pub gate: Arc<Gate>,
+    /// Verification of access tokens.
     pub tokens: Arc<TokenGate>,
+    /// Digests of API keys and access tokens.
     pub hasher: Arc<Hasher>,
+    /// Encryption of secrets that must be readable again.
     pub vault: Arc<Vault>,
-    /// Which addresses webhooks may have.
+    /// Rules for addresses that webhooks may have.
     pub policy: Arc<AddressPolicy>,
-    /// Where events are published.
+    /// Publisher of events.
     pub outbox: Outbox,
-    /// Rung where this process has published something.
+    /// Wakes the delivery workers after this process published an event.
     pub bell: Arc<Bell>,
     /// Results of the readiness checks, for `/readyz`.
     pub readiness: Arc<Readiness>,
-    /// What hashes passwords.
+    /// Queue for password hashing.
     pub hashing: Hashing,
+    /// Slows password guessing.
     pub throttle: Throttle,
+    /// Source of `/metrics`.
     pub metrics: PrometheusHandle,
     /// Names of this instance's cookies.
     pub cookies: CookieNames,
-    /// The database in use, in words.
+    /// Description of the database in use.
     pub database: String,
 }
 
@@ -69,7 +76,7 @@ impl State {
         self.bell.hear(change);
     }
 
-    /// Tells the caches how far they know the changes of other processes.
+    /// Tells the caches how reliably this process hears of changes by other replicas.
     pub fn set_listening(&self, listening: Listening) {
         if matches!(listening, Listening::Began) {
             self.pages.renew();
@@ -80,17 +87,17 @@ impl State {
         self.tokens.set_listening(listening);
     }
 
-    /// Whether browsers reach us by https: cookies are then held to it.
+    /// True if browsers reach this instance by https. Cookies then require it.
     pub fn is_https(&self) -> bool {
         self.settings.cookie_secure
     }
 
-    /// The name under which people reach this instance.
+    /// Returns the host name under which people reach this instance.
     pub fn host(&self) -> String {
         self.settings.public_url.host_str().unwrap_or_default().to_owned()
     }
 
-    /// The key that signs session cookies, made from the master key.
+    /// Returns the key that signs session cookies, derived from the master key.
     pub fn cookie_key(&self) -> Result<Zeroizing<[u8; 64]>> {
         let mut key = Zeroizing::new([0; 64]);
         for (half, label) in key.chunks_exact_mut(32).zip(["session cookie, first half", "session cookie, second half"])
@@ -103,8 +110,8 @@ impl State {
         Ok(key)
     }
 
-    /// Runs something that takes a core for long, such as hashing a password, off the async threads and few at a time, for
-    /// known requesters first. Where it does not come to its turn within [`PATIENCE`], it is refused as unavailable.
+    /// Runs CPU-heavy work, such as hashing a password, off the async threads. Only a few run at a time, known
+    /// requesters first. Refuses as unavailable if the work does not start within [`PATIENCE`].
     pub async fn off_the_loop<T: Send + 'static>(
         &self,
         requester: &Requester,

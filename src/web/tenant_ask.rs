@@ -1,4 +1,4 @@
-//! Which tenant a request names: by `tenant_id` or by `tenant`, a slug, in its body or its query.
+//! Tenant named by a request: by `tenant_id` or by `tenant` (a slug), in its body or its query.
 
 use std::borrow::Cow;
 
@@ -10,15 +10,18 @@ use crate::services::tenants::TenantRef;
 
 const ID: &str = "tenant_id";
 const SLUG: &str = "tenant";
-/// What writes take in their query beside a tenant: how a webhook is activated, and, where it is allowed, an API key.
+/// Query parameters that writes accept besides a tenant: `probe` to activate a webhook, and `api_key` if the settings
+/// allow it.
 const OF_WRITES: [&str; 2] = ["probe", "api_key"];
-/// Parameters that a search takes in its query beside a tenant.
+/// Query parameters that a search accepts besides a tenant.
 const SEARCH_PARAMETERS: [&str; 2] = ["limit", "offset"];
 
-/// What one part of a request, the body or the query, says about its tenant.
+/// Tenant named by one part of a request, the body or the query.
 #[derive(Debug, Clone, Default)]
 pub struct TenantAsk {
+    /// Id of the tenant.
     pub tenant_id: Option<TenantId>,
+    /// Slug of the tenant.
     pub tenant: Option<String>,
 }
 
@@ -27,8 +30,8 @@ impl TenantAsk {
         Self { tenant_id, tenant }
     }
 
-    /// What the query says; most have none, and nothing is read there. In that of a write nothing may stand that nobody
-    /// reads: what was meant by it would not happen. Lists read theirs themselves.
+    /// Reads the tenant from the query. Without a query, returns `None` at no cost. A write with an unknown parameter
+    /// is refused, since the parameter's intent would be ignored. Lists check their own parameters.
     pub fn in_query(head: &RequestHead) -> Result<Option<Box<Self>>> {
         let Some(query) = head.uri.query() else { return Ok(None) };
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
@@ -53,20 +56,20 @@ impl TenantAsk {
         self.tenant_id.is_none() && self.tenant.is_none()
     }
 
-    /// Each way in which it names one, by its field.
+    /// Returns each way in which the tenant is named, with its field.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, TenantRef)> {
         let by_id = self.tenant_id.map(|id| (ID, TenantRef::Id(id)));
         let by_slug = self.tenant.clone().map(|slug| (SLUG, TenantRef::Slug(slug)));
         by_id.into_iter().chain(by_slug)
     }
 
-    /// Whether it names another one than this.
+    /// True if another tenant than `own` is named.
     pub fn is_another(&self, own: TenantId, slug: &str) -> bool {
         self.tenant_id.is_some_and(|id| id != own) || self.tenant.as_deref().is_some_and(|named| named != slug)
     }
 }
 
-/// A query without what names a tenant: `web::bearer` and `web::gated` read that.
+/// Returns a query without the tenant parameters, which `web::bearer` and `web::gated` read.
 pub fn left_out(query: &str) -> String {
     let names_one =
         |pair: &&str| url::form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| matches!(&*name, ID | SLUG));

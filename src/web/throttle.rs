@@ -1,4 +1,4 @@
-//! Slows guessing of passwords: per account and per address, in memory, without locking anybody out for good.
+//! Throttling of password guesses, per account and per address. It is kept in memory and locks no user out for good.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,30 +14,30 @@ use super::device::DeviceId;
 use crate::domain::{Error, Rejection, Result, email};
 use crate::gate::hashing::Requester;
 
-/// Failures that cost nothing.
+/// Failures without a wait.
 const FREE: u32 = 5;
-/// The longest wait, and how long failures are remembered.
+/// Longest wait, and how long failures are remembered.
 const LONGEST: TimeDelta = TimeDelta::minutes(15);
-/// The longest wait for failures at one account from everywhere together: whoever guesses from many addresses gets no
-/// more than so many guesses, and the owner is never kept out from where they have signed in before.
+/// Longest wait for all failures at one account together. Owners on a known device or network do not wait for it.
 const LONGEST_FROM_EVERYWHERE: TimeDelta = TimeDelta::minutes(1);
-/// Subjects remembered at once: more than two cores can try passwords of in [`LONGEST`].
+/// Maximum number of subjects. Two cores cannot try passwords of more in [`LONGEST`].
 const CAPACITY: usize = 100_000;
-/// Bytes of an e-mail address (RFC 5321, section 4.5.3.1.3).
+/// Maximum length of an e-mail address in bytes (RFC 5321, section 4.5.3.1.3).
 const LONGEST_EMAIL: usize = 254;
 
-/// Who tries to sign in, from where.
+/// Attempt to sign in: account, network and device.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// `None` for what belongs to no account.
+    /// Account's e-mail address, or `None` for an attempt at no account.
     account: Option<String>,
+    /// Client's network, from [`network`].
     network: String,
-    /// The browser, where it has signed in to the account before.
+    /// Device id, if the browser signed in to the account before.
     device: Option<DeviceId>,
 }
 
 impl Attempt {
-    /// At an account. Refuses what can be nobody's address, before it costs anything.
+    /// Returns an attempt at an account. Refuses text too long for an e-mail address before any work is done.
     pub fn at(email: &str, ip: Option<IpAddr>) -> Result<Self> {
         let email = email.trim();
         if LONGEST_EMAIL < email.len() {
@@ -47,23 +47,23 @@ impl Attempt {
         Ok(Self { account: Some(email::lookup(email)), network: network(ip), device: None })
     }
 
-    /// By a browser that may be known for the account.
+    /// Adds the device, if the browser is known for the account.
     pub fn by(self, device: Option<DeviceId>) -> Self {
         Self { device, ..self }
     }
 
-    /// Counted apart from sign-ins, whose failures these are not.
+    /// Counts the attempt as a password reset, separately from sign-ins.
     pub fn for_reset(self) -> Self {
         Self { account: self.account.map(|email| format!("{email} (reset)")), ..self }
     }
 
-    /// With the token of a link. Counted apart from sign-ins too: whoever follows a dead link guesses at no password.
+    /// Returns an attempt with a link's token, counted separately: following a dead link guesses no password.
     pub fn with_link(ip: Option<IpAddr>) -> Self {
         Self { account: None, network: format!("{} (link)", network(ip)), device: None }
     }
 }
 
-/// An IPv4 address, or the /64 of an IPv6 one.
+/// Returns an IPv4 address, or the /64 network of an IPv6 address.
 fn network(ip: Option<IpAddr>) -> String {
     match ip {
         Some(IpAddr::V4(ip)) => ip.to_string(),
@@ -72,23 +72,24 @@ fn network(ip: Option<IpAddr>) -> String {
     }
 }
 
-/// What is remembered of a name: a digest under a key that this process made up, so that long names take no more room.
+/// Digest of a subject's name, keyed at random per process. Its size is fixed, so long names take no more memory.
 type Key = [u8; 16];
 
-/// What attempts are counted under.
+/// Subject under which attempts are counted.
 #[derive(Clone, Copy)]
 struct Subject {
     key: Key,
     free: u32,
     longest: TimeDelta,
-    /// The account from everywhere: known requesters do not wait for it.
+    /// True for the account over all networks. Known requesters do not wait for it.
     is_from_everywhere: bool,
 }
 
+/// Attempts counted for one subject.
 #[derive(Debug, Clone, Copy)]
 struct Attempts {
     failed: u32,
-    /// Begun, and not judged yet: each may turn out wrong.
+    /// Attempts that began and have no result yet. Each may turn out wrong.
     under_way: u32,
     last: DateTime<Utc>,
 }
@@ -102,13 +103,14 @@ impl Attempts {
         self.under_way == 0 && (self.failed == 0 || self.last + LONGEST <= now)
     }
 
-    /// Doubling from one second after the free ones. From then on they also go one at a time.
+    /// Returns the wait, which doubles from one second after the free failures. Attempts then go one at a time.
     fn wait(self, subject: &Subject, now: DateTime<Utc>) -> Option<TimeDelta> {
         let failed = if self.last + LONGEST <= now { 0 } else { self.failed };
         if failed.saturating_add(self.under_way) < subject.free {
             return None;
         }
         let beyond = failed.checked_sub(subject.free);
+        // 2^10 seconds exceed `LONGEST` already, so a larger exponent changes nothing.
         let seconds = beyond.map_or(0, |beyond| 1_i64.checked_shl(beyond.min(10)).unwrap_or(i64::MAX));
         let open_at = self.last + TimeDelta::seconds(seconds).min(subject.longest);
         let turn = if self.under_way == 0 { now } else { now + TimeDelta::seconds(1) };
@@ -125,10 +127,11 @@ impl Attempts {
 #[derive(Default)]
 struct Known {
     attempts: HashMap<Key, Attempts>,
-    /// When accounts were last signed in to from a network, since this process started.
+    /// Time of the last sign-in per account and network, since this process started.
     at_home: HashMap<Key, DateTime<Utc>>,
 }
 
+/// Counts of attempts, shared by all requests of this process.
 pub struct Throttle {
     mac: Hmac<Sha256>,
     known: Mutex<Known>,
@@ -142,8 +145,8 @@ impl Throttle {
         Ok(Self { mac, known: Mutex::default() })
     }
 
-    /// Counts an attempt before anything is judged, so that of many at once no more are judged than of many in a row.
-    /// Refuses it where it must wait.
+    /// Counts an attempt before its password is checked, or refuses it if it must wait. Counting first means that
+    /// concurrent attempts get no more guesses than sequential ones.
     pub fn begin(&self, attempt: &Attempt, now: DateTime<Utc>) -> Result<Trial<'_>> {
         let subjects = self.subjects(attempt);
         let mut known = self.known();
@@ -167,8 +170,8 @@ impl Throttle {
         Ok(Trial { throttle: self, keys: subjects.iter().map(|subject| subject.key).collect(), requester, now })
     }
 
-    /// Forgets the account's failures from here and on this device; the address's stay, or one known password would buy endless guesses,
-    /// and so do those from everywhere.
+    /// Forgets the account's failures on this network and this device. Failures of the network stay, or one known
+    /// password would buy endless guesses. Failures of the account over all networks stay too.
     pub fn forgive(&self, attempt: &Attempt, now: DateTime<Utc>) {
         let here = self.here(attempt);
         let mut known = self.known();
@@ -184,7 +187,7 @@ impl Throttle {
         }
     }
 
-    /// The account as seen from this network, the network, the account from everywhere, and the known device.
+    /// Returns the subjects: account on this network, network, account over all networks, known device.
     fn subjects(&self, attempt: &Attempt) -> Vec<Subject> {
         let subject = |key, free, longest| Subject { key, free, longest, is_from_everywhere: false };
         let mut subjects = vec![subject(self.key(None, Some(&attempt.network)), FREE * 10, LONGEST)];
@@ -192,14 +195,14 @@ impl Throttle {
             subjects.push(subject(self.here(attempt), FREE, LONGEST));
             let everywhere = subject(self.key(Some(email), None), FREE * 10, LONGEST_FROM_EVERYWHERE);
             subjects.push(Subject { is_from_everywhere: true, ..everywhere });
-            // A stolen device cookie buys no more guesses than one address has, whatever addresses it is used from.
+            // A stolen device cookie then buys no more guesses than one address has, on however many networks.
             let device = attempt.device.map(|device| format!("device {}", hex::encode(device)));
             subjects.extend(device.map(|device| subject(self.key(Some(email), Some(&device)), FREE, LONGEST)));
         }
         subjects
     }
 
-    /// The account as seen from this network.
+    /// Returns the key of the account on this network.
     fn here(&self, attempt: &Attempt) -> Key {
         self.key(attempt.account.as_deref(), Some(&attempt.network))
     }
@@ -207,7 +210,7 @@ impl Throttle {
     fn key(&self, account: Option<&str>, network: Option<&str>) -> Key {
         let mut mac = self.mac.clone();
         for part in [account, network] {
-            // No address has a line's end in it, and no name is taken for the other kind.
+            // No part contains a line end, and "none"/"some" marks absent parts, so no two subjects share a key.
             mac.update(part.map_or("none", |_| "some").as_bytes());
             mac.update(part.unwrap_or_default().as_bytes());
             mac.update(b"\n");
@@ -217,15 +220,14 @@ impl Throttle {
         key
     }
 
-    /// No invariant spans a panic, so what a panicking thread left behind is good.
+    /// Returns the locked state. A poisoned lock is fine: no invariant could be broken by a panic.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Known {
-    /// What is over goes first; where that does not do, a tenth of all, fewest failures and oldest first. What is under
-    /// way stays.
+    /// Drops expired subjects, then a tenth of all: fewest failures first, then oldest. Attempts in progress stay.
     fn make_room(&mut self, now: DateTime<Utc>) {
         if self.attempts.len() < CAPACITY {
             return;
@@ -242,8 +244,7 @@ impl Known {
     }
 }
 
-/// An attempt under way. Whatever becomes of it, unless it is taken back or succeeds, it was a failure: so is one whose
-/// client went away before it was judged.
+/// Attempt in progress. Dropping it counts as a failure, also if the client disconnected before the result.
 #[must_use]
 pub struct Trial<'a> {
     throttle: &'a Throttle,
@@ -253,12 +254,12 @@ pub struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Who tries, for the order of hashing: known, where the device or the address has signed in to the account before.
+    /// Returns the requester for the order of hashing: known if device or network signed in to the account before.
     pub fn requester(&self) -> &Requester {
         &self.requester
     }
 
-    /// It tried nothing, or was right about a part only: neither counted nor forgiven for.
+    /// Ends an attempt that tested no password, or only a part. It counts neither as failure nor as success.
     pub fn take_back(mut self) {
         self.end(false);
     }
@@ -289,7 +290,7 @@ impl Drop for Trial<'_> {
     }
 }
 
-/// The sentence that a page says.
+/// Returns the sentence that a page shows.
 pub fn says(retry_after: Duration) -> String {
     format!("Too many attempts. Wait {} seconds, then try again.", retry_after.as_secs().max(1))
 }
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_at_once_the_free_ones_begin_and_then_one_at_a_time() {
+    fn concurrent_attempts_use_the_free_ones_and_then_go_one_at_a_time() {
         let (throttle, now) = start();
         let attempt = from("192.0.2.1");
         let trials: Vec<_> = (0..600).filter_map(|_| throttle.begin(&attempt, now).ok()).collect();
@@ -352,13 +353,13 @@ mod tests {
         let now = now + TimeDelta::seconds(1);
         let trials: Vec<_> = (0..600).filter_map(|_| throttle.begin(&attempt, now).ok()).collect();
         assert_eq!(trials.len(), 1);
-        // What is taken back was none.
+        // An attempt that was taken back does not count.
         trials.into_iter().for_each(Trial::take_back);
         assert_eq!(wait(&throttle, &attempt, now), None);
     }
 
     #[test]
-    fn a_network_of_version_six_is_its_first_half() {
+    fn an_ipv6_network_is_the_first_half_of_the_address() {
         let (throttle, now) = start();
         for last in 1..=5 {
             drop(throttle.begin(&from(&format!("2001:db8:1:2::{last}")), now).unwrap());
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn guesses_from_everywhere_are_slowed_and_the_owner_is_let_in_where_they_are_known() {
+    fn guesses_from_many_networks_are_slowed_and_a_known_owner_is_let_in() {
         let (throttle, now) = start();
         let home = from("203.0.113.7");
         throttle.begin(&home, now).unwrap().succeed(&home);
@@ -382,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn where_too_many_are_remembered_those_that_failed_least_go() {
+    fn at_capacity_the_subjects_with_fewest_failures_are_dropped() {
         let (throttle, now) = start();
         let (ada, later) = (from("203.0.113.7"), now + TimeDelta::seconds(1));
         for _ in 0..5 {
@@ -401,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_for_an_address_is_not_remembered() {
+    fn text_too_long_for_an_address_is_not_remembered() {
         assert!(Attempt::at(&"a".repeat(255), None).is_err());
         assert!(Attempt::at(&format!(" {} ", "a".repeat(254)), None).is_ok());
     }

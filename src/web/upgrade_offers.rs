@@ -1,5 +1,5 @@
-//! Hides offers to switch protocols from the HTTP server, which would close the connection of each request that makes one.
-//! RFC 9110, section 7.8 lets a server ignore them. No request changes its length.
+//! Removal of protocol upgrade offers from requests. The HTTP server would otherwise close the connection after each
+//! request with one. RFC 9110, section 7.8 lets a server ignore offers. No request changes its length.
 
 use std::io;
 use std::pin::Pin;
@@ -7,13 +7,14 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection whose requests carry no offer to switch protocols.
+/// Connection whose requests carry no upgrade offer.
 pub struct Plain<T> {
     io: T,
     requests: Requests,
 }
 
 impl<T> Plain<T> {
+    /// Wraps a connection.
     pub fn new(io: T) -> Self {
         Self { io, requests: Requests::default() }
     }
@@ -54,15 +55,16 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Plain<T> {
     }
 }
 
-/// Header fields that say where a request ends or that it offers another protocol.
+/// Header fields that delimit a request or offer another protocol.
 const FIELDS: [(&[u8], Field); 4] = [
     (b"connection", Field::Connection),
     (b"upgrade", Field::Upgrade),
     (b"content-length", Field::Length),
     (b"transfer-encoding", Field::Encoding),
 ];
+/// Connection option that accompanies an `Upgrade` header.
 const OPTION: &[u8] = b"upgrade";
-/// Overwrites one byte of an offer, which then names no protocol and no connection option.
+/// Byte that overwrites the part of an offer, which then names no known protocol or connection option.
 const HIDDEN: u8 = b'-';
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,15 +79,16 @@ enum Field {
 /// Position within a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
-    /// In the request line, or before it.
+    /// Within or before the request line.
     RequestLine,
-    /// At a byte of a header's name, or of the empty line that ends the head. `fits` has a bit for each of `FIELDS` that
-    /// begins as this name does.
+    /// Within a header's name, or in the empty line that ends the head. `fits` has a bit for each of `FIELDS` that
+    /// begins like the name so far.
     Name {
         length: usize,
         fits: u8,
     },
-    /// In a header's value. `matched` counts the letters of `OPTION` that the current connection option begins with.
+    /// Within a header's value. `matched` counts how many letters of `OPTION` the current connection option begins
+    /// with.
     Value {
         field: Field,
         matched: Option<usize>,
@@ -97,11 +100,11 @@ enum Position {
         size: u64,
         is_over: bool,
     },
-    /// In a chunk's bytes, or in the line end that follows them.
+    /// Within a chunk's bytes, or in the line end after them.
     Chunk {
         left: u64,
     },
-    /// In a line after the last chunk.
+    /// Within a line after the last chunk.
     Trailer {
         is_empty: bool,
     },
@@ -109,8 +112,8 @@ enum Position {
 
 const LINE_START: Position = Position::Name { length: 0, fits: 0b1111 };
 
-/// Follows the bytes of a connection from request to request, as RFC 9112 delimits them. Where a request breaks these rules,
-/// the HTTP server refuses it and closes the connection.
+/// Parser that follows a connection's bytes from request to request, as RFC 9112 delimits them. The HTTP server
+/// refuses a request that breaks these rules and closes the connection.
 #[derive(Debug)]
 struct Requests {
     position: Position,
@@ -135,7 +138,7 @@ impl Requests {
         }
     }
 
-    /// Moves over bytes that do not matter and returns their number.
+    /// Skips bytes that do not matter and returns their number.
     fn skip(&mut self, bytes: &[u8]) -> usize {
         match &mut self.position {
             Position::Body { left } | Position::Chunk { left } => {
@@ -172,7 +175,7 @@ impl Requests {
         }
     }
 
-    /// Passes over empty lines before a request, as the HTTP server does.
+    /// Skips empty lines before a request, as the HTTP server does.
     fn in_request_line(&mut self, byte: u8) -> Position {
         match byte {
             b'\n' if self.is_begun => LINE_START,
@@ -234,7 +237,7 @@ impl Requests {
         Position::Value { field, matched }
     }
 
-    /// Position after the head.
+    /// Returns the position after the head.
     fn body(&mut self) -> Position {
         let next = match (self.is_chunked, self.length) {
             (true, _) => Position::ChunkSize { size: 0, is_over: false },
@@ -272,7 +275,7 @@ mod tests {
         Upgrade: -2c\r\nUpgrade-Insecure-Requests: 1\r\n";
     const TEXT: &str = "a\r\n\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
 
-    /// Passes a text through in pieces of each length.
+    /// Asserts the result for input in pieces of every length.
     fn assert_becomes(before: &str, after: &str) {
         for piece in 1..=before.len() {
             let mut bytes = before.as_bytes().to_vec();
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn each_head_loses_its_offer() {
+    fn every_upgrade_offer_is_hidden() {
         assert_becomes(
             &format!("{OFFER}\r\n{OFFER}\r\n\r\n{OFFER}\r\n"),
             &format!("{HIDDEN_OFFER}\r\n{HIDDEN_OFFER}\r\n\r\n{HIDDEN_OFFER}\r\n"),
@@ -291,13 +294,13 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_known_length_stays_as_it_is() {
+    fn a_body_of_known_length_is_unchanged() {
         let body = format!("Content-Length: {}\r\n\r\n{TEXT}", TEXT.len());
         assert_becomes(&format!("{OFFER}{body}{OFFER}\r\n"), &format!("{HIDDEN_OFFER}{body}{HIDDEN_OFFER}\r\n"));
     }
 
     #[test]
-    fn a_chunked_body_stays_as_it_is() {
+    fn a_chunked_body_is_unchanged() {
         let body = format!(
             "Transfer-Encoding: Chunked\r\n\r\n{:X};x=y\r\n{TEXT}\r\n1\r\n\n\r\n0\r\nUpgrade: h2c\r\n\r\n",
             TEXT.len()
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn other_options_and_fields_stay_as_they_are() {
+    fn other_options_and_fields_are_unchanged() {
         let head = "GET /upgrade HTTP/1.1\r\nHost: upgrade\r\nConnection: keep-alive, up, downgrade\r\nX-Upgrade: h2c\r\n\
             Connection-Upgrade: upgrade\r\n\r\n";
         assert_becomes(head, head);

@@ -1,4 +1,4 @@
-//! Every address of a page, made in one place.
+//! URLs of pages, all built here.
 
 use url::form_urlencoded::byte_serialize;
 
@@ -41,6 +41,7 @@ pub const MEMBERS: &str = "/members";
 pub const INVITATION: &str = "/invitation";
 pub const NEW_TOKEN: &str = "/tokens/new";
 
+/// Returns the sign-in page that leads back to this path.
 pub fn sign_in_back_to(path: &str) -> String {
     if path == "/" {
         return SIGN_IN.to_owned();
@@ -48,7 +49,7 @@ pub fn sign_in_back_to(path: &str) -> String {
     back_to(SIGN_IN, path)
 }
 
-/// The page that asks for a proof of identity, and leads back to this path.
+/// Returns the page that asks for a proof of identity and leads back to this path.
 pub fn proof_back_to(path: &str) -> String {
     back_to(PROOF, path)
 }
@@ -66,7 +67,8 @@ pub fn key(id: ApiKeyId) -> String {
     format!("/keys/{id}")
 }
 
-/// `act`: `edit`, `rotation`, `revocation`, `activation`, `deactivation`, `deletion`, `restoration`.
+/// Returns the URL of an act on a key: `edit`, `rotation`, `revocation`, `activation`, `deactivation`, `deletion` or
+/// `restoration`.
 pub fn key_act(id: ApiKeyId, act: &str) -> String {
     format!("/keys/{id}/{act}")
 }
@@ -75,7 +77,8 @@ pub fn webhook(id: WebhookId) -> String {
     format!("/webhooks/{id}")
 }
 
-/// `act`: `edit`, `activation`, `deactivation`, `deletion`, `test`, `secret`, `secret-rotation`.
+/// Returns the URL of an act on a webhook: `edit`, `activation`, `deactivation`, `deletion`, `test`, `secret` or
+/// `secret-rotation`.
 pub fn webhook_act(id: WebhookId, act: &str) -> String {
     format!("/webhooks/{id}/{act}")
 }
@@ -84,7 +87,7 @@ pub fn delivery(id: DeliveryId) -> String {
     format!("/deliveries/{id}")
 }
 
-/// `act`: `redelivery`, `cancellation`.
+/// Returns the URL of an act on a delivery: `redelivery` or `cancellation`.
 pub fn delivery_act(id: DeliveryId, act: &str) -> String {
     format!("/deliveries/{id}/{act}")
 }
@@ -97,7 +100,7 @@ pub fn token_act(id: AccessTokenId, act: &str) -> String {
     format!("/tokens/{id}/{act}")
 }
 
-/// `act`: `role`, `removal`.
+/// Returns the URL of an act on a member: `role` or `removal`.
 pub fn member_act(id: UserId, act: &str) -> String {
     format!("/members/{id}/{act}")
 }
@@ -110,7 +113,7 @@ pub fn reset_with(token: &str) -> String {
     format!("{PASSWORD_RESET}?token={token}")
 }
 
-/// `act`: `activation`, `deactivation`, `promotion`, `demotion`, `reset-link`.
+/// Returns the URL of an act on a user: `activation`, `deactivation`, `promotion`, `demotion` or `reset-link`.
 pub fn user_act(id: UserId, act: &str) -> String {
     format!("/operator/users/{id}/{act}")
 }
@@ -119,7 +122,7 @@ pub fn tenant(id: TenantId) -> String {
     format!("{TENANTS}/{id}")
 }
 
-/// `act`: `suspension`, `activation`, `deletion`, `restoration`.
+/// Returns the URL of an act on a tenant: `suspension`, `activation`, `deletion` or `restoration`.
 pub fn tenant_act(id: TenantId, act: &str) -> String {
     format!("{TENANTS}/{id}/{act}")
 }
@@ -132,10 +135,11 @@ pub fn invitation_with(token: &str) -> String {
     format!("{INVITATION}?token={token}")
 }
 
-/// A path of this instance that is safe to go to after sign-in: no scheme, no host, no backslash, no control character.
+/// True if a redirect to the path stays on this instance: no scheme, host, backslash or control character.
 pub fn is_local(path: &str) -> bool {
     path.starts_with('/')
         && !path.starts_with("//")
+        // Browsers treat a backslash like a slash, so `/\host` would leave this instance.
         && !path.contains('\\')
         && !path.chars().any(|c| c.is_control() || c.is_whitespace())
 }

@@ -1,4 +1,4 @@
-//! What pages are made of: values that print themselves as the components in `templates/components`.
+//! View types of pages: values that render themselves as the components in `templates/components`.
 
 pub mod ask;
 pub mod badge;

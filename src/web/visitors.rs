@@ -1,4 +1,5 @@
-//! Sessions of those who are not signed in: in their cookie, and in no row, so that nobody can fill the table of sessions.
+//! Sessions of visitors, stored in the cookie without a row. Requests without sign-in therefore cannot fill the table
+//! of sessions.
 
 use std::collections::HashMap;
 
@@ -10,21 +11,24 @@ use serde::{Deserialize, Serialize};
 use super::session_store::ABSOLUTE;
 use super::{csrf, flash};
 
-/// What a visitor's session is about: their forms' token, which every page shows them, and a sentence.
+/// Entries of a visitor's session: the CSRF token, which every page sets, and the flash message.
 pub const ENTRIES: [&str; 2] = [csrf::KEY, flash::KEY];
-/// No key of a row begins with it.
+/// First character of a visitor's session key. Keys of rows never begin with it.
 const MARK: char = '~';
-/// Characters that a cookie has room for.
+/// Maximum length of a visitor's key in characters, so that the cookie fits into a browser's limit.
 const LONGEST: usize = 3_500;
 
+/// Content of a visitor's session.
 #[derive(Serialize, Deserialize)]
 struct Visit {
+    /// Time of the last change, from which the session expires.
     since: DateTime<Utc>,
+    /// Entries of the session.
     state: HashMap<String, String>,
 }
 
-/// The session as its own key; `None` where it must be kept in a row. The cookie around it is signed: whoever comes with it
-/// got it from here.
+/// Returns the visitor's session as its own key, or `None` if it must be stored in a row. The cookie around the key is
+/// signed, so only this instance can have made it.
 pub fn key_of(state: &HashMap<String, String>, now: DateTime<Utc>) -> Option<String> {
     if !state.keys().all(|name| ENTRIES.contains(&name.as_str())) {
         return None;
@@ -34,11 +38,13 @@ pub fn key_of(state: &HashMap<String, String>, now: DateTime<Utc>) -> Option<Str
     (key.len() <= LONGEST).then_some(key)
 }
 
+/// True if the key is of a visitor's session.
 pub fn is_key(key: &str) -> bool {
     key.starts_with(MARK)
 }
 
-/// `None` for one that is over. Whatever else it says, it makes nobody signed in.
+/// Returns the entries of a visitor's session, or `None` if it has expired. Only [`ENTRIES`] are read, so a cookie can
+/// sign no user in.
 pub fn state_of(key: &str, now: DateTime<Utc>) -> Option<HashMap<String, String>> {
     let text = URL_SAFE_NO_PAD.decode(key.strip_prefix(MARK)?).ok()?;
     let mut visit: Visit = serde_json::from_slice(&text).ok()?;
@@ -54,7 +60,7 @@ mod tests {
     use crate::web::auth::USER;
 
     #[test]
-    fn a_visitor_is_a_token_and_a_sentence_for_half_a_day_and_nobody_else() {
+    fn a_visitors_session_holds_only_its_own_entries_and_expires() {
         let now = DateTime::<Utc>::UNIX_EPOCH;
         let mut state = HashMap::from([(csrf::KEY.to_owned(), "\"x\"".to_owned())]);
         let key = key_of(&state, now).unwrap();

@@ -1,4 +1,4 @@
-//! `/api/keys`: minting, finding, changing, revoking and restoring keys.
+//! `/api/keys`: creating, listing, changing, revoking and restoring keys.
 
 pub mod body;
 pub mod bulk;
@@ -32,27 +32,46 @@ use body::QuotaBody;
 
 const LIST: &str = "/api/keys";
 
+/// Request body to create a key. Omitted fields get their defaults.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
+    /// Tenant's id; an instance token needs this or `tenant`.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug.
     tenant: Option<String>,
+    /// Name of the key. Required.
     name: Option<String>,
+    /// Note about the key.
     description: Option<String>,
+    /// Environment of the key: `live` or `test`.
     environment: Option<String>,
+    /// Text before the secret, instead of the tenant's prefix.
     prefix: Option<String>,
+    /// Scopes of the key.
     scopes: Option<Vec<String>>,
+    /// Number of calls allowed per window.
     rate_limit: Option<i64>,
+    /// Length of the rate limit's window in seconds.
     rate_window_seconds: Option<i64>,
+    /// Further rate limits besides the first.
     #[serde(default, deserialize_with = "or_default")]
     limits: Vec<Object<NamedLimit>>,
+    /// Number of calls that the key may use up.
     quota: Option<Object<QuotaBody>>,
+    /// Addresses and networks that may use the key. Empty: all.
     allowed_ips: Option<Vec<String>>,
+    /// Owner of the key, in the client's own words.
     owner: Option<String>,
+    /// True: the key is refused once its user is gone or inactive.
     requires_owner: Option<bool>,
+    /// JSON object of the client's own data.
     metadata: Option<Map<String, Value>>,
+    /// Tags to group keys.
     tags: Option<Vec<String>>,
+    /// False: the key is created deactivated.
     is_active: Option<bool>,
+    /// When the key expires. Absent: never.
     expires_at: Option<Time>,
 }
 
@@ -79,7 +98,8 @@ impl From<CreateBody> for KeyDraft {
     }
 }
 
-/// With an `Idempotency-Key`, a repeated request makes no second key: it gets the first answer again, without the secret.
+/// Creates a key. A request repeated with the same `Idempotency-Key` creates no second key and gets the first response
+/// again, without the secret.
 pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Json(body): Json<CreateBody>) -> Answer {
     let (now, hasher) = (state.clock.now(), state.hasher.clone());
     let actor = bearer.actor(&TenantAsk::new(body.tenant_id, body.tenant.clone())).await?;
@@ -96,13 +116,13 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
     }
 }
 
-/// The answer to a creation, with the secret.
+/// Returns the response for a new key, with its secret.
 fn minted(fresh: MintedKey, now: DateTime<Utc>) -> Answer {
     let id = fresh.key.id.0;
     Ok(made(LIST, id, &KeyBody::revealed(fresh.key, Some(fresh.secret.reveal_once()), now)))
 }
 
-/// The same without the secret, to be kept and told again.
+/// Returns the response to store for a repeated request, without the secret.
 fn kept(key: &ApiKey, now: DateTime<Utc>) -> Result<Value> {
     serde_json::to_value(KeyBody::of(key, now)).map_err(Error::bug)
 }
@@ -119,38 +139,53 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoPar
     Ok(HttpResponse::Ok().json(KeyBody::new(key, state.clock.now())))
 }
 
+/// Request body to change a key. Omitted fields stay as they are; fields that may be empty are cleared by `null`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateBody {
+    /// Name of the key.
     #[serde(deserialize_with = "set")]
     name: Option<String>,
+    /// Note about the key.
     #[serde(deserialize_with = "cleared")]
     description: Option<Option<String>>,
+    /// Scopes of the key.
     #[serde(deserialize_with = "cleared")]
     scopes: Option<Vec<String>>,
+    /// Number of calls allowed per window.
     #[serde(deserialize_with = "set")]
     rate_limit: Option<i64>,
+    /// Length of the rate limit's window in seconds.
     #[serde(deserialize_with = "set")]
     rate_window_seconds: Option<i64>,
+    /// Further rate limits besides the first.
     #[serde(deserialize_with = "cleared")]
     limits: Option<Vec<Object<NamedLimit>>>,
+    /// Number of calls that the key may use up.
     #[serde(deserialize_with = "cleared")]
     quota: Option<Option<Object<QuotaBody>>>,
+    /// Addresses and networks that may use the key. Empty: all.
     #[serde(deserialize_with = "cleared")]
     allowed_ips: Option<Vec<String>>,
+    /// Owner of the key, in the client's own words.
     #[serde(deserialize_with = "cleared")]
     owner: Option<Option<String>>,
+    /// True: the key is refused once its user is gone or inactive.
     #[serde(deserialize_with = "set")]
     requires_owner: Option<bool>,
+    /// JSON object of the client's own data.
     #[serde(deserialize_with = "cleared")]
     metadata: Option<Map<String, Value>>,
+    /// Tags to group keys.
     #[serde(deserialize_with = "cleared")]
     tags: Option<Vec<String>>,
+    /// False deactivates the key.
     #[serde(deserialize_with = "set")]
     is_active: Option<bool>,
+    /// When the key expires.
     #[serde(deserialize_with = "cleared")]
     expires_at: Option<Option<Time>>,
-    /// As clients of another service say that it never expires.
+    /// True: the key never expires. Clients of another service send this field.
     clear_expires: bool,
 }
 
@@ -207,13 +242,16 @@ pub async fn restore(state: Data<State>, bearer: Bearer, id: Path<String>) -> An
     Ok(HttpResponse::Ok().json(KeyBody::new(key, now)))
 }
 
+/// Request body to revoke a key.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RevokeBody {
+    /// Why the key is revoked, for the audit log.
     reason: Option<String>,
 }
 
-/// Takes an empty body or a JSON object, whatever its content type says: clients of older services send none at all.
+/// Revokes a key. Accepts an empty body or a JSON object with any content type, since clients of older services send
+/// none.
 pub async fn revoke(state: Data<State>, bearer: Bearer, id: Path<String>, payload: Payload) -> Answer {
     let id = parse_id(&id)?;
     let body: RevokeBody =
@@ -223,7 +261,7 @@ pub async fn revoke(state: Data<State>, bearer: Bearer, id: Path<String>, payloa
     Ok(HttpResponse::Ok().json(json!({"message": "API key revoked"})))
 }
 
-/// Changes a key, and makes this process forget what it knew of it before the answer goes out.
+/// Changes a key and invalidates this process's caches before the response.
 async fn changed<F>(state: &State, bearer: &Bearer, id: ApiKeyId, change: F) -> Result<ApiKey>
 where
     F: FnOnce(&mut Tx<'_>, &Actor) -> Result<ApiKey> + Send + 'static,
@@ -233,12 +271,12 @@ where
     Ok(key)
 }
 
-/// Deleted keys are found as well: what may be done with one, the services say.
+/// Returns the actor for a key, deleted keys included. The services check what may be done with a deleted key.
 pub(super) async fn actor(bearer: &Bearer, id: ApiKeyId) -> Result<Actor> {
     bearer.actor_for(Noun::ApiKey, move |tx| api_keys::tenant_of(tx, id)).await
 }
 
-/// Something that is no id names no key.
+/// Parses a key's id. Text that is no id gives 404.
 pub(super) fn parse_id(text: &str) -> Result<ApiKeyId> {
     text.parse().map_err(|_| Error::NotFound(Noun::ApiKey))
 }

@@ -1,4 +1,4 @@
-//! Wire types that several resources share, and helpers to read them.
+//! Wire types that several resources share, with their deserializers.
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
@@ -13,7 +13,7 @@ use crate::domain::{Error, Rejection, Result, TenantId};
 use crate::services::idempotency::{self, IdempotencyKey, Told};
 use crate::store::Tx;
 
-/// Reads a field of a change that always has a value: an absent field stays as it is, `null` is refused.
+/// Reads a field of a change that always has a value. An absent field keeps the value; `null` is refused.
 pub fn set<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -23,7 +23,7 @@ where
     value.map(Some).ok_or_else(|| D::Error::custom("must not be null: leave the field out to keep its value"))
 }
 
-/// Reads a field of a change that may be empty: an absent field stays as it is, `null` empties it.
+/// Reads a field of a change that may be empty. An absent field keeps the value; `null` clears it.
 pub fn cleared<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de> + Default,
@@ -32,7 +32,7 @@ where
     or_default(deserializer).map(Some)
 }
 
-/// Reads an optional field of a new thing: `null` counts as absent.
+/// Reads an optional field of a new resource. `null` counts as absent.
 pub fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: Deserialize<'de> + Default,
@@ -41,15 +41,15 @@ where
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Header by which a client marks repetitions of one request (draft-ietf-httpapi-idempotency-key-header-07).
+/// Header by which a client marks retries of one request (draft-ietf-httpapi-idempotency-key-header-07).
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// JSON of any kind as its exact text; `null` is a value like any other.
+/// Reads any JSON value as its exact text. `null` counts as a value, not as absent.
 pub fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::deserialize(deserializer).map(Some)
 }
 
-/// The request's idempotency key, as its header has it: once.
+/// Returns the idempotency key from the request's header, which may occur once.
 pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>> {
     let mut all = request.headers().get_all(IDEMPOTENCY_KEY);
     let Some(value) = all.next() else { return Ok(None) };
@@ -60,18 +60,18 @@ pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>> 
     key.map(Some).map_err(|rejection| Error::field("Idempotency-Key", rejection))
 }
 
-/// An idempotency key, and a hash of the request that it stands for.
+/// Idempotency key and a hash of its request.
 pub type Keyed = (IdempotencyKey, Vec<u8>);
 
-/// The request's idempotency key, and a hash of what it asks.
+/// Returns the request's idempotency key with a hash of the content `asked`.
 pub fn idempotency(request: &HttpRequest, asked: &impl Serialize) -> Result<Option<Keyed>> {
     let Some(key) = idempotency_key(request)? else { return Ok(None) };
     let asked = serde_json::to_vec(asked).map_err(Error::bug)?;
     Ok(Some((key, Sha256::digest(asked).to_vec())))
 }
 
-/// Makes a thing with a secret: once for all requests with this idempotency key, and each time without one. `shown` is the
-/// answer that is kept, without the secret.
+/// Creates a resource with a secret. With an idempotency key, `work` runs once for all its requests; without, every
+/// time. `shown` returns the response to store, without the secret.
 pub fn make<T>(
     tx: &mut Tx<'_>,
     (tenant, route, once): (TenantId, &str, Option<&Keyed>),
@@ -84,12 +84,12 @@ pub fn make<T>(
     }
 }
 
-/// Answers 201 with a thing that was just made, whose path is `list` and its id.
+/// Responds 201 with a new resource. Its URL is `list` followed by its id.
 pub fn made(list: &str, id: i64, body: &impl Serialize) -> HttpResponse {
     created(list, id).json(body)
 }
 
-/// Answers 201 as an earlier request with the same idempotency key was answered.
+/// Responds 201 with the stored response of an earlier request with the same idempotency key.
 pub fn made_before(list: &str, body: &Value) -> HttpResponse {
     let id = body.get("id").and_then(Value::as_i64).unwrap_or_default();
     created(list, id).insert_header(("Idempotent-Replayed", "true")).json(body)

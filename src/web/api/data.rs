@@ -1,4 +1,4 @@
-//! `/api/data`: what a key may see of its tenant's events, newest first.
+//! `/api/data`: events of a key's tenant, newest first.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -16,24 +16,32 @@ use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
+/// Page of the list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataQuery {
+    /// Number of rows per page.
     limit: Option<i64>,
+    /// Cursor of the page's start, from `next_cursor`.
     cursor: Option<String>,
+    /// Number of rows to skip, instead of a cursor.
     offset: Option<i64>,
-    /// Where the instance allows it, the key itself; `web::gated` has read it.
+    /// API key, if the settings allow it in the query. `web::gated` has read it already.
     #[serde(rename = "api_key")]
     _api_key: Option<String>,
 }
 
+/// Event as a key sees it.
 #[derive(Debug, Serialize)]
 struct EventBody {
+    /// Id of the event.
     id: EventId,
+    /// Type of the event, such as `order.created`.
     #[serde(rename = "type")]
     kind: String,
-    /// The exact text that was published.
+    /// Payload, exactly as it was published.
     data: Box<RawValue>,
+    /// When the event was published (UTC).
     created_at: DateTime<Utc>,
 }
 
@@ -45,7 +53,7 @@ impl TryFrom<Event> for EventBody {
     }
 }
 
-/// The tenant's events for a key with `events:read`; for any other, those that were published with it.
+/// Lists the tenant's events for a key with `events:read`. Any other key gets the events that were published with it.
 pub async fn index(state: Data<State>, keyed: Keyed, Query(query): Query<DataQuery>) -> Answer {
     let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
     let scope = Scope::Tenant(keyed.actor.tenant);

@@ -1,4 +1,4 @@
-//! `/api/deliveries`: where events stand on their way, and sending them again.
+//! `/api/deliveries`: deliveries of events, redelivery and cancellation.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -19,20 +19,34 @@ use crate::web::json::{NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
+/// Delivery of one event to one webhook.
 #[derive(Debug, Serialize)]
 pub struct DeliveryBody {
+    /// Id of the delivery.
     id: DeliveryId,
+    /// Id of the event.
     event_id: EventId,
+    /// Type of the event.
     event: String,
+    /// Id of the webhook.
     webhook_id: WebhookId,
+    /// State of the delivery.
     state: DeliveryState,
+    /// Number of attempts made so far.
     attempts_made: i64,
+    /// Maximum number of attempts.
     attempts_max: i64,
+    /// When the next attempt is due (UTC), or `null` if none is.
     next_attempt_at: Option<DateTime<Utc>>,
+    /// HTTP status of the last attempt, or `null` if no response came.
     last_status: Option<i16>,
+    /// Error of the last attempt.
     last_error: Option<String>,
+    /// When the delivery was created (UTC).
     created_at: DateTime<Utc>,
+    /// When the delivery succeeded (UTC).
     delivered_at: Option<DateTime<Utc>>,
+    /// Attempts with request and response, only for a single delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<AttemptBody>>,
 }
@@ -67,19 +81,30 @@ impl DeliveryBody {
     }
 }
 
+/// Filters and page of a list of deliveries.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexQuery {
+    /// Number of rows per page.
     limit: Option<i64>,
+    /// Cursor of the page's start, from `next_cursor`.
     cursor: Option<String>,
+    /// Number of rows to skip, instead of a cursor.
     offset: Option<i64>,
+    /// Id of the webhook.
     webhook_id: Option<WebhookId>,
+    /// Id of the event.
     event_id: Option<EventId>,
+    /// State of the deliveries.
     state: Option<DeliveryState>,
+    /// Type of the event.
     #[serde(rename = "type", alias = "event")]
     kind: Option<String>,
+    /// Class of the last HTTP status, such as `5xx`.
     status: Option<StatusClass>,
+    /// Start of the time span, inclusive.
     since: Option<Time>,
+    /// End of the time span.
     until: Option<Time>,
 }
 
@@ -88,7 +113,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
     listed(&state, scope, query).await
 }
 
-/// `/api/webhooks/{id}/deliveries`
+/// Serves `/api/webhooks/{id}/deliveries`.
 pub async fn index_of_webhook(
     state: Data<State>,
     bearer: Bearer,
@@ -127,7 +152,7 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoPar
     Ok(HttpResponse::Ok().json(DeliveryBody::with_attempts(detail)?))
 }
 
-/// Sends it again, at once.
+/// Sends a delivery again immediately.
 pub async fn redeliver(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let id = parse_id(&id)?;
     let delivery = directed(&state, &bearer, id, move |tx, actor| deliveries::redeliver(tx, actor, id)).await?;

@@ -1,4 +1,4 @@
-//! `/api/events`: publishing, and finding what was published.
+//! `/api/events`: publishing and listing events.
 
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Path};
@@ -24,17 +24,24 @@ use crate::web::object::Object;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
+/// Maximum number of events in a batch.
 const MOST_AT_ONCE: usize = 1_000;
 
-/// An event as the API shows it, its payload as the text that was published.
+/// Event as the API shows it. The payload is the exact published text.
 #[derive(Debug, Serialize)]
 pub struct EventBody {
+    /// Id of the event.
     id: EventId,
+    /// Id of the tenant.
     tenant_id: TenantId,
+    /// Type of the event, such as `order.created`.
     #[serde(rename = "type")]
     kind: String,
+    /// Payload, exactly as it was published.
     data: Box<RawValue>,
+    /// When the event was published (UTC).
     created_at: DateTime<Utc>,
+    /// Deliveries of the event, only for a single event.
     #[serde(skip_serializing_if = "Option::is_none")]
     deliveries: Option<Vec<DeliveryBody>>,
 }
@@ -57,15 +64,22 @@ impl EventBody {
     }
 }
 
+/// Filters and page of a list of events.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexQuery {
+    /// Number of rows per page.
     limit: Option<i64>,
+    /// Cursor of the page's start, from `next_cursor`.
     cursor: Option<String>,
+    /// Number of rows to skip, instead of a cursor.
     offset: Option<i64>,
+    /// Type of the events.
     #[serde(rename = "type", alias = "event")]
     kind: Option<String>,
+    /// Start of the time span, inclusive.
     since: Option<Time>,
+    /// End of the time span.
     until: Option<Time>,
 }
 
@@ -96,19 +110,25 @@ async fn event_actor(bearer: &Bearer, id: EventId) -> Result<Actor> {
     bearer.actor_for(Noun::Event, move |tx| events::tenant_of(tx, id)).await
 }
 
+/// Request body to publish an event.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PublishBody {
+    /// Tenant's id; an instance token needs this or `tenant`.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug.
     tenant: Option<String>,
+    /// Type of the event. Required.
     #[serde(rename = "type", alias = "event")]
     kind: Option<String>,
+    /// Payload: any JSON value.
     #[serde(default, alias = "payload", deserialize_with = "raw")]
     data: Option<Box<RawValue>>,
+    /// Idempotency key, alternatively to the header.
     idempotency_key: Option<String>,
 }
 
-/// Takes an event: once this is answered, it is in the database together with its deliveries.
+/// Publishes an event. When the response is sent, the event and its deliveries are in the database.
 pub async fn create(
     state: Data<State>,
     who: TokenOrKey<EventsWrite>,
@@ -133,7 +153,8 @@ pub async fn create(
     Ok(answer.json(published))
 }
 
-/// Together with what others publish just now, unless it must be looked up first whether it was published before.
+/// Publishes an event. Without an idempotency key it joins the current group commit; with one, a transaction of its
+/// own checks for an earlier publication.
 async fn publish(state: &State, actor: Actor, ask: NewEvent) -> Result<Published> {
     if ask.idempotency_key.is_none() {
         let published = state.outbox.publish(actor, vec![ask]).await?;
@@ -162,25 +183,34 @@ async fn publish_all(
     Ok(published)
 }
 
+/// Event in a batch.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchItem {
+    /// Type of the event. Required.
     #[serde(rename = "type", alias = "event")]
     kind: Option<String>,
+    /// Payload: any JSON value.
     #[serde(default, alias = "payload", deserialize_with = "raw")]
     data: Option<Box<RawValue>>,
+    /// Idempotency key of this event.
     idempotency_key: Option<String>,
 }
 
+/// Request body to publish a batch.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchBody {
+    /// Tenant's id; an instance token needs this or `tenant`.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug.
     tenant: Option<String>,
+    /// Events to publish, 1 to 1,000.
     events: Vec<Object<BatchItem>>,
 }
 
-/// Takes up to a thousand events: all of them or none. With an `Idempotency-Key`, a repeated batch publishes nothing.
+/// Publishes up to 1,000 events: all of them or none. A batch repeated with the same `Idempotency-Key` publishes
+/// nothing.
 pub async fn create_batch(
     state: Data<State>,
     who: TokenOrKey<EventsWrite>,
@@ -200,7 +230,7 @@ pub async fn create_batch(
     Ok(answer.json(json!({"data": published})))
 }
 
-/// Every item that does not fit is named: `events[2].type`.
+/// Parses the events of a batch. Errors name each invalid item, as in `events[2].type`.
 fn parse_batch(items: &[Object<BatchItem>]) -> Result<Vec<NewEvent>> {
     if !(1..=MOST_AT_ONCE).contains(&items.len()) {
         return Err(Error::field("events", Rejection::new("range", "must be 1 to 1000 events")));

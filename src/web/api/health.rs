@@ -15,12 +15,13 @@ use crate::web::client;
 use crate::web::problem::{Answer, Problem};
 use crate::web::state::State;
 
-/// The process answers.
+/// Responds 200 while the process runs.
 pub async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
-/// Answers from memory whether requests would succeed here, and if not, why. Never waits for the database.
+/// Responds whether this process can serve requests, and if not, why. Reads cached check results and never waits for
+/// the database.
 pub async fn ready(state: Data<State>) -> Answer {
     let mut reasons = state.readiness.reasons(Instant::now());
     if state.gate.must_be_able().is_err() {
@@ -43,16 +44,19 @@ fn unready(reasons: &[Reason], redis: Option<&str>) -> Problem {
     problem
 }
 
+/// Response of a ready process.
 #[derive(Serialize)]
 struct Ready {
+    /// Always `ready`.
     status: &'static str,
-    /// Only with `REDIS_URL`.
+    /// State of Redis, `up` or `away`. Present only with `REDIS_URL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     redis: Option<&'static str>,
 }
 
-/// Prometheus' text format, for programs on this machine alone.
+/// Responds with metrics in Prometheus' text format, only to programs on this machine.
 pub async fn metrics(request: HttpRequest, state: Data<State>) -> Answer {
+    // Respond 404 instead of 403, so that the endpoint stays unknown to others.
     if !client::is_on_this_machine(request.head()) {
         return Err(Error::NotFound(Noun::Page).into());
     }

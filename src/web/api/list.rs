@@ -1,4 +1,4 @@
-//! Lists of the API: how they are asked for, and the envelope in which they come.
+//! Lists of the API: page parameters and the response envelope.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::domain::page::{Page, PageSize, Paging, cursor, parse_cursor};
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 
-/// `{"data": […], "next_cursor": …, "total": n}`
+/// Envelope of a list: `{"data": […], "next_cursor": …, "total": n}`.
 #[derive(Debug, Serialize)]
 pub struct List<T> {
+    /// Rows of this page.
     pub data: Vec<T>,
+    /// Cursor of the next page, or `null` on the last one.
     pub next_cursor: Option<String>,
+    /// Number of all rows, if they were counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<i64>,
 }
@@ -23,7 +26,7 @@ impl<T> List<T> {
     }
 }
 
-/// Reads `limit`, `cursor` and `offset`; the last two exclude each other.
+/// Parses `limit`, `cursor` and `offset`. A request may have a cursor or an offset, not both.
 pub fn paging<K: FromStr>(limit: Option<i64>, from: Option<&str>, offset: Option<i64>) -> Result<Paging<K>> {
     let mut errors = FieldErrors::default();
     let size = errors.take("limit", limit.map_or_else(|| Ok(PageSize::default()), PageSize::new));
@@ -35,7 +38,7 @@ pub fn paging<K: FromStr>(limit: Option<i64>, from: Option<&str>, offset: Option
     }
 }
 
-/// Deep offsets cost the database as much as the rows that they skip.
+/// Largest offset. Deep offsets cost the database as much as the rows that they skip.
 const DEEPEST: i64 = 100_000;
 
 fn parse_offset(offset: Option<i64>, has_cursor: bool) -> Result<Option<i64>, Rejection> {
@@ -48,11 +51,14 @@ fn parse_offset(offset: Option<i64>, has_cursor: bool) -> Result<Option<i64>, Re
     }
 }
 
-/// Query of a list that nothing narrows.
+/// Query of a list without filters.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+/// Number of rows per page.
 pub struct PagingQuery {
+    /// Cursor of the page's start, from `next_cursor`.
     limit: Option<i64>,
+    /// Number of rows to skip, instead of a cursor.
     cursor: Option<String>,
     offset: Option<i64>,
 }
@@ -63,10 +69,11 @@ impl PagingQuery {
     }
 }
 
+/// Maximum length of a text filter, in characters.
 const LONGEST_TEXT: usize = 200;
 
-/// What a list is narrowed by: without spaces around it, and nothing where nothing is left. Postgres knows no text with a
-/// NUL in it, so nothing can match one.
+/// Parses a text filter: trims it, and returns `None` if nothing is left. Replaces NUL, which Postgres text cannot
+/// hold, by a character that matches nothing.
 pub fn narrowing(text: Option<&str>) -> Result<Option<String>, Rejection> {
     let text = text.map(str::trim).filter(|text| !text.is_empty());
     if text.is_some_and(|text| LONGEST_TEXT < text.chars().count()) {
@@ -75,7 +82,7 @@ pub fn narrowing(text: Option<&str>) -> Result<Option<String>, Rejection> {
     Ok(text.map(|text| text.replace('\0', "\u{fffd}")))
 }
 
-/// The same, of the field that it stands in.
+/// Parses the text filter of this field.
 pub fn text(field: &str, text: Option<String>) -> Result<Option<String>> {
     narrowing(text.as_deref()).map_err(|rejection| Error::field(field, rejection))
 }

@@ -1,4 +1,5 @@
-//! `/api/auth/login`: a password, and a code where one is asked for, for an access token that lasts an hour.
+//! `/api/auth/login`: exchanges a password, and a code if a second factor is on, for an access token valid for one
+//! hour.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
@@ -22,27 +23,37 @@ use crate::web::state::State;
 use crate::web::tenant_ask::TenantAsk;
 use crate::web::throttle::Attempt;
 
+/// Request body of a sign-in.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoginBody {
+    /// E-mail address of the user.
     email: String,
+    /// Password of the user.
     password: String,
-    /// Of the authenticator app, or a recovery code; for those who have a second factor.
+    /// Code of the authenticator app, or a recovery code. Required if a second factor is on.
     code: Option<String>,
+    /// Id of the tenant that the token is for.
     tenant_id: Option<TenantId>,
+    /// Slug of the tenant that the token is for.
     tenant: Option<String>,
 }
 
+/// New access token.
 #[derive(Debug, Serialize)]
 pub struct SignedInBody {
+    /// Token, shown only here.
     token: String,
+    /// When the token expires (UTC).
     expires_at: Option<DateTime<Utc>>,
+    /// Id of the user.
     user_id: UserId,
-    /// None: for the whole instance.
+    /// Id of the token's tenant, or `null` for an instance token.
     tenant_id: Option<TenantId>,
 }
 
-/// Slowed as the page is, by the same counts. Wrong credentials, unknown and inactive users get the same answer.
+/// Signs a user in. Shares the throttling counts of the sign-in page. Wrong credentials, unknown and inactive users
+/// get the same response.
 pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<LoginBody>) -> Answer {
     let who = Operator { via: Via::Api, ..visitor(&request, &state) };
     let attempt = Attempt::at(&body.email, who.ip)?.by(device::known(&request, &state, &body.email));
@@ -50,7 +61,7 @@ pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<L
     let (user, has_code) = match check(&state, trial.requester(), &body).await {
         Ok(checked) => checked,
         Err(fail) => {
-            // To be asked for a code is no wrong guess, and what was not looked at is none either.
+            // Only wrong credentials count as a failed guess. A missing code or an unchecked password does not.
             if fail.problem.code != "unauthenticated" {
                 trial.take_back();
             }
@@ -73,7 +84,7 @@ pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<L
     Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(body))
 }
 
-/// The user, and whether they have shown a code.
+/// Returns the user, and true if a valid code was given.
 async fn check(state: &State, requester: &Requester, body: &LoginBody) -> Result<(User, bool), Fail> {
     let (email, password) = (body.email.clone(), body.password.clone());
     let credentials = state.api.read(Scope::Instance, move |tx| accounts::credentials(tx, &email)).await?;

@@ -1,4 +1,4 @@
-//! `/api/tenants/{id}/members` and `…/invitations`: who works in a tenant, and who is asked to.
+//! `/api/tenants/{id}/members` and `…/invitations`: members of a tenant and open invitations.
 
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
@@ -24,13 +24,20 @@ use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::{base, urls};
 
+/// Member of a tenant.
 #[derive(Debug, Serialize)]
 pub struct MemberBody {
+    /// Id of the user.
     user_id: UserId,
+    /// E-mail address of the user.
     email: String,
+    /// Name of the user.
     name: String,
+    /// False: the user is deactivated and cannot sign in.
     is_active: bool,
+    /// Role in the tenant.
     role: Role,
+    /// When the user joined the tenant (UTC).
     created_at: DateTime<Utc>,
 }
 
@@ -47,11 +54,15 @@ impl From<(Membership, User)> for MemberBody {
     }
 }
 
+/// Filter and page of the list of members.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexQuery {
+    /// Number of rows per page.
     limit: Option<i64>,
+    /// Cursor of the page's start, from `next_cursor`.
     cursor: Option<String>,
+    /// Number of rows to skip, instead of a cursor.
     offset: Option<i64>,
     /// Part of a name or e-mail address.
     q: Option<String>,
@@ -67,15 +78,19 @@ pub async fn index(state: Data<State>, bearer: Bearer, id: Path<String>, Query(q
     Ok(HttpResponse::Ok().json(List::new(page.map(MemberBody::from))))
 }
 
+/// Request body to add a member: `user_id` or `email`, not both.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
+    /// Id of the user.
     user_id: Option<UserId>,
+    /// E-mail address of the user.
     email: Option<String>,
+    /// Role in the tenant.
     role: Role,
 }
 
-/// Adds a user to a tenant without asking them: an operator's act. Others invite.
+/// Adds a user to a tenant without an invitation. Only operators may; admins invite.
 pub async fn create(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<CreateBody>) -> Answer {
     let tenant = parse_id(&id)?;
     let who = bearer.operator_at(Permission::WriteMembers.scope(), tenant).await?;
@@ -93,9 +108,11 @@ pub async fn create(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
     Ok(HttpResponse::Created().json(member))
 }
 
+/// Request body to change a member.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateBody {
+    /// New role in the tenant.
     role: Role,
 }
 
@@ -124,22 +141,29 @@ fn member(text: &str) -> Result<UserId> {
     text.parse().map_err(|_| Error::NotFound(Noun::Membership))
 }
 
+/// Open invitation to a tenant.
 #[derive(Debug, Serialize)]
 pub struct InvitationBody {
+    /// Id of the invitation.
     id: InvitationId,
+    /// E-mail address of the invited person.
     email: String,
+    /// Role that the person will have.
     role: Role,
+    /// Id of the user who invited.
     invited_by: Option<UserId>,
+    /// When the invitation was created (UTC).
     created_at: DateTime<Utc>,
+    /// When the invitation expires (UTC).
     expires_at: DateTime<Utc>,
-    /// `waiting`, `sent` or `failed`; null if it was not mailed.
+    /// State of the mail: `waiting`, `sent` or `failed`. `null` if it was not mailed.
     mail_state: Option<MailState>,
-    /// Why the last attempt to mail it failed.
+    /// Error of the last attempt to send the mail.
     mail_error: Option<String>,
-    /// In the answer to its creation, and nowhere else.
+    /// True if the link was mailed. Only in the response to the creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_mailed: Option<bool>,
-    /// There too, where it is not mailed.
+    /// Link to accept the invitation. Only in the response to the creation, and only if it was not mailed.
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
 }
@@ -169,16 +193,20 @@ pub async fn invited(state: Data<State>, bearer: Bearer, id: Path<String>, Query
     Ok(HttpResponse::Ok().json(List::new(page.map(InvitationBody::from))))
 }
 
+/// Request body to invite a person.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InviteBody {
+    /// E-mail address of the person.
     email: String,
+    /// Role that the person will have.
     role: String,
+    /// Days until the invitation expires.
     expires_in_days: Option<i64>,
 }
 
-/// With an `Idempotency-Key`, a repeated request makes no second invitation: it gets the first answer again, without the
-/// link.
+/// Creates an invitation. A request repeated with the same `Idempotency-Key` creates no second one and gets the first
+/// response again, without the link.
 pub async fn invite(
     request: HttpRequest,
     state: Data<State>,
@@ -214,7 +242,8 @@ pub async fn invite(
     })
 }
 
-/// The answer to an invitation; the link stands in the first one, unless it is mailed.
+/// Returns the response for an invitation. `link` is set only for the first response, and only if the link was not
+/// mailed.
 fn shown(row: Invitation, is_mailed: bool, link: Option<String>) -> InvitationBody {
     InvitationBody { is_mailed: Some(is_mailed), link, ..InvitationBody::from(row) }
 }

@@ -1,4 +1,4 @@
-//! `/api/plans`: what tenants may have, for operators; and what one has of it.
+//! `/api/plans`: limits of each plan, for operators, and a tenant's use of its plan.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -18,16 +18,24 @@ use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
-/// `null` is no limit.
+/// Plan. `null` in a limit means unlimited.
 #[derive(Debug, Serialize)]
 pub struct PlanBody {
+    /// Name of the plan.
     name: String,
+    /// Maximum number of keys.
     max_keys: Option<i64>,
+    /// Maximum number of webhooks.
     max_webhooks: Option<i64>,
+    /// Maximum number of members.
     max_members: Option<i64>,
+    /// Maximum number of events per calendar month.
     max_events_per_month: Option<i64>,
+    /// Rate limit of keys that set none, in calls per hour.
     default_rate_limit: i64,
+    /// Highest rate limit that a key may have, in calls per hour.
     max_rate_limit: Option<i64>,
+    /// When the plan was last changed (UTC).
     updated_at: DateTime<Utc>,
 }
 
@@ -53,22 +61,29 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Pagin
     Ok(HttpResponse::Ok().json(List::new(page.map(PlanBody::from))))
 }
 
+/// Request body to change a plan. Omitted fields stay as they are; `null` means unlimited.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateBody {
+    /// Maximum number of keys.
     #[serde(deserialize_with = "cleared")]
     max_keys: Option<Option<i64>>,
+    /// Maximum number of webhooks.
     #[serde(deserialize_with = "cleared")]
     max_webhooks: Option<Option<i64>>,
+    /// Maximum number of members.
     #[serde(deserialize_with = "cleared")]
     max_members: Option<Option<i64>>,
+    /// Maximum number of events per calendar month.
     #[serde(deserialize_with = "cleared")]
     max_events_per_month: Option<Option<i64>>,
+    /// Rate limit of keys that set none, in calls per hour.
     #[serde(deserialize_with = "set")]
     default_rate_limit: Option<i64>,
+    /// Highest rate limit that a key may have, in calls per hour.
     #[serde(deserialize_with = "cleared")]
     max_rate_limit: Option<Option<i64>>,
-    /// When the plan was written that this change is meant for: if it was changed since, 409.
+    /// `updated_at` of the plan that the client read. If the plan was changed since, the response is 409.
     #[serde(deserialize_with = "set")]
     updated_at: Option<Time>,
 }
@@ -89,22 +104,31 @@ pub async fn update(state: Data<State>, bearer: Bearer, name: Path<String>, Json
     Ok(HttpResponse::Ok().json(PlanBody::from(plan)))
 }
 
+/// Use of one limit of a plan.
 #[derive(Debug, Serialize)]
 pub struct Used {
-    /// `null` where it is not counted, since nothing limits it.
+    /// Number in use. `null` if it is not counted, since there is no limit.
     used: Option<i64>,
-    /// `null` is no limit.
+    /// Number allowed. `null` means unlimited.
     allowed: Option<i64>,
 }
 
+/// Tenant's use of its plan.
 #[derive(Debug, Serialize)]
 pub struct StandingBody {
+    /// Name of the plan.
     plan: String,
+    /// Number of keys.
     keys: Used,
+    /// Number of webhooks.
     webhooks: Used,
+    /// Number of members.
     members: Used,
+    /// Number of events in the current calendar month.
     events_this_month: Used,
+    /// Rate limit of keys that set none, in calls per hour.
     default_rate_limit: i64,
+    /// Highest rate limit that a key may have, in calls per hour.
     max_rate_limit: Option<i64>,
 }
 

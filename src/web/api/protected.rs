@@ -1,4 +1,4 @@
-//! `/protected/`: a guarded endpoint that answers from memory alone, for trying a key out.
+//! `/protected/`: sample endpoint to try a key out. It responds from memory, without SQL.
 
 use actix_web::HttpResponse;
 use chrono::{DateTime, Utc};
@@ -8,22 +8,33 @@ use crate::domain::ApiKeyId;
 use crate::web::gated::Keyed;
 use crate::web::problem::Answer;
 
+/// Response to a valid key.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Guarded<'a> {
+    /// Sentence that confirms the key.
     message: &'static str,
+    /// Key that was presented.
     api_key: Shown<'a>,
 }
 
+/// Key as this endpoint shows it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
+    /// Id of the key.
     id: ApiKeyId,
+    /// Name of the key.
     name: &'a str,
+    /// Note about the key.
     description: Option<&'a str>,
+    /// True if the key is active.
     is_active: bool,
+    /// When the key was created (UTC).
     created_at: DateTime<Utc>,
+    /// When the key expires (UTC).
     expires_at: Option<DateTime<Utc>>,
+    /// Time of the last recorded call (UTC).
     last_used_at: Option<DateTime<Utc>>,
 }
 

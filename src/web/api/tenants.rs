@@ -1,4 +1,4 @@
-//! `/api/tenants`: an operator's list of tenants, their settings, and how they end. Who works in one: `members`.
+//! `/api/tenants`: tenants, their settings, suspension and deletion. `members` has their members.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
@@ -20,21 +20,34 @@ use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
+/// Tenant as the API shows it.
 #[derive(Debug, Serialize)]
 pub struct TenantBody {
+    /// Id of the tenant.
     id: TenantId,
+    /// Name of the tenant.
     name: String,
+    /// Unique short name, used in URLs and requests.
     slug: String,
+    /// Name of the tenant's plan.
     plan: String,
+    /// False: the tenant is suspended.
     is_active: bool,
+    /// Prefix of new keys' secrets.
     key_prefix: String,
-    /// None: each reader's own.
+    /// Time zone in which members read times. `null`: each member uses their browser's.
     time_zone: Option<String>,
+    /// State of the tenant.
     state: TenantState,
+    /// When the tenant was suspended (UTC).
     suspended_at: Option<DateTime<Utc>>,
+    /// Why the tenant was suspended.
     suspended_reason: Option<String>,
+    /// When the tenant was deleted (UTC). It can be restored for 30 days.
     deleted_at: Option<DateTime<Utc>>,
+    /// When the tenant was created (UTC).
     created_at: DateTime<Utc>,
+    /// When the settings were last changed (UTC).
     updated_at: DateTime<Utc>,
 }
 
@@ -58,17 +71,23 @@ impl From<Tenant> for TenantBody {
     }
 }
 
+/// Filters and page of the list of tenants.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexQuery {
+    /// Number of rows per page.
     limit: Option<i64>,
+    /// Cursor of the page's start, from `next_cursor`.
     cursor: Option<String>,
+    /// Number of rows to skip, instead of a cursor.
     offset: Option<i64>,
+    /// Part of a name or slug.
     q: Option<String>,
+    /// State of the tenants.
     state: Option<TenantState>,
 }
 
-/// All tenants for an instance token, but deleted ones only where they are asked for; its own for a tenant's.
+/// Lists tenants. An instance token gets all, but deleted ones only with `state=deleted`. A tenant token gets its own.
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadTenant).await?;
     let paging = paging::<TenantId>(query.limit, query.cursor.as_deref(), query.offset)?;
@@ -77,12 +96,17 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
     Ok(HttpResponse::Ok().json(List::new(page.map(TenantBody::from))))
 }
 
+/// Request body to create a tenant.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
+    /// Name of the tenant.
     name: String,
+    /// Unique short name. Absent: derived from the name.
     slug: Option<String>,
+    /// Name of the plan.
     plan: Option<String>,
+    /// False: the tenant is created suspended.
     is_active: Option<bool>,
 }
 
@@ -103,27 +127,31 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoPar
     Ok(HttpResponse::Ok().json(TenantBody::from(found)))
 }
 
+/// Request body to change a tenant. Omitted fields stay as they are.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateBody {
+    /// Name of the tenant.
     #[serde(deserialize_with = "set")]
     name: Option<String>,
+    /// Prefix of new keys' secrets.
     #[serde(deserialize_with = "set")]
     key_prefix: Option<String>,
-    /// `null`: each reader's own.
+    /// Time zone in which members read times. `null`: each member uses their browser's.
     #[serde(deserialize_with = "cleared")]
     time_zone: Option<Option<String>>,
-    /// These two are an operator's to change.
+    /// Name of the plan. Only operators may change it.
     #[serde(deserialize_with = "set")]
     plan: Option<String>,
+    /// False suspends the tenant. Only operators may change it.
     #[serde(deserialize_with = "set")]
     is_active: Option<bool>,
-    /// When the settings were written that this change is meant for: if they were changed since, 409.
+    /// `updated_at` of the settings that the client read. If they were changed since, the response is 409.
     #[serde(deserialize_with = "set")]
     updated_at: Option<Time>,
 }
 
-/// What its admins may change, and, with an instance token, the rest.
+/// Changes a tenant. Admins may change most fields; `plan` and `is_active` require an instance token.
 pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<UpdateBody>) -> Answer {
     let actor = bearer.actor_at(parse_id(&id)?).await?;
     actor.must(Permission::WriteTenant)?;
@@ -151,14 +179,16 @@ pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
     Ok(told(tenant))
 }
 
-/// Answers with a tenant, once this process has forgotten how it was.
+/// Responds with a tenant after invalidating this process's caches.
 fn told(tenant: Tenant) -> HttpResponse {
     HttpResponse::Ok().json(TenantBody::from(tenant))
 }
 
+/// Request body to suspend a tenant.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SuspensionBody {
+    /// Why the tenant is suspended, shown to its members.
     reason: Option<String>,
 }
 
@@ -175,7 +205,7 @@ pub async fn resume(state: Data<State>, bearer: Bearer, id: Path<String>) -> Ans
     Ok(told(state.api.tx(Scope::Instance, move |tx| life::resume(tx, &who, tenant)).await?))
 }
 
-/// By an owner or an operator; for 30 days it can be restored.
+/// Deletes a tenant. Owners and operators may; the tenant can be restored for 30 days.
 pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let actor = bearer.actor_at(parse_id(&id)?).await?;
     let db = state.api.charged_to(actor.tenant);

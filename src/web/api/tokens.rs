@@ -1,4 +1,4 @@
-//! `/api/tokens`: access tokens. A person sees their own, admins all of their tenant's, an instance token the instance's.
+//! `/api/tokens`: access tokens. Members list their own, admins their tenant's, an instance token the instance's.
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -19,26 +19,37 @@ use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
-/// What making and revoking tokens of the instance takes, beside being its operator.
+/// Scope to create and revoke instance tokens, in addition to being an operator.
 const SCOPE: &str = "tokens:write";
 const LIST: &str = "/api/tokens";
 const READ_SCOPE: &str = "tokens:read";
 
+/// Access token as the API shows it.
 #[derive(Debug, Serialize)]
 pub struct TokenBody {
+    /// Id of the token.
     id: AccessTokenId,
+    /// Id of the token's user.
     user_id: UserId,
+    /// Id of the token's tenant, or `null` for an instance token.
     tenant_id: Option<TenantId>,
+    /// Name of the token.
     name: String,
+    /// Shortened secret by which people recognize the token.
     hint: String,
+    /// Scopes of the token.
     scopes: Vec<String>,
+    /// When the token expires (UTC).
     expires_at: Option<DateTime<Utc>>,
+    /// Time of the last recorded use (UTC).
     last_used_at: Option<DateTime<Utc>>,
+    /// When the token was revoked (UTC).
     revoked_at: Option<DateTime<Utc>>,
+    /// When the token was created (UTC).
     created_at: DateTime<Utc>,
-    /// The token that made it.
+    /// Id of the token that created this one.
     minted_by: Option<AccessTokenId>,
-    /// In the answer to its creation, and nowhere else.
+    /// Secret, only in the response to the creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }
@@ -73,17 +84,24 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Pagin
     Ok(HttpResponse::Ok().json(List::new(page.map(TokenBody::from))))
 }
 
+/// Request body to create a token.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
+    /// Name of the token. Required.
     name: Option<String>,
+    /// Scopes of the token.
     scopes: Option<Vec<String>>,
+    /// When the token expires. Absent: never, which a token that expires itself may not request.
     expires_at: Option<Time>,
+    /// Tenant's id. An instance token without a tenant creates an instance token.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug.
     tenant: Option<String>,
 }
 
-/// Request that an idempotency key stands for. The user is part of it: no member is answered with another member's token.
+/// Content of the request that the idempotency key's hash covers. It includes the user, so that no member gets another
+/// member's token.
 #[derive(Serialize)]
 struct Asked<'a> {
     user: UserId,
@@ -91,8 +109,9 @@ struct Asked<'a> {
     body: &'a CreateBody,
 }
 
-/// A tenant's token makes tokens for its tenant; an instance token for the instance, or for the tenant that it names. With
-/// an `Idempotency-Key`, a repeated request makes no second token: it gets the first answer again, without the secret.
+/// Creates a token. A tenant token creates tokens for its tenant; an instance token for the instance or the named
+/// tenant. A request repeated with the same `Idempotency-Key` creates no second token and gets the first response
+/// again, without the secret.
 pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Json(body): Json<CreateBody>) -> Answer {
     let once = idempotency(&request, &Asked { user: bearer.caller.user_id, body: &body })?;
     let ask = TenantAsk::new(body.tenant_id, body.tenant);
@@ -107,6 +126,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
     let new = NewToken { minted_by: Some(bearer.caller.token_id), ..NewToken::parse(draft, now)? };
     let minted = match actor {
         Some(actor) => {
+            // Tokens are managed in `Scope::Instance`. Charging the tenant keeps it within its share of connections.
             let db = state.api.charged_to(actor.tenant);
             let mint = move |tx: &mut Tx<'_>| {
                 let keyed = (actor.tenant, "tokens", once.as_ref());
@@ -148,7 +168,7 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoPar
     Ok(HttpResponse::Ok().json(TokenBody::from(token)))
 }
 
-/// Revokes it for good.
+/// Revokes a token for good.
 pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let id = parse_id(&id)?;
     match actor(&bearer, &TenantAsk::default(), SCOPE).await? {
@@ -166,7 +186,7 @@ pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> An
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// The actor in a tenant, or `None` for an instance token that names none: it acts on the instance.
+/// Returns the actor in a tenant. `None`: an instance token that names no tenant acts on the instance.
 async fn actor(bearer: &Bearer, ask: &TenantAsk, scope: &str) -> Result<Option<Actor>, Error> {
     bearer.must_hold(&[scope.to_owned()])?;
     if bearer.is_for_the_instance(ask) {

@@ -1,4 +1,4 @@
-//! `/api/usage` and `/api/keys/{id}/usage`: what keys were used for.
+//! `/api/usage` and `/api/keys/{id}/usage`: usage totals of keys.
 
 use std::collections::BTreeMap;
 
@@ -20,11 +20,12 @@ use crate::web::json::Query;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
-/// Number of groups in one answer, the busiest.
+/// Maximum number of groups in a JSON response, the busiest first.
 const MOST_GROUPS: i64 = 1_000;
-/// Number of groups in one file.
+/// Maximum number of groups in a CSV file.
 const MOST_IN_CSV: i64 = 100_000;
 
+/// Format of the response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Format {
@@ -33,19 +34,25 @@ enum Format {
     Csv,
 }
 
+/// Time span and grouping of a report.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UsageQuery {
+    /// Start of the time span.
     since: Option<Time>,
+    /// End of the time span.
     until: Option<Time>,
+    /// Length of a bucket: minute, hour or day.
     bucket: Option<Bucket>,
+    /// Property by which calls are grouped.
     group_by: Option<GroupBy>,
+    /// Format of the response.
     #[serde(default)]
     format: Format,
 }
 
 impl UsageQuery {
-    /// What to group by, and the largest number of groups.
+    /// Returns the property to group by, and the maximum number of groups.
     fn grouping(&self) -> Option<(GroupBy, i64)> {
         let most = if self.format == Format::Csv { MOST_IN_CSV } else { MOST_GROUPS };
         self.group_by.map(|by| (by, most))
@@ -56,7 +63,7 @@ impl UsageQuery {
         span.map_err(|(field, rejection)| Error::field(field, rejection))
     }
 
-    /// Where CSV was asked for: the groups, or else the buckets by outcome.
+    /// Returns the CSV table if one was requested: the groups, or else the buckets by outcome.
     fn table(&self, report: &UsageReport, groups: Option<&[GroupRow]>) -> Option<Csv> {
         match (self.format, self.group_by, groups) {
             (Format::Json, _, _) => None,
@@ -77,20 +84,27 @@ fn buckets_csv(report: &UsageReport) -> Csv {
     csv
 }
 
+/// Calls in one bucket of time.
 #[derive(Debug, Serialize)]
 struct BucketBody {
+    /// Start of the bucket (UTC).
     at: DateTime<Utc>,
+    /// Number of calls.
     total: i64,
+    /// Number of calls per outcome.
     by_outcome: BTreeMap<Outcome, i64>,
 }
 
+/// Calls to one endpoint.
 #[derive(Debug, Serialize)]
 struct EndpointBody {
+    /// Path of the endpoint.
     endpoint: String,
+    /// Number of calls.
     total: i64,
 }
 
-/// Milliseconds.
+/// Percentiles of latency in milliseconds.
 #[derive(Debug, Default, Serialize)]
 struct LatencyBody {
     p50: Option<f64>,
@@ -98,34 +112,51 @@ struct LatencyBody {
     p99: Option<f64>,
 }
 
+/// Usage report.
 #[derive(Debug, Serialize)]
 struct UsageBody {
+    /// Id of the key, in the report of one key.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_id: Option<ApiKeyId>,
+    /// Start of the time span (UTC).
     since: DateTime<Utc>,
+    /// End of the time span (UTC).
     until: DateTime<Utc>,
+    /// Length of a bucket.
     bucket: Bucket,
+    /// Number of calls.
     total: i64,
+    /// Calls left in the key's first rate limit now, in the report of one key.
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining: Option<u64>,
+    /// Calls over time.
     buckets: Vec<BucketBody>,
+    /// Calls per endpoint.
     by_endpoint: Vec<EndpointBody>,
+    /// Calls per HTTP status.
     by_status: BTreeMap<String, i64>,
+    /// Percentiles of latency in milliseconds.
     latency_ms: LatencyBody,
-    /// Where a breakdown was asked for.
+    /// Groups, if `group_by` was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<Vec<GroupBody>>,
-    /// True if there can be more groups than `groups` holds.
+    /// True if there may be more groups than `groups` holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     groups_are_capped: Option<bool>,
 }
 
+/// Calls of one group.
 #[derive(Debug, Serialize)]
 struct GroupBody {
+    /// Value that the group's calls share.
     group: String,
+    /// Name of the group for people.
     label: String,
+    /// Number of calls.
     total: i64,
+    /// Number of valid calls.
     valid: i64,
+    /// Number of refused calls.
     refused: i64,
 }
 
@@ -163,7 +194,8 @@ impl UsageBody {
     }
 }
 
-/// Of one key, with what remains of its limit. What this process has counted up to now is in it.
+/// Reports usage of one key, with the calls left in its limit. Flushes this process's buffer first, so that calls up
+/// to now are included.
 pub async fn of_key(state: Data<State>, bearer: Bearer, id: Path<String>, Query(query): Query<UsageQuery>) -> Answer {
     let (id, span) = (parse_id(&id)?, query.span(state.clock.now())?);
     let actor = actor(&bearer, id).await?;
@@ -181,7 +213,7 @@ pub async fn of_key(state: Data<State>, bearer: Bearer, id: Path<String>, Query(
     Ok(HttpResponse::Ok().json(UsageBody::new(report, groups).of(id, remaining)))
 }
 
-/// Of a tenant, or of the whole instance for its token.
+/// Reports usage of a tenant, or of the whole instance for an instance token.
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<UsageQuery>) -> Answer {
     let span = query.span(state.clock.now())?;
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadUsage).await?;

@@ -1,4 +1,4 @@
-//! `/api/usage/records` and `POST /api/usage`: single records, and those that applications report.
+//! `/api/usage/records` and `POST /api/usage`: single usage records, and records reported by applications.
 
 use std::net::IpAddr;
 
@@ -25,37 +25,56 @@ use crate::web::object::Object;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
-/// Bytes: 10,000 records with room for long paths.
+/// Maximum size of a report in bytes: 10,000 records with long paths.
 const REPORT_LIMIT: usize = 4 * 1024 * 1024;
 
+/// Filters and page of a list of records.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexQuery {
+    /// Number of rows per page.
     limit: Option<i64>,
+    /// Cursor of the page's start, from `next_cursor`.
     cursor: Option<String>,
+    /// Number of rows to skip, instead of a cursor.
     offset: Option<i64>,
+    /// Id of the key.
     key_id: Option<ApiKeyId>,
+    /// Outcome of the calls.
     outcome: Option<Outcome>,
-    /// All but valid ones.
+    /// True: refused calls only.
     #[serde(default)]
     refused: bool,
+    /// Id of the request.
     request_id: Option<String>,
+    /// Start of the time span, inclusive.
     since: Option<Time>,
+    /// End of the time span.
     until: Option<Time>,
 }
 
+/// Usage record as the API shows it.
 #[derive(Debug, Serialize)]
 struct RecordBody {
+    /// Id of the request.
     request_id: String,
+    /// Id of the key.
     key_id: Option<ApiKeyId>,
+    /// Outcome of the call.
     outcome: Outcome,
-    /// Why it was refused.
+    /// Reason of the refusal.
     reason: Option<String>,
+    /// Path of the endpoint.
     endpoint: String,
+    /// HTTP method.
     method: String,
+    /// HTTP status.
     status: i16,
+    /// Duration in milliseconds.
     duration_ms: f64,
+    /// Client's IP address.
     ip: Option<String>,
+    /// Time of the call (UTC).
     at: DateTime<Utc>,
 }
 
@@ -77,7 +96,7 @@ impl From<UsageLog> for RecordBody {
     }
 }
 
-/// Newest first, with the reason of each refusal.
+/// Lists usage records, newest first.
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<IndexQuery>) -> Answer {
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadUsage).await?;
     let paging = paging::<RecordPlace>(query.limit, query.cursor.as_deref(), query.offset)?;
@@ -94,27 +113,42 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
     Ok(HttpResponse::Ok().json(List::new(page.map(RecordBody::from))))
 }
 
+/// Request body to report usage.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReportBody {
+    /// Tenant's id; an instance token needs this or `tenant`.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug.
     tenant: Option<String>,
+    /// Records to add.
     #[serde(default, deserialize_with = "or_default")]
     records: Vec<Object<ReportedBody>>,
 }
 
+/// Reported usage record.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct ReportedBody {
+    /// Id of the key.
     key_id: Option<ApiKeyId>,
+    /// Public id of the key, instead of `key_id`.
     key: Option<String>,
+    /// Path of the endpoint.
     endpoint: Option<String>,
+    /// HTTP method.
     method: Option<String>,
+    /// HTTP status.
     status: Option<i64>,
+    /// Outcome of the call.
     outcome: Option<String>,
+    /// Duration in milliseconds.
     duration_ms: Option<f64>,
+    /// Client's IP address.
     ip: Option<IpAddr>,
+    /// Id of the request. Absent: that of the report.
     request_id: Option<String>,
+    /// Time of the call. Absent: now.
     at: Option<Time>,
 }
 
@@ -135,8 +169,8 @@ impl From<ReportedBody> for RecordDraft {
     }
 }
 
-/// Takes all records of a report, or none: once this is answered, they are in the database. With an `Idempotency-Key`
-/// a repeated report adds nothing.
+/// Adds all records of a report, or none. When the response is sent, they are in the database. A report repeated with
+/// the same `Idempotency-Key` adds nothing.
 pub async fn create(
     state: Data<State>,
     who: TokenOrKey<UsageWrite>,

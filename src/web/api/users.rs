@@ -1,4 +1,4 @@
-//! `/api/users`: the people of the instance, for its operators.
+//! `/api/users`: users of the instance, for operators.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
@@ -21,15 +21,24 @@ use crate::web::state::State;
 const READ: &str = "members:read";
 const WRITE: &str = "members:write";
 
+/// User as the API shows them.
 #[derive(Debug, Serialize)]
 pub struct UserBody {
+    /// Id of the user.
     id: UserId,
+    /// E-mail address of the user.
     email: String,
+    /// Name of the user.
     name: String,
+    /// True for an operator of the instance.
     is_operator: bool,
+    /// False: the user is deactivated and cannot sign in.
     is_active: bool,
+    /// True once the user has proved to receive mail at the address.
     is_email_confirmed: bool,
+    /// When the user was created (UTC).
     created_at: DateTime<Utc>,
+    /// When the user was last changed (UTC).
     updated_at: DateTime<Utc>,
 }
 
@@ -55,12 +64,15 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Pagin
     Ok(HttpResponse::Ok().json(List::new(page.map(UserBody::from))))
 }
 
-/// There is no `is_operator` here: operators are made at the console.
+/// Request body to create a user. Operators are not created here, only with the command line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
+    /// E-mail address of the user.
     email: String,
+    /// Name of the user.
     name: Option<String>,
+    /// First password of the user.
     password: String,
 }
 
@@ -81,11 +93,14 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoPar
     Ok(HttpResponse::Ok().json(UserBody::from(user)))
 }
 
+/// Request body to change a user. Omitted fields stay as they are.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateBody {
+    /// Name of the user.
     #[serde(deserialize_with = "set")]
     name: Option<String>,
+    /// False deactivates the user.
     #[serde(deserialize_with = "set")]
     is_active: Option<bool>,
 }

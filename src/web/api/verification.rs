@@ -1,4 +1,4 @@
-//! `/api/keys/verification`: a backend or gateway asks what to make of a key, or of up to a hundred at once.
+//! `/api/keys/verification`: decides about one key, or up to 100 keys, for a backend or gateway.
 
 mod answer;
 
@@ -25,56 +25,73 @@ use crate::web::object::Object;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
+/// Maximum number of verifications in a batch.
 const MOST_AT_ONCE: usize = 100;
+/// Path of a single verification, which `web::direct` serves.
 pub const PATH: &str = "/api/keys/verification";
 
+/// Request body of a verification.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyBody {
+    /// Key as the caller presented it: a secret, or the public id beside `secret`.
     #[serde(alias = "api_key")]
     key: String,
+    /// Secret that belongs to the public id in `key`.
     secret: Option<String>,
+    /// Scopes that the key must have.
     #[serde(default, alias = "required_scopes", deserialize_with = "or_default")]
     scopes: Vec<String>,
+    /// Address of the key's user. Keys restricted to addresses require it.
     ip: Option<IpAddr>,
+    /// Environment that the key must belong to.
     environment: Option<Environment>,
+    /// Units that the call takes from limits, 1 by default.
     cost: Option<u64>,
+    /// Endpoint to record. The query of a URI is dropped.
     endpoint: Option<String>,
+    /// HTTP method to record, `POST` by default.
     method: Option<String>,
+    /// True: decides without counting or recording the call.
     #[serde(default, deserialize_with = "or_default")]
     dry_run: bool,
+    /// Tenant's id, for an instance token.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug, for an instance token.
     tenant: Option<String>,
 }
 
+/// Request body of a batch.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchBody {
+    /// Verifications, 1 to 100.
     verifications: Vec<Object<VerifyBody>>,
 }
 
-/// What to decide, and what to record it as.
+/// Question to the gate, with the endpoint and method to record.
 struct Verification {
     ask: Ask,
     endpoint: Cow<'static, str>,
     method: Cow<'static, str>,
 }
 
-/// Answers 200 whatever the decision. A tenant's token knows its own keys only.
+/// Verifies a key. Responds 200 for every decision. A tenant token finds only keys of its tenant.
 pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<VerifyBody>) -> Answer {
     answered(&state, &bearer, body).await
 }
 
-/// The same, for whoever has found out who asks and what.
+/// Verifies a key for a caller that is already authenticated and a body that is already parsed.
 pub async fn answered(state: &State, bearer: &Bearer, body: VerifyBody) -> Answer {
     let reach = bearer.reach(&body.tenant_ask(), Permission::VerifyKeys).await?;
     let verified = verify(state, bearer, Verification::parse(body, reach)?).await?;
     Ok(json::printed(answer::one(&verified)?))
 }
 
-/// Each of them as if it had come alone, in their order. What is needed to decide them is there before the first is counted.
+/// Verifies keys in order, each as if it came alone. All data for the decisions is loaded before the first call is
+/// counted, so that a failed lookup leaves no part of the batch counted.
 pub async fn create_batch(state: Data<State>, bearer: Bearer, Json(body): Json<BatchBody>) -> Answer {
-    // What the query names, all of them are for.
+    // A tenant in the query applies to all verifications.
     bearer.reach(&TenantAsk::default(), Permission::VerifyKeys).await?;
     let all = parse_batch(&bearer, body.verifications).await?;
     state.gate.must_be_able()?;
@@ -88,7 +105,7 @@ pub async fn create_batch(state: Data<State>, bearer: Bearer, Json(body): Json<B
     Ok(json::printed(answer::many(&verified)?))
 }
 
-/// Every item that does not fit is named: `verifications[3].cost`.
+/// Parses the verifications of a batch. Errors name each invalid item, as in `verifications[3].cost`.
 async fn parse_batch(bearer: &Bearer, items: Vec<Object<VerifyBody>>) -> Result<Vec<Box<Verification>>> {
     if !(1..=MOST_AT_ONCE).contains(&items.len()) {
         let says = format!("must be 1 to {MOST_AT_ONCE} verifications");
@@ -99,6 +116,7 @@ async fn parse_batch(bearer: &Bearer, items: Vec<Object<VerifyBody>>) -> Result<
         let field = if item.tenant_id.is_some() { "tenant_id" } else { "tenant" };
         let parsed = match bearer.reach(&item.tenant_ask(), Permission::VerifyKeys).await {
             Ok(reach) => Verification::parse(item, reach),
+            // A 404 would concern the whole batch, so an unknown tenant becomes an error of its item.
             Err(Error::NotFound(Noun::Tenant)) => Err(Error::field(field, Rejection::new("unknown", "is no tenant"))),
             Err(error) => Err(error),
         };
@@ -127,7 +145,7 @@ impl Verification {
             Some(method) => errors.take("method", verification::method(method)).map(Cow::Owned),
             None => Some(Cow::Borrowed("POST")),
         };
-        // A query may hold secrets, and would make every call an endpoint of its own.
+        // Drop the query: it may hold secrets, and would make every call an endpoint of its own.
         let named = usage::endpoint(body.endpoint.as_deref().map_or("", |uri| verification::split_uri(uri).0.trim()));
         match (cost, method) {
             (Some(cost), Some(method)) if errors.is_empty() => {

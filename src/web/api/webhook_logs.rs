@@ -1,4 +1,4 @@
-//! `/api/webhook-logs`: the attempts of deliveries, to be read only.
+//! `/api/webhook-logs`: attempts of deliveries, read only.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -19,40 +19,63 @@ use crate::web::json::{NoParameters, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
-/// Characters of an answer's body that a list shows.
+/// Maximum number of characters of a response body in a list.
 const SHOWN_IN_LISTS: usize = 1_000;
 
+/// Attempt of a delivery.
 #[derive(Debug, Serialize)]
 pub struct AttemptBody {
+    /// Id of the attempt.
     id: AttemptId,
+    /// Id of the delivery.
     delivery_id: DeliveryId,
+    /// Id of the webhook.
     webhook_id: WebhookId,
+    /// Type of the event.
     event: String,
+    /// Payload of the event, exactly as it was published.
     payload: Box<RawValue>,
+    /// Number of the attempt, from 1.
     attempt: i64,
+    /// URL that the request went to.
     url: String,
+    /// Headers of the request.
     request_headers: Option<Value>,
+    /// HTTP status of the response, or `null` if none came.
     response_status: Option<i16>,
+    /// Headers of the response.
     response_headers: Option<Value>,
+    /// Body of the response, as far as it was stored.
     response_body: Option<String>,
+    /// Duration in milliseconds.
     duration_ms: Option<i64>,
+    /// Duration of each phase.
     timings: TimingsBody,
+    /// Address that the request was sent to.
     remote_address: Option<String>,
+    /// True if the delivery succeeded.
     success: bool,
+    /// Kind of failure.
     error_kind: Option<ErrorKind>,
+    /// Description of the failure.
     error: Option<String>,
+    /// When the attempt was made (UTC).
     created_at: DateTime<Utc>,
-    /// The bytes that were sent, as text; not in lists.
+    /// Body of the request as text. Absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_body: Option<String>,
 }
 
-/// Milliseconds; null for a phase that there was none of.
+/// Times in milliseconds. `null` for a phase that did not take place.
 #[derive(Debug, Serialize)]
 struct TimingsBody {
+    /// Time for name resolution.
     dns_ms: Option<f64>,
+    /// Time to connect.
     connect_ms: Option<f64>,
+    /// Time to the first byte of the response.
     first_byte_ms: Option<f64>,
+    /// Duration of the whole attempt.
     total_ms: Option<i64>,
 }
 
@@ -70,7 +93,7 @@ impl TimingsBody {
 }
 
 impl AttemptBody {
-    /// With all that was kept of the answer's body, and what was sent.
+    /// Returns an attempt with the stored response body and the request body.
     pub fn whole(row: Attempt, payload: String, request_body: Option<String>) -> Result<Self> {
         Ok(Self {
             timings: TimingsBody::of(&row),
@@ -102,20 +125,32 @@ impl AttemptBody {
     }
 }
 
+/// Filters and page of a list of attempts.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexQuery {
+    /// Number of rows per page.
     limit: Option<i64>,
+    /// Cursor of the page's start, from `next_cursor`.
     cursor: Option<String>,
+    /// Number of rows to skip, instead of a cursor.
     offset: Option<i64>,
+    /// Id of the webhook.
     webhook_id: Option<WebhookId>,
+    /// Id of the delivery.
     delivery_id: Option<DeliveryId>,
+    /// Id of the event.
     event_id: Option<EventId>,
+    /// Type of the event.
     #[serde(rename = "type", alias = "event")]
     kind: Option<String>,
+    /// True: successful attempts only. False: failed attempts only.
     success: Option<bool>,
+    /// Class of the HTTP status, such as `5xx`.
     status: Option<StatusClass>,
+    /// Start of the time span, inclusive.
     since: Option<Time>,
+    /// End of the time span.
     until: Option<Time>,
 }
 

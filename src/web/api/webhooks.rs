@@ -1,4 +1,4 @@
-//! `/api/webhooks`: registering endpoints, changing and pausing them, and test events.
+//! `/api/webhooks`: creating, changing, pausing and testing webhooks.
 
 pub mod secrets;
 pub mod statistics;
@@ -26,37 +26,57 @@ use crate::web::state::State;
 
 const LIST: &str = "/api/webhooks";
 
-/// A webhook as the API shows it; the secret stands in the answers that make or reveal one, and nowhere else.
+/// Webhook as the API shows it. Only responses that create or reveal the secret contain it.
 #[derive(Debug, Serialize)]
 pub struct WebhookBody {
+    /// Id of the webhook.
     id: WebhookId,
+    /// Id of the tenant.
     tenant_id: TenantId,
+    /// Id of the user who created the webhook.
     user_id: Option<UserId>,
+    /// Name of the webhook.
     name: String,
+    /// URL that events are sent to.
     url: String,
+    /// Patterns of event types.
     events: Vec<String>,
+    /// False: paused by a user, or disabled after failures.
     is_active: bool,
+    /// State of the webhook.
     state: WebhookState,
+    /// Form of the request body: `standard`, `event`, `raw` or `cloudevents`.
     payload_format: PayloadFormat,
+    /// Form of the signature over the body: `prefixed` or `hex`.
     signature_style: SignatureStyle,
+    /// Deadline of an attempt in seconds.
     timeout_seconds: i64,
+    /// Maximum number of concurrent requests.
     max_in_flight: i64,
+    /// Maximum number of requests per second. `null`: unlimited.
     rate_per_second: Option<i64>,
+    /// Seconds before each retry. `null`: the default schedule.
     retry_schedule: Option<Vec<i64>>,
-    /// Names, and a mask for each value.
+    /// Additional headers of requests. Names only; each value is masked.
     headers: BTreeMap<String, &'static str>,
-    /// `whpk_…`, those that sign now, newest first.
+    /// Public keys `whpk_…` that currently sign, newest first.
     public_keys: Vec<String>,
+    /// Why the webhook was disabled.
     disabled_reason: Option<String>,
+    /// Start of the current series of failures (UTC).
     failing_since: Option<DateTime<Utc>>,
-    /// When it is switched off if nothing succeeds until then.
+    /// When the webhook is disabled if no attempt succeeds before (UTC).
     switches_off_at: Option<DateTime<Utc>>,
-    /// The delivery that asks whether it is well again.
+    /// Id of the test delivery whose success activates the webhook again.
     probe_delivery_id: Option<DeliveryId>,
+    /// When an attempt last succeeded (UTC).
     last_success_at: Option<DateTime<Utc>>,
+    /// Signing secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
+    /// When the webhook was created (UTC).
     created_at: DateTime<Utc>,
+    /// When the webhook was last changed (UTC).
     updated_at: DateTime<Utc>,
 }
 
@@ -92,26 +112,32 @@ impl From<Webhook> for WebhookBody {
 }
 
 impl WebhookBody {
-    /// With the public keys that sign for it.
+    /// Returns a webhook with the public keys that sign for it.
     pub fn read(tx: &mut Tx<'_>, row: Webhook) -> Result<Self> {
         let keys = webhooks::secrets::public_keys(tx, Scope::Tenant(row.tenant_id), &[row.id])?;
         Ok(Self { public_keys: keys.into_iter().filter_map(|key| key.public_key).collect(), ..Self::from(row) })
     }
 
-    /// With the secret that was just made.
+    /// Returns a webhook with its new secret.
     pub fn revealed(tx: &mut Tx<'_>, made: Subscribed) -> Result<Self> {
         Ok(Self { secret: Some(made.secret.reveal().to_owned()), ..Self::read(tx, made.webhook)? })
     }
 }
 
+/// Filters and page of the list of webhooks.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexQuery {
+    /// Number of rows per page.
     limit: Option<i64>,
+    /// Cursor of the page's start, from `next_cursor`.
     cursor: Option<String>,
+    /// Number of rows to skip, instead of a cursor.
     offset: Option<i64>,
+    /// Text to search for.
     #[serde(alias = "search", alias = "query", alias = "name")]
     q: Option<String>,
+    /// State of the webhooks.
     state: Option<WebhookState>,
 }
 
@@ -136,18 +162,23 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
     Ok(HttpResponse::Ok().json(List::new(page.map(body))))
 }
 
+/// Request body to create a webhook. Fields without a comment are those of [`WebhookBody`].
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
+    /// Tenant's id; an instance token needs this or `tenant`.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug.
     tenant: Option<String>,
     name: Option<String>,
     url: Option<String>,
     events: Option<Vec<String>>,
+    /// Signing secret. Absent: generated.
     secret: Option<String>,
-    /// Whether it signs with a key pair besides.
+    /// True: requests are also signed with an Ed25519 key pair.
     #[serde(default, deserialize_with = "or_default")]
     ed25519: bool,
+    /// Private key `whsk_…` for those signatures. Absent: generated.
     signing_key: Option<String>,
     is_active: Option<bool>,
     payload_format: Option<String>,
@@ -178,7 +209,8 @@ impl From<CreateBody> for WebhookFields {
     }
 }
 
-/// With an `Idempotency-Key`, a repeated request makes no second webhook: it gets the first answer again, without the secret.
+/// Creates a webhook. A request repeated with the same `Idempotency-Key` creates no second one and gets the first
+/// response again, without the secret.
 pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Json(body): Json<CreateBody>) -> Answer {
     let actor = bearer.actor(&TenantAsk::new(body.tenant_id, body.tenant.clone())).await?;
     let once = idempotency(&request, &body)?;
@@ -214,6 +246,7 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoPar
     Ok(HttpResponse::Ok().json(state.api.read(scope, find).await?))
 }
 
+/// Request body to change a webhook. Fields are those of [`WebhookBody`]; omitted ones stay as they are.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateBody {
@@ -270,14 +303,16 @@ pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
     Ok(HttpResponse::Ok().json(changed(&state, &bearer, id, change).await?))
 }
 
+/// Query to activate a webhook.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ActivationQuery {
-    /// Only once it has answered a probe with 2xx.
+    /// True: activate only after the webhook has answered a test request with 2xx.
     probe: bool,
 }
 
-/// At once: 200. With a probe: 202, and it goes on by itself once that is taken.
+/// Activates a webhook at once (200). With a probe, responds 202, and the webhook is activated once the probe
+/// succeeds.
 pub async fn activate(
     state: Data<State>,
     bearer: Bearer,
@@ -312,16 +347,19 @@ pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> An
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// Request body to send a test event.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TestBody {
+    /// Type of the test event.
     #[serde(rename = "type", alias = "event")]
     kind: Option<String>,
+    /// Payload of the test event.
     #[serde(alias = "payload")]
     data: Option<Box<RawValue>>,
 }
 
-/// Sends a test event to this webhook alone.
+/// Sends a test event to this webhook only.
 pub async fn test(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<TestBody>) -> Answer {
     let id = parse_id(&id)?;
     let send = move |tx: &mut Tx<'_>, actor: &Actor| {
@@ -332,7 +370,7 @@ pub async fn test(state: Data<State>, bearer: Bearer, id: Path<String>, Json(bod
     Ok(HttpResponse::Accepted().json(published))
 }
 
-/// Changes a webhook, and wakes the delivery worker, who may have something to do now.
+/// Changes a webhook and wakes the delivery worker, which may now have deliveries to send.
 async fn changed<T, F>(state: &State, bearer: &Bearer, id: WebhookId, change: F) -> Result<T>
 where
     T: Send + 'static,
@@ -347,7 +385,7 @@ pub(super) async fn actor(bearer: &Bearer, id: WebhookId) -> Result<Actor> {
     bearer.actor_for(Noun::Webhook, move |tx| webhooks::tenant_of(tx, id)).await
 }
 
-/// Something that is no id names no webhook.
+/// Parses a webhook's id. Text that is no id gives 404.
 pub(super) fn parse_id(text: &str) -> Result<WebhookId> {
     text.parse().map_err(|_| Error::NotFound(Noun::Webhook))
 }

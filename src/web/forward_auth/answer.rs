@@ -1,4 +1,5 @@
-//! What a gateway is told: who it is, for the API behind it; or why not, in terms that it understands.
+//! Response to a gateway: the key's identity for the API behind it, or the refusal in a form that the gateway
+//! understands.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -8,13 +9,14 @@ use crate::domain::{Error, Result};
 use crate::gate::Decision;
 use crate::web::problem::{Answer, Fail, Problem};
 
+/// Header with the decided status, for nginx, which gets another one.
 const REAL_STATUS: HeaderName = HeaderName::from_static("x-auth-status");
 
-/// What the gateway hands on to the API behind it.
+/// Response headers that the gateway passes on to the API behind it.
 pub const IDENTITY: [&str; 5] =
     ["X-Gatepost-Key-Id", "X-Gatepost-Tenant", "X-Gatepost-User", "X-Gatepost-Scopes", "X-Gatepost-Environment"];
 
-/// The same, as they are sent.
+/// [`IDENTITY`] as header names for responses.
 static SENT: [HeaderName; 5] = [
     HeaderName::from_static("x-gatepost-key-id"),
     HeaderName::from_static("x-gatepost-tenant"),
@@ -23,7 +25,8 @@ static SENT: [HeaderName; 5] = [
     HeaderName::from_static("x-gatepost-environment"),
 ];
 
-/// All of them are always there, if only empty: each overwrites what a client may have put in its place.
+/// Returns the response for an admitted key. Every identity header is set, even if empty, so that it overwrites what a
+/// client sent under that name.
 pub fn allowed(decision: &Decision) -> Result<HttpResponse> {
     let known = decision.known().ok_or_else(|| Error::bug("a valid decision has its key"))?;
     let values = [
@@ -40,8 +43,8 @@ pub fn allowed(decision: &Decision) -> Result<HttpResponse> {
     Ok(answer.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store"))).finish())
 }
 
-/// nginx's `auth_request` knows 2xx, 401 and 403, and makes a 500 of everything else: whatever else is meant becomes
-/// a 403 by status and title, and `X-Auth-Status` says what it is.
+/// Translates a response for nginx, whose `auth_request` knows only 2xx, 401 and 403 and turns others into 500. Other
+/// refusals get status and title of 403; `X-Auth-Status` has the decided status.
 pub fn in_nginx_terms(answer: Answer) -> Answer {
     match answer {
         Ok(mut answer) => {
@@ -65,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sent_is_what_is_documented() {
+    fn sent_headers_are_the_documented_ones() {
         assert_eq!(
             SENT.each_ref().map(HeaderName::as_str),
             IDENTITY.map(str::to_ascii_lowercase).each_ref().map(String::as_str)

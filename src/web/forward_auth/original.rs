@@ -1,4 +1,4 @@
-//! The request that a gateway asks about, as each gateway tells it.
+//! Original request that a gateway asks about, read from each gateway's headers.
 
 use actix_web::dev::RequestHead;
 use actix_web::http::header::HeaderName;
@@ -8,15 +8,16 @@ use super::requirements::is_exact;
 use crate::domain::verification;
 use crate::web::gated::Original;
 
-/// Headers with the original request's URI and method.
+/// Header names for the original request's URI and method.
 type Names = (HeaderName, HeaderName);
 
-/// What nginx is told to send, and what Traefik and Caddy send. Each passes its clients' headers on, so its own are
-/// looked at first.
+/// Headers that nginx is configured to send, and headers of Traefik and Caddy. Each gateway also passes its clients'
+/// headers on, so the gateway's own headers are read first.
 static NGINX: Names = (HeaderName::from_static("x-original-uri"), HeaderName::from_static("x-original-method"));
 static FORWARDED: Names = (HeaderName::from_static("x-forwarded-uri"), HeaderName::from_static("x-forwarded-method"));
 
-/// Under `/auth/…` the rest of the path (Envoy); at `/auth` what headers say; without them, this request itself.
+/// Returns the original request. Below `/auth/` the rest of the path names it (Envoy). At `/auth` headers do; without
+/// them it is this request.
 pub fn of(head: &RequestHead, is_for_nginx: bool) -> Original {
     if !is_exact(head) {
         let path = head.uri.path().strip_prefix(PATH).unwrap_or_default();
@@ -38,7 +39,7 @@ pub fn of(head: &RequestHead, is_for_nginx: bool) -> Original {
     }
 }
 
-/// The last line is the one that the nearest proxy wrote.
+/// Returns the last line of a header, which the nearest proxy wrote.
 fn header(head: &RequestHead, name: &HeaderName) -> Option<String> {
     let value = head.headers.get_all(name).last()?;
     Some(String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).filter(|text| !text.is_empty())
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn each_gateway_is_understood() {
+    fn headers_of_each_gateway_are_read() {
         let forwarded = [("x-forwarded-uri", "/orders?page=2"), ("x-forwarded-method", "delete")];
         assert_eq!(told("/auth?tenant=acme", &forwarded, false), expected("DELETE", "/orders", "page=2"));
         let nginx = [("x-original-uri", "/orders?page=2"), ("x-original-method", "POST")];
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_adds_does_not_count_beside_what_its_gateway_says() {
+    fn a_clients_header_does_not_override_the_gateways() {
         let both = [
             ("x-original-uri", "/n"),
             ("x-original-method", "GET"),

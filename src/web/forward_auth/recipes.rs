@@ -1,4 +1,4 @@
-//! Ready configurations for the gateways that can ask: the pages, the documents and the tests take them from here.
+//! Ready-to-use gateway configurations for pages, documentation and tests.
 
 use askama::Template;
 use url::{Host, Url};
@@ -6,36 +6,36 @@ use url::{Host, Url};
 use super::answer::IDENTITY;
 use crate::domain::{Error, Result};
 
-/// What a configuration is made for.
+/// Values that a configuration is made for.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Where the gateway reaches this instance.
+    /// URL at which the gateway reaches this instance.
     pub gatepost: Url,
-    /// The slug of the tenant whose keys count.
+    /// Slug of the tenant whose keys are accepted.
     pub tenant: String,
-    /// What a key must have.
+    /// Scopes that a key must have.
     pub scopes: Vec<String>,
-    /// The name of the API, as its clients call it.
+    /// Host name of the API, as clients call it.
     pub host: String,
-    /// Where the gateway listens: a port, for nginx also an address and a port.
+    /// Port that the gateway listens on; for nginx also an address and port.
     pub listen: String,
-    /// Where the gateway reaches the API: an address and a port.
+    /// Address and port at which the gateway reaches the API.
     pub api: String,
 }
 
 impl Site {
-    /// With values for the reader to replace in the place of what only they know.
+    /// Returns a site with placeholders for the values that only the reader knows.
     pub fn example(gatepost: Url, tenant: impl Into<String>, scopes: Vec<String>) -> Self {
         let (host, listen, api) = ("api.example.com".into(), "80".into(), "127.0.0.1:3000".into());
         Self { gatepost, tenant: tenant.into(), scopes, host, listen, api }
     }
 
-    /// All of them, by the names of the gateways.
+    /// Returns all configurations with the gateways' names.
     pub fn all(&self) -> Result<[(&'static str, String); 4]> {
         Ok([("nginx", self.nginx()?), ("Traefik", self.traefik()?), ("Caddy", self.caddy()?), ("Envoy", self.envoy()?)])
     }
 
-    /// For nginx's `auth_request`.
+    /// Returns a configuration for nginx's `auth_request`.
     pub fn nginx(&self) -> Result<String> {
         print(&Nginx {
             authority: format!("{}:{}", self.name(), self.port()),
@@ -49,13 +49,13 @@ impl Site {
         })
     }
 
-    /// For Traefik's `forwardAuth`.
+    /// Returns a configuration for Traefik's `forwardAuth`.
     pub fn traefik(&self) -> Result<String> {
         let question = format!("?{}", self.query());
         print(&Traefik { base: self.base(), question, identity: IDENTITY, host: &self.host, api: &self.api })
     }
 
-    /// For Caddy's `forward_auth`.
+    /// Returns a configuration for Caddy's `forward_auth`.
     pub fn caddy(&self) -> Result<String> {
         let authority = format!("{}:{}", self.name(), self.port());
         print(&Caddy {
@@ -68,7 +68,7 @@ impl Site {
         })
     }
 
-    /// For Envoy's `ext_authz`, which asks by HTTP.
+    /// Returns a configuration for Envoy's `ext_authz` over HTTP.
     pub fn envoy(&self) -> Result<String> {
         let (api_address, api_port) = self.api.rsplit_once(':').unwrap_or((self.api.as_str(), "80"));
         let mut requirements = vec![("X-Gatepost-Require-Tenant", self.tenant.clone())];
@@ -88,7 +88,7 @@ impl Site {
         })
     }
 
-    /// Slugs and scopes have no character that a query would have to escape.
+    /// Returns the requirements as a query. Slugs and scopes contain no character that needs escaping.
     fn query(&self) -> String {
         let scopes = if self.scopes.is_empty() { String::new() } else { format!("&scopes={}", self.scopes.join(",")) };
         format!("tenant={}{scopes}", self.tenant)
@@ -98,7 +98,7 @@ impl Site {
         self.gatepost.as_str().trim_end_matches('/').to_owned()
     }
 
-    /// An IPv6 address stands in brackets.
+    /// Returns the host of this instance, with brackets around an IPv6 address.
     fn name(&self) -> String {
         self.gatepost.host().map(|host: Host<&str>| host.to_string()).unwrap_or_default()
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn every_gateway_asks_for_the_tenant_and_the_scopes() {
+    fn every_gateway_sends_the_tenant_and_the_scopes() {
         let query = "tenant=acme&scopes=orders:read,stock:*";
         let [nginx, traefik, caddy, envoy] = site("http://127.0.0.1:8000").all().unwrap().map(|(_, text)| text);
         assert!(nginx.contains("server 127.0.0.1:8000;") && !nginx.contains("ssl"), "{nginx}");
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_and_no_scopes_are_fine_too() {
+    fn an_ipv6_address_and_no_scopes_are_supported() {
         let site = Site::example(Url::parse("http://[::1]:8000").unwrap(), "acme", Vec::new());
         assert!(site.nginx().unwrap().contains("server [::1]:8000;"));
         assert!(site.nginx().unwrap().contains("/auth?nginx=1&tenant=acme;"));

@@ -1,5 +1,5 @@
-//! What a gateway requires of the key: in the query of `/auth`, in headers under `/auth/…`. What can't be read or
-//! can't be believed is refused: a requirement that is passed over would let too many through.
+//! Requirements of a gateway: in the query of `/auth`, or in headers below `/auth/…`. Unreadable or untrusted
+//! requirements are refused, since ignoring one would admit too many keys.
 
 use actix_web::dev::RequestHead;
 use actix_web::http::StatusCode;
@@ -12,7 +12,7 @@ use crate::web::client;
 use crate::web::gated::Requirements;
 use crate::web::problem::{Fail, Problem};
 
-/// What a requirement is called in the query, and in a header.
+/// Names of each requirement: in the query, and as a header.
 const NAMES: [(&str, &str); 4] = [
     ("tenant", "X-Gatepost-Require-Tenant"),
     ("scopes", "X-Gatepost-Require-Scopes"),
@@ -21,25 +21,26 @@ const NAMES: [(&str, &str); 4] = [
 ];
 const HEADER_PREFIX: &str = "x-gatepost-require-";
 
-/// One requirement as it was written.
+/// Requirement as the gateway wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Written {
     name: &'static str,
-    /// What its writer calls it.
+    /// Name that the gateway used.
     field: String,
     value: String,
 }
 
-/// Whether the answer must keep to what nginx's `auth_request` understands.
+/// True if the response must be limited to what nginx's `auth_request` understands.
 pub fn is_for_nginx(head: &RequestHead) -> bool {
     is_exact(head) && pairs(head).any(|(name, _)| name == "nginx")
 }
 
-/// Whether the question stands at `/auth` itself; a path below it is the original request's.
+/// True if the path is `/auth` itself. A path below it names the original request.
 pub fn is_exact(head: &RequestHead) -> bool {
     !head.uri.path().starts_with(BELOW)
 }
 
+/// Returns the requirements of a gateway's request, or what is wrong with them.
 pub fn of(head: &RequestHead, trusted: &[IpNet]) -> Result<Requirements, Fail> {
     let mut errors = FieldErrors::default();
     let headers = headers(head, &mut errors);
@@ -57,7 +58,8 @@ pub fn of(head: &RequestHead, trusted: &[IpNet]) -> Result<Requirements, Fail> {
     if errors.is_empty() { Ok(required) } else { Err(Error::from(errors).into()) }
 }
 
-/// Anybody can write a header: those of strangers are neither followed nor passed over.
+/// Refuses requirement headers from untrusted peers. Any client can send such headers, so they cannot be followed. Nor
+/// can they be ignored: if a gateway sent them, too many keys would be admitted.
 fn believe(head: &RequestHead, trusted: &[IpNet], has_any: bool) -> Result<(), Fail> {
     if !has_any || client::is_behind_trusted_proxy(head, trusted) {
         return Ok(());
@@ -71,7 +73,8 @@ fn pairs(head: &RequestHead) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes())
 }
 
-/// A name that is none of ours may be a misspelled requirement, or the client's own query.
+/// Reads requirements from the query. Other names are refused: each may be a misspelled requirement, or the client's
+/// own query.
 fn query(head: &RequestHead, errors: &mut FieldErrors) -> Vec<Written> {
     let mut written = Vec::new();
     for (name, value) in pairs(head) {
@@ -82,7 +85,7 @@ fn query(head: &RequestHead, errors: &mut FieldErrors) -> Vec<Written> {
             }
             (None, "nginx") if value == "1" => {}
             (None, "nginx") => errors.add("nginx", Rejection::new("choice", "must be 1, or left out")),
-            // Read with the key's other places, and passed over where keys in queries are not allowed.
+            // Skip: `gated::presented` reads the key, if the settings allow keys in queries.
             (None, "api_key") => {}
             (None, _) => {
                 let field: String = name.chars().take(64).collect();
@@ -125,7 +128,7 @@ fn parse(written: &[Written], errors: &mut FieldErrors) -> Requirements {
     required
 }
 
-/// The one value of a requirement: two that differ would be a guess.
+/// Returns the only value of a requirement. Two different values are an error, since either choice would be a guess.
 fn single<'a>(written: &'a [Written], name: &str, errors: &mut FieldErrors) -> Option<&'a Written> {
     let mut all = written.iter().filter(|one| one.name == name);
     let first = all.next()?;
@@ -136,7 +139,7 @@ fn single<'a>(written: &'a [Written], name: &str, errors: &mut FieldErrors) -> O
     Some(first)
 }
 
-/// All scopes that are named anywhere, with commas or spaces between them.
+/// Returns the scopes of all values, separated by commas or spaces.
 fn scopes(written: &[Written], errors: &mut FieldErrors) -> Vec<String> {
     let mut named: Vec<String> = Vec::new();
     let mut field = None;
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_and_headers_say_the_same() {
+    fn query_and_headers_give_the_same_requirements() {
         let all = Requirements {
             tenant: Some("acme".into()),
             scopes: vec!["orders:read".into(), "stock:*".into(), "a".into()],
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_by_its_name() {
+    fn invalid_requirements_are_refused_by_name() {
         for (query, field) in [
             ("tenant=", "tenant"),
             ("tenant=Acme", "tenant"),

@@ -1,4 +1,4 @@
-//! Where a request carries its key: the four ways of docs/api.md.
+//! Extraction of the API key from a request, in the four forms of docs/api.md.
 
 use actix_web::dev::RequestHead;
 use actix_web::http::header::{HeaderMap, HeaderName};
@@ -11,17 +11,17 @@ use crate::web::bearer;
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 static X_API_SECRET: HeaderName = HeaderName::from_static("x-api-secret");
 
-/// What a request presents.
+/// Credential in a request.
 #[derive(Debug)]
 pub enum Presented {
     Nothing,
     Credential(Credential),
-    /// Two different ones: nobody should have to guess which is meant.
+    /// Two different keys. Either choice would be a guess.
     Conflict,
 }
 
-/// Looks in `X-API-Key` and `X-API-Secret`, in `Authorization`, and where it is allowed in the query: in the
-/// request's own, and in that of the request which it asks about.
+/// Finds the key in `X-API-Key` and `X-API-Secret`, in `Authorization`, and if allowed in the query. Both the
+/// request's own query and the original request's are searched.
 pub fn find(head: &RequestHead, original_query: &str, allow_query_key: bool) -> Presented {
     let (Ok(mut keys), Ok(mut secrets)) = (values(&head.headers, &X_API_KEY), values(&head.headers, &X_API_SECRET))
     else {
@@ -36,17 +36,17 @@ pub fn find(head: &RequestHead, original_query: &str, allow_query_key: bool) -> 
     }
     if let Some(bearer) = bearer::presented(head).filter(|text| !text.is_empty()) {
         let is_ours = api_key::has_secret_form(bearer) || access_token::has_form(bearer);
-        // Clients send tokens of their own, too: those are ignored beside a key.
+        // Ignore other bearer tokens beside a key: clients send tokens of their own too.
         if is_ours || keys.is_empty() {
             secrets.push(bearer.to_owned());
             return choose(keys, secrets);
         }
     }
-    // A secret beside no key is none of the ways.
+    // Ignore a secret without a key: none of the four forms looks like this.
     if keys.is_empty() { Presented::Nothing } else { choose(keys, secrets) }
 }
 
-/// All values of a header; an empty one counts for nothing.
+/// Returns all values of a header except empty ones.
 fn values(headers: &HeaderMap, name: &HeaderName) -> Result<Vec<String>, ()> {
     let texts = headers.get_all(name).map(|value| value.to_str().map(|text| text.trim().to_owned()).map_err(|_| ()));
     let texts: Result<Vec<String>, ()> = texts.collect();
@@ -56,7 +56,7 @@ fn values(headers: &HeaderMap, name: &HeaderName) -> Result<Vec<String>, ()> {
 fn choose(keys: Vec<String>, secrets: Vec<String>) -> Presented {
     let is_public = |text: &String| text.starts_with("pk_");
     let (mut ids, keys): (Vec<String>, Vec<String>) = keys.into_iter().partition(is_public);
-    // A secret stands in `X-API-Secret` beside an id, or alone where a key belongs, or in `Authorization`.
+    // Collect the secrets: each stands in `X-API-Secret` beside an id, alone in place of a key, or in `Authorization`.
     let mut secrets: Vec<String> = keys.into_iter().chain(secrets).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_alone_and_empty_headers_are_nothing() {
+    fn an_id_alone_and_empty_headers_present_nothing() {
         let (id, _) = secret();
         assert_eq!(seen(&[("x-api-key", &id)], "", false), "nothing");
         assert_eq!(seen(&[("x-api-key", ""), ("x-api-secret", " ")], "", false), "nothing");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn two_different_ones_conflict_and_a_foreign_bearer_beside_a_key_is_ignored() {
+    fn two_different_keys_conflict_and_a_foreign_bearer_beside_a_key_is_ignored() {
         let ((id, one), (_, two)) = (secret(), secret());
         let token = TokenSecret::generate().unwrap().reveal_once();
         assert_eq!(seen(&[("x-api-key", &one), ("x-api-secret", &two)], "", false), "conflict");

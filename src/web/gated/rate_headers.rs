@@ -1,20 +1,24 @@
-//! Rate-limit headers: the older ones, and draft-ietf-httpapi-ratelimit-headers-10, whose names are still moving.
+//! Rate-limit headers: the traditional `X-RateLimit-…`, and draft-ietf-httpapi-ratelimit-headers-10, whose names may
+//! still change.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 
 use crate::domain::usage::Outcome;
 use crate::gate::{Decision, NamedStanding};
 
-/// The name of the policy that a quota is.
+/// Policy name of a quota.
 pub const QUOTA_POLICY: &str = "quota";
 
-/// The draft's parameter names: quota, window, remaining, time until more.
+/// Parameter name in the draft: size of the limit.
 const QUOTA: &str = "q";
+/// Parameter name in the draft: window in seconds.
 const WINDOW: &str = "w";
+/// Parameter name in the draft: calls left.
 const REMAINING: &str = "r";
+/// Parameter name in the draft: seconds until more calls are possible.
 const TIME: &str = "t";
 
-/// The names, as they are printed in JSON and as they go over the wire.
+/// Header names, as printed in JSON and as sent.
 static NAMES: [(&str, HeaderName); 6] = [
     ("X-RateLimit-Limit", HeaderName::from_static("x-ratelimit-limit")),
     ("X-RateLimit-Remaining", HeaderName::from_static("x-ratelimit-remaining")),
@@ -24,7 +28,8 @@ static NAMES: [(&str, HeaderName); 6] = [
     ("Retry-After", HeaderName::from_static("retry-after")),
 ];
 
-/// Names as they are printed in JSON, and values: the older ones of the nearest limit, the draft's of all of them.
+/// Returns header names as printed in JSON, with their values. `X-RateLimit-…` describe the nearest limit, the draft's
+/// headers all limits.
 pub fn texts(decision: &Decision) -> Vec<(&'static str, String)> {
     let Some(NamedStanding { standing: nearest, .. }) = decision.nearest() else { return Vec::new() };
     let all = &decision.standings;
@@ -50,7 +55,7 @@ fn number(value: impl itoa::Integer) -> String {
     itoa::Buffer::new().format(value).to_owned()
 }
 
-/// `"key";q=1000;w=3600, "burst";q=10;w=1`
+/// Formats limits like `"key";q=1000;w=3600, "burst";q=10;w=1`.
 fn listed(all: &[NamedStanding], parameters: impl Fn(&NamedStanding) -> [(&'static str, u64); 2]) -> String {
     let (mut text, mut digits) = (String::with_capacity(48), itoa::Buffer::new());
     for one in all {
@@ -63,7 +68,8 @@ fn listed(all: &[NamedStanding], parameters: impl Fn(&NamedStanding) -> [(&'stat
     text
 }
 
-/// Whole seconds until a refused call would fit into every limit. None where it never fits: waiting does not help.
+/// Returns the whole seconds until a refused call fits into every limit. `None` if it never fits, so that waiting is
+/// useless.
 pub fn retry_after(decision: &Decision) -> Option<u64> {
     match decision.outcome {
         Outcome::RateLimited => {
@@ -76,7 +82,7 @@ pub fn retry_after(decision: &Decision) -> Option<u64> {
     }
 }
 
-/// The names of what a call was refused for.
+/// Returns the names of the limits that refused the call.
 pub fn violated(decision: &Decision) -> Vec<&str> {
     if decision.outcome == Outcome::QuotaExceeded {
         return vec![QUOTA_POLICY];
@@ -85,7 +91,7 @@ pub fn violated(decision: &Decision) -> Vec<&str> {
     refusing.map(|named| &*named.name).collect()
 }
 
-/// For an answer.
+/// Returns the headers of a response.
 pub fn of(decision: &Decision) -> Vec<(HeaderName, HeaderValue)> {
     let parsed = texts(decision).into_iter().filter_map(|(name, value)| {
         let name = NAMES.iter().find(|(text, _)| *text == name)?.1.clone();
@@ -113,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_headers_are_those_of_the_contract() {
+    fn the_headers_are_the_documented_ones() {
         let now = DateTime::from_timestamp(1_764_000_000, 0).unwrap();
         let mut window = Window::new(Limit { quota: 2, window_seconds: 3600 });
         window.take(now, 1);
@@ -134,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_limits_the_nearest_is_told_and_all_are_listed() {
+    fn the_nearest_limit_of_several_is_shown_and_all_are_listed() {
         let now = DateTime::from_timestamp(1_764_000_000, 0).unwrap();
         let taken = |quota, window_seconds, cost| Window::new(Limit { quota, window_seconds }).take(now, cost);
         let both = decision(Outcome::Valid, vec![("key", taken(1000, 3600, 1)), ("burst", taken(10, 1, 1))]);

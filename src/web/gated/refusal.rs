@@ -1,4 +1,4 @@
-//! What a refused key is told (docs/api.md): unknown and malformed ones exactly the same.
+//! Refusals of API keys (docs/api.md). Unknown and malformed keys get identical responses.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -8,22 +8,25 @@ use crate::domain::usage::Outcome;
 use crate::gate::Decision;
 use crate::web::problem::Problem;
 
+/// Authentication scheme for `WWW-Authenticate`.
 pub const REALM: &str = "Bearer realm=\"gatepost\"";
-/// Registered by draft-ietf-httpapi-ratelimit-headers-10.
+/// Problem type registered by draft-ietf-httpapi-ratelimit-headers-10.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
-/// No credential at all: no error code, so that clients know to present one (RFC 6750, section 3.1).
+/// Returns the problem for a missing credential. It has no error code, so that clients know to present one (RFC 6750,
+/// section 3.1).
 pub fn required() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "api_key_required", "API key required").header(WWW_AUTHENTICATE, REALM)
 }
 
+/// Returns the problem for two different credentials in one request.
 pub fn conflict() -> Problem {
     let says = "two different credentials were presented: send one";
     Problem::new(StatusCode::BAD_REQUEST, "conflicting_credentials", says)
         .header(WWW_AUTHENTICATE, format!("{REALM}, error=\"invalid_request\""))
 }
 
-/// `None` for a valid key.
+/// Returns the problem for a decision, or `None` for a valid key.
 pub fn of(decision: &Decision) -> Option<Problem> {
     let forbidden = |code, says| Problem::new(StatusCode::FORBIDDEN, code, says);
     Some(match decision.outcome {
@@ -52,7 +55,7 @@ fn missing_scopes(decision: &Decision) -> Problem {
         true => "API key has no scopes".to_owned(),
         false => format!("Missing required scopes: {}", decision.missing_scopes.join(", ")),
     };
-    // Scopes hold neither quotes nor backslashes, so they can stand in a quoted string.
+    // Scopes contain neither quotes nor backslashes, so they need no escaping in a quoted string.
     let wanted = decision.missing_scopes.join(" ");
     Problem::new(StatusCode::FORBIDDEN, "missing_scopes", says)
         .header(WWW_AUTHENTICATE, format!("{REALM}, error=\"insufficient_scope\", scope=\"{wanted}\""))
@@ -71,7 +74,7 @@ fn too_many(code: &'static str, says: &str, decision: &Decision) -> Problem {
     problem
 }
 
-/// Says why waiting does not help.
+/// Returns the reason why waiting does not help.
 fn for_good(decision: &Decision) -> &'static str {
     let has_quota_left = decision.quota.is_some_and(|quota| 0 < quota.remaining);
     match decision.outcome {
@@ -81,7 +84,7 @@ fn for_good(decision: &Decision) -> &'static str {
     }
 }
 
-/// The status that a gateway would answer with, for the records of verifications.
+/// Returns the status that a gateway would respond with, for the records of verifications.
 pub fn status(outcome: Outcome) -> u16 {
     let problem = of(&Decision::refused(outcome));
     problem.map_or(StatusCode::OK, |problem| problem.status).as_u16()

@@ -1,4 +1,4 @@
-//! The pages about access tokens: somebody's own credentials for the JSON API.
+//! Pages about access tokens: the user's own credentials for the JSON API.
 
 pub mod view;
 
@@ -74,7 +74,7 @@ fn ask(token: &AccessToken, csrf: &str) -> Ask {
     )
 }
 
-/// A token outlives the session in which it was made, so making one needs a recent proof of identity.
+/// Shows the form. A token outlives the session that created it, so creating one needs a recent proof of identity.
 pub async fn new(who: SignedIn) -> Answer {
     who.proof.must_be_recent()?;
     let form =
@@ -122,7 +122,7 @@ impl TokenForm {
     }
 }
 
-/// Shows the token straight from the POST; sent again, the form makes no second one.
+/// Creates a token and shows it in the response to the POST. A repeated submission creates no second token.
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<TokenForm>) -> Answer {
     who.proof.must_be_recent()?;
     let now = state.clock.now();

@@ -1,4 +1,4 @@
-//! Somebody's own account: name, password, and where they are signed in.
+//! Page of the user's own account: name, password and sessions.
 
 pub mod second_factor;
 pub mod view;
@@ -41,7 +41,7 @@ async fn view(state: &State, who: SignedIn, form: NameForm, errors: FieldErrors)
     })
 }
 
-/// What tells this session from the person's others.
+/// Returns the handle by which this session differs from the user's other sessions.
 fn handle(who: &SignedIn) -> String {
     who.session.get::<String>(HANDLE).ok().flatten().unwrap_or_default()
 }
@@ -67,7 +67,7 @@ pub async fn change_password(
             let host = state.host();
             let read = move |tx: &mut Tx<'_>| accounts::password_rules(tx, user, Some(&host));
             let rules = state.pages.read(Scope::Instance, read).await?;
-            // Beside a second factor, the password alone changes nothing.
+            // With a second factor on, the password alone must not suffice to change the password.
             if rules.has_second_factor() {
                 who.proof.must_be_recent()?;
             }
@@ -93,7 +93,7 @@ pub async fn change_password(
         done => done?,
     }
     state.throttle.forgive(&attempt(&who)?, now);
-    // A new key for this one: who had the old one has nothing.
+    // Renew this session's key too, so that a leaked old key is worthless.
     session_store::renew(&who.session)?;
     see_other(
         &who.session,
@@ -104,36 +104,38 @@ pub async fn change_password(
     )
 }
 
+/// Returns the user's attempt for throttling.
 pub fn attempt(who: &SignedIn) -> Result<Attempt> {
     Attempt::at(&who.shell.user_email, who.actor.ip)
 }
 
-/// Refuses guesses that come too fast, at the field.
+/// Begins an attempt, or returns the throttling error at the field.
 fn begin<'s>(state: &'s State, who: &SignedIn, field: &str) -> Result<Trial<'s>> {
     let begun = state.throttle.begin(&attempt(who)?, state.clock.now());
     begun.map_err(|error| throttled(error, field))
 }
 
-/// That guesses come too fast, as a refusal of the field.
+/// Turns a throttling error into an error of the field.
 fn throttled(error: Error, field: &str) -> Error {
     let Error::Throttled { retry_after } = error else { return error };
     Error::field(field, Rejection::new("throttled", throttle::says(retry_after)))
 }
 
-/// Whether this is the password of whoever is signed in. Guesses are slowed as those at the sign-in are: a session that
-/// was left open is not enough.
+/// Checks the signed-in user's password. Guesses are throttled like sign-ins, so that a session left open does not
+/// allow fast guessing.
 pub async fn confirm_password(state: &State, who: &SignedIn, password: &str) -> Result<()> {
     let trial = begin(state, who, "current_password")?;
     let checked = is_password(state, who, password).await;
     if let Ok(false) = checked {
         return Err(Error::field("current_password", Rejection::new("wrong", "Your present password is another one.")));
     }
-    // It forgives no failures by itself: a right password must not buy guesses at the code that follows.
+    // Take the attempt back without forgiving failures: a correct password must not buy guesses at the code that
+    // follows.
     trial.take_back();
     checked.map(|_| ())
 }
 
-/// A session is proof enough to go first.
+/// Returns the user as a known requester, since a session proves an earlier sign-in.
 fn requester(who: &SignedIn) -> Requester {
     Requester::Known(who.shell.user_email.clone())
 }

@@ -1,4 +1,4 @@
-//! The pages about keys: the form, the one page that shows a secret, and a key's own. The rest: the files beside.
+//! Pages about keys: the form, the response with the secret, and the page of one key. Submodules have the other pages.
 
 pub mod acts;
 pub mod bulk;
@@ -38,7 +38,7 @@ use crate::web::view::seen;
 use form::KeyForm;
 use view::{Created, Edit, New, Replaced};
 
-/// Calls that the page of a key shows.
+/// Number of recent calls on the page of a key.
 const LATEST_CALLS: i64 = 8;
 
 pub async fn new(state: Data<State>, who: SignedIn) -> Answer {
@@ -46,7 +46,7 @@ pub async fn new(state: Data<State>, who: SignedIn) -> Answer {
     page(&new_view(who.shell, KeyForm::fresh()?, known, FieldErrors::default()))
 }
 
-/// Scopes that the tenant's other keys have.
+/// Returns scopes of the tenant's other keys, as suggestions.
 async fn known_scopes(state: &State, actor: &Actor) -> Result<Vec<String>, Error> {
     let (actor, tenant) = (actor.clone(), actor.tenant);
     let given = move |tx: &mut Tx<'_>| api_keys::scopes_given(tx, &actor, &form::no_suggestions());
@@ -69,8 +69,8 @@ fn new_view(shell: Shell, form: KeyForm, known_scopes: Vec<String>, errors: Fiel
     New { shell, fields: form.fields(known_scopes), form, errors, is_detailed }
 }
 
-/// Shows the secret straight from the POST: it is never in a URL, a session or a log. Sent again, the form makes no
-/// second key.
+/// Creates a key and shows its secret in the response to the POST. The secret is therefore never in a URL, a session or
+/// a log. A repeated submission creates no second key.
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<KeyForm>) -> Answer {
     who.actor.must(Permission::WriteKeys)?;
     let minted = match form.new_key(state.clock.now()) {
@@ -116,7 +116,7 @@ fn created(shell: Shell, minted: MintedKey, base: &Url, replaces: Option<Replace
     page(&view).map(secretive)
 }
 
-/// Never kept, and not told to the next page where it came from.
+/// Forbids caching, and hides this page's URL from the next page.
 pub fn secretive(mut answer: HttpResponse) -> HttpResponse {
     let headers = answer.headers_mut();
     headers.insert(actix_web::http::header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -185,7 +185,7 @@ pub async fn update(
             let known = known_scopes(&state, &who.actor).await?;
             unprocessable(&edit_view(who.shell, &before, form, known, errors))
         }
-        // What was written first is shown by the key's page; sending the form again then means it.
+        // The page of the key shows the other user's change. Submitting the form again then overwrites it on purpose.
         Err(Error::Conflict(_)) if seen::parse(&form.seen).is_some_and(|seen| seen != before.updated_at) => {
             let again = KeyForm { seen: seen::seen(before.updated_at), ..form };
             let known = known_scopes(&state, &who.actor).await?;
@@ -196,7 +196,7 @@ pub async fn update(
     }
 }
 
-/// The key, if this person may change it.
+/// Returns the key if the user may change it.
 async fn editable(state: &State, who: &SignedIn, id: ApiKeyId) -> Result<ApiKey, Fail> {
     let actor = who.actor.clone();
     let key = state.pages.read(Scope::Tenant(actor.tenant), move |tx| api_keys::find(tx, &actor, id)).await?;

@@ -1,4 +1,4 @@
-//! The audit log: who changed what, and what exactly.
+//! Audit log: who changed what, with the changed values.
 
 mod export;
 pub mod view;
@@ -26,10 +26,10 @@ use crate::web::view::{Choice, Pager, filter, text};
 use view::{Index, row};
 
 const ROWS: i64 = 50;
-/// What an operator chooses to see the entries of no tenant.
+/// Value of `of` by which an operator chooses the instance's own entries.
 const INSTANCE: &str = "instance";
 
-/// What the list's URL may say.
+/// URL parameters of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Listing {
@@ -44,7 +44,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Returns the filter and a refusal of each parameter that cannot be read.
+    /// Returns the filter, and an error for each invalid parameter.
     fn filter(&self) -> (AuditFilter, FieldErrors) {
         let mut ignored = self.place.noted::<AuditEntryId>();
         if ![INSTANCE, ""].contains(&self.of.as_str()) {
@@ -72,7 +72,7 @@ impl Listing {
         ]
     }
 
-    /// The entries of the instance are for its operators.
+    /// Returns the scope of the list. Only operators may read the entries of the instance.
     fn scope(&self, who: &SignedIn) -> Result<Scope> {
         who.actor.must(Permission::ReadAudit)?;
         match self.of.as_str() {
@@ -83,7 +83,7 @@ impl Listing {
     }
 }
 
-/// The beginning of a day, by UTC.
+/// Returns the start of a day in UTC.
 fn day(text: &str) -> Result<DateTime<Utc>, Rejection> {
     time::parse_day(text).map(|day| day.and_time(NaiveTime::MIN).and_utc())
 }
@@ -119,17 +119,18 @@ fn actions(chosen: &str) -> Vec<Choice> {
     std::iter::once(Choice::new("", "Any", chosen)).chain(each).collect()
 }
 
-/// Nothing to choose for those who are no operators.
+/// Returns the choice of logs, which only operators have.
 fn logs(chosen: &str, is_operator: bool) -> Vec<Choice> {
     let both = Choice::list(&[("", "This tenant"), (INSTANCE, "The instance")], chosen);
     if is_operator { both } else { Vec::new() }
 }
 
-/// Every entry that fits, a hundred at a time: neither the server nor the database ever holds them all.
+/// Streams all matching entries as CSV, 100 at a time, so that neither server nor database holds all of them in
+/// memory.
 pub async fn csv(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     let (scope, (filter, ignored)) = (asked.scope(&who)?, asked.filter());
     ignored.refuse()?;
-    // What a full batch is followed by; `None` once there is no more.
+    // State between batches: `None` after the last batch.
     let start = Some((state, filter, None::<AuditEntryId>, export::HEAD.to_owned()));
     let rows = stream::try_unfold(start, move |rest| async move {
         let Some((state, filter, before, head)) = rest else { return Ok::<_, Error>(None) };

@@ -1,10 +1,11 @@
-//! A question on a page of its own, for browsers without scripts: the same words as the dialog's.
+//! Confirmation on a page of its own, for browsers without scripts. Its texts are those of the dialog.
 
 use askama::Template;
 
 use crate::web::shell::Shell;
 use crate::web::view::Ask;
 
+/// Page with a confirmation.
 #[derive(Template)]
 #[template(path = "confirmations/new.html")]
 pub struct New {

@@ -1,4 +1,4 @@
-//! The pages about deliveries: the log, and the timeline of one.
+//! Pages about deliveries: the list, and the timeline of one delivery.
 
 pub mod show;
 pub mod view;
@@ -30,7 +30,7 @@ use view::Index;
 
 const ROWS: i64 = 50;
 
-/// What the list's URL may say.
+/// URL parameters of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Listing {
@@ -47,7 +47,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Returns the filter and a refusal of each parameter that cannot be read.
+    /// Returns the filter, and an error for each invalid parameter.
     fn filter(&self, skew: TimeDelta) -> (DeliveryFilter, FieldErrors) {
         let mut ignored = self.place.noted::<DeliveryId>();
         let filter = DeliveryFilter {
@@ -76,7 +76,7 @@ impl Listing {
     }
 }
 
-/// Reads a time as browsers send it (`2026-11-22T12:00`, in UTC here) or as programs write it.
+/// Parses a time as browsers send it (`2026-11-22T12:00`, taken as UTC) or in RFC 3339.
 fn moment(text: &str) -> Result<DateTime<Utc>, Rejection> {
     let typed = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
     let local = typed.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
@@ -84,7 +84,7 @@ fn moment(text: &str) -> Result<DateTime<Utc>, Rejection> {
     local.map_or_else(|| text.parse().map(Time::utc), Ok)
 }
 
-/// What this tenant's webhooks are called: the newest hundred.
+/// Returns the names of the tenant's newest 100 webhooks.
 pub fn names(tx: &mut Tx<'_>, tenant: TenantId) -> Result<Names> {
     let size = crate::domain::page::PageSize::new(crate::domain::page::PageSize::MAX).unwrap_or_default();
     let paging = Paging { size, ..Paging::default() };

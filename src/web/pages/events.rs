@@ -1,4 +1,4 @@
-//! The pages about events: the log, the publish form, and where one went.
+//! Pages about events: the list, the publish form, and the deliveries of one event.
 
 pub mod view;
 
@@ -27,7 +27,7 @@ use view::{EventForm, Index, New, Row, Show};
 
 const ROWS: i64 = 50;
 
-/// What the list's URL may say.
+/// URL parameters of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Listing {
@@ -79,7 +79,7 @@ fn new_view(shell: Shell, form: EventForm, errors: FieldErrors, base: &str) -> N
     New { shell, form, errors, snippets: vec![Snippet::new("curl", curl), Snippet::new("JavaScript", js)] }
 }
 
-/// The form's nonce is the idempotency key: sent again, it publishes nothing more.
+/// Publishes an event. The form's nonce is the idempotency key, so that a repeated submission publishes nothing more.
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<EventForm>) -> Answer {
     let actor = who.actor;
     let published = match NewEvent::parse(Some(form.kind.trim()), Some(&form.data), Some(&form.nonce)) {

@@ -1,4 +1,4 @@
-//! The page about who works in a tenant, and the invitations that are out.
+//! Page about the members of a tenant and its open invitations.
 
 pub mod invitations;
 pub mod view;
@@ -28,7 +28,7 @@ use view::{Index, Invited, Row};
 
 const ROWS: i64 = 50;
 
-/// What the list's URL may say.
+/// URL parameters of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Listing {
@@ -59,7 +59,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
 }
 
 fn row((member, user): (Membership, User), actor: &Actor, owners: i64, csrf: &str, now: DateTime<Utc>) -> Row {
-    // An owner is an owner's to change, and the last one nobody's.
+    // Only owners may change an owner, and no user may change the last one.
     let is_owner = member.role == Role::Owner;
     let may_change = !is_owner || (actor.may(Permission::MakeOwners) && owners != 1);
     Row {
@@ -106,7 +106,7 @@ fn badge(role: Role) -> Badge {
     Badge::new(tone, icon, text::capitalized(role.as_str()))
 }
 
-/// The roles that this actor may give, the most powerful first.
+/// Returns the roles that the actor may assign, the most powerful first.
 pub fn roles(actor: &Actor, chosen: &str) -> Vec<Choice> {
     let may = |role: &Role| *role != Role::Owner || actor.may(Permission::MakeOwners);
     let says = |role: Role| match role {
@@ -166,6 +166,7 @@ async fn ask(
     page(&confirmations::New::of(who.shell, ask))
 }
 
+/// Form to change a member's role.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoleForm {
@@ -201,7 +202,7 @@ pub async fn remove(state: Data<State>, who: SignedIn, id: Path<UserId>, _: Chec
     }
 }
 
-/// `an admin`, `a viewer`
+/// Returns a role with its article, such as `an admin` or `a viewer`.
 pub fn a(role: Role) -> String {
     let article = if role.as_str().starts_with(['a', 'o']) { "an" } else { "a" };
     format!("{article} {role}")

@@ -1,4 +1,4 @@
-//! The pages of those who run the instance.
+//! Pages for operators of the instance.
 
 pub mod plans;
 pub mod tenants;

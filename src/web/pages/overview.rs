@@ -1,4 +1,4 @@
-//! The overview: how things are, what needs attention, and what to do first.
+//! Overview of a tenant: figures, problems, and first steps.
 
 pub mod view;
 
@@ -27,6 +27,7 @@ use crate::web::urls;
 use crate::web::view::{Badge, Tone, When, text};
 use view::{Attention, Index, Stat, Step, Warning};
 
+/// Number of failed deliveries shown.
 const FAILURES: i64 = 5;
 
 pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Asked>) -> Answer {
@@ -60,7 +61,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<As
     })
 }
 
-/// Figures of the stretch of time that is shown.
+/// Returns the figures of the chosen time span.
 fn stats(overview: &Overview, buckets: &[UsageBucket], tally: &Deliveries) -> Vec<Stat> {
     let total: i64 = buckets.iter().map(|bucket| bucket.total).sum();
     let valid: i64 = buckets.iter().filter_map(|bucket| bucket.by_outcome.get(&Outcome::Valid)).sum();
@@ -82,7 +83,7 @@ fn stats(overview: &Overview, buckets: &[UsageBucket], tally: &Deliveries) -> Ve
     ]
 }
 
-/// Webhooks that are switched off within a day unless something changes.
+/// Returns the active webhooks that will be disabled within [`WARNED_BEFORE`] unless an attempt succeeds.
 fn warnings(overview: &Overview, now: DateTime<Utc>) -> Vec<Warning> {
     let ending = overview.troubled.iter().filter_map(|webhook| {
         let off = webhook.failing_since.filter(|_| webhook.is_active)? + DISABLED_AFTER;
@@ -123,7 +124,7 @@ fn attention(overview: &Overview, now: DateTime<Utc>) -> Vec<Attention> {
     troubled.chain(expiring).chain(idle).collect()
 }
 
-/// What a new tenant does first; nothing once all of it is done.
+/// Returns the first steps of a new tenant, or nothing once all are done.
 fn steps(standing: &Standing) -> Vec<Step> {
     let done = [0 < standing.keys_ever, 0 < standing.webhooks, 0 < standing.events_ever];
     if done.iter().all(|is_done| *is_done) {

@@ -1,4 +1,4 @@
-//! Where a page of a list begins, as its URL says.
+//! Page parameters in the URL of a list.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use crate::domain::page::{PageSize, Paging, parse_cursor};
 use crate::domain::{FieldErrors, Rejection};
 
-/// The part of a list's query that is about paging.
+/// Cursors in the query of a list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Place {
@@ -19,7 +19,7 @@ pub struct Place {
     pub others: Others,
 }
 
-/// Parameters that a page does not know. Flattened last, it takes what the fields before it left.
+/// Unknown parameters of a page. Flattened last, the field collects all names that the fields before it left over.
 #[derive(Debug, Clone, Default)]
 pub struct Others(Vec<String>);
 
@@ -31,7 +31,7 @@ impl<'de> Deserialize<'de> for Others {
 }
 
 impl Others {
-    /// Notes each of them.
+    /// Returns an error for each unknown parameter.
     pub fn noted(&self) -> FieldErrors {
         let mut errors = FieldErrors::default();
         for name in &self.0 {
@@ -42,7 +42,7 @@ impl Others {
 }
 
 impl Place {
-    /// Notes the parameters that the page does not know, and cursors that are none of this list.
+    /// Returns an error for each unknown parameter, and for each cursor that does not belong to this list.
     pub fn noted<K: FromStr>(&self) -> FieldErrors {
         let mut errors = self.others.noted();
         for (name, text) in [("before", &self.before), ("after", &self.after)] {
@@ -53,7 +53,7 @@ impl Place {
         errors
     }
 
-    /// A cursor that is none of this list leads to the first page.
+    /// Returns the page to read. A cursor that does not belong to this list gives the first page.
     pub fn paging<K: FromStr>(&self, size: i64) -> Paging<K> {
         let size = PageSize::new(size).unwrap_or_default();
         let key = |text: &str| if text.is_empty() { None } else { parse_cursor(text).ok() };

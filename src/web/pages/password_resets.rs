@@ -1,4 +1,4 @@
-//! Where the link leads that an operator made for somebody who lost their password.
+//! Page of a password reset link.
 
 pub mod request;
 
@@ -25,6 +25,7 @@ use crate::web::state::State;
 use crate::web::throttle::Attempt;
 use crate::web::{csrf, urls};
 
+/// Page to set a new password.
 #[derive(Template)]
 #[template(path = "password_resets/new.html")]
 pub struct New {
@@ -34,12 +35,14 @@ pub struct New {
     pub errors: FieldErrors,
 }
 
+/// Query of a reset link.
 #[derive(Debug, Deserialize)]
 pub struct Link {
     #[serde(default)]
     token: String,
 }
 
+/// Form with the new password.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResetForm {

@@ -1,4 +1,4 @@
-//! The page that asks a signed-in person for their password, and a code, before acts that weaken a sign-in.
+//! Page that asks a signed-in user for password and code before acts that weaken a sign-in.
 
 use actix_web::web::Data;
 use askama::Template;
@@ -18,22 +18,26 @@ use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::{proof, session_store};
 
+/// Page that asks for a proof of identity.
 #[derive(Template)]
 #[template(path = "sessions/proof.html")]
 pub struct New {
     pub shell: Shell,
     /// Page to return to.
     pub back: String,
+    /// True if the user has a second factor and must enter a code.
     pub has_factor: bool,
     pub errors: FieldErrors,
 }
 
+/// Query of the page.
 #[derive(Debug, Deserialize)]
 pub struct ProofQuery {
     #[serde(default)]
     back: String,
 }
 
+/// Form of the proof.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProofForm {
@@ -52,7 +56,8 @@ async fn has_factor(state: &State, who: &SignedIn) -> Result<bool> {
     state.pages.read(Scope::Instance, move |tx| second_factor::is_on(tx, user)).await
 }
 
-/// Guesses are slowed with those at the sign-in. The session gets a new key, so that a copy of the old one proves nothing.
+/// Checks the proof. Guesses are throttled like sign-ins. The session gets a new key, so that a copy of the old one
+/// proves nothing.
 pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<ProofForm>) -> Answer {
     let has_factor = has_factor(&state, &who).await?;
     match prove(&state, &who, &form, has_factor).await {

@@ -1,4 +1,4 @@
-//! Signing in and out, and choosing the tenant to work in.
+//! Pages to sign in and out, and to choose the tenant to work in.
 
 pub mod code;
 
@@ -27,29 +27,32 @@ use crate::web::state::State;
 use crate::web::throttle::{self, Attempt};
 use crate::web::{client, csrf, device, proof, session_store, urls};
 
-/// Characters that are kept of what a browser calls itself.
+/// Maximum number of characters stored of a user agent.
 const LONGEST_DEVICE: usize = 300;
 
+/// Sign-in page.
 #[derive(Template)]
 #[template(path = "sessions/new.html")]
 pub struct New {
     pub csrf: String,
     pub flash: Option<Flash>,
     pub email: String,
-    /// Where to go afterwards.
+    /// Path to go to after the sign-in.
     pub back: String,
-    /// Why it did not work: one sentence that does not tell whether the account exists.
+    /// Reason of a failed sign-in. The sentence does not reveal whether the account exists.
     pub refusal: Option<String>,
-    /// Whether a lost password can be set by mail.
+    /// True if a lost password can be reset by mail.
     pub sends_mail: bool,
 }
 
+/// Query of the sign-in page.
 #[derive(Debug, Deserialize)]
 pub struct Asked {
     #[serde(default)]
     back: String,
 }
 
+/// Form of a sign-in.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignInForm {
@@ -80,7 +83,7 @@ pub async fn create(
     let ip = client::address(request.head(), &state.settings.trusted_proxies);
     let device = device::known(&request, &state, &form.email);
     let Ok(attempt) = Attempt::at(&form.email, ip).map(|attempt| attempt.by(device)) else {
-        // Longer than any address, so nobody's: it is not sent back.
+        // The text is longer than any address, so no account has it. Do not send it back either.
         return wrong(&state, &session, SignInForm { email: String::new(), ..form });
     };
     let trial = match state.throttle.begin(&attempt, state.clock.now()) {
@@ -113,12 +116,12 @@ fn wrong(state: &State, session: &Session, form: SignInForm) -> Answer {
     refused(state, session, form, StatusCode::UNPROCESSABLE_ENTITY, says)
 }
 
-/// Where somebody wanted to go, as far as it is here.
+/// Returns the path to go to after the sign-in, limited to paths of this instance.
 pub fn place(back: &str) -> &str {
     if urls::is_local(back) { back } else { urls::OVERVIEW }
 }
 
-/// Whose password this is, and whether they have a second factor.
+/// Returns the user with this password, and true if the user has a second factor.
 async fn check(state: &State, requester: &Requester, form: &SignInForm) -> Result<Option<(User, bool)>> {
     let email = form.email.clone();
     let credentials = state.pages.read(Scope::Instance, move |tx| accounts::credentials(tx, &email)).await?;
@@ -142,10 +145,12 @@ fn refused(state: &State, session: &Session, form: SignInForm, status: StatusCod
     rendered(status, &view)
 }
 
-/// Makes a session somebody's: with a new key and a new form token, so that neither can have been planted.
+/// Signs a user in to the session, with a new session key and a new CSRF token, so that an attacker cannot have
+/// planted either.
 pub fn begin(request: &HttpRequest, state: &State, session: &Session, sign_in: &SignIn) -> Result<()> {
     session_store::begin(session, sign_in)?;
     csrf::renew(session);
+    // The rights of an earlier user must not be compared with those of this user.
     session.remove(RIGHTS);
     let keep = |error: actix_session::SessionInsertError| Error::bug(error.to_string());
     let device = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -159,7 +164,7 @@ pub fn begin(request: &HttpRequest, state: &State, session: &Session, sign_in: &
 
 pub async fn destroy(state: Data<State>, session: Session, _: CheckedForm<Nothing>) -> Answer {
     let (user, here) = (session.get::<UserId>(USER).ok().flatten(), session.get::<String>(HANDLE).ok().flatten());
-    // Another request may just have given it another key.
+    // End the session by its handle too: another request may just have renewed its key.
     if let (Some(user), Some(here)) = (user, here) {
         state.pages.tx(Scope::Instance, move |tx| account::leave(tx, user, &here)).await?;
     }
@@ -167,13 +172,14 @@ pub async fn destroy(state: Data<State>, session: Session, _: CheckedForm<Nothin
     go(urls::SIGN_IN)
 }
 
+/// Form to switch to another tenant.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TenantForm {
     tenant: TenantId,
 }
 
-/// Switches to another tenant of this person's. The page that follows renews the session.
+/// Switches to another tenant of the user. The next page renews the session.
 pub async fn switch(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<TenantForm>) -> Answer {
     let (user, tenant) = (who.user()?, form.tenant);
     let seat = state.pages.read(Scope::Instance, move |tx| seats::seat(tx, user, Some(tenant))).await?;

@@ -1,4 +1,4 @@
-//! A tenant's settings, for its admins; and its end, for its owners.
+//! Pages of a tenant's settings, for admins, and of its deletion, for owners.
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
@@ -21,6 +21,7 @@ use crate::web::state::State;
 use crate::web::urls;
 use crate::web::view::{Ask, seen, text};
 
+/// Page with the settings of a tenant.
 #[derive(Template)]
 #[template(path = "settings/edit.html")]
 pub struct Edit {
@@ -29,19 +30,19 @@ pub struct Edit {
     pub plan: String,
     pub used: Vec<Used>,
     pub form: SettingsForm,
-    /// What somebody else saved while this form was open.
+    /// Settings as another user saved them while this form was open.
     pub meanwhile: Option<SettingsForm>,
-    /// For owners.
+    /// Confirmation to delete the tenant. Only owners have it.
     pub delete: Option<Ask>,
     pub errors: FieldErrors,
 }
 
-/// How much of something the tenant has, of what its plan allows.
+/// Use of one limit of the tenant's plan.
 pub struct Used {
     pub name: &'static str,
     pub used: String,
     pub allowed: String,
-    /// In hundredths; none without a limit.
+    /// Used percentage of the limit. `None` without a limit.
     pub part: Option<i64>,
 }
 
@@ -67,14 +68,14 @@ impl Used {
     }
 }
 
-/// The form as the browser sends it.
+/// Form of the settings as the browser sends it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SettingsForm {
     pub name: String,
     pub key_prefix: String,
     pub time_zone: String,
-    /// Microseconds of the moment when the settings were written that this form was filled with.
+    /// Time of the settings' last change when the form was filled, in microseconds since the Unix epoch.
     pub seen: String,
 }
 
@@ -132,7 +133,8 @@ pub async fn edit(state: Data<State>, who: SignedIn) -> Answer {
     page(&view(who.shell, &found, SettingsForm::of(&found.0), FieldErrors::default()))
 }
 
-/// Where somebody else has saved meanwhile, both are shown: sending the form again then means it.
+/// Saves the settings. If another user saved them meanwhile, shows both versions; submitting again then overwrites on
+/// purpose.
 pub async fn update(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<SettingsForm>) -> Answer {
     let (actor, ask) = (who.actor.clone(), form.ask());
     let act = move |tx: &mut Tx<'_>| tenants::configure(tx, &actor, ask);

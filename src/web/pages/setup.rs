@@ -1,4 +1,4 @@
-//! First start: the one-time link makes the first operator and their tenant.
+//! First start: a one-time link creates the first operator and their tenant.
 
 use actix_session::Session;
 use actix_web::HttpRequest;
@@ -21,6 +21,7 @@ use crate::web::state::State;
 use crate::web::throttle::Attempt;
 use crate::web::{csrf, urls};
 
+/// Page of the first start.
 #[derive(Template)]
 #[template(path = "setup/new.html")]
 pub struct New {
@@ -30,6 +31,7 @@ pub struct New {
     pub errors: FieldErrors,
 }
 
+/// Form of the first operator and tenant.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetupForm {
@@ -45,6 +47,7 @@ pub struct SetupForm {
     pub tenant: String,
 }
 
+/// Query of the setup link.
 #[derive(Debug, Deserialize)]
 pub struct Link {
     #[serde(default)]
@@ -69,7 +72,7 @@ pub async fn create(
     CheckedForm(form): CheckedForm<SetupForm>,
 ) -> Answer {
     let (token, now, who) = (form.token.clone(), state.clock.now(), visitor(&request, &state));
-    // The link goes before all that takes long: who has none costs a look-up.
+    // Check the link before the slow password hashing, so that a request without a valid link costs only a lookup.
     let trial = state.throttle.begin(&Attempt::with_link(who.ip), now)?;
     may_set_up(&state, &token).await?;
     let asked = parse(&state, form.clone()).await;
@@ -106,7 +109,7 @@ async fn parse(state: &State, form: SetupForm) -> Result<(NewUser, NewTenant), E
         .await
 }
 
-/// The form calls the tenant's name `tenant`.
+/// Renames the errors' fields: the form has the tenant's name in the field `tenant`.
 fn renamed(tenant: Result<NewTenant, Error>) -> Result<NewTenant, Error> {
     tenant.map_err(|error| match error {
         Error::Invalid(errors) => {
@@ -120,7 +123,7 @@ fn renamed(tenant: Result<NewTenant, Error>) -> Result<NewTenant, Error> {
     })
 }
 
-/// Both values, or the refusals of both.
+/// Returns both values, or the errors of both.
 fn both<A, B>(a: Result<A, Error>, b: Result<B, Error>) -> Result<(A, B), Error> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),

@@ -1,4 +1,4 @@
-//! The stretches of time that charts can show, and the charts of what happened in them.
+//! Time spans of charts, and the charts themselves.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,18 @@ use crate::services::usage::UsageBucket;
 use crate::store::delivery_totals::Finished;
 use crate::web::view::{Chart, Series, filter};
 
-/// A stretch of time and the bars that show it: one of the choices, or from one day to another.
+/// Time span of a chart and the width of its bars: a predefined range, or chosen days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
-    /// Its name in the URL; empty for days that were chosen.
+    /// Name of the range in the URL. Empty for chosen days.
     name: &'static str,
     since: DateTime<Utc>,
     until: DateTime<Utc>,
+    /// Width of a bar in seconds.
     step_seconds: i64,
 }
 
-/// A choice: its name in the URL, its label, its bars and their width in seconds.
+/// Predefined range: name in the URL, label, number of bars, and width of a bar in seconds.
 struct Known {
     name: &'static str,
     label: &'static str,
@@ -39,26 +40,28 @@ const ALL: [Known; 4] = [
     Known { name: "30d", label: "30 d", bars: 30, step: DAY },
 ];
 const DAY: i64 = 86_400;
+/// Maximum number of bars in a chart.
 const MOST_BARS: i64 = 60;
-/// Widths of bars for chosen days.
+/// Widths of bars for chosen days, in seconds.
 const STEPS: [i64; 5] = [3_600, 7_200, 21_600, DAY, 7 * DAY];
-/// The longest time that can be chosen, in days: as long as totals are kept unless said otherwise.
+/// Maximum length of chosen days: the default retention of totals.
 const MOST_DAYS: i64 = 400;
 
-/// What a URL says about time.
+/// Time parameters in the URL of a page.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Asked {
     pub range: String,
-    /// The first and the last day, in UTC.
+    /// First day, in UTC.
     pub from: String,
+    /// Last day, in UTC.
     pub to: String,
     #[serde(flatten)]
     pub others: Others,
 }
 
 impl Asked {
-    /// Notes what cannot be read of it.
+    /// Returns an error for each invalid parameter.
     pub fn ignored(&self) -> FieldErrors {
         let mut errors = self.others.noted();
         let known = |range: &str| {
@@ -72,7 +75,7 @@ impl Asked {
         errors
     }
 
-    /// The days that were chosen, or the choice that was made, or the last 24 hours.
+    /// Returns the chosen days, else the named range, else the last 24 hours.
     pub fn stretch(&self, now: DateTime<Utc>) -> Stretch {
         match (time::day(&self.from), time::day(&self.to)) {
             (None, None) => Stretch::named(&self.range, now),
@@ -82,7 +85,7 @@ impl Asked {
 }
 
 impl Stretch {
-    /// The one that was asked for, or the last 24 hours. Up to now, and as many whole bars back as it has.
+    /// Returns the named range, or the last 24 hours. It ends now and starts at the boundary of a bar.
     pub fn named(name: &str, now: DateTime<Utc>) -> Self {
         let [_, day, ..] = &ALL;
         let known = ALL.iter().find(|known| known.name == name).unwrap_or(day);
@@ -91,7 +94,8 @@ impl Stretch {
         Self { name: known.name, since, until: now, step_seconds: known.step }
     }
 
-    /// Whole days, the last one included, none of them in the future. Of two in the wrong order the earlier is first.
+    /// Returns the span of whole days, last day included, without the future. Swaps the days if they are in the wrong
+    /// order.
     fn between(from: Option<NaiveDate>, to: Option<NaiveDate>, now: DateTime<Utc>) -> Self {
         let today = now.date_naive();
         let (from, to) = (from.or(to).unwrap_or(today), to.unwrap_or(today));
@@ -113,19 +117,19 @@ impl Stretch {
         self.since
     }
 
-    /// In buckets that the bars can be made of.
+    /// Returns the span for queries, in buckets small enough for the bars.
     pub const fn span(self) -> Span {
         let bucket = if self.step_seconds < 3600 { Bucket::Minute } else { Bucket::Hour };
         Span { since: self.since, until: self.until, bucket }
     }
 
-    /// The first and the last day, as a form has them.
+    /// Returns the first and last day as date inputs of a form hold them.
     pub fn days(self) -> (String, String) {
         let day = |at: DateTime<Utc>| at.format("%Y-%m-%d").to_string();
         (day(self.since), day(self.until - TimeDelta::seconds(1)))
     }
 
-    /// As the parameters of a URL.
+    /// Returns the span as URL parameters.
     pub fn parameters(self) -> Vec<(&'static str, String)> {
         if self.name.is_empty() {
             let (from, to) = self.days();
@@ -134,7 +138,7 @@ impl Stretch {
         vec![("range", self.name.to_owned())]
     }
 
-    /// Where each bar begins.
+    /// Returns the start of each bar.
     fn marks(self) -> Vec<DateTime<Utc>> {
         let mut marks = vec![self.since];
         while let Some(last) = marks.last() {
@@ -147,11 +151,12 @@ impl Stretch {
         marks
     }
 
+    /// Returns links to the predefined ranges.
     pub fn choices(self, path: &str) -> Vec<Range> {
         self.choices_with(path, &[])
     }
 
-    /// With other parameters that stay.
+    /// Returns links to the predefined ranges, with further parameters to keep.
     pub fn choices_with(self, path: &str, others: &[(&str, &str)]) -> Vec<Range> {
         let choice = |known: &Known| {
             let mut parameters = vec![("range", known.name)];
@@ -161,6 +166,7 @@ impl Stretch {
         ALL.iter().map(choice).collect()
     }
 
+    /// Returns the chart of verifications by outcome.
     pub fn usage_chart(self, id: &'static str, buckets: &[UsageBucket]) -> Chart {
         let mut sums = Sums::new(self);
         for bucket in buckets {
@@ -176,6 +182,7 @@ impl Stretch {
         Chart::new(id, "Verifications", "verification", &sums.marks, series)
     }
 
+    /// Returns the chart of finished deliveries by result.
     pub fn deliveries_chart(self, id: &'static str, finished: &[Finished]) -> Chart {
         let mut sums = Sums::new(self);
         for row in finished {
@@ -192,7 +199,7 @@ impl Stretch {
     }
 }
 
-/// The line of the chart that an outcome belongs to.
+/// Returns the index of the series that an outcome belongs to.
 const fn kind(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::Valid => 0,
@@ -201,7 +208,7 @@ const fn kind(outcome: Outcome) -> u8 {
     }
 }
 
-/// Totals by bar and line.
+/// Totals per bar and series.
 struct Sums {
     since: i64,
     step: i64,
@@ -240,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_ends_with_the_bar_of_this_moment_and_has_at_most_sixty() {
+    fn a_chart_ends_with_the_current_bar_and_has_at_most_sixty() {
         for known in &ALL {
             let stretch = Stretch::named(known.name, now());
             let marks = stretch.marks();

@@ -1,4 +1,4 @@
-//! The page about usage: a range, a chart, and who and what made it.
+//! Page about usage: a chart of a time span, with its breakdown.
 
 pub mod records;
 pub mod view;
@@ -25,12 +25,16 @@ use crate::web::urls;
 use crate::web::view::{filter, text};
 use view::{Choice, Group, Index, Near};
 
+/// Maximum number of groups on the page.
 const MOST_GROUPS: i64 = 50;
+/// Maximum number of groups in the CSV file.
 const MOST_IN_CSV: i64 = 100_000;
+/// Number of refused calls shown.
 const LATEST: i64 = 5;
+/// Number of keys shown that are near their limits.
 const MOST_NEAR: usize = 8;
 
-/// What the page's URL may say.
+/// URL parameters of the page.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Asked {
@@ -44,7 +48,7 @@ impl Asked {
         self.group.parse().unwrap_or(GroupBy::Endpoint)
     }
 
-    /// Notes what cannot be read of it.
+    /// Returns an error for each invalid parameter.
     fn ignored(&self) -> FieldErrors {
         let mut ignored = self.when.ignored();
         filter::read(&mut ignored, "group", &self.group, str::parse::<GroupBy>);
@@ -52,7 +56,7 @@ impl Asked {
     }
 }
 
-/// What the page tells.
+/// Data of the page.
 struct Found {
     buckets: Vec<UsageBucket>,
     groups: Vec<GroupRow>,
@@ -102,7 +106,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<As
     })
 }
 
-/// The same numbers for spreadsheets: the breakdown that is shown.
+/// Responds with the shown breakdown as CSV.
 pub async fn export(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>) -> Answer {
     who.actor.must(Permission::ReadUsage)?;
     asked.ignored().refuse()?;
@@ -172,7 +176,7 @@ fn shown(groups: Vec<GroupRow>, by: GroupBy) -> Vec<Group> {
     groups.into_iter().map(group).collect()
 }
 
-/// `RATE_LIMITED` as `Rate limited`.
+/// Formats an outcome for people: `RATE_LIMITED` as `Rate limited`.
 pub fn words(outcome: &str) -> String {
     text::capitalized(&outcome.to_lowercase().replace('_', " "))
 }
@@ -191,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_latency_reads_as_people_say_it() {
+    fn latency_is_formatted() {
         assert_eq!([0.034, 0.91, 12.4, 2_345.0].map(millis), ["34 µs", "0.9 ms", "12 ms", "2.3 s"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The pages about webhooks: the list, the form, and a webhook's own.
+//! Pages about webhooks: the list, the form, and the page of one webhook.
 
 pub mod acts;
 pub mod form;
@@ -41,7 +41,7 @@ use view::{Edit, Index, New, Show, WebhookForm};
 const ROWS: i64 = 25;
 const LATEST: i64 = 8;
 
-/// What the list's URL may say.
+/// URL parameters of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Listing {
@@ -98,7 +98,7 @@ fn new_view(shell: Shell, form: WebhookForm, errors: FieldErrors) -> New {
     New { shell, fields: form.fields(), form, errors, is_detailed }
 }
 
-/// Which addresses webhooks of this instance may have.
+/// Returns the rules for webhook addresses on this instance.
 fn policy(state: &State) -> AddressPolicy {
     let settings = &state.settings;
     AddressPolicy {
@@ -107,7 +107,7 @@ fn policy(state: &State) -> AddressPolicy {
     }
 }
 
-/// Sent again, the form makes no second webhook: it leads to the first.
+/// Creates a webhook. A repeated submission creates no second one and redirects to the first.
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<WebhookForm>) -> Answer {
     let made = match form.ask() {
         Ok(ask) => {
@@ -130,17 +130,17 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             let said = Flash::good("This form made this webhook already.");
             see_other(&who.session, format!("{}/{id}", urls::WEBHOOKS), said)
         }
-        // A secret that somebody brought is not sent back to them.
+        // Secrets that the user entered are not sent back.
         Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, form.without_secrets(), errors)),
         Err(error) => back(&who.session, urls::WEBHOOKS, error),
     }
 }
 
-/// A webhook with everything that its page tells.
+/// Webhook with all data of its page.
 pub struct Found {
     webhook: Webhook,
     keys: Vec<PublicKey>,
-    /// The delivery that asks whether it is well again.
+    /// Test delivery whose success activates the webhook again.
     probe: Option<Delivery>,
     stats: Option<WebhookStats>,
     stretch: Stretch,
@@ -148,7 +148,7 @@ pub struct Found {
     deliveries: Vec<Delivery>,
 }
 
-/// With the last day.
+/// Returns a webhook with data of the last 24 hours.
 pub fn found(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Found> {
     found_in(tx, actor, id, Stretch::named("24h", now))
 }
@@ -169,7 +169,7 @@ fn found_in(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, stretch: Stretch) -> 
     })
 }
 
-/// What stands on one answer alone: secrets in clear, a form that was refused.
+/// Content of a single response, never shown again by a reload: plain secrets and refused input.
 #[derive(Default)]
 pub struct OnThisPage {
     pub secret: Option<String>,
@@ -178,6 +178,7 @@ pub struct OnThisPage {
     pub errors: FieldErrors,
 }
 
+/// Returns the page of a webhook, with content for this response only.
 pub fn detail(shell: Shell, found: Found, now: DateTime<Utc>, once: OnThisPage) -> Show {
     let test_type = if once.test_type.is_empty() && once.errors.is_empty() {
         "webhook.test".to_owned()
@@ -225,7 +226,8 @@ pub async fn update(
             see_other(&who.session, urls::webhook(webhook.id), Flash::good(format!("{} is saved.", webhook.name)))
         }
         Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form.without_secrets(), errors)),
-        // What was written first is shown by the webhook's page; sending the form again then means it.
+        // The page of the webhook shows the other user's change. Submitting the form again then overwrites it on
+        // purpose.
         Err(Error::Conflict(_)) if seen::parse(&form.seen).is_some_and(|seen| seen != before.updated_at) => {
             let again = WebhookForm { seen: seen::seen(before.updated_at), ..form.without_secrets() };
             let view = edit_view(who.shell, &before, again, FieldErrors::default());
@@ -235,7 +237,7 @@ pub async fn update(
     }
 }
 
-/// Finds the webhook, if this person may do this to it.
+/// Returns the webhook if the user may make this kind of change to it.
 async fn changeable(state: &State, who: &SignedIn, id: WebhookId, permission: Permission) -> Result<Webhook> {
     who.actor.must(permission)?;
     let actor = who.actor.clone();

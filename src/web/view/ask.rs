@@ -1,39 +1,41 @@
-//! A question before something that can't be undone: a dialog in the page, and a page of its own without scripts.
+//! Confirmation of a change that cannot be undone: a dialog in the page, or a page of its own without scripts.
 
 use askama::Template;
 
-/// The question itself; the same words in the dialog and on the page.
+/// Confirmation, with equal texts in the dialog and on the page.
 #[derive(Debug, Clone, Template)]
 #[template(path = "components/ask.html")]
 pub struct Ask {
-    /// The dialog's id, and where its trigger points.
+    /// Id of the dialog, to which its trigger points.
     pub id: String,
+    /// True if shown as a page of its own.
     pub is_page: bool,
     pub title: String,
-    /// What will happen, in full sentences.
+    /// Description of what will happen, in full sentences.
     pub consequence: String,
-    /// Where the form is posted, and where the page without scripts is got.
+    /// URL to which the form is posted and from which the page without scripts is loaded.
     pub action: String,
+    /// Label of the confirming button.
     pub verb: &'static str,
     pub is_danger: bool,
-    /// What must be typed first, where nothing brings it back.
+    /// Text that the user must type first, for changes that nothing can undo.
     pub typed: Option<String>,
-    /// The refusal of a wrong `typed`.
+    /// Error message for a wrong `typed`.
     pub error: Option<String>,
     pub csrf: String,
-    /// Where Cancel leads without scripts.
+    /// URL of the Cancel link without scripts.
     pub back: String,
-    /// Choices that go with the act: the overlap of a rotation.
+    /// Options of the change, such as the overlap of a rotation.
     pub choices: Vec<super::Choice>,
     pub choices_name: &'static str,
     pub choices_label: &'static str,
-    /// Makes a second sending of the same form do nothing; none where it is empty.
+    /// Random value that makes a repeated submission do nothing. Empty: repetition is harmless.
     pub nonce: String,
-    /// A line that may be written with the act.
+    /// Optional note to record with the change.
     pub note: Option<Note>,
 }
 
-/// An optional line of text: the reason of a revocation.
+/// Optional line of text, such as the reason of a revocation.
 #[derive(Debug, Clone)]
 pub struct Note {
     pub name: &'static str,
@@ -67,6 +69,7 @@ impl Ask {
         }
     }
 
+    /// Sets the button's label, the URL to post to, the CSRF token, and the URL of Cancel.
     #[must_use]
     pub fn posts(mut self, verb: &'static str, action: impl Into<String>, csrf: &str, back: impl Into<String>) -> Self {
         self.verb = verb;
@@ -76,38 +79,42 @@ impl Ask {
         self
     }
 
+    /// Requires the user to type this text first.
     #[must_use]
     pub fn typed(mut self, text: impl Into<String>) -> Self {
         self.typed = Some(text.into());
         self
     }
 
-    /// The question again, for somebody who typed something else.
+    /// Shows the confirmation again after a wrong `typed`.
     #[must_use]
     pub fn refused(mut self) -> Self {
         self.error = Some("Type the name exactly as it stands above.".to_owned());
         self
     }
 
+    /// Marks the change as harmless, so that its button does not warn.
     #[must_use]
     pub fn gentle(mut self) -> Self {
         self.is_danger = false;
         self
     }
 
+    /// Makes a repeated submission do nothing.
     #[must_use]
     pub fn once(mut self, nonce: impl Into<String>) -> Self {
         self.nonce = nonce.into();
         self
     }
 
+    /// Adds an optional note.
     #[must_use]
     pub fn noting(mut self, name: &'static str, label: &'static str, help: &'static str) -> Self {
         self.note = Some(Note { name, label, help, value: String::new(), error: None });
         self
     }
 
-    /// The question again, with what was written and why it does not fit.
+    /// Shows the confirmation again with the user's note and its error.
     #[must_use]
     pub fn note_refused(mut self, value: impl Into<String>, error: impl Into<String>) -> Self {
         if let Some(note) = &mut self.note {
@@ -117,6 +124,7 @@ impl Ask {
         self
     }
 
+    /// Adds a choice of options.
     #[must_use]
     pub fn choosing(mut self, name: &'static str, label: &'static str, choices: Vec<super::Choice>) -> Self {
         self.choices_name = name;

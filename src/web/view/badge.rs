@@ -1,8 +1,8 @@
-//! A state as icon, word and color, so that none of the three has to carry it alone.
+//! Badge of a state: icon, word and color, so that none of the three carries the meaning alone.
 
 use askama::Template;
 
-/// How a state feels to the reader; the style sheet gives each its colors.
+/// Meaning of a state for the reader. The style sheet assigns the colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Good,
@@ -24,11 +24,12 @@ impl Tone {
     }
 }
 
+/// Badge of a state.
 #[derive(Debug, Clone, Template)]
 #[template(path = "components/badge.html")]
 pub struct Badge {
     pub tone: &'static str,
-    /// A symbol of `templates/components/_icons.html`.
+    /// Symbol in `templates/components/_icons.html`.
     pub icon: &'static str,
     pub word: String,
 }
@@ -40,7 +41,7 @@ impl Badge {
         Self { tone: tone.as_str(), icon, word: word.into() }
     }
 
-    /// The states of keys, webhooks, deliveries and tokens, by the words of the API.
+    /// Returns the badge for a state of the API, of keys, webhooks, deliveries, tenants or tokens.
     pub fn state(word: &str) -> Self {
         let (tone, icon) = match word {
             "active" | "delivered" | "succeeded" => (Tone::Good, "check"),
@@ -56,7 +57,7 @@ impl Badge {
         Self::new(tone, icon, super::text::capitalized(word))
     }
 
-    /// `live` or `test`.
+    /// Returns the badge for an environment, `live` or `test`.
     pub fn environment(word: &str) -> Self {
         match word {
             "test" => Self::new(Tone::Warn, "flask", "Test"),
@@ -64,7 +65,7 @@ impl Badge {
         }
     }
 
-    /// The status line of a response, or that there was none.
+    /// Returns the badge for an HTTP status, or for a missing response.
     pub fn response(status: Option<i16>) -> Self {
         match status {
             Some(code @ 200..=299) => Self::new(Tone::Good, "check", code.to_string()),

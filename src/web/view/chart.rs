@@ -1,15 +1,15 @@
-//! A stacked bar chart drawn on the server: at most 60 bars, titles as tooltips, the same numbers as a table.
+//! Stacked bar chart, drawn by the server. It has at most 60 bars, titles as tooltips, and the numbers as a table too.
 
 use askama::Template;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::text::{counted, grouped};
 
-/// One color of the stack.
+/// Data series, drawn in one color of the stack.
 #[derive(Debug, Clone)]
 pub struct Series {
     pub name: &'static str,
-    /// A class of `charts.css`: `series-good`, `series-bad` …
+    /// Class in `charts.css`, such as `series-good` or `series-bad`.
     pub class: &'static str,
     pub total: String,
     values: Vec<i64>,
@@ -21,7 +21,7 @@ impl Series {
     }
 }
 
-/// A piece of a bar, in units of the drawing: 100 high.
+/// Segment of a bar, in units of the drawing, which is 100 units high.
 #[derive(Debug, Clone)]
 pub struct Segment {
     pub class: &'static str,
@@ -29,47 +29,49 @@ pub struct Segment {
     pub height: String,
 }
 
+/// Bar of a chart, with its row of the table.
 #[derive(Debug, Clone)]
 pub struct Bar {
     pub x: usize,
     pub title: String,
     pub label: String,
-    /// RFC 3339, for scripts that put it into the reader's zone.
+    /// Time in RFC 3339, which a script converts to the reader's time zone.
     pub iso: String,
     pub segments: Vec<Segment>,
-    /// The numbers of the table, in the order of the series.
+    /// Numbers of the table's row, in the order of the series.
     pub cells: Vec<String>,
 }
 
+/// Chart as its template needs it.
 #[derive(Debug, Clone, Template)]
 #[template(path = "components/chart.html")]
 pub struct Chart {
-    /// Unique on its page.
+    /// Id, unique on the page.
     pub id: &'static str,
     pub title: String,
     pub summary: String,
     pub series: Vec<Series>,
     pub bars: Vec<Bar>,
     pub width: usize,
-    /// The number at the upper edge.
+    /// Value at the upper edge.
     pub top: String,
     pub first: String,
     pub last: String,
-    /// RFC 3339, for scripts that put them into the reader's zone.
+    /// Time in RFC 3339, which a script converts to the reader's time zone.
     pub first_iso: String,
     pub last_iso: String,
-    /// `hour` or `day`: what the ends of the axis say.
+    /// `hour` or `day`: format of the axis labels.
     pub axis: &'static str,
     pub is_empty: bool,
 }
 
 impl askama::filters::HtmlSafe for Chart {}
 
-/// Units of the drawing from one bar to the next.
+/// Distance between two bars, in units of the drawing.
 const STEP: usize = 10;
 
 impl Chart {
-    /// `at` holds the beginning of each bucket; each series has one value for each of them.
+    /// Builds a chart. `at` has the start of each bucket; each series has one value per bucket.
     pub fn new(id: &'static str, title: &str, noun: &str, at: &[DateTime<Utc>], series: Vec<Series>) -> Self {
         let sums: Vec<i64> = (0..at.len()).map(|index| column(&series, index).sum()).collect();
         let top = ceiling(sums.iter().copied().max().unwrap_or(0));
@@ -127,7 +129,7 @@ fn iso(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// The next round number: 1, 2, 5, 10, 20, 50 …
+/// Returns the next round number: 1, 2, 5, 10, 20, 50 …
 fn ceiling(highest: i64) -> i64 {
     let mut step = 1_i64;
     loop {
@@ -141,7 +143,7 @@ fn ceiling(highest: i64) -> i64 {
     }
 }
 
-/// In hundredths of the height, with two decimals and without floats.
+/// Returns a percentage with two decimals, computed without floats.
 pub(super) fn percent(part: i64, whole: i64) -> String {
     let hundredths = part.saturating_mul(10_000) / whole.max(1);
     format!("{}.{:02}", hundredths / 100, hundredths % 100)

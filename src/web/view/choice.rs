@@ -1,5 +1,6 @@
-//! One option of a select, a radio group or a set of check boxes.
+//! Option of a select, a radio group or a set of check boxes.
 
+/// Option with its value and label.
 #[derive(Debug, Clone)]
 pub struct Choice {
     pub value: String,
@@ -20,7 +21,7 @@ impl Choice {
         self
     }
 
-    /// From pairs of value and label.
+    /// Returns options from pairs of value and label.
     pub fn list(pairs: &[(&str, &str)], chosen: &str) -> Vec<Self> {
         pairs.iter().map(|(value, label)| Self::new(*value, *label, chosen)).collect()
     }

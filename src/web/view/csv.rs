@@ -1,16 +1,16 @@
-//! Lines of CSV (RFC 4180) that a spreadsheet reads as text: whatever people typed, no cell is a formula.
+//! CSV lines (RFC 4180) that spreadsheets read as text: no cell becomes a formula, whatever users typed.
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
 use crate::domain::text::is_invisible;
 
-/// The cells as one line, with its end.
+/// Returns the cells as one line with its line end.
 pub fn line(cells: &[String]) -> String {
     let cells: Vec<String> = cells.iter().map(|cell| self::cell(cell)).collect();
     cells.join(",") + "\r\n"
 }
 
-/// In quotes where it must be; behind an apostrophe where a spreadsheet would calculate it.
+/// Quotes a cell if needed. Prepends an apostrophe if a spreadsheet would evaluate it.
 fn cell(text: &str) -> String {
     let text = text.replace('\0', "");
     let is_formula = text.starts_with(['\t', '\r', '\n']) || first_sign(&text).is_some_and(is_operator);
@@ -21,12 +21,12 @@ fn cell(text: &str) -> String {
     text
 }
 
-/// Spreadsheets skip what is invisible before they look for a formula.
+/// Returns the first visible character. Spreadsheets skip invisible ones before they look for a formula.
 fn first_sign(text: &str) -> Option<char> {
     text.chars().find(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(*c))
 }
 
-/// Full-width, small and raised forms count as the plain sign.
+/// True for a character that starts a formula. Full-width, small and raised forms count as the plain character.
 fn is_operator(sign: char) -> bool {
     let plain = DecomposingNormalizerBorrowed::new_nfkd().normalize_iter(std::iter::once(sign)).next();
     plain.is_some_and(|sign| matches!(sign, '=' | '+' | '-' | '@' | '\u{2212}'))
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_are_quoted_and_no_formula_survives() {
+    fn cells_are_quoted_and_formulas_are_escaped() {
         let written = |cell: &str| line(&[cell.to_owned()]);
         assert_eq!(line(&["a".into(), "b c".into(), String::new()]), "a,b c,\r\n");
         assert_eq!(written("say \"hi\", you"), "\"say \"\"hi\"\", you\"\r\n");

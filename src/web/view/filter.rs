@@ -1,10 +1,10 @@
-//! Filters that live in the URL: what is set, as chips that take it away again.
+//! Filters in a page's URL, shown as chips that remove them.
 
 use url::form_urlencoded::Serializer;
 
 use crate::domain::{FieldErrors, Rejection};
 
-/// One active filter and the address without it.
+/// Active filter, with the URL without it.
 #[derive(Debug, Clone)]
 pub struct Chip {
     pub name: String,
@@ -12,16 +12,16 @@ pub struct Chip {
     pub without: String,
 }
 
-/// Characters of a text that is searched for: what lies beyond them narrows nothing.
+/// Maximum length of a text filter in characters. The rest is ignored.
 const LONGEST_TEXT: usize = 200;
 
-/// What was typed into a filter, if anything was. Postgres knows no text with a NUL in it, so nothing can match one.
+/// Returns a text filter, or `None` if it is blank. NUL is replaced, since Postgres text cannot hold it.
 pub fn text(typed: &str) -> Option<String> {
     let typed = typed.trim().chars().take(LONGEST_TEXT);
     Some(typed.map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect::<String>()).filter(|text| !text.is_empty())
 }
 
-/// Reads a filter, or notes why it cannot be read. Empty text is no filter.
+/// Parses a filter, or adds an error if it is invalid. Blank text is no filter.
 pub fn read<T>(
     errors: &mut FieldErrors,
     name: &str,
@@ -32,7 +32,7 @@ pub fn read<T>(
     if text.is_empty() { None } else { errors.take(name, parse(text)) }
 }
 
-/// A path with those of the parameters that say something.
+/// Returns the path with the parameters that are not empty.
 pub fn href(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut query = Serializer::new(String::new());
     query.extend_pairs(parameters.iter().filter(|(_, value)| !value.is_empty()));
@@ -40,7 +40,7 @@ pub fn href(path: &str, parameters: &[(&str, &str)]) -> String {
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
-/// Chips for the parameters that are set, each with the words to show for its value.
+/// Returns a chip for each active filter. `shown` gives the filter's label and value as words.
 pub fn chips(path: &str, parameters: &[(&str, &str)], shown: impl Fn(&str, &str) -> (String, String)) -> Vec<Chip> {
     let set = parameters.iter().filter(|(_, value)| !value.is_empty());
     set.map(|(name, value)| {

@@ -1,10 +1,11 @@
-//! Previous and Next of a keyset-paged list.
+//! Links to the previous and next page of a keyset-paged list.
 
 use askama::Template;
 
 use super::filter::href;
 use crate::domain::page::{Page, cursor};
 
+/// Links to the newer and older page.
 #[derive(Debug, Clone, Default, Template)]
 #[template(path = "components/pager.html")]
 pub struct Pager {
@@ -15,7 +16,7 @@ pub struct Pager {
 impl askama::filters::HtmlSafe for Pager {}
 
 impl Pager {
-    /// Links to the neighboring pages of `page`, with the filters of this one.
+    /// Returns links to the pages next to `page`, with the current filters.
     pub fn new<T, K: ToString>(path: &str, filters: &[(&str, &str)], page: &Page<T, K>) -> Self {
         let link = |direction: &'static str, key: &K| {
             let key = cursor(key.to_string());

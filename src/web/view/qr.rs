@@ -1,21 +1,22 @@
-//! A QR code, drawn by the server: no script, no other origin, nothing that leaves the page.
+//! QR code, drawn by the server. It needs no script, and the secret does not leave the page.
 
 use askama::Template;
 use qrcode::{Color, QrCode};
 
 use crate::domain::{Error, Result};
 
-/// Modules of quiet around it (ISO/IEC 18004 asks for four).
+/// Width of the quiet zone in QR modules (ISO/IEC 18004 requires four).
 const QUIET: usize = 4;
 
+/// QR code as its template needs it.
 #[derive(Debug, Clone, Template)]
 #[template(path = "components/qr.html")]
 pub struct Qr {
-    /// What it is, for those who don't see it.
+    /// Text alternative for readers who cannot see it.
     pub label: String,
-    /// The side, quiet zone included, in modules.
+    /// Side length in QR modules, including the quiet zone.
     pub side: usize,
-    /// The dark modules as one path.
+    /// Dark modules as one SVG path.
     pub path: String,
 }
 
@@ -35,7 +36,7 @@ impl Qr {
     }
 }
 
-/// Where the dark modules of a row begin, and how many follow each other.
+/// Returns the start and length of each run of dark modules in a row.
 fn runs(modules: &[Color]) -> Vec<(usize, usize)> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for (place, _) in modules.iter().enumerate().filter(|(_, color)| **color == Color::Dark) {

@@ -1,5 +1,6 @@
-//! Code for the reader to copy, in tabs that need no script.
+//! Code sample for the reader to copy, in tabs that need no script.
 
+/// Code sample with the label of its tab.
 #[derive(Debug, Clone)]
 pub struct Snippet {
     pub name: &'static str,

@@ -1,13 +1,14 @@
-//! The moment at which a form was filled, so that a later change by somebody else is not overwritten unseen.
+//! Time at which a form was filled, to detect a later change by another user.
 
 use chrono::{DateTime, Utc};
 
-/// As a hidden field carries it: microseconds, as exact as the database.
+/// Formats the time for a hidden field, in microseconds like the database.
 pub fn seen(at: DateTime<Utc>) -> String {
     at.timestamp_micros().to_string()
 }
 
-/// None where the form carries none. What is no moment at all was never seen.
+/// Parses the hidden field. Returns `None` if it is empty, and the Unix epoch if it is invalid, so that the check
+/// fails.
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
     if text.is_empty() {

@@ -1,6 +1,6 @@
-//! The one style sheet that pages ask for, joined from one file a component.
+//! Style sheet of all pages, joined from one file per component.
 
-/// In the order of the cascade.
+/// Joined style sheets, in the order of the cascade.
 pub const JOINED: &str = concat!(
     include_str!("../../../static/css/tokens.css"),
     include_str!("../../../static/css/base.css"),
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_sheet_is_forgotten() {
+    fn every_style_sheet_is_included() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("static/css");
         let mut joined = 0;
         for folder in [root.clone(), root.join("components")] {

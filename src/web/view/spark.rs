@@ -1,10 +1,11 @@
-//! A small line of bars for a table cell: shape at a glance, the numbers in its name.
+//! Sparkline for a table cell, with the numbers in its label.
 
 use askama::Template;
 
 use super::chart::percent;
 use super::text::counted;
 
+/// Sparkline as its template needs it.
 #[derive(Debug, Clone, Template)]
 #[template(path = "components/spark.html")]
 pub struct Spark {

@@ -1,6 +1,6 @@
-//! Numbers, spans and names as people read them.
+//! Formatting of numbers, durations and names for people.
 
-/// `12345` as `12,345`.
+/// Formats `12345` as `12,345`.
 pub fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut out = String::new();
@@ -13,7 +13,7 @@ pub fn grouped(number: i64) -> String {
     if number < 0 { format!("-{out}") } else { out }
 }
 
-/// `3600` as `1 hour`, `90` as `90 seconds`: the largest unit that divides it.
+/// Formats `3600` as `1 hour` and `90` as `90 seconds`, in the largest unit that divides the number.
 pub fn seconds(number: i64) -> String {
     let units = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
     let unit = units.into_iter().find(|(size, _)| *size <= number && number % size == 0);
@@ -21,7 +21,7 @@ pub fn seconds(number: i64) -> String {
     counted(number / size, name)
 }
 
-/// `1 key`, `2 keys`, `2 deliveries`.
+/// Formats a number with its noun: `1 key`, `2 keys`, `2 deliveries`.
 pub fn counted(number: i64, noun: &str) -> String {
     match noun.strip_suffix('y') {
         _ if number == 1 => format!("1 {noun}"),
@@ -30,12 +30,12 @@ pub fn counted(number: i64, noun: &str) -> String {
     }
 }
 
-/// Milliseconds, in seconds once there are many.
+/// Formats milliseconds, from 1,000 on as seconds.
 pub fn millis(number: i64) -> String {
     if number < 1_000 { format!("{number} ms") } else { format!("{}.{} s", number / 1_000, number % 1_000 / 100) }
 }
 
-/// Microseconds, as milliseconds with two decimals below ten and none from there on.
+/// Formats microseconds as milliseconds, with two decimals below 10 ms.
 pub fn micros(number: i64) -> String {
     match number {
         ..10_000 => format!("{}.{:02} ms", number / 1_000, number % 1_000 / 10),
@@ -43,7 +43,7 @@ pub fn micros(number: i64) -> String {
     }
 }
 
-/// Bytes, in KiB once there are many.
+/// Formats bytes, from 1,024 on as KiB.
 pub fn bytes(number: usize) -> String {
     if number < 1_024 {
         format!("{number} B")
@@ -52,7 +52,7 @@ pub fn bytes(number: usize) -> String {
     }
 }
 
-/// A share in percent with one decimal: `98.3 %`; a dash where there is nothing to divide.
+/// Formats a share as percent with one decimal, such as `98.3 %`. Returns a dash if `whole` is zero.
 pub fn share(part: i64, whole: i64) -> String {
     if whole <= 0 {
         return "–".to_owned();
@@ -61,7 +61,7 @@ pub fn share(part: i64, whole: i64) -> String {
     format!("{}.{} %", thousandths / 10, thousandths % 10)
 }
 
-/// `rate_limit` as `Rate limit`; `events[2]` as `Events, item 3`.
+/// Formats a field's name for people: `rate_limit` as `Rate limit`, `events[2]` as `Events, item 3`.
 pub fn label(field: &str) -> String {
     let (name, item) = field.split_once('[').unwrap_or((field, ""));
     let name = match name {
@@ -78,7 +78,7 @@ pub fn label(field: &str) -> String {
     }
 }
 
-/// The whole sentence for a field's refusal: `Name is required.`
+/// Returns a field's error as a sentence, such as `Name is required.`
 pub fn refusal(field: &str, detail: &str) -> String {
     let stop = if detail.ends_with(['.', '!', '?']) { "" } else { "." };
     if detail.starts_with(char::is_uppercase) || detail.starts_with("its ") {
@@ -87,28 +87,29 @@ pub fn refusal(field: &str, detail: &str) -> String {
     format!("{} {detail}{stop}", label(field))
 }
 
-/// The id of the input that a field's error belongs to: `events[2]` is typed into `field-events`.
+/// Returns the id of the input that a field's error belongs to. An error in `events[2]` belongs to `field-events`.
 pub fn anchor(field: &str) -> String {
     format!("field-{}", field.split_once('[').map_or(field, |(name, _)| name))
 }
 
-/// The first letter of a name, for the mark beside it.
+/// Returns the first letter of a name, for the mark beside it.
 pub fn initial(name: &str) -> String {
     name.chars().find(|c| c.is_alphanumeric()).map_or_else(|| "•".to_owned(), |c| c.to_uppercase().collect())
 }
 
-/// With a capital letter and a full stop.
+/// Returns the text with a capital letter and a full stop.
 pub fn sentence(text: &str) -> String {
     let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{}{stop}", capitalized(text))
 }
 
+/// Returns the text with a capital first letter.
 pub fn capitalized(word: &str) -> String {
     let mut chars = word.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// JSON indented for reading, its fields in their order and its numbers as they were written; anything else as it stands.
+/// Indents JSON for reading, keeping field order and number formats. Other text stays unchanged.
 pub fn pretty(text: &str) -> String {
     if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
         return text.to_owned();
@@ -124,7 +125,7 @@ struct Printer {
     depth: usize,
     is_in_text: bool,
     is_escaped: bool,
-    /// An object or array that was just opened: empty ones stay on their line.
+    /// True right after an opening bracket: empty objects and arrays stay on one line.
     is_fresh: bool,
 }
 
@@ -164,12 +165,12 @@ impl Printer {
     }
 }
 
-/// The items of a field in which people write one a line, or with commas.
+/// Returns the items of a text field, separated by lines, commas or spaces.
 pub fn items(text: &str) -> Vec<String> {
     text.split(['\n', ',', ' ']).map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
-/// Prints a number that was counted up to one more than `most`: `1,000+`.
+/// Formats a number that was counted up to `most` + 1, as `1,000+` if it exceeds `most`.
 pub fn capped(number: i64, most: i64) -> String {
     if number <= most { grouped(number) } else { grouped(most) + "+" }
 }
@@ -179,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_are_formatted() {
         assert_eq!(
             [grouped(0), grouped(999), grouped(1_000), grouped(-1_234_567)],
             ["0", "999", "1,000", "-1,234,567"]
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn nouns_are_counted() {
+    fn nouns_agree_with_their_number() {
         assert_eq!(
             [counted(1, "key"), counted(0, "key"), counted(2_000, "delivery")],
             ["1 key", "0 keys", "2,000 deliveries"]
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_indented_and_nothing_else() {
+    fn json_is_indented_and_otherwise_unchanged() {
         let text = r#"{"b": 1.50, "a":[{},[1,"x, \"y\": {"],[]],"c":{"d":null}}"#;
         let expected = "{\n  \"b\": 1.50,\n  \"a\": [\n    {},\n    [\n      1,\n      \"x, \\\"y\\\": {\"\n    ],\n    []\n  ],\n  \"c\": {\n    \"d\": null\n  }\n}";
         assert_eq!(pretty(text), expected);

@@ -1,12 +1,13 @@
-//! A moment: relative in the text, exact and in UTC in the title.
+//! Time on a page: relative in the text, exact in UTC in the title.
 
 use askama::Template;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+/// Time as its template needs it.
 #[derive(Debug, Clone, Template)]
 #[template(path = "components/when.html")]
 pub struct When {
-    /// RFC 3339, for scripts that put it into the reader's zone.
+    /// Time in RFC 3339, which a script converts to the reader's time zone.
     pub iso: String,
     pub exact: String,
     pub text: String,
@@ -27,7 +28,7 @@ impl When {
         at.map(|at| Self::new(at, now))
     }
 
-    /// `for 12 min`, or `since` a date: what has been so for that long.
+    /// Formats how long a state has lasted: `for 12 min`, or `since` a date after 30 days.
     pub fn lasting(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
         if TimeDelta::days(30) < now - since {
             return format!("since {}", relative(since, now));
@@ -36,7 +37,7 @@ impl When {
     }
 }
 
-/// `just now`, `12 min ago`, `in 3 days`, and the date where it is further than a month.
+/// Formats a time as `just now`, `12 min ago` or `in 3 days`, and beyond 30 days as a date.
 fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let distance = (now - at).abs();
     if TimeDelta::days(30) < distance {
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_reads_as_people_say_it() {
+    fn times_are_formatted_relative_to_now() {
         let now = DateTime::parse_from_rfc3339("2026-11-22T12:00:00Z").unwrap().to_utc();
         let ago = |seconds| relative(now - TimeDelta::seconds(seconds), now);
         assert_eq!(

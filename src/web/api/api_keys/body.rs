@@ -1,4 +1,4 @@
-//! A key as the API shows it.
+//! API representation of a key.
 
 use std::borrow::Cow;
 
@@ -12,11 +12,13 @@ use crate::domain::quota::{Quota, Refill};
 use crate::domain::{ApiKeyId, TenantId, UserId};
 use crate::model::ApiKey;
 
-/// A quota as it is set.
+/// Quota as it is sent and shown.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuotaBody {
+    /// Number of calls, weighted by their cost.
     limit: i64,
+    /// When the quota is refilled. Absent: never.
     refill: Option<Refill>,
 }
 
@@ -32,7 +34,7 @@ impl From<Quota> for QuotaBody {
     }
 }
 
-/// The secret stands in the answer to its creation alone.
+/// API representation of a key. Only the response to its creation contains the secret.
 #[derive(Debug)]
 pub struct KeyBody<'a> {
     key: Cow<'a, ApiKey>,
@@ -45,12 +47,12 @@ impl<'a> KeyBody<'a> {
         Self { key: Cow::Owned(key), secret: None, now }
     }
 
-    /// The same, of a key that stays where it is.
+    /// Represents a borrowed key.
     pub fn of(key: &'a ApiKey, now: DateTime<Utc>) -> Self {
         Self { key: Cow::Borrowed(key), secret: None, now }
     }
 
-    /// With the secret, for the one answer that shows it.
+    /// Represents a new key with its secret. Only the response to the creation uses it.
     pub fn revealed(key: ApiKey, secret: Option<String>, now: DateTime<Utc>) -> Self {
         Self { secret, ..Self::new(key, now) }
     }
@@ -62,44 +64,76 @@ impl Serialize for KeyBody<'_> {
     }
 }
 
+/// Fields of [`KeyBody`] as JSON.
 #[derive(Serialize)]
 struct Fields<'a> {
+    /// Id of the key.
     id: ApiKeyId,
+    /// Id of the key's tenant.
     tenant_id: TenantId,
+    /// Id of the user who created the key.
     user_id: Option<UserId>,
+    /// Name of the key.
     name: &'a str,
+    /// Note about the key.
     description: Option<&'a str>,
+    /// Environment of the key: `live` or `test`.
     environment: Environment,
+    /// Public id of the key, `pk_…`.
     key: &'a str,
+    /// Secret, only in the response to the creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
+    /// Second name of `secret`, for clients of another service.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<&'a str>,
+    /// Text before the secret.
     key_prefix: &'a str,
+    /// Shortened secret by which people recognize the key.
     hint: &'a str,
+    /// Scopes of the key.
     scopes: &'a [String],
+    /// Number of calls allowed per window.
     rate_limit: i64,
+    /// Length of the rate limit's window in seconds.
     rate_window_seconds: i64,
-    /// Beside the first one.
+    /// Further rate limits besides the first.
     limits: Vec<NamedLimit>,
+    /// Number of calls that the key may use up.
     quota: Option<QuotaBody>,
+    /// Addresses and networks that may use the key. Empty: all.
     allowed_ips: &'a [String],
+    /// Owner of the key, in the client's own words.
     owner: Option<&'a str>,
+    /// True: the key is refused once its user is gone or inactive.
     requires_owner: bool,
+    /// JSON object of the client's own data.
     metadata: &'a Value,
+    /// Tags to group keys.
     tags: &'a [String],
+    /// State that results from the fields below.
     state: KeyState,
+    /// False: the key is deactivated.
     is_active: bool,
+    /// When the key expires (UTC).
     expires_at: Option<DateTime<Utc>>,
+    /// Time of the last recorded call (UTC).
     last_used_at: Option<DateTime<Utc>>,
+    /// When the key was revoked (UTC).
     revoked_at: Option<DateTime<Utc>>,
+    /// Why the key was revoked.
     revoked_reason: Option<&'a str>,
+    /// Id of the key that this key replaced.
     rotated_from: Option<ApiKeyId>,
+    /// Id of the key that replaced this one.
     rotated_to: Option<ApiKeyId>,
-    /// Until when it is let in beside its successor.
+    /// End of the time in which a replaced key still works beside its successor (UTC).
     rotates_out_at: Option<DateTime<Utc>>,
+    /// When the key was deleted (UTC). It can be restored for 30 days.
     deleted_at: Option<DateTime<Utc>>,
+    /// When the key was created (UTC).
     created_at: DateTime<Utc>,
+    /// When the key was last changed (UTC).
     updated_at: DateTime<Utc>,
 }
 

@@ -1,4 +1,4 @@
-//! One act on many keys, for admins: all of it or nothing.
+//! `/api/keys/bulk-…`: one change to many keys, for admins. A request changes all selected keys or none.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -14,40 +14,58 @@ use crate::web::json::Json;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
-/// Which keys, and what to do with them.
+/// Request body to revoke keys.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeBody {
+    /// Tenant's id; an instance token needs this or `tenant`.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug.
     tenant: Option<String>,
+    /// Ids of the keys.
     ids: Vec<i64>,
+    /// Why the keys are revoked, for the audit log.
     reason: Option<String>,
 }
 
+/// Request body to change the tags of keys.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TagBody {
+    /// Tenant's id; an instance token needs this or `tenant`.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug.
     tenant: Option<String>,
+    /// Ids of the keys.
     ids: Vec<i64>,
+    /// Tags to add.
     #[serde(default, deserialize_with = "or_default")]
     add: Vec<String>,
+    /// Tags to remove.
     #[serde(default, deserialize_with = "or_default")]
     remove: Vec<String>,
 }
 
+/// Request body to delete keys.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteBody {
+    /// Tenant's id; an instance token needs this or `tenant`.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug.
     tenant: Option<String>,
+    /// Ids of the keys.
     ids: Vec<i64>,
 }
 
+/// Result of a change to many keys.
 #[derive(Debug, Serialize)]
 struct BulkBody {
+    /// Number of changed keys.
     affected: usize,
+    /// Ids of the changed keys.
     ids: Vec<ApiKeyId>,
+    /// Ids of keys that do not exist here or needed no change.
     skipped: Vec<ApiKeyId>,
 }
 
@@ -76,7 +94,7 @@ async fn actor(bearer: &Bearer, tenant: TenantAsk) -> Result<Actor> {
     Ok(actor)
 }
 
-/// Does it, and makes this process forget what it knew of those keys before the answer goes out.
+/// Runs the change and invalidates this process's caches for the keys before the response.
 async fn done<F>(state: &State, actor: Actor, act: F) -> Answer
 where
     F: FnOnce(&mut Tx<'_>, &Actor) -> Result<Bulk> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Lists of keys: narrowed, sorted, searched, counted.
+//! `/api/keys`, `/search` and `/count`: lists of keys with filters, sorting and counts.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -18,29 +18,45 @@ use crate::web::json::{Json, Query};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
-/// Ten years: further back or ahead nobody looks.
+/// Maximum for the filters in days: ten years, further than any real search.
 const MOST_DAYS: i64 = 3_650;
 
-/// Which keys are asked for, in a query or, for a search, in a body.
+/// Filters, order and page of a list. They come in a query, or for a search in a body.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListAsk {
+    /// Number of rows per page.
     limit: Option<i64>,
+    /// Cursor of the page's start, from `next_cursor`.
     cursor: Option<String>,
+    /// Number of rows to skip, instead of a cursor.
     offset: Option<i64>,
+    /// Order of the list.
     sort: Option<KeySort>,
+    /// Tenant's id, for an instance token.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug, for an instance token.
     tenant: Option<String>,
+    /// Words to search for in names, owners, tags, scopes, ids and hints.
     #[serde(alias = "search", alias = "query", alias = "name")]
     q: Option<String>,
+    /// State of the keys.
     state: Option<KeyState>,
+    /// True: active keys only. False: deactivated keys only.
     is_active: Option<bool>,
+    /// Environment of the keys.
     environment: Option<Environment>,
+    /// Id of the user who created the keys.
     user_id: Option<UserId>,
+    /// Owner of the key, in the client's own words.
     owner: Option<String>,
+    /// Scope that the keys allow, directly or through a wildcard.
     scope: Option<String>,
+    /// Tag of the keys.
     tag: Option<String>,
+    /// Lists keys neither used nor created in this many days.
     unused_days: Option<i64>,
+    /// Lists keys that expire within this many days.
     expiring_days: Option<i64>,
 }
 
@@ -69,7 +85,7 @@ impl ListAsk {
         self.sort.unwrap_or(KeySort::Newest)
     }
 
-    /// A cursor belongs to the order that it was made in.
+    /// Reads the page. A cursor is valid only for the order in which it was made.
     fn paging(&self) -> Result<Paging<KeyMark>> {
         let paging: Paging<KeyMark> = paging(self.limit, self.cursor.as_deref(), self.offset)?;
         match &paging.before {
@@ -99,15 +115,17 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(ask): Query<ListAsk
     listed(&state, &bearer, ask).await
 }
 
-/// Page of a search, as clients of another service send it.
+/// Page of a search in the query, as clients of another service send it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PageQuery {
+    /// Number of rows per page.
     limit: Option<i64>,
+    /// Number of rows to skip.
     offset: Option<i64>,
 }
 
-/// Takes `limit` and `offset` in the body or in the query.
+/// Searches keys. `limit` and `offset` may stand in the body or in the query.
 pub async fn search(
     state: Data<State>,
     bearer: Bearer,
@@ -144,7 +162,7 @@ pub async fn count_search(state: Data<State>, bearer: Bearer, Json(ask): Json<Li
     counted(&state, &bearer, ask).await
 }
 
-/// `total` is another service's name of `count`.
+/// Counts keys. `total` repeats `count` under the name that another service uses.
 async fn counted(state: &State, bearer: &Bearer, ask: ListAsk) -> Answer {
     let (scope, now) = (ask.scope(bearer).await?, state.clock.now());
     let filter = ask.filter(now)?;

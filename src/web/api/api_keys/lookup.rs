@@ -1,4 +1,5 @@
-//! `/api/keys/lookup`: whose key is this? The text may hold a secret, so it comes in a body and goes nowhere else.
+//! `/api/keys/lookup`: finds a key by its secret, id or hint. The text may be a secret, so it comes in a body and is
+//! not stored.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -13,23 +14,32 @@ use crate::web::lookup::{self, Finding};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
+/// Request body of a lookup.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LookupBody {
+    /// Secret, public id or hint.
     key: String,
+    /// Tenant's id, for an instance token.
     tenant_id: Option<TenantId>,
+    /// Tenant's slug, for an instance token.
     tenant: Option<String>,
 }
 
+/// Result of a lookup.
 #[derive(Debug, Serialize)]
 struct Found {
+    /// True if an undeleted key matches.
     found: bool,
+    /// Stable code of the result.
     code: &'static str,
+    /// Sentence that explains the result.
     detail: String,
+    /// Matching keys.
     keys: Vec<KeyBody<'static>>,
 }
 
-/// Answers 200 whatever is found.
+/// Looks a key up. Responds 200 for every result.
 pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<LookupBody>) -> Answer {
     let text = Zeroizing::new(body.key);
     let scope = bearer.reach(&TenantAsk::new(body.tenant_id, body.tenant), Permission::ReadKeys).await?;

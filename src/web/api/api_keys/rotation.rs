@@ -1,4 +1,4 @@
-//! `/api/keys/{id}/rotation`: a successor with a new secret, shown once.
+//! `/api/keys/{id}/rotation`: replaces a key by a successor with a new secret, shown once.
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
@@ -15,13 +15,15 @@ use crate::web::json::Json;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
+/// Request body to rotate a key.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotateBody {
+    /// Seconds for which the old key still works.
     overlap_seconds: Option<i64>,
 }
 
-/// What an idempotency key stands for.
+/// Content of the request that the idempotency key's hash covers.
 #[derive(Serialize)]
 struct Asked<'a> {
     id: ApiKeyId,
@@ -29,8 +31,8 @@ struct Asked<'a> {
     body: &'a RotateBody,
 }
 
-/// With an `Idempotency-Key`, a repeated request makes no second successor: it gets the first answer again, without
-/// the secret.
+/// Rotates a key. A request repeated with the same `Idempotency-Key` creates no second successor and gets the first
+/// response again, without the secret.
 pub async fn create(
     state: Data<State>,
     bearer: Bearer,

@@ -1,5 +1,5 @@
-//! What a verification is answered. Printed field by field: through serde's general way it was a seventh of all that a
-//! verification costs the server.
+//! Response of a verification, printed field by field. Printed through serde, it took a seventh of the server's work
+//! per verification.
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::Serialize;
@@ -12,30 +12,35 @@ use crate::web::api::api_keys::KeyBody;
 use crate::web::gated::rate_headers;
 use crate::web::request_id::RequestId;
 
-/// Bytes that most answers have room in, so that nothing is moved while they grow.
+/// Initial capacity in bytes, enough for most responses, so that the buffer is not reallocated while it grows.
 const ROOM: usize = 2048;
 
-/// What was decided, as it is answered.
+/// Decision to print.
 pub struct Verified {
     pub decision: Decision,
     pub request_id: RequestId,
     pub now: DateTime<Utc>,
 }
 
+/// State of the key's quota.
 #[derive(Serialize)]
 struct Quota {
+    /// Size of the quota.
     limit: i64,
+    /// Calls left.
     remaining: i64,
+    /// When the quota is refilled (UTC), or `null` if never.
     refills_at: Option<DateTime<Utc>>,
 }
 
+/// Returns the JSON of one decision.
 pub fn one(verified: &Verified) -> Result<Vec<u8>> {
     let mut out = Printer(Vec::with_capacity(ROOM));
     out.verified(verified)?;
     Ok(out.0)
 }
 
-/// In a list, `data`.
+/// Returns the JSON of several decisions, as the list `data`.
 pub fn many(all: &[Verified]) -> Result<Vec<u8>> {
     let mut out = Printer(Vec::with_capacity(ROOM.saturating_mul(all.len())));
     out.text("{\"data\":");
@@ -44,11 +49,11 @@ pub fn many(all: &[Verified]) -> Result<Vec<u8>> {
     Ok(out.0)
 }
 
-/// JSON on its way.
+/// JSON under construction.
 struct Printer(Vec<u8>);
 
 impl Printer {
-    /// As it is.
+    /// Appends text without escaping.
     fn text(&mut self, text: &str) {
         self.0.extend_from_slice(text.as_bytes());
     }
@@ -62,7 +67,8 @@ impl Printer {
         self.text(itoa::Buffer::new().format(number));
     }
 
-    /// A whole second as RFC 3339 has it, digit by digit: through `Display` it took as long as all the rest of a limit.
+    /// Appends a time in whole seconds as RFC 3339, digit by digit. Through `Display` it took as long as the rest of a
+    /// limit.
     fn second(&mut self, name: &str, at: DateTime<Utc>) {
         self.text(name);
         self.text(itoa::Buffer::new().format(at.year()));
@@ -112,14 +118,14 @@ impl Printer {
         Ok(())
     }
 
-    /// As it was printed before, where its state is still the same.
+    /// Appends the key, from the cached text if its state is unchanged.
     fn key(&mut self, decision: &Decision, now: DateTime<Utc>) {
         let known = decision.known();
         let printed = known.and_then(|known| known.printed(now, || to_raw_value(&KeyBody::of(&known.key, now)).ok()));
         self.text(printed.as_ref().map_or("null", |key| key.get()));
     }
 
-    /// The limit that is nearest, and all of them.
+    /// Appends the nearest limit, then all limits.
     fn limits(&mut self, decision: &Decision) -> Result<()> {
         self.text(",\"rate_limit\":");
         let start = self.0.len();
@@ -130,7 +136,7 @@ impl Printer {
         let nearest = start..self.0.len();
         self.text(",\"rate_limits\":");
         if let [_] = decision.standings.as_slice() {
-            // It stands there already.
+            // Copy the text of the nearest limit: it is the only one.
             self.text("[");
             self.0.extend_from_within(nearest);
             self.text("]");
@@ -199,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_limit_is_told_beside_all_of_them() {
+    fn the_nearest_limit_is_shown_besides_all_of_them() {
         let hourly = json!({
             "name": "key", "limit": 1000, "remaining": 997, "reset_at": "2025-11-24T17:00:00Z", "window_seconds": 3600,
         });
@@ -225,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_is_told() {
+    fn a_quota_is_shown() {
         let quota = QuotaStanding { quota: 100, remaining: 3, refills_at: None };
         let told = answered(Decision { quota: Some(quota), ..Decision::refused(Outcome::QuotaExceeded) });
         assert_eq!(told["quota"], json!({"limit": 100, "remaining": 3, "refills_at": null}));

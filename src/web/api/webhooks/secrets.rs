@@ -1,4 +1,4 @@
-//! `/api/webhooks/{id}/secret…`, `/key…` and `/headers`: what signs for a webhook, and what it keeps sealed.
+//! `/api/webhooks/{id}/secret…`, `/key…` and `/headers`: signing secrets, key pairs and header values of a webhook.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
@@ -16,7 +16,7 @@ use crate::web::json::{Json, NoParameters};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
-/// The newest signing secret; looking at it is noted in the audit log.
+/// Returns the newest signing secret. The audit log records this.
 pub async fn reveal(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let (id, vault) = (parse_id(&id)?, state.vault.clone());
     let reveal = move |tx: &mut Tx<'_>, actor: &Actor| secrets::reveal(tx, &vault, actor, id);
@@ -24,7 +24,7 @@ pub async fn reveal(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoP
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({"id": id, "secret": secret.reveal()})))
 }
 
-/// The values of its headers; looking at them is noted in the audit log.
+/// Returns the values of the webhook's headers. The audit log records this.
 pub async fn reveal_headers(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let (id, vault) = (parse_id(&id)?, state.vault.clone());
     let reveal = move |tx: &mut Tx<'_>, actor: &Actor| headers::reveal(tx, &vault, actor, id);
@@ -32,11 +32,13 @@ pub async fn reveal_headers(state: Data<State>, bearer: Bearer, id: Path<String>
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({"id": id, "headers": values})))
 }
 
+/// Request body to rotate the signing secret.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotationBody {
-    /// How long the old secret signs along: 24 hours by default.
+    /// Seconds for which the old secret still signs too, 24 hours by default.
     overlap_seconds: Option<i64>,
+    /// New secret. Absent: generated.
     secret: Option<String>,
 }
 
@@ -51,16 +53,17 @@ pub async fn rotate(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(made))
 }
 
+/// Request body to rotate the key pair.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRotationBody {
-    /// How long the old key signs along: 24 hours by default.
+    /// Seconds for which the old key still signs too, 24 hours by default.
     overlap_seconds: Option<i64>,
-    /// `whsk_…`; one is made where none is given.
+    /// Private key `whsk_…`. Absent: generated.
     signing_key: Option<String>,
 }
 
-/// A new key pair, or the first one. Its public key is in the answer; nobody needs the private one.
+/// Replaces the key pair, or adds the first one. The response has the public key; the private key is never shown.
 pub async fn rotate_key(
     state: Data<State>,
     bearer: Bearer,
@@ -76,7 +79,7 @@ pub async fn rotate_key(
     Ok(HttpResponse::Ok().json(changed(&state, &bearer, id, rotate).await?))
 }
 
-/// No key pair signs any more.
+/// Removes the key pairs, so that requests are signed with the secret only.
 pub async fn remove_key(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let id = parse_id(&id)?;
     changed(&state, &bearer, id, move |tx, actor| secrets::remove_key(tx, actor, id)).await?;

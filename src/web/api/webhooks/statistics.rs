@@ -1,4 +1,4 @@
-//! `/api/webhooks/{id}/statistics`: how a webhook has been doing.
+//! `/api/webhooks/{id}/statistics`: success rate, latency and waiting deliveries of a webhook.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -17,39 +17,51 @@ use crate::web::json::NoParameters;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
+/// Statistics of a webhook.
 #[derive(Debug, Serialize)]
 struct StatisticsBody {
+    /// Id of the webhook.
     webhook_id: WebhookId,
-    /// Attempts that were looked at: the latest thousand, no older than a week.
+    /// Number of attempts evaluated: the latest 1,000, at most a week old.
     attempts: i64,
-    /// True if there may be more attempts than were looked at.
+    /// True if there may be more attempts than were evaluated.
     attempts_are_capped: bool,
+    /// Number of successful attempts.
     successes: i64,
+    /// Median duration in milliseconds.
     p50_ms: Option<f64>,
+    /// 95th percentile of the duration in milliseconds.
     p95_ms: Option<f64>,
+    /// When an attempt last failed (UTC).
     last_failure_at: Option<DateTime<Utc>>,
+    /// Description of the last failure.
     last_failure: Option<String>,
-    /// Deliveries that wait, counted up to a thousand.
+    /// Number of waiting deliveries, counted up to 1,000.
     waiting: i64,
-    /// True if more wait than were counted.
+    /// True if more deliveries wait than were counted.
     waiting_is_capped: bool,
-    /// When the next of them is due.
+    /// When the next of these deliveries is due (UTC).
     next_attempt_at: Option<DateTime<Utc>>,
-    /// Since when its host has not answered: one request goes there at a time then.
+    /// Since when the host has not responded (UTC). Meanwhile only one request at a time is sent there.
     unreachable_since: Option<DateTime<Utc>>,
+    /// Finished deliveries per hour of the last day.
     hours: Vec<HourBody>,
 }
 
-/// Deliveries that ended in an hour.
+/// Deliveries that finished within one hour.
 #[derive(Debug, Serialize)]
 struct HourBody {
+    /// Start of the hour (UTC).
     at: DateTime<Utc>,
+    /// Number of successful deliveries.
     delivered: i64,
+    /// Number of failed deliveries.
     failed: i64,
+    /// Number of cancelled deliveries.
     cancelled: i64,
 }
 
-/// The latest attempts, what waits, and the hours of the last day.
+/// Returns figures of the latest attempts, of waiting deliveries and of each hour of the last day.
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
     let actor = actor(&bearer, id).await?;

@@ -1,4 +1,4 @@
-//! What the pages about access tokens show.
+//! View types of the pages about access tokens.
 
 use askama::Template;
 use serde::Deserialize;
@@ -7,6 +7,7 @@ use crate::domain::FieldErrors;
 use crate::web::shell::Shell;
 use crate::web::view::{Ask, Badge, Choice, Pager, Snippet, When};
 
+/// Page with the list of tokens.
 #[derive(Template)]
 #[template(path = "access_tokens/index.html")]
 pub struct Index {
@@ -15,12 +16,13 @@ pub struct Index {
     pub pager: Pager,
 }
 
+/// Token in the list.
 pub struct Row {
     pub id: i64,
     pub name: String,
     pub hint: String,
     pub state: Badge,
-    /// `This tenant`, or the whole instance.
+    /// `This tenant` or `Whole instance`.
     pub reach: &'static str,
     pub scopes: Vec<String>,
     pub last_used: Option<When>,
@@ -29,7 +31,7 @@ pub struct Row {
     pub revoke: Ask,
 }
 
-/// The form as the browser sends it.
+/// Form fields as the browser sends them.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TokenForm {
@@ -41,6 +43,7 @@ pub struct TokenForm {
     pub expiry: String,
 }
 
+/// Page with the form of a new token.
 #[derive(Template)]
 #[template(path = "access_tokens/new.html")]
 pub struct New {
@@ -52,6 +55,7 @@ pub struct New {
     pub errors: FieldErrors,
 }
 
+/// Page that shows a new token, only once.
 #[derive(Template)]
 #[template(path = "access_tokens/created.html")]
 pub struct Created {

@@ -1,4 +1,4 @@
-//! Setting up the second factor of one's own sign-in, and ending it.
+//! Pages to set up and remove the user's own second factor.
 
 use actix_web::web::Data;
 use askama::Template;
@@ -24,9 +24,10 @@ use crate::web::view::qr::Qr;
 use crate::web::view::{When, text};
 use crate::web::{proof, session_store, urls};
 
-/// The field of the form that makes new recovery codes.
+/// Name of the code field in the form for new recovery codes.
 const RENEWAL: &str = "renewal_code";
 
+/// Page about the user's second factor.
 #[derive(Template)]
 #[template(path = "account/second_factor.html")]
 pub struct Show {
@@ -35,49 +36,54 @@ pub struct Show {
     pub errors: FieldErrors,
 }
 
-/// What the page is about.
+/// State of the second factor that the page shows.
 pub enum Stage {
     Off,
     SettingUp {
         qr: Box<Qr>,
-        /// The secret, for those who type it.
+        /// Secret as text, for typing it into an app.
         secret: String,
     },
     On {
         since: When,
-        /// `8 recovery codes`
+        /// Number of codes left as text, such as `8 recovery codes`.
         codes: String,
         is_running_out: bool,
     },
 }
 
+/// Page that shows recovery codes, only once.
 #[derive(Template)]
 #[template(path = "account/recovery_codes.html")]
 pub struct Codes {
     pub shell: Shell,
-    /// One a line.
+    /// Recovery codes, one per line.
     pub text: String,
 }
 
+/// Form to begin the setup.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BeginForm {
     current_password: String,
 }
 
+/// Form to finish the setup with a code of the app.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CodeForm {
     code: String,
 }
 
-/// Named otherwise than the code of the form beside it, so that a refusal stands at its own field.
+/// Form for new recovery codes. Its field differs in name from the code of the form beside it, so that an error stands
+/// at the right field.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RenewalForm {
     renewal_code: String,
 }
 
+/// Form to switch the second factor off.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OffForm {
@@ -85,7 +91,7 @@ pub struct OffForm {
     code: String,
 }
 
-/// Does something with one's own second factor.
+/// Runs a change to the user's own second factor.
 async fn with_own<T: Send + 'static>(
     state: &State,
     who: &SignedIn,
@@ -99,7 +105,7 @@ async fn with_own<T: Send + 'static>(
     state.pages.tx(Scope::Instance, act).await
 }
 
-/// The same where it needs a code: a wrong one counts as a wrong password does, and is refused at its field.
+/// Runs a change that needs a code. A wrong code counts like a wrong password and is an error of its field.
 pub async fn with_code<T: Send + 'static>(
     state: &State,
     who: &SignedIn,
@@ -145,7 +151,8 @@ async fn view(state: &State, who: SignedIn, errors: FieldErrors) -> Result<Show>
     Ok(Show { shell: who.shell, stage, errors })
 }
 
-/// The secret of an app that is being set up shows only after a recent proof: its holder makes every later code.
+/// Shows the second factor's state. The secret of an unfinished setup needs a recent proof: its holder can create
+/// every later code.
 pub async fn show(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
     let proof = who.proof.clone();
     let view = view(&state, who, FieldErrors::default()).await?;
@@ -155,8 +162,8 @@ pub async fn show(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
     page(&view).map(secretive)
 }
 
-/// Begins: the page then shows what the app needs. It needs the password, or a session that was left open would be enough
-/// to keep its owner out.
+/// Begins the setup; the page then shows what the app needs. The password is required, or any session left open would
+/// suffice to lock the user out.
 pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<BeginForm>) -> Answer {
     if let Err(error) = confirm_password(&state, &who, &form.current_password).await {
         return refused(&state, who, error).await;
@@ -171,13 +178,13 @@ pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(for
     }
 }
 
-/// The recovery codes, straight from the POST: they are shown once.
+/// Shows the recovery codes in the response to the POST, only once.
 fn codes(shell: Shell, codes: &[String]) -> Answer {
     let text = codes.join("\n") + "\n";
     page(&Codes { shell, text }).map(secretive)
 }
 
-/// The page again with the messages at its fields, or the way back with a sentence.
+/// Shows the form again with its errors, or redirects back with a message.
 async fn refused(state: &State, who: SignedIn, error: Error) -> Answer {
     match error {
         Error::Invalid(errors) => unprocessable(&view(state, who, errors).await?).map(secretive),
@@ -197,7 +204,8 @@ pub async fn activate(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(f
     }
 }
 
-/// Shows the new recovery codes. Tokens that have just been revoked are refused before this answer is out.
+/// Shows the new recovery codes. Caches are invalidated first, so that tokens just revoked are refused before this
+/// response is sent.
 fn strengthened(who: SignedIn, made: &[String]) -> Answer {
     session_store::renew(&who.session)?;
     codes(who.shell, made)
@@ -219,7 +227,8 @@ pub async fn renew_codes(
     }
 }
 
-/// Needs the password and a code: neither a session that was left open nor a borrowed device is enough.
+/// Switches the second factor off. Requires password and code, so that neither a session left open nor a borrowed
+/// device suffices.
 pub async fn deactivate(
     state: Data<State>,
     Anywhere(who): Anywhere,

@@ -1,4 +1,4 @@
-//! What the page of one's own account shows.
+//! View types of the account page.
 
 use askama::Template;
 use chrono::{DateTime, Utc};
@@ -9,6 +9,7 @@ use crate::services::account::Place;
 use crate::web::shell::Shell;
 use crate::web::view::When;
 
+/// Page of the user's account.
 #[derive(Template)]
 #[template(path = "account/index.html")]
 pub struct Index {
@@ -20,12 +21,14 @@ pub struct Index {
     pub errors: FieldErrors,
 }
 
+/// Form to change the user's name.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NameForm {
     pub name: String,
 }
 
+/// Form to change the user's password.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PasswordForm {
@@ -33,10 +36,10 @@ pub struct PasswordForm {
     pub password: String,
 }
 
-/// One browser in which one is signed in.
+/// Browser in which the user is signed in.
 pub struct Row {
     pub id: i64,
-    /// `Firefox on Linux`
+    /// Browser and system, such as `Firefox on Linux`.
     pub device: String,
     pub user_agent: String,
     pub address: String,
@@ -59,7 +62,7 @@ impl Row {
     }
 }
 
-/// Signs of browsers and systems. The order matters: most of them also claim to be others.
+/// Marks of browsers in a user agent. Order matters: most browsers also claim to be others.
 const BROWSERS: [(&str, &str); 8] = [
     ("Edg/", "Edge"),
     ("OPR/", "Opera"),
@@ -70,6 +73,7 @@ const BROWSERS: [(&str, &str); 8] = [
     ("Safari/", "Safari"),
     ("curl/", "curl"),
 ];
+/// Marks of systems in a user agent, in order of precedence.
 const SYSTEMS: [(&str, &str); 7] = [
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
@@ -80,7 +84,7 @@ const SYSTEMS: [(&str, &str); 7] = [
     ("Linux", "Linux"),
 ];
 
-/// A browser in words.
+/// Returns browser and system of a user agent.
 fn device(user_agent: &str) -> String {
     let first = |known: &[(&str, &'static str)]| {
         known.iter().find(|(sign, _)| user_agent.contains(sign)).map(|(_, name)| *name)
@@ -97,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn browsers_are_told_apart() {
+    fn browsers_are_recognized() {
         let linux = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
         let edge = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36 Edg/126.0";
         let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Mobile/15E148 Safari/604.1";

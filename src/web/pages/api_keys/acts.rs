@@ -1,4 +1,4 @@
-//! What can be done to a key with one button: asked on a page of its own where no script shows the dialog.
+//! Changes to a key by one button. Without scripts, a page of its own asks for confirmation instead of the dialog.
 
 use actix_web::web::{Data, Path};
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use crate::web::state::State;
 use crate::web::urls;
 use crate::web::view::{Ask, text};
 
-/// The form of a question: what was typed to confirm it.
+/// Form of a confirmation, with the text that the user typed to confirm.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Confirmed {
@@ -65,6 +65,7 @@ pub async fn disable(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: C
     see_other(&who.session, urls::key(key.id), Flash::good(said))
 }
 
+/// Form to revoke a key.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Revocation {

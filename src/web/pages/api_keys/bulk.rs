@@ -1,4 +1,4 @@
-//! One act on the keys that were ticked in the list: a question that states their number, then the act.
+//! Changes to the keys ticked in the list: a confirmation that states their number, then the change.
 
 use actix_session::Session;
 use actix_web::web::Data;
@@ -22,21 +22,21 @@ use crate::web::state::State;
 use crate::web::urls;
 use crate::web::view::text;
 
-/// What was ticked, and what is written with it.
+/// Ticked keys, and the input for the change.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BulkForm {
     pub ids: Vec<i64>,
-    /// The list that it came from, with its filters.
+    /// URL of the list that the form came from, with its filters.
     pub back: String,
     pub reason: String,
-    /// Tags, with commas between them.
+    /// Tags separated by commas.
     pub add: String,
     pub remove: String,
 }
 
 impl BulkForm {
-    /// Nowhere else than to a list of keys.
+    /// Returns the URL to go back to. Only lists of keys are allowed, since the form could name any URL.
     fn back(&self) -> &str {
         let is_list = self.back == urls::KEYS || self.back.starts_with("/keys?");
         if is_list && urls::is_local(&self.back) { &self.back } else { urls::KEYS }
@@ -72,7 +72,7 @@ async fn ask(state: Data<State>, who: SignedIn, form: BulkForm, act: BulkAct) ->
     page(&view(who.shell, &state, keys, form, act, FieldErrors::default()))
 }
 
-/// Those of the ticked keys in which the act has something to do.
+/// Returns the ticked keys that the change would affect.
 async fn chosen(state: &State, who: &SignedIn, form: &BulkForm, act: BulkAct) -> Result<Vec<ApiKey>, Fail> {
     who.actor.must(Permission::WriteManyKeys)?;
     if form.ids.is_empty() {
@@ -143,7 +143,7 @@ where
     }
 }
 
-/// "12 keys revoked, 1 skipped": in numbers, since nobody reads a list of ids.
+/// Redirects with a message such as "12 keys revoked, 1 skipped". Numbers are easier to read than a list of ids.
 fn told(session: &Session, back: &str, bulk: &Bulk, act: BulkAct) -> Answer {
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let affected = count(bulk.affected.len());

@@ -1,12 +1,14 @@
-//! Keys as lines of CSV (RFC 4180), in which no cell is a formula.
+//! CSV lines of keys (RFC 4180), in which no cell is a formula.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::model::ApiKey;
 use crate::web::view::csv;
 
+/// Header line of the file.
 pub const HEAD: &str = "id,key,hint,name,environment,state,owner,tags,scopes,rate_limit,rate_window_seconds,created_at,last_used_at,expires_at,rotated_from,rotated_to,rotates_out_at,revoked_at,revoked_reason,deleted_at\r\n";
 
+/// Returns a key as one line.
 pub fn line(key: &ApiKey, now: DateTime<Utc>) -> String {
     let time =
         |at: Option<DateTime<Utc>>| at.map_or_else(String::new, |at| at.to_rfc3339_opts(SecondsFormat::Secs, true));

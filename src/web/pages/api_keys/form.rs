@@ -1,4 +1,4 @@
-//! The form for a key, as the browser sends it and as it is shown again.
+//! Form of a key, as the browser sends it and as a page shows it again.
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use serde::Deserialize;
@@ -13,12 +13,13 @@ use crate::model::ApiKey;
 use crate::services::random_token;
 use crate::web::view::{Choice, seen, text};
 
+/// Form fields as the browser sends them.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyForm {
-    /// Makes a second sending of the same form make no second key.
+    /// Random value that makes a repeated submission create no second key.
     pub nonce: String,
-    /// When the key was written that the form was filled with.
+    /// Time of the key's last change when the form was filled, to detect concurrent changes.
     pub seen: String,
     pub name: String,
     pub description: String,
@@ -26,16 +27,16 @@ pub struct KeyForm {
     pub prefix: String,
     pub owner: String,
     pub requires_owner: bool,
-    /// Free ones, one a line.
+    /// Scopes for the client's own API, one per line.
     pub scopes: String,
-    /// Those of Gatepost's own API that were ticked.
+    /// Ticked scopes of Gatepost's own API.
     pub own_scopes: Vec<String>,
-    /// Days, `never`, or `custom` with `expires_on`.
+    /// Number of days, `never`, or `custom` with `expires_on`.
     pub expiry: String,
     pub expires_on: String,
     pub rate_limit: String,
     pub rate_window_seconds: String,
-    /// One a line: `burst 10/1`.
+    /// Further rate limits, one per line, such as `burst 10/1`.
     pub limits: String,
     pub quota: String,
     pub quota_refill: String,
@@ -61,12 +62,13 @@ const EXPIRIES: [(&str, &str); 6] = [
     ("never", "Never"),
 ];
 
-/// Scopes that stand in the form for themselves, or are no suggestion to anybody.
+/// Returns the scopes not to suggest: those that have a check box of their own, and `*`.
 pub fn no_suggestions() -> Vec<&'static str> {
     OWN_SCOPES.iter().map(|(scope, _)| *scope).chain(["*"]).collect()
 }
 
 impl KeyForm {
+    /// Returns the form of a new key with default values.
     pub fn fresh() -> Result<Self> {
         Ok(Self {
             nonce: random_token()?,
@@ -77,6 +79,7 @@ impl KeyForm {
         })
     }
 
+    /// Returns the form filled with a key's values.
     pub fn of(key: &ApiKey) -> Self {
         let is_own = |scope: &&String| OWN_SCOPES.iter().any(|(own, _)| own == scope);
         let (own, free): (Vec<_>, Vec<_>) = key.scopes.iter().partition(|scope| is_own(scope));
@@ -111,7 +114,7 @@ impl KeyForm {
         }
     }
 
-    /// With the scopes that the tenant's other keys have.
+    /// Returns the options of the form, with scopes of the tenant's other keys as suggestions.
     pub fn fields(&self, known_scopes: Vec<String>) -> Fields {
         let mut windows = Choice::list(&WINDOWS, &self.rate_window_seconds);
         if !windows.iter().any(|window| window.is_chosen) {
@@ -137,7 +140,7 @@ impl KeyForm {
         }
     }
 
-    /// Whether something stands in the folded part of the form.
+    /// True if a field in the folded part of the form is filled.
     pub fn is_detailed(&self) -> bool {
         let texts =
             [&self.prefix, &self.description, &self.allowed_ips, &self.tags, &self.metadata, &self.limits, &self.quota];
@@ -147,6 +150,7 @@ impl KeyForm {
             || self.rate_window_seconds != NewKey::DEFAULT_RATE_WINDOW_SECONDS.to_string()
     }
 
+    /// Parses the form of a new key.
     pub fn new_key(&self, now: DateTime<Utc>) -> Result<NewKey> {
         let mut errors = FieldErrors::default();
         let draft = KeyDraft {
@@ -155,7 +159,7 @@ impl KeyForm {
             environment: Some(self.environment.clone()),
             prefix: Some(self.prefix.clone()),
             scopes: self.all_scopes(),
-            // Empty: what the plan says.
+            // Leave an empty rate limit to the plan.
             rate_limit: match self.rate_limit.trim() {
                 "" => None,
                 limit => errors.take("rate_limit", number(limit)),
@@ -174,6 +178,7 @@ impl KeyForm {
         joined(errors, NewKey::parse(draft, now))
     }
 
+    /// Parses the form of a changed key.
     pub fn change(&self, key: &ApiKey, now: DateTime<Utc>) -> Result<KeyChange> {
         let mut errors = FieldErrors::default();
         let has_moved = self.expires_on != key.expires_at.map(last_day).unwrap_or_default();
@@ -232,7 +237,7 @@ impl KeyForm {
     }
 }
 
-/// The refusals of the form itself together with those of what it asks.
+/// Combines the errors of the form's own fields with those of the parsed request.
 fn joined<T>(mut errors: FieldErrors, parsed: Result<T>) -> Result<T> {
     match parsed {
         Ok(value) if errors.is_empty() => Ok(value),
@@ -258,6 +263,7 @@ pub fn number(text: &str) -> Result<i64, Rejection> {
     text.trim().parse().map_err(|_| Rejection::new("number", "must be a whole number"))
 }
 
+/// Returns the tags of a text, separated by commas.
 pub fn tags(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
 }
@@ -270,7 +276,7 @@ fn metadata(text: &str) -> Result<Map<String, Value>, Rejection> {
         .map_err(|_| Rejection::new("json", "must be a JSON object, such as {\"plan\": \"gold\"}"))
 }
 
-/// The first moment after that day, in UTC.
+/// Returns the end of a day in UTC: the start of the next day.
 fn end_of_day(text: &str) -> Result<Option<DateTime<Utc>>, Rejection> {
     if text.trim().is_empty() {
         return Ok(None);
@@ -280,7 +286,8 @@ fn end_of_day(text: &str) -> Result<Option<DateTime<Utc>>, Rejection> {
     next.map(|at| Some(at.and_utc())).ok_or_else(|| Rejection::new("date", "must be a day, written like 2027-12-31"))
 }
 
-/// The day that [`end_of_day`] would read the moment from, or the day of the moment where it is none's end.
+/// Returns the day whose end is this time, as [`end_of_day`] reads it. For any other time, returns the day that
+/// contains it.
 fn last_day(at: DateTime<Utc>) -> String {
     (at - TimeDelta::seconds(1)).format("%Y-%m-%d").to_string()
 }
@@ -294,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_says_everything_that_does_not_fit_at_once() {
+    fn a_form_reports_all_errors_at_once() {
         let form = KeyForm {
             expiry: "custom".into(),
             rate_limit: "many".into(),
@@ -308,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_of_ones_own_lasts_until_its_end() {
+    fn a_custom_expiry_day_lasts_until_its_end() {
         let form = KeyForm {
             name: "CI".into(),
             expiry: "custom".into(),

@@ -1,4 +1,4 @@
-//! The list of keys: what its address may say, the page, and the same as CSV.
+//! List of keys: its URL parameters, the page, and the CSV file.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -40,7 +40,7 @@ const EXPIRING: [(&str, &str); 3] = [("", "Any time"), ("14", "Within 14 days"),
 const SORTS: [(&str, &str); 4] =
     [("", "Newest"), ("name", "Name"), ("last_used", "Last used"), ("expires", "Expires next")];
 
-/// What the list's URL may say.
+/// URL parameters of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Listing {
@@ -58,7 +58,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Returns the filter and a refusal of each parameter that cannot be read; such a parameter filters nothing.
+    /// Returns the filter, and an error for each invalid parameter, which then filters nothing.
     fn filter(&self, now: DateTime<Utc>) -> (KeyFilter, FieldErrors) {
         let mut ignored = self.place.noted::<KeyMark>();
         filter::read(&mut ignored, "sort", &self.sort, str::parse::<KeySort>);
@@ -82,7 +82,7 @@ impl Listing {
         self.sort.parse().unwrap_or(KeySort::Newest)
     }
 
-    /// A cursor of another order leads to the first page.
+    /// Returns the page. A cursor of another sort order is ignored and gives the first page.
     fn paging(&self) -> Paging<KeyMark> {
         let paging = self.place.paging::<KeyMark>(ROWS);
         let fits = |mark: &KeyMark| mark.sort() == self.sort();
@@ -103,7 +103,7 @@ impl Listing {
         ]
     }
 
-    /// The order is kept, but it is nothing to take away.
+    /// Returns the chips. The sort order has none, since it cannot be removed.
     fn chips(&self) -> Vec<Chip> {
         let shown = |name: &str, value: &str| match name {
             "q" => ("Search".to_owned(), value.to_owned()),
@@ -116,7 +116,7 @@ impl Listing {
         chips
     }
 
-    /// Whether something is set that stands in the folded part of the bar.
+    /// True if a filter in the folded part of the bar is set.
     fn has_more(&self) -> bool {
         [&self.owner, &self.scope, &self.tag, &self.unused_days, &self.expiring_days].iter().any(|set| !set.is_empty())
     }
@@ -165,7 +165,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
     })
 }
 
-/// The usual choices, and the one that the address names beside them: a number of days of one's own.
+/// Returns the usual options, plus the URL's own number of days if it is not among them.
 fn with_own(usual: &[(&str, &str)], chosen: &str) -> Vec<Choice> {
     let mut choices = Choice::list(usual, chosen);
     if !choices.iter().any(|choice| choice.is_chosen) {
@@ -174,13 +174,13 @@ fn with_own(usual: &[(&str, &str)], chosen: &str) -> Vec<Choice> {
     choices
 }
 
-/// Every key that fits, a thousand at a time: neither the server nor the database ever holds them all.
+/// Streams all matching keys as CSV, 1,000 at a time, so that neither server nor database holds all of them in memory.
 pub async fn csv(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>) -> Answer {
     who.actor.must(Permission::ReadKeys)?;
     let now = state.clock.now();
     let ((filter, ignored), sort, scope) = (asked.filter(now), asked.sort(), Scope::Tenant(who.shell.tenant.id));
     ignored.refuse()?;
-    // What a full first batch is followed by; `None` once there is no more.
+    // State between batches: `None` after the last batch.
     let start = Some((state, filter, None::<KeyMark>, export::HEAD.to_owned()));
     let rows = stream::try_unfold(start, move |rest| async move {
         let Some((state, filter, after, head)) = rest else { return Ok::<_, Error>(None) };

@@ -1,4 +1,4 @@
-//! Whose key is this? A form that is posted, so that no secret gets into an address.
+//! Key lookup. The form is posted, so that no secret gets into a URL.
 
 use actix_web::web::Data;
 use serde::Deserialize;
@@ -21,14 +21,14 @@ pub async fn new(who: SignedIn) -> Answer {
     page(&Lookup { shell: who.shell, errors: FieldErrors::default(), rows: Vec::new(), said: String::new() })
 }
 
-/// It may hold a secret: never printed, never shown again.
+/// Form of a lookup. The text may be a secret, so this type cannot be printed.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LookupForm {
     clue: String,
 }
 
-/// Leads to the key, or says why not. What was pasted is not shown again.
+/// Redirects to the key, or shows why none was found. The pasted text is not shown again.
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<LookupForm>) -> Answer {
     who.actor.must(Permission::ReadKeys)?;
     let (clue, now) = (Zeroizing::new(form.clue), state.clock.now());

@@ -1,4 +1,4 @@
-//! Rotating a key: the question with its overlap, and the page that shows the successor's secret.
+//! Rotation of a key: the confirmation with its overlap, and the response with the new secret.
 
 use actix_web::web::{Data, Path};
 use serde::Deserialize;
@@ -31,7 +31,7 @@ const OVERLAPS: [(&str, &str); 7] = [
     ("2592000", "Works on for 30 days"),
 ];
 
-/// The same question in the dialog and on its own page.
+/// Returns the confirmation, used in the dialog and on its own page.
 pub fn ask(key: &ApiKey, csrf: &str, nonce: String) -> Ask {
     let says = "A new key with the same settings takes its place, and its secret is shown once, on the next page. The old secret is let in until the time that you choose is over; both share one limit.";
     Ask::new("rotate-key", format!("Rotate {}?", key.name), says)
@@ -53,6 +53,7 @@ pub async fn new(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -> Answe
     page(&confirmations::New::of(who.shell, ask))
 }
 
+/// Form to rotate a key.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rotation {
@@ -60,7 +61,7 @@ pub struct Rotation {
     overlap_seconds: Option<i64>,
 }
 
-/// Shows the secret straight from the POST. Sent again, the form makes no second successor.
+/// Rotates a key and shows the secret in the response to the POST. A repeated submission creates no second successor.
 pub async fn create(
     state: Data<State>,
     who: SignedIn,

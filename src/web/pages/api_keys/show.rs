@@ -1,4 +1,4 @@
-//! Rows of keys as their pages show them.
+//! Conversion of keys into rows and page views.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -20,6 +20,7 @@ use crate::web::shell::Shell;
 use crate::web::urls;
 use crate::web::view::{Ask, Badge, Snippet, Spark, When, text};
 
+/// Returns a key as a row of the list.
 pub fn row(shell: &Shell, key: ApiKey, hours: &Hours, now: DateTime<Utc>) -> Row {
     let none = vec![0; 24];
     let deleted = key.deleted_at.map(|at| Deleted {
@@ -44,7 +45,7 @@ pub fn row(shell: &Shell, key: ApiKey, hours: &Hours, now: DateTime<Utc>) -> Row
     }
 }
 
-/// A key in a short list.
+/// Returns a key as an entry of a short list.
 pub fn named(key: ApiKey, now: DateTime<Utc>) -> Named {
     Named {
         state: Badge::state(key.state(now).as_str()),
@@ -55,23 +56,24 @@ pub fn named(key: ApiKey, now: DateTime<Utc>) -> Named {
     }
 }
 
-/// What the page of a key needs besides the key.
+/// Data for the page of a key, besides the key.
 pub struct Context<'a> {
     pub shell: Shell,
     pub report: &'a UsageReport,
     pub kin: Kin,
     pub limits: Vec<NamedStanding>,
-    /// The newest.
+    /// Newest calls.
     pub calls: Vec<UsageLog>,
     pub quota: Option<QuotaStanding>,
     pub stretch: Stretch,
     pub base: &'a str,
     pub gateways: Vec<Snippet>,
-    /// For the form that rotates.
+    /// Random value for the form that rotates.
     pub nonce: String,
     pub now: DateTime<Utc>,
 }
 
+/// Returns the page of a key.
 pub fn show(key: ApiKey, context: Context<'_>) -> Show {
     let Context { shell, report, kin, limits, calls, quota, stretch, base, gateways, nonce, now } = context;
     let state = key.state(now);
@@ -145,7 +147,7 @@ fn quota_fact(standing: &QuotaStanding, now: DateTime<Utc>) -> String {
     }
 }
 
-/// Bars against the largest of them.
+/// Returns each total with its percentage of the largest, for bars.
 pub fn shares(totals: impl Iterator<Item = (String, String, i64)>) -> Vec<Share> {
     let totals: Vec<_> = totals.collect();
     let most = totals.iter().map(|(_, _, total)| *total).max().unwrap_or(1).max(1);
@@ -158,17 +160,17 @@ pub fn shares(totals: impl Iterator<Item = (String, String, i64)>) -> Vec<Share>
     totals.into_iter().map(share).collect()
 }
 
-/// A developer may change their own keys, admins and owners all of them.
+/// True if the user may change the key: developers their own keys, admins and owners all keys.
 pub fn may_edit(shell: &Shell, key: &ApiKey) -> bool {
     shell.rights.may_own(Permission::WriteKeys, key.user_id)
 }
 
-/// What a rotation would not refuse.
+/// True if the service would accept a rotation of the key.
 pub fn may_rotate(key: &ApiKey, now: DateTime<Utc>) -> bool {
     key.rotation.rotates_out_at.is_none() && matches!(key.state(now), KeyState::Active | KeyState::Disabled)
 }
 
-/// What took over from the key, if it was replaced.
+/// Returns the key that replaced this one, if any.
 fn successor(key: &ApiKey, after: Option<ApiKey>, now: DateTime<Utc>) -> Option<Successor> {
     let (since, until) = (key.rotation.replaced_at, key.rotation.rotates_out_at?);
     Some(Successor {
@@ -206,7 +208,7 @@ fn notice(key: &ApiKey, state: KeyState, now: DateTime<Utc>) -> Option<String> {
     }
 }
 
-/// The three questions, with the same words in the dialog and on their own page.
+/// Confirmations of a key, with equal texts in the dialogs and on their own pages.
 pub struct Asks {
     pub disable: Ask,
     pub revoke: Ask,

@@ -1,4 +1,4 @@
-//! Examples for a key: calls in three languages, its verification by a backend, and gateways that ask about it.
+//! Code samples for a key: calls in three languages, verification by a backend, and gateway configurations.
 
 use url::Url;
 
@@ -8,10 +8,10 @@ use crate::web::forward_auth::recipes::Site;
 use crate::web::shell::Shell;
 use crate::web::view::Snippet;
 
-/// What the secret is called where it isn't shown.
+/// Placeholder for a secret that is not shown.
 pub const PLACEHOLDER: &str = "$GATEPOST_API_SECRET";
 
-/// Calls with the secret in clear, for the one page that shows it, or with [`PLACEHOLDER`].
+/// Returns sample calls with the secret, for the only page that shows it, or with [`PLACEHOLDER`].
 pub fn calls(base: &str, secret: &str) -> Vec<Snippet> {
     let read = |how: &str| if secret == PLACEHOLDER { how.to_owned() } else { format!("\"{secret}\"") };
     let (js, python) = (read("process.env.GATEPOST_API_SECRET"), read("os.environ[\"GATEPOST_API_SECRET\"]"));
@@ -35,7 +35,7 @@ pub fn calls(base: &str, secret: &str) -> Vec<Snippet> {
     ]
 }
 
-/// Configurations that let this key through: they ask for its tenant, and as an example for one scope that it has.
+/// Returns gateway configurations that admit this key. They require its tenant and, as an example, one of its scopes.
 pub fn gateways(base: &Url, shell: &Shell, key: &ApiKey) -> Result<Vec<Snippet>> {
     let scope = key.scopes.iter().find(|scope| !scope.ends_with('*'));
     let site = Site::example(base.clone(), &shell.tenant.slug, scope.cloned().into_iter().collect());

@@ -1,4 +1,4 @@
-//! What the pages about keys show.
+//! View types of the pages about keys.
 
 use askama::Template;
 
@@ -9,6 +9,7 @@ use crate::web::pages::usage::view as usage;
 use crate::web::shell::Shell;
 use crate::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Snippet, Spark, When};
 
+/// Page with the list of keys.
 #[derive(Template)]
 #[template(path = "api_keys/index.html")]
 pub struct Index {
@@ -23,18 +24,20 @@ pub struct Index {
     pub unused: Vec<Choice>,
     pub expiring: Vec<Choice>,
     pub sorts: Vec<Choice>,
-    /// Opens the folded part of the filter bar: something in it is set.
+    /// True if a filter in the folded part of the bar is set, which opens that part.
     pub has_more: bool,
     pub chips: Vec<Chip>,
     pub pager: Pager,
-    /// The same list as CSV, and its own address.
+    /// URL of the list as CSV.
     pub csv: String,
+    /// URL of this list with its filters.
     pub here: String,
     pub is_of_deleted: bool,
-    /// Whether rows can be ticked, for an act on many.
+    /// True if rows can be ticked for a change to many keys.
     pub may_choose: bool,
 }
 
+/// Key in the list.
 pub struct Row {
     pub id: i64,
     pub name: String,
@@ -51,14 +54,14 @@ pub struct Row {
     pub deleted: Option<Deleted>,
 }
 
-/// What a deleted key's row says.
+/// Additional cells of a deleted key.
 pub struct Deleted {
     pub at: When,
     pub gone: When,
     pub may_restore: bool,
 }
 
-/// A key in a short list.
+/// Key as an entry of a short list.
 pub struct Named {
     pub id: i64,
     pub name: String,
@@ -67,6 +70,7 @@ pub struct Named {
     pub is_deleted: bool,
 }
 
+/// Page with the form of a new key.
 #[derive(Template)]
 #[template(path = "api_keys/new.html")]
 pub struct New {
@@ -74,14 +78,15 @@ pub struct New {
     pub form: KeyForm,
     pub fields: Fields,
     pub errors: FieldErrors,
-    /// Opens the section of limits and restrictions: something in it was filled in, or refused.
+    /// True if a field in the section of limits and restrictions is filled or has an error, which opens the section.
     pub is_detailed: bool,
 }
 
+/// Page with the form of an existing key.
 #[derive(Template)]
 #[template(path = "api_keys/edit.html")]
 pub struct Edit {
-    /// Whether somebody else saved it while this form was open.
+    /// True if another user saved the key while this form was open.
     pub is_stale: bool,
     pub shell: Shell,
     pub id: i64,
@@ -91,18 +96,18 @@ pub struct Edit {
     pub errors: FieldErrors,
 }
 
-/// The choices of the form.
+/// Options of the form.
 pub struct Fields {
     pub environments: Vec<Choice>,
     pub expiries: Vec<Choice>,
     pub windows: Vec<Choice>,
     pub refills: Vec<Choice>,
     pub own_scopes: Vec<Choice>,
-    /// Of the tenant's other keys.
+    /// Scopes of the tenant's other keys.
     pub known_scopes: Vec<String>,
 }
 
-/// The only page that shows a secret.
+/// Page that shows a new secret, the only one that does.
 #[derive(Template)]
 #[template(path = "api_keys/created.html")]
 pub struct Created {
@@ -111,21 +116,22 @@ pub struct Created {
     pub name: String,
     pub public_id: String,
     pub secret: String,
-    /// The two lines of a `.env` file.
+    /// Lines of a `.env` file.
     pub dotenv: String,
     pub snippets: Vec<Snippet>,
-    /// The key that this one takes over from.
+    /// Key that this key replaces.
     pub replaces: Option<Replaced>,
 }
 
-/// A replaced key, on the page of its successor's secret.
+/// Replaced key, on the page of its successor's secret.
 pub struct Replaced {
     pub id: i64,
     pub hint: String,
-    /// `None` where it stops now.
+    /// When the replaced key stops working. `None`: now.
     pub until: Option<When>,
 }
 
+/// Page of one key.
 #[derive(Template)]
 #[template(path = "api_keys/show.html")]
 pub struct Show {
@@ -137,7 +143,7 @@ pub struct Show {
     pub hint: String,
     pub environment: Badge,
     pub state: Badge,
-    /// Said where the state needs a word more: why it was revoked.
+    /// Explanation of the state, such as why the key was revoked.
     pub notice: Option<String>,
     pub is_active: bool,
     pub may_edit: bool,
@@ -150,11 +156,11 @@ pub struct Show {
     pub owner: String,
     pub tags: Vec<String>,
     pub scopes: Vec<String>,
-    /// The first one among them.
+    /// Rate limits, the first one included.
     pub limits: Vec<LimitFact>,
-    /// The newest.
+    /// Newest calls.
     pub calls: Vec<usage::Row>,
-    /// Empty where it has none.
+    /// State of the quota as text. Empty: no quota.
     pub quota: String,
     pub addresses: Vec<String>,
     pub metadata: String,
@@ -166,7 +172,7 @@ pub struct Show {
     pub chart: Chart,
     pub endpoints: Vec<Share>,
     pub snippets: Vec<Snippet>,
-    /// Configurations of what stands before an API and asks about its keys.
+    /// Configurations of gateways that check keys.
     pub gateways: Vec<Snippet>,
     pub rotate: Ask,
     pub disable: Ask,
@@ -174,26 +180,26 @@ pub struct Show {
     pub delete: Ask,
 }
 
-/// What took over from this key, and whether this one can go.
+/// Key that replaced this one, and whether this one is still in use.
 pub struct Successor {
-    /// `None` where it was deleted.
+    /// Link to the successor. `None` if it was deleted.
     pub link: Option<Named>,
     pub since: Option<When>,
     pub until: When,
     pub is_over: bool,
-    /// Its last use after its successor was made.
+    /// Last use of this key after its successor was created.
     pub still_used: Option<When>,
 }
 
-/// What this key took over from.
+/// Key that this one replaced.
 pub struct Predecessor {
     pub link: Named,
-    /// Until when it is let in; `None` where it is not any more.
+    /// When the replaced key stops working. `None` if it already has.
     pub until: Option<When>,
     pub still_used: Option<When>,
 }
 
-/// What can be done to many keys at once.
+/// Change to many keys at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BulkAct {
     Revoke,
@@ -210,7 +216,7 @@ impl BulkAct {
         }
     }
 
-    /// As in "12 keys revoked".
+    /// Returns the participle, as in "12 keys revoked".
     pub fn done(self) -> &'static str {
         match self {
             Self::Revoke => "revoked",
@@ -244,13 +250,13 @@ impl BulkAct {
     }
 }
 
-/// The question before an act on many keys.
+/// Confirmation of a change to many keys.
 #[derive(Template)]
 #[template(path = "api_keys/bulk.html")]
 pub struct BulkPage {
     pub shell: Shell,
     pub title: String,
-    /// `12 keys`
+    /// Number of keys as text, such as `12 keys`.
     pub count: String,
     pub act: BulkAct,
     pub back: String,
@@ -259,37 +265,38 @@ pub struct BulkPage {
     pub errors: FieldErrors,
 }
 
+/// Page to look a key up, with the result.
 #[derive(Template)]
 #[template(path = "api_keys/lookup.html")]
 pub struct Lookup {
     pub shell: Shell,
-    /// What was found, where that is no refusal.
+    /// Message about the result, if it is no error.
     pub said: String,
     pub rows: Vec<Named>,
     pub errors: FieldErrors,
 }
 
-/// One of the spans of time that a chart can show.
+/// Time span that a chart can show.
 pub struct Range {
     pub label: &'static str,
     pub href: String,
     pub is_current: bool,
 }
 
-/// A name with its number, and its part of the largest, for a bar.
+/// Name with its total, and its share of the largest total for a bar.
 pub struct Share {
     pub name: String,
     pub href: String,
     pub total: String,
-    /// Out of 100.
+    /// Percentage of the largest total.
     pub part: i64,
 }
 
-/// A limit and where the key stands with it.
+/// Rate limit, with the calls left.
 pub struct LimitFact {
     pub name: String,
     pub rule: String,
     pub left: String,
-    /// Percent of it that is used.
+    /// Used percentage of the limit.
     pub percent: u64,
 }

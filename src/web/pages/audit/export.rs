@@ -1,12 +1,14 @@
-//! Entries of the audit log as lines of CSV (RFC 4180), in which no cell is a formula.
+//! CSV lines of audit entries (RFC 4180), in which no cell is a formula.
 
 use chrono::SecondsFormat;
 
 use crate::model::AuditEntry;
 use crate::web::view::csv;
 
+/// Header line of the file.
 pub const HEAD: &str = "id,created_at,actor,via,action,target,details,ip,request_id,seq,hash\r\n";
 
+/// Returns an entry as one line.
 pub fn line(entry: &AuditEntry) -> String {
     csv::line(&[
         entry.id.to_string(),

@@ -1,4 +1,4 @@
-//! What the audit log shows of an entry.
+//! View types of the audit log.
 
 use askama::Template;
 use chrono::{DateTime, Utc};
@@ -11,9 +11,10 @@ use crate::web::urls;
 use crate::web::view::filter::href;
 use crate::web::view::{Chip, Choice, Pager, When, text};
 
-/// Characters of a value that are shown.
+/// Maximum number of characters shown of a value.
 const SHOWN: usize = 500;
 
+/// Page with the audit log.
 #[derive(Template)]
 #[template(path = "audit/index.html")]
 pub struct Index {
@@ -24,25 +25,26 @@ pub struct Index {
     pub from: String,
     pub to: String,
     pub actions: Vec<Choice>,
-    /// For operators: the tenant's log, or that of the instance.
+    /// Choice between the log of the tenant and of the instance. Empty unless the user is an operator.
     pub logs: Vec<Choice>,
     pub csv: String,
     pub chips: Vec<Chip>,
     pub pager: Pager,
 }
 
+/// Audit entry as the page shows it.
 pub struct Row {
-    /// `Changed a key`
+    /// Description of the change, such as `Changed a key`.
     pub deed: String,
-    /// As programs say it.
+    /// Name of the change for programs.
     pub action: String,
-    /// The thing's name, or nothing.
+    /// Name of the changed resource, or empty.
     pub name: String,
-    /// `api_key:7`
+    /// Changed resource, such as `api_key:7`.
     pub target: String,
-    /// Where the thing is, or nothing.
+    /// URL of the changed resource, or empty.
     pub page: String,
-    /// The log of this target.
+    /// URL of the log filtered by this target.
     pub others: String,
     pub actor: String,
     pub via: String,
@@ -52,18 +54,20 @@ pub struct Row {
     pub changes: Vec<Change>,
     pub facts: Vec<(String, String)>,
     pub seq: i64,
-    /// The hash's first characters, and all of it.
+    /// First characters of the hash.
     pub hash_short: String,
+    /// Whole hash in hex.
     pub hash: String,
 }
 
-/// One field, as it was and as it is.
+/// Changed field with its old and new value.
 pub struct Change {
     pub field: String,
     pub before: String,
     pub after: String,
 }
 
+/// Returns an entry as a row of the page.
 pub fn row(entry: AuditEntry, now: DateTime<Utc>) -> Row {
     let details = entry.details.as_object().cloned().unwrap_or_default();
     let hash = hex::encode(&entry.hash);
@@ -87,7 +91,7 @@ pub fn row(entry: AuditEntry, now: DateTime<Utc>) -> Row {
     }
 }
 
-/// `api_key:7` has a page of its own.
+/// Returns the page of a target such as `api_key:7`, or an empty text.
 fn page_of(target: &str) -> String {
     match target.split_once(':') {
         Some(("api_key", id)) => format!("{}/{id}", urls::KEYS),
@@ -97,7 +101,7 @@ fn page_of(target: &str) -> String {
     }
 }
 
-/// The fields of `before` and `after` that differ.
+/// Returns the fields that differ between `before` and `after`.
 fn changes(details: &Map<String, Value>) -> Vec<Change> {
     let of = |name: &str| details.get(name).and_then(Value::as_object);
     let (Some(before), Some(after)) = (of("before"), of("after")) else { return Vec::new() };
@@ -110,7 +114,8 @@ fn changes(details: &Map<String, Value>) -> Vec<Change> {
     differs.map(change).collect()
 }
 
-/// What else was noted; `changed` says less than `before` and `after`, where they are there.
+/// Returns the other details of an entry. `changed` is left out if `before` and `after` are present, since they say
+/// more.
 fn facts(details: &Map<String, Value>) -> Vec<(String, String)> {
     let is_told = |name: &str| match name {
         "name" | "before" | "after" => false,
@@ -143,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changed_is_told_field_by_field() {
+    fn changes_are_shown_field_by_field() {
         let details = json!({
             "name": "ci", "changed": ["rate_limit"], "sessions_ended": 2,
             "before": {"rate_limit": 10, "tags": [], "owner": "a"}, "after": {"rate_limit": 20, "tags": ["eu"], "owner": "a"},

@@ -1,4 +1,4 @@
-//! Rows of deliveries as their pages show them.
+//! Conversion of deliveries into rows and page views.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,10 @@ use crate::web::shell::Shell;
 use crate::web::urls;
 use crate::web::view::{Ask, Badge, Snippet, When, text};
 
-/// What webhooks are called, for rows that only have their ids.
+/// Names of webhooks by id.
 pub type Names = BTreeMap<WebhookId, String>;
 
+/// Returns a delivery as a row of the list.
 pub fn row(delivery: Delivery, names: &Names, now: DateTime<Utc>) -> Row {
     let was_tried = delivery.last_status.is_some() || delivery.last_error.is_some();
     Row {
@@ -36,6 +37,7 @@ fn next(delivery: &Delivery, now: DateTime<Utc>) -> Option<When> {
     if delivery.state.is_final() { None } else { When::maybe(delivery.next_attempt_at, now) }
 }
 
+/// Returns the page of a delivery.
 pub fn show(detail: DeliveryDetail, shell: Shell, now: DateTime<Utc>) -> Show {
     let bodies: Vec<String> =
         detail.attempts.iter().map(|attempt| detail.body_of(attempt).unwrap_or_default()).collect();
@@ -105,13 +107,13 @@ fn moment(attempt: &Attempt, request_body: &str, is_last: bool, now: DateTime<Ut
     }
 }
 
-/// The phases of an attempt one after the other, as far as they are known.
+/// Returns the phases of an attempt in order, as far as they are known.
 fn phases(attempt: &Attempt) -> Vec<Phase> {
     let Some(total) = attempt.duration_ms.map(|ms| ms.saturating_mul(1_000)) else { return Vec::new() };
     let timings = attempt.timings();
     let (dns, connect) = (timings.dns_us.map(i64::from), timings.connect_us.map(i64::from));
     let before = dns.unwrap_or(0).saturating_add(connect.unwrap_or(0));
-    // The total is kept in whole milliseconds.
+    // The total is stored in whole milliseconds, so it can be less than the sum of the phases.
     let total = total.max(before).max(timings.first_byte_us.map_or(0, i64::from));
     let first_byte = timings.first_byte_us.map(i64::from);
     let all = [
@@ -125,7 +127,7 @@ fn phases(attempt: &Attempt) -> Vec<Phase> {
     for (name, class, took) in all {
         let Some(took) = took else { continue };
         let width = took.saturating_mul(1_000) / total.max(1);
-        // Less than the total can tell.
+        // Zero remains if the phase is shorter than the precision of the total.
         let time = if took == 0 { "< 1 ms".to_owned() } else { text::micros(took) };
         phases.push(Phase { name, class, time, x, width });
         x += width;
@@ -141,7 +143,7 @@ fn note(attempt: &Attempt) -> String {
     }
 }
 
-/// An object of texts, or of lists of texts, as pairs.
+/// Returns the fields of a JSON object of texts, or of lists of texts, as pairs.
 fn headers(value: Option<&Value>) -> Vec<(String, String)> {
     let Some(Value::Object(fields)) = value else { return Vec::new() };
     let print = |value: &Value| match value {
@@ -152,7 +154,8 @@ fn headers(value: Option<&Value>) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| (name.clone(), print(value))).collect()
 }
 
-/// The same request as a command. Its signature is that of the attempt, so that a receiver accepts it only for a while.
+/// Returns the request as a curl command. The signature is that of the attempt, so receivers accept it only for a
+/// limited time.
 fn curl(attempt: &Attempt, body: &str) -> String {
     let quote = |text: &str| text.replace('\'', "'\\''");
     let mut command = format!("curl -X POST '{}'", quote(&attempt.request_url));

@@ -1,10 +1,11 @@
-//! What the pages about deliveries show.
+//! View types of the pages about deliveries.
 
 use askama::Template;
 
 use crate::web::shell::Shell;
 use crate::web::view::{Ask, Badge, Chip, Choice, Pager, Snippet, When};
 
+/// Page with the list of deliveries.
 #[derive(Template)]
 #[template(path = "deliveries/index.html")]
 pub struct Index {
@@ -14,14 +15,16 @@ pub struct Index {
     pub statuses: Vec<Choice>,
     pub webhooks: Vec<Choice>,
     pub kind: String,
-    /// As typed: `2026-11-22T12:00`, in UTC.
+    /// Start of the time span as typed, such as `2026-11-22T12:00`, in UTC.
     pub since: String,
+    /// End of the time span as typed, in UTC.
     pub until: String,
     pub event_id: String,
     pub chips: Vec<Chip>,
     pub pager: Pager,
 }
 
+/// Delivery in a list.
 pub struct Row {
     pub id: String,
     pub kind: String,
@@ -29,12 +32,13 @@ pub struct Row {
     pub webhook: String,
     pub state: Badge,
     pub status: Option<Badge>,
-    /// `2 of 10`
+    /// Attempts made and allowed, such as `2 of 10`.
     pub attempts: String,
     pub next: Option<When>,
     pub created: When,
 }
 
+/// Page of one delivery.
 #[derive(Template)]
 #[template(path = "deliveries/show.html")]
 pub struct Show {
@@ -50,7 +54,7 @@ pub struct Show {
     pub created: When,
     pub finished: Option<When>,
     pub attempts: String,
-    /// The number of the attempt that has not come back, and when it began.
+    /// Number and start of the attempt in progress.
     pub under_way: Option<(i64, When)>,
     pub moments: Vec<Moment>,
     pub next: Option<When>,
@@ -61,18 +65,18 @@ pub struct Show {
     pub cancel: Ask,
 }
 
-/// One attempt.
+/// Attempt in the timeline of a delivery.
 pub struct Moment {
     pub number: i64,
     pub tone: &'static str,
     pub icon: &'static str,
     pub status: Badge,
-    /// The error class and sentence, or nothing.
+    /// Kind and description of the error, or empty.
     pub note: String,
     pub at: When,
     pub duration: String,
     pub address: String,
-    /// Nothing of an attempt whose time is not known.
+    /// Phases of the attempt. Empty if its duration is unknown.
     pub phases: Vec<Phase>,
     pub url: String,
     pub request_body: String,
@@ -83,7 +87,7 @@ pub struct Moment {
     pub is_last: bool,
 }
 
-/// A phase of an attempt as a piece of a bar that is a thousand wide.
+/// Phase of an attempt, as a segment of a bar that is 1,000 units wide.
 pub struct Phase {
     pub name: &'static str,
     pub class: &'static str,

@@ -1,4 +1,4 @@
-//! What the pages about events show.
+//! View types of the pages about events.
 
 use askama::Template;
 use serde::Deserialize;
@@ -7,6 +7,7 @@ use crate::domain::FieldErrors;
 use crate::web::shell::Shell;
 use crate::web::view::{Chip, Pager, Snippet, When};
 
+/// Page with the list of events.
 #[derive(Template)]
 #[template(path = "events/index.html")]
 pub struct Index {
@@ -17,25 +18,27 @@ pub struct Index {
     pub pager: Pager,
 }
 
+/// Event in the list.
 pub struct Row {
     pub id: String,
     pub kind: String,
-    /// The beginning of the payload, on one line.
+    /// Start of the payload, on one line.
     pub payload: String,
     pub created: When,
 }
 
-/// The publish form as the browser sends it.
+/// Publish form as the browser sends it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventForm {
-    /// Makes a second sending of the same form publish nothing.
+    /// Random value that makes a repeated submission publish nothing.
     pub nonce: String,
     #[serde(rename = "type")]
     pub kind: String,
     pub data: String,
 }
 
+/// Page with the publish form.
 #[derive(Template)]
 #[template(path = "events/new.html")]
 pub struct New {
@@ -45,6 +48,7 @@ pub struct New {
     pub snippets: Vec<Snippet>,
 }
 
+/// Page of one event.
 #[derive(Template)]
 #[template(path = "events/show.html")]
 pub struct Show {

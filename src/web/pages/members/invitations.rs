@@ -1,4 +1,4 @@
-//! Inviting somebody into a tenant, and the page that their link leads to.
+//! Pages to invite a person into a tenant, and the page that the invitation link leads to.
 
 use actix_session::Session;
 use actix_web::HttpRequest;
@@ -44,7 +44,7 @@ fn new_view(state: &State, shell: Shell, actor: &Actor, form: InvitationForm, er
     New { roles: roles(actor, &form.role), days: Choice::list(&DAYS, &form.days), shell, form, errors, is_mailed }
 }
 
-/// Shows the link straight from the POST; sent again, the form makes no second one.
+/// Creates an invitation and shows its link in the response to the POST. A repeated submission creates no second one.
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<InvitationForm>) -> Answer {
     who.actor.must(Permission::WriteMembers)?;
     let now = state.clock.now();
@@ -124,13 +124,14 @@ pub async fn revoke(state: Data<State>, who: SignedIn, id: Path<InvitationId>, _
     }
 }
 
+/// Query of an invitation link.
 #[derive(Debug, Deserialize)]
 pub struct Link {
     #[serde(default)]
     token: String,
 }
 
-/// Where the link leads: whoever holds it may come in.
+/// Shows the invitation that a link leads to. The link's token alone entitles its holder to join.
 pub async fn show(state: Data<State>, session: Session, Query(link): Query<Link>) -> Answer {
     let (offer, guest) = offered(&state, &session, &link.token).await?;
     let form = JoinForm { token: link.token, ..JoinForm::default() };
@@ -167,7 +168,7 @@ fn join_view(session: &Session, offer: Offer, guest: Guest, form: JoinForm, erro
     })
 }
 
-/// Joins as whoever is signed in, or as a new user.
+/// Accepts an invitation for the signed-in user, or creates a user for it.
 pub async fn accept(
     request: HttpRequest,
     state: Data<State>,

@@ -1,4 +1,4 @@
-//! What the pages about members and invitations show.
+//! View types of the pages about members and invitations.
 
 use askama::Template;
 use serde::Deserialize;
@@ -7,6 +7,7 @@ use crate::domain::FieldErrors;
 use crate::web::shell::Shell;
 use crate::web::view::{Ask, Badge, Chip, Choice, Pager, When};
 
+/// Page with the members and open invitations.
 #[derive(Template)]
 #[template(path = "members/index.html")]
 pub struct Index {
@@ -18,6 +19,7 @@ pub struct Index {
     pub pager: Pager,
 }
 
+/// Member in the list.
 pub struct Row {
     pub name: String,
     pub email: String,
@@ -31,19 +33,19 @@ pub struct Row {
     pub remove: Ask,
 }
 
-/// Somebody who was asked to join.
+/// Open invitation.
 pub struct Invited {
     pub email: String,
     pub role: Badge,
     pub made: When,
     pub expires: When,
-    /// State of the letter with its link; `None` if the link was shown instead.
+    /// State of the mail with the link. `None` if the link was shown instead.
     pub mail: Option<Badge>,
     pub mail_error: String,
     pub revoke: Ask,
 }
 
-/// The form as the browser sends it.
+/// Form of an invitation as the browser sends it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InvitationForm {
@@ -53,6 +55,7 @@ pub struct InvitationForm {
     pub days: String,
 }
 
+/// Page with the form of an invitation.
 #[derive(Template)]
 #[template(path = "invitations/new.html")]
 pub struct New {
@@ -61,10 +64,11 @@ pub struct New {
     pub roles: Vec<Choice>,
     pub days: Vec<Choice>,
     pub errors: FieldErrors,
-    /// Whether the link goes by mail, and is not shown.
+    /// True if the link is mailed instead of shown.
     pub is_mailed: bool,
 }
 
+/// Page that shows an invitation link, only once.
 #[derive(Template)]
 #[template(path = "invitations/created.html")]
 pub struct Created {
@@ -75,20 +79,20 @@ pub struct Created {
     pub expires: When,
 }
 
-/// Whom the page of an invitation finds before it.
+/// Relation of the reader of an invitation page to the invitation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guest {
-    /// Signed in as the one who was invited.
+    /// Signed in as the invited person.
     Expected,
-    /// Signed in as somebody else, by e-mail address.
+    /// Signed in as another user, here the e-mail address.
     Other(String),
-    /// Not signed in, and has an account.
+    /// Not signed in, but the invited address has an account.
     Known,
-    /// Has no account yet.
+    /// The invited address has no account yet.
     New,
 }
 
-/// The form of somebody who makes an account.
+/// Form of an invited person who creates an account.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JoinForm {
@@ -97,17 +101,18 @@ pub struct JoinForm {
     pub password: String,
 }
 
+/// Page that an invitation link leads to.
 #[derive(Template)]
 #[template(path = "invitations/show.html")]
 pub struct Join {
     pub csrf: String,
     pub tenant: String,
     pub email: String,
-    /// `an admin`
+    /// Role with its article, such as `an admin`.
     pub role: String,
     pub guest: Guest,
     pub form: JoinForm,
-    /// To sign in, and back here.
+    /// URL of the sign-in page, which leads back to the invitation.
     pub sign_in: String,
     pub errors: FieldErrors,
 }

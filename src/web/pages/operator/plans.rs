@@ -1,4 +1,4 @@
-//! The plans of the instance, for its operators.
+//! Pages about plans, for operators.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
@@ -20,6 +20,7 @@ use crate::web::state::State;
 use crate::web::urls;
 use crate::web::view::{seen, text};
 
+/// Page with the list of plans.
 #[derive(Template)]
 #[template(path = "operator/plans.html")]
 pub struct Index {
@@ -27,6 +28,7 @@ pub struct Index {
     pub rows: Vec<Row>,
 }
 
+/// Plan in the list.
 pub struct Row {
     pub href: String,
     pub name: String,
@@ -53,12 +55,12 @@ impl Row {
     }
 }
 
-/// As people say it.
+/// Formats a limit for people.
 pub fn limit(most: Option<i64>) -> String {
     most.map_or_else(|| "No limit".to_owned(), text::grouped)
 }
 
-/// The form as the browser sends it: an empty limit is none.
+/// Form of a plan as the browser sends it. An empty limit means unlimited.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlanForm {
@@ -68,7 +70,7 @@ pub struct PlanForm {
     pub max_events_per_month: String,
     pub default_rate_limit: String,
     pub max_rate_limit: String,
-    /// Microseconds of the moment when the plan was written that this form was filled with.
+    /// Time of the plan's last change when the form was filled, in microseconds since the Unix epoch.
     pub seen: String,
 }
 
@@ -107,6 +109,7 @@ fn optional(text: &str) -> Result<Option<i64>, Rejection> {
     if text.is_empty() { Ok(None) } else { number(text).map(Some) }
 }
 
+/// Page with the form of a plan.
 #[derive(Template)]
 #[template(path = "operator/plan.html")]
 pub struct Edit {
@@ -114,7 +117,7 @@ pub struct Edit {
     pub name: String,
     pub title: String,
     pub form: PlanForm,
-    /// What somebody else saved while this form was open.
+    /// Plan as another user saved it while this form was open.
     pub meanwhile: Option<Row>,
     pub errors: FieldErrors,
 }
@@ -141,7 +144,7 @@ pub async fn edit(state: Data<State>, Anywhere(who): Anywhere, name: Path<String
     page(&edit_view(who.shell, &plan, PlanForm::of(&plan), FieldErrors::default()))
 }
 
-/// Where somebody else has saved meanwhile, both are shown: sending the form again then means it.
+/// Saves a plan. If another user saved it meanwhile, shows both versions; submitting again then overwrites on purpose.
 pub async fn update(
     state: Data<State>,
     Anywhere(who): Anywhere,

@@ -1,4 +1,4 @@
-//! The tenants of the instance, for its operators: made, found, opened, changed. How they end: the file beside.
+//! Pages about tenants, for operators: list, creation, details and changes. `acts` suspends and deletes tenants.
 
 pub mod acts;
 pub mod view;
@@ -28,7 +28,7 @@ use view::{Facts, Index, New, NewForm, Row, Show, TenantForm};
 
 const ROWS: i64 = 50;
 
-/// What the list's URL may say.
+/// URL parameters of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Listing {
@@ -113,7 +113,7 @@ pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(for
     }
 }
 
-/// A tenant and what it has, deleted or not.
+/// Returns a tenant, deleted or not, with its figures.
 async fn found(state: &State, id: TenantId) -> Result<(Tenant, TenantFigures)> {
     let read = move |tx: &mut Tx<'_>| Ok((tenants::find_any(tx, id)?, tenants::figures(tx, id)?));
     state.pages.read(Scope::Instance, read).await
@@ -182,7 +182,7 @@ pub async fn update(
             let found = found(&state, id).await?;
             unprocessable(&detail(who, found, Some(form), errors, now))
         }
-        // How it is now stands above the form; sending that again then means it.
+        // The current values are shown above the form. Submitting it again then overwrites them on purpose.
         Err(Error::Conflict(_)) => {
             let found = found(&state, id).await?;
             let again = TenantForm { seen: TenantForm::of(&found.0).seen, ..form };

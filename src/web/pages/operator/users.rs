@@ -1,4 +1,4 @@
-//! The people of the instance, for its operators: who may sign in, who runs it, and who lost their password.
+//! Pages about users of the instance, for operators: activation, operator rights and reset links.
 
 pub mod view;
 
@@ -28,7 +28,7 @@ use view::{Index, Link, Row};
 
 const ROWS: i64 = 50;
 
-/// What the list's URL may say.
+/// URL parameters of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Listing {
@@ -74,7 +74,7 @@ fn row((user, has_factor): (User, bool), who: &SignedIn, handing: Handing, now: 
     }
 }
 
-/// What an operator is asked about before it is done.
+/// Change to a user that an operator confirms first.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Deactivation,
@@ -84,11 +84,12 @@ enum Act {
     SecondFactor,
 }
 
-/// How a link comes to its user.
+/// Way in which a reset link reaches its user.
 #[derive(Debug, Clone, Copy)]
 enum Handing {
+    /// The server mails the link.
     Mail,
-    /// The operator sees it, and sends it on.
+    /// The page shows the link, and the operator passes it on.
     Page,
 }
 
@@ -202,7 +203,7 @@ pub async fn remove_factor(
     }
 }
 
-/// Changes a user, and says so on the list.
+/// Changes a user and reports it on the list.
 async fn change(state: &State, who: SignedIn, id: UserId, change: UserChange, said: &str) -> Answer {
     let operator = who.proven_operator()?;
     let act = move |tx: &mut Tx<'_>| accounts::update(tx, &operator, id, change);
@@ -252,8 +253,8 @@ pub async fn demote(
     change(&state, who, *id, off, "is an ordinary user now").await
 }
 
-/// Mails the link to its user, or shows it straight from the POST where no mail is sent. Sent again, the form makes another
-/// link, and the first stops working.
+/// Creates a reset link. Mails it, or without a mail server shows it in the response to the POST. A repeated
+/// submission creates another link, and the first one stops working.
 pub async fn reset(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
     let (operator, id) = (who.proven_operator()?, *id);
     let (post, public_url) = (Post::of(&state), state.settings.public_url.clone());

@@ -1,4 +1,4 @@
-//! What the overview shows.
+//! View types of the overview.
 
 use askama::Template;
 
@@ -7,6 +7,7 @@ use crate::web::pages::deliveries::view::Row;
 use crate::web::shell::Shell;
 use crate::web::view::{Badge, Chart};
 
+/// Page with the overview of a tenant.
 #[derive(Template)]
 #[template(path = "overview/index.html")]
 pub struct Index {
@@ -15,14 +16,15 @@ pub struct Index {
     pub stats: Vec<Stat>,
     pub verifications: Chart,
     pub deliveries: Chart,
-    /// Webhooks that will be switched off.
+    /// Webhooks that will be disabled soon.
     pub warnings: Vec<Warning>,
     pub attention: Vec<Attention>,
     pub failures: Vec<Row>,
-    /// Empty once all of it is done.
+    /// First steps. Empty once all are done.
     pub steps: Vec<Step>,
 }
 
+/// Figure of the overview.
 pub struct Stat {
     pub label: &'static str,
     pub value: String,
@@ -30,21 +32,21 @@ pub struct Stat {
     pub href: &'static str,
 }
 
-/// A webhook that will be switched off: its name, and what goes on behind it.
+/// Webhook that will be disabled soon. The page shows its name, followed by `says`.
 pub struct Warning {
     pub name: String,
     pub href: String,
     pub says: String,
 }
 
-/// Something that somebody should look at.
+/// Item that needs attention.
 pub struct Attention {
     pub state: Badge,
     pub text: String,
     pub href: String,
 }
 
-/// What a new tenant does first.
+/// First step of a new tenant.
 pub struct Step {
     pub title: &'static str,
     pub text: &'static str,

@@ -1,4 +1,4 @@
-//! Somebody who has lost their password asks for a link by mail. Only where mail is sent.
+//! Page on which a user requests a reset link by mail. It exists only if a mail server is configured.
 
 use std::net::IpAddr;
 
@@ -21,6 +21,7 @@ use crate::web::state::State;
 use crate::web::throttle::Attempt;
 use crate::web::{csrf, urls};
 
+/// Page to request a reset link.
 #[derive(Template)]
 #[template(path = "password_resets/request.html")]
 pub struct Request {
@@ -29,6 +30,7 @@ pub struct Request {
     pub errors: FieldErrors,
 }
 
+/// Form to request a reset link.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
@@ -45,7 +47,7 @@ pub async fn new(state: Data<State>, session: Session) -> Answer {
     page(&Request { csrf: csrf::token(&session)?, email: String::new(), errors: FieldErrors::default() })
 }
 
-/// Counts the asking, however it ends.
+/// Counts the request as a failed attempt, whatever its result.
 fn count(state: &State, email: &str, ip: Option<IpAddr>) -> Result<()> {
     let attempt = Attempt::at(email, ip)?.for_reset();
     match state.throttle.begin(&attempt, state.clock.now()) {
@@ -58,8 +60,8 @@ fn count(state: &State, email: &str, ip: Option<IpAddr>) -> Result<()> {
     }
 }
 
-/// Says the same whether there is such an account or not, and takes as long: the letter is written afterwards. Each
-/// asking counts as a failed sign-in of the address it names, so that nobody is flooded.
+/// Requests a reset link. Response and duration do not reveal whether the account exists, since the mail is written
+/// afterwards. Each request counts as a failed attempt for its address, so that no user is flooded with mail.
 pub async fn create(
     request: HttpRequest,
     state: Data<State>,
@@ -82,6 +84,8 @@ pub async fn create(
             post.reset(tx, &public_url, &user, token).map(drop)
         };
         match later.pages.tx(Scope::Instance, act).await {
+            // An unknown or deactivated account, or too many open links: no fault, and the visitor must not learn of
+            // it.
             Ok(()) | Err(Error::NotFound(_) | Error::Conflict(_)) => {}
             Err(error) => tracing::warn!(%error, "a reset link could not be written"),
         }

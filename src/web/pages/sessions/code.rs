@@ -1,4 +1,4 @@
-//! The second step of signing in, for those who have a second factor.
+//! Second step of a sign-in, for users with a second factor.
 
 use actix_session::Session;
 use actix_web::HttpRequest;
@@ -25,6 +25,7 @@ use crate::web::{client, csrf, device, urls};
 /// How long the second step may take.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 
+/// Page that asks for the code.
 #[derive(Template)]
 #[template(path = "sessions/code.html")]
 pub struct New {
@@ -32,25 +33,30 @@ pub struct New {
     pub refusal: Option<String>,
 }
 
-/// Somebody between the two steps: signed in nowhere yet.
+/// User between the two steps, who is not signed in yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Pending {
+    /// User whose password was correct.
     user: UserId,
+    /// When the password was checked.
     since: DateTime<Utc>,
+    /// Path to go to after the sign-in.
     back: String,
 }
 
+/// Form of the second step.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CodeForm {
     code: String,
 }
 
-/// Goes on to the second step, in a session with a new key.
+/// Starts the second step, in a session with a new key.
 pub fn ask(session: &Session, state: &State, user: UserId, back: &str) -> Answer {
     session.renew();
-    // Nothing goes along: who was signed in here until now is signed out by this.
+    // Drop all entries, which signs out the user who was signed in here before.
     session.clear();
+    // Cut a long path: the session must not grow without limit on input from a visitor.
     let pending = Pending { user, since: state.clock.now(), back: back.chars().take(2_000).collect() };
     session.insert(PENDING, pending).map_err(|error| Error::bug(error.to_string()))?;
     go(urls::SIGN_IN_CODE)
@@ -77,7 +83,7 @@ pub async fn create(
     let Some(pending) = pending(&session, &state) else { return go(urls::SIGN_IN) };
     let id = pending.user;
     let user = state.pages.read(Scope::Instance, move |tx| accounts::find(tx, id)).await?;
-    // It may be another password by now.
+    // Start again if the user changed since the first step, as the password may be another one by now.
     if pending.since < user.updated_at {
         session.remove(PENDING);
         return go(urls::SIGN_IN);
@@ -102,7 +108,7 @@ pub async fn create(
     }
 }
 
-/// Whether the code is right, as far as guesses do not come too fast.
+/// Returns true if the code is right. Guesses that come too fast are refused.
 async fn check(state: &State, user: User, attempt: Attempt, code: String) -> Result<bool> {
     let (vault, now) = (state.vault.clone(), state.clock.now());
     let trial = state.throttle.begin(&attempt, now)?;
@@ -111,7 +117,7 @@ async fn check(state: &State, user: User, attempt: Attempt, code: String) -> Res
     match checked {
         Ok(true) => trial.succeed(&attempt),
         Ok(false) => drop(trial),
-        // It was not looked at.
+        // The code was not checked, so this is no failed guess.
         Err(_) => trial.take_back(),
     }
     checked

@@ -1,4 +1,4 @@
-//! The log of verifications: why a call was refused.
+//! Log of verifications, with the reason of each refusal.
 
 use actix_web::web::Data;
 use chrono::{DateTime, Utc};
@@ -21,10 +21,10 @@ use crate::web::urls;
 use crate::web::view::{Badge, Choice, Pager, Tone, When, filter, text};
 
 const ROWS: i64 = 50;
-/// The choice of everything that is not valid.
+/// Option for all outcomes except valid.
 const REFUSED: &str = "refused";
 
-/// What the list's URL may say.
+/// URL parameters of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Listing {
@@ -36,7 +36,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Returns the filter and a refusal of each parameter that cannot be read.
+    /// Returns the filter, and an error for each invalid parameter.
     fn filter(&self) -> (LogFilter, FieldErrors) {
         let mut ignored = self.place.noted::<RecordPlace>();
         let is_refused = self.outcome == REFUSED;
@@ -62,7 +62,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
     let paging = asked.place.paging::<RecordPlace>(ROWS);
     who.shell.note_ignored(&ignored);
     let scope = Scope::Tenant(who.shell.tenant.id);
-    // Somebody who looks for a call has just made it.
+    // Flush the buffer: a user who looks for a call has often just made it.
     state.gate.flush().await;
     let found = state.reports.read(scope, move |tx| usage::records(tx, scope, &filter, &paging)).await?;
     let set = asked.parameters();
@@ -83,6 +83,7 @@ fn outcomes(chosen: &str) -> Vec<Choice> {
     any.into_iter().chain(each).collect()
 }
 
+/// Returns a record as a row of the list.
 pub fn row(record: UsageLog, now: DateTime<Utc>) -> Row {
     let (tone, icon) = match record.outcome {
         Outcome::Valid => (Tone::Good, "check"),

@@ -1,4 +1,4 @@
-//! What the pages about usage show.
+//! View types of the pages about usage.
 
 use askama::Template;
 
@@ -6,31 +6,33 @@ use crate::web::pages::api_keys::view::Range;
 use crate::web::shell::Shell;
 use crate::web::view::{self, Badge, Chart, Chip, Pager, When};
 
+/// Page about usage.
 #[derive(Template)]
 #[template(path = "usage/index.html")]
 pub struct Index {
     pub shell: Shell,
     pub ranges: Vec<Range>,
-    /// The days that are shown, as a form has them.
+    /// First day shown, as a date input holds it.
     pub from: String,
+    /// Last day shown, as a date input holds it.
     pub to: String,
     pub total: String,
     pub refused: String,
     pub success_rate: String,
-    /// p50, p95 and p99.
+    /// Latency percentiles p50, p95 and p99.
     pub latency: Option<[String; 3]>,
     pub chart: Chart,
     pub groupings: Vec<Choice>,
     pub group_noun: &'static str,
     pub groups: Vec<Group>,
-    /// There are more groups than are shown.
+    /// True if there may be more groups than are shown.
     pub is_cut: bool,
     pub csv: String,
     pub limits: Vec<Near>,
     pub refusals: Vec<Row>,
 }
 
-/// A key and the limit that it is nearest to.
+/// Key that is near one of its limits, with that limit.
 pub struct Near {
     pub id: i64,
     pub name: String,
@@ -41,24 +43,25 @@ pub struct Near {
     pub percent: u64,
 }
 
-/// One of several views of the same.
+/// Link to another grouping of the same data.
 pub struct Choice {
     pub label: &'static str,
     pub href: String,
     pub is_current: bool,
 }
 
+/// Group in the breakdown.
 pub struct Group {
     pub name: String,
     pub href: String,
     pub total: String,
     pub valid: String,
     pub refused: String,
-    /// Percent of the largest.
+    /// Percentage of the largest group.
     pub part: i64,
 }
 
-/// The log of verifications.
+/// Log of verifications.
 #[derive(Template)]
 #[template(path = "usage/records.html")]
 pub struct Records {
@@ -71,10 +74,11 @@ pub struct Records {
     pub pager: Pager,
 }
 
+/// Usage record in a list.
 pub struct Row {
     pub at: When,
     pub outcome: Badge,
-    /// Empty for a valid one.
+    /// Reason of the refusal. Empty for a valid call.
     pub reason: String,
     pub key_id: Option<i64>,
     pub method: String,
@@ -83,6 +87,6 @@ pub struct Row {
     pub address: String,
     pub duration: String,
     pub request_id: String,
-    /// The record alone.
+    /// URL of the list filtered to this record.
     pub href: String,
 }

@@ -1,4 +1,4 @@
-//! What can be done to a webhook with one button.
+//! Changes to a webhook by one button.
 
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ use crate::web::state::State;
 use crate::web::urls;
 use crate::web::view::{Ask, text};
 
-/// How often a page looks for the answer to a probe or test before it goes on without.
+/// Number of polls for the result of a probe or test before the page gives up waiting.
 const PROBE_LOOKS: u32 = 30;
+/// Pause between two polls.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
 pub async fn ask_pause(state: Data<State>, who: SignedIn, id: Path<WebhookId>) -> Answer {
@@ -35,7 +36,7 @@ pub async fn ask_delete(state: Data<State>, who: SignedIn, id: Path<WebhookId>) 
     ask(state, who, *id, Permission::DeleteWebhooks, |asks| asks.delete).await
 }
 
-/// Shows the confirmation page of an act, to a person who may do it.
+/// Shows the confirmation page of a change, if the user may make it.
 pub async fn ask(
     state: Data<State>,
     who: SignedIn,
@@ -48,14 +49,16 @@ pub async fn ask(
     page(&confirmations::New::of(who.shell, ask))
 }
 
+/// Form to resume a webhook.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resuming {
-    /// Without asking the receiver first.
+    /// True: activate without sending a probe first.
     anyway: bool,
 }
 
-/// What somebody has paused goes on at once; what Gatepost has switched off is asked first.
+/// Resumes a webhook. If a user paused it, this takes effect at once; if Gatepost disabled it, a probe must succeed
+/// first.
 pub async fn resume(
     state: Data<State>,
     who: SignedIn,
@@ -79,7 +82,7 @@ fn resumed(name: &str) -> Flash {
     Flash::good(format!("{name} gets events again."))
 }
 
-/// Looks for a moment whether the probe has come back.
+/// Waits up to 3 seconds for the probe's result and returns a message.
 async fn answer_to_probe(state: &State, actor: &Actor, id: WebhookId) -> Result<Flash> {
     for _ in 0..PROBE_LOOKS {
         tokio::time::sleep(PROBE_PAUSE).await;
@@ -121,7 +124,7 @@ pub async fn delete(
     see_other(&who.session, urls::WEBHOOKS, Flash::good(format!("{} is deleted.", webhook.name)))
 }
 
-/// Looks for a moment whether a test event has been answered.
+/// Waits up to 3 seconds for the test event's final delivery.
 async fn answer_to_test(state: &State, tenant: TenantId, event: EventId) -> Result<Option<Delivery>> {
     for _ in 0..PROBE_LOOKS {
         tokio::time::sleep(PROBE_PAUSE).await;
@@ -144,6 +147,7 @@ fn came_of_test(kind: &str, delivery: &Delivery) -> Flash {
     }
 }
 
+/// Form to send a test event.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Test {

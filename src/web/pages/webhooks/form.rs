@@ -1,4 +1,4 @@
-//! The form for a webhook, as the browser sends it and as it is shown again.
+//! Form of a webhook, as the browser sends it and as a page shows it again.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,7 @@ use crate::web::view::{Choice, seen, text};
 use super::view::{Fields, WebhookForm};
 
 impl WebhookForm {
+    /// Returns the form of a new webhook with default values.
     pub fn fresh() -> Result<Self> {
         Ok(Self {
             nonce: random_token()?,
@@ -25,6 +26,7 @@ impl WebhookForm {
         })
     }
 
+    /// Returns the form filled with a webhook's values. Header values are masked.
     pub fn of(webhook: &Webhook) -> Self {
         Self {
             seen: seen::seen(webhook.updated_at),
@@ -42,7 +44,7 @@ impl WebhookForm {
         }
     }
 
-    /// What is asked, or which numbers are none.
+    /// Returns the requested fields, or errors for invalid input.
     pub fn ask(&self) -> Result<WebhookFields> {
         let mut errors = FieldErrors::default();
         let timeout_seconds = errors.take("timeout_seconds", number(&self.timeout_seconds));
@@ -71,7 +73,7 @@ impl WebhookForm {
         })
     }
 
-    /// The form as it is shown again: what somebody brought as a secret is not sent back to them.
+    /// Returns the form to show again. Secrets that the user entered are removed, so that they are not sent back.
     pub fn without_secrets(self) -> Self {
         let line = |line: &str| match line.split_once(':') {
             Some((name, value)) if value.trim() != MASK => format!("{name}: \n"),
@@ -98,7 +100,7 @@ impl WebhookForm {
         }
     }
 
-    /// Whether something in the folded part differs from its default.
+    /// True if a field in the folded part differs from its default.
     pub fn is_detailed(&self) -> bool {
         let usual = [
             (&self.payload_format, "standard"),
@@ -114,7 +116,7 @@ impl WebhookForm {
     }
 }
 
-/// `Name: value`, one a line.
+/// Parses headers written as `Name: value`, one per line.
 fn headers_of(typed: &str) -> Result<BTreeMap<String, String>, Rejection> {
     let unfit = || Rejection::new("header", "must be a name, a colon and a value on each line");
     let line = |line: &str| {
@@ -124,10 +126,10 @@ fn headers_of(typed: &str) -> Result<BTreeMap<String, String>, Rejection> {
     typed.lines().filter(|text| !text.trim().is_empty()).map(line).collect()
 }
 
-/// What stands for a schedule without any retry.
+/// Text for a schedule without retries.
 const NEVER: &str = "none";
 
-/// A webhook's own schedule as it is typed.
+/// Formats a webhook's own schedule as users type it.
 pub fn own_schedule(gaps: &[i64]) -> String {
     match gaps {
         [] => NEVER.to_owned(),
@@ -143,7 +145,7 @@ fn schedule_of(typed: &str) -> Result<Option<Vec<i64>>, Rejection> {
     }
 }
 
-/// The usual schedule as people say it.
+/// Returns a sentence that describes the default schedule.
 fn schedule() -> String {
     let schedule = Schedule::default();
     let gaps: Vec<_> = schedule

@@ -1,4 +1,4 @@
-//! What signs for a webhook and what it keeps sealed, as its page shows, rotates and removes it.
+//! Secrets, key pairs and header values of a webhook: revealing, rotating and removing them.
 
 use actix_web::web::{Data, Path};
 use chrono::TimeDelta;
@@ -31,7 +31,8 @@ pub async fn ask_remove_key(state: Data<State>, who: SignedIn, id: Path<WebhookI
     ask(state, who, *id, Permission::RevealSecrets, |asks| asks.remove_key).await
 }
 
-/// The secret in clear on this answer alone; a reload asks the browser's user before it looks again.
+/// Shows the secret in the response to the POST only. On a reload, the browser asks the user before it sends the form
+/// again.
 pub async fn reveal(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Nothing>) -> Answer {
     let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
     let act = move |tx: &mut Tx<'_>| {
@@ -43,7 +44,7 @@ pub async fn reveal(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: C
     page(&detail(who.shell, found, now, once)).map(secretive)
 }
 
-/// The same for the values of its headers.
+/// Shows the values of the webhook's headers, in the response to the POST only.
 pub async fn reveal_headers(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Nothing>) -> Answer {
     let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
     let act = move |tx: &mut Tx<'_>| {
@@ -55,6 +56,7 @@ pub async fn reveal_headers(state: Data<State>, who: SignedIn, id: Path<WebhookI
     page(&detail(who.shell, found, now, once)).map(secretive)
 }
 
+/// Form to rotate a secret or key pair.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rotation {
@@ -78,7 +80,7 @@ pub async fn rotate(
     done(&state, &who, id, act, "A new secret signs from now on. Reveal it to give it to the receiver.").await
 }
 
-/// A new key pair, or the first one.
+/// Replaces the key pair, or adds the first one.
 pub async fn rotate_key(
     state: Data<State>,
     who: SignedIn,
@@ -96,7 +98,7 @@ pub async fn remove_key(state: Data<State>, who: SignedIn, id: Path<WebhookId>, 
     done(&state, &who, id, act, "No key pair signs any more; the signing secret does.").await
 }
 
-/// Does it, and says on the webhook's page what came of it.
+/// Runs the change and reports its result on the webhook's page.
 async fn done<T: Send + 'static>(
     state: &State,
     who: &SignedIn,

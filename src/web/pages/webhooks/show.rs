@@ -1,4 +1,4 @@
-//! Rows of webhooks as their pages show them.
+//! Conversion of webhooks into rows and page views.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,9 +18,10 @@ use crate::web::shell::Shell;
 use crate::web::urls;
 use crate::web::view::{Ask, Badge, Choice, Spark, When, text};
 
-/// Event types that fit into a row of the list.
+/// Maximum number of event types in a row of the list.
 const SHOWN_TYPES: usize = 2;
 
+/// Returns a webhook as a row of the list.
 pub fn row(webhook: Webhook, figures: &WebhookFigures, now: DateTime<Utc>) -> Row {
     let none = vec![0; 24];
     let week = figures.week.get(&webhook.id).copied().unwrap_or_default();
@@ -37,7 +38,7 @@ pub fn row(webhook: Webhook, figures: &WebhookFigures, now: DateTime<Utc>) -> Ro
     }
 }
 
-/// What the page of a webhook is made from.
+/// Data for the page of a webhook.
 pub struct Context {
     pub shell: Shell,
     pub found: Found,
@@ -45,6 +46,7 @@ pub struct Context {
     pub once: OnThisPage,
 }
 
+/// Returns the page of a webhook.
 pub fn show(context: Context) -> Show {
     let Context { shell, found, now, once } = context;
     let Found { webhook, keys, probe, stats, stretch, tally, deliveries } = found;
@@ -105,7 +107,7 @@ const fn note(is_shown: bool) -> &'static str {
     }
 }
 
-/// Masked, unless they were asked for.
+/// Returns the headers, with masked values unless they were revealed.
 fn headers(webhook: &Webhook, shown: Option<BTreeMap<String, String>>) -> Vec<(String, String)> {
     match shown {
         Some(values) => values.into_iter().collect(),
@@ -117,13 +119,13 @@ fn key(key: PublicKey, now: DateTime<Utc>) -> Option<Key> {
     Some(Key { text: key.public_key?, until: When::maybe(key.expires_at, now) })
 }
 
-/// Milliseconds of the latest attempts.
+/// Formats a duration given in milliseconds.
 fn millis(ms: Option<f64>) -> Option<String> {
     let length = Duration::try_from_secs_f64(ms? / 1_000.0).ok()?;
     i64::try_from(length.as_millis()).ok().map(text::millis)
 }
 
-/// What is wrong, what becomes of it, and what can be done.
+/// Returns what is wrong with the webhook, what will happen, and what the user can do.
 fn trouble(
     webhook: &Webhook,
     probe: Option<&Delivery>,
@@ -160,9 +162,10 @@ fn trouble(
     }
 }
 
+/// Sentence about a host that does not respond.
 const HELD_BACK: &str = " Requests to this host go one at a time until it answers.";
 
-/// How long there is until a failing webhook is switched off.
+/// Returns a sentence that says when a failing webhook will be disabled.
 pub fn switches_off(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if at <= now {
         return "It is switched off with the next failure.".to_owned();
@@ -195,7 +198,7 @@ const OVERLAPS: [(&str, &str); 5] = [
     ("604800", "7 days"),
 ];
 
-/// The questions, with the same words in the dialog and on their own page.
+/// Confirmations of a webhook, with equal texts in the dialogs and on their own pages.
 pub struct Asks {
     pub pause: Ask,
     pub rotate: Ask,

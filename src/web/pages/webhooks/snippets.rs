@@ -1,4 +1,5 @@
-//! How a receiver verifies what Gatepost signed: code that needs no library of ours, run by tests where it can be.
+//! Code samples by which a receiver verifies signatures. They need no library of Gatepost, and tests run them where
+//! possible.
 
 use crate::web::view::Snippet;
 
@@ -19,6 +20,7 @@ printf %s "$BODY" | openssl dgst -sha256 -hmac "$GATEPOST_SIGNING_SECRET"
 #   {webhook-id}.{webhook-timestamp}.{body}
 # Refuse timestamps that are older than five minutes."#;
 
+/// Returns the code samples.
 pub fn verifying() -> Vec<Snippet> {
     vec![
         Snippet::new("Python", PYTHON),

@@ -1,4 +1,4 @@
-//! What the pages about webhooks show.
+//! View types of the pages about webhooks.
 
 use askama::Template;
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use crate::web::pages::api_keys::view::Range;
 use crate::web::shell::Shell;
 use crate::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Snippet, Spark, When};
 
+/// Page with the list of webhooks.
 #[derive(Template)]
 #[template(path = "webhooks/index.html")]
 pub struct Index {
@@ -19,6 +20,7 @@ pub struct Index {
     pub pager: Pager,
 }
 
+/// Webhook in the list.
 pub struct Row {
     pub id: i64,
     pub name: String,
@@ -27,21 +29,21 @@ pub struct Row {
     pub events: Vec<String>,
     pub more_events: usize,
     pub spark: Spark,
-    /// Of the last 7 days.
+    /// Share of failed attempts in the last 7 days.
     pub failures: String,
     pub last_success: Option<When>,
 }
 
-/// The form as the browser sends it.
+/// Form of a webhook as the browser sends it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookForm {
     pub nonce: String,
-    /// When the webhook was written that the form was filled with.
+    /// Time of the webhook's last change when the form was filled, to detect concurrent changes.
     pub seen: String,
     pub name: String,
     pub url: String,
-    /// One a line.
+    /// Patterns of event types, one per line.
     pub events: String,
     pub secret: String,
     pub payload_format: String,
@@ -49,21 +51,23 @@ pub struct WebhookForm {
     pub timeout_seconds: String,
     pub max_in_flight: String,
     pub rate_per_second: String,
-    /// Waits as people say them, separated by commas; empty for the usual ones.
+    /// Waits before each retry, such as `5 min`, separated by commas. Empty: the default schedule.
     pub retry_schedule: String,
-    /// `Name: value`, one a line; a masked value stays what it is.
+    /// Additional headers as `Name: value`, one per line. A masked value keeps the stored one.
     pub headers: String,
-    /// Only of a new webhook: whether it signs with a key pair besides.
+    /// True: requests are also signed with a key pair. Only in the form of a new webhook.
     pub ed25519: bool,
 }
 
+/// Options of the form.
 pub struct Fields {
     pub formats: Vec<Choice>,
     pub styles: Vec<Choice>,
-    /// The retry schedule in words.
+    /// Default retry schedule as a sentence.
     pub schedule: String,
 }
 
+/// Page with the form of a new webhook.
 #[derive(Template)]
 #[template(path = "webhooks/new.html")]
 pub struct New {
@@ -74,10 +78,11 @@ pub struct New {
     pub is_detailed: bool,
 }
 
+/// Page with the form of an existing webhook.
 #[derive(Template)]
 #[template(path = "webhooks/edit.html")]
 pub struct Edit {
-    /// Whether somebody else saved it while this form was open.
+    /// True if another user saved the webhook while this form was open.
     pub is_stale: bool,
     pub shell: Shell,
     pub id: i64,
@@ -87,6 +92,7 @@ pub struct Edit {
     pub errors: FieldErrors,
 }
 
+/// Page of one webhook.
 #[derive(Template)]
 #[template(path = "webhooks/show.html")]
 pub struct Show {
@@ -95,12 +101,12 @@ pub struct Show {
     pub name: String,
     pub url: String,
     pub state: Badge,
-    /// Why it was disabled, or since when it fails.
+    /// Description of a problem, such as why the webhook was disabled or since when it fails.
     pub trouble: Option<Trouble>,
     pub is_disabled: bool,
     pub ranges: Vec<Range>,
     pub median: String,
-    /// What one in twenty exceeds: `p95 230 ms`.
+    /// Duration that one attempt in twenty exceeds, such as `p95 230 ms`.
     pub slow: String,
     pub last_failure: Option<When>,
     pub next_due: Option<When>,
@@ -114,14 +120,14 @@ pub struct Show {
     pub retries: String,
     pub created: When,
     pub last_success: Option<When>,
-    /// In clear, on the one answer that was asked for it.
+    /// Plain secret, only in the response that reveals it.
     pub secret: Option<String>,
-    /// Names with masks, or with their values on the one answer that was asked for them.
+    /// Names and masked values, or plain values in the response that reveals them.
     pub headers: Vec<(String, String)>,
     pub are_headers_shown: bool,
-    /// Those that sign now, newest first.
+    /// Public keys that currently sign, newest first.
     pub keys: Vec<Key>,
-    /// True if this person may edit, test and pause the webhook.
+    /// True if the user may edit, test and pause the webhook.
     pub may_change: bool,
     pub may_reveal: bool,
     pub secrets_note: String,
@@ -141,23 +147,26 @@ pub struct Show {
     pub delete: Ask,
 }
 
-/// What is wrong with a webhook, in sentences, and the way out of it.
+/// Description of a webhook's problem, with the user's next step.
 pub struct Trouble {
     pub says: String,
     pub way: Way,
 }
 
-/// What can be done about it; a probe by the id of its delivery.
+/// Next step to solve a problem. A probe is named by the id of its delivery.
 pub enum Way {
     None,
+    /// Send a first probe.
     Probe,
+    /// Wait for the probe.
     Wait(String),
+    /// Send another probe after a failed one.
     Again(String),
 }
 
-/// A public key that receivers may verify with.
+/// Public key with which receivers may verify.
 pub struct Key {
     pub text: String,
-    /// When it ends, where a newer one has taken over.
+    /// When the key stops signing, if a newer key has replaced it.
     pub until: Option<When>,
 }

@@ -1,5 +1,5 @@
-//! How an operator suspends, resumes, deletes and restores a tenant: asked on a page of its own where no script shows
-//! the dialog.
+//! Suspension, resumption, deletion and restoration of a tenant by an operator. Without scripts, a page of its own
+//! asks for confirmation instead of the dialog.
 
 use actix_web::web::{Data, Path};
 use serde::Deserialize;
@@ -56,12 +56,13 @@ pub async fn ask_delete(state: Data<State>, Anywhere(who): Anywhere, id: Path<Te
     question(&state, who, *id, deletion).await
 }
 
-/// Does it, and lets this process know before it answers.
+/// Runs the change and invalidates this process's caches before the response.
 async fn act(state: &State, work: impl FnOnce(&mut Tx<'_>) -> Result<Tenant> + Send + 'static) -> Result<Tenant> {
     let tenant = state.pages.tx(Scope::Instance, work).await?;
     Ok(tenant)
 }
 
+/// Form to suspend a tenant.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Suspension {

@@ -1,4 +1,4 @@
-//! What the operators' pages about tenants show.
+//! View types of the operators' pages about tenants.
 
 use askama::Template;
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use crate::model::Tenant;
 use crate::web::shell::Shell;
 use crate::web::view::{Ask, Badge, Chip, Choice, Pager, When, seen};
 
+/// Page with the list of tenants.
 #[derive(Template)]
 #[template(path = "operator/tenants.html")]
 pub struct Index {
@@ -19,6 +20,7 @@ pub struct Index {
     pub pager: Pager,
 }
 
+/// Tenant in the list.
 pub struct Row {
     pub href: String,
     pub name: String,
@@ -28,11 +30,11 @@ pub struct Row {
     pub keys: String,
     pub webhooks: String,
     pub members: String,
-    /// When something was last done with it.
+    /// Time of the last activity.
     pub active: Option<When>,
 }
 
-/// The form as the browser sends it.
+/// Form of a new tenant as the browser sends it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NewForm {
@@ -41,6 +43,7 @@ pub struct NewForm {
     pub plan: String,
 }
 
+/// Page with the form of a new tenant.
 #[derive(Template)]
 #[template(path = "operator/new_tenant.html")]
 pub struct New {
@@ -50,13 +53,13 @@ pub struct New {
     pub errors: FieldErrors,
 }
 
-/// The form as the browser sends it.
+/// Form of a tenant as the browser sends it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantForm {
     pub name: String,
     pub plan: String,
-    /// When the tenant was written that the form was filled with.
+    /// Time of the tenant's last change when the form was filled, to detect concurrent changes.
     pub seen: String,
 }
 
@@ -66,6 +69,7 @@ impl TenantForm {
     }
 }
 
+/// State and figures of a tenant.
 pub struct Facts {
     pub state: Badge,
     pub keys: String,
@@ -75,10 +79,11 @@ pub struct Facts {
     pub made: When,
     pub suspended: Option<When>,
     pub reason: Option<String>,
-    /// When a deleted one is gone for good.
+    /// When a deleted tenant is erased.
     pub erased: Option<When>,
 }
 
+/// Page of one tenant.
 #[derive(Template)]
 #[template(path = "operator/tenant.html")]
 pub struct Show {
@@ -87,7 +92,7 @@ pub struct Show {
     pub name: String,
     pub slug: String,
     pub facts: Facts,
-    /// Whether somebody else saved it while this form was open.
+    /// True if another user saved the tenant while this form was open.
     pub is_stale: bool,
     pub is_suspended: bool,
     pub is_deleted: bool,
@@ -95,8 +100,9 @@ pub struct Show {
     pub plans: Vec<Choice>,
     pub suspend: Ask,
     pub delete: Ask,
-    /// Where these are posted.
+    /// URL to which the form to resume the tenant is posted.
     pub resume: String,
+    /// URL to which the form to restore the tenant is posted.
     pub restore: String,
     pub errors: FieldErrors,
 }

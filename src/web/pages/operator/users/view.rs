@@ -1,10 +1,11 @@
-//! What the pages about users show.
+//! View types of the pages about users.
 
 use askama::Template;
 
 use crate::web::shell::Shell;
 use crate::web::view::{Ask, Badge, Chip, Pager, When};
 
+/// Page with the list of users.
 #[derive(Template)]
 #[template(path = "operator/users.html")]
 pub struct Index {
@@ -15,26 +16,28 @@ pub struct Index {
     pub pager: Pager,
 }
 
+/// User in the list.
 pub struct Row {
     pub name: String,
     pub email: String,
-    /// Whether somebody has shown that it is theirs.
+    /// True if the user has proved to own the address.
     pub is_email_confirmed: bool,
     pub state: Badge,
     pub is_active: bool,
     pub is_operator: bool,
     pub is_you: bool,
     pub since: When,
-    /// Where activating is posted.
+    /// URL to which the form to activate the user is posted.
     pub activate: String,
     pub deactivate: Ask,
     pub promote: Ask,
     pub demote: Ask,
     pub reset: Ask,
-    /// For those who have one.
+    /// Confirmation to remove the second factor, if the user has one.
     pub remove_factor: Option<Ask>,
 }
 
+/// Page that shows a reset link, only once.
 #[derive(Template)]
 #[template(path = "operator/reset_link.html")]
 pub struct Link {
