@@ -1,8 +1,8 @@
-# `make help` says what there is.
+# `make help` lists all targets.
 .DEFAULT_GOAL := help
 .PHONY: help run dev demo test check schema bench micro audit
 
-help: ## Say what there is
+help: ## List all targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
 run: ## Build a release and serve on 127.0.0.1:8000, with a private Postgres unless DATABASE_URL is set
@@ -10,20 +10,20 @@ run: ## Build a release and serve on 127.0.0.1:8000, with a private Postgres unl
 	cargo build --release --locked
 	@exec "$$(scripts/target-dir)/release/gatepost" serve
 
-dev: ## Serve a debug build; with cargo-watch installed, again at every change
+dev: ## Serve a debug build; with cargo-watch, restart it at every change
 	@scripts/need run
 	@if cargo watch --version >/dev/null 2>&1; then cargo watch --why -x 'run -- serve'; else cargo run -- serve; fi
 
-demo: ## Serve a demonstration with its own data: keys, webhooks, a receiver and traffic
+demo: ## Serve an example with its own data: keys, webhooks, a receiver and traffic
 	@scripts/need run
 	cargo build --release --locked
 	@exec "$$(scripts/target-dir)/release/gatepost" demo
 
-test: ## Run all tests, on a Postgres of their own
+test: ## Run all tests on a temporary Postgres
 	@scripts/need test
 	@scripts/test
 
-check: ## Everything that must be green: format, lints, documentation, dependencies, tests
+check: ## Run all checks: format, dependencies, lints, documentation, tests
 	@scripts/need check
 	@scripts/check
 
@@ -35,10 +35,10 @@ bench: ## Measure against a bare route and the receiver alone; SECTIONS="usage m
 	@scripts/need bench
 	@scripts/with-postgres durable cargo bench --locked --bench load -- $(SECTIONS)
 
-micro: ## Measure the parts of a verification alone, with Criterion
+micro: ## Measure the single parts of a verification with Criterion
 	@scripts/need bench
 	@cargo bench --locked --bench micro
 
-audit: ## Look the dependencies up in the RustSec advisories (needs network)
+audit: ## Check dependencies against the RustSec advisories (needs network)
 	@scripts/need check
 	cargo deny --locked check advisories
