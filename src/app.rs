@@ -15,7 +15,6 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
 use crate::config::{Refusal, Settings};
-use crate::domain::address::AddressPolicy;
 use crate::domain::digest::Hasher;
 use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error};
@@ -158,7 +157,7 @@ impl App {
             tokens: Arc::new(TokenGate::new(gate_db, Arc::clone(&hasher), clock.clone(), meter)),
             hasher,
             vault,
-            policy: Arc::new(policy(&settings)),
+            policy: Arc::new(settings.address_policy()),
             bell: Arc::default(),
             readiness: Arc::default(),
             clock: clock.clone(),
@@ -173,13 +172,7 @@ impl App {
             database: database.describe(),
             settings,
         });
-        // Weak, since the state owns the pools that hold the listener.
-        let hearing = Arc::downgrade(&state.clone().into_inner());
-        changes.set(move |change| {
-            if let Some(state) = hearing.upgrade() {
-                state.hear(change);
-            }
-        });
+        hear_own_changes(&state, &changes);
         let workers = workers(&state, open(Db::by_index(database.url(), WORKERS)), posts)?;
         // Check before serving, so that a fresh start is ready with its first response.
         state.readiness.first_check().await;
@@ -247,12 +240,15 @@ pub async fn shared_limits(settings: &Settings, db: &Db, clock: &Clock) -> Resul
     Shared::start(redis, id, clock.clone()).await.map(Some)
 }
 
-/// Returns which addresses webhooks may reach.
-fn policy(settings: &Settings) -> AddressPolicy {
-    AddressPolicy {
-        private_networks: settings.allow_private_networks.clone(),
-        allow_http: settings.allow_http_webhooks,
-    }
+/// Lets the caches hear of this process's own changes.
+fn hear_own_changes(state: &Data<State>, changes: &ChangeListener) {
+    // Weak, since the state owns the pools that hold the listener.
+    let state = Arc::downgrade(&state.clone().into_inner());
+    changes.set(move |change| {
+        if let Some(state) = state.upgrade() {
+            state.hear(change);
+        }
+    });
 }
 
 fn workers(state: &Data<State>, db: Db, posts: Receiver<Waiting>) -> Result<Workers, Error> {
@@ -260,7 +256,7 @@ fn workers(state: &Data<State>, db: Db, posts: Receiver<Waiting>) -> Result<Work
         db,
         clock: state.clock.clone(),
         vault: Arc::clone(&state.vault),
-        outbound: Outbound::new(policy(&state.settings))?,
+        outbound: Outbound::new(state.settings.address_policy())?,
         mailer: state.settings.smtp.as_ref().map(Mailer::new).transpose()?.map(Arc::new),
         turnstile: Arc::default(),
         bell: Arc::clone(&state.bell),

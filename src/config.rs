@@ -16,6 +16,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use crate::domain::address::AddressPolicy;
 use crate::domain::digest::{HashAlgorithm, Pepper, Peppers};
 use crate::domain::vault::Vault;
 pub use conninfo::DatabaseUrl;
@@ -115,6 +116,11 @@ impl Settings {
     /// Returns the vault, which seals with the current master key and opens with the retired ones too.
     pub fn vault(&self) -> Vault {
         Vault::with_old(self.master_key.bytes(), self.old_master_keys.iter().map(MasterKey::bytes))
+    }
+
+    /// Returns the addresses that webhooks may have.
+    pub fn address_policy(&self) -> AddressPolicy {
+        AddressPolicy { private_networks: self.allow_private_networks.clone(), allow_http: self.allow_http_webhooks }
     }
 
     /// Parses all sources, for commands that create an instance if needed. The first invalid setting is the error.

@@ -123,11 +123,7 @@ struct Desk {
 impl Desk {
     fn open(settings: &Settings) -> Result<Self, Failure> {
         let house = House::open(settings)?;
-        let policy = AddressPolicy {
-            private_networks: settings.allow_private_networks.clone(),
-            allow_http: settings.allow_http_webhooks,
-        };
-        Ok(Self { house, vault: Vault::new(settings.master_key.bytes()), policy })
+        Ok(Self { house, vault: settings.vault(), policy: settings.address_policy() })
     }
 
     /// Acts on a webhook as the console in its tenant.

@@ -17,7 +17,6 @@ use serde::Deserialize;
 use super::paging::Place;
 use super::spans::{Asked, Stretch};
 use super::{back, page, rendered, see_other, unprocessable};
-use crate::domain::address::AddressPolicy;
 use crate::domain::page::{PageSize, Paging};
 use crate::domain::webhook::WebhookState;
 use crate::domain::{Actor, Error, FieldErrors, Permission, Result, WebhookId};
@@ -98,20 +97,11 @@ fn new_view(shell: Shell, form: WebhookForm, errors: FieldErrors) -> New {
     New { shell, fields: form.fields(), form, errors, is_detailed }
 }
 
-/// Returns the rules for webhook addresses on this instance.
-fn policy(state: &State) -> AddressPolicy {
-    let settings = &state.settings;
-    AddressPolicy {
-        private_networks: settings.allow_private_networks.clone(),
-        allow_http: settings.allow_http_webhooks,
-    }
-}
-
 /// Creates a webhook. A repeated submission creates no second one and redirects to the first.
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<WebhookForm>) -> Answer {
     let made = match form.ask() {
         Ok(ask) => {
-            let (actor, vault, policy) = (who.actor, state.vault.clone(), policy(&state));
+            let (actor, vault, policy) = (who.actor, state.vault.clone(), state.policy.clone());
             let nonce = form.nonce.clone();
             let make = move |tx: &mut Tx<'_>| {
                 let work = |tx: &mut Tx<'_>| webhooks::subscribe(tx, &vault, &policy, &actor, &ask);
@@ -212,7 +202,7 @@ pub async fn update(
     let changed = match form.ask() {
         Ok(ask) => {
             let (actor, id) = (who.actor, before.id);
-            let (vault, policy, seen) = (state.vault.clone(), policy(&state), seen::parse(&form.seen));
+            let (vault, policy, seen) = (state.vault.clone(), state.policy.clone(), seen::parse(&form.seen));
             let change = move |tx: &mut Tx<'_>| {
                 seen.map_or(Ok(()), |seen| webhooks::must_be_as_seen(tx, &actor, id, seen))?;
                 webhooks::update(tx, &vault, &policy, &actor, id, &ask)
