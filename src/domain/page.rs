@@ -99,6 +99,24 @@ impl<T, K: Clone> Page<T, K> {
     }
 }
 
+/// The first rows of a list that is shown without pages.
+#[derive(Debug, Clone)]
+pub struct Capped<T> {
+    pub rows: Vec<T>,
+    /// True if there are more rows than these.
+    pub is_capped: bool,
+}
+
+impl<T> Capped<T> {
+    /// Keeps at most `most` rows. The caller fetches one more, so that the cut is noticed.
+    pub fn cut(mut rows: Vec<T>, most: i64) -> Self {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let is_capped = most < rows.len();
+        rows.truncate(most);
+        Self { rows, is_capped }
+    }
+}
+
 /// Writes an opaque cursor: the key of a row in base64url.
 pub fn cursor(key: impl ToString) -> String {
     URL_SAFE_NO_PAD.encode(key.to_string())

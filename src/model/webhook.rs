@@ -1,13 +1,22 @@
 //! Rows of `webhooks`: endpoints that receive events.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Timestamptz};
 use serde_json::Value;
 
 use crate::domain::retry::{self, Schedule};
 use crate::domain::webhook::{PayloadFormat, SignatureStyle, WebhookState};
 use crate::domain::{DeliveryId, TenantId, UserId, WebhookId};
 use crate::schema::webhooks;
+
+/// Time of the last success: the column, or a newer success among the latest attempts. While a webhook works, the column
+/// is written once a minute at most.
+pub const LAST_SUCCESS: &str = "(SELECT greatest(webhooks.last_success_at, max(finished_at) FILTER (WHERE success))
+    FROM (SELECT success, finished_at FROM attempts a
+          WHERE a.tenant_id = webhooks.tenant_id AND a.webhook_id = webhooks.id ORDER BY a.id DESC LIMIT 50) latest)";
 
 /// A webhook: an endpoint with the events that it receives.
 #[derive(Debug, Clone, HasQuery)]
@@ -42,6 +51,7 @@ pub struct Webhook {
     /// Reason why the server disabled it; `None` if a user paused it.
     pub disabled_reason: Option<String>,
     /// Time of the last success (UTC).
+    #[diesel(select_expression = sql(LAST_SUCCESS), select_expression_type = SqlLiteral<Nullable<Timestamptz>>)]
     pub last_success_at: Option<DateTime<Utc>>,
     /// Time of creation (UTC).
     pub created_at: DateTime<Utc>,

@@ -25,7 +25,7 @@ use crate::store::notify::Change;
 use crate::store::{self, Scope, Tx};
 pub use bulk::{Bulk, chosen, delete_many, revoke_many, tag_many};
 pub use end::{delete, restore, revoke};
-pub use kin::{Kin, kin, matching};
+pub use kin::{Kin, MOST_ALIKE, kin, matching};
 pub use news::tell_of_expiring;
 pub use rotation::{Rotated, rotate, rotate_once};
 

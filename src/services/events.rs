@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::idempotency::{self, IdempotencyKey, Once};
 use super::plans;
-use crate::domain::page::{Page, Paging};
+use crate::domain::page::{Capped, Page, PageSize, Paging};
 use crate::domain::retry::Schedule;
 use crate::domain::webhook::EventType;
 use crate::domain::{
@@ -200,15 +200,17 @@ fn write(tx: &mut Tx<'_>, actor: &Actor, ask: &NewEvent, only_to: Option<Webhook
 pub struct EventDetail {
     pub event: Event,
     /// Newest deliveries first, at most 100.
-    pub deliveries: Vec<Delivery>,
+    pub deliveries: Capped<Delivery>,
 }
 
 pub fn find(conn: &mut PgConnection, actor: &Actor, id: EventId) -> Result<EventDetail> {
     actor.must(Permission::ReadEvents)?;
     let event = store::events::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Event))?;
     let filter = DeliveryFilter { event: Some(id), ..DeliveryFilter::default() };
-    let deliveries = store::deliveries::list(conn, Scope::Tenant(actor.tenant), &filter, &Paging::default())?;
-    Ok(EventDetail { event, deliveries })
+    let size = PageSize::new(PageSize::MAX).unwrap_or_default();
+    let newest = Paging { size, ..Paging::default() };
+    let deliveries = store::deliveries::list(conn, Scope::Tenant(actor.tenant), &filter, &newest)?;
+    Ok(EventDetail { event, deliveries: Capped::cut(deliveries, size.get()) })
 }
 
 /// Returns the tenant of an event, for callers without a tenant. `None` if there is no such event.

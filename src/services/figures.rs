@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
+use crate::domain::page::Capped;
 use crate::domain::{Actor, ApiKeyId, Permission, Result, WebhookId};
 use crate::store::delivery_totals::{self, Finished};
 use crate::store::figures::{self, Named, Standing, Troubled};
@@ -101,19 +102,20 @@ pub struct Overview {
     /// Number of active keys. A replaced key is not counted: its successor is.
     pub active_keys: i64,
     pub standing: Standing,
-    pub expiring: Vec<Named>,
-    pub idle: Vec<Named>,
-    pub troubled: Vec<Troubled>,
+    pub expiring: Capped<Named>,
+    pub idle: Capped<Named>,
+    pub troubled: Capped<Troubled>,
 }
 
 pub fn overview(tx: &mut Tx<'_>, actor: &Actor) -> Result<Overview> {
     let now = tx.now;
     actor.must(Permission::ReadKeys)?;
+    let most = MOST_WORRIES + 1;
     Ok(Overview {
         active_keys: store::key_counts::find(tx, actor.tenant, now)?.active,
         standing: figures::standing(tx, actor.tenant)?,
-        expiring: figures::expiring_keys(tx, actor.tenant, now, MOST_WORRIES)?,
-        idle: figures::idle_keys(tx, actor.tenant, now, MOST_WORRIES)?,
-        troubled: figures::troubled_webhooks(tx, actor.tenant, MOST_WORRIES)?,
+        expiring: Capped::cut(figures::expiring_keys(tx, actor.tenant, now, most)?, MOST_WORRIES),
+        idle: Capped::cut(figures::idle_keys(tx, actor.tenant, now, most)?, MOST_WORRIES),
+        troubled: Capped::cut(figures::troubled_webhooks(tx, actor.tenant, most)?, MOST_WORRIES),
     })
 }

@@ -26,7 +26,11 @@ pub fn page(
 ) -> Result<Page<(Membership, User), MembershipId>> {
     actor.must(Permission::ReadMembers)?;
     let rows = store::memberships::page(conn, actor.tenant, search, paging)?;
-    Ok(Page::cut(rows, paging, |(member, _)| member.id))
+    let mut page = Page::cut(rows, paging, |(member, _)| member.id);
+    if paging.offset.is_some() {
+        page.total = Some(store::memberships::count(conn, actor.tenant, search)?);
+    }
+    Ok(page)
 }
 
 /// Counts the tenant's owners. The last owner cannot be removed.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
-use crate::domain::page::{Page, PageSize, Paging};
+use crate::domain::page::{Capped, Page, PageSize, Paging};
 use crate::domain::usage::report::{KeyName, Reported};
 use crate::domain::usage::{GroupBy, Outcome, RecordPlace, Span, UsageRecord};
 use crate::domain::{Actor, ApiKeyId, Error, FieldErrors, LineageId, Noun, Permission, Rejection, Result, TenantId};
@@ -15,8 +15,10 @@ pub use crate::store::usage_logs::LogFilter;
 use crate::store::{self, Scope};
 
 const MOST_ENDPOINTS: i64 = 50;
-const MOST_STATUSES: i64 = 100;
-const LATENCY_SAMPLE: i64 = 10_000;
+/// All statuses of HTTP.
+const MOST_STATUSES: i64 = 500;
+/// Records of a short span that its percentiles are taken from.
+pub const LATENCY_SAMPLE: i64 = 10_000;
 
 /// Usage within a time span.
 #[derive(Debug, Clone)]
@@ -26,7 +28,7 @@ pub struct UsageReport {
     /// Buckets with any usage, oldest first.
     pub buckets: Vec<UsageBucket>,
     /// Request counts by endpoint, busiest first.
-    pub by_endpoint: Vec<(String, i64)>,
+    pub by_endpoint: Capped<GroupRow>,
     /// Request counts by HTTP status, busiest first.
     pub by_status: Vec<(String, i64)>,
     pub latency: Option<Latency>,
@@ -43,6 +45,8 @@ pub struct UsageBucket {
 /// Percentiles in milliseconds. Short spans use the newest requests, longer spans an estimate.
 #[derive(Debug, Clone, Copy)]
 pub struct Latency {
+    /// True if the span has more than [`LATENCY_SAMPLE`] records: its newest were measured.
+    pub is_sampled: bool,
     pub p50: f64,
     pub p95: f64,
     pub p99: f64,
@@ -66,8 +70,8 @@ pub fn buckets(conn: &mut PgConnection, scope: Scope, span: &Span) -> Result<Vec
 }
 
 /// Groups usage by the given property, busiest group first.
-pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: i64) -> Result<Vec<GroupRow>> {
-    store::usage::groups(conn, of, span, by, limit)
+pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: i64) -> Result<Capped<GroupRow>> {
+    Ok(Capped::cut(store::usage::groups(conn, of, span, by, limit.saturating_add(1))?, limit))
 }
 
 pub fn latency(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Option<Latency>> {
@@ -75,7 +79,7 @@ pub fn latency(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Option<La
     let to_now = Span { until: span.until + TimeDelta::seconds(1), ..*span };
     let row = store::usage::latency(conn, of, &to_now, LATENCY_SAMPLE)?;
     Ok(match (row.p50, row.p95, row.p99) {
-        (Some(p50), Some(p95), Some(p99)) => Some(Latency { p50, p95, p99 }),
+        (Some(p50), Some(p95), Some(p99)) => Some(Latency { is_sampled: row.is_sampled, p50, p95, p99 }),
         _ => None,
     })
 }
@@ -144,13 +148,12 @@ pub fn named(
 
 fn report(conn: &mut PgConnection, of: Of, span: Span) -> Result<UsageReport> {
     let buckets = bucketed(conn, of, &span)?;
-    let endpoints = store::usage::groups(conn, of, &span, GroupBy::Endpoint, MOST_ENDPOINTS)?;
     let statuses = store::usage::groups(conn, of, &span, GroupBy::Status, MOST_STATUSES)?;
     Ok(UsageReport {
         span,
         total: buckets.iter().map(|bucket| bucket.total).sum(),
         buckets,
-        by_endpoint: endpoints.into_iter().map(|row| (row.group, row.total)).collect(),
+        by_endpoint: groups(conn, of, &span, GroupBy::Endpoint, MOST_ENDPOINTS)?,
         by_status: statuses.into_iter().map(|row| (row.group, row.total)).collect(),
         latency: latency(conn, of, &span)?,
     })

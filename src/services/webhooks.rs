@@ -139,6 +139,11 @@ pub fn list(
     Ok(page)
 }
 
+/// Returns the names of these webhooks, in no order. The caller has checked that the tenant may be read.
+pub fn names(conn: &mut PgConnection, tenant: TenantId, ids: &[WebhookId]) -> Result<Vec<(WebhookId, String)>> {
+    store::webhooks::names(conn, tenant, ids)
+}
+
 pub fn count(conn: &mut PgConnection, scope: Scope, filter: &WebhookFilter) -> Result<i64> {
     store::webhooks::count(conn, scope, filter)
 }

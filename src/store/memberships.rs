@@ -1,13 +1,14 @@
 //! Queries on `memberships`.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::Or;
 use diesel::prelude::*;
 
 use crate::domain::page::Paging;
 use crate::domain::{MembershipId, Result, Role, TenantId, UserId, email};
 use crate::model::{Membership, Tenant, User};
 use crate::schema::{memberships, tenants, users};
-use crate::store::search::contain;
+use crate::store::search::{Contains, contain};
 
 /// Inserts a membership and returns its row.
 pub fn insert(
@@ -54,6 +55,12 @@ pub fn list(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<(Membership
     Ok(found.load(conn)?)
 }
 
+/// True for members whose name or e-mail address contains `search`. Every text contains an empty one.
+fn matching(search: Option<&str>) -> Or<Contains, Contains> {
+    let search = search.unwrap_or_default();
+    contain("users.email, users.name", search).or(contain("users.email", &email::lookup(search)))
+}
+
 /// Returns one page of a tenant's members, newest first; oldest first if `paging.after` is set. `search` filters by
 /// name or e-mail address.
 pub fn page(
@@ -65,13 +72,10 @@ pub fn page(
     let mut query = memberships::table
         .inner_join(users::table)
         .filter(memberships::tenant_id.eq(tenant))
+        .filter(matching(search))
         .select((Membership::as_select(), User::as_select()))
         .limit(paging.size.plus_one())
         .into_boxed();
-    if let Some(search) = search {
-        let address = contain("users.email", &email::lookup(search));
-        query = query.filter(contain("users.email, users.name", search).or(address));
-    }
     if let Some(before) = paging.before {
         query = query.filter(memberships::id.lt(before));
     }
@@ -83,6 +87,12 @@ pub fn page(
         query = query.offset(offset);
     }
     Ok(query.load(conn)?)
+}
+
+/// Counts the members of a tenant whose name or e-mail address contains `search`.
+pub fn count(conn: &mut PgConnection, tenant: TenantId, search: Option<&str>) -> Result<i64> {
+    let found = memberships::table.inner_join(users::table).filter(memberships::tenant_id.eq(tenant));
+    Ok(found.filter(matching(search)).count().get_result(conn)?)
 }
 
 /// Counts the owners of a tenant.

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::BoxedSqlQuery;
-use diesel::sql_types::{BigInt, Double, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text, Timestamptz};
 
 use self::write::{ALL_KEYS, Width};
 use super::Scope;
@@ -179,6 +179,9 @@ fn by_key(group: &str, label: &str, of: Of, span: &Span) -> Query {
 /// Percentiles of latency, in milliseconds.
 #[derive(Debug, Clone, Copy, QueryableByName)]
 pub struct LatencyRow {
+    /// True if the span has more records than were measured.
+    #[diesel(sql_type = Bool)]
+    pub is_sampled: bool,
     /// Median in milliseconds.
     #[diesel(sql_type = Nullable<Double>)]
     pub p50: Option<f64>,
@@ -199,13 +202,14 @@ pub fn latency(conn: &mut PgConnection, of: Of, span: &Span, sample: i64) -> Res
 /// Computes percentiles from the newest records.
 fn sampled(conn: &mut PgConnection, of: Of, span: &Span, sample: i64) -> Result<LatencyRow> {
     let row = diesel::sql_query(
-        "SELECT percentile_cont(0.50) WITHIN GROUP (ORDER BY duration_us) / 1000.0 AS p50,
-                percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_us) / 1000.0 AS p95,
-                percentile_cont(0.99) WITHIN GROUP (ORDER BY duration_us) / 1000.0 AS p99
-         FROM (SELECT duration_us FROM usage_logs
+        "SELECT count(*) FILTER (WHERE is_measured) < count(*) AS is_sampled,
+                percentile_cont(0.50) WITHIN GROUP (ORDER BY duration_us) FILTER (WHERE is_measured) / 1000.0 AS p50,
+                percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_us) FILTER (WHERE is_measured) / 1000.0 AS p95,
+                percentile_cont(0.99) WITHIN GROUP (ORDER BY duration_us) FILTER (WHERE is_measured) / 1000.0 AS p99
+         FROM (SELECT duration_us, row_number() OVER (ORDER BY created_at DESC) <= $5 AS is_measured FROM usage_logs
                WHERE ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR api_key_id = $2)
                  AND created_at >= $3 AND created_at < $4
-               ORDER BY created_at DESC LIMIT $5) AS newest",
+               ORDER BY created_at DESC LIMIT $5 + 1) AS newest",
     )
     .bind::<Nullable<BigInt>, _>(of.tenant())
     .bind::<Nullable<BigInt>, _>(of.key)
@@ -229,7 +233,7 @@ fn estimated(conn: &mut PgConnection, of: Of, span: &Span) -> Result<LatencyRow>
              SELECT step, sum(total) AS n FROM usage_latencies
              WHERE ($1 IS NULL OR tenant_id = $1) AND api_key_id = $2 AND hour >= $3 AND hour < $4 GROUP BY step
          ), steps AS (SELECT step, n, sum(n) OVER (ORDER BY step) AS upto, sum(n) OVER () AS whole FROM sums)
-         SELECT {} AS p50, {} AS p95, {} AS p99",
+         SELECT false AS is_sampled, {} AS p50, {} AS p95, {} AS p99",
         at("0.50"),
         at("0.95"),
         at("0.99"),

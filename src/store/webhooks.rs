@@ -11,6 +11,7 @@ use super::Scope;
 use crate::domain::page::Paging;
 use crate::domain::webhook::WebhookState;
 use crate::domain::{DeliveryId, Result, TenantId, UserId, WebhookId};
+use crate::model::webhook::LAST_SUCCESS;
 use crate::model::{Webhook, WebhookSettings};
 use crate::schema::{deliveries, webhooks};
 use crate::store::search::contain;
@@ -90,6 +91,12 @@ pub fn list(
         query = query.offset(offset);
     }
     Ok(query.load(conn)?)
+}
+
+/// Returns the names of these webhooks, in no order.
+pub fn names(conn: &mut PgConnection, tenant: TenantId, ids: &[WebhookId]) -> Result<Vec<(WebhookId, String)>> {
+    let found = webhooks::table.filter(webhooks::tenant_id.eq(tenant)).filter(webhooks::deleted_at.is_null());
+    Ok(found.filter(webhooks::id.eq_any(ids)).select((webhooks::id, webhooks::name)).load(conn)?)
 }
 
 /// Counts the webhooks that match a filter.
@@ -214,7 +221,9 @@ pub fn update_succeeding(conn: &mut PgConnection, ids: &[WebhookId], now: DateTi
 /// Records that these webhooks have failed. A webhook that fails already keeps its first time.
 pub fn update_failing(conn: &mut PgConnection, ids: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
     let rows = webhooks::table.filter(webhooks::id.eq_any(ids)).filter(webhooks::failing_since.is_null());
-    diesel::update(rows).set(webhooks::failing_since.eq(now)).execute(conn)?;
+    let last_success = sql::<Nullable<Timestamptz>>(LAST_SUCCESS);
+    let set = (webhooks::failing_since.eq(now), webhooks::last_success_at.eq(last_success));
+    diesel::update(rows).set(set).execute(conn)?;
     Ok(())
 }
 

@@ -9,12 +9,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::problem::{Fail, Problem};
 use super::proof::Proof;
 use super::request_id::request_id;
-use super::shell::{Shell, TenantChoice};
+use super::shell::{Shell, TenantChoice, unknown_parameters};
 use super::state::State;
 use super::{base, client, csrf, flash, session_store, urls};
 use crate::domain::actor::Authority;
@@ -150,6 +150,7 @@ impl SignedIn {
             None => (TenantChoice::nowhere(), Role::Viewer),
         };
         let actor = actor(request, state, &seat.user, tenant.id, role);
+        let parameters = form_urlencoded::parse(request.query_string().as_bytes());
         let shell = Shell {
             user_name: seat.user.name.clone(),
             user_email: seat.user.email.clone(),
@@ -159,6 +160,7 @@ impl SignedIn {
             role,
             csrf: csrf::token(&session)?,
             flash: flash::take(&session),
+            ignored: unknown_parameters(parameters.map(|(name, _)| name.into_owned())),
             path: request.path().to_owned(),
             rights: actor.clone(),
         };

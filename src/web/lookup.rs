@@ -2,6 +2,7 @@
 
 use crate::domain::Result;
 use crate::domain::api_key::Clue;
+use crate::domain::page::Capped;
 use crate::model::ApiKey;
 use crate::services::api_keys;
 use crate::store::{Db, Scope};
@@ -17,7 +18,7 @@ pub enum Finding {
     /// The id belongs to this key, but the secret does not.
     WrongSecret(Box<ApiKey>),
     /// Several keys match the hint.
-    Several(Vec<ApiKey>),
+    Several(Capped<ApiKey>),
     /// No key here matches. The result does not tell whether another tenant has one.
     Unknown,
     /// The text looks like a secret, but its checksum is wrong.
@@ -44,7 +45,7 @@ pub async fn find(state: &State, db: &Db, scope: Scope, text: &str) -> Result<Fi
     let Some(key) = found.pop() else { return Ok(Finding::Unknown) };
     if !found.is_empty() {
         found.push(key);
-        return Ok(Finding::Several(found));
+        return Ok(Finding::Several(Capped::cut(found, api_keys::MOST_ALIKE)));
     }
     let key = Box::new(key);
     if let Clue::Secret { text, .. } = &clue
@@ -74,7 +75,11 @@ impl Finding {
     pub fn sentence(&self) -> String {
         match self {
             Self::Key(key) => format!("This is {}.", key.name),
-            Self::Several(keys) => format!("{} keys look like this.", keys.len()),
+            Self::Several(keys) if keys.is_capped => {
+                let shown = keys.rows.len();
+                format!("More than {shown} keys look like this: {shown} are shown. Look one up by its id or secret.")
+            }
+            Self::Several(keys) => format!("{} keys look like this.", keys.rows.len()),
             Self::Deleted(key) => format!("This was {}, which is deleted. It can still be restored.", key.name),
             Self::WrongSecret(key) => {
                 format!("Its id is that of {}, but the secret is not the one of that key.", key.name)
@@ -91,7 +96,7 @@ impl Finding {
     pub fn into_keys(self) -> Vec<ApiKey> {
         match self {
             Self::Key(key) | Self::Deleted(key) | Self::WrongSecret(key) => vec![*key],
-            Self::Several(keys) => keys,
+            Self::Several(keys) => keys.rows,
             _ => Vec::new(),
         }
     }

@@ -1,7 +1,9 @@
 //! Frame of a signed-in user's page: navigation, tenant choice and flash message.
 
+use std::collections::BTreeSet;
+
 use super::flash::Flash;
-use crate::domain::{Actor, FieldErrors, Permission, Role, TenantId};
+use crate::domain::{Actor, FieldErrors, Permission, Rejection, Role, TenantId};
 
 /// Frame of a page. Templates read it; handlers get it with [`super::auth::SignedIn`].
 #[derive(Debug, Clone)]
@@ -19,10 +21,21 @@ pub struct Shell {
     pub csrf: String,
     /// Message about the last change.
     pub flash: Option<Flash>,
+    /// Parameters of the URL that the page does not use: at first all, until the handler calls [`Shell::note_ignored`].
+    pub ignored: FieldErrors,
     /// Path of the request, used to mark the current entry of the navigation.
     pub path: String,
     /// The user as an actor, used for permission checks in templates.
     pub rights: Actor,
+}
+
+/// Refuses each of these parameters as unknown to a page, naming each once.
+pub fn unknown_parameters(names: impl IntoIterator<Item = String>) -> FieldErrors {
+    let mut errors = FieldErrors::default();
+    for name in names.into_iter().collect::<BTreeSet<_>>() {
+        errors.add(name, Rejection::new("unknown", "is no parameter of this page"));
+    }
+    errors
 }
 
 /// Tenant id of a user who works in no tenant.
@@ -52,14 +65,13 @@ impl TenantChoice {
 impl Shell {
     /// Adds a message that parts of the page's URL were invalid and do not filter the page.
     pub fn note_ignored(&mut self, ignored: &FieldErrors) {
-        if ignored.is_empty() {
-            return;
-        }
-        let each: Vec<_> = ignored.iter().map(|error| format!("{} {}", error.field, error.detail)).collect();
-        let says = format!("This page is shown without a part of its address: {}.", each.join("; "));
-        let before = self.flash.take().map(|flash| flash.text);
-        let texts: Vec<_> = before.into_iter().chain([says]).collect();
-        self.flash = Some(Flash::bad(texts.join(" ")));
+        self.ignored = ignored.clone();
+    }
+
+    /// Returns a sentence that names each unused parameter, if there is one.
+    pub fn ignored_note(&self) -> Option<String> {
+        let each: Vec<_> = self.ignored.iter().map(|error| format!("{} {}", error.field, error.detail)).collect();
+        (!each.is_empty()).then(|| format!("This page is shown without a part of its address: {}.", each.join("; ")))
     }
 
     /// True if the current page belongs to the navigation entry `root`.

@@ -1,6 +1,7 @@
 //! Starting up: settings, the private Postgres, the command line.
 
 mod audit;
+mod cancelled;
 mod command;
 mod commands;
 mod crashes;

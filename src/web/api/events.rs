@@ -44,6 +44,9 @@ pub struct EventBody {
     /// Deliveries of the event, only for a single event.
     #[serde(skip_serializing_if = "Option::is_none")]
     deliveries: Option<Vec<DeliveryBody>>,
+    /// True if the event has more deliveries than `deliveries` holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliveries_are_capped: Option<bool>,
 }
 
 impl EventBody {
@@ -55,12 +58,14 @@ impl EventBody {
             data: RawValue::from_string(row.payload).map_err(Error::bug)?,
             created_at: row.created_at,
             deliveries: None,
+            deliveries_are_capped: None,
         })
     }
 
     fn with_deliveries(detail: EventDetail) -> Result<Self> {
-        let deliveries = detail.deliveries.into_iter().map(DeliveryBody::from).collect();
-        Ok(Self { deliveries: Some(deliveries), ..Self::new(detail.event)? })
+        let deliveries_are_capped = Some(detail.deliveries.is_capped);
+        let deliveries = detail.deliveries.rows.into_iter().map(DeliveryBody::from).collect();
+        Ok(Self { deliveries: Some(deliveries), deliveries_are_capped, ..Self::new(detail.event)? })
     }
 }
 

@@ -8,6 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::api_keys::{actor, parse_id};
+use crate::domain::page::Capped;
 use crate::domain::time::Time;
 use crate::domain::usage::{Bucket, GroupBy, Outcome, Span};
 use crate::domain::{ApiKeyId, Error, Permission, Result};
@@ -64,10 +65,10 @@ impl UsageQuery {
     }
 
     /// Returns the CSV table if one was requested: the groups, or else the buckets by outcome.
-    fn table(&self, report: &UsageReport, groups: Option<&[GroupRow]>) -> Option<Csv> {
+    fn table(&self, report: &UsageReport, groups: Option<&Capped<GroupRow>>) -> Option<Csv> {
         match (self.format, self.group_by, groups) {
             (Format::Json, _, _) => None,
-            (Format::Csv, Some(by), Some(groups)) => Some(csv::groups(groups, by)),
+            (Format::Csv, Some(by), Some(groups)) => Some(csv::groups(&groups.rows, by)),
             (Format::Csv, _, _) => Some(buckets_csv(report)),
         }
     }
@@ -133,10 +134,14 @@ struct UsageBody {
     buckets: Vec<BucketBody>,
     /// Calls per endpoint.
     by_endpoint: Vec<EndpointBody>,
+    /// True if there are more endpoints than `by_endpoint` holds.
+    by_endpoint_is_capped: bool,
     /// Calls per HTTP status.
     by_status: BTreeMap<String, i64>,
     /// Percentiles of latency in milliseconds.
     latency_ms: LatencyBody,
+    /// True if `latency_ms` is that of the newest requests of the span only.
+    latency_is_sampled: bool,
     /// Groups, if `group_by` was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<Vec<GroupBody>>,
@@ -171,9 +176,10 @@ impl UsageBody {
         Self { key_id: Some(key), remaining: Some(remaining), ..self }
     }
 
-    fn new(report: UsageReport, groups: Option<Vec<GroupRow>>) -> Self {
+    fn new(report: UsageReport, groups: Option<Capped<GroupRow>>) -> Self {
         let buckets = report.buckets.into_iter();
-        let endpoints = report.by_endpoint.into_iter();
+        let (endpoints, by_endpoint_is_capped) = (report.by_endpoint.rows.into_iter(), report.by_endpoint.is_capped);
+        let latency_is_sampled = report.latency.is_some_and(|it| it.is_sampled);
         let latency = report.latency.map(|it| LatencyBody { p50: Some(it.p50), p95: Some(it.p95), p99: Some(it.p99) });
         Self {
             key_id: None,
@@ -183,13 +189,13 @@ impl UsageBody {
             total: report.total,
             remaining: None,
             buckets: buckets.map(|it| BucketBody { at: it.at, total: it.total, by_outcome: it.by_outcome }).collect(),
-            by_endpoint: endpoints.map(|(endpoint, total)| EndpointBody { endpoint, total }).collect(),
+            by_endpoint: endpoints.map(|row| EndpointBody { endpoint: row.group, total: row.total }).collect(),
+            by_endpoint_is_capped,
             by_status: report.by_status.into_iter().collect(),
             latency_ms: latency.unwrap_or_default(),
-            groups_are_capped: groups
-                .as_ref()
-                .map(|rows| i64::try_from(rows.len()).is_ok_and(|count| count == MOST_GROUPS)),
-            groups: groups.map(|rows| rows.into_iter().map(GroupBody::from).collect()),
+            latency_is_sampled,
+            groups_are_capped: groups.as_ref().map(|groups| groups.is_capped),
+            groups: groups.map(|groups| groups.rows.into_iter().map(GroupBody::from).collect()),
         }
     }
 }
@@ -206,7 +212,7 @@ pub async fn of_key(state: Data<State>, bearer: Bearer, id: Path<String>, Query(
     let by = query.grouping();
     let read = move |tx: &mut Tx<'_>| Ok((usage::of_key(tx, &actor, id, span)?, grouped(tx, of, &span, by)?));
     let ((key, report), groups) = state.reports.read(scope, read).await?;
-    if let Some(table) = query.table(&report, groups.as_deref()) {
+    if let Some(table) = query.table(&report, groups.as_ref()) {
         return Ok(table.download(&format!("usage-of-key-{id}.csv")));
     }
     let remaining = state.gate.standings(&key).await.first().map_or(0, |first| first.standing.remaining);
@@ -221,12 +227,12 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Usage
     let (of, by) = (Of { scope, key: None }, query.grouping());
     let read = move |tx: &mut Tx<'_>| Ok((usage::of_tenant(tx, scope, span)?, grouped(tx, of, &span, by)?));
     let (report, groups) = state.reports.read(scope, read).await?;
-    if let Some(table) = query.table(&report, groups.as_deref()) {
+    if let Some(table) = query.table(&report, groups.as_ref()) {
         return Ok(table.download("usage.csv"));
     }
     Ok(HttpResponse::Ok().json(UsageBody::new(report, groups)))
 }
 
-fn grouped(tx: &mut Tx<'_>, of: Of, span: &Span, grouping: Option<(GroupBy, i64)>) -> Result<Option<Vec<GroupRow>>> {
+fn grouped(tx: &mut Tx<'_>, of: Of, span: &Span, grouping: Option<(GroupBy, i64)>) -> Result<Option<Capped<GroupRow>>> {
     grouping.map(|(by, most)| usage::groups(tx, of, span, by, most)).transpose()
 }

@@ -33,7 +33,7 @@ const EXPIRIES: [(&str, &str); 5] =
     [("30", "In 30 days"), ("90", "In 90 days"), ("180", "In 180 days"), ("365", "In a year"), ("never", "Never")];
 
 pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Place>) -> Answer {
-    who.shell.note_ignored(&asked.others.noted());
+    who.shell.note_ignored(&asked.noted::<AccessTokenId>());
     let (actor, paging, now) = (who.actor, asked.paging::<AccessTokenId>(ROWS), state.clock.now());
     let list = move |tx: &mut Tx<'_>| access_tokens::list(tx, &actor, &paging);
     let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), list).await?;

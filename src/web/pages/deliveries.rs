@@ -3,6 +3,8 @@
 pub mod show;
 pub mod view;
 
+use std::collections::BTreeSet;
+
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde::Deserialize;
@@ -11,9 +13,10 @@ use super::api_keys::acts::Confirmed;
 use super::paging::Place;
 use super::{back, confirmations, page, see_other};
 use crate::domain::delivery::DeliveryState;
-use crate::domain::page::Paging;
+use crate::domain::page::{Page, PageSize, Paging};
 use crate::domain::time::{self, Time};
 use crate::domain::{DeliveryId, FieldErrors, Permission, Rejection, Result, TenantId, WebhookId};
+use crate::model::{Delivery, Webhook};
 use crate::services::deliveries::{self, DeliveryFilter};
 use crate::services::webhooks::{self, WebhookFilter};
 use crate::store::{Scope, Tx};
@@ -85,11 +88,16 @@ fn moment(text: &str) -> Result<DateTime<Utc>, Rejection> {
 }
 
 /// Returns the names of the tenant's newest 100 webhooks.
-pub fn names(tx: &mut Tx<'_>, tenant: TenantId) -> Result<Names> {
-    let size = crate::domain::page::PageSize::new(crate::domain::page::PageSize::MAX).unwrap_or_default();
-    let paging = Paging { size, ..Paging::default() };
-    let found = webhooks::list(tx, Scope::Tenant(tenant), &WebhookFilter::default(), &paging)?;
-    Ok(found.rows.into_iter().map(|webhook| (webhook.id, webhook.name)).collect())
+pub fn names(tx: &mut Tx<'_>, tenant: TenantId, deliveries: &[Delivery], more: Option<WebhookId>) -> Result<Names> {
+    let ids: BTreeSet<_> = deliveries.iter().map(|delivery| delivery.webhook_id).chain(more).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    Ok(webhooks::names(tx, tenant, &ids)?.into_iter().collect())
+}
+
+/// Returns the webhooks that the filter offers: the newest hundred.
+fn offered(tx: &mut Tx<'_>, tenant: TenantId) -> Result<Page<Webhook, WebhookId>> {
+    let size = PageSize::new(PageSize::MAX).unwrap_or_default();
+    webhooks::list(tx, Scope::Tenant(tenant), &WebhookFilter::default(), &Paging { size, ..Paging::default() })
 }
 
 pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
@@ -99,9 +107,13 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
     who.shell.note_ignored(&ignored);
     let now = state.clock.now();
     let tenant = who.shell.tenant.id;
-    let list =
-        move |tx: &mut Tx<'_>| Ok((deliveries::list(tx, Scope::Tenant(tenant), &filter, &paging)?, names(tx, tenant)?));
-    let (found, names) = state.pages.read(Scope::Tenant(tenant), list).await?;
+    let chosen = filter.webhook;
+    let list = move |tx: &mut Tx<'_>| {
+        let found = deliveries::list(tx, Scope::Tenant(tenant), &filter, &paging)?;
+        let names = names(tx, tenant, &found.rows, chosen)?;
+        Ok((found, names, offered(tx, tenant)?))
+    };
+    let (found, names, offered) = state.pages.read(Scope::Tenant(tenant), list).await?;
     let set = asked.parameters();
     let shown = |name: &str, value: &str| {
         let named =
@@ -121,7 +133,8 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
         statuses: Choice::list(&STATUSES, &asked.status),
         since: asked.since.clone(),
         until: asked.until.clone(),
-        webhooks: choices(&names, &asked.webhook),
+        has_more_webhooks: offered.older.is_some(),
+        webhooks: choices(offered.rows, &names, chosen),
         rows: found.rows.into_iter().map(|delivery| show::row(delivery, &names, now)).collect(),
         kind: asked.kind,
         event_id: asked.event,
@@ -138,9 +151,14 @@ fn states(chosen: &str) -> Vec<Choice> {
     std::iter::once(Choice::new("", "Any", chosen)).chain(states).collect()
 }
 
-fn choices(names: &Names, chosen: &str) -> Vec<Choice> {
-    let webhooks = names.iter().rev().map(|(id, name)| Choice::new(id.to_string(), name.clone(), chosen));
-    std::iter::once(Choice::new("", "Any", chosen)).chain(webhooks).collect()
+/// Returns the choices of the webhook filter. The chosen webhook is always among them.
+fn choices(offered: Vec<Webhook>, names: &Names, chosen: Option<WebhookId>) -> Vec<Choice> {
+    let other = chosen.filter(|id| offered.iter().all(|webhook| webhook.id != *id));
+    let other = other.map(|id| (id, show::webhook_name(names, id)));
+    let webhooks = other.into_iter().chain(offered.into_iter().map(|webhook| (webhook.id, webhook.name)));
+    let chosen = chosen.map(|id| id.to_string()).unwrap_or_default();
+    let webhooks = webhooks.map(|(id, name)| Choice::new(id.to_string(), name, &chosen));
+    std::iter::once(Choice::new("", "Any", &chosen)).chain(webhooks).collect()
 }
 
 pub async fn show(state: Data<State>, who: SignedIn, id: Path<DeliveryId>) -> Answer {

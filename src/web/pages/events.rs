@@ -106,8 +106,11 @@ fn said(published: &Published) -> String {
 pub async fn show(state: Data<State>, who: SignedIn, id: Path<EventId>) -> Answer {
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let tenant = actor.tenant;
-    let find =
-        move |tx: &mut Tx<'_>| -> Result<_> { Ok((events::find(tx, &actor, id)?, deliveries::names(tx, tenant)?)) };
+    let find = move |tx: &mut Tx<'_>| -> Result<_> {
+        let detail = events::find(tx, &actor, id)?;
+        let names = deliveries::names(tx, tenant, &detail.deliveries.rows, None)?;
+        Ok((detail, names))
+    };
     let (detail, names) = state.pages.read(Scope::Tenant(tenant), find).await?;
     let event = detail.event;
     page(&Show {
@@ -115,8 +118,10 @@ pub async fn show(state: Data<State>, who: SignedIn, id: Path<EventId>) -> Answe
         payload: text::pretty(&event.payload),
         source: source(&event),
         created: When::new(event.created_at, now),
+        deliveries_are_capped: detail.deliveries.is_capped,
         deliveries: detail
             .deliveries
+            .rows
             .into_iter()
             .map(|delivery| deliveries::show::row(delivery, &names, now))
             .collect(),

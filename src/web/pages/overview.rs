@@ -39,12 +39,14 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<As
         let scope = Scope::Tenant(tenant);
         let failed = DeliveryFilter { state: Some(DeliveryState::Failed), ..DeliveryFilter::default() };
         let few = Paging { size: PageSize::new(FAILURES).unwrap_or_default(), ..Paging::default() };
+        let failures = deliveries::list(tx, scope, &failed, &few)?.rows;
+        let names = names(tx, tenant, &failures, None)?;
         Ok((
             figures::overview(tx, &actor)?,
             usage::buckets(tx, scope, &stretch.span())?,
             figures::deliveries(tx, &actor, None, stretch.since(), stretch.step_seconds())?,
-            deliveries::list(tx, scope, &failed, &few)?.rows,
-            names(tx, tenant)?,
+            failures,
+            names,
         ))
     };
     let (overview, buckets, tally, failures, names) = state.pages.read(Scope::Tenant(tenant), read).await?;
@@ -55,6 +57,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<As
         deliveries: stretch.deliveries_chart("deliveries", &tally.finished),
         warnings: warnings(&overview, now),
         attention: attention(&overview, now),
+        more: more(&overview),
         failures: failures.into_iter().map(|delivery| row(delivery, &names, now)).collect(),
         steps: steps(&overview.standing),
         shell: who.shell,
@@ -85,7 +88,7 @@ fn stats(overview: &Overview, buckets: &[UsageBucket], tally: &Deliveries) -> Ve
 
 /// Returns the active webhooks that will be disabled within [`WARNED_BEFORE`] unless an attempt succeeds.
 fn warnings(overview: &Overview, now: DateTime<Utc>) -> Vec<Warning> {
-    let ending = overview.troubled.iter().filter_map(|webhook| {
+    let ending = overview.troubled.rows.iter().filter_map(|webhook| {
         let off = webhook.failing_since.filter(|_| webhook.is_active)? + DISABLED_AFTER;
         (off - WARNED_BEFORE <= now).then(|| Warning {
             name: webhook.name.clone(),
@@ -97,7 +100,7 @@ fn warnings(overview: &Overview, now: DateTime<Utc>) -> Vec<Warning> {
 }
 
 fn attention(overview: &Overview, now: DateTime<Utc>) -> Vec<Attention> {
-    let troubled = overview.troubled.iter().map(|webhook| {
+    let troubled = overview.troubled.rows.iter().map(|webhook| {
         let (state, text) = match (&webhook.disabled_reason, webhook.failing_since) {
             (Some(reason), _) if !webhook.is_active => {
                 ("disabled", format!("{} was switched off: {reason}", webhook.name))
@@ -111,17 +114,30 @@ fn attention(overview: &Overview, now: DateTime<Utc>) -> Vec<Attention> {
         };
         Attention { state: Badge::state(state), text, href: urls::webhook(webhook.id) }
     });
-    let expiring = overview.expiring.iter().map(|key| Attention {
+    let expiring = overview.expiring.rows.iter().map(|key| Attention {
         state: Badge::new(Tone::Warn, "clock", "Expiring"),
         text: format!("{} expires {}", key.name, When::new(key.at, now).text),
         href: format!("{}/{}", urls::KEYS, key.id),
     });
-    let idle = overview.idle.iter().map(|key| Attention {
+    let idle = overview.idle.rows.iter().map(|key| Attention {
         state: Badge::new(Tone::Idle, "minus", "Unused"),
         text: format!("{} has not been used for 30 days", key.name),
         href: format!("{}/{}", urls::KEYS, key.id),
     });
     troubled.chain(expiring).chain(idle).collect()
+}
+
+/// Returns the lists of which the overview shows only a part.
+fn more(overview: &Overview) -> Vec<(&'static str, &'static str)> {
+    let [failing, disabled] =
+        [("Failing webhooks", "/webhooks?state=failing"), ("Disabled webhooks", "/webhooks?state=disabled")];
+    let all = [
+        (overview.troubled.is_capped, failing),
+        (overview.troubled.is_capped, disabled),
+        (overview.expiring.is_capped, ("Keys that expire within 7 days", "/keys?state=active&expiring_days=7")),
+        (overview.idle.is_capped, ("Keys unused for 30 days", "/keys?state=active&unused_days=30")),
+    ];
+    all.into_iter().filter(|(is_capped, _)| *is_capped).map(|(_, link)| link).collect()
 }
 
 /// Returns the first steps of a new tenant, or nothing once all are done.

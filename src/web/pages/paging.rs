@@ -6,8 +6,9 @@ use std::str::FromStr;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
+use crate::domain::FieldErrors;
 use crate::domain::page::{PageSize, Paging, parse_cursor};
-use crate::domain::{FieldErrors, Rejection};
+use crate::web::shell::unknown_parameters;
 
 /// Cursors in the query of a list.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -33,11 +34,7 @@ impl<'de> Deserialize<'de> for Others {
 impl Others {
     /// Returns an error for each unknown parameter.
     pub fn noted(&self) -> FieldErrors {
-        let mut errors = FieldErrors::default();
-        for name in &self.0 {
-            errors.add(name, Rejection::new("unknown", "is no parameter of this page"));
-        }
-        errors
+        unknown_parameters(self.0.iter().cloned())
     }
 }
 

@@ -5,6 +5,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::account::{attempt, confirm_password, second_factor as own};
+use super::paging::Others;
 use super::sessions::place;
 use super::{go, page, unprocessable};
 use crate::domain::{Error, FieldErrors, Result};
@@ -35,6 +36,8 @@ pub struct New {
 pub struct ProofQuery {
     #[serde(default)]
     back: String,
+    #[serde(flatten)]
+    others: Others,
 }
 
 /// Form of the proof.
@@ -46,7 +49,8 @@ pub struct ProofForm {
     code: String,
 }
 
-pub async fn new(state: Data<State>, Anywhere(who): Anywhere, Query(query): Query<ProofQuery>) -> Answer {
+pub async fn new(state: Data<State>, Anywhere(mut who): Anywhere, Query(query): Query<ProofQuery>) -> Answer {
+    who.shell.note_ignored(&query.others.noted());
     let has_factor = has_factor(&state, &who).await?;
     page(&New { shell: who.shell, back: query.back, has_factor, errors: FieldErrors::default() })
 }

@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use super::page;
 use super::spans::{self, Stretch};
-use crate::domain::page::{PageSize, Paging};
+use crate::domain::page::{Capped, PageSize, Paging};
 use crate::domain::usage::{GroupBy, Outcome};
 use crate::domain::{FieldErrors, Permission, Result};
 use crate::gate;
 use crate::model::UsageLog;
-use crate::services::usage::{self, Latency, LogFilter, UsageBucket};
+use crate::services::usage::{self, LATENCY_SAMPLE, Latency, LogFilter, UsageBucket};
 use crate::store::usage::{GroupRow, Of};
 use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
@@ -59,7 +59,7 @@ impl Asked {
 /// Data of the page.
 struct Found {
     buckets: Vec<UsageBucket>,
-    groups: Vec<GroupRow>,
+    groups: Capped<GroupRow>,
     latency: Option<Latency>,
     refused: Vec<UsageLog>,
 }
@@ -93,13 +93,14 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<As
         total: text::grouped(total),
         refused: text::grouped((total - valid).max(0)),
         success_rate: text::share(valid, total),
+        latency_note: latency_note(found.latency),
         latency: found.latency.map(|it| [it.p50, it.p95, it.p99].map(millis)),
         chart: stretch.usage_chart("usage", &found.buckets),
         groupings: groupings(stretch, by),
         group_noun: noun(by),
         csv: csv_link(stretch, by),
-        is_cut: i64::try_from(found.groups.len()).is_ok_and(|count| count == MOST_GROUPS),
-        groups: shown(found.groups, by),
+        is_cut: found.groups.is_capped,
+        groups: shown(found.groups.rows, by),
         limits: state.gate.nearest_to_limits(who.shell.tenant.id, MOST_NEAR).iter().map(near).collect(),
         refusals: found.refused.into_iter().map(|record| records::row(record, now)).collect(),
         shell: who.shell,
@@ -114,7 +115,15 @@ pub async fn export(state: Data<State>, who: SignedIn, Query(asked): Query<Asked
     let scope = Scope::Tenant(who.shell.tenant.id);
     let find = move |tx: &mut Tx<'_>| usage::groups(tx, Of { scope, key: None }, &stretch.span(), by, MOST_IN_CSV);
     let groups = state.reports.read(scope, find).await?;
-    Ok(csv::groups(&groups, by).download(&format!("usage-by-{}.csv", by.as_str().replace('_', "-"))))
+    Ok(csv::groups(&groups.rows, by).download(&format!("usage-by-{}.csv", by.as_str().replace('_', "-"))))
+}
+
+/// Returns the note under percentiles of a part of the requests.
+fn latency_note(latency: Option<Latency>) -> String {
+    match latency {
+        Some(latency) if latency.is_sampled => format!("newest {}", text::counted(LATENCY_SAMPLE, "call")),
+        _ => String::new(),
+    }
 }
 
 fn near(near: &gate::Near) -> Near {

@@ -24,6 +24,26 @@ async fn found(token: &Person, query: &str) -> Vec<String> {
 }
 
 #[actix_web::test]
+async fn a_count_refuses_what_chooses_a_page() {
+    let app = TestApp::start().await;
+    let token = app.token_of(&app.admin("ada").await, &["*"]);
+    for (field, value) in [
+        ("limit", json!(-1)),
+        ("limit", json!(5)),
+        ("offset", json!(0)),
+        ("cursor", json!("MQ")),
+        ("sort", json!("name")),
+    ] {
+        let text = value.to_string().replace('"', "");
+        for path in ["/api/keys/count", "/api-keys/count"] {
+            token.get(format!("{path}?{field}={text}")).await.assert_invalid(field);
+            token.post_json(path, json!({field: value})).await.assert_invalid(field);
+            token.post_json(format!("{path}?{field}={text}"), json!({})).await.assert_invalid(field);
+        }
+    }
+}
+
+#[actix_web::test]
 async fn each_state_finds_its_keys() {
     let app = TestApp::start().await;
     let token = admin(&app).await;

@@ -86,3 +86,21 @@ async fn another_tenant_s_key_is_as_unknown_as_one_that_nobody_has() {
     let instance = app.instance_token_of(&olga, &["keys:read"]);
     assert_eq!(of(&look(&instance, text(&key, "secret")).await), ("FOUND", vec![&key["id"]]));
 }
+
+#[actix_web::test]
+async fn a_hint_of_more_than_ten_keys_says_that_its_list_is_cut() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let shown = async |count: usize| {
+        for _ in 1..count {
+            mint(&token, json!({})).await;
+        }
+        let alike = diesel::sql_query("UPDATE api_keys SET hint = (SELECT hint FROM api_keys ORDER BY id LIMIT 1)");
+        diesel::RunQueryDsl::execute(alike, &mut app.conn()).unwrap();
+        let answer = look(&token, text(&key, "hint")).await;
+        (answer["keys"].as_array().unwrap().len(), answer["keys_are_capped"].clone())
+    };
+    assert_eq!(shown(10).await, (10, json!(false)));
+    assert_eq!(shown(2).await, (10, json!(true)));
+}

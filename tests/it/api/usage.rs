@@ -312,3 +312,80 @@ async fn a_key_reports_for_itself_and_its_lineage_alone() {
     let all = json!({"records": [{"key_id": other["id"]}, {"key_id": key["id"]}]});
     token.post_json("/api/usage", all).await.assert_status(202);
 }
+
+async fn report(token: &Person, key: &Value, records: impl Iterator<Item = Value>) {
+    let named = |mut record: Value| {
+        record["key_id"] = key["id"].clone();
+        record
+    };
+    let records: Vec<Value> = records.map(named).collect();
+    token.post_json("/api/usage", json!({"records": records})).await.assert_status(202);
+}
+
+#[actix_web::test]
+async fn percentiles_of_more_than_ten_thousand_requests_are_marked_as_a_sample() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let token = app.token_of(&ada, &["*"]);
+    let key = mint(&token, json!({})).await;
+    let hour_ago = (app.clock.now() - TimeDelta::hours(1)).to_rfc3339();
+    let since = (app.clock.now() - TimeDelta::hours(2)).to_rfc3339().replace('+', "%2B");
+    report(&token, &key, std::iter::once(json!({"endpoint": "/a", "duration_ms": 50_000, "at": hour_ago}))).await;
+    report(&token, &key, (0..9_999).map(|_| json!({"endpoint": "/a", "duration_ms": 1}))).await;
+    let read = async || token.get(format!("/api/usage?since={since}")).await.assert_ok().json();
+    assert_eq!(read().await["latency_is_sampled"], false);
+    assert!(ada.visit("/usage?range=1h").await.assert_ok().html().texts(".stat-note").is_empty());
+
+    report(&token, &key, (0..2).map(|_| json!({"endpoint": "/a", "duration_ms": 1}))).await;
+    let usage = read().await;
+    assert_eq!((&usage["latency_is_sampled"], &usage["total"]), (&json!(true), &json!(10_002)));
+    let page = ada.visit("/usage?range=1h").await.assert_ok().html();
+    assert_eq!(page.texts(".stat-note"), ["newest 10,000 calls"; 3]);
+    let of_key = token.get(path(&key, &format!("/usage?since={since}"))).await.assert_ok().json();
+    assert_eq!(of_key["latency_is_sampled"], true);
+    let of_day = token.get("/api/usage").await.assert_ok().json();
+    assert_eq!(of_day["latency_is_sampled"], false, "estimated from totals of all requests");
+}
+
+#[actix_web::test]
+async fn the_endpoints_of_a_report_say_when_there_are_more() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = mint(&token, json!({})).await;
+    let read = async || {
+        let usage = token.get("/api/usage").await.assert_ok().json();
+        (usage["by_endpoint"].as_array().unwrap().len(), usage["by_endpoint_is_capped"].clone())
+    };
+    report(&token, &key, (0..50).map(|number| json!({"endpoint": format!("/{number}")}))).await;
+    assert_eq!(read().await, (50, json!(false)));
+    report(&token, &key, std::iter::once(json!({"endpoint": "/one-more"}))).await;
+    assert_eq!(read().await, (50, json!(true)));
+}
+
+#[actix_web::test]
+async fn groups_say_when_there_are_more() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let used_by = |keys: std::ops::RangeInclusive<i64>| {
+        let sql = format!(
+            "INSERT INTO usage_hours (tenant_id, api_key_id, hour, endpoint, outcome, status, total, cost)
+             SELECT {}, 1000000 + n, date_trunc('hour', now()) - interval '2 hours', '/a', 'VALID', 200, 1, 1
+             FROM generate_series({}, {}) n",
+            app.tenant,
+            keys.start(),
+            keys.end()
+        );
+        diesel::sql_query(sql).execute(&mut app.conn()).unwrap();
+    };
+    let read = async || {
+        let usage = token.get("/api/usage?group_by=key").await.assert_ok().json();
+        (usage["groups"].as_array().unwrap().len(), usage["groups_are_capped"].clone())
+    };
+    let hours_ago = (app.clock.now() - TimeDelta::hours(2)).to_rfc3339();
+    let key = mint(&token, json!({})).await;
+    report(&token, &key, std::iter::once(json!({"endpoint": "/a", "at": hours_ago}))).await;
+    used_by(1..=999);
+    assert_eq!(read().await, (1_000, json!(false)));
+    used_by(1_000..=1_000);
+    assert_eq!(read().await, (1_000, json!(true)));
+}

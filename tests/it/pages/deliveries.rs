@@ -1,9 +1,9 @@
 //! The pages about deliveries: the log, narrowed by what is asked, and the timeline of one.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::receiver::Reply;
-use crate::support::{Receiver, TestApp};
+use crate::support::{Person, Receiver, TestApp};
 
 #[actix_web::test]
 async fn the_log_is_narrowed_by_answer_and_time_and_cleared_again() {
@@ -77,4 +77,78 @@ async fn an_attempt_that_is_under_way_is_shown_and_stays_on_record_where_its_web
     let delivery = program.delivery_once(&event, "cancelled", 1).await;
     let error = delivery["attempts"][0]["error"].as_str().unwrap();
     assert!(error.contains("deleted while this attempt was under way"), "{error}");
+}
+
+/// A tenant with 101 webhooks, of which the oldest gets everything and fails, and the others get `b`.
+struct Many {
+    app: TestApp,
+    program: Person,
+    oldest: Value,
+    event: Value,
+    _receiver: Receiver,
+}
+
+impl Many {
+    async fn start() -> Self {
+        let app = TestApp::start().await;
+        let program = app.program().await;
+        let receiver = Receiver::start().await;
+        receiver.answer_always(Reply::new(500));
+        let oldest = program.subscribe(&receiver, json!({"name": "Oldest", "retry_schedule": []})).await;
+        let event = program.publish("a", json!(1)).await;
+        program.delivery_once(&event, "failed", 1).await;
+        for number in 0..100 {
+            let other = json!({"name": format!("Other {number}"), "events": ["b"], "retry_schedule": []});
+            program.subscribe(&receiver, other).await;
+        }
+        Self { app, program, oldest, event, _receiver: receiver }
+    }
+}
+
+#[actix_web::test]
+async fn a_webhook_older_than_a_hundred_others_keeps_its_name_and_its_place_in_the_filter() {
+    let many = Many::start().await;
+    let vera = many.app.viewer("vera").await;
+    let page = vera.visit(format!("/deliveries?webhook={}", many.oldest["id"])).await.assert_ok().html();
+    assert_eq!(page.texts("#filter-webhook option[selected]"), ["Oldest"]);
+    assert_eq!(page.texts("#filter-webhook option").len(), 102, "any, the chosen and the newest hundred");
+    assert!(page.text(".chip").contains("Oldest") && page.text("tbody").contains("Oldest"));
+    assert!(page.all_text().contains("offers the newest 100 webhooks"));
+
+    let all = vera.visit("/deliveries").await.assert_ok().html();
+    assert!(all.text("tbody").contains("Oldest") && all.all_text().contains("offers the newest 100 webhooks"));
+    let event = vera.visit(format!("/events/{}", many.event["id"].as_str().unwrap())).await.assert_ok().html();
+    assert!(event.text("tbody").contains("Oldest"));
+    assert!(vera.visit("/").await.assert_ok().html().text("[aria-labelledby=failures] tbody").contains("Oldest"));
+}
+
+#[actix_web::test]
+async fn an_event_of_more_than_a_hundred_deliveries_says_that_its_list_is_cut() {
+    let many = Many::start().await;
+    let wide = many.program.publish("b", json!(1)).await;
+    let shown = async |event: &Value| {
+        let shown = many.program.get(format!("/api/events/{}", event["id"].as_str().unwrap())).await.assert_ok().json();
+        (shown["deliveries"].as_array().unwrap().len(), shown["deliveries_are_capped"].clone())
+    };
+    assert_eq!(shown(&many.event).await, (1, json!(false)));
+    assert_eq!(shown(&wide).await, (100, json!(true)));
+    let id = wide["id"].as_str().unwrap();
+    let page = many.app.viewer("vera").await.visit(format!("/events/{id}")).await.assert_ok().html();
+    assert_eq!(page.text("#fan"), "Newest 100 deliveries");
+    assert!(page.has(&format!("a[href='/deliveries?event={id}']")));
+}
+
+#[actix_web::test]
+async fn a_filter_for_a_webhook_that_is_gone_shows_what_it_filters_by() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let webhook = program.subscribe(&receiver, json!({"name": "Gone"})).await;
+    let event = program.publish("a", json!(1)).await;
+    program.delivery_once(&event, "delivered", 1).await;
+    program.delete(format!("/api/webhooks/{}", webhook["id"])).await.assert_status(204);
+    let vera = app.viewer("vera").await;
+    let page = vera.visit(format!("/deliveries?webhook={}", webhook["id"])).await.assert_ok().html();
+    assert_eq!(page.texts("#filter-webhook option[selected]"), [format!("Webhook {}", webhook["id"])]);
+    assert!(!page.all_text().contains("offers the newest"), "the list is whole");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use gatepost::web::routes::{self, Door};
 use serde_json::json;
 
 use crate::support::{Answer, Person, Receiver, TestApp};
@@ -29,6 +30,63 @@ async fn an_unknown_parameter_is_named_on_the_page() {
     }
 }
 
+/// Pages for visitors. They have no frame that could hold a note.
+const OF_VISITORS: [&str; 6] =
+    ["/setup", "/sign-in", "/sign-in/code", "/password-reset", "/password-reset/request", "/invitation"];
+
+/// New pages are tested without a change here.
+#[actix_web::test]
+async fn every_page_names_a_parameter_that_it_does_not_know() {
+    let app = TestApp::start().await;
+    let (ada, grace) = (app.owner("ada").await, app.operator("grace").await);
+    let mut seen = 0;
+    for entry in routes::all() {
+        let is_page = entry.method.as_str() == "GET" && matches!(entry.door, Door::Page);
+        if !is_page || entry.path.contains(['{', '.']) || OF_VISITORS.contains(&&*entry.path) {
+            continue;
+        }
+        let person = if entry.path.starts_with("/operator") { &grace } else { &ada };
+        let answer = person.visit(format!("{}?colour=red", entry.path)).await;
+        assert!(answer.body.to_lowercase().contains("colour"), "{}: {} {}", entry.path, answer.status, answer.body);
+        seen += 1;
+    }
+    assert!(20 < seen, "{seen} pages");
+}
+
+#[actix_web::test]
+async fn pages_of_one_thing_name_a_parameter_that_they_do_not_know() {
+    let app = TestApp::start().await;
+    let (ada, grace) = (app.admin("ada").await, app.operator("grace").await);
+    let token = app.token_of(&ada, &["*"]);
+    let key = token.post_json("/api/keys", json!({"name": "ci"})).await.assert_status(201).json();
+    let hook = json!({"url": "https://example.com/", "events": ["a.b"]});
+    let hook = token.post_json("/api/webhooks", hook).await.assert_status(201).json();
+    let (key, hook) = (format!("/keys/{}", key["id"]), format!("/webhooks/{}", hook["id"]));
+    let acts = ["", "/edit", "/deactivation", "/deletion"];
+    for page in acts.iter().flat_map(|act| [format!("{key}{act}"), format!("{hook}{act}")]) {
+        assert!(notice(&ada.visit(format!("{page}?colour=red")).await).contains("colour"), "{page}");
+        assert_eq!(notice(&ada.visit(&page).await), "", "{page}");
+    }
+    for page in [format!("/operator/tenants/{}", app.tenant), "/operator/plans/free".to_owned()] {
+        assert!(notice(&grace.visit(format!("{page}?colour=red")).await).contains("colour"), "{page}");
+    }
+}
+
+#[actix_web::test]
+async fn a_page_names_a_repeated_unknown_parameter_once() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let says = notice(&ada.visit("/settings?colour=red&colour=blue").await);
+    assert_eq!(says.matches("colour").count(), 1, "{says}");
+}
+
+#[actix_web::test]
+async fn the_proof_page_keeps_its_parameter_unnamed() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    assert_eq!(notice(&ada.visit("/sign-in/proof?back=/account").await), "");
+}
+
 #[actix_web::test]
 async fn a_cursor_that_is_none_of_the_list_is_named_on_the_page() {
     let app = TestApp::start().await;
@@ -39,6 +97,7 @@ async fn a_cursor_that_is_none_of_the_list_is_named_on_the_page() {
         (&ada, "/events"),
         (&ada, "/deliveries"),
         (&ada, "/members"),
+        (&ada, "/tokens"),
         (&ada, "/audit"),
         (&ada, "/usage/records"),
         (&grace, "/operator/tenants"),

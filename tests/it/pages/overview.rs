@@ -47,3 +47,40 @@ async fn the_style_sheet_is_one_and_is_asked_for_again_only_when_it_changed() {
         anyone.get(format!("/static/{file}")).await.assert_ok();
     }
 }
+
+/// Lets so many webhooks fail, and so many keys expire soon.
+fn worries(app: &TestApp, count: i64) {
+    let sql = format!(
+        "UPDATE webhooks SET failing_since = now() - interval '1 hour'
+             WHERE id IN (SELECT id FROM webhooks ORDER BY id LIMIT {count});
+         UPDATE api_keys SET expires_at = now() + interval '2 days'
+             WHERE id IN (SELECT id FROM api_keys WHERE name LIKE 'expiring%' ORDER BY id LIMIT {count});"
+    );
+    diesel::connection::SimpleConnection::batch_execute(&mut app.conn(), &sql).unwrap();
+}
+
+#[actix_web::test]
+async fn the_overview_says_of_which_worries_it_shows_only_five() {
+    let app = TestApp::start().await;
+    let ada = app.admin("ada").await;
+    let token = app.token_of(&ada, &["*"]);
+    for number in 0..6 {
+        let key = serde_json::json!({"name": format!("expiring {number}")});
+        token.post_json("/api/keys", key).await.assert_status(201);
+        let hook = serde_json::json!({"url": "https://example.com/", "events": ["a.b"]});
+        token.post_json("/api/webhooks", hook).await.assert_status(201);
+    }
+    worries(&app, 5);
+    let five = ada.visit("/").await.assert_ok().html();
+    assert_eq!((five.texts("#attention").len(), five.has(".panel .help")), (1, false));
+    worries(&app, 6);
+    let six = ada.visit("/").await.assert_ok().html();
+    let links = six.texts(".panel .help a");
+    assert_eq!(links, ["Failing webhooks", "Disabled webhooks", "Keys that expire within 7 days"]);
+    for link in six.select(".panel .help a") {
+        let list = ada.visit(link.attr("href").unwrap()).await.assert_ok().html();
+        assert!(!list.has(".flash-bad"), "{link:?}");
+    }
+    let expiring = ada.visit("/keys?state=active&expiring_days=7").await.assert_ok().html();
+    assert_eq!(expiring.texts("tbody .cell-title a").len(), 6);
+}

@@ -210,3 +210,11 @@ async fn people_of_a_suspended_tenant_read_why() {
     grace.submit("/operator/tenants/1/activation", &[]).await.assert_status(303);
     assert!(!ada.visit("/keys").await.html().has("main .notice-page"));
 }
+
+#[actix_web::test]
+async fn the_tenant_switcher_of_an_operator_leads_to_all_tenants() {
+    let app = TestApp::start().await;
+    app.make_tenant("globex");
+    let link = ".tenant-list a[href='/operator/tenants']";
+    assert!(app.operator("grace").await.visit("/").await.assert_ok().html().has(link));
+}

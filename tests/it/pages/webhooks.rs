@@ -1,8 +1,9 @@
 //! The pages about webhooks, and what becomes of a test event.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use diesel::dsl::max;
 use diesel::prelude::*;
-use gatepost::schema::webhooks;
+use gatepost::schema::{deliveries, webhooks};
 use serde_json::json;
 
 use crate::support::receiver::Reply;
@@ -437,4 +438,97 @@ async fn a_secret_that_no_library_verifies_is_refused_at_its_field() {
         let shown = answer.assert_status(422).html().error_at("secret");
         assert!(shown.contains(says), "{secret}: {shown}");
     }
+}
+
+#[actix_web::test]
+async fn statistics_say_when_more_waits_than_is_counted() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer_always(Reply::new(200).held());
+    let webhook = program.subscribe(&receiver, json!({"max_in_flight": 1, "timeout_seconds": 30})).await;
+    let batch: Vec<_> = (0..1_000).map(|number| json!({"type": "a", "data": number})).collect();
+    program.publish("a", json!(0)).await;
+    receiver.wait_for(1).await;
+    program.post_json("/api/events/batch", json!({"events": batch})).await.assert_status(202);
+    let path = format!("/api/webhooks/{}", webhook["id"]);
+    let read = async || {
+        let told = program.get(format!("{path}/statistics")).await.assert_ok().json();
+        (told["waiting"].clone(), told["waiting_is_capped"].clone())
+    };
+    assert_eq!(read().await, (json!(1_000), json!(false)));
+    program.publish("a", json!(1)).await;
+    assert_eq!(read().await, (json!(1_000), json!(true)));
+    receiver.release();
+}
+
+/// Repeats the attempts of a webhook until there are so many.
+fn repeat_attempts(app: &TestApp, count: i64) {
+    let sql = format!(
+        "INSERT INTO attempts SELECT r.* FROM (SELECT * FROM attempts ORDER BY id LIMIT 1) a,
+             generate_series(1, {count} - (SELECT count(*) FROM attempts)) n,
+             LATERAL jsonb_populate_record(NULL::attempts, to_jsonb(a) || jsonb_build_object('id', left(a.id::text, 24) || lpad(to_hex(n + 10000 * {count}), 12, '0'))) r"
+    );
+    diesel::sql_query(sql).execute(&mut app.conn()).unwrap();
+}
+
+#[actix_web::test]
+async fn statistics_say_when_not_all_attempts_were_looked_at() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    let webhook = program.subscribe(&receiver, json!({})).await;
+    let event = program.publish("a", json!(1)).await;
+    program.delivery_once(&event, "delivered", 1).await;
+    let read = async || {
+        let path = format!("/api/webhooks/{}/statistics", webhook["id"]);
+        let told = program.get(path).await.assert_ok().json();
+        (told["attempts"].clone(), told["attempts_are_capped"].clone())
+    };
+    repeat_attempts(&app, 999);
+    assert_eq!(read().await, (json!(999), json!(false)));
+    repeat_attempts(&app, 1_001);
+    assert_eq!(read().await, (json!(1_000), json!(true)));
+}
+
+/// The time at which a webhook's newest successful delivery ended, as its row says.
+fn newest_success(app: &TestApp) -> DateTime<Utc> {
+    let delivered = deliveries::table.filter(deliveries::state.eq("delivered"));
+    delivered.select(max(deliveries::finished_at)).first::<Option<_>>(&mut app.conn()).unwrap().unwrap()
+}
+
+#[actix_web::test]
+async fn the_last_success_of_a_busy_webhook_is_that_of_its_newest_delivery() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let vera = app.viewer("vera").await;
+    let receiver = Receiver::start().await;
+    receiver.answer([Reply::new(200), Reply::new(200), Reply::new(500)]);
+    let webhook = program.subscribe(&receiver, json!({"retry_schedule": []})).await;
+    let path = format!("/api/webhooks/{}", webhook["id"]);
+    for state in ["delivered", "delivered", "failed"] {
+        let event = program.publish("a", json!(1)).await;
+        program.delivery_once(&event, state, 1).await;
+        app.advance(TimeDelta::seconds(20));
+        let newest = json!(newest_success(&app));
+        assert_eq!(program.get(&path).await.assert_ok().json()["last_success_at"], newest, "{state}");
+        assert_eq!(program.get("/api/webhooks").await.assert_ok().json()["data"][0]["last_success_at"], newest);
+        let shown = newest_success(&app).to_rfc3339_opts(SecondsFormat::Millis, true);
+        for page in ["/webhooks".to_owned(), format!("/webhooks/{}", webhook["id"])] {
+            let page = vera.visit(page).await.assert_ok().html();
+            assert!(page.has(&format!("time[datetime='{shown}']")), "{state}: {shown}");
+        }
+    }
+    repeat_failures(&app, 60);
+    assert_eq!(program.get(&path).await.json()["last_success_at"], json!(newest_success(&app)), "behind many failures");
+}
+
+/// Repeats the newest attempt, which failed.
+fn repeat_failures(app: &TestApp, count: i64) {
+    let sql = format!(
+        "INSERT INTO attempts SELECT r.* FROM (SELECT * FROM attempts WHERE NOT success ORDER BY id DESC LIMIT 1) a,
+             generate_series(1, {count}) n,
+             LATERAL jsonb_populate_record(NULL::attempts, to_jsonb(a) || jsonb_build_object('id', left(a.id::text, 19) || lpad(to_hex(n), 4, 'f') || right(a.id::text, 13))) r"
+    );
+    diesel::sql_query(sql).execute(&mut app.conn()).unwrap();
 }

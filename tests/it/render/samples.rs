@@ -125,6 +125,7 @@ fn shell(kind: Kind, path: &str) -> Shell {
         tenants.extend([tenant(2, "Borealis Labs"), tenant(3, "Globex")]);
     }
     Shell {
+        ignored: FieldErrors::default(),
         user_name: t(kind, "Ada Lovelace"),
         user_email: t(kind, "ada@example.com"),
         is_operator: false,
@@ -298,6 +299,7 @@ fn overview(kind: Kind) -> String {
             href: "/webhooks/4".into(),
             says: "accepts nothing. Unless something is accepted before, it is switched off in 9 h.".into(),
         }),
+        more: if kind == Kind::Empty { Vec::new() } else { vec![("Failing webhooks", "/webhooks?state=failing")] },
         attention: many(kind, 3, |index| overview::view::Attention {
             state: Badge::state(["failing", "expired", "disabled"][index % 3]),
             text: t(
@@ -747,6 +749,7 @@ fn delivery_row(kind: Kind, index: usize) -> deliveries::view::Row {
 
 fn deliveries(kind: Kind) -> String {
     print(deliveries::view::Index {
+        has_more_webhooks: kind == Kind::Full,
         shell: shell(kind, "/deliveries"),
         rows: many(kind, 12, |index| delivery_row(kind, index)),
         states: Choice::list(&[("", "Any"), ("failed", "Failed")], ""),
@@ -849,6 +852,7 @@ fn new_event(kind: Kind) -> String {
 
 fn show_event(kind: Kind) -> String {
     print(events::view::Show {
+        deliveries_are_capped: kind == Kind::Full,
         shell: shell(kind, "/events/evt_01h2xcejqtf2nbrexx3vqjhp41"),
         id: "evt_01h2xcejqtf2nbrexx3vqjhp41".into(),
         kind: t(kind, "order.created"),
@@ -884,6 +888,7 @@ fn usage(kind: Kind) -> String {
             part: 100 - 30 * i64::try_from(index).unwrap(),
         }),
         is_cut: kind == Kind::Full,
+        latency_note: if kind == Kind::Full { "newest 10,000 calls".into() } else { String::new() },
         csv: "/usage.csv?range=24h&group=key".into(),
         limits: many(kind, 2, |index| usage::view::Near {
             id: 7,

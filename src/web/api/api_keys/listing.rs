@@ -85,6 +85,22 @@ impl ListAsk {
         self.sort.unwrap_or(KeySort::Newest)
     }
 
+    /// Refuses what chooses a page of a list: a count has no pages.
+    fn must_be_whole(&self) -> Result<()> {
+        let mut errors = FieldErrors::default();
+        for (field, is_given) in [
+            ("limit", self.limit.is_some()),
+            ("cursor", self.cursor.is_some()),
+            ("offset", self.offset.is_some()),
+            ("sort", self.sort.is_some()),
+        ] {
+            if is_given {
+                errors.add(field, Rejection::new("unknown", "is no parameter of a count"));
+            }
+        }
+        errors.refuse()
+    }
+
     /// Reads the page. A cursor is valid only for the order in which it was made.
     fn paging(&self) -> Result<Paging<KeyMark>> {
         let paging: Paging<KeyMark> = paging(self.limit, self.cursor.as_deref(), self.offset)?;
@@ -165,6 +181,7 @@ pub async fn count_search(state: Data<State>, bearer: Bearer, Json(ask): Json<Li
 /// Counts keys. `total` repeats `count` under the name that another service uses.
 async fn counted(state: &State, bearer: &Bearer, ask: ListAsk) -> Answer {
     let (scope, now) = (ask.scope(bearer).await?, state.clock.now());
+    ask.must_be_whole()?;
     let filter = ask.filter(now)?;
     let count = state.api.read(scope, move |tx| api_keys::count(tx, scope, &filter)).await?;
     Ok(HttpResponse::Ok().json(json!({"count": count, "total": count})))

@@ -37,6 +37,8 @@ struct Found {
     detail: String,
     /// Matching keys.
     keys: Vec<KeyBody<'static>>,
+    /// True if more keys look like this than `keys` holds.
+    keys_are_capped: bool,
 }
 
 /// Looks a key up. Responds 200 for every result.
@@ -49,6 +51,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<LookupB
         found: matches!(finding, Finding::Key(_) | Finding::Several(_)),
         code: finding.code(),
         detail: finding.sentence(),
+        keys_are_capped: matches!(&finding, Finding::Several(keys) if keys.is_capped),
         keys: finding.into_keys().into_iter().map(|key| KeyBody::new(key, now)).collect(),
     }))
 }

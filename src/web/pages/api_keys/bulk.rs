@@ -60,7 +60,8 @@ pub async fn ask_delete(state: Data<State>, who: SignedIn, Query(form): Query<Bu
     ask(state, who, form, BulkAct::Delete).await
 }
 
-async fn ask(state: Data<State>, who: SignedIn, form: BulkForm, act: BulkAct) -> Answer {
+async fn ask(state: Data<State>, mut who: SignedIn, form: BulkForm, act: BulkAct) -> Answer {
+    who.shell.note_ignored(&FieldErrors::default());
     let keys = chosen(&state, &who, &form, act).await?;
     if keys.is_empty() {
         let said = match form.ids.is_empty() {

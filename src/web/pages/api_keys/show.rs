@@ -105,7 +105,9 @@ pub fn show(key: ApiKey, context: Context<'_>) -> Show {
         expires: When::maybe(key.expires_at, now),
         ranges: stretch.choices(&urls::key(key.id)),
         chart: stretch.usage_chart("usage", &report.buckets),
-        endpoints: shares(report.by_endpoint.iter().take(8).map(|(name, total)| (name.clone(), String::new(), *total))),
+        endpoints: shares(
+            report.by_endpoint.rows.iter().take(8).map(|row| (row.group.clone(), String::new(), row.total)),
+        ),
         snippets: snippets::calls(base, snippets::PLACEHOLDER),
         gateways,
         disable: asks.disable,

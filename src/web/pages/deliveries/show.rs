@@ -22,7 +22,7 @@ pub fn row(delivery: Delivery, names: &Names, now: DateTime<Utc>) -> Row {
     let was_tried = delivery.last_status.is_some() || delivery.last_error.is_some();
     Row {
         id: delivery.id.to_string(),
-        webhook: names.get(&delivery.webhook_id).cloned().unwrap_or_else(|| format!("Webhook {}", delivery.webhook_id)),
+        webhook: webhook_name(names, delivery.webhook_id),
         state: Badge::state(delivery.state.as_str()),
         status: was_tried.then(|| Badge::response(delivery.last_status)),
         attempts: format!("{} of {}", delivery.attempts_made(), delivery.attempts_max),
@@ -31,6 +31,11 @@ pub fn row(delivery: Delivery, names: &Names, now: DateTime<Utc>) -> Row {
         kind: delivery.event_type,
         webhook_id: delivery.webhook_id.0,
     }
+}
+
+/// Returns a webhook's name, or its id where the webhook is gone.
+pub fn webhook_name(names: &Names, id: WebhookId) -> String {
+    names.get(&id).cloned().unwrap_or_else(|| format!("Webhook {id}"))
 }
 
 fn next(delivery: &Delivery, now: DateTime<Utc>) -> Option<When> {

@@ -14,6 +14,8 @@ pub struct Index {
     pub states: Vec<Choice>,
     pub statuses: Vec<Choice>,
     pub webhooks: Vec<Choice>,
+    /// True if the tenant has more webhooks than the filter offers.
+    pub has_more_webhooks: bool,
     pub kind: String,
     /// Start of the time span as typed, such as `2026-11-22T12:00`, in UTC.
     pub since: String,

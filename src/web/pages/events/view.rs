@@ -59,5 +59,7 @@ pub struct Show {
     pub size: String,
     pub source: String,
     pub created: When,
+    /// True if the event has more deliveries than these.
+    pub deliveries_are_capped: bool,
     pub deliveries: Vec<crate::web::pages::deliveries::view::Row>,
 }

@@ -19,6 +19,8 @@ pub struct Index {
     /// Webhooks that will be disabled soon.
     pub warnings: Vec<Warning>,
     pub attention: Vec<Attention>,
+    /// Labels and addresses of lists that have more to look at than `attention`.
+    pub more: Vec<(&'static str, &'static str)>,
     pub failures: Vec<Row>,
     /// First steps. Empty once all are done.
     pub steps: Vec<Step>,

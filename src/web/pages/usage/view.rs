@@ -21,6 +21,8 @@ pub struct Index {
     pub success_rate: String,
     /// Latency percentiles p50, p95 and p99.
     pub latency: Option<[String; 3]>,
+    /// Says so if the percentiles are those of a part of the requests.
+    pub latency_note: String,
     pub chart: Chart,
     pub groupings: Vec<Choice>,
     pub group_noun: &'static str,
