@@ -163,6 +163,10 @@ pub struct Decision {
     pub quota: Option<QuotaStanding>,
     /// Seconds until a refused cost fits into the quota; `None` where it never does.
     pub quota_wait: Option<u64>,
+    /// True if the quota refuses the cost, alone or beside limits.
+    pub exceeds_quota: bool,
+    /// Seconds until the key expires or its overlap is over.
+    pub ends_in: Option<u64>,
     pub missing_scopes: Vec<String>,
     /// What it took from the limit.
     pub cost: u64,
@@ -178,6 +182,8 @@ impl Decision {
             standings: Vec::new(),
             quota: None,
             quota_wait: None,
+            exceeds_quota: false,
+            ends_in: None,
             missing_scopes: Vec::new(),
             cost: 0,
             reason: None,

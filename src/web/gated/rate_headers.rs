@@ -63,26 +63,27 @@ fn listed(all: &[NamedStanding], parameters: impl Fn(&NamedStanding) -> [(&'stat
     text
 }
 
-/// Whole seconds until a refused call would fit into every limit. None where it never fits: waiting does not help.
+/// Whole seconds until a refused call would fit into every limit and the quota. `None`: waiting does not help, since the
+/// call never fits or the key ends before.
 pub fn retry_after(decision: &Decision) -> Option<u64> {
-    match decision.outcome {
-        Outcome::RateLimited => {
-            let refusing = decision.standings.iter().filter(|named| !named.standing.is_allowed);
-            let waits = refusing.map(|named| named.standing.retry_after.map(|wait| wait.max(named.standing.more_in)));
-            waits.collect::<Option<Vec<_>>>()?.into_iter().max()
-        }
-        Outcome::QuotaExceeded => decision.quota_wait,
-        _ => None,
+    if !matches!(decision.outcome, Outcome::RateLimited | Outcome::QuotaExceeded) {
+        return None;
     }
+    let limits =
+        refusing(decision).map(|named| named.standing.retry_after.map(|wait| wait.max(named.standing.more_in)));
+    let quota = decision.exceeds_quota.then_some(decision.quota_wait);
+    let wait = limits.chain(quota).collect::<Option<Vec<_>>>()?.into_iter().max()?;
+    decision.ends_in.is_none_or(|end| wait < end).then_some(wait)
+}
+
+fn refusing(decision: &Decision) -> impl Iterator<Item = &NamedStanding> {
+    decision.standings.iter().filter(|named| !named.standing.is_allowed)
 }
 
 /// The names of what a call was refused for.
 pub fn violated(decision: &Decision) -> Vec<&str> {
-    if decision.outcome == Outcome::QuotaExceeded {
-        return vec![QUOTA_POLICY];
-    }
-    let refusing = decision.standings.iter().filter(|named| !named.standing.is_allowed);
-    refusing.map(|named| &*named.name).collect()
+    let quota = decision.exceeds_quota.then_some(QUOTA_POLICY);
+    refusing(decision).map(|named| &*named.name).chain(quota).collect()
 }
 
 /// For an answer.
