@@ -5,7 +5,7 @@ pub mod view;
 
 use actix_web::web::{Data, Path};
 
-use super::{page, see_other, unprocessable};
+use super::{page, refused, see_other, unprocessable};
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::gate::hashing::Requester;
 use crate::services::account::{self, HANDLE};
@@ -80,7 +80,7 @@ pub async fn change_password(
         Ok(new) => new,
         Err(Error::Invalid(errors)) => {
             let form = NameForm { name: who.shell.user_name.clone() };
-            return unprocessable(&view(&state, who, form, errors).await?);
+            return refused(errors.retry_after(), &view(&state, who, form, errors).await?);
         }
         Err(error) => return Err(error.into()),
     };
@@ -113,13 +113,7 @@ pub fn attempt(who: &SignedIn) -> Result<Attempt> {
 /// Refuses guesses that come too fast, at the field.
 fn begin<'s>(state: &'s State, who: &SignedIn, field: &str) -> Result<Trial<'s>> {
     let begun = state.throttle.begin(&attempt(who)?, state.clock.now());
-    begun.map_err(|error| throttled(error, field))
-}
-
-/// That guesses come too fast, as a refusal of the field.
-fn throttled(error: Error, field: &str) -> Error {
-    let Error::Throttled { retry_after } = error else { return error };
-    Error::field(field, Rejection::new("throttled", throttle::says(retry_after)))
+    begun.map_err(|error| error.throttled_at(field, throttle::says))
 }
 
 /// Whether this is the password of whoever is signed in. Guesses are slowed as those at the sign-in are: a session that
