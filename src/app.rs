@@ -1,4 +1,4 @@
-//! Wires the rooms of the house together: database, gate, workers and server start here, and stop here.
+//! Wiring of the application: starts and stops database, gate, workers and server.
 
 pub mod database;
 
@@ -31,7 +31,7 @@ use crate::services::{accounts, instance, webhooks};
 use crate::store::embedded::Trouble;
 use crate::store::fitness::Unfit;
 use crate::store::notify::Change;
-use crate::store::{Db, Scope, Sharing};
+use crate::store::{ChangeListener, Db, Scope, Sharing};
 use crate::web::cookies::CookieNames;
 use crate::web::state::{self, State};
 use crate::web::throttle::Throttle;
@@ -39,18 +39,18 @@ use crate::web::{server, urls};
 use crate::workers::{Audience, Context, Workers};
 use database::Database;
 
-/// Connections of each pool: together with the listener's they stay below what the private Postgres allows.
+/// Connections of each pool. With the listener's they stay below the limit of the private Postgres.
 const PAGES: u32 = 4;
 const API: u32 = 6;
 const REPORTS: u32 = 3;
 const GATE: u32 = 2;
 const WORKERS: u32 = 4;
-/// Connections of a pool that one tenant may hold at a time.
+/// Most connections of a pool that one tenant may hold.
 const PAGES_OF_ONE: usize = 3;
 const API_OF_ONE: usize = 4;
 const REPORTS_OF_ONE: usize = 1;
 
-/// Why Gatepost does not start, in one sentence for the person who starts it.
+/// Reason why Gatepost does not start, as one sentence for the person who starts it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Failure(String);
@@ -80,7 +80,7 @@ impl From<Refusal> for Failure {
 }
 
 impl From<Error> for Failure {
-    /// The person at the console is the operator: they may see the cause.
+    /// Shows the cause of an error: the person at the console is the operator.
     fn from(error: Error) -> Self {
         match &error {
             Error::Invalid(errors) => {
@@ -93,13 +93,14 @@ impl From<Error> for Failure {
     }
 }
 
+/// Entry point to start the application.
 pub struct App;
 
-/// A server at work. Dropping it without [`Running::stop`] cuts requests off.
+/// Running server. Dropping it without [`Running::stop`] cuts requests off.
 pub struct Running {
     pub addr: SocketAddr,
     pub state: Data<State>,
-    /// Where the first operator is made, as long as there is none.
+    /// Link to create the first operator. `None` if a user exists.
     pub setup_link: Option<String>,
     server: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
@@ -107,12 +108,12 @@ pub struct Running {
     database: Database,
 }
 
-/// Hears for the gates what other processes have changed.
+/// Audience that passes changes of other replicas on to the gates.
 struct Gates(Data<State>);
 
 impl Audience for Gates {
     fn hear(&self, change: &Change) {
-        self.0.forget(change);
+        self.0.hear(change);
     }
 
     fn set_listening(&self, listening: Listening) {
@@ -121,33 +122,35 @@ impl Audience for Gates {
 }
 
 impl App {
-    /// Starts everything; nothing of it is left over where a part fails.
+    /// Starts everything. If a part fails, nothing is left running.
     pub async fn start(settings: Settings, clock: Clock) -> Result<Running, Failure> {
         Self::start_with(settings, clock, |_| ()).await
     }
 
-    /// The same, with more routes than the product has.
+    /// Starts everything, with additional routes.
     pub async fn start_with(
         mut settings: Settings,
         clock: Clock,
         more: server::MoreRoutes,
     ) -> Result<Running, Failure> {
-        // Before all that counts: what is counted without a recorder is lost.
+        // Install the recorder first: metrics recorded before it are lost.
         let metrics = metrics();
-        // The port first: where it is taken, nothing else needs to be started.
+        // Bind the port next: if it is taken, nothing else needs to start.
         let listener = listen(&mut settings)?;
         let addr = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
         let settings = Arc::new(settings);
         let opened = Arc::clone(&settings);
         let database = spawn_blocking(move || Database::open_for_serving(&opened)).await.map_err(Error::bug)??;
         let vault = Arc::new(settings.vault());
-        let pages = Db::new(database.url(), PAGES).shared_among(Sharing::Tenants, PAGES_OF_ONE);
-        let setup_link = first_steps(&settings, &vault, &pages, &clock).await?;
+        let changes = ChangeListener::default();
+        let open = |db: Db| db.with_clock(&clock).with_listener(&changes);
+        let pages = open(Db::new(database.url(), PAGES)).shared_among(Sharing::Tenants, PAGES_OF_ONE);
+        let setup_link = first_steps(&settings, &vault, &pages).await?;
         let hasher = Arc::new(Hasher::new(settings.peppers.clone(), settings.key_hash));
-        let gate_db = Db::new(database.url(), GATE);
-        let meter = Meter::start(Db::new(database.url(), WORKERS), settings.usage_flush);
+        let gate_db = open(Db::new(database.url(), GATE));
+        let meter = Meter::start(open(Db::new(database.url(), WORKERS)), settings.usage_flush);
         let shared = shared_limits(&settings, &gate_db, &clock).await?;
-        let instance_id = pages.tx(Scope::Instance, instance::id).await?;
+        let instance_id = pages.tx(Scope::Instance, |tx| instance::id(tx)).await?;
         let (outbox, posts) = Outbox::new();
         let state = Data::new(State {
             outbox,
@@ -158,9 +161,9 @@ impl App {
             policy: Arc::new(policy(&settings)),
             bell: Arc::default(),
             readiness: Arc::default(),
-            clock,
-            api: Db::new(database.url(), API).shared_among(Sharing::Tenants, API_OF_ONE),
-            reports: Db::for_reports(database.url(), REPORTS, settings.report_limit)
+            clock: clock.clone(),
+            api: open(Db::new(database.url(), API)).shared_among(Sharing::Tenants, API_OF_ONE),
+            reports: open(Db::for_reports(database.url(), REPORTS, settings.report_limit))
                 .shared_among(Sharing::All, REPORTS_OF_ONE),
             pages,
             hashing: Hashing::start(state::PATIENCE).map_err(Error::bug)?,
@@ -170,8 +173,15 @@ impl App {
             database: database.describe(),
             settings,
         });
-        let workers = workers(&state, Db::by_index(database.url(), WORKERS), posts)?;
-        // A fresh start is ready with its first answer.
+        // Weak, since the state owns the pools that hold the listener.
+        let hearing = Arc::downgrade(&state.clone().into_inner());
+        changes.set(move |change| {
+            if let Some(state) = hearing.upgrade() {
+                state.hear(change);
+            }
+        });
+        let workers = workers(&state, open(Db::by_index(database.url(), WORKERS)), posts)?;
+        // Check before serving, so that a fresh start is ready with its first response.
         state.readiness.first_check().await;
         let server = server::listen(state.clone(), listener, more).map_err(|error| Failure::new(error.to_string()))?;
         Ok(Running {
@@ -192,8 +202,8 @@ impl Running {
         self.stop_with(Duration::ZERO, pending()).await;
     }
 
-    /// Serves for `drain` while `/readyz` answers 503. Then closes the listener, lets requests finish, stops the workers,
-    /// writes the usage still in memory, and stops the private Postgres. `hurry` ends every wait for requests.
+    /// Serves for `drain` while `/readyz` returns 503. Then closes the listener, lets requests finish, stops the
+    /// workers, writes buffered usage, and stops the private Postgres. `hurry` ends every wait for requests.
     pub async fn stop_with(self, drain: Duration, hurry: impl Future<Output = ()>) {
         let Self { state, server, mut serving, workers, database, .. } = self;
         state.readiness.stop();
@@ -210,34 +220,34 @@ impl Running {
             () = hurry => false,
         };
         if !is_finished {
-            // Requests under way are cut off. Webhook requests under way are made again once their leases have run out.
+            // Requests of clients are cut off. Webhook requests are made again once their leases have expired.
             serving.abort();
         }
         state.gate.meter().stop().await;
         state.gate.close().await;
-        // Stopping Postgres takes a moment that the async threads don't have.
+        // Stopping Postgres blocks, so it runs off the async threads.
         let _ = spawn_blocking(move || drop(database)).await;
     }
 
-    /// The address that is listened on, as the beginning of URLs.
+    /// Returns the listening address as a base URL.
     pub fn base(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// How to reach the server in a browser on this machine.
+    /// Returns the URL for a browser on this machine.
     pub fn url(&self) -> &str {
         self.state.settings.public_url.as_str()
     }
 }
 
-/// Where a Redis is named: the line to what is counted there.
+/// Connects to Redis for shared rate limits, if one is configured.
 pub async fn shared_limits(settings: &Settings, db: &Db, clock: &Clock) -> Result<Option<Shared>, Error> {
     let Some(redis) = &settings.redis else { return Ok(None) };
-    let id = db.tx(Scope::Instance, instance::id).await?;
+    let id = db.tx(Scope::Instance, |tx| instance::id(tx)).await?;
     Shared::start(redis, id, clock.clone()).await.map(Some)
 }
 
-/// What webhooks may reach, as the settings say.
+/// Returns which addresses webhooks may reach.
 fn policy(settings: &Settings) -> AddressPolicy {
     AddressPolicy {
         private_networks: settings.allow_private_networks.clone(),
@@ -263,7 +273,7 @@ fn workers(state: &Data<State>, db: Db, posts: Receiver<Waiting>) -> Result<Work
     Workers::start(context, posts, vec![Arc::new(Gates(state.clone()))])
 }
 
-/// Binds, and where the system chose the port, lets the public address follow it.
+/// Binds the listener. If the system chose the port, the public URL gets it too.
 fn listen(settings: &mut Settings) -> Result<TcpListener, Failure> {
     let bind = settings.bind;
     let listener = TcpListener::bind(bind).map_err(|error| {
@@ -281,31 +291,26 @@ fn listen(settings: &mut Settings) -> Result<TcpListener, Failure> {
         && !settings.has_public_url()
         && let Ok(addr) = listener.local_addr()
     {
-        // A URL with a host always takes a port.
+        // Setting a port cannot fail on a URL with a host.
         let _ = settings.public_url.set_port(Some(addr.port()));
     }
     Ok(listener)
 }
 
-/// Checks that the secrets are the right ones, and offers the setup link where nobody is here yet.
-async fn first_steps(
-    settings: &Arc<Settings>,
-    vault: &Arc<Vault>,
-    db: &Db,
-    clock: &Clock,
-) -> Result<Option<String>, Failure> {
-    let (settings, vault, now) = (Arc::clone(settings), Arc::clone(vault), clock.now());
+/// Checks that the secrets match the database, and makes the setup link if no user exists.
+async fn first_steps(settings: &Arc<Settings>, vault: &Arc<Vault>, db: &Db) -> Result<Option<String>, Failure> {
+    let (settings, vault) = (Arc::clone(settings), Arc::clone(vault));
     let url = settings.public_url.clone();
     let token = db.tx(Scope::Instance, move |conn| {
         instance::recognize(conn, &settings.peppers, &vault)?;
         webhooks::headers::seal_plain(conn, &vault)?;
-        accounts::offer_setup(conn, now)
+        accounts::offer_setup(conn)
     });
     let link = |token: String| url.join(&urls::setup_with(&token)).map(String::from).unwrap_or_default();
     Ok(token.await?.map(link))
 }
 
-/// One recorder a process, however many servers it runs.
+/// Returns the metrics recorder, one per process for any number of servers.
 fn metrics() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     let install = || {

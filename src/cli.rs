@@ -1,4 +1,4 @@
-//! The command line: parses it, gathers the settings, runs one command.
+//! Command line: parses arguments, reads settings and runs one command.
 
 mod audit;
 mod deliveries;
@@ -31,13 +31,13 @@ use crate::config::{Environment, LogFormat, Settings, Sources};
 use crate::domain::text;
 use flags::SettingFlags;
 
-/// API keys in, webhooks out: issues and checks API keys, and delivers events to webhooks.
+/// API keys in, webhooks out: issues and verifies API keys, and delivers events to webhooks.
 #[derive(Debug, Parser)]
 #[command(name = "gatepost", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Print JSON instead of text, where a command prints something.
+    /// Print JSON instead of text.
     #[arg(long, global = true)]
     json: bool,
     #[command(flatten)]
@@ -48,48 +48,48 @@ struct Cli {
 enum Command {
     /// Serve pages and API, and deliver webhooks, until stopped.
     Serve,
-    /// Serve a demonstration, with data, a receiver of webhooks and traffic of its own.
+    /// Serve a demonstration with sample data, traffic and a webhook receiver of its own.
     Demo,
-    /// Bring the database to this version's tables.
+    /// Migrate the database to this version.
     Migrate,
-    /// Print every setting and where it comes from, and say what is wrong.
+    /// Print every setting and its source, and report problems.
     Doctor,
-    /// People who sign in.
+    /// Manage users: the people who sign in.
     #[command(subcommand)]
     Users(users::Command),
-    /// Secrets at rest, and the master key that seals them.
+    /// Manage stored secrets and the master key that seals them.
     #[command(subcommand)]
     Secrets(secrets::Command),
-    /// Customer organizations.
+    /// Manage tenants: customer organizations.
     #[command(subcommand)]
     Tenants(tenants::Command),
-    /// What tenants may have.
+    /// Manage plans: what tenants may have.
     #[command(subcommand)]
     Plans(plans::Command),
-    /// Who works in which tenant.
+    /// Manage members of tenants and their roles.
     #[command(subcommand)]
     Members(members::Command),
-    /// Access tokens: what programs present to the management API.
+    /// Manage access tokens, which programs use to call the management API.
     #[command(subcommand)]
     Tokens(tokens::Command),
-    /// API keys: what customers' programs present.
+    /// Manage API keys, which customers' programs present.
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Events, to be delivered to webhooks.
+    /// Publish events, to be delivered to webhooks.
     #[command(subcommand)]
     Events(events::Command),
-    /// Endpoints that get events.
+    /// Manage webhooks: endpoints that receive events.
     #[command(subcommand)]
     Webhooks(webhooks::Command),
-    /// Where events stand on their way.
+    /// Inspect, repeat and cancel deliveries of events to webhooks.
     #[command(subcommand)]
     Deliveries(deliveries::Command),
-    /// The audit log.
+    /// Check the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
 }
 
-/// Runs the command that was asked for. Exit code 2: it was asked for wrongly; 1: it failed.
+/// Runs the requested command. Exit code 2: invalid arguments. Exit code 1: the command failed.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -158,14 +158,14 @@ fn migrate(settings: &Settings, json: bool) -> Result<(), Failure> {
     }
 }
 
-/// One line on stdout. A closed stdout is a failure: a secret may have been lost with it.
+/// Prints a line to stdout. A closed stdout is an error, since a secret may have been lost with it.
 fn say(line: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let said = writeln!(out, "{line}").and_then(|()| out.flush());
     said.map_err(|error| Failure::new(format!("stdout can't be written: {error}")))
 }
 
-/// A sentence, or the same as JSON.
+/// Prints a sentence, or the value as JSON.
 fn tell(json: bool, value: &Value, sentence: &str) -> Result<(), Failure> {
     say(&if json { value.to_string() } else { sentence.to_owned() })
 }

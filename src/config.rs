@@ -1,4 +1,4 @@
-//! Typed settings: flags, then the environment, then `gatepost.toml`, then defaults. The only reader of the environment.
+//! Typed settings from flags, environment, `gatepost.toml` and defaults. Only this module reads the environment.
 
 mod conninfo;
 mod parse;
@@ -27,29 +27,33 @@ pub use table::{SETTINGS, Setting};
 
 use table as t;
 
-/// The longest a webhook request may take, DNS to last byte.
+/// Longest time limit of a webhook request, from the DNS look-up to the last byte.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(60);
-/// What a lease must outlast the longest deadline by: signing, settling, a slow database.
+/// Time by which a lease outlasts the longest request: for signing, settling and a slow database.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(15);
 
 crate::text_enum! {
-    /// How log lines are written.
+    /// Format of log lines.
     pub enum LogFormat {
         Text = "text",
         Json = "json",
     }
 }
 
-/// How many days things are kept.
+/// Days for which data is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
+    /// Single usage records, and usage totals by minute.
     pub usage_days: u32,
+    /// Hourly totals of usage and deliveries.
     pub buckets_days: u32,
+    /// Events, finished deliveries and their attempts.
     pub deliveries_days: u32,
+    /// Audit log entries.
     pub audit_days: u32,
 }
 
-/// One setting in force, ready to be printed: secrets as "set".
+/// Setting in force, ready to print. Secrets print as "set".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InForce {
     pub setting: Setting,
@@ -57,7 +61,7 @@ pub struct InForce {
     pub origin: Origin,
 }
 
-/// What the process runs by.
+/// Settings of the process, parsed. [`SETTINGS`] describes each.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub database_url: Option<DatabaseUrl>,
@@ -68,18 +72,18 @@ pub struct Settings {
     pub cookie_secure: bool,
     pub peppers: Peppers,
     pub master_key: MasterKey,
-    /// Those that only open any more.
+    /// Retired master keys, which only open secrets.
     pub old_master_keys: Vec<MasterKey>,
     pub key_hash: HashAlgorithm,
     pub allow_query_key: bool,
     pub allow_private_networks: Vec<IpNet>,
     pub allow_http_webhooks: bool,
     pub trusted_proxies: Vec<IpNet>,
-    /// None: limits are counted in this process alone.
+    /// `None`: each process counts rate limits alone.
     pub redis: Option<Redis>,
-    /// None: no mail is sent.
+    /// `None`: no mail is sent.
     pub smtp: Option<Smtp>,
-    /// For the head of a request, and again for its body.
+    /// Time limit for the head of a request, and again for its body.
     pub request_deadline: Duration,
     /// Time limit of one statement of a usage report or an export.
     pub report_limit: Duration,
@@ -96,30 +100,29 @@ pub struct Settings {
     pub in_force: Vec<InForce>,
 }
 
-/// What happens to missing secrets of the embedded default.
+/// Choice for missing secrets of the private Postgres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// They are made: for commands that make an instance.
+    /// Make them: for commands that create an instance.
     Make,
-    /// They are left for the first start to make.
+    /// Leave them to be made by the first start.
     Leave,
-    /// Nothing goes on without them: for commands that need an instance.
+    /// Fail: for commands that need an instance.
     Refuse,
 }
 
 impl Settings {
-    /// What seals secrets at rest, with the present master key, and opens them, with the old ones too.
+    /// Returns the vault, which seals with the current master key and opens with the retired ones too.
     pub fn vault(&self) -> Vault {
         Vault::with_old(self.master_key.bytes(), self.old_master_keys.iter().map(MasterKey::bytes))
     }
 
-    /// Parses all sources, for a command that makes an instance where there is none. The first thing that does not fit is the
-    /// error.
+    /// Parses all sources, for commands that create an instance if needed. The first invalid setting is the error.
     pub fn load(sources: &Sources) -> Result<Self, Refusal> {
         Self::load_with(sources, Missing::Make)
     }
 
-    /// Parses all sources, for a command that needs an instance: it makes no secrets.
+    /// Parses all sources, for commands that need an instance. Makes no secrets.
     pub fn load_existing(sources: &Sources) -> Result<Self, Refusal> {
         Self::load_with(sources, Missing::Refuse)
     }
@@ -130,7 +133,7 @@ impl Settings {
         })
     }
 
-    /// Parses all sources and tells everything that does not fit.
+    /// Parses all sources and returns every error.
     pub fn examine(sources: &Sources, missing: Missing) -> Result<Self, Vec<Refusal>> {
         let mut reader = Reader { sources, in_force: Vec::new(), refusals: Vec::new() };
         let settings = reader.settings(missing);
@@ -146,13 +149,13 @@ impl Settings {
 }
 
 impl Settings {
-    /// Whether somebody said under which address this instance is reached; else it is a guess.
+    /// Returns true if the public URL was set; otherwise it is a guess.
     pub fn has_public_url(&self) -> bool {
         !self.in_force.iter().any(|one| one.setting == t::PUBLIC_URL && one.origin == Origin::Default)
     }
 }
 
-/// Reads one setting after the other and remembers what was found, and what was wrong.
+/// Reader of one setting after the other, which collects values in force and errors.
 struct Reader<'a> {
     sources: &'a Sources,
     in_force: Vec<InForce>,
@@ -228,7 +231,7 @@ impl Reader<'_> {
     }
 
     fn peppers(&mut self, missing: Missing, file: Option<PathBuf>) -> Option<Peppers> {
-        // The name is what API_KEY_PEPPERS_OLD has to call it one day.
+        // Printed because API_KEY_PEPPERS_OLD needs the name once this pepper is retired.
         let named = |pepper: &Pepper| format!("set, named {}", pepper.id);
         let current = self.kept(&t::PEPPER, missing, file, secrets::pepper, named);
         let old = self.optional(&t::PEPPERS_OLD, secrets::old_peppers, |_| "set".to_owned());
@@ -279,7 +282,7 @@ impl Reader<'_> {
         self.in_force.push(InForce { setting: *setting, value: value.to_string(), origin });
     }
 
-    /// A setting that may be absent.
+    /// Reads a setting that may be absent.
     fn optional<T>(
         &mut self,
         setting: &Setting,
@@ -295,7 +298,7 @@ impl Reader<'_> {
         Some(Some(parsed))
     }
 
-    /// A setting with a default that is worked out.
+    /// Reads a setting with a computed default.
     fn or_else<T: Display>(
         &mut self,
         setting: &Setting,
@@ -313,7 +316,7 @@ impl Reader<'_> {
         Some(value)
     }
 
-    /// A setting whose default stands in the table.
+    /// Reads a setting whose default is in the table.
     fn or<T: Display>(&mut self, setting: &Setting, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let (text, origin) = self.find(setting)?.unwrap_or_else(|| (setting.default.to_owned(), Origin::Default));
         let value = parse(&text).map_err(|detail| self.refuse(setting, &origin, detail)).ok()?;
@@ -328,7 +331,7 @@ impl Reader<'_> {
             self.refuse(&t::DATA_DIR, &Origin::Default, "is needed, since HOME is not set".to_owned());
             return None;
         };
-        // Children of ours run in other directories.
+        // Child processes run in other directories, so the path must be absolute.
         let path = std::path::absolute(&path).unwrap_or(path);
         self.note(&t::DATA_DIR, path.display(), origin);
         Some(path)
@@ -350,7 +353,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A secret that is given, or kept in a file of the embedded default.
+    /// Reads a secret from the settings, or from its file in the data directory of the private Postgres.
     fn kept<T>(
         &mut self,
         setting: &Setting,
@@ -380,7 +383,7 @@ impl Reader<'_> {
                 self.refusals.push(sources::lost(setting, &file));
                 return None;
             }
-            // `doctor` looks at a place where nothing was started yet: any secret does for the rest of its look.
+            // `doctor` may run before the first start. Any secret lets it check the rest.
             self.note(setting, "not made yet: the first start makes it", Origin::Default);
             return secrets::fresh().ok().and_then(|text| parse(&text).ok());
         };
@@ -415,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_hold_where_nobody_says_otherwise() {
+    fn defaults_apply_where_nothing_is_set() {
         let settings = Settings::load(&external(&[])).unwrap();
         assert_eq!(settings.bind.to_string(), "127.0.0.1:8000");
         assert_eq!(settings.public_url.as_str(), "http://127.0.0.1:8000/");
@@ -463,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn an_external_database_needs_secrets_of_its_own() {
+    fn an_external_database_requires_given_secrets() {
         let refusals =
             Settings::examine(&sources(&[], [("DATABASE_URL", "postgres://db/x")]), Missing::Leave).unwrap_err();
         let names: Vec<_> = refusals.iter().map(|refusal| refusal.setting.as_str()).collect();
@@ -485,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_does_not_fit_names_its_setting() {
+    fn an_invalid_value_names_its_setting() {
         let bad = [
             ("workers", "0", "--workers: must be a number from 1 to 64"),
             ("lease_seconds", "60", "--lease-seconds: must be a number from 75 to 3600"),
@@ -504,12 +507,12 @@ mod tests {
     }
 
     #[test]
-    fn an_https_address_makes_cookies_secure() {
+    fn an_https_public_url_makes_cookies_secure() {
         assert!(Settings::load(&external(&[("public_url", "https://keys.example.com")])).unwrap().cookie_secure);
     }
 
     #[test]
-    fn nothing_secret_is_printed() {
+    fn no_secret_is_printed() {
         let url = "postgres://u:hunter2@/db?host=/sock";
         let printed = format!("{:?}", Settings::load(&external(&[("database_url", url)])).unwrap());
         assert!(!printed.contains(PEPPER) && !printed.contains(MASTER) && !printed.contains("hunter2"), "{printed}");

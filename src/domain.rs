@@ -1,4 +1,4 @@
-//! Values, ids, errors and pure policy: no I/O, no clock read outside `clock`.
+//! Domain layer: values, ids, errors and pure policy. No I/O, and no clock read outside `clock`.
 
 pub mod access_token;
 pub mod actor;

@@ -1,4 +1,4 @@
-//! The hot path of verification: a pure read of memory once a key is known.
+//! Verification of API keys, the hot path: a read from memory for every cached key.
 
 pub mod cache;
 mod counters;
@@ -26,7 +26,7 @@ use crate::domain::limit::Standing;
 use crate::domain::limit::named::Per;
 use crate::domain::quota::{Quota, QuotaStanding};
 use crate::domain::usage::{Outcome, UsageRecord};
-use crate::domain::{ApiKeyId, Clock, LineageId, Result, TenantId};
+use crate::domain::{ApiKeyId, Clock, Result, TenantId};
 use crate::model::ApiKey;
 use crate::store::notify::Change;
 use crate::store::{self, Db, Scope};
@@ -45,20 +45,20 @@ use meter::Meter;
 use quotas::Quotas;
 use shared::Shared;
 
-/// Keys that are kept in memory.
+/// Most keys in the cache.
 const MOST_KEYS: usize = 100_000;
-/// Tenants whose names are kept.
+/// Most tenant names in the cache.
 const MOST_TENANTS: usize = 10_000;
-/// Before an id, in place of a slug: no slug has it.
+/// Prefix of a tenant id used in place of a slug. No slug contains it.
 const ID_MARK: char = '#';
 
-/// What came of taking from limits and quota, and how those stand now.
+/// Outcome of a charge, with the state of the limits and the quota afterwards.
 type Taken = (Outcome, Vec<Standing>, Option<QuotaStanding>);
 
-/// One for the whole process.
+/// Verifier of API keys, shared by the whole process.
 pub struct Gate {
     keys: Arc<Cache<KnownKey>>,
-    /// Ids of tenants by what a request calls them.
+    /// Tenant ids by the slug or id that requests name.
     tenants: Arc<Cache<TenantId>>,
     counting: Counting,
     quotas: Quotas,
@@ -68,13 +68,13 @@ pub struct Gate {
     hasher: Arc<Hasher>,
     db: Db,
     clock: Clock,
-    /// Keys whose secret is being digested anew just now.
+    /// Keys whose digest is being replaced in the background.
     redigesting: Arc<Mutex<HashSet<ApiKeyId>>>,
 }
 
 impl Gate {
-    /// With a pool of its own, so that nothing else can starve verification. Limits are counted in this process alone,
-    /// unless they are shared.
+    /// Builds a gate with its own connection pool, so that no other load can starve verification. Rate limits count in
+    /// this process alone, unless `shared` is set.
     pub fn new(db: Db, hasher: Arc<Hasher>, clock: Clock, meter: Meter, shared: Option<Shared>) -> Result<Self> {
         let limiter = Arc::new(Limiter::default());
         let (counts, time) = (Arc::clone(&limiter), clock.clone());
@@ -94,7 +94,7 @@ impl Gate {
         })
     }
 
-    /// Decides about a presented key. Only a key that memory doesn't hold costs a look at the database.
+    /// Decides about a presented key. Only a key that is not cached costs a database read.
     pub async fn decide(&self, ask: &Ask) -> Result<Decision> {
         let decision = self.decided(ask).await?;
         self.counters.count(decision.outcome);
@@ -143,7 +143,7 @@ impl Gate {
         Ok(decision)
     }
 
-    /// From all limits and the quota, or from none of them.
+    /// Charges the limits and the quota: all of them or none.
     async fn take(
         &self,
         known: &KnownKey,
@@ -156,7 +156,7 @@ impl Gate {
             return Ok((outcome, self.counting.glance(&known.held, now), None));
         }
         if let Some(quota) = known.quota {
-            // Apart, so that a call which does not need it stays small.
+            // Boxed to keep the future of calls without a quota small.
             return Box::pin(self.take_with_quota(known, quota, cost, is_dry_run, now)).await;
         }
         let standings = match is_dry_run {
@@ -166,7 +166,7 @@ impl Gate {
         Ok((limited(&standings), standings, None))
     }
 
-    /// A refusal of the limits costs the quota nothing, and the other way round.
+    /// Charges limits and quota. A refusal by either costs the other nothing.
     async fn take_with_quota(
         &self,
         known: &KnownKey,
@@ -200,7 +200,7 @@ impl Gate {
             };
             return Ok((outcome, looked, Some(asked.standing)));
         }
-        // The caller may have gone before the limits are counted.
+        // Give the quota back on drop: the caller may disconnect before the limits are charged.
         let of_quota = self.quotas.hold(lineage, cost);
         let taken = self.counting.take(&known.held, now, cost).await?;
         let outcome = limited(&taken);
@@ -211,7 +211,8 @@ impl Gate {
         Ok((outcome, taken, Some(asked.standing)))
     }
 
-    /// Brings a key into memory, so that the decisions of a batch fail before the first of them or not at all.
+    /// Loads a key into the cache. A batch prepares all of its keys first, so that it fails before any decision or not
+    /// at all.
     pub async fn prepare(&self, credential: &Credential) -> Result<()> {
         if let Credential::Pair { public_id, .. } = credential {
             self.keys.find(public_id).await?;
@@ -219,58 +220,59 @@ impl Gate {
         Ok(())
     }
 
-    /// The tenant of this slug. Both answers are kept until [`Change::Tenant`] is heard.
+    /// Returns the tenant with this slug. Hits and misses are cached until [`Change::Tenant`] arrives.
     pub async fn tenant_by_slug(&self, slug: &str) -> Result<Option<TenantId>> {
         Ok(self.tenants.find(slug).await?.map(|entry| entry.value))
     }
 
-    /// The same, by id: is there one?
+    /// Returns the id if a tenant with it exists.
     pub async fn tenant_by_id(&self, id: TenantId) -> Result<Option<TenantId>> {
         Ok(self.tenants.find(&format!("{ID_MARK}{id}")).await?.map(|entry| entry.value))
     }
 
-    /// Where a key stands with its limits just now, the first one first, taking nothing.
+    /// Returns the current state of a key's limits, its own limit first. Charges nothing.
     pub async fn standings(&self, key: &ApiKey) -> Vec<NamedStanding> {
         let (now, limits) = (self.clock.now(), decision::held(key));
         let held: Vec<Held> = limits.iter().map(|(_, _, held)| *held).collect();
-        // Who only wants to see is better served with what is known than with nothing.
+        // Counts of this process are better for display than an error.
         let looked = self.counting.look(&held, now, 0).await;
         let standings = looked.unwrap_or_else(|_| self.counting.glance(&held, now));
         let named = limits.into_iter().zip(standings);
         named.map(|((name, per, _), standing)| NamedStanding { name, per, standing }).collect()
     }
 
-    /// Refuses where calls with keys can't be counted just now, and so not be answered.
+    /// Fails if calls cannot be counted now, and so would be refused.
     pub fn must_be_able(&self) -> Result<()> {
         self.counting.must_be_able()
     }
 
-    /// Whether the limits that are shared can be reached; None where none are.
+    /// Returns true if Redis can be reached, false if not, `None` if limits are not shared.
     pub fn has_shared_limits(&self) -> Option<bool> {
         self.counting.is_shared()
     }
 
-    /// Gives back what is leased of quotas, for a stop.
+    /// Gives back unused leases on quotas, when the process stops.
     pub async fn close(&self) {
         self.quotas.close().await;
     }
 
-    /// Keeps a record of usage; never waits.
+    /// Queues a usage record. Never waits.
     pub fn record(&self, record: UsageRecord) {
         self.meter.record(record);
     }
 
-    /// Until these records, which somebody else has made, are in the database.
+    /// Stores usage that a client reported. Returns once it is committed.
     pub async fn report(&self, records: Vec<UsageRecord>) -> Result<()> {
         self.meter.report(records).await
     }
 
-    /// The same for a report that may have come before: `first` is asked in its transaction. False where it has.
+    /// Stores reported usage unless `first` returns false in the same transaction, as for a repeated report. Returns
+    /// false then.
     pub async fn report_unless(&self, records: Vec<UsageRecord>, first: meter::First) -> Result<bool> {
         self.meter.report_unless(records, first).await
     }
 
-    /// Until everything recorded so far is in the database.
+    /// Waits until everything recorded so far is in the database.
     pub async fn flush(&self) {
         self.meter.flush().await;
     }
@@ -279,23 +281,12 @@ impl Gate {
         &self.meter
     }
 
-    /// Forgets one key: call it after the COMMIT that changed it, before answering.
-    pub fn forget(&self, public_id: &str) {
-        self.keys.forget(public_id);
-        self.quotas.reconsider();
-    }
-
-    /// Forgets a key and all that were rotated into it or out of it.
-    pub fn forget_lineage(&self, lineage: LineageId) {
-        self.keys.forget_where(|known| known.key.lineage_id == lineage);
-    }
-
-    /// Whether the secret is that key's own. Counts nothing and takes nothing.
+    /// Returns true if the secret belongs to this key. Counts and charges nothing.
     pub async fn fits(&self, key: &ApiKey, secret: &str) -> Result<bool> {
         self.memory.verify(&self.hasher, Some(&key.stored_digest()), secret).await
     }
 
-    /// Forgets what a change has made stale.
+    /// Removes whatever a change has made stale.
     pub fn invalidate(&self, change: &Change) {
         match change {
             Change::Key(public_id) => {
@@ -304,10 +295,10 @@ impl Gate {
             }
             Change::Tenant(tenant) => {
                 self.keys.forget_where(|known| known.key.tenant_id == *tenant);
-                // Keys of a tenant that was restored were unknown until now.
+                // Keys of a restored tenant may be cached as unknown.
                 self.keys.forget_absent();
                 self.tenants.forget_where(|known| known == tenant);
-                // A tenant that was just created may have been asked for before.
+                // A tenant that was just created may be cached as unknown.
                 self.tenants.forget_absent();
             }
             Change::Access => self.keys.forget_where(|known| known.key.requires_owner),
@@ -315,7 +306,8 @@ impl Gate {
         }
     }
 
-    /// While changes are not heard, each verification asks the database, where that answers.
+    /// Passes on the listener's state. While changes do not arrive, each verification reads the database if it
+    /// responds.
     pub fn set_listening(&self, listening: Listening) {
         if matches!(listening, Listening::Began) {
             self.db.renew();
@@ -333,10 +325,10 @@ impl Gate {
         let (id, public_id, old) = (key.id, key.public_id.clone(), key.stored_digest());
         tokio::spawn(async move {
             let secret = zeroize::Zeroizing::new(secret);
-            let done = db.tx(Scope::Instance, move |conn| {
+            let done = db.tx(Scope::Instance, move |tx| {
                 let new = hasher.digest(&secret)?;
-                if store::api_keys::update_digest(conn, id, &old, &new)? {
-                    store::notify::send(conn, &Change::Key(public_id))?;
+                if store::api_keys::update_digest(tx, id, &old, &new)? {
+                    tx.announce(Change::Key(public_id));
                 }
                 Ok(())
             });
@@ -352,7 +344,7 @@ fn limited(standings: &[Standing]) -> Outcome {
     if standings.iter().all(|standing| standing.is_allowed) { Outcome::Valid } else { Outcome::RateLimited }
 }
 
-/// Reads a key for the cache, and warms its limit from what was used before this process knew it.
+/// Loads a key for the cache. Fills its rate limits with usage from before this process knew it.
 fn load(conn: &mut PgConnection, public_id: &str, limiter: &Limiter, now: DateTime<Utc>) -> Result<Option<KnownKey>> {
     let Some(row) = store::api_keys::find_for_gate(conn, public_id)? else { return Ok(None) };
     let known = KnownKey::new(row);
@@ -361,7 +353,7 @@ fn load(conn: &mut PgConnection, public_id: &str, limiter: &Limiter, now: DateTi
             continue;
         }
         let length = i64::try_from(held.limit.window_seconds).unwrap_or(i64::MAX / 1000);
-        // The window, and the minute that it began in.
+        // Usage is stored by minute: include the whole minute in which the window began.
         let since = now - TimeDelta::seconds(length + 61);
         let used = match (&known.key.owner, per) {
             (Some(owner), Per::Owner) => store::usage::cost_of_owner(conn, known.key.tenant_id, owner, since)?,
@@ -380,12 +372,12 @@ fn find_tenant(conn: &mut PgConnection, name: &str) -> Result<Option<TenantId>> 
     Ok(found.map(|tenant| tenant.id))
 }
 
-/// Rounded up, at least one.
+/// Returns the seconds until a time, rounded up, at least one.
 fn seconds_until(at: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
     u64::try_from((at - now).num_seconds()).unwrap_or(0) + 1
 }
 
-/// No invariant spans these locks, so what a panicking thread left behind is good.
+/// Locks a mutex. No invariant spans these locks, so the data is good even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

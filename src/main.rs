@@ -1,4 +1,4 @@
-//! The binary.
+//! Entry point of the `gatepost` binary.
 
 fn main() -> std::process::ExitCode {
     gatepost::cli::main()

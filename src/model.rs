@@ -1,4 +1,4 @@
-//! Rows: one type per table.
+//! Model layer: database rows, one type per table.
 
 pub mod access_token;
 pub mod api_key;

@@ -1,4 +1,4 @@
-//! HTTP going out: one client, which reaches vetted addresses only and never waits or reads without bound. And mail.
+//! Outgoing HTTP and mail. The HTTP client connects only to vetted addresses, with limits on time and size.
 
 pub mod client;
 pub mod fault;

@@ -1,4 +1,4 @@
-//! The rules of the product: plain functions over a connection and an actor.
+//! Business rules: plain functions that take a connection and an actor.
 
 pub mod access_tokens;
 pub mod account;
@@ -34,28 +34,32 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::domain::{Actor, Error, Result, UserId, Via};
 
-/// Somebody who runs the instance, acting on it rather than in a tenant.
+/// Identity that acts on the instance itself rather than in a tenant.
 #[derive(Debug, Clone)]
 pub struct Operator {
+    /// Signed-in operator. `None` for the console and for Gatepost itself.
     pub user: Option<UserId>,
+    /// Interface of the act: page, API, console or system.
     pub via: Via,
+    /// Name shown in the audit log, usually an e-mail address.
     pub label: String,
     pub ip: Option<IpAddr>,
     pub request_id: Option<String>,
 }
 
 impl Operator {
-    /// Whoever sits at the machine's console.
+    /// Identity of the person at the machine's console.
     pub fn at_the_console() -> Self {
         Self { user: None, via: Via::Cli, label: "console".to_owned(), ip: None, request_id: None }
     }
 
-    /// Gatepost itself.
+    /// Identity of Gatepost itself.
     pub fn system() -> Self {
         Self { user: None, via: Via::System, label: "system".to_owned(), ip: None, request_id: None }
     }
 
-    /// Refuses acts of operators on their own account: a session or token alone must not weaken the sign-in that made it.
+    /// Refuses acts of operators on their own account. A stolen session or token must not weaken the sign-in that made
+    /// it.
     pub(crate) fn must_be_another(&self, user: UserId) -> Result<()> {
         if self.user != Some(user) {
             return Ok(());
@@ -63,7 +67,7 @@ impl Operator {
         Err(Error::conflict("another operator must do this: operators cannot use these acts on their own account"))
     }
 
-    /// Whoever acts in a tenant, acting on the tenant itself.
+    /// Converts a tenant's actor for acts on the tenant itself.
     pub fn of(actor: &Actor) -> Self {
         Self {
             user: actor.user,
@@ -75,7 +79,7 @@ impl Operator {
     }
 }
 
-/// 32 random bytes as base64url: for links, sessions and form tokens.
+/// Returns 32 random bytes as base64url text, used for links, sessions and form tokens.
 pub fn random_token() -> Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| Error::bug(error.to_string()))?;

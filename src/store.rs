@@ -1,4 +1,4 @@
-//! All SQL of the product: one file per table, and the one door to the database.
+//! Database layer: all SQL of the product, with one file per table, and `Db`, the only way to a connection.
 
 pub mod access_tokens;
 pub mod api_keys;
@@ -44,6 +44,7 @@ mod shares;
 pub mod signing_secrets;
 pub mod tenant_role;
 pub mod tenants;
+pub mod tx;
 pub mod usage;
 pub mod usage_logs;
 pub mod users;
@@ -51,3 +52,4 @@ pub mod webhooks;
 pub mod write_probe;
 
 pub use db::{Db, Scope, Sharing};
+pub use tx::{ChangeListener, Tx};

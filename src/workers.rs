@@ -1,4 +1,4 @@
-//! The work behind the doors: delivering, taking back, pruning, and hearing what other processes have changed.
+//! Background work: delivery, expired leases, pruning, and changes made by other replicas.
 
 pub mod deliver;
 pub mod listen;
@@ -28,39 +28,41 @@ use crate::store::Db;
 pub use listen::Audience;
 pub use runner::Workers;
 
-/// What the workers work with.
+/// Dependencies and settings that the workers share.
 #[derive(Clone)]
 pub struct Context {
-    /// A pool of their own.
+    /// Pool of the workers alone.
     pub db: Db,
     pub clock: Clock,
     pub vault: Arc<Vault>,
     pub outbound: Outbound,
-    /// Where a mail server is named.
+    /// Mail client. `None` if no mail server is configured.
     pub mailer: Option<Arc<Mailer>>,
-    /// Held while this process claims or publishes: the two would keep each other from the lock in the database.
+    /// Held while this process claims or publishes. Both need the same database lock, and must not wait there for each
+    /// other.
     pub turnstile: Arc<Mutex<()>>,
-    /// Rung when there may be something to deliver.
+    /// Signalled when there may be something to deliver.
     pub bell: Arc<Bell>,
     /// Results of the readiness checks.
     pub readiness: Arc<Readiness>,
-    /// Requests in flight at once.
+    /// Most requests of this process under way at once.
     pub slots: usize,
-    /// Of one tenant, in all processes together.
+    /// Most requests of one tenant under way at once, over all replicas.
     pub per_tenant: i64,
+    /// Time for which a claimed delivery belongs to this process.
     pub lease: Duration,
     pub retention: Retention,
 }
 
-/// Tells a worker that it is time to stop.
+/// Channel that tells a worker to stop.
 pub type Stop = watch::Receiver<bool>;
 
-/// Whether it is time: because somebody said so, or because nobody is left who could.
+/// Returns true if the worker should stop: it was told to, or the sender is gone.
 fn is_over(stop: &Stop) -> bool {
     *stop.borrow() || stop.has_changed().is_err()
 }
 
-/// Waits, and says whether to go on.
+/// Waits. Returns false if the worker should stop.
 async fn pause(stop: &mut Stop, length: Duration) -> bool {
     tokio::select! {
         () = tokio::time::sleep(length) => true,

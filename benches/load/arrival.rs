@@ -1,4 +1,4 @@
-//! How long after the answer to its publishing an event arrives, at a rate that keeps nobody busy.
+//! Time from the response to a publisher until the event arrives, at a moderate rate.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use crate::house::micros;
 
 const PER_SECOND: u32 = 200;
 const PUBLISHERS: u32 = 8;
-/// How long events are published.
+/// Seconds for which events are published.
 const SECONDS: u32 = 10;
 
 pub async fn at_ease(bare: &Child, gatepost: &Child) {
     println!("From the answer to the arrival, {PER_SECOND} events/s, {SECONDS} s each");
     let token = gatepost.told("token");
-    // A webhook with a rate is never sent to at once: its deliveries are claimed.
+    // Deliveries to a webhook with a rate limit are never leased on publishing, so they are claimed.
     for (name, kind, rate) in [("sent at once", "at.once", "null"), ("by a claim", "by.claim", "1000")] {
         subscribe(bare, gatepost, token, kind, rate).await;
         let took = measure(bare, gatepost, token, kind, PER_SECOND).await;
@@ -26,7 +26,7 @@ pub async fn at_ease(bare: &Child, gatepost: &Child) {
     }
 }
 
-/// A webhook that leads to where arrivals are clocked.
+/// Creates a webhook to the receiver that records arrival times.
 pub async fn subscribe(bare: &Child, gatepost: &Child, token: &str, kind: &str, rate: &str) {
     let ask = format!(
         "{{\"url\": \"http://{}/clocked\", \"events\": [\"{kind}\"], \"rate_per_second\": {rate}, \"max_in_flight\": 100}}",
@@ -37,7 +37,7 @@ pub async fn subscribe(bare: &Child, gatepost: &Child, token: &str, kind: &str, 
     Line::open(gatepost.addr).await.ask(&subscribe).await;
 }
 
-/// Microseconds from answers to arrivals, sorted.
+/// Returns microseconds from response to arrival, sorted.
 pub async fn measure(bare: &Child, gatepost: &Child, token: &str, kind: &str, per_second: u32) -> Vec<u64> {
     let answered = publish(gatepost, &format!("authorization: Bearer {token}"), kind, per_second).await;
     let mut took = waits(bare, answered).await;
@@ -45,7 +45,7 @@ pub async fn measure(bare: &Child, gatepost: &Child, token: &str, kind: &str, pe
     took
 }
 
-/// When each event was answered, by its number.
+/// Publishes events and returns the time of each response, by event number.
 async fn publish(gatepost: &Child, bearer: &str, kind: &str, per_second: u32) -> HashMap<u64, u64> {
     let gap = Duration::from_secs(1) * PUBLISHERS / per_second;
     let begun = Instant::now();
@@ -67,7 +67,7 @@ async fn publish(gatepost: &Child, bearer: &str, kind: &str, per_second: u32) ->
     join_all(loops).await.into_iter().flat_map(|answered| answered.expect("no loop panics")).collect()
 }
 
-/// Microseconds; none for an event that was there before its answer.
+/// Returns microseconds from response to arrival. Zero for events that arrived before the response.
 async fn waits(bare: &Child, answered: HashMap<u64, u64>) -> Vec<u64> {
     let (mut line, until) = (Line::open(bare.addr).await, Instant::now() + Duration::from_secs(30));
     let mut took = Vec::new();

@@ -1,4 +1,4 @@
-//! The sides of a measurement, each in a process of its own, so that each one's CPU and memory can be told.
+//! Child processes of a measurement, one for each side, so that the CPU and memory of each can be measured.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use crate::{house, shared};
 
-/// Which side this process is.
+/// Environment variable with the role of this process.
 pub const ROLE: &str = "GATEPOST_BENCH_ROLE";
 
-/// A side at work. It ends when this is dropped, for then its input ends.
+/// Running child process. Dropping it closes its stdin, which ends it.
 pub struct Child {
     process: std::process::Child,
     _input: ChildStdin,
     pub addr: SocketAddr,
-    /// What it told when it was ready: secrets to call it with.
+    /// Values that it printed when it was ready: secrets to call it with.
     pub told: Value,
 }
 
@@ -25,7 +25,7 @@ impl Child {
         Self::start_with(role, &[])
     }
 
-    /// With these variables in its environment.
+    /// Starts a child with these environment variables.
     pub fn start_with(role: &str, environment: &[(&str, &str)]) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .env(ROLE, role)
@@ -45,7 +45,7 @@ impl Child {
         self.told[name].as_str().unwrap()
     }
 
-    /// Seconds on a core since it began: fields 14 and 15 of `/proc/<pid>/stat`, in ticks of 10 ms (proc(5)).
+    /// Returns CPU seconds used so far: fields 14 and 15 of `/proc/<pid>/stat`, in ticks of 10 ms (proc(5)).
     pub fn cpu(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
         let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -53,7 +53,7 @@ impl Child {
         ticks.sum::<f64>() / 100.0
     }
 
-    /// Resident memory in MiB.
+    /// Returns resident memory in MiB.
     pub fn memory(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
@@ -68,7 +68,7 @@ impl Drop for Child {
     }
 }
 
-/// Is a side until the input ends.
+/// Plays a role in a child process until stdin ends.
 pub fn play(role: &str) {
     actix_web::rt::System::new().block_on(async {
         let told = match role {

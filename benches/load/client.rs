@@ -1,4 +1,4 @@
-//! A client that costs little: requests written once, connections kept, answers read by their content length.
+//! Cheap HTTP client: requests are serialised once, connections are kept, bodies are read by content length.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A request as it goes over the wire, and the status that is expected.
+/// Request as sent over the wire, with the expected status.
 #[derive(Clone)]
 pub struct Request {
     pub addr: SocketAddr,
@@ -30,7 +30,7 @@ impl Request {
     }
 }
 
-/// A connection that is kept.
+/// Kept-alive connection.
 pub struct Line {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -43,7 +43,7 @@ impl Line {
         Self { stream, buffer: Vec::with_capacity(4096) }
     }
 
-    /// The body of the answer; any other status than the expected one ends the measurement.
+    /// Sends a request and returns the body. Any other status than the expected one ends the measurement.
     pub async fn ask(&mut self, request: &Request) -> String {
         self.stream.write_all(&request.bytes).await.unwrap();
         self.buffer.clear();
@@ -62,7 +62,7 @@ impl Line {
     }
 }
 
-/// Answers in so long, each connection asking again as soon as it has its answer.
+/// Counts responses within a time, where each connection sends the next request as soon as it has a response.
 pub async fn flood(request: &Request, connections: usize, length: Duration) -> u64 {
     let until = Instant::now() + length;
     let loops = (0..connections).map(|_| {
@@ -79,7 +79,8 @@ pub async fn flood(request: &Request, connections: usize, length: Duration) -> u
     join_all(loops).await.into_iter().map(|count| count.expect("no loop panics")).sum()
 }
 
-/// Microseconds from when each request was due, at a fixed rate: waiting for a slow one counts for those behind it.
+/// Returns microseconds from the time when each request was due, at a fixed rate. A slow request thus counts for those
+/// queued behind it.
 pub async fn paced(request: &Request, per_second: u32, connections: u32, length: Duration) -> Vec<u64> {
     let gap = Duration::from_secs(1) * connections / per_second;
     let begun = Instant::now();
@@ -90,7 +91,7 @@ pub async fn paced(request: &Request, per_second: u32, connections: u32, length:
             let (mut due, mut took) = (begun + gap * index / connections, Vec::new());
             while due < begun + length {
                 tokio::time::sleep_until(due.into()).await;
-                // The timer of the client rounds up to whole milliseconds: that is no wait of the server's.
+                // Tokio's timer rounds up to whole milliseconds, which is not the server's delay.
                 let from = Instant::now().min(due + Duration::from_millis(2)).max(due);
                 line.ask(&request).await;
                 took.push(from.elapsed().as_micros() as u64);

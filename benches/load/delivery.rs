@@ -1,4 +1,4 @@
-//! Events published, signed and delivered to a receiver on this machine, beside posting to it directly.
+//! Events published, signed and delivered to a receiver on this machine, compared with posting to it directly.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use crate::postgres::Cluster;
 const EVENTS: usize = 4_000;
 const PUBLISHERS: usize = 16;
 const TURNS: usize = 3;
-/// Turns that follow one which is not counted.
+/// Turns before the measurement that are not counted.
 const WARM_TURNS: usize = 7;
-/// Events per second, and for how long, to see what becomes of the memory.
+/// Events per second, and minutes, of the memory measurement.
 const STEADY: usize = 1_000;
 const MINUTES: usize = 10;
-/// Events in one request.
+/// Events per request.
 const BATCH: usize = 100;
 
 pub async fn delivered(bare: &Child, gatepost: &Child) {
@@ -61,7 +61,7 @@ pub async fn delivered(bare: &Child, gatepost: &Child) {
     }
 }
 
-/// A webhook that leads to the receiver.
+/// Creates a webhook to the receiver.
 async fn subscribe(bare: &Child, gatepost: &Child, bearer: &str, kind: &str) {
     let ask = format!("{{\"url\": \"http://{}/hook\", \"events\": [\"{kind}\"], \"max_in_flight\": 100}}", bare.addr);
     let subscribe = Request::new("POST", "/api/webhooks", gatepost.addr, &[bearer], &ask).expecting(201);
@@ -73,8 +73,8 @@ fn batch(gatepost: &Child, bearer: &str, events: &[String]) -> Request {
     Request::new("POST", "/api/events/batch", gatepost.addr, &[bearer], &events).expecting(202)
 }
 
-/// Events per second that were published in batches and delivered to a webhook of its own, as the median of some turns,
-/// after one to warm up; and how many were delivered in all.
+/// Returns events per second, published in batches and delivered to a webhook of its own: the median of several turns
+/// after warming up. Also returns the number of delivered events.
 pub async fn in_batches(bare: &Child, gatepost: &Child) -> (f64, usize) {
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
     let kind = format!("batch.n{}", crate::house::micros());
@@ -85,7 +85,7 @@ pub async fn in_batches(bare: &Child, gatepost: &Child) -> (f64, usize) {
     (median_rate(bare, &request, EVENTS / BATCH, WARM_TURNS).await, (1 + WARM_TURNS) * EVENTS)
 }
 
-/// Events per second that were published one by one and delivered, as the median of some turns.
+/// Returns events per second, published one by one and delivered: the median of several turns.
 pub async fn one_by_one(bare: &Child, gatepost: &Child, token: &str) -> f64 {
     let bearer = format!("authorization: Bearer {token}");
     subscribe(bare, gatepost, &bearer, "single").await;
@@ -94,7 +94,7 @@ pub async fn one_by_one(bare: &Child, gatepost: &Child, token: &str) -> f64 {
     median_rate(bare, &request, EVENTS, TURNS).await
 }
 
-/// What the server takes while events come for ten minutes, at a pace that it keeps up with.
+/// Prints the server's memory while it delivers events for ten minutes, at a rate that it sustains.
 pub async fn at_length(bare: &Child, gatepost: &Child) {
     println!("Memory of the server, {STEADY} events/s in batches of {BATCH}, each delivered");
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
@@ -120,7 +120,7 @@ pub async fn at_length(bare: &Child, gatepost: &Child) {
     }
 }
 
-/// Events per second, published by so many requests a turn and delivered.
+/// Returns the median of events per second, published by `count` requests per turn and delivered.
 async fn median_rate(bare: &Child, request: &Request, count: usize, turns: usize) -> f64 {
     let mut rates = Vec::new();
     for _ in 0..turns {
@@ -133,7 +133,7 @@ fn rate(took: Duration) -> f64 {
     EVENTS as f64 / took.as_secs_f64()
 }
 
-/// From the first request to the arrival of the last event.
+/// Returns the time from the first request to the arrival of the last event.
 async fn published(bare: &Child, request: &Request, count: usize) -> Duration {
     let (before, begun) = (received(bare).await, Instant::now());
     send(request, count).await;

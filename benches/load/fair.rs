@@ -1,4 +1,4 @@
-//! What one tenant's trouble costs another: a backlog, endpoints that never answer, and a long history.
+//! Effects of one tenant's load on another tenant: a backlog, dead endpoints, and a long history.
 
 use std::net::TcpListener;
 
@@ -12,15 +12,16 @@ use crate::client::{Line, Request, share};
 use crate::delivery;
 use crate::postgres::Cluster;
 
-/// Deliveries that wait, of one tenant's one webhook.
+/// Waiting deliveries of one webhook.
 const BACKLOG: i64 = 100_000;
-/// Endpoints that take a connection and never answer, each a host of its own with deliveries that are due.
+/// Endpoints that accept connections and never respond, each with its own host and due deliveries.
 const DEAD: usize = 1_000;
+/// Due deliveries per dead endpoint.
 const EACH: i64 = 5;
 /// Deliveries that ended long ago, with their events and attempts.
 const HISTORY: i64 = 1_000_000;
 
-/// From webhook, how many: events and deliveries that are due now.
+/// Inserts events and due deliveries. Parameters: webhook, count.
 const DUE: &str = "WITH made AS (
      INSERT INTO events (id, tenant_id, type, payload, created_at)
      SELECT uuid_v7(clock_timestamp()), w.tenant_id, 'bench.due', '{}', now()
@@ -35,7 +36,7 @@ const DUE: &str = "WITH made AS (
  INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, webhook_id, attempts_made, attempts_max, next_attempt_at)
  SELECT tenant_id, id, event_id, event_type, webhook_id, 0, attempts_max, now() FROM due";
 
-/// From webhook, how many: what ended in the days before.
+/// Inserts deliveries that ended in the past days. Parameters: webhook, count.
 const PAST: &str = "WITH past AS (
      SELECT uuid_v7(now() - n * INTERVAL '2 seconds') AS id, now() - n * INTERVAL '2 seconds' AS at
      FROM generate_series(1, $2) n
@@ -57,7 +58,7 @@ fn run(conn: &mut PgConnection, sql: &str, webhook: i64, count: i64) {
     diesel::sql_query(sql).bind::<BigInt, _>(webhook).bind::<BigInt, _>(count).execute(conn).unwrap();
 }
 
-/// A webhook of the busy tenant; its id.
+/// Creates a webhook of the busy tenant and returns its id.
 async fn subscribe(gatepost: &Child, url: &str, more: &str) -> i64 {
     let bearer = format!("authorization: Bearer {}", gatepost.told("token"));
     let ask = format!("{{\"url\": \"{url}\", \"events\": [\"bench.never\"]{more}}}");
@@ -82,10 +83,10 @@ pub async fn to_others(bare: &Child, gatepost: &Child) {
     tell("beside another's backlog of 100,000").await;
     println!("    of which wait after that              {:>8}", waiting(&mut conn));
     diesel::sql_query("DELETE FROM open_deliveries WHERE lease_token IS NULL").execute(&mut conn).unwrap();
-    // A tenant has room for 1,000: no more than the dead ones.
+    // A tenant may have 1,000 webhooks: delete the others to make room for the dead ones.
     let all = "UPDATE webhooks SET deleted_at = now() WHERE tenant_id = (SELECT tenant_id FROM webhooks WHERE id = $1)";
     diesel::sql_query(all).bind::<BigInt, _>(busy).execute(&mut conn).unwrap();
-    // Their connections wait to be accepted for as long as these live.
+    // Connections stay in the accept queue while these listeners live.
     let listeners: Vec<_> = (0..DEAD).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let mut dead = Vec::new();
     for listener in &listeners {
@@ -107,8 +108,8 @@ fn waiting(conn: &mut PgConnection) -> i64 {
     diesel::sql_query(query).get_result::<Count>(conn).unwrap().count
 }
 
-/// Deliveries published in batches without a history, with a million that have ended, and once those have been dropped: the
-/// machine may have become another one meanwhile.
+/// Measures batch deliveries without history, with a million ended deliveries, and after dropping those. The last run
+/// shows if the machine's speed has changed meanwhile.
 pub async fn with_history(bare: &Child, gatepost: &Child) {
     println!("Published in batches and delivered");
     let mut conn = PgConnection::establish(gatepost.told("database")).unwrap();
@@ -121,7 +122,7 @@ pub async fn with_history(bare: &Child, gatepost: &Child) {
     for table in partitions::BY_ID {
         diesel::sql_query(format!("VACUUM ANALYZE {table}")).execute(&mut conn).unwrap();
     }
-    // What was just written is not to be written out while it is measured.
+    // Write dirty pages now, so that they are not written during the measurement.
     diesel::sql_query("CHECKPOINT").execute(&mut conn).unwrap();
     let size: Size = diesel::sql_query("SELECT pg_size_pretty(pg_database_size(current_database())) AS size")
         .get_result(&mut conn)

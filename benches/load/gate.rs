@@ -1,4 +1,4 @@
-//! Verification against a bare route: throughput, CPU, latency at a fixed rate, memory under full load.
+//! Verification compared with a bare route: throughput, CPU, latency at a fixed rate, and memory under full load.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn sides<'a>(bare: &'a Child, gatepost: &'a Child) -> Vec<Side<'a>> {
     ]
 }
 
-/// Answers per second and CPU per request, each as the median of alternating turns.
+/// Measures responses per second and CPU per request, as medians of alternating turns.
 pub async fn throughput(bare: &Child, gatepost: &Child) {
     let sides = sides(bare, gatepost);
     let answer = Line::open(gatepost.addr).await.ask(&verification(gatepost, gatepost.told("key"))).await.len();
@@ -48,7 +48,7 @@ pub async fn throughput(bare: &Child, gatepost: &Child) {
     throughput_of(&sides).await;
 }
 
-/// One side of a measurement: its name, the process, what it is asked. The first is what the others are compared with.
+/// Side of a measurement: name, process and request. The first side is the baseline.
 pub type Side<'a> = (&'static str, &'a Child, Request);
 
 pub async fn throughput_of(sides: &[Side<'_>]) {
@@ -76,7 +76,7 @@ pub async fn throughput_of(sides: &[Side<'_>]) {
 
 const PER_SECOND: u32 = 2_000;
 
-/// At a fixed rate that no side is busy with.
+/// Measures latency at a fixed rate that is easy for every side.
 pub async fn latency(bare: &Child, gatepost: &Child) {
     latency_of(&sides(bare, gatepost)).await;
 }
@@ -99,7 +99,7 @@ pub async fn latency_of(sides: &[Side<'_>]) {
     }
 }
 
-/// A minute of full load.
+/// Measures memory before and after a minute of full load.
 pub async fn memory(gatepost: &Child) {
     let request = verification(gatepost, gatepost.told("key"));
     flood(&request, CONNECTIONS, Duration::from_secs(10)).await;

@@ -1,4 +1,4 @@
-//! What runs in the children: a bare actix server, and Gatepost with a tenant, keys and a token.
+//! Programs of the child processes: a bare actix server, and Gatepost with a tenant, keys and a token.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -18,21 +18,21 @@ use gatepost::domain::{Actor, Clock, Role, Via};
 use gatepost::services::accounts::{self, NewUser};
 use gatepost::services::tenants::{self, NewTenant};
 use gatepost::services::{Operator, access_tokens, api_keys};
-use gatepost::store::Scope;
+use gatepost::store::{Scope, Tx};
 use serde_json::{Value, json};
 
-/// As many bytes as a verification is answered, give or take a tenth: what HTTP alone takes for them.
+/// Body about as long as a verification's response, within a tenth: measures the cost of HTTP alone.
 pub const AS_MUCH: &[u8] = &[b' '; 1_180];
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
-/// Numbers of events, and when each arrived: microseconds of the machine's clock.
+/// Event numbers with their arrival times, in microseconds of the machine's clock.
 static ARRIVALS: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
 
-/// The clock that all processes of this machine share.
+/// Returns microseconds of the clock that all processes of this machine share.
 pub fn micros() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64
 }
 
-/// A bare route, and a receiver of webhooks that counts, with as many workers as Gatepost has by default.
+/// Starts a bare route and a counting webhook receiver, with as many workers as Gatepost has by default.
 pub fn bare() -> Value {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -61,21 +61,21 @@ pub fn bare() -> Value {
     json!({"addr": addr.to_string()})
 }
 
-/// With a database of this name, and these settings beside the usual ones.
+/// Starts Gatepost with a database of this name and these additional settings.
 pub async fn gatepost(name: &str, extra: &[(&str, &str)]) -> Value {
-    // As the product does: without anybody who listens, each span would be written out for `log`.
+    // Like the product. Without a subscriber, each span would be formatted for `log`.
     tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::sink).init();
     let url = database(name);
     let running = App::start(settings(&url, extra), Clock::default()).await.expect("the server starts");
     let mut told = furnish(&running).await;
     told["addr"] = json!(running.addr.to_string());
     told["database"] = json!(url);
-    // As long as the process lives.
+    // Keep the server running as long as the process lives.
     std::mem::forget(running);
     told
 }
 
-/// A database of its own in the cluster that `scripts/with-postgres` has started.
+/// Creates a database in the cluster that `scripts/with-postgres` started.
 fn database(name: &str) -> String {
     let base = std::env::var("GATEPOST_TEST_DATABASE_URL").expect("run `make bench`, which starts a Postgres");
     let mut conn = PgConnection::establish(&base).expect("the cluster answers");
@@ -102,16 +102,16 @@ fn settings(url: &str, extra: &[(&str, &str)]) -> Settings {
     Settings::load(&Sources::gather(BTreeMap::new(), environment, None).unwrap()).unwrap()
 }
 
-/// A tenant with a key that is never limited, and a token.
+/// Creates a tenant with an unlimited key and a token.
 async fn furnish(running: &Running) -> Value {
     let (hasher, now) = (running.state.hasher.clone(), running.state.clock.now());
     let unknown = KeySecret::generate(&KeyPrefix::parse("sk").unwrap(), gatepost::domain::api_key::Environment::Live);
     let unknown = unknown.unwrap().reveal_once();
-    let make = move |conn: &mut PgConnection| {
+    let make = move |tx: &mut Tx<'_>| {
         let who = Operator::at_the_console();
-        let tenant = tenants::create(conn, &who, &NewTenant::parse("Bench", None, Some("unlimited"))?, now)?.id;
+        let tenant = tenants::create(tx, &who, &NewTenant::parse("Bench", None, Some("unlimited"))?)?.id;
         let person = NewUser::parse("bench@example.com", None, "measure twice, cut once", true, &[])?;
-        let user = accounts::create(conn, &who, &person, now)?.id;
+        let user = accounts::create(tx, &who, &person)?.id;
         let actor = Actor {
             tenant,
             user: Some(user),
@@ -123,29 +123,29 @@ async fn furnish(running: &Running) -> Value {
             request_id: None,
         };
         let draft = KeyDraft { name: Some("bench".to_owned()), rate_limit: Some(1_000_000_000), ..KeyDraft::default() };
-        let minted = api_keys::mint(conn, &actor, &hasher, NewKey::parse(draft, now)?, now)?;
+        let minted = api_keys::mint(tx, &actor, &hasher, NewKey::parse(draft, now)?)?;
         let draft = TokenDraft {
             name: Some("bench".to_owned()),
             tenant: Some(tenant),
             scopes: Some(vec!["*".to_owned()]),
             expires_at: None,
         };
-        let token = access_tokens::mint_for(conn, &who, &hasher, user, NewToken::parse(draft, now)?, now)?;
-        let calm = tenants::create(conn, &who, &NewTenant::parse("Calm", None, Some("unlimited"))?, now)?.id;
+        let token = access_tokens::mint_for(tx, &who, &hasher, user, NewToken::parse(draft, now)?)?;
+        let calm = tenants::create(tx, &who, &NewTenant::parse("Calm", None, Some("unlimited"))?)?.id;
         let draft = TokenDraft {
             name: Some("calm".to_owned()),
             tenant: Some(calm),
             scopes: Some(vec!["*".to_owned()]),
             expires_at: None,
         };
-        let calm = access_tokens::mint_for(conn, &who, &hasher, user, NewToken::parse(draft, now)?, now)?;
+        let calm = access_tokens::mint_for(tx, &who, &hasher, user, NewToken::parse(draft, now)?)?;
         let draft = TokenDraft {
             name: Some("instance".to_owned()),
             tenant: None,
             scopes: Some(vec!["*".to_owned()]),
             expires_at: None,
         };
-        let instance = access_tokens::mint_for(conn, &who, &hasher, user, NewToken::parse(draft, now)?, now)?;
+        let instance = access_tokens::mint_for(tx, &who, &hasher, user, NewToken::parse(draft, now)?)?;
         let (id, key, token) = (minted.key.id.0, minted.secret.reveal_once(), token.secret.reveal_once());
         Ok(
             json!({"key_id": id, "key": key, "token": token, "unknown": unknown, "calm_token": calm.secret.reveal_once(),

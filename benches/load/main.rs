@@ -1,11 +1,17 @@
-//! `make bench`: the real server in a process of its own, beside a bare route of the same build.
-//! Ratios tell more than figures: both sides of each run on the same machine, turn by turn.
+//! Load benchmarks (`make bench`): the real server in its own process, compared with a bare route of the same build.
+//! Ratios tell more than absolute figures: both sides of each run on the same machine, in alternating turns.
 //!
-//! `make bench SECTIONS="verification usage"` runs some of: verification, latency, usage, memory, arrival,
-//! delivery, and those that fill tables, take long or start more servers and are not run unless they are named: fair,
-//! history, million, length (ten minutes), shared (limits that are counted in a Redis), signin (a flood of sign-ins), scale
-//! (fills a database with a million keys and deliveries for up to an hour, or with GATEPOST_BENCH_SIZE of each, and times each
-//! list and filter).
+//! `make bench SECTIONS="verification usage"` runs some of the sections verification, latency, usage, memory, arrival
+//! and delivery. More sections run only if named, since they fill tables, take long or start more servers:
+//!
+//! * fair: one tenant's load beside another's
+//! * history: deliveries with a million old ones
+//! * million: a million keys
+//! * length: ten minutes of deliveries
+//! * shared: limits counted in Redis
+//! * signin: a flood of sign-ins
+//! * scale: every list and filter, with a million keys and deliveries, or GATEPOST_BENCH_SIZE of each; takes up to an
+//!   hour
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,7 +41,7 @@ const SECTIONS: [&str; 6] = ["verification", "latency", "usage", "memory", "arri
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test --benches` and nextest ask for a list: there is nothing to list here.
+    // `cargo test --benches` and nextest ask for a list of tests: there are none.
     if arguments.iter().any(|argument| argument == "--list" || argument == "--test") {
         return;
     }

@@ -1,4 +1,4 @@
-//! A million keys in the table: what a verification costs that memory knows nothing of, and what lists cost.
+//! Table with a million keys: the cost of verifying an uncached key, and of lists.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use diesel::sql_types::BigInt;
 use crate::child::Child;
 use crate::client::{Line, Request, share};
 
-/// Ten tenants' worth, with what a row of the first key holds.
+/// Fills ten tenants with keys, each a copy of the first key's row.
 const FILL: &str = "
 INSERT INTO api_keys (tenant_id, name, environment, public_id, key_prefix, hint, hash_algorithm, pepper_id, digest, scopes,
     rate_limit, rate_window_seconds, allowed_ips, requires_owner, metadata, tags, is_active, created_at, updated_at, owner)
@@ -23,7 +23,7 @@ pub async fn keys(gatepost: &Child) {
     let mut conn = PgConnection::establish(gatepost.told("database")).unwrap();
     println!("A million keys: filling the table …");
     diesel::sql_query(FILL).bind::<BigInt, _>(gatepost.told["key_id"].as_i64().unwrap()).execute(&mut conn).unwrap();
-    // Two of three were used, at times that have nothing to do with their age.
+    // Two of three keys were used, at times unrelated to their age.
     let used = "UPDATE key_uses SET used_at = created_at + api_key_id * 7919 % 1000003 * INTERVAL '1 second' WHERE api_key_id % 3 <> 0";
     diesel::sql_query(used).execute(&mut conn).unwrap();
     diesel::sql_query("VACUUM ANALYZE api_keys, key_uses").execute(&mut conn).unwrap();
@@ -31,7 +31,7 @@ pub async fn keys(gatepost: &Child) {
     let mut line = Line::open(gatepost.addr).await;
     let mut took = Vec::new();
     for _ in 0..ASKED {
-        // An id that nobody has is looked up like one that somebody has, and costs the same.
+        // An unknown id is looked up like a known one, and costs the same.
         let secret = gatepost::domain::api_key::KeySecret::generate(
             &gatepost::domain::api_key::KeyPrefix::parse("sk").unwrap(),
             gatepost::domain::api_key::Environment::Live,

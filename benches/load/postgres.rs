@@ -1,4 +1,4 @@
-//! What Postgres does meanwhile: its CPU, and the statements that it was asked.
+//! Figures of Postgres during a measurement: its CPU, and the number of statements.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ impl Cluster {
         Self { conn, postmaster, has_statements }
     }
 
-    /// Seconds on a core of all its processes, those included that have ended (proc(5)).
+    /// Returns CPU seconds of all Postgres processes, including ended ones (proc(5)).
     pub fn cpu(&self) -> f64 {
         let all =
             std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -53,7 +53,7 @@ impl Cluster {
         ticks.sum::<u64>() as f64 / 100.0
     }
 
-    /// Statements that were asked so far, BEGIN and COMMIT included; `None` without pg_stat_statements.
+    /// Returns the number of statements so far, BEGIN and COMMIT included. `None` without pg_stat_statements.
     pub fn statements(&mut self) -> Option<i64> {
         let query = "SELECT coalesce(sum(calls), 0)::bigint AS count FROM pg_stat_statements s \
              JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = current_database()";

@@ -1,6 +1,7 @@
-//! A large database: what each list and each filter costs, at the first call of a connection and at later ones.
+//! Lists and filters on a large database, at the first call of a connection and at later ones.
 //!
-//! Postgres may change a statement's plan at the sixth call of a connection, so the sixth is told beside the median.
+//! Postgres may change a statement's plan at the sixth call of a connection, so the sixth is printed beside the
+//! median.
 
 use std::time::Instant;
 
@@ -11,13 +12,14 @@ use diesel::sql_types::BigInt;
 use crate::child::Child;
 use crate::client::{Line, Request};
 
-/// How many keys and deliveries; usage has five times as many records, the audit log a fifth of the entries.
+/// Environment variable with the number of keys and deliveries. Usage gets five times as many records, the audit log a
+/// fifth of the entries.
 const SIZE: &str = "GATEPOST_BENCH_SIZE";
 const CALLS: usize = 20;
-/// Statistics of tables are written at most once a second.
+/// Wait for table statistics, which Postgres writes at most once a second.
 const STATISTICS: std::time::Duration = std::time::Duration::from_millis(1_200);
 
-/// Calls with the token of the large tenant.
+/// Requests with the token of the large tenant.
 const OF_THE_TENANT: &[&str] = &[
     "/api/keys",
     "/api/keys?q=99999",
@@ -84,7 +86,7 @@ const OF_THE_TENANT: &[&str] = &[
     "/api/keys/{key}/usage?since={month}&bucket=day",
 ];
 
-/// Calls with an operator's instance token.
+/// Requests with an operator's instance token.
 const OF_THE_INSTANCE: &[&str] = &[
     "/api/tenants",
     "/api/users",
@@ -123,7 +125,7 @@ pub async fn lists(gatepost: &Child) {
     }
 }
 
-/// Fills the tables step by step, and says how long each took.
+/// Fills the tables step by step, and prints the time of each step.
 fn fill(conn: &mut PgConnection, size: i64) {
     let settings = format!("SET synchronous_commit = off; SET work_mem = '256MB'; SET bench.size = {size}");
     conn.batch_execute(&settings).unwrap();
@@ -139,7 +141,7 @@ fn fill(conn: &mut PgConnection, size: i64) {
     eprintln!("  Audit log and vacuum: {:.0} s", begun.elapsed().as_secs_f64());
 }
 
-/// 500 entries a transaction: thousands of one chain in one transaction take quadratic time.
+/// Inserts 500 entries per transaction: thousands of entries of one chain in a transaction take quadratic time.
 fn audit(conn: &mut PgConnection, entries: i64) {
     for first in (0..entries).step_by(500) {
         diesel::sql_query(
@@ -169,7 +171,7 @@ async fn measure(conn: &mut PgConnection, line: &mut Line, request: &Request, pa
     let before = count(conn, READ);
     let mut took = Vec::new();
     for call in 0..=CALLS {
-        // The last call has the statistics of all of them written, and is not timed.
+        // The last call only waits until all statistics are written, and is not timed.
         if call == CALLS {
             tokio::time::sleep(STATISTICS).await;
         }

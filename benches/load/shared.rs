@@ -1,4 +1,4 @@
-//! Verification whose limits are counted in a Redis on this machine, against one that counts for itself.
+//! Verification with limits counted in Redis on this machine, compared with counting in the process.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::child::Child;
 use crate::gate::{bare_route, latency_of, throughput_of, verification};
 
-/// Where the Redis of this measurement listens: below the directory of temporary files, named after who measures.
+/// Environment variable with the socket of this Redis, a temporary file named after the measuring process.
 const SOCKET: &str = "GATEPOST_BENCH_REDIS";
 
 pub fn url() -> String {
     format!("unix://{}", std::env::var(SOCKET).expect("the section `shared` starts it"))
 }
 
-/// Ends with the measurement.
+/// Running Redis, stopped when the measurement ends.
 struct Redis(std::process::Child);
 
 impl Redis {

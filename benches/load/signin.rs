@@ -1,4 +1,4 @@
-//! Rightful sign-ins that are answered during a flood of others, from known and from unknown addresses.
+//! Legitimate sign-ins that succeed during a flood of others, from known and from unknown addresses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,11 +9,11 @@ use serde_json::json;
 
 use crate::child::Child;
 
-/// Sign-ins that the flood has under way at a time.
+/// Sign-ins of the flood under way at once.
 const FLOOD: usize = 200;
 const RIGHTFUL: usize = 15;
 
-/// Status of the answer to a sign-in that comes from this address, as a proxy reports it.
+/// Returns the status of a sign-in from this address, as reported by a proxy.
 async fn status(client: &Client, server: &str, from: String, email: &str, password: &str) -> u16 {
     let request = client.post(format!("http://{server}/api/auth/login")).header("x-forwarded-for", from);
     let body = json!({"email": email, "password": password}).to_string();

@@ -1,4 +1,4 @@
-//! How much usage can be stored, alone and beside verifications.
+//! Usage records stored per second, alone and beside verifications.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ pub async fn stored(gatepost: &Child) {
     println!("  records lost                   {:>8}", lost(gatepost).await);
 }
 
-/// Records per second that were committed. Twelve endpoints, three outcomes of the application, a spread of latency.
+/// Returns records per second that were committed. They have twelve endpoints, three outcomes and varied latencies.
 async fn report(gatepost: &Child) -> f64 {
     let record = |n: usize| {
         let (status, millis) = (if n.is_multiple_of(50) { 500 } else { 200 }, n % 97);

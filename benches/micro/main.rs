@@ -1,4 +1,4 @@
-//! `make micro`: the parts of a verification alone, each by Criterion.
+//! Micro benchmarks (`make micro`): the single parts of a verification, measured by Criterion.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a program for developers")]
 
 use std::hint::black_box;

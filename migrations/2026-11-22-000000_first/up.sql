@@ -1,4 +1,4 @@
--- Tenants, people and what lets them in.
+-- Tenants, users, and their credentials.
 
 CREATE TABLE tenants (
     id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -32,7 +32,7 @@ CREATE TABLE memberships (
 );
 CREATE INDEX memberships_by_user ON memberships (user_id);
 
--- The session key itself is never stored, only its SHA-256.
+-- Only the SHA-256 of a session key is stored, never the key itself.
 CREATE TABLE sessions (
     id            BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     key_digest    BYTEA NOT NULL UNIQUE,
@@ -45,7 +45,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_user ON sessions (user_id);
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 
--- Links that work once: today the setup link.
+-- Links that work once, at first only the setup link.
 CREATE TABLE one_time_links (
     id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     purpose     TEXT NOT NULL CHECK (purpose IN ('setup')),
@@ -73,7 +73,7 @@ CREATE TABLE access_tokens (
 CREATE INDEX access_tokens_by_user ON access_tokens (user_id, id);
 CREATE INDEX access_tokens_by_tenant ON access_tokens (tenant_id, id);
 
--- API keys and what they were used for.
+-- API keys and their usage.
 
 CREATE TABLE api_keys (
     id                   BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -125,10 +125,10 @@ CREATE TABLE usage_logs (
     created_at   TIMESTAMPTZ NOT NULL
 );
 CREATE INDEX usage_logs_by_key ON usage_logs (tenant_id, api_key_id, created_at);
--- For the latency of all of a tenant's keys.
+-- For latency over all keys of a tenant.
 CREATE INDEX usage_logs_by_time ON usage_logs (tenant_id, created_at) INCLUDE (duration_us);
 
--- One row a minute, key, endpoint, outcome and status.
+-- One row for each minute, key, endpoint, outcome and status.
 CREATE TABLE usage_minutes (
     tenant_id    BIGINT NOT NULL,
     api_key_id   BIGINT NOT NULL,
@@ -144,7 +144,7 @@ CREATE INDEX usage_minutes_by_time ON usage_minutes (tenant_id, minute);
 
 -- Webhooks, events and their deliveries.
 
--- A UUID of version 7 (RFC 9562 §5.7): the milliseconds in front, the version over that of a random UUID.
+-- Makes a UUID of version 7 (RFC 9562 §5.7): a random UUID with the milliseconds in front and the version replaced.
 CREATE FUNCTION uuid_v7(at TIMESTAMPTZ) RETURNS UUID LANGUAGE sql VOLATILE AS
 $$ SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
     PLACING substring(int8send((extract(epoch FROM at) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid $$;
@@ -171,7 +171,7 @@ CREATE TABLE webhooks (
 );
 CREATE INDEX webhooks_by_tenant ON webhooks (tenant_id, id DESC) WHERE deleted_at IS NULL;
 
--- Sealed with the master key; the newest one that has not expired signs first.
+-- Secrets are sealed with the master key. The newest one that has not expired signs first.
 CREATE TABLE signing_secrets (
     id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant_id   BIGINT NOT NULL REFERENCES tenants (id),
@@ -215,14 +215,14 @@ CREATE TABLE deliveries (
     created_at       TIMESTAMPTZ NOT NULL,
     finished_at      TIMESTAMPTZ
 );
--- What claiming and reaping touch: only rows that still have work to do.
+-- For claiming and reaping: these indexes hold only rows that still have work to do.
 CREATE INDEX deliveries_waiting ON deliveries (webhook_id, next_attempt_at)
     WHERE state IN ('pending', 'retrying') AND lease_token IS NULL;
 CREATE INDEX deliveries_leased ON deliveries (lease_until) WHERE lease_token IS NOT NULL;
 CREATE INDEX deliveries_by_tenant ON deliveries (tenant_id, id DESC);
 CREATE INDEX deliveries_by_webhook ON deliveries (tenant_id, webhook_id, id DESC);
 CREATE INDEX deliveries_by_event ON deliveries (tenant_id, event_id);
--- For charts, which then need no row.
+-- For charts: an index-only scan answers them.
 CREATE INDEX deliveries_by_time ON deliveries (tenant_id, created_at) INCLUDE (state, webhook_id);
 CREATE INDEX deliveries_by_state ON deliveries (tenant_id, state, id DESC);
 
@@ -251,7 +251,7 @@ CREATE INDEX attempts_by_tenant ON attempts (tenant_id, id DESC);
 CREATE INDEX attempts_by_delivery ON attempts (tenant_id, delivery_id, number);
 CREATE INDEX attempts_by_webhook ON attempts (tenant_id, webhook_id, id DESC);
 
--- Answers kept for 24 hours so that a repeated POST does nothing twice.
+-- Responses kept for 24 hours, so that a repeated POST has no second effect.
 CREATE TABLE idempotency_keys (
     id            BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant_id     BIGINT NOT NULL,
@@ -279,7 +279,7 @@ CREATE TABLE audit_entries (
 );
 CREATE INDEX audit_entries_by_tenant ON audit_entries (tenant_id, id DESC);
 
--- Facts about this instance: fingerprints of pepper and master key.
+-- Values of the instance, such as the fingerprints of pepper and master key.
 CREATE TABLE instance_facts (
     name   TEXT PRIMARY KEY,
     value  TEXT NOT NULL

@@ -1,16 +1,16 @@
--- Work for one tenant runs as `gatepost_app`, with the tenant as a transaction-local setting.
--- The owner of the tables is not forced: COPY refuses tables under row-level security.
+-- Work for one tenant runs as `gatepost_app`, with the tenant as a transaction-local setting. Row-level security is
+-- not forced on the owner of the tables: COPY refuses tables under it.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'gatepost_app') THEN
         BEGIN
             CREATE ROLE gatepost_app NOLOGIN;
         EXCEPTION
-            -- Another database of the same cluster was faster.
+            -- Another database of the same cluster has created the role meanwhile.
             WHEN duplicate_object OR unique_violation THEN NULL;
         END;
     END IF;
-    -- From version 16 on, who creates a role may grant it, but may not yet act as it.
+    -- From version 16 on, the creator of a role may grant it, but may not yet act as it.
     IF current_setting('server_version_num')::int >= 160000 THEN
         IF NOT pg_has_role(session_user, 'gatepost_app', 'SET') THEN
             EXECUTE format('GRANT gatepost_app TO %I WITH SET TRUE', session_user);
@@ -44,7 +44,7 @@ ALTER TABLE tenants ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_the_tenant ON tenants TO gatepost_app USING (id = current_tenant());
 GRANT SELECT, UPDATE ON tenants TO gatepost_app;
 
--- Who works here: the members, without their passwords.
+-- Members of the tenant, without the hashes of their passwords.
 ALTER TABLE users ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_the_tenant ON users TO gatepost_app
     USING (EXISTS (SELECT FROM memberships WHERE memberships.user_id = users.id));

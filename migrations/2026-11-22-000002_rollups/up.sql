@@ -1,6 +1,6 @@
--- Usage records and minutes in partitions, totals by the hour, a histogram of latency, and what became of deliveries.
+-- Usage records and minutes in partitions, totals by the hour, a histogram of latency, and outcomes of deliveries.
 
--- Makes the partitions of a table that are missing: one for each day or month in which these times lie.
+-- Makes the missing partitions of a table: one for each day or month that contains one of these times.
 CREATE FUNCTION make_partitions(parent TEXT, width TEXT, times TIMESTAMPTZ[]) RETURNS VOID LANGUAGE plpgsql AS
 $$
 DECLARE
@@ -10,7 +10,7 @@ BEGIN
     FOR first IN SELECT DISTINCT date_trunc(width, t AT TIME ZONE 'UTC') FROM unnest(times) t ORDER BY 1 LOOP
         part := parent || to_char(first, CASE width WHEN 'day' THEN '_YYYYMMDD' ELSE '_YYYYMM' END);
         CONTINUE WHEN to_regclass(part) IS NOT NULL;
-        -- Of several processes one makes it, and the others find it made.
+        -- If several processes try at once, one makes the partition, and the others find it made.
         PERFORM pg_advisory_xact_lock(hashtext('partition'), hashtext(parent));
         CONTINUE WHEN to_regclass(part) IS NOT NULL;
         EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING STORAGE)', part, parent);
@@ -47,7 +47,7 @@ CREATE INDEX usage_logs_by_key ON usage_logs (tenant_id, api_key_id, created_at)
 CREATE INDEX usage_logs_by_time ON usage_logs (tenant_id, created_at);
 CREATE INDEX usage_logs_by_request ON usage_logs (tenant_id, request_id);
 
--- One row a minute, key, endpoint, outcome and status; and beside them, under key 0, those of the whole tenant.
+-- One row for each minute, key, endpoint, outcome and status. Key 0 has the totals of the whole tenant.
 CREATE TABLE usage_minutes (
     tenant_id    BIGINT NOT NULL,
     api_key_id   BIGINT NOT NULL,
@@ -74,7 +74,7 @@ CREATE TABLE usage_hours (
 ) PARTITION BY RANGE (hour);
 CREATE INDEX usage_hours_by_time ON usage_hours (tenant_id, hour) WHERE api_key_id <> 0;
 
--- How long requests took: step n holds those of at least 2^(n/2) µs and less than 2^((n+1)/2) µs.
+-- Durations of requests: step n counts those of at least 2^(n/2) µs and less than 2^((n+1)/2) µs.
 CREATE TABLE usage_latencies (
     tenant_id    BIGINT NOT NULL,
     api_key_id   BIGINT NOT NULL,
@@ -112,7 +112,7 @@ GROUP BY GROUPING SETS ((tenant_id, api_key_id, hour, step), (tenant_id, hour, s
 
 DROP TABLE usage_logs_before, usage_minutes_before;
 
--- What became of deliveries and attempts in a minute or hour, of a webhook and, as webhook 0, of the whole tenant.
+-- Outcomes of deliveries and attempts by minute and hour, for each webhook. Webhook 0 has those of the whole tenant.
 CREATE TABLE delivery_minutes (
     tenant_id   BIGINT NOT NULL,
     webhook_id  BIGINT NOT NULL,
@@ -137,11 +137,11 @@ CREATE TABLE delivery_hours (
     PRIMARY KEY (tenant_id, webhook_id, hour)
 ) WITH (fillfactor = 80);
 
--- For their end.
+-- For retention, which deletes the oldest rows.
 CREATE INDEX delivery_minutes_by_time ON delivery_minutes (minute);
 CREATE INDEX delivery_hours_by_time ON delivery_hours (hour);
 
--- Counted where rows change, so that no way to finish a delivery can forget it.
+-- Triggers count where rows change, so no code that finishes a delivery can forget to count it.
 CREATE FUNCTION count_deliveries() RETURNS TRIGGER LANGUAGE plpgsql AS
 $$
 BEGIN
@@ -194,7 +194,7 @@ $$;
 CREATE TRIGGER count_attempts AFTER UPDATE ON attempts REFERENCING OLD TABLE AS changed_from NEW TABLE AS changed_to
     FOR EACH STATEMENT EXECUTE FUNCTION count_attempts();
 
--- The past, once.
+-- Counts existing rows once.
 WITH made AS (
     SELECT tenant_id, webhook_id, date_trunc('minute', finished_at) AS minute, state, 0 AS tried, 0 AS succeeded
     FROM deliveries WHERE finished_at IS NOT NULL
@@ -209,7 +209,7 @@ INSERT INTO delivery_hours
 SELECT tenant_id, webhook_id, date_trunc('hour', minute, 'UTC'), sum(delivered), sum(failed), sum(cancelled), sum(attempts), sum(successes)
 FROM delivery_minutes GROUP BY 1, 2, 3;
 
--- The totals have taken its place.
+-- The totals replace this index.
 DROP INDEX deliveries_by_time;
 
 DO $$
@@ -225,8 +225,8 @@ BEGIN
 END
 $$;
 
--- What a key can be found by: the words of its texts in lower case, each led by its tenant, so that one index serves
--- every tenant.
+-- Words of a key for searches: its texts in lower case, each word with the tenant in front, so one index serves all
+-- tenants.
 CREATE FUNCTION key_words(tenant_id BIGINT, name TEXT, hint TEXT, public_id TEXT, owner TEXT, tags TEXT[], scopes TEXT[])
 RETURNS TSVECTOR LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 $$ SELECT array_to_tsvector(coalesce(array_agg(DISTINCT tenant_id || ':' || word), '{}'))
@@ -237,13 +237,13 @@ ALTER TABLE api_keys ADD COLUMN words TSVECTOR NOT NULL
     GENERATED ALWAYS AS (key_words(tenant_id, name, hint, public_id, owner, tags, scopes)) STORED;
 CREATE INDEX api_keys_by_word ON api_keys USING gin (words);
 
--- Under row-level security no index helps a text search, for its operator is not leakproof. This view belongs to the
--- owner of the table, and shows the tenant's rows alone. `IS NOT DISTINCT FROM` and not `=`: an equality would be merged
--- with those of the query around it, and carry their security level over to the search.
+-- Under row-level security no index helps a text search, because its operator is not leakproof. This view belongs to
+-- the owner of the table, and shows only the tenant's rows. It uses `IS NOT DISTINCT FROM`: an equality would be
+-- merged with those of the outer query, and would pass their security level on to the search.
 CREATE VIEW tenant_key_words AS
     SELECT id, words FROM api_keys WHERE tenant_id IS NOT DISTINCT FROM current_tenant();
 GRANT SELECT ON tenant_key_words TO gatepost_app;
 
--- For what the overview counts and lists.
+-- For the counts and lists of the overview.
 CREATE INDEX api_keys_alive ON api_keys (tenant_id, expires_at)
     WHERE deleted_at IS NULL AND revoked_at IS NULL AND is_active;

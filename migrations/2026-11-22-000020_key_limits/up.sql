@@ -1,4 +1,4 @@
--- What all keys of a lineage share beside their first limit: more limits, and a quota that outlives every process.
+-- Shared by all keys of a lineage beside their first limit: more limits, and a quota that survives restarts.
 
 CREATE TABLE key_limits (
     tenant_id   BIGINT NOT NULL REFERENCES tenants (id),
@@ -19,7 +19,7 @@ ALTER TABLE key_limits ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_the_tenant ON key_limits TO gatepost_app USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant());
 GRANT SELECT, INSERT, UPDATE, DELETE ON key_limits TO gatepost_app;
 
--- Also for keys that were replaced: the overview counts from the index alone.
+-- Includes replaced keys: the overview counts by an index-only scan.
 DROP INDEX api_keys_alive;
 CREATE INDEX api_keys_alive ON api_keys (tenant_id, expires_at) INCLUDE (rotates_out_at)
     WHERE deleted_at IS NULL AND revoked_at IS NULL AND is_active;

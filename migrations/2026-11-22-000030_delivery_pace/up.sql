@@ -1,11 +1,11 @@
--- How fast a webhook may be called, when failed deliveries are tried again, and whether its failing was told.
+-- Rate limit of a webhook, schedule of retries, and the time of the warning about its failures.
 ALTER TABLE webhooks
     ADD COLUMN rate_per_second BIGINT CHECK (rate_per_second BETWEEN 1 AND 1000),
     ADD COLUMN retry_gaps BIGINT[] CHECK (cardinality(retry_gaps) <= 20),
     ADD COLUMN warned_at TIMESTAMPTZ;
 
--- An index that names the state of a delivery is written to at every step of it. Most deliveries are delivered, which the
--- index by tenant finds as fast.
+-- An index that names a delivery's state is written at every step of the delivery. Delivered ones are left out: they
+-- are the majority, and the index by tenant finds them as fast.
 DROP INDEX deliveries_by_state;
 CREATE INDEX deliveries_by_state ON deliveries (tenant_id, state, id DESC) WHERE state <> 'delivered';
 

@@ -1,12 +1,12 @@
--- The audit log as one chain of hashes a tenant, and one of the instance itself: whoever changes, adds or removes an
--- entry behind the product's back breaks it (`gatepost audit verify`).
+-- The audit log as chains of hashes, one for each tenant and one for the instance. A change, addition or removal of an
+-- entry outside the product breaks its chain (`gatepost audit verify`).
 
 ALTER TABLE audit_entries
     ADD COLUMN seq            BIGINT,
     ADD COLUMN previous_hash  BYTEA,
     ADD COLUMN hash           BYTEA;
 
--- Where each chain ends, so that a missing end is noticed, and up to where retention has taken it away.
+-- End of each chain, so that missing last entries are noticed, and the last entry that retention has deleted.
 CREATE TABLE audit_chains (
     tenant_id    BIGINT PRIMARY KEY,
     seq          BIGINT NOT NULL,
@@ -16,8 +16,8 @@ CREATE TABLE audit_chains (
 );
 COMMENT ON COLUMN audit_chains.tenant_id IS '0 for the chain of the instance itself';
 
--- SHA-256 over all of an entry and the hash before it: each field as its length in bytes, a colon and its text in UTF-8,
--- or a dash where there is none; joined by commas. `domain::audit` computes the same.
+-- Computes the SHA-256 of an entry and the hash before it. Each field is written as its length in bytes, a colon and
+-- its text in UTF-8, or as a dash if absent; fields are joined by commas. `domain::audit` computes the same.
 CREATE FUNCTION audit_hash(entry audit_entries) RETURNS BYTEA LANGUAGE sql STABLE AS
 $$ SELECT sha256(convert_to(string_agg(coalesce(octet_length(convert_to(field, 'UTF8')) || ':' || field, '-'), ',' ORDER BY place), 'UTF8'))
    FROM unnest(ARRAY['gatepost audit 1', encode(entry.previous_hash, 'hex'), entry.seq::text, entry.id::text,
@@ -25,9 +25,9 @@ $$ SELECT sha256(convert_to(string_agg(coalesce(octet_length(convert_to(field, '
        entry.details::text, entry.ip, entry.request_id, (extract(epoch FROM entry.created_at) * 1000000)::bigint::text])
        WITH ORDINALITY AS fields (field, place) $$;
 
--- Sealed where rows are added, so that no way to add one can forget it. The lock on the end of the chain is held until
--- COMMIT: entries of one tenant are sealed one after the other, whoever races. It runs as the owner, so that the role of
--- the tenants' work can neither write hashes of its own nor move the end.
+-- Seals each row as it is added, so no code can forget it. The lock on the end of the chain is held until COMMIT:
+-- entries of one tenant are sealed one after another. The function runs as the owner, so the role of tenants' work can
+-- neither write its own hashes nor move the end.
 CREATE FUNCTION seal_audit_entry() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS
 $$
 DECLARE
@@ -44,7 +44,7 @@ BEGIN
 END
 $$;
 
--- The past, once.
+-- Seals existing rows once.
 CREATE TRIGGER seal_the_past BEFORE UPDATE ON audit_entries FOR EACH ROW EXECUTE FUNCTION seal_audit_entry();
 DO $$
 DECLARE
@@ -64,7 +64,7 @@ ALTER TABLE audit_entries
 CREATE TRIGGER seal BEFORE INSERT ON audit_entries FOR EACH ROW EXECUTE FUNCTION seal_audit_entry();
 
 CREATE UNIQUE INDEX audit_entries_by_seq ON audit_entries ((coalesce(tenant_id, 0)), seq);
--- What somebody did, what was done to something, and who did that.
+-- For lists by actor, by target and by action.
 CREATE INDEX audit_entries_by_actor ON audit_entries (tenant_id, actor, id DESC);
 CREATE INDEX audit_entries_by_target ON audit_entries (tenant_id, target, id DESC);
 CREATE INDEX audit_entries_by_action ON audit_entries (tenant_id, action, id DESC);

@@ -1,5 +1,5 @@
--- Invitations into a tenant: a link that works once, for one e-mail address. The link itself is never stored, only its
--- SHA-256.
+-- Invitations to a tenant: a link that works once, for one e-mail address. Only the SHA-256 of the link's token is
+-- stored.
 CREATE TABLE invitations (
     id           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant_id    BIGINT NOT NULL REFERENCES tenants (id),

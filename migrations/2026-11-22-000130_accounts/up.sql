@@ -1,4 +1,4 @@
--- Links that let a user set a new password, and access tokens that a sign-in made.
+-- Links that let a user set a new password, and access tokens that a sign-in created.
 ALTER TABLE one_time_links
     DROP CONSTRAINT one_time_links_purpose_check,
     ADD CONSTRAINT one_time_links_purpose_check CHECK (purpose IN ('setup', 'password_reset')),

@@ -1,15 +1,15 @@
--- A second factor of sign-in (RFC 6238): its secret is sealed with the master key.
+-- A second factor of sign-in (RFC 6238). Its secret is sealed with the master key.
 CREATE TABLE second_factors (
     user_id       BIGINT PRIMARY KEY REFERENCES users (id),
     sealed        BYTEA NOT NULL,
-    -- Null while it is being set up: it is asked for only once a code of it was shown.
+    -- Null during setup: sign-in asks for the factor only after the user has entered one valid code.
     confirmed_at  TIMESTAMPTZ,
-    -- The last step of 30 seconds of which a code was taken: none is taken twice.
+    -- The last 30-second step whose code was used: no code is accepted twice.
     last_step     BIGINT NOT NULL DEFAULT 0,
     created_at    TIMESTAMPTZ NOT NULL
 );
 
--- For those who lost the device: each works once, and is kept as SHA-256.
+-- Recovery codes for a lost device. Each works once, and is stored as SHA-256.
 CREATE TABLE recovery_codes (
     id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id     BIGINT NOT NULL REFERENCES users (id),

@@ -1,4 +1,4 @@
--- What a tenant may have. Null is no limit.
+-- Limits on what a tenant may have. Null is no limit.
 CREATE TABLE plans (
     name                  TEXT PRIMARY KEY CHECK (name IN ('free', 'pro', 'unlimited')),
     max_keys              BIGINT CHECK (max_keys >= 0),
@@ -17,11 +17,11 @@ INSERT INTO plans VALUES
     ('unlimited', NULL, NULL, NULL, NULL, 1000, NULL, now());
 GRANT SELECT ON plans TO gatepost_app;
 
--- Nothing was limited until now.
+-- Existing tenants stay without limits.
 UPDATE tenants SET plan = 'unlimited';
 ALTER TABLE tenants ADD CONSTRAINT tenants_plan_fkey FOREIGN KEY (plan) REFERENCES plans (name);
 
--- How many events a tenant has published in a month of UTC: of those whose plan limits them.
+-- Events that a tenant has published in a month (UTC), for tenants whose plan limits them.
 CREATE TABLE event_months (
     tenant_id  BIGINT NOT NULL,
     month      DATE NOT NULL,

@@ -1,4 +1,4 @@
--- Mail that waits to be sent: its subject and text are sealed, for they hold links that let somebody in.
+-- Mail that waits to be sent. Subject and text are sealed, because they hold links that sign their readers in.
 CREATE SEQUENCE mails_id_seq;
 CREATE TABLE mails (
     id               BIGINT PRIMARY KEY,

@@ -1,4 +1,4 @@
--- How long the phases of an attempt took, and the format of what was sent.
+-- Durations of the phases of an attempt, and the format of its body.
 ALTER TABLE attempts
     ADD COLUMN dns_us INT,
     ADD COLUMN connect_us INT,
@@ -8,6 +8,7 @@ COMMENT ON COLUMN attempts.dns_us IS 'null where the connection was there alread
 COMMENT ON COLUMN attempts.connect_us IS 'with the TLS handshake; null where the connection was there already';
 COMMENT ON COLUMN attempts.first_byte_us IS 'from the beginning of the attempt until the head of the answer';
 
--- For lists by status. What succeeded is found by tenant as fast, and stays out: its rows write to no index more.
+-- For lists by status. Successful attempts are left out: the index by tenant finds them as fast, and they skip one
+-- index.
 CREATE INDEX deliveries_by_failure ON deliveries (tenant_id, id DESC, last_status) WHERE last_error IS NOT NULL;
 CREATE INDEX attempts_by_failure ON attempts (tenant_id, id DESC, response_status) WHERE error IS NOT NULL;

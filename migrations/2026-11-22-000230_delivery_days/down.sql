@@ -1,7 +1,7 @@
 DROP TRIGGER count_deliveries ON deliveries;
 DROP TRIGGER count_attempts ON attempts;
 
--- One table each again, with all that the partitions hold.
+-- Makes plain tables again, with all rows of the partitions.
 DO $$
 DECLARE
     parent TEXT;

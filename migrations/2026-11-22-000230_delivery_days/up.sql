@@ -1,16 +1,16 @@
--- Events, deliveries and attempts lie in partitions of a day, by the time in their ids, and are dropped with them. What
--- still has work to do lies in a small table of its own as well, which is all that claiming touches.
+-- Events, deliveries and attempts lie in daily partitions by the time in their ids, and are dropped with them.
+-- Deliveries with work left also have a row in a small table, and claiming touches only that table.
 
--- Below every UUIDv7 of this time or later, and above those of before.
+-- Returns a bound: at or below every UUIDv7 of this time or later, above every earlier one.
 CREATE FUNCTION uuid_floor(at TIMESTAMPTZ) RETURNS UUID LANGUAGE sql IMMUTABLE AS
 $$ SELECT rpad(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0'), 32, '0')::uuid $$;
 
--- The time in a UUIDv7.
+-- Returns the time in a UUIDv7.
 CREATE FUNCTION uuid_time(id UUID) RETURNS TIMESTAMPTZ LANGUAGE sql IMMUTABLE AS
 $$ SELECT to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) $$;
 
--- Makes the partitions of the days in which these times lie, where they are missing. The rows of deliveries leave room on
--- their pages: a delivery changes once, and writes to no index then.
+-- Makes the missing partitions of the days that contain these times. Pages of deliveries keep free space: the update
+-- of a delivery then stays on its page and writes to no index.
 CREATE FUNCTION make_id_partitions(parent TEXT, times TIMESTAMPTZ[]) RETURNS VOID LANGUAGE plpgsql AS
 $$
 DECLARE
@@ -20,10 +20,10 @@ BEGIN
     FOR day IN SELECT DISTINCT date_trunc('day', t, 'UTC') FROM unnest(times) t ORDER BY 1 LOOP
         part := parent || to_char(day AT TIME ZONE 'UTC', '_YYYYMMDD');
         CONTINUE WHEN to_regclass(part) IS NOT NULL;
-        -- Of several processes one makes it, and the others find it made.
+        -- If several processes try at once, one makes the partition, and the others find it made.
         PERFORM pg_advisory_xact_lock(hashtext('partition'), hashtext(parent));
         CONTINUE WHEN to_regclass(part) IS NOT NULL;
-        -- What was there before partitions were.
+        -- The partition with the rows from before partitions existed.
         CONTINUE WHEN EXISTS (
             SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
             WHERE i.inhparent = parent::regclass AND c.relname = parent || '_before'
@@ -36,7 +36,7 @@ BEGIN
 END
 $$;
 
--- What has not come to its end. A row is leased while an attempt of it is under way.
+-- Deliveries that are not finished. A row is leased while an attempt is under way.
 CREATE TABLE open_deliveries (
     tenant_id        BIGINT NOT NULL,
     delivery_id      UUID NOT NULL,
@@ -63,7 +63,7 @@ CREATE POLICY of_the_tenant ON open_deliveries TO gatepost_app
     USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant());
 GRANT SELECT, INSERT, UPDATE, DELETE ON open_deliveries TO gatepost_app;
 
--- Attempts that are under way belong to processes of before this step: they are taken back, as if their leases had run out.
+-- Attempts under way belong to processes of the earlier version. They are taken back as if their leases had run out.
 INSERT INTO open_deliveries
 SELECT tenant_id, id, event_id, event_type, webhook_id, least(attempts_made, attempts_max - 1), attempts_max,
     coalesce(next_attempt_at, clock_timestamp())
@@ -79,7 +79,7 @@ ALTER TABLE deliveries DROP COLUMN next_attempt_at, DROP COLUMN lease_token, DRO
     ADD COLUMN has_trouble BOOLEAN NOT NULL DEFAULT FALSE;
 UPDATE deliveries SET has_trouble = TRUE WHERE last_error IS NOT NULL OR state IN ('failed', 'cancelled');
 
--- Tables of before become the partition of all that was before the day after tomorrow.
+-- Existing tables become the partition of everything before the day after tomorrow.
 DO $$
 DECLARE
     parent TEXT;
@@ -127,8 +127,8 @@ CREATE INDEX attempts_by_failure ON attempts (tenant_id, id DESC, response_statu
 SELECT make_id_partitions(parent, array_agg(now() + days * INTERVAL '1 day'))
 FROM unnest(ARRAY['events', 'deliveries', 'attempts']) parent CROSS JOIN generate_series(-1, 3) days GROUP BY parent;
 
--- Counted where rows are written, so that no way to finish a delivery can forget it. An end is written once: until it is
--- opened again, a finished delivery does not change. An attempt is written when it has come back.
+-- Triggers count where rows are written, so no code that finishes a delivery can forget to count it. An end is written
+-- once: a finished delivery does not change until it is opened again. An attempt is written when it has ended.
 CREATE OR REPLACE FUNCTION count_deliveries() RETURNS TRIGGER LANGUAGE plpgsql AS
 $$
 BEGIN

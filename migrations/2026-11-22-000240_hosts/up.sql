@@ -1,4 +1,4 @@
--- Hosts that don't answer: all webhooks of a tenant that lead to one are held back together.
+-- Hosts that don't respond. All webhooks of a tenant at such a host are held back together.
 ALTER TABLE webhooks ADD COLUMN host TEXT NOT NULL
     GENERATED ALWAYS AS (coalesce(lower(substring(url FROM '://([^/?#]+)')), '')) STORED;
 COMMENT ON COLUMN webhooks.host IS 'host and port, as the URL has them';

@@ -1,5 +1,5 @@
--- What a list of keys is narrowed by, as exact terms, each led by its tenant like the words: so that the one key in a million
--- that has a tag is found without reading the others. No control character stands in a tag or a scope.
+-- Filters of the key list as exact terms, each with the tenant in front like the words. An index finds the one key in
+-- a million with a tag without reading the others. Tags and scopes contain no control characters.
 CREATE FUNCTION key_terms(tenant_id BIGINT, environment TEXT, is_active BOOLEAN, revoked_at TIMESTAMPTZ, tags TEXT[], scopes TEXT[])
 RETURNS TSVECTOR LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS
 $$

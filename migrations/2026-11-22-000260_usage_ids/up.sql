@@ -1,5 +1,5 @@
--- A connection takes a thousand numbers at once, in place of one with each row of a COPY. They break ties alone: numbers that
--- are left over when a connection ends are of no account.
+-- A connection takes a thousand numbers at once instead of one for each row of a COPY. The numbers only order records
+-- of equal time, so the unused rest of a connection does no harm.
 ALTER SEQUENCE usage_log_ids CACHE 1000;
--- Ids are compared by their bytes, whatever language the database sorts in: their index is written faster so.
+-- Ids are compared by their bytes, whatever the database's collation: writes to their index are faster.
 ALTER TABLE usage_logs ALTER COLUMN request_id TYPE TEXT COLLATE "C";

@@ -1,4 +1,5 @@
--- How many keys a tenant has is not to be counted: with the count, the planner takes them to lie evenly among all keys, and
--- reads everybody's newest until a page of the tenant's is full. Those of a large tenant that was here first lie far behind.
--- Without it each tenant is taken for one of two hundred, and its own index is read. (What ANALYZE has counted before stays.)
+-- Statistics on the tenant of keys are switched off. With them the planner assumes that a tenant's keys lie evenly
+-- among all keys, and reads the newest keys of all tenants until a page is full. The keys of a large, old tenant lie
+-- far behind. Without them each tenant counts as one of two hundred, and its own index is used. (Earlier statistics
+-- stay.)
 ALTER TABLE api_keys ALTER COLUMN tenant_id SET STATISTICS 0;

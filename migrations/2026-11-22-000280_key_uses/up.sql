@@ -1,8 +1,7 @@
--- When each key was last used, beside the keys. It changes with every use, and lists go by it: on `api_keys`, which is wide
--- and has an index for everything else, each use made an entry in all of them wherever a page was full.
+-- Last use of each key, in a table of its own. It changes with every use, and lists are sorted by it. On `api_keys`,
+-- which is wide and has many indexes, each use added an entry to all of them whenever a page was full.
 --
--- The epoch and not NULL where there was no use: one comparison of (used_at, api_key_id) is then a place in the list, wherever
--- that lies.
+-- A key never used has the epoch, not NULL: then a comparison of (used_at, api_key_id) gives its place in the list.
 CREATE TABLE key_uses (
     api_key_id  BIGINT NOT NULL,
     tenant_id   BIGINT NOT NULL,
@@ -17,7 +16,7 @@ COMMENT ON COLUMN key_uses.created_at IS 'as the key has it';
 COMMENT ON COLUMN key_uses.used_at IS 'the epoch where it never was';
 COMMENT ON COLUMN key_uses.idle_week IS 'the Monday of the week in which it was last made or used';
 
--- Nothing else writes keys until this step is over: no row is missed.
+-- No other transaction writes keys until this step is over, so none is missed.
 LOCK api_keys IN SHARE ROW EXCLUSIVE MODE;
 INSERT INTO key_uses (api_key_id, tenant_id, created_at, is_deleted, used_at, used_ip)
 SELECT id, tenant_id, created_at, deleted_at IS NOT NULL, coalesce(last_used_at, 'epoch'), last_used_ip
@@ -26,16 +25,16 @@ FROM api_keys ORDER BY id;
 ALTER TABLE key_uses ADD PRIMARY KEY (api_key_id);
 ALTER TABLE key_uses ADD FOREIGN KEY (api_key_id) REFERENCES api_keys (id) ON DELETE CASCADE;
 CREATE INDEX key_uses_by_use ON key_uses (tenant_id, used_at, api_key_id) WHERE NOT is_deleted;
--- The newest of those that are unused: the newest of each week, and of these the newest.
+-- For the newest unused keys: the newest of each week are found and merged.
 CREATE INDEX key_uses_by_week ON key_uses (tenant_id, idle_week, api_key_id) WHERE NOT is_deleted;
 CREATE INDEX key_uses_never ON key_uses (tenant_id, idle_week, api_key_id) WHERE used_at = 'epoch' AND NOT is_deleted;
 ANALYZE key_uses;
 
--- Each use leaves a dead row behind, and a dead entry where lists begin.
+-- Each use leaves a dead row, and a dead index entry at the place where lists begin.
 ALTER TABLE key_uses SET (autovacuum_vacuum_scale_factor = 0.05);
 
--- Uses are written here alone; what else stands here follows the keys where those change, so that no way to make, delete or
--- restore one can forget it. Rows are taken in the order of their ids, as uses take them.
+-- Only uses are written directly. The other columns follow the keys by trigger, so no code that creates, deletes or
+-- restores a key can forget them. Rows are locked in the order of their ids, as uses lock them.
 CREATE FUNCTION follow_made_keys() RETURNS TRIGGER LANGUAGE plpgsql AS
 $$
 BEGIN
@@ -65,7 +64,7 @@ $$;
 CREATE TRIGGER follow_changed_keys AFTER UPDATE ON api_keys REFERENCING NEW TABLE AS changed_to
     FOR EACH STATEMENT EXECUTE FUNCTION follow_changed_keys();
 
--- Older than the first release: no process of before runs beside this one.
+-- This step is older than the first release: no process of an earlier version runs beside this one.
 ALTER TABLE api_keys DROP COLUMN last_used_at, DROP COLUMN last_used_ip;
 
 ALTER TABLE key_uses ENABLE ROW LEVEL SECURITY;

@@ -1,2 +1,2 @@
--- Links that people asked for themselves, by mail: they and those that operators make leave each other alone.
+-- Marks links that users requested by mail: these and the links of operators do not replace each other.
 ALTER TABLE one_time_links ADD COLUMN is_asked_for BOOLEAN NOT NULL DEFAULT FALSE;

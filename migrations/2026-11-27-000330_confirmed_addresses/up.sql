@@ -1,4 +1,5 @@
--- Whoever invites may hold the link in their own hands: that somebody joined by it does not show that the address is theirs.
+-- The inviter may know the link of an invitation. Joining by it therefore does not prove that the address is the
+-- user's own.
 ALTER TABLE users ADD COLUMN is_email_confirmed BOOLEAN NOT NULL DEFAULT TRUE;
 COMMENT ON COLUMN users.is_email_confirmed IS 'false: they joined by a link that whoever invited them could use too';
 GRANT SELECT (is_email_confirmed) ON users TO gatepost_app;

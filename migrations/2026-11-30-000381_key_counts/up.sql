@@ -1,8 +1,8 @@
--- How many keys each tenant has, kept beside them. Plans limit this number and pages show it: counting the keys of a tenant that
--- had 300,000 took half a second, with the tenant locked.
+-- Number of keys of each tenant, stored beside them. Plans limit this number and pages show it. Counting a tenant's
+-- 300,000 keys took half a second, with the tenant locked.
 --
--- Triggers count a key while it is neither deleted, revoked nor replaced. A key expires without any statement, so each row says
--- until when it has taken expiries into account. Whoever reads the counts subtracts the keys that have expired since then.
+-- Triggers count a key while it is neither deleted, revoked nor replaced. A key expires without a statement, so each
+-- row has a time up to which expiries are included. Readers subtract the keys that have expired since then.
 CREATE TABLE key_counts (
     tenant_id      BIGINT PRIMARY KEY,
     held           BIGINT NOT NULL,
@@ -24,8 +24,9 @@ CREATE POLICY of_the_tenant ON key_counts TO gatepost_app
     USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant());
 GRANT SELECT, INSERT, UPDATE, DELETE ON key_counts TO gatepost_app;
 
--- Adds keys to the counts (sign 1) or takes them away (sign -1). Rows of several tenants are locked in the order of their ids.
--- They are locked before `counted_until` is read: a transaction that moves it on at the same time does not see these keys yet.
+-- Adds keys to the counts (sign 1) or subtracts them (sign -1). Rows of several tenants are locked in the order of
+-- their ids. The lock comes before `counted_until` is read: a transaction that moves it at the same time does not see
+-- these keys yet.
 CREATE FUNCTION add_to_key_counts(tenants BIGINT[], expiries TIMESTAMPTZ[], actives BOOLEAN[], signs INT[])
 RETURNS VOID LANGUAGE plpgsql AS
 $$
@@ -56,7 +57,7 @@ $$;
 CREATE TRIGGER count_made_keys AFTER INSERT ON api_keys REFERENCING NEW TABLE AS new_keys
     FOR EACH STATEMENT EXECUTE FUNCTION count_made_keys();
 
--- Changes that leave a key counted as before, such as another name, lock nothing.
+-- A change that leaves a key counted as before, such as a new name, locks nothing.
 CREATE FUNCTION count_changed_keys() RETURNS TRIGGER LANGUAGE plpgsql AS
 $$
 BEGIN

@@ -1,4 +1,4 @@
--- State of the letter with an invitation's link, and why its last attempt failed.
+-- State of the mail with an invitation's link, and the reason why its last attempt failed.
 ALTER TABLE invitations
     ADD COLUMN mail_state TEXT CHECK (mail_state IN ('waiting', 'sent', 'failed')),
     ADD COLUMN mail_error TEXT;

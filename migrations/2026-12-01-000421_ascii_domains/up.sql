@@ -1,6 +1,7 @@
--- Domains of e-mail addresses are stored in ASCII. Earlier addresses in other letters become what is looked up now.
+-- Domains of e-mail addresses are stored in ASCII. Earlier addresses in other scripts are converted to the form used
+-- now.
 
--- One label of a domain in Punycode (RFC 3492 section 6.3), with its prefix.
+-- Encodes one label of a domain in Punycode (RFC 3492 section 6.3), with its prefix.
 CREATE FUNCTION pg_temp.ascii_label(label TEXT) RETURNS TEXT LANGUAGE plpgsql AS
 $$
 DECLARE

@@ -1,5 +1,5 @@
--- Texts in the spelling that searches compare: no case, accents, width, or invisible characters. The locale of the database
--- does not matter.
+-- Folds a text to the spelling that searches compare: without case, accents, width or invisible characters, whatever
+-- the database's locale.
 CREATE FUNCTION search_fold(given TEXT) RETURNS TEXT LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS
 $$
 DECLARE
@@ -8,10 +8,10 @@ BEGIN
     IF octet_length(given) = char_length(given) THEN
         RETURN lower(given COLLATE "C");
     END IF;
-    -- In capitals, this mark is a letter.
+    -- The capital form of this combining mark is a letter.
     folded := replace(normalize(given, NFKD), U&'\0345', U&'\03B9');
-    -- Accents, vowel points and voicing marks; then what leaves no mark on a page, as `domain::text::is_invisible` lists it,
-    -- and the Arabic letter stretcher.
+    -- Removes accents, vowel points and voicing marks, characters that are invisible on a page (listed in
+    -- `domain::text::is_invisible`), and the Arabic letter stretcher.
     folded := regexp_replace(folded,
         '[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670\u1ab0-\u1aff'
         '\u1dc0-\u1dff\u20d0-\u20ff\u3099\u309a\ufe20-\ufe2f'
@@ -20,7 +20,7 @@ BEGIN
     IF octet_length(folded) = char_length(folded) THEN
         RETURN lower(folded COLLATE "C");
     END IF;
-    -- Each letter and the one that stands for all its cases.
+    -- Pairs of a letter and the letter that stands for all its cases.
     folded := translate(folded,
         'ÆÐØÞĐĦıŁŊŒŦƁƂƄƆƇƉƊƋƎƏƐƑƓƔƖƗƘƜƝƟƢƤƦƧƩƬƮƱƲƳƵƷƸƼǤǶǷȜȠȢȤȺȻȽȾɁɃɄɅ'
         'ɆɈɊɌɎͰͲͶͿΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩσϏϘϚϜϞϠϢϤϦϨϪϬϮϷϺϽϾϿЂЄЅІЈЉЊЋ'
@@ -60,8 +60,9 @@ BEGIN
 END
 $$;
 
--- The words of a text as `search_fold` has them. Ideographs, syllables of scripts without spaces, and symbols are words of
--- their own. What stands between spaces and is nothing but punctuation follows, led by a sign that begins no other word.
+-- Returns the words of a text in the spelling of `search_fold`. Ideographs, syllables of scripts without spaces, and
+-- symbols are words of their own. Runs of punctuation between spaces come last, with a sign in front that starts no
+-- other word.
 CREATE FUNCTION search_words(given TEXT) RETURNS TEXT[] LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path FROM CURRENT AS
 $$
@@ -79,7 +80,7 @@ BEGIN
             '\u2190-\u2bff\u2e80-\u2fff\u3004-\u3007\u3020-\ua4cf\uf900-\ufaff\U0001d000-\U0001d1ff\U0001f000-\U0001fbff'
             '\U00020000-\U0003ffff])', ' \1 ', 'g');
     END IF;
-    -- A longer word is found by its beginning. Lexemes of a tsvector have 2046 bytes at most.
+    -- A longer word is found by its start: lexemes of a tsvector have 2046 bytes at most.
     words := ARRAY(SELECT left(word, 100) FROM regexp_split_to_table(apart, punctuation) AS word WHERE word <> '')
         || ARRAY(SELECT '=' || left(sign, 100) FROM regexp_split_to_table(folded, '[\u0001-\u0020\u1680\u2028\u2029]+') AS sign
             WHERE sign <> '' AND sign ~ ('^' || punctuation || '$'));
@@ -87,7 +88,7 @@ BEGIN
 END
 $$;
 
--- A query for keys of a tenant in which each of these begins a word.
+-- Returns a search term for keys of a tenant in which each of these words starts a word.
 CREATE FUNCTION key_query(tenant_id BIGINT, words TEXT[]) RETURNS TSQUERY LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 $$
     SELECT string_agg('''' || tenant_id || ':' || replace(replace(word, '\', '\\'), '''', '''''') || ''':*', ' & ')::tsquery

@@ -1,4 +1,4 @@
-//! The database of this process: the one that `DATABASE_URL` names, or a private one.
+//! Database of this process: the one in `DATABASE_URL`, or a private Postgres.
 
 use diesel::pg::PgConnection;
 
@@ -8,22 +8,22 @@ use crate::store::embedded::{self, Embedded};
 use crate::store::migrations::{self, Report};
 use crate::store::{fitness::Unfit, pooler};
 
-/// Open for as long as this lives; a private Postgres is stopped by its last user.
+/// Open database. A private Postgres stops with its last user.
 pub struct Database {
     url: String,
     words: String,
-    /// Stops with its last user.
+    /// Private Postgres, if one is used. It stops with its last user.
     embedded: Option<Embedded>,
     pub report: Report,
 }
 
 impl Database {
-    /// Starts the private Postgres where needed and migrates.
+    /// Starts the private Postgres if needed, and runs migrations.
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
         Self::open_and(settings, |_| ())
     }
 
-    /// The same for a process that lives long: it watches over the private Postgres.
+    /// Opens the database for a long-running process, which also supervises the private Postgres.
     pub fn open_for_serving(settings: &Settings) -> Result<Self, Failure> {
         let database = Self::open_and(settings, Embedded::supervise)?;
         for danger in &database.report.dangers {
@@ -32,7 +32,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Opens an instance that another command has made, with one connection. Makes nothing and migrates nothing.
+    /// Opens an existing instance with one connection. Creates nothing and runs no migrations.
     pub fn open_existing(settings: &Settings) -> Result<(Self, PgConnection), Failure> {
         if settings.database_url.is_none() && !embedded::is_made(&settings.data_dir)? {
             return Err(no_instance(&settings.data_dir).into());
@@ -74,7 +74,7 @@ impl Database {
         &self.url
     }
 
-    /// What is in use, in one line.
+    /// Returns one line about the database in use.
     pub fn describe(&self) -> String {
         self.words.clone()
     }

@@ -1,4 +1,4 @@
-//! `gatepost audit`.
+//! Command `gatepost audit`.
 
 use std::process::ExitCode;
 
@@ -13,9 +13,9 @@ use crate::services::audit::chain::{self, Reading};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Read the log from its beginning and check that nothing in it was changed or removed. Ends with 1 where it was.
+    /// Check that no entry of the audit log was changed or removed. Exit code 1 if one was.
     Verify {
-        /// Only this tenant's chain; otherwise those of all tenants and of the instance.
+        /// Slug of the tenant whose log to check. Default: all tenants and the instance.
         #[arg(long, value_name = "SLUG")]
         tenant: Option<String>,
     },
@@ -24,7 +24,7 @@ pub enum Command {
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode, Failure> {
     let Command::Verify { tenant } = command;
     let mut house = House::open(&settings)?;
-    let readings = house.read(|conn| chain::verify(conn, tenant.as_deref()))?;
+    let readings = house.read(|tx| chain::verify(tx, tenant.as_deref()))?;
     let is_whole = readings.iter().all(|reading| reading.broken.is_none());
     if json {
         let chains: Vec<Value> = readings.iter().map(value).collect();

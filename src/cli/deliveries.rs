@@ -1,8 +1,7 @@
-//! `gatepost deliveries`.
+//! Command `gatepost deliveries`.
 
 use chrono::{SecondsFormat, TimeDelta};
 use clap::{Args, Subcommand};
-use diesel::pg::PgConnection;
 
 use super::house::{House, actor_in, console};
 use super::webhooks::word;
@@ -15,92 +14,91 @@ use crate::domain::time::Time;
 use crate::domain::{Actor, DeliveryId, Error, EventId, Noun, Rejection, Result as Done, WebhookId};
 use crate::model::Delivery;
 use crate::services::deliveries::{self, DeliveryFilter};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::api::deliveries::DeliveryBody;
 use crate::web::api::list::List as Listed;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List deliveries, the newest first, a page at a time.
+    /// List deliveries, newest first, a page at a time.
     List(List),
     /// Print a delivery with its attempts as JSON.
     Show(Which),
-    /// Send it again, at once; a running server does.
+    /// Send a delivery again at once. A running server sends it.
     Redeliver(Which),
-    /// Give up what still waits.
+    /// Cancel a delivery that is still waiting.
     Cancel(Which),
 }
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The delivery's id (dlv_…).
+    /// Id of the delivery (dlv_…).
     #[arg(value_name = "ID", value_parser = word::<DeliveryId>)]
     id: DeliveryId,
 }
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// The tenant's slug; without it, of all tenants.
+    /// Slug of the tenant. Default: all tenants.
     #[arg(long)]
     tenant: Option<String>,
-    /// The webhook's id.
+    /// Only deliveries to this webhook (id).
     #[arg(long, value_parser = word::<WebhookId>)]
     webhook: Option<WebhookId>,
-    /// The event's id (evt_…).
+    /// Only deliveries of this event (id, evt_…).
     #[arg(long, value_parser = word::<EventId>)]
     event: Option<EventId>,
-    /// The event's type.
+    /// Only events of this type.
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
-    /// pending, retrying, delivered, failed or cancelled.
+    /// Only deliveries in this state: pending, retrying, delivered, failed or cancelled.
     #[arg(long, value_parser = word::<DeliveryState>)]
     state: Option<DeliveryState>,
-    /// How the last attempt was answered: 2xx, 3xx, 4xx, 5xx, or none.
+    /// Only deliveries whose last attempt got this response: 2xx, 3xx, 4xx, 5xx, or none.
     #[arg(long, value_parser = word::<StatusClass>)]
     status: Option<StatusClass>,
-    /// Not older than this: 2026-11-22T12:00:00Z.
+    /// Only deliveries created at or after this time, as in 2026-11-22T12:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = word::<Time>)]
     since: Option<Time>,
-    /// Older than this.
+    /// Only deliveries created before this time.
     #[arg(long, value_name = "TIME", value_parser = word::<Time>)]
     until: Option<Time>,
-    /// Rows of a page.
+    /// Number of rows to print.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=PageSize::MAX), default_value = "50")]
     limit: i64,
-    /// Where the page before has ended, as it said.
+    /// Cursor that the previous page printed.
     #[arg(long)]
     cursor: Option<String>,
 }
 
 pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
     match command {
         Command::List(asked) => list(&mut house, asked, json),
         Command::Show(which) => {
-            let detail = act(&mut house, which.id, deliveries::find)?;
+            let detail = act(&mut house, which.id, |tx, actor, id| deliveries::find(tx, actor, id))?;
             say(&value(&DeliveryBody::with_attempts(detail)?)?.to_string())
         }
         Command::Redeliver(which) => {
-            let again = act(&mut house, which.id, |conn, actor, id| deliveries::redeliver(conn, actor, id, now))?;
+            let again = act(&mut house, which.id, deliveries::redeliver)?;
             tell(json, &value(&DeliveryBody::from(again))?, &format!("{} is sent again", which.id))
         }
         Command::Cancel(which) => {
-            let gone = act(&mut house, which.id, |conn, actor, id| deliveries::cancel(conn, actor, id, now))?;
+            let gone = act(&mut house, which.id, deliveries::cancel)?;
             tell(json, &value(&DeliveryBody::from(gone))?, &format!("{} is cancelled", which.id))
         }
     }
 }
 
-/// As the console in the delivery's tenant.
+/// Acts as the console in the delivery's tenant.
 fn act<T>(
     house: &mut House,
     id: DeliveryId,
-    act: impl FnOnce(&mut PgConnection, &Actor, DeliveryId) -> Done<T>,
+    act: impl FnOnce(&mut Tx<'_>, &Actor, DeliveryId) -> Done<T>,
 ) -> Result<T, Failure> {
-    house.tx(|conn, _| {
-        let tenant = deliveries::tenant_of(conn, id)?.ok_or(Error::NotFound(Noun::Delivery))?;
-        act(conn, &console(tenant), id)
+    house.tx(|tx, _| {
+        let tenant = deliveries::tenant_of(tx, id)?.ok_or(Error::NotFound(Noun::Delivery))?;
+        act(tx, &console(tenant), id)
     })
 }
 
@@ -126,12 +124,12 @@ fn list(house: &mut House, asked: List, json: bool) -> Result<(), Failure> {
         until: asked.until.map(Time::utc),
         skew: TimeDelta::zero(),
     };
-    let page = house.tx(|conn, _| {
+    let page = house.tx(|tx, _| {
         let scope = match &asked.tenant {
-            Some(slug) => Scope::Tenant(actor_in(conn, slug)?.tenant),
+            Some(slug) => Scope::Tenant(actor_in(tx, slug)?.tenant),
             None => Scope::Instance,
         };
-        deliveries::list(conn, scope, &filter, &paging)
+        deliveries::list(tx, scope, &filter, &paging)
     })?;
     if json {
         return say(&value(&Listed::new(page.map(DeliveryBody::from)))?.to_string());
@@ -139,7 +137,7 @@ fn list(house: &mut House, asked: List, json: bool) -> Result<(), Failure> {
     print(page)
 }
 
-/// A line a delivery, and how to see more.
+/// Prints a line per delivery, and the cursor of the next page.
 fn print(page: Page<Delivery, DeliveryId>) -> Result<(), Failure> {
     if page.rows.is_empty() {
         eprintln!("No delivery matches.");

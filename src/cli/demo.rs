@@ -1,4 +1,4 @@
-//! `gatepost demo`: a house that is lived in, with data of its own, a receiver of webhooks, and steady traffic.
+//! Command `gatepost demo`: a server with sample data, a webhook receiver and steady traffic.
 
 mod endpoints;
 mod receiver;
@@ -13,7 +13,8 @@ use crate::config::{Missing, Refusal, Settings, Sources, table};
 use crate::domain::Clock;
 use receiver::Receiver;
 
-/// The settings of a demonstration: its own data directory and database, and webhooks that may reach this machine.
+/// Returns the settings of a demonstration: its own data directory and database, and webhooks that may reach this
+/// machine.
 pub fn settings(mut sources: Sources) -> Result<Settings, Failure> {
     for setting in [table::DATABASE_URL, table::PEPPER, table::PEPPERS_OLD, table::MASTER_KEY, table::MASTER_KEYS_OLD] {
         sources.leave_out(&setting);
@@ -50,7 +51,7 @@ pub fn run(settings: Settings) -> Result<(), Failure> {
     })
 }
 
-/// The receiver's address: the port after the server's, or any where that is chosen by the system.
+/// Returns the receiver's address: the port after the server's, or any if the system chooses the server's.
 fn beside(bind: SocketAddr) -> SocketAddr {
     let port = if bind.port() == 0 { 0 } else { bind.port().checked_add(1).unwrap_or(0) };
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)

@@ -1,4 +1,4 @@
-//! `gatepost doctor`: every setting with its origin, and what is wrong. Changes nothing.
+//! Command `gatepost doctor`: prints every setting with its source, and problems. Changes nothing.
 
 use std::process::ExitCode;
 
@@ -14,20 +14,20 @@ use crate::store::embedded::{self, Embedded};
 use crate::store::migrations::{self, Report};
 use crate::store::pooler;
 
-/// What was looked at: lines that tell, and lines that complain.
+/// Results of the checks.
 #[derive(Default)]
 struct Findings {
     fine: Vec<String>,
     wrong: Vec<String>,
 }
 
-/// A sentence for each variable that looks like a misspelled setting.
+/// Returns a sentence for each variable that looks like a misspelled setting.
 pub fn unknown_names(sources: &Sources) -> impl Iterator<Item = String> {
     let names = sources.environment.unknown_names().into_iter();
     names.map(|name| format!("{name} is set in the environment, but no setting has this name: correct or remove it"))
 }
 
-/// Exit code 1 where something is wrong.
+/// Runs all checks. Exit code 1 if there is a problem.
 pub fn run(sources: &Sources, json: bool) -> Result<ExitCode, Failure> {
     let mut findings = Findings::default();
     findings.wrong.extend(unknown_names(sources));
@@ -103,14 +103,14 @@ fn private(settings: &Settings, findings: &mut Findings) {
 }
 
 fn examine(url: &str, settings: &Settings, findings: &mut Findings) {
-    let looked = migrations::connect(url).and_then(|mut conn| Ok((migrations::examine(&mut conn)?, conn)));
+    let looked = migrations::connect(url).and_then(|mut tx| Ok((migrations::examine(&mut tx)?, tx)));
     match looked {
         Err(unfit) => findings.wrong.push(unfit.to_string()),
-        Ok((Report { version, pending, is_empty, dangers }, mut conn)) => {
+        Ok((Report { version, pending, is_empty, dangers }, mut tx)) => {
             findings.fine.push(format!("PostgreSQL {version} answers"));
-            match instance::compare(&mut conn, &settings.peppers, &settings.vault()) {
+            match instance::compare(&mut tx, &settings.peppers, &settings.vault()) {
                 Err(Error::Conflict(says)) => findings.wrong.push(says),
-                // Before its first migration a database has no tables to look at.
+                // Before its first migration the database has no tables to check.
                 Err(error) if pending.is_empty() => findings.wrong.push(Failure::from(error).to_string()),
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! `gatepost events`.
+//! Command `gatepost events`.
 
 use clap::Subcommand;
 
@@ -10,18 +10,18 @@ use crate::services::events::{self, NewEvent};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Publish an event; a running server delivers it.
+    /// Publish an event. A running server delivers it.
     Publish {
-        /// The tenant's slug.
+        /// Slug of the tenant.
         #[arg(long)]
         tenant: String,
-        /// Its type, as in order.created.
+        /// Event type, as in order.created.
         #[arg(long = "type", value_name = "TYPE")]
         kind: String,
-        /// The payload.
+        /// Payload of the event, as JSON.
         #[arg(long, value_name = "JSON")]
         data: String,
-        /// Published once, however often the command is repeated with this key.
+        /// Publish only once, even if the command is repeated with this key.
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
     },
@@ -31,10 +31,9 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
     let Command::Publish { tenant, kind, data, idempotency_key } = command;
     let ask = NewEvent::parse(Some(&kind), Some(&data), idempotency_key.as_deref())?;
     let mut house = House::open(&settings)?;
-    let now = house.clock.now();
-    let published = house.tx(|conn, _| {
-        let actor = actor_in(conn, &tenant)?;
-        events::publish(conn, &actor, &ask, now)
+    let published = house.tx(|tx, _| {
+        let actor = actor_in(tx, &tenant)?;
+        events::publish(tx, &actor, &ask)
     })?;
     let value = serde_json::to_value(&published).map_err(|error| Failure::new(error.to_string()))?;
     let (id, deliveries) = (published.id, published.deliveries);

@@ -1,4 +1,4 @@
-//! A flag for every setting, made from the table of settings.
+//! Flags for all settings, generated from the table of settings.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
 use crate::config::SETTINGS;
 
-/// What was given by flags: by the settings' keys, and the settings file.
+/// Values given by flags, by the settings' keys, and the settings file.
 #[derive(Debug, Clone, Default)]
 pub struct SettingFlags {
     pub values: BTreeMap<&'static str, String>,

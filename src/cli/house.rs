@@ -1,6 +1,5 @@
-//! What commands that act on the database need of it: one connection, and who they act as.
+//! Database access of commands: one connection, and the actor that they use.
 
-use diesel::Connection;
 use diesel::pg::PgConnection;
 
 use crate::app::Failure;
@@ -12,8 +11,9 @@ use crate::domain::scope::ScopeSet;
 use crate::domain::{Actor, Clock, Result, Role, TenantId, Via};
 use crate::services::instance;
 use crate::services::tenants::{self, TenantRef};
+use crate::store::Tx;
 
-/// An open, migrated database. The private one runs for as long as this lives, at least.
+/// Open, migrated database. A private Postgres runs at least as long as this value lives.
 pub struct House {
     pub hasher: Hasher,
     pub clock: Clock,
@@ -25,34 +25,35 @@ impl House {
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
         let (database, mut conn) = Database::open_existing(settings)?;
         let vault = settings.vault();
-        conn.transaction(|conn| instance::recognize(conn, &settings.peppers, &vault))?;
+        let clock = Clock::default();
+        Tx::run(&mut conn, clock.now(), |tx| instance::recognize(tx, &settings.peppers, &vault))?;
         let hasher = Hasher::new(settings.peppers.clone(), settings.key_hash);
-        Ok(Self { hasher, clock: Clock::default(), conn, database })
+        Ok(Self { hasher, clock, conn, database })
     }
 
     pub fn url(&self) -> &str {
         self.database.url()
     }
 
-    /// Runs `work` in a transaction of the whole instance: whoever sits at the console is its operator.
-    pub fn tx<T>(&mut self, work: impl FnOnce(&mut PgConnection, &Hasher) -> Result<T>) -> Result<T, Failure> {
+    /// Runs `work` in a transaction on the whole instance. The person at the console acts as its operator.
+    pub fn tx<T>(&mut self, work: impl FnOnce(&mut Tx<'_>, &Hasher) -> Result<T>) -> Result<T, Failure> {
         let hasher = &self.hasher;
-        Ok(self.conn.transaction(|conn| work(conn, hasher))?)
+        Ok(Tx::run(&mut self.conn, self.clock.now(), |tx| work(tx, hasher))?)
     }
 
-    /// Like [`House::tx`], but nothing can be written, and what is read is of one moment.
-    pub fn read<T>(&mut self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T, Failure> {
-        Ok(self.conn.build_transaction().read_only().repeatable_read().run(work)?)
+    /// Runs `work` like [`House::tx`], but read-only, on a snapshot.
+    pub fn read<T>(&mut self, work: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T, Failure> {
+        Ok(Tx::read(&mut self.conn, self.clock.now(), work)?)
     }
 }
 
-/// The console in a tenant: an operator acts as its owner.
+/// Returns the console as an actor in a tenant, with the rights of an owner.
 pub fn actor_in(conn: &mut PgConnection, slug: &str) -> Result<Actor> {
     let tenant = tenants::find(conn, &TenantRef::Slug(slug.to_owned()))?;
     Ok(console(tenant.id))
 }
 
-/// The console in a tenant that is known already.
+/// Returns the console as an actor in a known tenant.
 pub fn console(tenant: TenantId) -> Actor {
     Actor {
         tenant,

@@ -1,4 +1,4 @@
-//! `gatepost keys`.
+//! Command `gatepost keys`.
 
 mod act;
 mod listing;
@@ -29,106 +29,109 @@ use crate::store::Db;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make an API key; prints the secret alone, once (the rest goes to stderr).
+    /// Create an API key. Prints only its secret, once; the rest goes to stderr.
     Create(Box<Create>),
-    /// Check a key as a request with it would be checked, taking nothing from its limit.
-    /// Exit code 1 where it is not valid.
+    /// Verify a key as a request with it would be verified, without charging its limits. Exit code 1 if it is not
+    /// valid.
     Verify(Box<Verify>),
     /// List keys, a page at a time.
     List(Box<listing::List>),
-    /// Print everything about a key but its secret, which nobody has.
+    /// Print everything about a key except its secret, which is not stored.
     Show(act::Which),
-    /// Make a key's successor, with the same settings and a new secret; prints that secret alone, once (the rest goes
-    /// to stderr).
+    /// Rotate a key: create a successor with the same settings and a new secret. Prints only that secret, once; the
+    /// rest goes to stderr.
     Rotate {
         #[command(flatten)]
         which: act::Which,
-        /// How long the old secret is let in beside the new one, at most 30 days [default: 86400]
+        /// Time that the old secret works beside the new one, at most 30 days [default: 86400]
         #[arg(long, value_name = "SECONDS")]
         overlap_seconds: Option<i64>,
     },
-    /// Refuse a key for good.
+    /// Revoke a key for good.
     Revoke {
         #[command(flatten)]
         which: act::Which,
-        /// Shown with the key.
+        /// Reason, shown with the key.
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Refuse a key until it is enabled again.
+    /// Disable a key until it is enabled again.
     Disable(act::Which),
-    /// Let a disabled key in again.
+    /// Enable a disabled key.
     Enable(act::Which),
-    /// Refuse a key and take it off the list; for 30 days it can be restored.
+    /// Delete a key. It can be restored for 30 days.
     Delete(act::Which),
-    /// Bring a deleted key back as it was.
+    /// Restore a deleted key to its former state.
     Restore(act::Which),
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Verify {
-    /// The secret; `-` or nothing reads it from stdin, where no other user of this machine sees it.
+    /// Secret of the key. `-` or nothing reads it from stdin, hidden from other users of this machine.
     #[arg(default_value = "-")]
     key: String,
-    /// The slug of the tenant that it must be of.
+    /// Slug of the tenant that the key must belong to.
     #[arg(long)]
     tenant: Option<String>,
-    /// Scopes that it must have, separated by commas.
+    /// Scopes that the key must have, separated by commas.
     #[arg(long, value_delimiter = ',')]
     scopes: Vec<String>,
-    /// live or test.
+    /// Environment that the key must have: live or test.
     #[arg(long)]
     environment: Option<Environment>,
-    /// The address that it would be used from.
+    /// IP address that the request would come from.
     #[arg(long)]
     ip: Option<IpAddr>,
-    /// What it would take from its limit.
+    /// Units that the request would charge.
     #[arg(long, default_value_t = 1)]
     cost: u64,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Create {
-    /// The tenant's slug.
+    /// Slug of the tenant.
     #[arg(long)]
     tenant: String,
+    /// Name of the key.
     #[arg(long)]
     name: String,
+    /// Description of the key.
     #[arg(long)]
     description: Option<String>,
-    /// live or test.
+    /// Environment of the key: live or test.
     #[arg(long)]
     environment: Option<String>,
-    /// Separated by commas.
+    /// Scopes of the key, separated by commas.
     #[arg(long, value_delimiter = ',')]
     scopes: Vec<String>,
-    /// What its secret begins with, instead of the tenant's own prefix.
+    /// Prefix of the secret, instead of the tenant's own.
     #[arg(long)]
     prefix: Option<String>,
-    /// Requests that are allowed in any window.
+    /// Most requests in any window.
     #[arg(long, value_name = "N")]
     rate_limit: Option<i64>,
+    /// Length of the window.
     #[arg(long, value_name = "SECONDS")]
     rate_window_seconds: Option<i64>,
-    /// One more limit, such as "burst 10/1" or "team 1000/3600 owner"; may be repeated.
+    /// Additional limit, such as "burst 10/1" or "team 1000/3600 owner". Can be repeated.
     #[arg(long = "limit", value_name = "NAME N/SECONDS [owner]", value_parser = NamedLimit::parse_line)]
     limits: Vec<NamedLimit>,
-    /// How much it may use up.
+    /// Total units that the key may use.
     #[arg(long, value_name = "N")]
     quota: Option<i64>,
-    /// daily or monthly; otherwise the quota is for good.
+    /// Refill of the quota: daily or monthly. Default: never.
     #[arg(long, requires = "quota")]
     quota_refill: Option<Refill>,
-    /// Addresses or networks from which it may be used, separated by commas.
+    /// Addresses or networks from which the key may be used, separated by commas.
     #[arg(long, value_delimiter = ',')]
     allowed_ips: Vec<String>,
-    /// Your own name for whose key it is.
+    /// Your own name for the owner of the key.
     #[arg(long)]
     owner: Option<String>,
-    /// Separated by commas.
+    /// Tags of the key, separated by commas.
     #[arg(long, value_delimiter = ',')]
     tags: Vec<String>,
-    /// Otherwise it never expires.
+    /// Days until the key expires. Default: never.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
     expires_in_days: Option<u16>,
 }
@@ -140,11 +143,9 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode,
         Command::List(ask) => listing::run(&settings, *ask, json),
         Command::Show(which) => act::show(&settings, &which, json),
         Command::Rotate { which, overlap_seconds } => act::rotate(&settings, &which, overlap_seconds, json),
-        Command::Revoke { which, reason } => {
-            act::run(&settings, &which, json, "revoked for good", |conn, actor, id, now| {
-                api_keys::revoke(conn, actor, id, reason.as_deref(), now)
-            })
-        }
+        Command::Revoke { which, reason } => act::run(&settings, &which, json, "revoked for good", |tx, actor, id| {
+            api_keys::revoke(tx, actor, id, reason.as_deref())
+        }),
         Command::Disable(which) => act::run(&settings, &which, json, "disabled", api_keys::deactivate),
         Command::Enable(which) => act::run(&settings, &which, json, "enabled", api_keys::activate),
         Command::Delete(which) => act::run(&settings, &which, json, "deleted", api_keys::delete),
@@ -156,8 +157,8 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode,
 fn create(settings: &Settings, ask: Create, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
     let now = house.clock.now();
-    let minted = house.tx(|conn, hasher| {
-        let actor = actor_in(conn, &ask.tenant)?;
+    let minted = house.tx(|tx, hasher| {
+        let actor = actor_in(tx, &ask.tenant)?;
         let draft = KeyDraft {
             name: Some(ask.name),
             description: ask.description,
@@ -174,7 +175,7 @@ fn create(settings: &Settings, ask: Create, json: bool) -> Result<(), Failure> {
             expires_at: ask.expires_in_days.map(|days| now + chrono::TimeDelta::days(days.into())),
             ..KeyDraft::default()
         };
-        api_keys::mint(conn, &actor, hasher, NewKey::parse(draft, now)?, now)
+        api_keys::mint(tx, &actor, hasher, NewKey::parse(draft, now)?)
     })?;
     let (key, secret) = (minted.key, minted.secret.reveal_once());
     if json {
@@ -206,7 +207,7 @@ fn verify(settings: &Settings, mut asked: Verify, json: bool) -> Result<ExitCode
     let secret = if *key == "-" { from_stdin()? } else { key };
     let mut house = House::open(settings)?;
     if let Some(slug) = asked.tenant.clone() {
-        house.tx(|conn, _| tenants::find(conn, &TenantRef::Slug(slug)))?;
+        house.tx(|tx, _| tenants::find(tx, &TenantRef::Slug(slug)))?;
     }
     let ask = asked.parse(&secret)?;
     let decision = actix_web::rt::System::new().block_on(async {

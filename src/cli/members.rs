@@ -1,7 +1,6 @@
-//! `gatepost members`.
+//! Command `gatepost members`.
 
 use clap::{Args, Subcommand};
-use diesel::pg::PgConnection;
 use serde_json::json;
 
 use super::house::{House, actor_in};
@@ -11,53 +10,57 @@ use crate::config::Settings;
 use crate::domain::{Result as Done, Role, UserId};
 use crate::services::invitations::{self, Ask};
 use crate::services::{Operator, members, tenants};
+use crate::store::Tx;
 use crate::web::urls;
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The user's e-mail address.
+    /// E-mail address of the user.
     #[arg(long)]
     user: String,
-    /// The tenant's slug.
+    /// Slug of the tenant.
     #[arg(long)]
     tenant: String,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print who works in a tenant, with which role.
+    /// List the members of a tenant with their roles.
     List {
-        /// The tenant's slug.
+        /// Slug of the tenant.
         #[arg(long)]
         tenant: String,
     },
-    /// Make a user a member of a tenant.
+    /// Add a user to a tenant.
     Add {
         #[command(flatten)]
         which: Which,
+        /// Role of the member: viewer, developer, admin or owner.
         #[arg(long, value_parser = role)]
         role: Role,
     },
-    /// Give a member another role.
+    /// Change a member's role.
     Role {
         #[command(flatten)]
         which: Which,
+        /// New role: viewer, developer, admin or owner.
         #[arg(long, value_parser = role)]
         role: Role,
     },
-    /// Take a member's access to a tenant away. API keys that they made stay.
+    /// Remove a member from a tenant. API keys that they made stay.
     Remove {
         #[command(flatten)]
         which: Which,
     },
-    /// Make a link by which somebody joins a tenant; prints the link alone, once.
+    /// Create an invitation link to a tenant. Prints only the link, once.
     Invite {
-        /// With which they sign in, or will.
+        /// E-mail address that the person signs in with, or will.
         #[arg(long)]
         email: String,
-        /// The tenant's slug.
+        /// Slug of the tenant.
         #[arg(long)]
         tenant: String,
+        /// Role of the new member: viewer, developer, admin or owner.
         #[arg(long, value_parser = role)]
         role: Role,
         /// Days for which the link works.
@@ -76,21 +79,19 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
         Command::Add { which, role } => add(&settings, &which, role, json),
         Command::Role { which: Which { user, tenant }, role } => {
             let mut house = House::open(&settings)?;
-            let now = house.clock.now();
-            house.tx(|conn, _| {
-                let actor = actor_in(conn, &tenant)?;
-                let id = id_of(conn, &user)?;
-                members::change_role(conn, &actor, id, role, now)
+            house.tx(|tx, _| {
+                let actor = actor_in(tx, &tenant)?;
+                let id = id_of(tx, &user)?;
+                members::change_role(tx, &actor, id, role)
             })?;
             tell(json, &json!({"user": user, "role": role}), &format!("{user} is {role} of {tenant}"))
         }
         Command::Remove { which: Which { user, tenant } } => {
             let mut house = House::open(&settings)?;
-            let now = house.clock.now();
-            house.tx(|conn, _| {
-                let actor = actor_in(conn, &tenant)?;
-                let id = id_of(conn, &user)?;
-                members::remove(conn, &actor, id, now)
+            house.tx(|tx, _| {
+                let actor = actor_in(tx, &tenant)?;
+                let id = id_of(tx, &user)?;
+                members::remove(tx, &actor, id)
             })?;
             tell(json, &json!({"user": user}), &format!("{user} is no longer a member of {tenant}"))
         }
@@ -101,15 +102,15 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
     }
 }
 
-fn id_of(conn: &mut PgConnection, email: &str) -> Done<UserId> {
-    Ok(tenants::user_named(conn, None, Some(email))?.id)
+fn id_of(tx: &mut Tx<'_>, email: &str) -> Done<UserId> {
+    Ok(tenants::user_named(tx, None, Some(email))?.id)
 }
 
 fn list(settings: &Settings, tenant: &str, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let found = house.read(|conn| {
-        let actor = actor_in(conn, tenant)?;
-        members::list(conn, &actor)
+    let found = house.read(|tx| {
+        let actor = actor_in(tx, tenant)?;
+        members::list(tx, &actor)
     })?;
     for (member, user) in found {
         let value = json!({"user_id": user.id, "email": user.email, "name": user.name, "role": member.role});
@@ -121,11 +122,10 @@ fn list(settings: &Settings, tenant: &str, json: bool) -> Result<(), Failure> {
 fn add(settings: &Settings, which: &Which, role: Role, json: bool) -> Result<(), Failure> {
     let Which { user, tenant } = which;
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
-    let membership = house.tx(|conn, _| {
-        let actor = actor_in(conn, tenant)?;
-        let id = tenants::user_to_add(conn, &Operator::at_the_console(), None, Some(user))?.id;
-        tenants::add_member(conn, &Operator::at_the_console(), actor.tenant, id, role, now)
+    let membership = house.tx(|tx, _| {
+        let actor = actor_in(tx, tenant)?;
+        let id = tenants::user_to_add(tx, &Operator::at_the_console(), None, Some(user))?.id;
+        tenants::add_member(tx, &Operator::at_the_console(), actor.tenant, id, role)
     })?;
     let value = json!({"tenant_id": membership.tenant_id, "user_id": membership.user_id, "role": membership.role});
     tell(json, &value, &format!("{user} is {role} of {tenant}"))
@@ -133,10 +133,9 @@ fn add(settings: &Settings, which: &Which, role: Role, json: bool) -> Result<(),
 
 fn invite(settings: &Settings, tenant: &str, ask: &Ask, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
-    let made = house.tx(|conn, _| {
-        let actor = actor_in(conn, tenant)?;
-        invitations::create(conn, &actor, ask, now)
+    let made = house.tx(|tx, _| {
+        let actor = actor_in(tx, tenant)?;
+        invitations::create(tx, &actor, ask)
     })?;
     let link = settings.public_url.join(&urls::invitation_with(&made.token));
     let link = link.map_err(|error| Failure::new(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! `gatepost plans`.
+//! Command `gatepost plans`.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::services::Operator;
 use crate::services::plans::{self, PlanChange};
 use crate::services::tenants;
 
-/// A number, or `none` for no limit.
+/// Limit given as a number, or `none` for no limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit(Option<i64>);
 
@@ -25,38 +25,41 @@ fn limit(text: &str) -> Result<Limit, String> {
 
 #[derive(Debug, Args)]
 pub struct Change {
-    /// free, pro or unlimited.
+    /// Plan to change: free, pro or unlimited.
     #[arg(value_parser = tenants::PLANS)]
     name: String,
+    /// Most API keys of a tenant.
     #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
     max_keys: Option<Limit>,
+    /// Most webhooks of a tenant.
     #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
     max_webhooks: Option<Limit>,
+    /// Most members of a tenant.
     #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
     max_members: Option<Limit>,
+    /// Most events of a tenant in a calendar month.
     #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
     max_events_per_month: Option<Limit>,
-    /// Requests an hour of keys that name no limit.
+    /// Requests per hour of keys without a limit of their own.
     #[arg(long, value_name = "NUMBER")]
     default_rate_limit: Option<i64>,
-    /// Requests an hour that a key may name at most.
+    /// Highest limit that a key may have, in requests per hour.
     #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
     max_rate_limit: Option<Limit>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print what each plan allows.
+    /// List plans and what each allows.
     List,
-    /// Change what a plan allows, from now on; what is not named stays.
+    /// Change a plan for all of its tenants. Limits that are not given stay.
     Update(Change),
 }
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
     let mut house = House::open(&settings)?;
-    let now = house.clock.now();
     let plans = match command {
-        Command::List => house.read(plans::list)?,
+        Command::List => house.read(|tx| plans::list(tx))?,
         Command::Update(ask) => {
             let most = |limit: Option<Limit>| limit.map(|limit| limit.0);
             let change = PlanChange {
@@ -69,7 +72,7 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
                 seen: None,
             };
             let who = Operator::at_the_console();
-            vec![house.tx(|conn, _| plans::update(conn, &who, &ask.name, &change, now))?]
+            vec![house.tx(|tx, _| plans::update(tx, &who, &ask.name, &change))?]
         }
     };
     plans.iter().try_for_each(|plan| tell(json, &value(plan), &line(plan)))

@@ -1,4 +1,4 @@
-//! `gatepost secrets`.
+//! Command `gatepost secrets`.
 
 use std::process::ExitCode;
 
@@ -12,14 +12,14 @@ use crate::config::Settings;
 use crate::services::Operator;
 use crate::services::secrets::{self, OfKey, Place};
 
-/// Secrets in one transaction.
+/// Number of secrets re-sealed per transaction.
 const BATCH: i64 = 100;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print how many secrets each master key has sealed.
     Status,
-    /// Seal all secrets anew with GATEPOST_MASTER_KEY that one of GATEPOST_MASTER_KEYS_OLD has sealed, while servers run.
+    /// Re-seal secrets of GATEPOST_MASTER_KEYS_OLD with GATEPOST_MASTER_KEY, while servers run.
     Rotate,
 }
 
@@ -33,7 +33,7 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode,
 
 fn status(house: &mut House, settings: &Settings, json: bool) -> Result<ExitCode, Failure> {
     let present = settings.vault().fingerprint();
-    for OfKey { key, count } in house.read(secrets::by_key)? {
+    for OfKey { key, count } in house.read(|tx| secrets::by_key(tx))? {
         let is_present = key.as_ref() == Some(&present);
         let name = key.clone().unwrap_or_else(|| "a key that was not written down".to_owned());
         let mark = if is_present { " (the present one)" } else { "" };
@@ -49,7 +49,7 @@ fn rotate(house: &mut House, settings: &Settings, json: bool) -> Result<ExitCode
     let all: i64 = others(house, &present)?;
     let (mut resealed, mut unopened, mut place) = (0, Vec::new(), Some(Place::default()));
     while let Some(from) = place {
-        let batch = house.tx(|conn, _| secrets::reseal(conn, &vault, from, BATCH))?;
+        let batch = house.tx(|tx, _| secrets::reseal(tx, &vault, from, BATCH))?;
         if 0 < batch.resealed && !json {
             resealed += batch.resealed;
             say(&format!("{resealed} of {all}"))?;
@@ -59,9 +59,8 @@ fn rotate(house: &mut House, settings: &Settings, json: bool) -> Result<ExitCode
         unopened.extend(batch.unopened);
         place = batch.next;
     }
-    let now = house.clock.now();
     if 0 < resealed {
-        house.tx(|conn, _| secrets::note(conn, &Operator::at_the_console(), &vault, resealed, now))?;
+        house.tx(|tx, _| secrets::note(tx, &Operator::at_the_console(), &vault, resealed))?;
     }
     let left = others(house, &present)?;
     let sentence = if !unopened.is_empty() {
@@ -80,8 +79,8 @@ fn rotate(house: &mut House, settings: &Settings, json: bool) -> Result<ExitCode
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// How many secrets are sealed with another key than the present one.
+/// Counts secrets that are sealed with another key than the current one.
 fn others(house: &mut House, present: &str) -> Result<i64, Failure> {
-    let all = house.read(secrets::by_key)?;
+    let all = house.read(|tx| secrets::by_key(tx))?;
     Ok(all.iter().filter(|of| of.key.as_deref() != Some(present)).map(|of| of.count).sum())
 }

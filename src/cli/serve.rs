@@ -1,4 +1,4 @@
-//! `gatepost serve`: the server, until a signal ends it.
+//! Command `gatepost serve`: runs the server until a signal stops it.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub fn run(settings: Settings) -> Result<(), Failure> {
     })
 }
 
-/// For the person at the console: these lines go to stdout, so that they stand apart from the log.
+/// Prints addresses for the person at the console, to stdout, apart from the log.
 fn announce(running: &Running) {
     println!("Gatepost {} listens on http://{}", env!("CARGO_PKG_VERSION"), running.addr);
     println!("Database: {}", running.state.database);
@@ -30,7 +30,7 @@ fn announce(running: &Running) {
     }
 }
 
-/// Signals that end the server, received from now on.
+/// Signals that stop the server, received from now on.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -43,7 +43,7 @@ impl Signals {
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
-    /// Waits for SIGTERM, as systemd and containers send it, or SIGINT, as a terminal sends it.
+    /// Waits for SIGTERM, as sent by systemd and containers, or SIGINT, as sent by a terminal.
     async fn next(&mut self) -> Ending {
         tokio::select! {
             _ = self.terminate.recv() => Ending::Drained,
@@ -51,7 +51,7 @@ impl Signals {
         }
     }
 
-    /// Serves until a signal comes, and stops as it says. A second signal stops at once.
+    /// Serves until a signal arrives, then stops as it requires. A second signal stops at once.
     pub async fn end(mut self, running: Running) {
         let ending = self.next().await;
         let drain = match ending {
@@ -67,10 +67,10 @@ impl Signals {
     }
 }
 
-/// How the server ends.
+/// Kind of stop.
 enum Ending {
-    /// A balancer in front gets time to notice.
+    /// After a drain, which gives a load balancer time to notice.
     Drained,
-    /// A person at a terminal does not wait.
+    /// Without a drain: a person at a terminal does not wait.
     Prompt,
 }

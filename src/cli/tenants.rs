@@ -1,7 +1,6 @@
-//! `gatepost tenants`.
+//! Command `gatepost tenants`.
 
 use clap::{Args, Subcommand};
-use diesel::pg::PgConnection;
 use serde_json::{Value, json};
 
 use super::house::House;
@@ -14,65 +13,68 @@ use crate::domain::{Rejection, Result as Done, TenantId};
 use crate::model::Tenant;
 use crate::services::Operator;
 use crate::services::tenants::{self, NewTenant, TenantChange, TenantFilter, life};
+use crate::store::Tx;
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The tenant's slug.
+    /// Slug of the tenant.
     #[arg(long)]
     tenant: String,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a tenant.
+    /// Create a tenant.
     Create {
+        /// Name of the tenant.
         #[arg(long)]
         name: String,
-        /// Its short name in commands and URLs; otherwise made from the name.
+        /// Short name for commands and URLs. Default: derived from the name.
         #[arg(long)]
         slug: Option<String>,
-        /// free, pro or unlimited.
+        /// Plan of the tenant: free, pro or unlimited.
         #[arg(long, value_parser = tenants::PLANS)]
         plan: Option<String>,
     },
-    /// Print tenants, newest first, with their keys, webhooks and members.
+    /// List tenants, newest first, with their numbers of keys, webhooks and members.
     List {
-        /// Part of a name or slug.
+        /// Search in names and slugs.
         #[arg(long)]
         search: Option<String>,
-        /// active, suspended or deleted; otherwise all but deleted ones.
+        /// Only tenants in this state: active, suspended or deleted. Default: all but deleted ones.
         #[arg(long, value_parser = state)]
         state: Option<TenantState>,
     },
-    /// Give a tenant another name or plan.
+    /// Change a tenant's name or plan.
     Update {
         #[command(flatten)]
         which: Which,
+        /// New name of the tenant.
         #[arg(long)]
         name: Option<String>,
-        /// free, pro or unlimited.
+        /// New plan of the tenant: free, pro or unlimited.
         #[arg(long, value_parser = tenants::PLANS)]
         plan: Option<String>,
     },
-    /// Refuse a tenant's keys and hold its deliveries, until it is resumed.
+    /// Suspend a tenant: refuse its keys and hold its deliveries until it is resumed.
     Suspend {
         #[command(flatten)]
         which: Which,
-        /// Shown to its people.
+        /// Reason, shown to the tenant's members.
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Let a suspended tenant's keys in again, and deliver what waited.
+    /// Resume a suspended tenant: accept its keys and send waiting deliveries.
     Resume {
         #[command(flatten)]
         which: Which,
     },
-    /// Delete a tenant; for 30 days it can be restored, then all of it is erased.
+    /// Delete a tenant. It can be restored for 30 days, then all of its data is erased.
     Delete {
         #[command(flatten)]
         which: Which,
     },
-    /// Bring a deleted tenant back as it was.
+    /// Restore a deleted tenant to its former state.
     Restore {
         #[command(flatten)]
         which: Which,
@@ -85,11 +87,11 @@ fn state(text: &str) -> Result<TenantState, String> {
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
     let mut house = House::open(&settings)?;
-    let (now, who) = (house.clock.now(), Operator::at_the_console());
-    let mut change = |slug: &str, work: &dyn Fn(&mut PgConnection, TenantId) -> Done<Tenant>| {
-        house.tx(|conn, _| {
-            let id = tenants::find_any_by_slug(conn, slug)?.id;
-            work(conn, id)
+    let who = Operator::at_the_console();
+    let mut change = |slug: &str, work: &dyn Fn(&mut Tx<'_>, TenantId) -> Done<Tenant>| {
+        house.tx(|tx, _| {
+            let id = tenants::find_any_by_slug(tx, slug)?.id;
+            work(tx, id)
         })
     };
     let (tenant, done) = match command {
@@ -98,29 +100,29 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
         }
         Command::Create { name, slug, plan } => {
             let ask = NewTenant::parse(&name, slug.as_deref(), plan.as_deref())?;
-            let tenant = house.tx(|conn, _| tenants::create(conn, &who, &ask, now))?;
+            let tenant = house.tx(|tx, _| tenants::create(tx, &who, &ask))?;
             let done = format!("Made tenant {} ({})", tenant.id, tenant.slug);
             (tenant, done)
         }
         Command::Update { which, name, plan } => {
             let ask = TenantChange { name, plan, ..TenantChange::default() };
-            let tenant = change(&which.tenant, &|conn, id| tenants::update(conn, &who, id, ask.clone(), now))?;
+            let tenant = change(&which.tenant, &|tx, id| tenants::update(tx, &who, id, ask.clone()))?;
             (tenant, format!("{} is changed", which.tenant))
         }
         Command::Suspend { which, reason } => {
-            let tenant = change(&which.tenant, &|conn, id| life::suspend(conn, &who, id, reason.as_deref(), now))?;
+            let tenant = change(&which.tenant, &|tx, id| life::suspend(tx, &who, id, reason.as_deref()))?;
             (tenant, format!("{} is suspended: its keys are refused, its deliveries wait", which.tenant))
         }
         Command::Resume { which } => {
-            let tenant = change(&which.tenant, &|conn, id| life::resume(conn, &who, id, now))?;
+            let tenant = change(&which.tenant, &|tx, id| life::resume(tx, &who, id))?;
             (tenant, format!("{} is active", which.tenant))
         }
         Command::Delete { which } => {
-            let tenant = change(&which.tenant, &|conn, id| life::delete(conn, &who, id, now))?;
+            let tenant = change(&which.tenant, &|tx, id| life::delete(tx, &who, id))?;
             (tenant, format!("{} is deleted; for 30 days `gatepost tenants restore` brings it back", which.tenant))
         }
         Command::Restore { which } => {
-            let tenant = change(&which.tenant, &|conn, id| life::restore(conn, &who, id, now))?;
+            let tenant = change(&which.tenant, &|tx, id| life::restore(tx, &who, id))?;
             let done = format!("{} is {}, as it was", which.tenant, tenant.state());
             (tenant, done)
         }
@@ -136,9 +138,9 @@ fn value(tenant: &Tenant) -> Value {
 }
 
 fn list(house: &mut House, filter: &TenantFilter, json: bool) -> Result<(), Failure> {
-    let (mut paging, now) = (Paging::default(), house.clock.now());
+    let mut paging = Paging::default();
     loop {
-        let page = house.read(|conn| tenants::page(conn, filter, &paging, now))?;
+        let page = house.read(|tx| tenants::page(tx, filter, &paging))?;
         for (tenant, figures) in page.rows {
             let (keys, webhooks, members) = (figures.keys, figures.webhooks, figures.members);
             let mut value = value(&tenant);

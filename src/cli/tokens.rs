@@ -1,4 +1,4 @@
-//! `gatepost tokens`.
+//! Command `gatepost tokens`.
 
 use clap::Subcommand;
 use serde_json::json;
@@ -12,20 +12,21 @@ use crate::services::{Operator, access_tokens, tenants};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make an access token of a user's; prints the token alone, once.
+    /// Create an access token for a user. Prints only the token, once.
     Create {
-        /// The user's e-mail address.
+        /// E-mail address of the user.
         #[arg(long)]
         user: String,
-        /// The tenant's slug; without it the token is for the whole instance, and the user must be an operator.
+        /// Slug of the tenant. Without it the token is for the whole instance, and the user must be an operator.
         #[arg(long)]
         tenant: Option<String>,
+        /// Name of the token.
         #[arg(long)]
         name: String,
-        /// Separated by commas; '*' for all that the user may do.
+        /// Scopes, separated by commas. '*' stands for all rights of the user.
         #[arg(long, value_delimiter = ',', required = true)]
         scopes: Vec<String>,
-        /// Otherwise it never expires.
+        /// Days until the token expires. Default: never.
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
         expires_in_days: Option<u16>,
     },
@@ -35,13 +36,13 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
     let Command::Create { user, tenant, name, scopes, expires_in_days } = command;
     let mut house = House::open(&settings)?;
     let now = house.clock.now();
-    let minted = house.tx(|conn, hasher| {
-        let tenant = tenant.as_deref().map(|slug| actor_in(conn, slug)).transpose()?.map(|actor| actor.tenant);
-        let user = tenants::user_named(conn, None, Some(&user))?;
+    let minted = house.tx(|tx, hasher| {
+        let tenant = tenant.as_deref().map(|slug| actor_in(tx, slug)).transpose()?.map(|actor| actor.tenant);
+        let user = tenants::user_named(tx, None, Some(&user))?;
         let expires_at = expires_in_days.map(|days| now + chrono::TimeDelta::days(days.into()));
         let draft = TokenDraft { name: Some(name), tenant, scopes: Some(scopes), expires_at };
         let ask = NewToken::parse(draft, now)?;
-        access_tokens::mint_for(conn, &Operator::at_the_console(), hasher, user.id, ask, now)
+        access_tokens::mint_for(tx, &Operator::at_the_console(), hasher, user.id, ask)
     })?;
     let (id, token) = (minted.token.id, minted.secret.reveal_once());
     say(&if json { json!({"id": id, "token": token}).to_string() } else { token })

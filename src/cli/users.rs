@@ -1,4 +1,4 @@
-//! `gatepost users`.
+//! Command `gatepost users`.
 
 use std::io::BufRead;
 
@@ -16,33 +16,37 @@ use crate::web::urls;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a user.
+    /// Create a user.
     Create {
+        /// E-mail address of the user.
         #[arg(long)]
         email: String,
-        /// Shown to others; otherwise what stands before the @.
+        /// Name shown to others. Default: the part of the address before the @.
         #[arg(long)]
         name: Option<String>,
-        /// May do everything, in every tenant.
+        /// Make the user an operator, who can do everything in every tenant.
         #[arg(long)]
         operator: bool,
         /// Read the password, at least 15 characters, from the first line of stdin.
         #[arg(long, required = true)]
         password_stdin: bool,
     },
-    /// Make a link by which a user sets a new password, once, within a day; prints the link alone.
+    /// Create a link with which a user sets a new password, once, within a day. Prints only the link.
     ResetLink {
+        /// E-mail address of the user.
         #[arg(long)]
         email: String,
     },
-    /// Take the second factor away from a user who lost their device and their recovery codes.
+    /// Remove the second factor of a user who lost their device and their recovery codes.
     RemoveSecondFactor {
+        /// E-mail address of the user.
         #[arg(long)]
         email: String,
     },
-    /// Give a user who has lost it a new password; they are signed out everywhere.
+    /// Set a new password for a user who lost theirs. Ends all of their sessions.
     #[command(alias = "password")]
     SetPassword {
+        /// E-mail address of the user.
         #[arg(long)]
         email: String,
         /// Read the password, at least 15 characters, from the first line of stdin.
@@ -65,18 +69,16 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
 
 fn create(settings: &Settings, ask: &NewUser, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
-    let user = house.tx(|conn, _| accounts::create(conn, &Operator::at_the_console(), ask, now))?;
+    let user = house.tx(|tx, _| accounts::create(tx, &Operator::at_the_console(), ask))?;
     let value = json!({"id": user.id, "email": user.email, "name": user.name, "is_operator": user.is_operator});
     tell(json, &value, &format!("Made user {} ({})", user.id, user.email))
 }
 
 fn reset_link(settings: &Settings, email: &str, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
-    let token = house.tx(|conn, _| {
-        let user = tenants::user_named(conn, None, Some(email))?;
-        account::offer_reset(conn, &Operator::at_the_console(), user.id, now)
+    let token = house.tx(|tx, _| {
+        let user = tenants::user_named(tx, None, Some(email))?;
+        account::offer_reset(tx, &Operator::at_the_console(), user.id)
     })?;
     let link = settings.public_url.join(&urls::reset_with(&token));
     let link = link.map_err(|error| Failure::new(error.to_string()))?;
@@ -85,10 +87,9 @@ fn reset_link(settings: &Settings, email: &str, json: bool) -> Result<(), Failur
 
 fn remove_second_factor(settings: &Settings, email: &str, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
-    let (user, is_password_ended) = house.tx(|conn, _| {
-        let user = tenants::user_named(conn, None, Some(email))?;
-        let is_password_ended = second_factor::remove(conn, &Operator::at_the_console(), &user, now)?;
+    let (user, is_password_ended) = house.tx(|tx, _| {
+        let user = tenants::user_named(tx, None, Some(email))?;
+        let is_password_ended = second_factor::remove(tx, &Operator::at_the_console(), &user)?;
         Ok((user, is_password_ended))
     })?;
     let sentence = if is_password_ended {
@@ -105,18 +106,17 @@ fn host(settings: &Settings) -> &str {
 
 fn set_password(settings: &Settings, email: &str, password: &str, json: bool) -> Result<(), Failure> {
     let mut house = House::open(settings)?;
-    let now = house.clock.now();
-    let (user, rules) = house.read(|conn| {
-        let user = tenants::user_named(conn, None, Some(email))?;
-        let rules = accounts::password_rules(conn, user.id, Some(host(settings)))?;
+    let (user, rules) = house.read(|tx| {
+        let user = tenants::user_named(tx, None, Some(email))?;
+        let rules = accounts::password_rules(tx, user.id, Some(host(settings)))?;
         Ok((user, rules.alone()))
     })?;
     let new = NewPassword::parse(password, &rules)?;
-    house.tx(|conn, _| accounts::set_password(conn, &Operator::at_the_console(), user.id, &new, now))?;
+    house.tx(|tx, _| accounts::set_password(tx, &Operator::at_the_console(), user.id, &new))?;
     tell(json, &json!({"id": user.id, "email": user.email}), &format!("{} has a new password", user.email))
 }
 
-/// The first line of stdin, without its end.
+/// Reads the first line of stdin, without its line break.
 fn password() -> Result<Zeroizing<String>, Failure> {
     let mut line = Zeroizing::new(String::new());
     let read = std::io::stdin().lock().read_line(&mut line);

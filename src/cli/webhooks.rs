@@ -1,10 +1,9 @@
-//! `gatepost webhooks`.
+//! Command `gatepost webhooks`.
 
 mod ask;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use clap::{Args, Subcommand};
-use diesel::pg::PgConnection;
 use serde_json::{Value, json};
 
 use super::house::{House, actor_in, console};
@@ -18,56 +17,58 @@ use crate::domain::webhook::WebhookState;
 use crate::domain::{Actor, Error, Noun, Rejection, Result as Done, WebhookId};
 use crate::model::Webhook;
 use crate::services::webhooks::{self, DEFAULT_OVERLAP, WebhookFilter, headers, probe, secrets};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::api::list::List as Listed;
 use crate::web::api::webhooks::WebhookBody;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Register an endpoint; prints its signing secret alone (the rest goes to stderr).
+    /// Create a webhook. Prints only its signing secret; the rest goes to stderr.
     Create(Box<ask::Create>),
     /// List webhooks, a page at a time.
     List(List),
-    /// Print everything about a webhook but what is sealed.
+    /// Print everything about a webhook except its sealed secrets.
     Show(Which),
-    /// Change what is given, and nothing else.
+    /// Change the given settings of a webhook, and no others.
     Update(Box<ask::Update>),
-    /// Print the signing secret alone; that is noted in the audit log.
+    /// Print only the signing secret. The audit log records this.
     Secret(Which),
-    /// Print the values of its headers; that is noted in the audit log.
+    /// Print the values of custom headers. The audit log records this.
     Headers(Which),
-    /// Make a new signing secret and print it alone.
+    /// Create a new signing secret and print only the secret.
     RotateSecret(Rotate),
-    /// Make a new ed25519 key pair, or the first, and print the public key alone.
+    /// Create a new ed25519 key pair, or the first one, and print only the public key.
     RotateKey(Rotate),
-    /// Let no key pair sign any more.
+    /// Remove all key pairs. The secret goes on signing.
     RemoveKey(Which),
-    /// Send a test event to this webhook alone; a running server delivers it.
+    /// Send a test event to this webhook only. A running server delivers it.
     Test {
         #[command(flatten)]
         which: Which,
+        /// Type of the test event.
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<String>,
+        /// Payload of the test event.
         #[arg(long, value_name = "JSON")]
         data: Option<String>,
     },
-    /// Send nothing to it until it is activated again.
+    /// Pause a webhook: send it nothing until it is activated again.
     Deactivate(Which),
-    /// Send events to it again.
+    /// Activate a webhook: send it events again.
     Activate {
         #[command(flatten)]
         which: Which,
-        /// Only once it has answered a probe with 2xx; a running server sends it.
+        /// Activate it only after it responds to a probe with 2xx. A running server sends the probe.
         #[arg(long)]
         probe: bool,
     },
-    /// Stop for good; what waits for it is cancelled.
+    /// Delete a webhook for good and cancel its waiting deliveries.
     Delete(Which),
 }
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The webhook's id.
+    /// Id of the webhook.
     #[arg(value_name = "ID")]
     id: i64,
 }
@@ -76,7 +77,7 @@ pub struct Which {
 pub struct Rotate {
     #[command(flatten)]
     which: Which,
-    /// How long the old one signs along, at most 7 days [default: 86400]
+    /// Time that the old one signs as well, at most 7 days [default: 86400]
     #[arg(long, value_name = "SECONDS")]
     overlap_seconds: Option<i64>,
 }
@@ -90,34 +91,33 @@ impl Rotate {
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// The tenant's slug; without it, of all tenants.
+    /// Slug of the tenant. Default: all tenants.
     #[arg(long)]
     tenant: Option<String>,
-    /// Part of a name or URL.
+    /// Search in names and URLs.
     #[arg(long, short)]
     q: Option<String>,
-    /// active, paused, failing or disabled.
+    /// Only webhooks in this state: active, paused, failing or disabled.
     #[arg(long, value_parser = word::<WebhookState>)]
     state: Option<WebhookState>,
-    /// Rows of a page.
+    /// Number of rows to print.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=PageSize::MAX), default_value = "50")]
     limit: i64,
-    /// Where the page before has ended, as it said.
+    /// Cursor that the previous page printed.
     #[arg(long)]
     cursor: Option<String>,
 }
 
-/// One of a list of words.
+/// Parses a word from a fixed list, such as a state.
 pub fn word<T: std::str::FromStr<Err = Rejection>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|rejection: Rejection| rejection.detail)
 }
 
-/// The console at work on webhooks.
+/// Everything that subcommands on webhooks need.
 struct Desk {
     house: House,
     vault: Vault,
     policy: AddressPolicy,
-    now: DateTime<Utc>,
 }
 
 impl Desk {
@@ -127,34 +127,33 @@ impl Desk {
             private_networks: settings.allow_private_networks.clone(),
             allow_http: settings.allow_http_webhooks,
         };
-        Ok(Self { now: house.clock.now(), house, vault: Vault::new(settings.master_key.bytes()), policy })
+        Ok(Self { house, vault: Vault::new(settings.master_key.bytes()), policy })
     }
 
-    /// Does something to a webhook as the console in its tenant.
+    /// Acts on a webhook as the console in its tenant.
     fn act<T>(
         &mut self,
         which: &Which,
-        act: impl FnOnce(&mut PgConnection, &Vault, &Actor, WebhookId) -> Done<T>,
+        act: impl FnOnce(&mut Tx<'_>, &Vault, &Actor, WebhookId) -> Done<T>,
     ) -> Result<T, Failure> {
         let (id, vault) = (WebhookId(which.id), &self.vault);
-        self.house.tx(|conn, _| {
-            let tenant = webhooks::tenant_of(conn, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
-            act(conn, vault, &console(tenant), id)
+        self.house.tx(|tx, _| {
+            let tenant = webhooks::tenant_of(tx, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
+            act(tx, vault, &console(tenant), id)
         })
     }
 
-    /// The same where the webhook is what comes of it: says so, or prints it.
+    /// Acts on a webhook like [`Desk::act`] and prints the changed webhook, or a sentence.
     fn change(
         &mut self,
         which: &Which,
         json: bool,
         done: &str,
-        act: impl FnOnce(&mut PgConnection, &Vault, &Actor, WebhookId) -> Done<Webhook>,
+        act: impl FnOnce(&mut Tx<'_>, &Vault, &Actor, WebhookId) -> Done<Webhook>,
     ) -> Result<(), Failure> {
-        let now = self.now;
-        let (name, body) = self.act(which, |conn, vault, actor, id| {
-            let webhook = act(conn, vault, actor, id)?;
-            Ok((webhook.name.clone(), WebhookBody::read(conn, webhook, now)?))
+        let (name, body) = self.act(which, |tx, vault, actor, id| {
+            let webhook = act(tx, vault, actor, id)?;
+            Ok((webhook.name.clone(), WebhookBody::read(tx, webhook)?))
         })?;
         tell(json, &value(&body)?, &format!("Webhook {} ({name}) {done}", which.id))
     }
@@ -166,51 +165,49 @@ fn value(body: &impl serde::Serialize) -> Result<Value, Failure> {
 
 pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Failure> {
     let mut desk = Desk::open(settings)?;
-    let now = desk.now;
     match command {
         Command::Create(asked) => asked.run(&mut desk, json),
         Command::Update(asked) => asked.run(&mut desk, json),
         Command::List(asked) => list(&mut desk, &asked, json),
         Command::Show(which) => show(&mut desk, &which, json),
         Command::Secret(which) => {
-            let secret = desk.act(&which, |conn, vault, actor, id| secrets::reveal(conn, vault, actor, id, now))?;
+            let secret = desk.act(&which, secrets::reveal)?;
             tell(json, &json!({"id": which.id, "secret": secret.reveal()}), secret.reveal())
         }
         Command::Headers(which) => {
-            let values = desk.act(&which, |conn, vault, actor, id| headers::reveal(conn, vault, actor, id, now))?;
+            let values = desk.act(&which, headers::reveal)?;
             let lines: Vec<_> = values.iter().map(|(name, value)| format!("{name}: {value}")).collect();
             tell(json, &json!({"id": which.id, "headers": values}), &lines.join("\n"))
         }
         Command::RotateSecret(asked) => {
-            let rotated = desk.act(&asked.which, |conn, vault, actor, id| {
-                secrets::rotate(conn, vault, actor, id, asked.overlap(), None, now)
+            let rotated = desk.act(&asked.which, |tx, vault, actor, id| {
+                secrets::rotate(tx, vault, actor, id, asked.overlap(), None)
             })?;
             let secret = rotated.secret.reveal();
             tell(json, &json!({"id": asked.which.id, "secret": secret}), secret)
         }
         Command::RotateKey(asked) => rotate_key(&mut desk, &asked, json),
-        Command::RemoveKey(which) => desk.change(&which, json, "signs with no key pair", |conn, _, actor, id| {
-            secrets::remove_key(conn, actor, id, now)
-        }),
+        Command::RemoveKey(which) => {
+            desk.change(&which, json, "signs with no key pair", |tx, _, actor, id| secrets::remove_key(tx, actor, id))
+        }
         Command::Test { which, kind, data } => {
-            let sent = desk.act(&which, |conn, _, actor, id| {
-                webhooks::send_test(conn, actor, id, kind.as_deref(), data.as_deref(), now)
-            })?;
+            let sent = desk
+                .act(&which, |tx, _, actor, id| webhooks::send_test(tx, actor, id, kind.as_deref(), data.as_deref()))?;
             tell(json, &value(&sent)?, &format!("Published {} for webhook {} alone", sent.id, which.id))
         }
         Command::Deactivate(which) => {
-            desk.change(&which, json, "is paused", |conn, _, actor, id| webhooks::deactivate(conn, actor, id, now))
+            desk.change(&which, json, "is paused", |tx, _, actor, id| webhooks::deactivate(tx, actor, id))
         }
         Command::Activate { which, probe: true } => {
-            desk.change(&which, json, "gets events once it has answered a probe with 2xx", |conn, _, actor, id| {
-                probe::begin(conn, actor, id, now)
+            desk.change(&which, json, "gets events once it has answered a probe with 2xx", |tx, _, actor, id| {
+                probe::begin(tx, actor, id)
             })
         }
         Command::Activate { which, .. } => {
-            desk.change(&which, json, "gets events", |conn, _, actor, id| webhooks::activate(conn, actor, id, now))
+            desk.change(&which, json, "gets events", |tx, _, actor, id| webhooks::activate(tx, actor, id))
         }
         Command::Delete(which) => {
-            let gone = desk.act(&which, |conn, _, actor, id| webhooks::delete(conn, actor, id, now))?;
+            let gone = desk.act(&which, |tx, _, actor, id| webhooks::delete(tx, actor, id))?;
             tell(
                 json,
                 &json!({"id": gone.id, "deleted": true}),
@@ -221,10 +218,9 @@ pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Fail
 }
 
 fn rotate_key(desk: &mut Desk, asked: &Rotate, json: bool) -> Result<(), Failure> {
-    let now = desk.now;
-    let keys = desk.act(&asked.which, |conn, vault, actor, id| {
-        secrets::rotate_key(conn, vault, actor, id, asked.overlap(), None, now)?;
-        secrets::public_keys(conn, Scope::Tenant(actor.tenant), &[id], now)
+    let keys = desk.act(&asked.which, |tx, vault, actor, id| {
+        secrets::rotate_key(tx, vault, actor, id, asked.overlap(), None)?;
+        secrets::public_keys(tx, Scope::Tenant(actor.tenant), &[id])
     })?;
     let keys: Vec<String> = keys.into_iter().filter_map(|key| key.public_key).collect();
     let newest = keys.first().cloned().unwrap_or_default();
@@ -232,10 +228,9 @@ fn rotate_key(desk: &mut Desk, asked: &Rotate, json: bool) -> Result<(), Failure
 }
 
 fn show(desk: &mut Desk, which: &Which, json: bool) -> Result<(), Failure> {
-    let now = desk.now;
-    let body = desk.act(which, |conn, _, actor, id| {
-        let webhook = webhooks::find(conn, actor, id)?;
-        WebhookBody::read(conn, webhook, now)
+    let body = desk.act(which, |tx, _, actor, id| {
+        let webhook = webhooks::find(tx, actor, id)?;
+        WebhookBody::read(tx, webhook)
     })?;
     let body = value(&body)?;
     if json {
@@ -256,15 +251,14 @@ fn list(desk: &mut Desk, asked: &List, json: bool) -> Result<(), Failure> {
         after: None,
         offset: None,
     };
-    let now = desk.now;
-    let (page, bodies) = desk.house.tx(|conn, _| {
+    let (page, bodies) = desk.house.tx(|tx, _| {
         let scope = match &asked.tenant {
-            Some(slug) => Scope::Tenant(actor_in(conn, slug)?.tenant),
+            Some(slug) => Scope::Tenant(actor_in(tx, slug)?.tenant),
             None => Scope::Instance,
         };
         let filter = WebhookFilter { text: asked.q.clone(), state: asked.state };
-        let page = webhooks::list(conn, scope, &filter, &paging)?;
-        let read = |row: &Webhook| WebhookBody::read(conn, row.clone(), now);
+        let page = webhooks::list(tx, scope, &filter, &paging)?;
+        let read = |row: &Webhook| WebhookBody::read(tx, row.clone());
         let bodies = page.rows.iter().map(read).collect::<Done<Vec<_>>>()?;
         Ok((page, bodies))
     })?;

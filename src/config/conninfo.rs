@@ -1,4 +1,4 @@
-//! Connection strings: read as libpq reads them, printed without their secrets, and refused where the two could differ.
+//! Connection strings, parsed like libpq does, printed without secrets, and refused if the two could disagree.
 
 use std::fmt;
 
@@ -73,7 +73,7 @@ const QUOTE: &str = "is not libpq's keyword=value pairs: put a value with spaces
 const ODD: &str = "has a value that looks like a part of another connection string: separate pairs with spaces, percent-encode a password, and give host, user and dbname each its own value";
 const UNKNOWN: &str = "has a parameter that libpq does not have: look for a misspelled name, or a character of the password that is not encoded";
 
-/// Where a Postgres is and how to sign in there. Printed, it has no secret in it.
+/// Connection string of a Postgres. It prints without secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
     text: Zeroizing<String>,
@@ -81,8 +81,10 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
+    /// Parses a connection string.
+    ///
     /// # Errors
-    /// What would fit; nothing of the text is repeated.
+    /// Says what is accepted. The error repeats nothing of the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let rest = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"));
@@ -93,7 +95,7 @@ impl DatabaseUrl {
         Ok(Self { text: Zeroizing::new(text.to_owned()), shown })
     }
 
-    /// The text as it was given, for libpq.
+    /// Returns the original text, for libpq.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -116,7 +118,7 @@ fn masked_uri(text: &str) -> Result<String, String> {
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(ENCODE.to_owned());
     }
-    // libpq takes the first of the two: an @ behind it would belong to a password with a character that ends it early.
+    // libpq takes the first of the two. An @ behind a / belongs to a password whose unencoded / ends it early.
     let (credentials, rest) = match text.find(['@', '/']).and_then(|at| text.split_at_checked(at)) {
         Some((credentials, rest)) => rest.strip_prefix('@').map_or((None, text), |rest| (Some(credentials), rest)),
         None => (None, text),
@@ -148,7 +150,7 @@ fn masked_uri(text: &str) -> Result<String, String> {
     Ok(shown)
 }
 
-/// True for a name, an address, an IPv6 address in brackets or a directory, each with or without a port.
+/// Returns true for a name, an address, an IPv6 address in brackets or a directory, each with or without a port.
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
@@ -171,14 +173,14 @@ fn masked_parameter(text: &str) -> Result<String, String> {
     Ok(format!("{name}={}", printable(&name, &decoded(value)?, value)?))
 }
 
-/// Returns what may be printed of a parameter's value: its text, or a mask.
+/// Returns the printable form of a parameter's value: its text, or a mask.
 fn printable<'a>(name: &str, value: &str, text: &'a str) -> Result<&'a str, String> {
     let is_port = |port: &str| port.chars().all(|c| c.is_ascii_digit());
     if name == "port" && !value.split(',').all(is_port) {
         return Err(ENCODE.to_owned());
     }
-    // Errors of the server and of libpq repeat these values, so a secret must not be in them. A database's name can be a
-    // connection string of its own.
+    // Error messages of the server and of libpq repeat these values, so they must hold no secret. A database name can
+    // itself be a connection string.
     let is_foreign = |signs: &[char]| value.contains(signs) && !value.starts_with(['/', '@']);
     let is_odd = match name {
         "host" | "hostaddr" => {
@@ -203,12 +205,13 @@ fn is_ip(text: &str) -> bool {
     text.split('%').next().is_some_and(|text| text.is_empty() || text.parse::<std::net::IpAddr>().is_ok())
 }
 
-/// True for what libpq takes for space between pairs (`isspace` in the C locale). A no-break space is none.
+/// Returns true for characters that libpq treats as space between pairs (`isspace` in the C locale). A no-break space
+/// is not one.
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
 
-/// Decodes `%40` and the like. Bytes that are no text are printed as such.
+/// Decodes percent-encoding such as `%40`. Bytes that are not UTF-8 print as replacement characters.
 fn decoded(text: &str) -> Result<String, String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
@@ -221,7 +224,7 @@ fn decoded(text: &str) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Masks `name=value name='a value'`, in which a backslash takes the next character as it is.
+/// Masks `name=value name='a value'` pairs, in which a backslash escapes the next character.
 fn masked_pairs(text: &str) -> Result<String, String> {
     if !text.contains('=') || text.contains('\0') {
         return Err(FORM.to_owned());
@@ -244,7 +247,7 @@ fn masked_pairs(text: &str) -> Result<String, String> {
     Ok(shown.join(" "))
 }
 
-/// Splits off the value at the beginning; returns it and the rest.
+/// Splits off the value at the start of the text. Returns the value and the rest.
 fn pair_value(text: &str) -> Result<(String, &str), String> {
     let quoted = text.strip_prefix('\'');
     let mut value = String::new();
@@ -262,8 +265,8 @@ fn pair_value(text: &str) -> Result<(String, &str), String> {
     }
 }
 
-/// True for a URL that has an `@` behind its host: most likely a password with a character that is not encoded, which
-/// other parsers take for the end of it.
+/// Returns true for a URL with an `@` behind its host: most likely an unencoded character in the password, where other
+/// parsers end it.
 pub fn has_stray_at(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.find(['/', '?', '#']).and_then(|at| rest.split_at_checked(at)).is_some_and(|(_, behind)| behind.contains('@'))
@@ -318,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_libpq_reads_otherwise_than_meant_is_refused_and_not_repeated() {
+    fn ambiguous_connection_strings_are_refused_and_not_repeated() {
         for text in [
             "postgres://u:hunter2@x@h/db",
             "postgres://u:hunter2/x@h/db",

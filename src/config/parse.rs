@@ -1,4 +1,4 @@
-//! From the text of a setting to its value; the error says what would fit.
+//! Parsers for the text of settings. Errors say what is accepted.
 
 use std::fmt::{self, Display};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -41,13 +41,13 @@ pub fn log_format(text: &str) -> Result<LogFormat, String> {
     text.parse().map_err(|rejection: Rejection| rejection.detail)
 }
 
-/// An address and port; a name such as `localhost` is looked up.
+/// Parses an address with a port. A host name such as `localhost` is resolved.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     let refused = || "must be an address and a port, as in 127.0.0.1:8000".to_owned();
     text.parse().or_else(|_| text.to_socket_addrs().map_err(|_| refused())?.next().ok_or_else(refused))
 }
 
-/// Single addresses count as networks of one.
+/// Parses a list of networks. A single address counts as a network of one.
 pub fn networks(text: &str) -> Result<Networks, String> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty() && *item != "none");
     let parsed: Result<Vec<IpNet>, String> = items
@@ -56,10 +56,11 @@ pub fn networks(text: &str) -> Result<Networks, String> {
     parsed.map(Networks)
 }
 
-/// Every package of this build, one `name = "…"` a line.
+/// Names of all packages in this build, one `name = "…"` per line.
 const PACKAGES: &str = include_str!("../../Cargo.lock");
 
-/// A level, or tracing directives with a level each. Directives that match nothing would mute what they leave out.
+/// Parses a level or a list of tracing directives with levels. A directive that matches nothing is refused, since it
+/// would mute all that it leaves out.
 pub fn log(text: &str) -> Result<String, String> {
     let directives: Vec<&str> = text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
     directives.iter().try_for_each(|directive| check_directive(directive))?;
@@ -105,7 +106,7 @@ pub fn public_url(text: &str) -> Result<Url, String> {
     if is_plain { Ok(url) } else { Err(refused()) }
 }
 
-/// How a browser on this machine reaches an address that is listened on.
+/// Returns the URL under which a browser on this machine reaches a listening address.
 pub fn url_of(bind: SocketAddr) -> Option<Url> {
     let text = match bind.ip() {
         ip if ip.is_unspecified() => format!("http://localhost:{}", bind.port()),
@@ -114,7 +115,7 @@ pub fn url_of(bind: SocketAddr) -> Option<Url> {
     Url::parse(&text).ok()
 }
 
-/// As root the system's place, otherwise the user's.
+/// Returns the system's data directory for root, else the user's.
 pub fn default_data_dir(environment: &Environment) -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Some(PathBuf::from("/var/lib/gatepost"));

@@ -1,4 +1,4 @@
-//! Where limits are counted together: a Redis or Valkey, and what holds while it is away.
+//! Settings of Redis or Valkey, where replicas count rate limits together.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,24 +7,25 @@ use super::conninfo::has_stray_at;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSettings};
 
 crate::text_enum! {
-    /// What becomes of calls while the shared counts can't be reached.
+    /// Behaviour of calls while Redis cannot be reached.
     pub enum Outage {
-        /// Each process counts for itself.
+        /// Each process counts alone.
         FailOpen = "fail_open",
-        /// They are answered 503.
+        /// Calls get a 503 response.
         FailClosed = "fail_closed",
     }
 }
 
+/// Redis that counts rate limits.
 #[derive(Debug, Clone)]
 pub struct Redis {
     pub server: Server,
     pub outage: Outage,
-    /// A call waits for an answer no longer; then the server counts as away for all.
+    /// Time that a call waits for a response. After that, Redis counts as away for all calls.
     pub timeout: Duration,
 }
 
-/// A server and how to sign in there. Printed, it is its address alone.
+/// Server with its credentials. It prints as its address only.
 #[derive(Clone)]
 pub struct Server(ConnectionInfo);
 
@@ -47,7 +48,7 @@ impl fmt::Debug for Server {
 }
 
 pub fn server(text: &str) -> Result<Server, String> {
-    // The refusal of the library may quote the address, and with it the password.
+    // The library's error may quote the URL with its password.
     let parsed = text.into_connection_info().ok().filter(|info| {
         let is_socket = matches!(info.addr(), ConnectionAddr::Unix(_));
         is_socket || !has_stray_at(text)
@@ -61,7 +62,7 @@ pub fn server(text: &str) -> Result<Server, String> {
             Err("must not end with #insecure: certificates are always looked at (SSL_CERT_FILE may name your own)"
                 .to_owned())
         }
-        // All calls share one connection: a small one is not to wait for the answer to the one before.
+        // All calls share one connection: without TCP_NODELAY a small packet waits for the previous response.
         _ => Ok(Server(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))),
     }
 }
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_an_address_of_its_own_kind_and_its_password_is_never_printed() {
+    fn a_redis_url_is_checked_and_its_password_never_printed() {
         for (fine, shown) in [
             ("redis://:hunter2@redis.example.com", "redis.example.com:6379"),
             ("rediss://me:hunter2@10.0.0.7:6380/3", "10.0.0.7:6380"),

@@ -1,4 +1,4 @@
-//! Pepper and master key: parsed, refused where they are placeholders, or made once and kept in files of mode 0600.
+//! Pepper and master key: parsed, refused if they are placeholders, or generated once into files of mode 0600.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -13,22 +13,22 @@ use zeroize::Zeroizing;
 
 use crate::domain::digest::Pepper;
 
-/// Padding or none: people lose the `=` when they copy.
+/// Accepts base64 with or without padding, since people lose the `=` when they copy.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Words that stand in examples and templates, never in 32 random bytes.
+/// Words of examples and templates, which do not occur in 32 random bytes.
 const PLACEHOLDERS: [&str; 9] =
     ["changeme", "change-me", "change_me", "placeholder", "secret", "example", "default", "password", "pepper"];
 
-/// The key that seals signing secrets. Neither printed nor copied about.
+/// Key that seals secrets at rest. It is never printed.
 #[derive(Clone)]
 pub struct MasterKey(Zeroizing<[u8; 32]>);
 
 impl MasterKey {
-    /// From base64 of exactly 32 bytes.
+    /// Parses base64 of exactly 32 bytes.
     pub fn parse(text: &str) -> Result<Self, String> {
         let bytes = Zeroizing::new(BASE64.decode(text.trim()).map_err(|_| "must be base64 of 32 random bytes")?);
         let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| "must be base64 of exactly 32 random bytes")?;
@@ -47,13 +47,13 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-/// Retired master keys, as base64 separated by commas.
+/// Parses retired master keys: base64, separated by commas.
 pub fn old_master_keys(text: &str) -> Result<Vec<MasterKey>, String> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
     items.map(MasterKey::parse).collect()
 }
 
-/// The pepper in force: the bytes of the text as it was written, named by their own fingerprint.
+/// Parses the current pepper: the bytes of the text as written, named by their fingerprint.
 pub fn pepper(text: &str) -> Result<Pepper, String> {
     let bytes = text.trim().as_bytes();
     if bytes.len() < 32 {
@@ -63,10 +63,10 @@ pub fn pepper(text: &str) -> Result<Pepper, String> {
     Pepper::from_bytes(bytes.to_vec()).map_err(|rejection| rejection.detail)
 }
 
-/// Retired peppers, `id:base64` separated by commas.
+/// Parses retired peppers: `id:base64`, separated by commas.
 pub fn old_peppers(text: &str) -> Result<Vec<Pepper>, String> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    // What does not fit is named by its place: a pepper can stand where its id should.
+    // Name a bad entry by its position: a pepper may be written where the id belongs.
     let place =
         |index: usize, says: &str| format!("must be id:base64, separated by commas: number {} {says}", index + 1);
     items
@@ -79,7 +79,7 @@ pub fn old_peppers(text: &str) -> Result<Vec<Pepper>, String> {
         .collect()
 }
 
-/// Refuses what nobody gets from a random generator.
+/// Refuses text that is obviously not random.
 fn must_look_random(bytes: &[u8]) -> Result<(), String> {
     let text = String::from_utf8_lossy(bytes).to_lowercase();
     if let Some(word) = PLACEHOLDERS.iter().find(|word| text.contains(**word)) {
@@ -94,7 +94,7 @@ fn must_look_random(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads a secret that an earlier start made.
+/// Reads a secret that an earlier start generated. `None` if there is no file.
 pub fn read(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -111,7 +111,7 @@ pub fn read(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
     Ok(Some(Zeroizing::new(text)))
 }
 
-/// Reads a secret, or makes one: 32 random bytes in base64, in a file that only its owner reads.
+/// Reads a secret, or generates one: 32 random bytes as base64, in a file that only its owner can read.
 pub fn read_or_make(path: &Path) -> Result<Zeroizing<String>, String> {
     if let Some(text) = read(path)? {
         return Ok(text);
@@ -120,14 +120,15 @@ pub fn read_or_make(path: &Path) -> Result<Zeroizing<String>, String> {
     read(path)?.ok_or_else(|| format!("{} has vanished", path.display()))
 }
 
-/// 32 random bytes in base64.
+/// Returns 32 random bytes as base64.
 pub fn fresh() -> std::io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0u8; 32]);
     getrandom::fill(bytes.as_mut_slice()).map_err(std::io::Error::other)?;
     Ok(Zeroizing::new(STANDARD.encode(bytes.as_slice())))
 }
 
-/// Written beside its place and linked into it: nobody ever reads half a secret, and of two first starts one wins.
+/// Writes a new secret to a temporary file and links it into place. So no process reads half a secret, and of two
+/// first starts one wins.
 fn make(path: &Path) -> std::io::Result<()> {
     let secret = fresh()?;
     if let Some(folder) = path.parent() {
@@ -137,6 +138,7 @@ fn make(path: &Path) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(secret.as_bytes())?;
     file.sync_all()?;
+    // A hard link fails if the file exists, where a rename would overwrite it.
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;
     match linked {
@@ -150,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_gets_from_a_random_generator_is_refused() {
+    fn secrets_that_are_not_random_are_refused() {
         let long = [
             "changeme-changeme-changeme-changeme!",
             "this-is-only-a-PLACEHOLDER-for-you-to-fill",
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn retired_master_keys_are_held_to_the_same() {
+    fn retired_master_keys_follow_the_same_rules() {
         let key = "mZ0o4l5T1u7qf3uHkz0cDJr2nKpV8yYgWbQxS6tEaLU";
         assert_eq!(old_master_keys(&format!(" {key} ,")).unwrap().len(), 1);
         assert!(old_master_keys(&format!("{key},c2hvcnQ=")).is_err());
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_made_once_and_refused_where_others_may_read_it() {
+    fn a_secret_is_made_once_and_refused_if_other_users_can_read_it() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secrets/pepper");

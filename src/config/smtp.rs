@@ -1,4 +1,4 @@
-//! Where mail goes out: a server, and who it is from.
+//! Settings of outgoing mail: the server and the sender.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::conninfo::has_stray_at;
 use crate::domain::email;
 
-/// A mail server. Its address may hold a password: it is never printed.
+/// Mail server with the sender of mails. The URL may hold a password, so it is never printed.
 #[derive(Clone)]
 pub struct Smtp {
     url: Zeroizing<String>,
@@ -34,11 +34,11 @@ impl fmt::Debug for Smtp {
     }
 }
 
-/// `smtps://user:password@host`, `smtp://…?tls=required`, or, without encryption, `smtp://host`.
+/// Checked URL: `smtps://user:password@host`, `smtp://…?tls=required`, or without encryption `smtp://host`.
 pub struct ServerUrl(Zeroizing<String>);
 
 pub fn server(text: &str) -> Result<ServerUrl, String> {
-    // The refusal of the library may quote the address, and with it the password.
+    // The library's error may quote the URL with its password.
     let is_known = AsyncSmtpTransport::<Tokio1Executor>::from_url(text).is_ok() && !has_stray_at(text);
     if !is_known || !Url::parse(text).is_ok_and(|url| is_whole(&url)) {
         return Err(
@@ -50,7 +50,8 @@ pub fn server(text: &str) -> Result<ServerUrl, String> {
     Ok(ServerUrl(Zeroizing::new(text.to_owned())))
 }
 
-/// True if the library uses all of it: it passes over a user without a password, and over parameters other than `tls`.
+/// Returns true if the library uses every part of the URL. It ignores a user without a password, and parameters other
+/// than `tls`.
 fn is_whole(url: &Url) -> bool {
     let has_both = url.username().is_empty() == url.password().is_none();
     let is_tls_alone =
@@ -58,7 +59,7 @@ fn is_whole(url: &Url) -> bool {
     has_both && is_tls_alone && url.query_pairs().count() <= 1 && url.fragment().is_none()
 }
 
-/// `gatepost@example.com` or `Gatepost <gatepost@example.com>`.
+/// Parses `gatepost@example.com` or `Gatepost <gatepost@example.com>`.
 pub fn sender(text: &str) -> Result<Mailbox, String> {
     let refused = || "must be an address such as Gatepost <gatepost@example.com>".to_owned();
     let sender = Mailbox::from_str(text.trim()).map_err(|_| refused())?;
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mail_server_is_an_address_of_its_own_kind_and_never_printed() {
+    fn a_mail_server_url_is_checked_and_never_printed() {
         for fine in ["smtps://me:hunter2@mail.example.com", "smtp://mail.example.com:25", "smtp://a:b@c?tls=required"] {
             assert!(server(fine).is_ok(), "{fine}");
         }

@@ -1,16 +1,17 @@
-//! Every setting by name, once: flags, environment, `gatepost.toml`, `doctor` and README's table all come from here.
+//! Table of all settings. Flags, environment, `gatepost.toml`, `doctor` and the README use it.
 
-/// One setting, as people meet it.
+/// Description of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
-    /// Its name in the environment.
+    /// Name of its environment variable.
     pub env: &'static str,
-    /// Its name in `gatepost.toml`; with dashes, its flag.
+    /// Name in `gatepost.toml`. With dashes, the name of its flag.
     pub key: &'static str,
-    /// What holds where nobody sets it, in words or as the value itself.
+    /// Default value, or a description of it.
     pub default: &'static str,
+    /// Help text: meaning, unit and range.
     pub help: &'static str,
-    /// Never printed, and no flag: command lines are seen by every user of the machine.
+    /// True if the value is never printed and has no flag: all users of the machine can see command lines.
     pub is_secret: bool,
 }
 
@@ -26,13 +27,13 @@ pub const DATABASE_URL: Setting = open(
     "DATABASE_URL",
     "database_url",
     "a private Postgres",
-    "Postgres 14 or newer; without it Gatepost keeps one of its own",
+    "Postgres 14 or newer; without it Gatepost runs a private one",
 );
 pub const DATA_DIR: Setting = open(
     "GATEPOST_DATA_DIR",
     "data_dir",
     "/var/lib/gatepost, or below a user's home",
-    "where the private Postgres and the generated secrets live",
+    "directory of the private Postgres and the generated secrets",
 );
 pub const PG_BIN: Setting =
     open("GATEPOST_PG_BIN", "pg_bin", "searched", "directory of initdb, pg_ctl and postgres for the private Postgres");
@@ -41,13 +42,13 @@ pub const PUBLIC_URL: Setting = open(
     "GATEPOST_PUBLIC_URL",
     "public_url",
     "http:// and the bind address",
-    "how browsers and programs reach this instance",
+    "URL of this instance for browsers and programs",
 );
 pub const COOKIE_SECURE: Setting = open(
     "GATEPOST_COOKIE_SECURE",
     "cookie_secure",
-    "whether the public URL is https",
-    "mark cookies Secure and name them __Host-…",
+    "true if the public URL is https",
+    "mark cookies Secure and prefix their names with __Host-",
 );
 pub const PEPPER: Setting = secret(
     "API_KEY_PEPPER",
@@ -67,15 +68,15 @@ pub const MASTER_KEYS_OLD: Setting = secret(
     "GATEPOST_MASTER_KEYS_OLD",
     "master_keys_old",
     "none",
-    "other master keys that still open what they sealed: base64, separated by commas",
+    "retired master keys, which only open secrets: base64, separated by commas",
 );
 pub const KEY_HASH: Setting =
-    open("GATEPOST_KEY_HASH", "key_hash", "hmac-sha256", "how secrets of API keys are kept: hmac-sha256 or argon2id");
+    open("GATEPOST_KEY_HASH", "key_hash", "hmac-sha256", "digest of stored API key secrets: hmac-sha256 or argon2id");
 pub const ALLOW_QUERY_KEY: Setting = open(
     "GATEPOST_ALLOW_QUERY_KEY",
     "allow_query_key",
     "false",
-    "accept ?api_key=… as well (it ends up in other people's logs)",
+    "accept API keys in the URL as ?api_key=… (other servers log URLs)",
 );
 pub const ALLOW_PRIVATE_NETWORKS: Setting = open(
     "GATEPOST_ALLOW_PRIVATE_NETWORKS",
@@ -89,25 +90,25 @@ pub const TRUSTED_PROXIES: Setting = open(
     "GATEPOST_TRUSTED_PROXIES",
     "trusted_proxies",
     "none",
-    "proxies whose X-Forwarded-… and X-Gatepost-Require-… are believed: CIDRs, separated by commas",
+    "proxies whose X-Forwarded-… and X-Gatepost-Require-… headers are trusted: CIDRs, separated by commas",
 );
 pub const REDIS_URL: Setting = secret(
     "REDIS_URL",
     "redis_url",
-    "none: each process counts for itself",
-    "Redis or Valkey in which all processes count rate limits together: redis://user:password@host:6379/0, or rediss:// for TLS",
+    "none: each process counts alone",
+    "Redis or Valkey where all replicas count rate limits together: redis://user:password@host:6379/0, or rediss:// for TLS",
 );
 pub const REDIS_OUTAGE: Setting = open(
     "GATEPOST_REDIS_OUTAGE",
     "redis_outage",
     "fail_open",
-    "while that is away: fail_open lets each process count for itself, fail_closed answers calls with keys with 503",
+    "while Redis is unreachable: fail_open lets each process count alone, fail_closed refuses calls with API keys with 503",
 );
 pub const REDIS_TIMEOUT_MS: Setting = open(
     "GATEPOST_REDIS_TIMEOUT_MS",
     "redis_timeout_ms",
     "250",
-    "how long a call waits for its answer before it counts as away: 10 to 10000 milliseconds",
+    "milliseconds that a call waits for Redis before it counts as unreachable: 10 to 10000",
 );
 pub const SMTP_URL: Setting = secret(
     "GATEPOST_SMTP_URL",
@@ -119,65 +120,65 @@ pub const SMTP_FROM: Setting = open(
     "GATEPOST_SMTP_FROM",
     "smtp_from",
     "gatepost@ and the public URL's host",
-    "who mail is from: Gatepost <gatepost@example.com>",
+    "sender of mails, as in Gatepost <gatepost@example.com>",
 );
 pub const REQUEST_SECONDS: Setting = open(
     "GATEPOST_REQUEST_SECONDS",
     "request_seconds",
     "30",
-    "time that a client has for the head of a request, and again for its body: 1 to 600",
+    "seconds for a client to send the head of a request, and again for its body: 1 to 600",
 );
 pub const REPORT_SECONDS: Setting = open(
     "GATEPOST_REPORT_SECONDS",
     "report_seconds",
     "30",
-    "time limit of a database query for a usage report or an export: 1 to 600",
+    "time limit in seconds of a database query for a usage report or an export: 1 to 600",
 );
 pub const DRAIN_SECONDS: Setting = open(
     "GATEPOST_DRAIN_SECONDS",
     "drain_seconds",
     "5",
-    "after SIGTERM, time to go on serving while /readyz answers 503, so that balancers send requests elsewhere: 0 to 300",
+    "seconds to keep serving after SIGTERM while /readyz returns 503, so that load balancers send requests elsewhere: 0 to 300",
 );
 pub const WORKERS: Setting = open("GATEPOST_WORKERS", "workers", "2", "threads that serve HTTP, 1 to 64");
 pub const DELIVERIES_IN_FLIGHT: Setting = open(
     "GATEPOST_DELIVERIES_IN_FLIGHT",
     "deliveries_in_flight",
     "256",
-    "webhook requests that one process has under way at a time, 1 to 1000",
+    "most webhook requests of one process under way at once, 1 to 1000",
 );
 pub const TENANT_IN_FLIGHT: Setting = open(
     "GATEPOST_TENANT_IN_FLIGHT",
     "tenant_in_flight",
     "192",
-    "webhook requests that one tenant has under way at a time, in all processes together, 1 to 1000",
+    "most webhook requests of one tenant under way at once, over all replicas, 1 to 1000",
 );
 pub const LEASE_SECONDS: Setting = open(
     "GATEPOST_LEASE_SECONDS",
     "lease_seconds",
     "90",
-    "how long a delivery belongs to the process that sends it, 75 to 3600: the longest deadline and a margin",
+    "seconds that a delivery belongs to the process that sends it, 75 to 3600: at least the longest time limit and a margin",
 );
 pub const USAGE_FLUSH_MS: Setting =
-    open("GATEPOST_USAGE_FLUSH_MS", "usage_flush_ms", "250", "how often usage is written, 10 to 10000 milliseconds");
+    open("GATEPOST_USAGE_FLUSH_MS", "usage_flush_ms", "250", "milliseconds between writes of usage, 10 to 10000");
 pub const LOG: Setting = open(
     "GATEPOST_LOG",
     "log",
     "info",
-    "what is logged: trace, debug, info, warn, error, off, or directives such as info,gatepost::workers=debug",
+    "log level: trace, debug, info, warn, error, off, or directives such as info,gatepost::workers=debug",
 );
-pub const LOG_FORMAT: Setting = open("GATEPOST_LOG_FORMAT", "log_format", "text", "text or json");
+pub const LOG_FORMAT: Setting = open("GATEPOST_LOG_FORMAT", "log_format", "text", "format of log lines: text or json");
 pub const RETENTION_USAGE: Setting = open(
     "GATEPOST_RETENTION_USAGE_DAYS",
     "retention_usage_days",
     "30",
-    "days to keep single usage records, and usage added up by the minute",
+    "days to keep single usage records, and usage totals by minute",
 );
 pub const RETENTION_BUCKETS: Setting = open(
     "GATEPOST_RETENTION_BUCKETS_DAYS",
     "retention_buckets_days",
     "400",
-    "days to keep usage and deliveries added up by the hour",
+    "days to keep hourly totals of usage and deliveries",
 );
 pub const RETENTION_DELIVERIES: Setting = open(
     "GATEPOST_RETENTION_DELIVERIES_DAYS",
@@ -188,7 +189,7 @@ pub const RETENTION_DELIVERIES: Setting = open(
 pub const RETENTION_AUDIT: Setting =
     open("GATEPOST_RETENTION_AUDIT_DAYS", "retention_audit_days", "400", "days to keep the audit log");
 
-/// In the order in which they are printed.
+/// All settings, in the order in which they are printed.
 pub const SETTINGS: &[Setting] = &[
     DATABASE_URL,
     DATA_DIR,
@@ -227,7 +228,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 impl Setting {
-    /// Its flag without the dashes in front; secrets have none.
+    /// Returns the flag's name without leading dashes. Secrets have none.
     pub fn flag(&self) -> Option<String> {
         (!self.is_secret).then(|| self.key.replace('_', "-"))
     }

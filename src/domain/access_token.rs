@@ -1,4 +1,4 @@
-//! Access tokens: bearer credentials of people for the management API.
+//! Access tokens: bearer credentials of users for the management API.
 
 use std::fmt;
 
@@ -9,9 +9,10 @@ use super::scope::{self, ScopeSet};
 use super::token::{Malformed, Presented, Token};
 use super::{AccessTokenId, TenantId, text};
 
+/// Prefix of every access token.
 const STEM: &str = "gpat";
 
-/// What a token may be allowed; `*` is everything.
+/// Scopes that a token can have; `*` allows everything.
 pub const SCOPES: [&str; 14] = [
     "*",
     "keys:read",
@@ -33,24 +34,27 @@ pub const SCOPES: [&str; 14] = [
 pub struct TokenSecret(Token);
 
 impl TokenSecret {
+    /// Generates a random token.
     pub fn generate() -> Result<Self> {
         Token::generate(STEM).map(Self)
     }
 
-    /// The 22 characters that find its row.
+    /// Returns the 22 characters by which the token's row is found.
     pub fn public_id(&self) -> String {
         self.0.id().to_owned()
     }
 
+    /// Returns the part that may be shown: `gpat_3kTq…9xZ2`.
     pub fn hint(&self) -> String {
         self.0.hint()
     }
 
-    /// For digesting only.
+    /// Returns the whole token, for digesting only.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
 
+    /// Returns the whole token for the one response that shows it.
     pub fn reveal_once(self) -> String {
         self.0.reveal_once()
     }
@@ -62,39 +66,46 @@ impl fmt::Debug for TokenSecret {
     }
 }
 
-/// A presented access token whose checksum holds.
+/// Parses a presented access token and checks its checksum.
 pub fn parse(text: &str) -> Result<Presented<'_>, Malformed> {
     Presented::parse(text).ok().filter(|presented| presented.stem() == STEM).ok_or(Malformed)
 }
 
-/// Whether the text is meant to be an access token, right or wrong.
+/// True if the text is meant to be an access token, valid or not.
 pub fn has_form(text: &str) -> bool {
     text.starts_with("gpat_")
 }
 
-/// What somebody asks of a new token, as it was written.
+/// Request for a new token, as it was written.
 #[derive(Debug, Clone, Default)]
 pub struct TokenDraft {
+    /// Name of the token.
     pub name: Option<String>,
-    /// None: for the whole instance, which only operators may ask.
+    /// Tenant of the token; `None` for the whole instance, which only operators may request.
     pub tenant: Option<TenantId>,
-    /// None: everything that its user may do.
+    /// Scopes of the token; `None` for everything that its user may do.
     pub scopes: Option<Vec<String>>,
+    /// Expiry (UTC); `None` if it never expires.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A checked request for a new token.
+/// Checked request for a new token.
 #[derive(Debug, Clone)]
 pub struct NewToken {
+    /// Name of the token.
     pub name: String,
+    /// Tenant of the token; `None` for the whole instance.
     pub tenant: Option<TenantId>,
+    /// Scopes of the token.
     pub scopes: ScopeSet,
+    /// Expiry (UTC); `None` if it never expires.
     pub expires_at: Option<DateTime<Utc>>,
-    /// The token that asks; none where a person does, on a page or at the console.
+    /// Token that made the request; `None` for a page or the console.
     pub minted_by: Option<AccessTokenId>,
 }
 
 impl NewToken {
+    /// Checks a request and reports every field that does not fit.
     pub fn parse(draft: TokenDraft, now: DateTime<Utc>) -> Result<Self> {
         let mut errors = FieldErrors::default();
         let name = errors.take("name", draft.name.as_deref().map_or_else(|| Err(Rejection::required()), text::name));
@@ -116,7 +127,7 @@ impl NewToken {
     }
 }
 
-/// One of [`SCOPES`], or a narrower one under one of its wildcards.
+/// Parses a scope: one of [`SCOPES`], or one that a wildcard among them covers.
 fn known_scope(text: &str) -> Result<String, Rejection> {
     let text = scope::parse(text)?;
     let is_under = |known: &str| known.strip_suffix('*').is_some_and(|stem| !stem.is_empty() && text.starts_with(stem));
@@ -145,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn only_scopes_of_the_api_can_be_asked() {
+    fn only_scopes_of_the_api_are_accepted() {
         assert!(
             ["*", "keys:read", "keys:*", "members:write", "tokens:read"].iter().all(|text| known_scope(text).is_ok())
         );

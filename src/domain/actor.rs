@@ -1,4 +1,4 @@
-//! Who acts, in which tenant, with which rights: the first argument of every service that changes something.
+//! Actors: who acts, in which tenant, with which rights. Every service that changes something takes one.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use super::ids::{ApiKeyId, TenantId, UserId};
 use super::scope::ScopeSet;
 
 crate::text_enum! {
-    /// What a user may do in a tenant (docs/api.md). Later ones may more.
+    /// Role of a user in a tenant (docs/api.md), ordered by increasing privilege.
     pub enum Role {
         Viewer = "viewer",
         Developer = "developer",
@@ -17,7 +17,7 @@ crate::text_enum! {
 }
 
 crate::text_enum! {
-    /// The door through which an actor came.
+    /// Interface through which an actor came.
     pub enum Via {
         Page = "page",
         Api = "api",
@@ -26,39 +26,51 @@ crate::text_enum! {
     }
 }
 
-/// What a service may demand of its actor.
+/// Permission that a service can require of its actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
+    /// List and read keys.
     ReadKeys,
     /// Create, edit and revoke keys; a developer only their own (see [`Actor::must_own`]).
     WriteKeys,
     /// Revoke, tag and delete many keys at once.
     WriteManyKeys,
+    /// Verify keys.
     VerifyKeys,
+    /// List and read webhooks.
     ReadWebhooks,
     /// Create, edit, test and pause webhooks; a developer only their own (see [`Actor::must_own`]).
     WriteWebhooks,
+    /// Delete webhooks.
     DeleteWebhooks,
     /// See signing secrets; a developer only those of their own webhooks.
     RevealSecrets,
+    /// Read events and deliveries.
     ReadEvents,
-    /// Publish; redeliver and cancel deliveries, a developer only those of their own webhooks.
+    /// Publish events; redeliver and cancel deliveries, a developer only those of their own webhooks.
     WriteEvents,
+    /// Read usage.
     ReadUsage,
+    /// Report usage.
     WriteUsage,
+    /// List members.
     ReadMembers,
+    /// Invite, change and remove members.
     WriteMembers,
-    /// Make somebody an owner, or an owner something else.
+    /// Give the role owner to a member, or take it away.
     MakeOwners,
+    /// Read the tenant's settings.
     ReadTenant,
-    /// Its settings.
+    /// Change the tenant's settings.
     WriteTenant,
+    /// Delete the tenant.
     DeleteTenant,
+    /// Read the audit log.
     ReadAudit,
 }
 
 impl Permission {
-    /// The scope that an access token or API key needs for it.
+    /// Returns the scope that an access token or API key needs for it.
     pub const fn scope(self) -> &'static str {
         match self {
             Self::ReadKeys => "keys:read",
@@ -78,7 +90,7 @@ impl Permission {
         }
     }
 
-    /// The least role that has it.
+    /// Returns the lowest role that has it.
     pub const fn role(self) -> Role {
         match self {
             Self::ReadKeys | Self::ReadWebhooks | Self::ReadEvents | Self::ReadUsage | Self::ReadTenant => Role::Viewer,
@@ -99,17 +111,17 @@ impl Permission {
     }
 }
 
-/// What an actor's rights rest on.
+/// Basis of an actor's rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authority {
-    /// A person, in a page or by an access token: role and scopes must both allow.
+    /// A user, in a page or with an access token: role and scopes must both allow an act.
     Person { role: Role, scopes: ScopeSet },
-    /// An API key: its scopes alone.
+    /// An API key: its scopes alone decide.
     Key { id: ApiKeyId, scopes: ScopeSet },
 }
 
 impl Authority {
-    /// Refuses with 403 unless role and scopes allow it.
+    /// Fails with 403 unless role and scopes give the permission.
     pub fn must(&self, permission: Permission) -> Result<()> {
         match self {
             Self::Person { role, scopes } => Self::person_must(*role, scopes, permission),
@@ -117,7 +129,7 @@ impl Authority {
         }
     }
 
-    /// The same for a person of this role with these scopes.
+    /// Fails with 403 unless this role and these scopes give the permission to a user.
     pub fn person_must(role: Role, scopes: &ScopeSet, permission: Permission) -> Result<()> {
         if role < permission.role() {
             return Err(Error::forbidden(format!("this needs the role {} or higher", permission.role())));
@@ -133,32 +145,40 @@ impl Authority {
     }
 }
 
-/// Somebody acting in one tenant.
+/// An actor in one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
+    /// Tenant in which it acts.
     pub tenant: TenantId,
+    /// User who acts, or for whom a token acts, if any.
     pub user: Option<UserId>,
+    /// True for an operator of the instance.
     pub is_operator: bool,
+    /// Basis of its rights.
     pub authority: Authority,
+    /// Interface through which it came.
     pub via: Via,
-    /// For the audit log: an e-mail address, a key's hint, `system`.
+    /// Name for the audit log: an e-mail address, a key's hint, or `system`.
     pub label: String,
+    /// IP address of the client.
     pub ip: Option<IpAddr>,
+    /// Id of the request.
     pub request_id: Option<String>,
 }
 
 impl Actor {
-    /// Refuses with 403 unless role and scopes allow it.
+    /// Fails with 403 unless role and scopes give the permission.
     pub fn must(&self, permission: Permission) -> Result<()> {
         self.authority.must(permission)
     }
 
-    /// Whether [`Actor::must`] would pass: for pages that hide what would be refused.
+    /// True if [`Actor::must`] would pass: for pages that hide what would be refused.
     pub fn may(&self, permission: Permission) -> bool {
         self.must(permission).is_ok()
     }
 
-    /// For acts that a developer may do to what is theirs only; admins and owners to everything.
+    /// Fails with 403 unless the permission is given, and a developer owns the object. Admins and owners may act on
+    /// any object.
     pub fn must_own(&self, permission: Permission, owner: Option<UserId>) -> Result<()> {
         self.must(permission)?;
         match &self.authority {
@@ -174,7 +194,7 @@ impl Actor {
         self.must_own(permission, owner).is_ok()
     }
 
-    /// Gatepost itself, at work in a tenant.
+    /// Returns the actor that stands for Gatepost itself in a tenant.
     pub fn system(tenant: TenantId) -> Self {
         Self {
             tenant,
@@ -188,7 +208,7 @@ impl Actor {
         }
     }
 
-    /// The key that acts, if it is one.
+    /// Returns the API key that acts, if it is one.
     pub fn key(&self) -> Option<ApiKeyId> {
         match self.authority {
             Authority::Key { id, .. } => Some(id),

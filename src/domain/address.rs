@@ -1,18 +1,18 @@
-//! Which network addresses an outgoing request may reach: the two-tier table of the address guard.
+//! Address policy: which network addresses an outgoing request may reach.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Where an address leads.
+/// Kind of network that an address belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// The public internet.
     Public,
-    /// Somebody's own network: reachable only where an operator has named it. The text completes "is …".
+    /// A private network: reachable only if an operator has allowed it. The text completes "is …".
     Private(&'static str),
-    /// Nowhere that a request should ever go, whatever the settings say.
+    /// An address that no request may reach, whatever the settings.
     Never(&'static str),
 }
 
@@ -25,7 +25,8 @@ const fn v6(segments: [u16; 4], prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0), prefix)
 }
 
-/// From the IANA IPv4 special-purpose registry, and the metadata services of clouds; the first match counts.
+/// Table of IPv4 addresses, from the IANA special-purpose registry and cloud metadata services. The first match
+/// counts.
 const TABLE_V4: &[(Ipv4Net, Reach)] = &[
     (v4(100, 100, 100, 200, 32), Reach::Never("a cloud's metadata service")),
     (v4(168, 63, 129, 16, 32), Reach::Never("a cloud's metadata service")),
@@ -47,7 +48,7 @@ const TABLE_V4: &[(Ipv4Net, Reach)] = &[
     (v4(240, 0, 0, 0, 4), Reach::Never("a reserved address")),
 ];
 
-/// From the IANA IPv6 special-purpose registry; asked after the forms that carry an IPv4 address.
+/// Table of IPv6 addresses, from the IANA special-purpose registry. Used after forms that carry an IPv4 address.
 const TABLE_V6: &[(Ipv6Net, Reach)] = &[
     (v6([0xfd00, 0x0ec2, 0, 0], 64), Reach::Never("a cloud's metadata service")),
     (v6([0xfd20, 0x00ce, 0, 0], 64), Reach::Never("a cloud's metadata service")),
@@ -61,7 +62,7 @@ const TABLE_V6: &[(Ipv6Net, Reach)] = &[
     (v6([0x2000, 0, 0, 0], 3), Reach::Public),
 ];
 
-/// A network, or an address as a network of one. An IPv4-mapped one is the IPv4 network that it means, since
+/// Parses a network, or an address as a network of one. An IPv4-mapped network becomes the IPv4 network, since
 /// addresses are compared in that form.
 pub fn network(text: &str) -> Option<IpNet> {
     let text = text.trim();
@@ -75,7 +76,7 @@ pub fn network(text: &str) -> Option<IpNet> {
     mapped.and_then(|(ip, length)| Ipv4Net::new(ip, length).ok()).map_or(Some(network), |net| Some(IpNet::V4(net)))
 }
 
-/// The addresses that a connection to `ip` may end at: itself, or what it carries inside
+/// Returns the addresses at which a connection to `ip` may end: the address itself, or one that it carries inside
 /// (IPv4-mapped, -compatible, -translated, NAT64, 6to4, Teredo, ISATAP).
 fn destinations(ip: IpAddr) -> Vec<IpAddr> {
     let IpAddr::V6(outer) = ip else { return vec![ip] };
@@ -94,6 +95,7 @@ fn destinations(ip: IpAddr) -> Vec<IpAddr> {
     }
 }
 
+/// Returns the kind of one address. IPv6 addresses outside the table are reserved.
 fn reach_of(ip: IpAddr) -> Reach {
     match ip {
         IpAddr::V4(ip) => TABLE_V4.iter().find(|(net, _)| net.contains(&ip)).map_or(Reach::Public, |(_, reach)| *reach),
@@ -106,16 +108,17 @@ fn reach_of(ip: IpAddr) -> Reach {
     }
 }
 
-/// Why an address may not be reached.
+/// Refusal of an address, with its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
+    /// Address that was refused.
     pub address: IpAddr,
     what: &'static str,
     is_allowable: bool,
 }
 
 impl fmt::Display for Refusal {
-    /// Completes a sentence that begins with "resolves to" or "is".
+    /// Writes the rest of a sentence that starts with "resolves to" or "is".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", self.address, self.what)?;
         if self.is_allowable {
@@ -127,17 +130,17 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// What this instance lets its outgoing requests reach.
+/// Addresses and schemes that this instance's outgoing requests may use.
 #[derive(Debug, Clone, Default)]
 pub struct AddressPolicy {
-    /// Private networks that an operator has named.
+    /// Private networks that an operator has allowed.
     pub private_networks: Vec<IpNet>,
-    /// Whether `http:` URLs are accepted beside `https:`.
+    /// True if `http:` URLs are accepted beside `https:`.
     pub allow_http: bool,
 }
 
 impl AddressPolicy {
-    /// Refuses an address that is not public, unless it lies in a network that an operator has named.
+    /// Refuses an address that is not public, unless an operator has allowed its network.
     pub fn vet(&self, address: IpAddr) -> Result<(), Refusal> {
         for destination in destinations(address) {
             let (what, is_allowable) = match reach_of(destination) {
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn private_addresses_need_to_be_named_in_whatever_form_they_come() {
+    fn private_addresses_are_refused_in_every_form_unless_allowed() {
         let policy = AddressPolicy::default();
         let all = AddressPolicy {
             private_networks: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn some_addresses_are_never_reached_whatever_the_settings_say() {
+    fn some_addresses_are_refused_whatever_the_settings() {
         let all = AddressPolicy {
             private_networks: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
             allow_http: true,
@@ -264,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_named_network_is_allowed() {
+    fn only_the_networks_of_the_settings_are_allowed() {
         let policy = AddressPolicy { private_networks: vec!["127.0.0.0/8".parse().unwrap()], allow_http: false };
         assert!(vet(&policy, "127.0.0.1").is_ok() && vet(&policy, "::ffff:127.0.0.1").is_ok());
         assert!(vet(&policy, "10.0.0.1").is_err() && vet(&policy, "::1").is_err());

@@ -1,4 +1,4 @@
-//! API keys as values: prefix, environment, state and the secret that is shown once.
+//! API keys as values: prefix, environment, state, and the secret that is shown once.
 
 mod ask;
 mod clue;
@@ -17,7 +17,7 @@ use super::error::{Rejection, Result};
 use super::token::{self, Malformed, Presented, Token};
 
 crate::text_enum! {
-    /// What a key is for. It is read from the row, never from the secret's text.
+    /// Environment of a key. It is read from the row, never from the secret's text.
     pub enum Environment {
         Live = "live",
         Test = "test",
@@ -25,7 +25,7 @@ crate::text_enum! {
 }
 
 crate::text_enum! {
-    /// Where a key is in its life; the last that applies wins.
+    /// State of a key. If several apply, the final one wins: see `ApiKey::state`.
     pub enum KeyState {
         Active = "active",
         Disabled = "disabled",
@@ -36,11 +36,12 @@ crate::text_enum! {
     }
 }
 
-/// What a secret begins with: 1 to 16 of `[a-z0-9_]`, no leading, trailing or double `_`, none that is reserved.
+/// Prefix of a key's secret: 1 to 16 of `[a-z0-9_]`, no leading, trailing or double `_`, and no reserved word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPrefix(String);
 
 impl KeyPrefix {
+    /// Parses a prefix.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
         Self::check(text)?;
         Ok(Self(text.to_owned()))
@@ -63,6 +64,7 @@ impl KeyPrefix {
         Ok(())
     }
 
+    /// Returns the text of the prefix.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -75,12 +77,14 @@ impl FromStr for KeyPrefix {
     }
 }
 
-/// The secret of a key. It can't be cloned, printed or serialized; it leaves by [`KeySecret::reveal_once`].
+/// Secret of a key. It can't be cloned, printed or serialized; only [`KeySecret::reveal_once`] returns it.
 pub struct KeySecret(Token);
 
 impl KeySecret {
+    /// Generates a random secret.
+    ///
     /// # Errors
-    /// When the operating system has no randomness to give.
+    /// Fails if the operating system has no randomness to give.
     pub fn generate(prefix: &KeyPrefix, environment: Environment) -> Result<Self> {
         match environment {
             Environment::Live => Token::generate(prefix.as_str()),
@@ -89,26 +93,27 @@ impl KeySecret {
         .map(Self)
     }
 
-    /// `pk_` and 22 characters.
+    /// Returns the public id: `pk_` and 22 characters.
     pub fn public_id(&self) -> String {
         public_id(self.0.id())
     }
 
-    /// `sk_3kTq…9xZ2`
+    /// Returns the part that may be shown: `sk_3kTq…9xZ2`.
     pub fn hint(&self) -> String {
         self.0.hint()
     }
 
-    /// `sk_3kTq`
+    /// Returns the start of the secret: `sk_3kTq`.
     pub fn key_prefix(&self) -> String {
         self.0.beginning().to_owned()
     }
 
-    /// For digesting only.
+    /// Returns the whole secret, for digesting only.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
 
+    /// Returns the whole secret for the one response that shows it.
     pub fn reveal_once(self) -> String {
         self.0.reveal_once()
     }
@@ -120,23 +125,24 @@ impl fmt::Debug for KeySecret {
     }
 }
 
-/// A presented key secret whose checksum holds. Access tokens have the same form and are none.
+/// Parses a presented key secret and checks its checksum. Access tokens have the same form and are refused.
 pub fn parse_secret(text: &str) -> Result<Presented<'_>, Malformed> {
     let presented = Presented::parse(text)?;
     let stem = presented.stem().strip_suffix("_test").unwrap_or(presented.stem());
     KeyPrefix::check(stem).map(|()| presented).map_err(|_| Malformed)
 }
 
-/// Whether the text looks like a key secret, its checksum aside.
+/// True if the text has the form of a key secret, whatever its checksum.
 pub fn has_secret_form(text: &str) -> bool {
     token::has_form(text) && !text.starts_with("gpat_")
 }
 
-/// Whether the text is a public key id: `pk_` and 22 characters that hold 128 bits.
+/// True if the text is a public key id: `pk_` and 22 characters that hold 128 bits.
 pub fn is_public_id(text: &str) -> bool {
     text.strip_prefix("pk_").is_some_and(token::is_id)
 }
 
+/// Returns the public id for the 22 characters in a secret.
 pub fn public_id(id: &str) -> String {
     ["pk_", id].concat()
 }

@@ -1,19 +1,20 @@
-//! argon2id with OWASP's parameters, in memory that goes back to the system after each hash.
+//! Argon2id with OWASP's parameters, in memory that goes back to the system after each hash.
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use super::error::{Error, Result};
 
-/// Bytes that the PHC string format recommends.
+/// Length of a salt in bytes, as the PHC string format recommends.
 const SALT_BYTES: usize = 16;
 
-/// Blocks of 1 KiB that are asked for where fewer are needed. More than 32 MiB glibc always takes from the system and gives
-/// back at once (mallopt(3), `M_MMAP_THRESHOLD`), and pages that are not written to take no memory. Cut from the heap, 19 MiB
-/// leave holes that the next do not fit into, and the heap grows to many times as much.
+/// Fewest blocks of 1 KiB to allocate. Above 32 MiB, glibc always takes memory from the system and gives it back at
+/// once (mallopt(3), `M_MMAP_THRESHOLD`). Pages that are not written to take no memory. On the heap, blocks of 19 MiB
+/// would leave holes that the next ones do not fit into. The heap would grow to many times as much.
 const ROOM: usize = 33 * 1024;
 
-/// A PHC string with a salt of its own, under a pepper where there is one. Takes tens of milliseconds.
+/// Hashes a secret to a PHC string with a random salt, keyed with a pepper unless that is empty. Takes tens of
+/// milliseconds.
 pub fn hash(secret: &[u8], pepper: &[u8]) -> Result<String> {
     // 19 MiB, two passes, one lane.
     let params = Params::DEFAULT;
@@ -30,17 +31,18 @@ pub fn hash(secret: &[u8], pepper: &[u8]) -> Result<String> {
     Ok(phc.to_string())
 }
 
-/// Whether the secret is that of the PHC string, in constant time. Takes tens of milliseconds.
+/// True if the secret belongs to the PHC string, compared in constant time. Takes tens of milliseconds.
 pub fn verify(phc: &str, secret: &[u8], pepper: &[u8]) -> bool {
     let Ok(phc) = PasswordHash::new(phc) else { return false };
     let is_ours = phc.algorithm == Algorithm::Argon2id.ident() && phc.version == Some(Version::V0x13.into());
     let (Some(salt), Some(expected), Ok(params), true) = (&phc.salt, &phc.hash, Params::try_from(&phc), is_ours) else {
         return false;
     };
-    // `Output` compares in constant time.
+    // `==` on `Output` compares in constant time.
     output(secret, pepper, salt, &params).is_ok_and(|output| output == *expected)
 }
 
+/// Computes the raw hash.
 fn output(secret: &[u8], pepper: &[u8], salt: &[u8], params: &Params) -> Result<Output> {
     let argon2 = Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, params.clone());
     let argon2 = argon2.map_err(Error::bug)?;
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_hashed_here_is_what_the_crate_hashes() {
+    fn hashes_verify_with_the_argon2_crate_and_the_other_way_round() {
         let plain = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT);
         let peppered =
             Argon2::new_with_secret(b"pepper", Algorithm::Argon2id, Version::V0x13, Params::DEFAULT).unwrap();
@@ -71,7 +73,7 @@ mod tests {
             assert!(verify(&theirs, b"secret", pepper) && verify(&ours, b"secret", pepper));
             assert!(!verify(&theirs, b"secreT", pepper) && !verify(&theirs, b"secret", b"another"));
         }
-        // Of fewer blocks than we use.
+        // A hash of fewer blocks than ours.
         let small = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
         assert!(verify(&small.hash_password(b"secret").unwrap().to_string(), b"secret", b""));
         assert!(!verify("", b"", b"") && !verify("$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAA", b"", b""));

@@ -1,8 +1,8 @@
-//! The audit log's words, and the hash that chains its entries.
+//! Actions of the audit log in words, and the hash that chains its entries.
 
 use sha2::{Digest, Sha256};
 
-/// What can be done, and how people say it. A test compares it with what services record.
+/// All actions, each with its text for people. A test compares them with what services record.
 pub const ACTIONS: [(&str, &str); 48] = [
     ("api_key.minted", "made a key"),
     ("api_key.updated", "changed a key"),
@@ -54,14 +54,14 @@ pub const ACTIONS: [(&str, &str); 48] = [
     ("user.recovery_codes_renewed", "made new recovery codes"),
 ];
 
-/// In the words of people, or as it stands where a newer version wrote it.
+/// Returns the text of an action; the action itself if only a newer version knows it.
 pub fn words(action: &str) -> &str {
     ACTIONS.iter().find(|(known, _)| *known == action).map_or(action, |(_, words)| words)
 }
 
-/// SHA-256 over an entry's fields in their order: each as its length in bytes, a colon and its text, or a dash where
-/// there is none; joined by commas. So no two lists of fields have the same form. The database computes the same where
-/// rows are added (`audit_hash`).
+/// Computes the SHA-256 of an entry's fields in their order. A field is written as its length in bytes, a colon and
+/// its text, or as a dash if it is absent; fields are joined by commas. Different lists therefore never have the same
+/// form. The database computes the same value when rows are added (`audit_hash`).
 pub fn hash(fields: &[Option<&str>]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for (place, field) in fields.iter().enumerate() {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_of_a_newer_version_stands_for_itself() {
+    fn an_unknown_action_is_shown_as_it_is() {
         assert_eq!([words("api_key.minted"), words("x.y")], ["made a key", "x.y"]);
     }
 }

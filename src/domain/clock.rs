@@ -1,4 +1,4 @@
-//! The one place that reads the time.
+//! The clock: the only place that reads the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Difference between two clocks from which on it is complained about. Receivers of webhooks allow for five minutes, codes of
-/// a second factor for half a minute.
+/// Difference between two clocks from which the server warns. Receivers of webhooks tolerate five minutes, codes of a
+/// second factor half a minute.
 const MOST_OFFSET: TimeDelta = TimeDelta::seconds(10);
 
-/// Complains about a clock that is this far ahead of the database's; a negative offset is a clock that is behind.
+/// Returns a warning about a clock that is this far ahead of the database's; a negative offset is a clock that is
+/// behind.
 pub fn complaint(offset: TimeDelta) -> Option<String> {
     let (size, direction) = (offset.abs(), if offset < TimeDelta::zero() { "behind" } else { "ahead of" });
     (MOST_OFFSET <= size).then(|| {
@@ -22,14 +23,14 @@ pub fn complaint(offset: TimeDelta) -> Option<String> {
     })
 }
 
-/// The system's clock, plus an offset that only tests move.
+/// Clock of the system, plus an offset that only tests set.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     offset_ms: Arc<AtomicI64>,
 }
 
 impl Clock {
-    /// To the microsecond, as Postgres keeps it: what is answered now equals what is read later.
+    /// Returns the time to the microsecond, as Postgres stores it: a response then equals what is read later.
     pub fn now(&self) -> DateTime<Utc> {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let micros = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
@@ -37,11 +38,12 @@ impl Clock {
         DateTime::from_timestamp_micros(micros.saturating_add(offset)).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    /// How far this clock stands from the database's and the system's: zero outside tests.
+    /// Returns the offset from the system's clock: zero outside tests.
     pub fn offset(&self) -> TimeDelta {
         TimeDelta::milliseconds(self.offset_ms.load(Ordering::Relaxed))
     }
 
+    /// Moves the clock forward, for tests.
     pub fn advance(&self, by: TimeDelta) {
         self.offset_ms.fetch_add(by.num_milliseconds(), Ordering::Relaxed);
     }
@@ -52,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_that_differ_by_ten_seconds_are_complained_about() {
+    fn clocks_that_differ_by_ten_seconds_cause_a_warning() {
         assert_eq!(complaint(TimeDelta::milliseconds(9_999)), None);
         assert!(complaint(TimeDelta::seconds(10)).unwrap().contains("10 seconds ahead of the database's"));
         assert!(complaint(TimeDelta::minutes(-5)).unwrap().contains("300 seconds behind the database's"));

@@ -1,32 +1,34 @@
-//! The states of a delivery, and what came of one attempt.
+//! States of a delivery, and the outcome of one attempt.
 
 use std::net::IpAddr;
 
 use chrono::TimeDelta;
 
 crate::text_enum! {
-    /// Where one event stands on its way to one webhook.
+    /// State of an event's delivery to one webhook.
     pub enum DeliveryState {
         /// Waiting for its first attempt, or in it.
         Pending = "pending",
         /// An attempt has failed; another one will follow.
         Retrying = "retrying",
+        /// The webhook accepted it.
         Delivered = "delivered",
-        /// No attempt is left.
+        /// The last attempt has failed.
         Failed = "failed",
+        /// A user cancelled it, or its webhook was deleted.
         Cancelled = "cancelled",
     }
 }
 
 impl DeliveryState {
-    /// Whether there is nothing left to do.
+    /// True if no attempt follows.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Delivered | Self::Failed | Self::Cancelled)
     }
 }
 
 crate::text_enum! {
-    /// Why an attempt got no usable answer.
+    /// Reason why an attempt got no usable response.
     pub enum ErrorKind {
         Dns = "dns",
         Connect = "connect",
@@ -39,19 +41,19 @@ crate::text_enum! {
 }
 
 crate::text_enum! {
-    /// How a receiver answered, by the hundred of its status.
+    /// Class of a response by its status.
     pub enum StatusClass {
         Success = "2xx",
         Redirect = "3xx",
         ClientError = "4xx",
         ServerError = "5xx",
-        /// It was asked, and did not answer.
+        /// No response came.
         None = "none",
     }
 }
 
 impl StatusClass {
-    /// The first status of the class and the first after it; nothing where there was no answer.
+    /// Returns the first status of the class and the first one after it; `None` for no response.
     pub const fn bounds(self) -> Option<(i16, i16)> {
         match self {
             Self::Success => Some((200, 300)),
@@ -63,53 +65,60 @@ impl StatusClass {
     }
 }
 
-/// How long the phases of an attempt took, in microseconds. A request on a connection that was open already has neither
-/// look-up nor connecting, one without an answer no first byte.
+/// Durations of the phases of an attempt, in microseconds. A reused connection has neither lookup nor connection time.
+/// An attempt without a response has no first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timings {
+    /// Microseconds of the name lookup.
     pub dns_us: Option<i32>,
-    /// With the TLS handshake, where there is one.
+    /// Microseconds of the connection, including the TLS handshake.
     pub connect_us: Option<i32>,
-    /// From the attempt's beginning until the head of the answer was there.
+    /// Microseconds from the start of the attempt until the head of the response.
     pub first_byte_us: Option<i32>,
 }
 
-/// Why an attempt failed other than by its status: a kind, and a sentence for people.
+/// Failure of an attempt other than by its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
+    /// Kind of the failure.
     pub kind: ErrorKind,
+    /// Description for people.
     pub sentence: String,
 }
 
-/// What came of one HTTP request. A refused connection is news, not a fault.
+/// Outcome of one HTTP request. A refused connection is an outcome, not an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
-    /// Absent where no answer came.
+    /// HTTP status; `None` without a response.
     pub status: Option<u16>,
+    /// Headers of the response.
     pub response_headers: Vec<(String, String)>,
-    /// At most the first 16 KiB, with what is no UTF-8 replaced.
+    /// Start of the response's body, at most 16 KiB, with invalid UTF-8 replaced.
     pub response_body: Option<String>,
+    /// Failure, if there was one.
     pub failure: Option<Failure>,
-    /// How long the receiver asked to be left alone.
+    /// Wait that the receiver requested by `Retry-After`.
     pub retry_after: Option<TimeDelta>,
+    /// Milliseconds that the attempt took.
     pub duration_ms: i64,
+    /// Durations of its phases.
     pub timings: Timings,
-    /// The address that was connected to, or tried.
+    /// IP address that was connected to, or tried.
     pub remote_address: Option<IpAddr>,
 }
 
 impl Outcome {
-    /// An attempt that got no answer.
+    /// Creates the outcome of an attempt without a response.
     pub fn failed(kind: ErrorKind, sentence: impl Into<String>) -> Self {
         Self { failure: Some(Failure { kind, sentence: sentence.into() }), ..Self::default() }
     }
 
-    /// An answer with a status of 2xx that came whole.
+    /// True for a complete response with a 2xx status.
     pub fn is_success(&self) -> bool {
         self.failure.is_none() && self.status.is_some_and(|status| (200..300).contains(&status))
     }
 
-    /// What went wrong, in words; nothing for a success.
+    /// Describes the failure; `None` for a success.
     pub fn error(&self) -> Option<String> {
         match (&self.failure, self.status) {
             (Some(failure), _) => Some(failure.sentence.clone()),

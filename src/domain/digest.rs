@@ -1,4 +1,4 @@
-//! Keyed digests of secrets: which pepper, which algorithm, and a comparison in constant time.
+//! Keyed digests of secrets: peppers, algorithms, and comparison in constant time.
 
 use std::fmt;
 
@@ -11,24 +11,25 @@ use super::argon;
 use super::error::{Rejection, Result};
 
 crate::text_enum! {
-    /// How the secrets of API keys are digested.
+    /// Algorithm for the digests of API keys.
     pub enum HashAlgorithm {
         HmacSha256 = "hmac-sha256",
         Argon2id = "argon2id",
     }
 }
 
-/// A secret of the instance, kept outside the database, without which no digest can be tried.
+/// A pepper: a secret of the instance, kept outside the database. Without it no guess can be tested against a digest.
 #[derive(Clone)]
 pub struct Pepper {
+    /// Id of the pepper, stored beside each digest.
     pub id: String,
     bytes: Zeroizing<Vec<u8>>,
-    /// The HMAC key schedule, made once.
+    /// HMAC with its key schedule computed once.
     mac: Hmac<Sha256>,
 }
 
 impl Pepper {
-    /// At least 32 bytes.
+    /// Creates a pepper of at least 32 bytes.
     pub fn new(id: impl Into<String>, bytes: Vec<u8>) -> Result<Self, Rejection> {
         let bytes = Zeroizing::new(bytes);
         let id = id.into();
@@ -42,14 +43,14 @@ impl Pepper {
         Ok(Self { id, bytes, mac })
     }
 
-    /// Named by its own fingerprint, so that a pepper has the same id before and after it retires.
+    /// Creates a pepper named by its own fingerprint, so that its id stays the same when it retires.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Rejection> {
         let mut pepper = Self::new("p", bytes)?;
         pepper.id = pepper.fingerprint().chars().take(8).collect();
         Ok(pepper)
     }
 
-    /// A short HMAC of a fixed text: tells peppers apart and gives nothing away.
+    /// Returns a short HMAC of a fixed text, which identifies the pepper and reveals nothing of it.
     pub fn fingerprint(&self) -> String {
         let mac = self.mac("gatepost pepper fingerprint");
         hex::encode(mac.get(..8).unwrap_or_default())
@@ -66,28 +67,34 @@ impl fmt::Debug for Pepper {
     }
 }
 
-/// The pepper of today, and those under which older digests were made.
+/// The current pepper, and retired ones that older digests use.
 #[derive(Debug, Clone)]
 pub struct Peppers {
+    /// Pepper for new digests.
     pub current: Pepper,
+    /// Peppers that only verify.
     pub old: Vec<Pepper>,
 }
 
 impl Peppers {
+    /// Finds a pepper by its id.
     pub fn find(&self, id: &str) -> Option<&Pepper> {
         std::iter::once(&self.current).chain(&self.old).find(|pepper| pepper.id == id)
     }
 }
 
-/// What is kept of a secret: hex for HMAC-SHA-256, a PHC string for argon2id.
+/// A stored digest of a secret: hex for HMAC-SHA-256, a PHC string for argon2id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredDigest {
+    /// Algorithm of the digest.
     pub algorithm: HashAlgorithm,
+    /// Id of the pepper.
     pub pepper_id: String,
+    /// The digest as text.
     pub digest: String,
 }
 
-/// Makes and checks digests; one for the whole process.
+/// Computes and verifies digests, with one instance for the whole process.
 #[derive(Debug)]
 pub struct Hasher {
     peppers: Peppers,
@@ -95,11 +102,12 @@ pub struct Hasher {
 }
 
 impl Hasher {
+    /// Creates a hasher that uses this algorithm for new digests.
     pub fn new(peppers: Peppers, algorithm: HashAlgorithm) -> Self {
         Self { peppers, algorithm }
     }
 
-    /// Under the current pepper, by the instance's algorithm.
+    /// Computes a digest with the current pepper and the instance's algorithm.
     pub fn digest(&self, secret: &str) -> Result<StoredDigest> {
         let pepper = &self.peppers.current;
         let digest = match self.algorithm {
@@ -109,7 +117,7 @@ impl Hasher {
         Ok(StoredDigest { algorithm: self.algorithm, pepper_id: pepper.id.clone(), digest })
     }
 
-    /// In constant time. A digest under a pepper that this process doesn't have never fits.
+    /// Verifies a secret in constant time. A digest with a pepper that this process doesn't have never matches.
     pub fn verify(&self, stored: &StoredDigest, secret: &str) -> bool {
         let Some(pepper) = self.peppers.find(&stored.pepper_id) else { return false };
         match stored.algorithm {
@@ -122,36 +130,39 @@ impl Hasher {
         }
     }
 
-    /// Whether the secret should be digested anew at its next use.
+    /// True if the secret should be digested again at its next use.
     pub fn is_outdated(&self, stored: &StoredDigest) -> bool {
         stored.algorithm != self.algorithm || stored.pepper_id != self.peppers.current.id
     }
 
-    /// For access tokens, which are always HMAC-SHA-256: pepper id and digest.
+    /// Computes the digest of an access token, always with HMAC-SHA-256. Returns pepper id and digest.
     pub fn token_digest(&self, secret: &str) -> (String, Vec<u8>) {
         let pepper = &self.peppers.current;
         (pepper.id.clone(), pepper.mac(secret).to_vec())
     }
 
-    /// In constant time.
+    /// Verifies an access token in constant time.
     pub fn verify_token(&self, pepper_id: &str, digest: &[u8], secret: &str) -> bool {
         self.peppers.find(pepper_id).is_some_and(|pepper| pepper.mac(secret).ct_eq(digest).into())
     }
 
-    /// Costs what a refusal of a known id costs, so that nobody learns which ids exist.
+    /// Takes as long as the refusal of a known id, so that a caller can't find out which ids exist.
     pub fn waste(&self, secret: &str) {
         std::hint::black_box(self.peppers.current.mac(secret).ct_eq(&[0; 32]));
     }
 
+    /// Returns the algorithm for new digests.
     pub fn algorithm(&self) -> HashAlgorithm {
         self.algorithm
     }
 
+    /// Returns the peppers.
     pub fn peppers(&self) -> &Peppers {
         &self.peppers
     }
 
-    /// Of the current pepper; kept in the database so that a start with another one is noticed.
+    /// Returns the fingerprint of the current pepper. The database stores it, so that a start with another pepper is
+    /// noticed.
     pub fn fingerprint(&self) -> String {
         self.peppers.current.fingerprint()
     }
@@ -201,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pepper_is_long_enough_and_prints_its_id_alone() {
+    fn a_pepper_has_32_bytes_and_debug_prints_only_its_id() {
         assert!(Pepper::from_bytes(vec![1; 31]).is_err());
         let pepper = Pepper::from_bytes(vec![1; 32]).unwrap();
         assert_eq!(format!("{pepper:?}"), format!("Pepper({})", pepper.id));

@@ -1,21 +1,23 @@
-//! E-mail addresses of people: one bare address, its domain in ASCII, in lower case.
+//! E-mail addresses of people: one bare address, in lower case, with its domain in ASCII.
 
 use lettre::Address;
 use url::Host;
 
 use super::error::Rejection;
 
-/// Bytes of a whole address (RFC 5321 section 4.5.3.1).
+/// Longest address in bytes (RFC 5321 section 4.5.3.1).
 const LONGEST: usize = 254;
+/// Longest domain in bytes.
 const LONGEST_DOMAIN: usize = 253;
+/// Longest label of a domain in bytes.
 const LONGEST_LABEL: usize = 63;
 
-/// Parses a bare address: no display name, quotes, comments or address literal. The domain becomes ASCII (IDNA).
+/// Parses a bare address, without display name, quotes, comments or address literal. The domain becomes ASCII (IDNA).
 pub fn address(text: &str) -> Result<Address, Rejection> {
     let refused = || Rejection::new("email", "must be one e-mail address, as in ada@example.com");
     let (local, domain) = text.trim().rsplit_once('@').ok_or_else(refused)?;
     if !local.is_ascii() {
-        // Mail servers without SMTPUTF8 (RFC 6531) would refuse it.
+        // Mail servers without SMTPUTF8 (RFC 6531) would refuse such an address.
         return Err(Rejection::new("email", "must have only unaccented letters, digits and signs before the @"));
     }
     let domain = ascii_domain(domain).filter(|_| !local.contains('"')).ok_or_else(refused)?;
@@ -28,15 +30,15 @@ pub fn parse(text: &str) -> Result<String, Rejection> {
     address(text).map(|address| address.to_string().to_ascii_lowercase())
 }
 
-/// Returns what an account is looked up by. Accounts made under earlier rules keep addresses that `parse` refuses.
+/// Returns the text to look up an account by. Accounts made under earlier rules keep addresses that `parse` refuses.
 pub fn lookup(text: &str) -> String {
-    // Postgres knows no text with a NUL in it.
+    // Postgres text can't contain NUL.
     parse(text).unwrap_or_else(|_| text.trim().to_lowercase().replace('\0', "\u{fffd}"))
 }
 
-/// `None` for IP addresses, and for names that no mail server can have.
+/// Returns the ASCII form of a domain; `None` for IP addresses and for names that no mail server can have.
 fn ascii_domain(domain: &str) -> Option<String> {
-    // The parser of hosts would decode these.
+    // The host parser would decode percent signs.
     if domain.contains('%') {
         return None;
     }
@@ -72,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_bare_address_is_refused() {
+    fn anything_but_one_bare_address_is_refused() {
         let local = ["", "a..b", ".a", "a.", "<ada", "Ada <ada", "\"ada\"", "ada(c)", "a,b", "a b", "a\r\nb", "a\0"];
         let local =
             local.into_iter().chain(["@a,@b:ada", "a@b", "m\u{fc}ller", "ad\u{200b}a", "ada;", "mailto:ada", "a\\b"]);

@@ -1,64 +1,81 @@
-//! The one error of the product. It knows no HTTP and its text never contains its cause.
+//! The product's one error type. It knows no HTTP, and its text never contains its cause.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
 
+/// Result with the product's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What lies beneath an [`Error`]: logged once at the boundary, never sent.
+/// Cause of an [`Error`]: logged once at the boundary, never sent.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
+/// Error of a service, a query or a check.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Fields of the request that do not fit.
     #[error("the request has fields that do not fit")]
     Invalid(FieldErrors),
+    /// No valid session or credential.
     #[error("sign in, or present a valid access token")]
     Unauthenticated,
-    /// The sentence says what is missing: a role, a scope.
+    /// Missing rights. The sentence names the role or scope.
     #[error("{0}")]
     Forbidden(String),
+    /// A row does not exist, or belongs to another tenant.
     #[error("no such {0}")]
     NotFound(Noun),
-    /// The sentence says what it collides with.
+    /// A collision with existing data, which the sentence names.
     #[error("{0}")]
     Conflict(String),
+    /// A limit of the tenant's plan is reached.
     #[error("{0}")]
     LimitReached(String),
+    /// An idempotency key was used for another request.
     #[error("this idempotency key was used for another request already")]
     IdempotencyMismatch,
+    /// A request with this idempotency key is in progress.
     #[error("a request with this idempotency key is still being answered: ask again in a moment")]
     IdempotencyInFlight,
+    /// Too many attempts; `retry_after` is the wait until the next one.
     #[error("too many attempts: wait and try again")]
     Throttled { retry_after: Duration },
+    /// The tenant's share of the connection pool is used up.
     #[error("this tenant has too many requests under way at once: try again in a moment")]
     TenantBusy,
+    /// A statement reached its time limit.
     #[error("this took longer than the server allows: ask for less, such as a shorter time span or a single key")]
     StatementTimeout,
+    /// The database or another dependency is unreachable. A retry can succeed.
     #[error("the service is not available just now: try again in a moment")]
     Unavailable(#[source] Source),
+    /// An error of the program.
     #[error("something went wrong on our side")]
     Bug(#[source] Source),
 }
 
 impl Error {
+    /// Creates an error for an outage.
     pub fn unavailable(source: impl Into<Source>) -> Self {
         Self::Unavailable(source.into())
     }
 
+    /// Creates an error for a bug.
     pub fn bug(source: impl Into<Source>) -> Self {
         Self::Bug(source.into())
     }
 
+    /// Creates an error for missing rights.
     pub fn forbidden(sentence: impl Into<String>) -> Self {
         Self::Forbidden(sentence.into())
     }
 
-    /// Scopes that are needed and not held.
+    /// Creates an error for missing scopes.
     pub fn missing_scopes<S: Borrow<str>>(missing: &[S]) -> Self {
         Self::forbidden(format!("Missing required scopes: {}", missing.join(", ")))
     }
 
+    /// Creates an error for a collision.
     pub fn conflict(sentence: impl Into<String>) -> Self {
         Self::Conflict(sentence.into())
     }
@@ -71,7 +88,7 @@ impl Error {
         FieldErrors(vec![FieldError { field, code: "throttled", detail, retry_after }]).into()
     }
 
-    /// One field that does not fit.
+    /// Creates an error for one field that does not fit.
     pub fn field(field: impl Into<String>, rejection: Rejection) -> Self {
         let mut errors = FieldErrors::default();
         errors.add(field, rejection);
@@ -84,18 +101,22 @@ pub fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add((0 < wait.subsec_nanos()).into()).max(1)
 }
 
-/// Why a value was refused: a stable code and a sentence that says what would fit.
+/// Refusal of a value: a stable code, and a sentence that says what would fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
+    /// Code for programs.
     pub code: &'static str,
+    /// Sentence for people, without the field's name.
     pub detail: String,
 }
 
 impl Rejection {
+    /// Creates a refusal.
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into() }
     }
 
+    /// Creates the refusal of an absent value.
     pub fn required() -> Self {
         Self::new("required", "is required")
     }
@@ -109,11 +130,14 @@ impl fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {}
 
+/// Refusal of one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// As the client wrote it: `name`, `events[0]`.
+    /// Name of the field as the client wrote it: `name`, `events[0]`.
     pub field: String,
+    /// Code for programs.
     pub code: &'static str,
+    /// Sentence for people, without the field's name.
     pub detail: String,
     /// Time after which another attempt is let in, where attempts came too fast.
     pub retry_after: Option<Duration>,
@@ -124,6 +148,7 @@ pub struct FieldError {
 pub struct FieldErrors(Vec<FieldError>);
 
 impl FieldErrors {
+    /// Adds the refusal of a field.
     pub fn add(&mut self, field: impl Into<String>, rejection: Rejection) {
         let (field, Rejection { code, detail }) = (field.into(), rejection);
         self.0.push(FieldError { field, code, detail, retry_after: None });
@@ -134,12 +159,12 @@ impl FieldErrors {
         self.0.iter().filter_map(|error| error.retry_after).max()
     }
 
-    /// Keeps the value, or notes why it was refused.
+    /// Returns the parsed value, or records its refusal.
     pub fn take<T>(&mut self, field: impl Into<String>, parsed: Result<T, Rejection>) -> Option<T> {
         parsed.map_err(|rejection| self.add(field, rejection)).ok()
     }
 
-    /// Parses each item; a refused one is noted as `field[index]`.
+    /// Parses each item, and records refusals as `field[index]`.
     pub fn take_each<A: AsRef<str>, T>(
         &mut self,
         field: &str,
@@ -150,17 +175,18 @@ impl FieldErrors {
         parsed.filter_map(|(index, item)| self.take(format!("{field}[{index}]"), parse(item.as_ref()))).collect()
     }
 
-    /// Adds an item's refusals to these: its `name` becomes `items[3].name`.
+    /// Adds the refusals of an item: its `name` becomes `items[3].name`.
     pub fn extend_inside(&mut self, item: &str, more: Self) {
         let inside = |error: FieldError| FieldError { field: format!("{item}.{}", error.field), ..error };
         self.0.extend(more.0.into_iter().map(inside));
     }
 
-    /// Adds another request's refusals to these.
+    /// Adds the refusals of another check.
     pub fn extend(&mut self, more: Self) {
         self.0.extend(more.0);
     }
 
+    /// True if nothing was refused.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -170,11 +196,12 @@ impl FieldErrors {
         if self.is_empty() { Ok(()) } else { Err(Error::from(self)) }
     }
 
+    /// Returns the refusals in order.
     pub fn iter(&self) -> std::slice::Iter<'_, FieldError> {
         self.0.iter()
     }
 
-    /// The message for a field, for the form that shows it; `events` also finds `events[2]`.
+    /// Returns the message for a form's field; `events` also finds `events[2]`.
     pub fn of(&self, field: &str) -> Option<&str> {
         let is_same =
             |name: &str| name.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('['));
@@ -188,7 +215,7 @@ impl From<FieldErrors> for Error {
     }
 }
 
-/// Kinds of things that can be absent.
+/// Kinds of objects that can be absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noun {
     AccessToken,

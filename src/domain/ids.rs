@@ -1,4 +1,4 @@
-//! Each id is its own type: numbers for configuration rows, TypeIDs for events, deliveries and attempts.
+//! Id types: numbers for configuration rows, TypeIDs for events, deliveries and attempts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -51,12 +51,13 @@ macro_rules! number_id {
 
 number_id!(TenantId, UserId, MembershipId, ApiKeyId, LineageId, WebhookId, AccessTokenId, AuditEntryId, InvitationId);
 
-/// Below every UUIDv7 that was made at this time or later, and above those that were made before (RFC 9562 §5.7).
+/// Returns a bound for UUIDv7s: at or below every id made at this time or later, above every earlier one (RFC 9562
+/// §5.7).
 pub fn earliest(at: DateTime<Utc>) -> Uuid {
     Uuid::from_u128(u128::from(u64::try_from(at.timestamp_millis()).unwrap_or(0)) << 80)
 }
 
-/// The time in a UUIDv7.
+/// Returns the time that a UUIDv7 holds.
 pub fn made_at(id: Uuid) -> DateTime<Utc> {
     let millis = i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX);
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
@@ -70,9 +71,10 @@ macro_rules! typed_id {
         pub struct $name(pub Uuid);
 
         impl $name {
+            /// Prefix of the printed id.
             pub const PREFIX: &'static str = $prefix;
 
-            /// A new id, later than every id made before on this machine's clock.
+            /// Creates an id that is later than every id made before on this machine's clock.
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
             }
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typed_id_survives_being_printed_and_parsed() {
+    fn a_typed_id_can_be_printed_and_parsed_again() {
         let id = EventId::generate();
         let text = id.to_string();
         assert_eq!((text.len(), &text[..4]), (30, "evt_"));

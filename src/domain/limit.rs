@@ -1,4 +1,4 @@
-//! The sliding window, counted in sixtieths, that never lets more than its limit through.
+//! Rate limits: a sliding window, counted in sixtieths, that never lets more than its limit through.
 
 pub mod named;
 
@@ -6,22 +6,25 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// Number of counters in one window.
 const SUB_WINDOWS: i64 = 60;
 
-/// How much in how long.
+/// A rate limit: how much in how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
+    /// Most units in any window.
     pub quota: u64,
+    /// Length of the window in seconds.
     pub window_seconds: u64,
 }
 
 impl Limit {
-    /// Microseconds of the window.
+    /// Returns the length of the window in microseconds.
     pub fn window(self) -> i64 {
         i64::try_from(self.window_seconds).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000)
     }
 
-    /// Microseconds of a sixtieth of the window, rounded up.
+    /// Returns a sixtieth of the window in microseconds, rounded up.
     pub fn sub_window(self) -> i64 {
         self.window().div_ceil_by(SUB_WINDOWS).max(1)
     }
@@ -37,26 +40,29 @@ impl DivCeil for i64 {
     }
 }
 
-/// Where a subject stands after it was asked.
+/// State of a limit after a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
+    /// The limit itself.
     pub limit: Limit,
+    /// True if the call's cost fitted.
     pub is_allowed: bool,
+    /// Units left.
     pub remaining: u64,
-    /// Whole seconds until one more than now is certain, at most the window; 0 when nothing is used.
+    /// Whole seconds until one more unit is surely free, at most the window; 0 if nothing is used.
     pub more_in: u64,
-    /// The second, rounded up, at which that is.
+    /// Time at which that unit is free (UTC), rounded up to a second.
     pub more_at: DateTime<Utc>,
-    /// Whole seconds until the refused cost would fit; at least 1. None when allowed, and for a cost above the quota.
+    /// Whole seconds until a refused cost would fit, at least 1. `None` if allowed, and for a cost above the quota.
     pub retry_after: Option<u64>,
 }
 
-/// The counters of one subject, one for each sub-window in use. What a sub-window counts stands until the whole window has
-/// passed since its newest call.
+/// Counters of one key or owner, one for each sub-window in use. A counter stays until a whole window has passed since
+/// its newest call, so costs may count a little too long, never too short.
 #[derive(Debug, Clone)]
 pub struct Window {
     limit: Limit,
-    /// Microseconds of the newest call of a sub-window, and the sub-window's count; oldest first.
+    /// Time of the newest call in microseconds, and the count, for each sub-window; oldest first.
     counts: VecDeque<(i64, u64)>,
 }
 
@@ -65,8 +71,8 @@ impl Window {
         Self { limit, counts: VecDeque::new() }
     }
 
-    /// Adopts another limit. Where the window's length changes, counts of one new sub-window become one: never less is
-    /// remembered than was used.
+    /// Changes to another limit. If the window's length changes, counts of one new sub-window are merged: a used unit
+    /// is never forgotten early.
     pub fn adopt(&mut self, limit: Limit) {
         let is_other = self.limit.sub_window() != limit.sub_window();
         self.limit = limit;
@@ -77,7 +83,7 @@ impl Window {
         }
     }
 
-    /// Remembers what was used up to `until` elsewhere or before a restart.
+    /// Adds what was used up to `until`, before a restart or in another process.
     pub fn remember(&mut self, until: DateTime<Utc>, cost: u64) {
         if cost != 0 {
             let count = |count: u64| count.saturating_add(cost);
@@ -85,7 +91,7 @@ impl Window {
         }
     }
 
-    /// Changes the count of the sub-window of this call, or begins one.
+    /// Changes the count of this call's sub-window with `count`, or starts it with `first`.
     fn change(&mut self, at: i64, count: impl FnOnce(u64) -> u64, first: u64) {
         let sub_window = self.limit.sub_window();
         let number = at.div_euclid(sub_window);
@@ -99,19 +105,20 @@ impl Window {
         }
     }
 
-    /// What Redis counts: the newest call of each sub-window in microseconds, in any order, and how much each has.
+    /// Builds a window from the counts of Redis: microseconds of the newest call and count of each sub-window, in any
+    /// order.
     pub fn of(limit: Limit, counts: impl IntoIterator<Item = (i64, u64)>) -> Self {
         let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_unstable();
         Self { limit, counts: counts.into() }
     }
 
-    /// The same the other way round, oldest first.
+    /// Returns the counts in the form that [`Window::of`] takes, oldest first.
     pub fn counts(&self) -> impl ExactSizeIterator<Item = (i64, u64)> {
         self.counts.iter().copied()
     }
 
-    /// Adopts the limit of another window on the same, and of each sub-window that matters the higher count.
+    /// Merges another window of the same key: takes its limit, and the higher count of each sub-window.
     pub fn join(&mut self, other: &Self) {
         self.adopt(other.limit);
         for (at, theirs) in &other.counts {
@@ -122,7 +129,7 @@ impl Window {
         }
     }
 
-    /// Where it stands after `cost` was taken from it elsewhere.
+    /// Returns the state after `cost` was taken in Redis.
     pub fn taken(&mut self, now: DateTime<Utc>, cost: u64) -> Standing {
         self.forget(self.current(now));
         self.standing(now, cost, true)
@@ -139,7 +146,7 @@ impl Window {
         self.standing(now, cost, is_allowed)
     }
 
-    /// Whether `cost` would fit, taking nothing.
+    /// Returns the state as if `cost` were taken, without taking it.
     pub fn look(&mut self, now: DateTime<Utc>, cost: u64) -> Standing {
         self.forget(self.current(now));
         self.standing(now, cost, self.fits(cost))
@@ -153,7 +160,7 @@ impl Window {
         self.limit
     }
 
-    /// Whether nothing of it matters any more.
+    /// True if all counts have expired.
     pub fn is_idle(&self, now: DateTime<Utc>) -> bool {
         self.counts.back().is_none_or(|(newest, _)| self.leaves(*newest) <= now.timestamp_micros())
     }
@@ -174,7 +181,7 @@ impl Window {
         }
     }
 
-    /// When the counts that then still stand sum up to no more than `target`.
+    /// Returns the earliest time at which the remaining counts total at most `target`.
     fn when_at_most(&self, target: u64, now: DateTime<Utc>) -> DateTime<Utc> {
         let mut used = self.used();
         let mut when = now;
@@ -192,24 +199,26 @@ impl Window {
         self.counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
-    /// When the count of a sub-window with this newest call no longer matters.
+    /// Returns the time in microseconds at which a count with this newest call expires.
     fn leaves(&self, newest: i64) -> i64 {
         newest.saturating_add(self.limit.window())
     }
 
-    /// Never earlier than the newest count: threads read the clock before they get here.
+    /// Returns the time in microseconds, never before the newest count: threads read the clock before they take the
+    /// lock.
     fn current(&self, now: DateTime<Utc>) -> i64 {
         let newest = self.counts.back().map_or(i64::MIN, |(newest, _)| *newest);
         now.timestamp_micros().max(newest)
     }
 
+    /// Drops expired counts.
     fn forget(&mut self, current: i64) {
         while self.counts.front().is_some_and(|(newest, _)| self.leaves(*newest) <= current) {
             self.counts.pop_front();
         }
     }
 
-    /// Adds to the newest sub-window, or begins one after it.
+    /// Adds to the newest sub-window, or starts one after it.
     fn push(&mut self, at: i64, cost: u64) {
         let sub_window = self.limit.sub_window();
         match self.counts.back_mut() {
@@ -247,13 +256,13 @@ mod tests {
     }
 
     #[test]
-    fn it_counts_down_and_refuses_at_the_limit_at_no_cost() {
+    fn a_window_counts_down_and_a_refused_call_costs_nothing() {
         let mut window = hourly(2);
         assert_eq!(window.take(at(0), 1).remaining, 1);
         assert_eq!(window.take(at(1), 1).remaining, 0);
         let refused = window.take(at(2), 1);
         assert!(!refused.is_allowed);
-        // Both were counted in one sub-window, the second a microsecond after the first.
+        // Both calls are in one sub-window, the second a microsecond after the first.
         assert_eq!((refused.more_in, refused.retry_after), (3600, Some(3600)));
         assert_eq!(refused.more_at, at(3_601_000_000));
         assert!(!window.take(at(3_600_000_000), 1).is_allowed);
@@ -273,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn another_limit_forgets_nothing() {
+    fn a_changed_limit_keeps_all_counts() {
         let mut window = hourly(10);
         window.take(at(0), 8);
         window.adopt(Limit { quota: 9, window_seconds: 60 });
@@ -284,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_windows_on_the_same_the_higher_counts_stand() {
+    fn joined_windows_keep_the_higher_counts() {
         let (mut one, mut other) = (hourly(20), hourly(20));
         one.take(at(0), 3);
         one.take(at(60_000_000), 1);
@@ -298,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_heard_for_days_is_no_more_than_a_window() {
+    fn joins_over_days_keep_no_more_than_one_window() {
         let mut heard = hourly(1_000);
         for minute in 0..3_000 {
             heard.join(&Window::of(heard.limit(), [((29_400_000 + minute) * 60_000_000, 1)]));
@@ -307,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn two_lengths_that_take_turns_do_not_drive_counts_into_the_future() {
+    fn alternating_window_lengths_do_not_move_counts_into_the_future() {
         let (coarse, fine) = (hourly(10).limit(), Limit { quota: 10, window_seconds: 61 });
         let mut window = Window::new(coarse);
         window.take(at(0), 8);
@@ -319,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_before_a_restart_still_counts() {
+    fn usage_before_a_restart_still_counts() {
         let mut window = hourly(10);
         window.remember(at(59_999_999), 4);
         window.remember(at(-3_000_000_000), 5);
@@ -330,7 +339,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// What is counted a little too long costs a caller who keeps to nine tenths next to nothing.
+        /// Counting a little too long costs a caller at nine tenths of the limit next to nothing.
         #[test]
         fn who_stays_at_nine_tenths_of_the_limit_is_let_in(
             window_seconds in prop_oneof![Just(1_u64), Just(10), Just(60), Just(3600)],
@@ -338,7 +347,7 @@ mod tests {
             start in 0_i64..10_000_000,
         ) {
             let mut window = Window::new(Limit { quota: 1_000, window_seconds });
-            // 900 calls in each window, none of them further from its place than a thousandth of it.
+            // 900 calls in each window, each within a thousandth of the window from its regular time.
             let length = i64::try_from(window_seconds).unwrap() * 1_000_000;
             let calls = jitter.iter().zip(0_i64..).map(|(jitter, n)| start + n * length / 900 + jitter * length / 1_000_000);
             let accepted = calls.filter(|now| window.take(at(*now), 1).is_allowed).count();
@@ -359,7 +368,7 @@ mod tests {
             let mut accepted: Vec<(i64, u64)> = Vec::new();
             let mut now = start;
             for (step, cost) in steps {
-                // In steps of a 40th of the window, off its grid by a prime.
+                // Steps of a 40th of the window, moved off its grid by a prime.
                 now += step * length / 40 / 8 + step * 7919;
                 let standing = window.take(at(now), cost);
                 if standing.is_allowed && cost != 0 {

@@ -1,7 +1,7 @@
-//! Letters to people, as plain text.
+//! Mail to people, as plain text.
 
 crate::text_enum! {
-    /// State of a letter.
+    /// State of a mail.
     pub enum MailState {
         Waiting = "waiting",
         Sent = "sent",
@@ -10,16 +10,18 @@ crate::text_enum! {
     }
 }
 
-/// One letter, to one address.
+/// One mail to one address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Letter {
+    /// E-mail address of the recipient.
     pub to: String,
+    /// Subject, one line.
     pub subject: String,
-    /// It may hold a link that lets somebody in.
+    /// Text, which may hold a link that signs its reader in.
     pub text: String,
 }
 
-/// Neither subject nor text is printed.
+/// Prints the recipient only: subject and text may be secret.
 impl std::fmt::Debug for Letter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Letter(to {})", self.to)
@@ -27,12 +29,12 @@ impl std::fmt::Debug for Letter {
 }
 
 impl Letter {
-    /// Subject and text as they are sealed: a subject is one line.
+    /// Returns subject and text in the form that is sealed, with the subject on the first line.
     pub fn content(&self) -> String {
         format!("{}\n{}", self.subject.replace(['\r', '\n'], " "), self.text)
     }
 
-    /// From what [`Letter::content`] made.
+    /// Reads the form that [`Letter::content`] writes.
     pub fn of_content(to: String, content: &str) -> Self {
         let (subject, text) = content.split_once('\n').unwrap_or((content, ""));
         Self { to, subject: subject.to_owned(), text: text.to_owned() }
@@ -44,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letter_survives_being_sealed_and_shows_nothing_when_printed() {
+    fn a_letter_can_be_read_from_its_content_and_debug_hides_its_text() {
         let letter = Letter { to: "ada@example.com".into(), subject: "Come in".into(), text: "a\nb\n".into() };
         assert_eq!(Letter::of_content("ada@example.com".into(), &letter.content()), letter);
         assert_eq!(format!("{letter:?}"), "Letter(to ada@example.com)");

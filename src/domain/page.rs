@@ -1,17 +1,19 @@
-//! Pages of a list: how many rows, and where to go on.
+//! Paging of lists: page sizes, places and cursors.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::error::Rejection;
 
-/// Rows in one answer: 1 to 100, 50 by default.
+/// Rows of one page: 1 to 100, 50 by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageSize(i64);
 
 impl PageSize {
+    /// Most rows of one page.
     pub const MAX: i64 = 100;
 
+    /// Checks a page size.
     pub fn new(size: i64) -> Result<Self, Rejection> {
         match size {
             1..=Self::MAX => Ok(Self(size)),
@@ -19,11 +21,12 @@ impl PageSize {
         }
     }
 
+    /// Returns the number of rows.
     pub fn get(self) -> i64 {
         self.0
     }
 
-    /// One more than asked, to learn whether there is a next page.
+    /// Returns one row more than the page holds, which shows if another page follows.
     pub fn plus_one(self) -> i64 {
         self.0 + 1
     }
@@ -35,14 +38,16 @@ impl Default for PageSize {
     }
 }
 
-/// Which rows of a list, newest first: those before the row `K`, or after an offset.
+/// Position of a page in a list, newest first: before or after the row `K`, or at an offset.
 #[derive(Debug, Clone, Copy)]
 pub struct Paging<K> {
+    /// Rows of the page.
     pub size: PageSize,
-    /// Rows older than this one.
+    /// Only rows older than this one.
     pub before: Option<K>,
-    /// Rows newer than this one (the way back).
+    /// Only rows newer than this one, for the way back.
     pub after: Option<K>,
+    /// Rows to skip.
     pub offset: Option<i64>,
 }
 
@@ -52,18 +57,21 @@ impl<K> Default for Paging<K> {
     }
 }
 
-/// One page of rows, newest first, and where the neighbouring ones begin.
+/// One page of rows, newest first, with the places of its neighbours.
 #[derive(Debug, Clone)]
 pub struct Page<T, K> {
+    /// Rows of the page.
     pub rows: Vec<T>,
+    /// Last row of this page, if an older page follows.
     pub older: Option<K>,
+    /// First row of this page, if a newer page precedes.
     pub newer: Option<K>,
-    /// Only with `offset`, and only where counting is cheap.
+    /// Number of all rows; set only with `offset`, and only if counting is cheap.
     pub total: Option<i64>,
 }
 
 impl<T, K: Clone> Page<T, K> {
-    /// From rows fetched with `size.plus_one()`: newest first, or oldest first where `paging.after` was given.
+    /// Builds a page from rows fetched with `size.plus_one()`: newest first, or oldest first if `paging.after` is set.
     pub fn cut(mut rows: Vec<T>, paging: &Paging<K>, key: impl Fn(&T) -> K) -> Self {
         let size = usize::try_from(paging.size.get()).unwrap_or(usize::MAX);
         let has_more = size < rows.len();
@@ -80,6 +88,7 @@ impl<T, K: Clone> Page<T, K> {
         Self { rows, older, newer, total: None }
     }
 
+    /// Converts each row.
     pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U, K> {
         Page {
             rows: self.rows.into_iter().map(convert).collect(),
@@ -90,11 +99,12 @@ impl<T, K: Clone> Page<T, K> {
     }
 }
 
-/// An opaque cursor: the key of a row, in base64url.
+/// Writes an opaque cursor: the key of a row in base64url.
 pub fn cursor(key: impl ToString) -> String {
     URL_SAFE_NO_PAD.encode(key.to_string())
 }
 
+/// Reads a cursor.
 pub fn parse_cursor<K: std::str::FromStr>(text: &str) -> Result<K, Rejection> {
     let refused = || Rejection::new("cursor", "is not a cursor of this list");
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;

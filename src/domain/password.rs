@@ -1,5 +1,5 @@
-//! Passwords of people: at least 15 characters, or 8 beside a second factor; none that is easily guessed; kept as
-//! argon2id.
+//! Passwords of users: at least 15 characters, or 8 beside a second factor, hard to guess, and stored as argon2id
+//! hashes.
 
 mod known;
 
@@ -13,15 +13,16 @@ use super::argon;
 use super::error::{Rejection, Result};
 use known::KnownWords;
 
+/// Fewest characters of a password.
 const SHORTEST: usize = 15;
-/// Beside a second factor.
+/// Fewest characters of a password beside a second factor.
 const SHORTEST_OF_TWO: usize = 8;
-/// Bytes; more would only let strangers make the server hash for longer.
+/// Most bytes of a password: a limit on how long a stranger can make the server hash.
 const LONGEST: usize = 512;
-/// Bytes before normalization, which shortens no text to less than a third.
+/// Most bytes before normalization, which shortens no text to less than a third.
 const LONGEST_TYPED: usize = 3 * LONGEST;
 
-/// Rules for a new password of one person.
+/// Rules for a new password of one user.
 #[derive(Debug, Clone)]
 pub struct PasswordRules {
     has_second_factor: bool,
@@ -29,26 +30,29 @@ pub struct PasswordRules {
 }
 
 impl PasswordRules {
-    /// The rules for a password without a second factor beside it.
+    /// Returns the rules for a password without a second factor.
     pub fn alone(self) -> Self {
         Self { has_second_factor: false, ..self }
     }
 
+    /// True if the user has a second factor.
     pub const fn has_second_factor(&self) -> bool {
         self.has_second_factor
     }
 
-    /// `texts` are what an attacker tries first: the person's name and address, their tenants, this instance's host.
+    /// Creates rules. `texts` are an attacker's first guesses: the user's name and address, their tenants, this
+    /// server's host.
     pub fn new<T: AsRef<str>>(has_second_factor: bool, texts: &[T]) -> Self {
         Self { has_second_factor, known: KnownWords::of(texts) }
     }
 }
 
-/// A password that may be set, in Unicode's NFC (NIST SP 800-63B section 3.1.1.2). It is wiped from memory when dropped.
+/// A password that fits the rules, in Unicode NFC (NIST SP 800-63B section 3.1.1.2). It is wiped from memory when
+/// dropped.
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Beside a second factor it may be shorter.
+    /// Checks a password. Beside a second factor it may be shorter.
     pub fn parse(text: &str, rules: &PasswordRules) -> Result<Self, Rejection> {
         let too_long = || Rejection::new("too_long", format!("must be at most {LONGEST} bytes"));
         if LONGEST_TYPED < text.len() {
@@ -72,7 +76,7 @@ impl Password {
                 "is little more than your name, e-mail address, tenant or this product's name: add unrelated words",
             ));
         }
-        // It estimates from a list of common passwords, names, dates, keyboard walks and repetitions.
+        // The estimate knows common passwords, names, dates, keyboard walks and repetitions.
         if is_weak(&text) {
             return Err(Rejection::new(
                 "too_common",
@@ -82,13 +86,13 @@ impl Password {
         Ok(Self(text))
     }
 
-    /// Whether it needs a second factor beside it.
+    /// True if the password is long enough only with a second factor.
     pub fn is_short(&self) -> bool {
         self.0.chars().count() < SHORTEST
     }
 }
 
-/// Keyboards and systems write accented letters in one piece or in two.
+/// Composes accented letters, which keyboards and systems write as one character or two.
 fn composed(text: &str) -> Zeroizing<String> {
     Zeroizing::new(ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned())
 }
@@ -99,13 +103,13 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A PHC string with a salt of its own. Takes tens of milliseconds: never on an async thread.
+/// Hashes a password to a PHC string with a random salt. Takes tens of milliseconds: never call it on an async thread.
 pub fn hash(password: &Password) -> Result<String> {
     argon::hash(password.0.as_bytes(), &[])
 }
 
-/// Whether the text is the password of this PHC string. Takes tens of milliseconds, up to three times as long for accented
-/// letters: hashes made before passwords were composed hold them as they were typed.
+/// True if the text is the password of this PHC string. Takes tens of milliseconds, and up to three times as long with
+/// accented letters: hashes made before passwords were composed hold them as they were typed.
 pub fn verify(phc: &str, text: &str) -> bool {
     if LONGEST_TYPED < text.len() {
         return false;
@@ -116,7 +120,8 @@ pub fn verify(phc: &str, text: &str) -> bool {
     forms.iter().filter(|form| form.len() <= LONGEST).any(|form| argon::verify(phc, form.as_bytes(), &[]))
 }
 
-/// Nobody's password: verifying against it takes as long as against anybody's, so that nobody learns which accounts exist.
+/// Hash that no password matches. Verifying against it takes the usual time, so a caller can't find out which accounts
+/// exist.
 pub const NOBODYS_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbCAhIQ$bm8gcGFzc3dvcmQgaGFzaGVzIHRvIHRoaXMgdGV4dCE";
 
@@ -150,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_a_person_makes_no_password() {
+    fn passwords_from_personal_words_are_refused() {
         for personal in [
             "ada.lovelace@analytical.example",
             "Gatepost2026!Gatepost",
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_one_in_composed_and_decomposed_letters() {
+    fn composed_and_decomposed_letters_are_the_same_password() {
         let (composed, decomposed) =
             ("\u{e9}t\u{e9} pr\u{e8}s du lac gris", "e\u{301}te\u{301} pre\u{300}s du lac gris");
         let phc = hash(&Password::parse(decomposed, &alone()).unwrap()).unwrap();
@@ -183,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_second_factor_eight_characters_do_and_are_remembered_as_few() {
+    fn eight_characters_suffice_beside_a_second_factor_and_count_as_short() {
         assert_eq!(Password::parse("kV9#xQ2", &beside()).unwrap_err().code, "too_short");
         assert_eq!(Password::parse("password", &beside()).unwrap_err().code, "too_common");
         assert_eq!(Password::parse("kV9#xQ2m!z", &alone()).unwrap_err().code, "too_short");
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_knows_its_password() {
+    fn a_hash_verifies_only_its_password() {
         let phc = hash(&Password::parse("tall grass near the river", &alone()).unwrap()).unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert!(verify(&phc, "tall grass near the river"));

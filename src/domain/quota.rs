@@ -1,14 +1,14 @@
-//! Quotas: so much in all, or in every day or month, never more.
+//! Quotas: a hard limit for good, or for each day or month.
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveTime, Utc};
 
 use super::error::Rejection;
 
-/// The largest quota.
+/// Largest quota.
 pub const MOST: i64 = 1_000_000_000_000;
 
 crate::text_enum! {
-    /// When a quota is full again: at midnight, or on the first of the month, in UTC.
+    /// Period after which a quota is full again: at midnight, or on the first of the month, in UTC.
     pub enum Refill {
         Daily = "daily",
         Monthly = "monthly",
@@ -16,7 +16,7 @@ crate::text_enum! {
 }
 
 impl Refill {
-    /// The end of the period that `now` lies in.
+    /// Returns the end of the period that contains `now`.
     pub fn after(self, now: DateTime<Utc>) -> DateTime<Utc> {
         let today = now.date_naive();
         let next = match self {
@@ -27,14 +27,17 @@ impl Refill {
     }
 }
 
-/// How much a key may use up. Without a refill, once and for all.
+/// Amount that a key may use. Without a refill it is used up once and for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
+    /// Units of one period.
     pub quota: i64,
+    /// Period of the refill.
     pub refill: Option<Refill>,
 }
 
 impl Quota {
+    /// Checks a quota.
     pub fn parse(quota: i64, refill: Option<Refill>) -> Result<Self, Rejection> {
         if (1..=MOST).contains(&quota) {
             Ok(Self { quota, refill })
@@ -44,12 +47,14 @@ impl Quota {
     }
 }
 
-/// Where a key stands with its quota.
+/// State of a key's quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaStanding {
+    /// Units of one period.
     pub quota: i64,
+    /// Units left.
     pub remaining: i64,
-    /// None where nothing fills it again.
+    /// Time of the next refill (UTC); `None` without one.
     pub refills_at: Option<DateTime<Utc>>,
 }
 
@@ -67,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_lets_something_through() {
+    fn a_quota_is_at_least_one_and_bounded() {
         assert!(Quota::parse(0, None).is_err() && Quota::parse(MOST + 1, None).is_err());
         assert!(Quota::parse(1, Some(Refill::Daily)).is_ok());
     }

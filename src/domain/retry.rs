@@ -1,25 +1,25 @@
-//! When a failed delivery is tried again: a pure verdict over the outcome of an attempt.
+//! Retry policy: decides from the outcome of an attempt if and when a delivery is tried again.
 
 use chrono::TimeDelta;
 
 use super::delivery::Outcome;
 use super::error::Rejection;
 
-/// How long a `Retry-After` is believed.
+/// Longest wait that a `Retry-After` can cause.
 const MAX_RETRY_AFTER: TimeDelta = TimeDelta::hours(24);
 
-/// Nothing but failures for so long disables a webhook.
+/// Time of nothing but failures after which a webhook is disabled.
 pub const DISABLED_AFTER: TimeDelta = TimeDelta::days(5);
 
-/// And so long before that, its owner is warned.
+/// Time before that at which the webhook's owner is warned.
 pub const WARNED_BEFORE: TimeDelta = TimeDelta::days(1);
 
-/// The waits before each attempt, counted from the end of the one before it.
+/// Waits before each attempt of a round, counted from the end of the attempt before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule(Vec<TimeDelta>);
 
 impl Default for Schedule {
-    /// 0 s, 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h.
+    /// Default schedule: 0 s, 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h.
     fn default() -> Self {
         let seconds = [0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
         Self(seconds.into_iter().map(TimeDelta::seconds).collect())
@@ -27,38 +27,39 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    /// Creates a schedule from the waits before each attempt, the first one included.
     pub fn new(gaps: Vec<TimeDelta>) -> Self {
         Self(gaps)
     }
 
-    /// The first attempt at once, and one more after each of these seconds.
+    /// Creates a schedule with a first attempt at once, and a retry after each of these seconds.
     pub fn of_retries(gaps: &[i64]) -> Self {
         Self(std::iter::once(0).chain(gaps.iter().copied()).map(TimeDelta::seconds).collect())
     }
 
-    /// How many attempts one round has.
+    /// Returns the number of attempts in one round.
     pub fn attempts(&self) -> i64 {
         i64::try_from(self.0.len()).unwrap_or(i64::MAX)
     }
 
-    /// The wait before the next attempt where `remaining` are left in this round.
+    /// Returns the wait before the next attempt if `remaining` are left in this round.
     fn gap(&self, remaining: i64) -> Option<TimeDelta> {
         let index = usize::try_from(self.attempts() - remaining).ok()?;
         self.0.get(index).copied()
     }
 
-    /// The waits themselves, for pages that show them.
+    /// Returns the waits, for pages.
     pub fn gaps(&self) -> &[TimeDelta] {
         &self.0
     }
 }
 
-/// The most retries that a schedule of one's own may have, and the longest wait before one: a week.
+/// Most retries of a custom schedule, and the longest wait before one: a week in seconds.
 const MOST_RETRIES: usize = 20;
 const LONGEST_GAP: i64 = 604_800;
 
-/// A schedule of one's own: the seconds before each retry. An empty one means that nothing is tried again. A wait that
-/// does not fit is told with its place.
+/// Checks a custom schedule: the seconds before each retry. An empty one means no retries. An error about one wait
+/// comes with its index.
 pub fn retries(gaps: Vec<i64>) -> Result<Vec<i64>, (Option<usize>, Rejection)> {
     if MOST_RETRIES < gaps.len() {
         return Err((None, Rejection::new("too_many", format!("must be at most {MOST_RETRIES} waits"))));
@@ -69,7 +70,7 @@ pub fn retries(gaps: Vec<i64>) -> Result<Vec<i64>, (Option<usize>, Rejection)> {
     }
 }
 
-/// The same as people write it: `5 s, 5 min, 2 h, 1 d`.
+/// Parses a custom schedule as people write it: `5 s, 5 min, 2 h, 1 d`.
 pub fn retries_of_text(text: &str) -> Result<Vec<i64>, Rejection> {
     let parts = text.split([',', ';', '\n']).map(str::trim).filter(|part| !part.is_empty());
     let gaps: Option<Vec<i64>> = parts.map(seconds_of).collect();
@@ -77,7 +78,7 @@ pub fn retries_of_text(text: &str) -> Result<Vec<i64>, Rejection> {
         .and_then(|gaps| retries(gaps).map_err(|(_, rejection)| rejection))
 }
 
-/// And back again, in the same units.
+/// Writes a custom schedule in the largest unit that fits each wait.
 pub fn text_of_retries(gaps: &[i64]) -> String {
     let text = |gap: &i64| {
         let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
@@ -100,57 +101,60 @@ fn seconds_of(text: &str) -> Option<i64> {
     number.parse::<i64>().ok()?.checked_mul(unit)
 }
 
-/// Which attempt of a delivery an outcome belongs to.
+/// Number of an attempt, and the last number that its delivery may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    /// From 1, over all rounds.
+    /// Number from 1, over all rounds.
     pub number: i64,
-    /// The last number that may be made; a redelivery raises it by a round.
+    /// Highest number allowed; a redelivery raises it by one round.
     pub max: i64,
 }
 
-/// A part of the gap, from -1 to 1, that moves it by up to 20 %. Comes from outside, so that verdicts stay pure.
+/// Random factor from -1 to 1 that moves a wait by up to 20 %. The caller provides it, so that verdicts stay pure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Jitter(f64);
 
 impl Jitter {
+    /// No change of the wait.
     pub const NONE: Self = Self(0.0);
 
-    /// From a random number over its whole range.
+    /// Creates a factor from a random number over its whole range.
     pub fn from_random(random: u32) -> Self {
         Self(f64::from(random) / f64::from(u32::MAX) * 2.0 - 1.0)
     }
 
     fn applied_to(self, gap: TimeDelta) -> TimeDelta {
         let fifth_in_thousandths = f64::from(i32::try_from(gap.num_seconds()).unwrap_or(i32::MAX)) * 200.0 * self.0;
-        // Not `as`: durations of a day in milliseconds fit a u64 and an f64 exactly enough.
+        // No `as`: a wait of days in thousandths of a second is exact enough as f64.
         let span = std::time::Duration::try_from_secs_f64(fifth_in_thousandths.abs() / 1_000.0).unwrap_or_default();
         let span = TimeDelta::from_std(span).unwrap_or_default();
         if self.0 < 0.0 { gap - span } else { gap + span }
     }
 }
 
-/// What an outcome means for its delivery.
+/// Consequence of an outcome for its delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
+    /// The webhook accepted it.
     Delivered,
-    /// To be tried again after this wait.
+    /// Another attempt follows.
     Retry {
+        /// Wait until that attempt.
         after: TimeDelta,
     },
     /// No attempt is left.
     Failed,
-    /// 410: the endpoint wants nothing any more, so its webhook is disabled.
+    /// Status 410: the endpoint wants no more deliveries, so its webhook is disabled.
     Gone,
 }
 
-/// Returns the wait that a receiver asked for by `Retry-After`. It counts with 429, 502, 503 and 504 alone.
+/// Returns the wait that a receiver requested by `Retry-After`, which counts with 429, 502, 503 and 504 only.
 fn asked_for(outcome: &Outcome) -> TimeDelta {
     let asked = outcome.retry_after.filter(|_| matches!(outcome.status, Some(429 | 502 | 503 | 504)));
     asked.unwrap_or_default()
 }
 
-/// Returns a sentence for the log if a receiver asked for a longer wait than it gets.
+/// Returns a note for the log if a receiver requested a longer wait than it gets.
 pub fn cap_note(outcome: &Outcome) -> Option<String> {
     let asked = asked_for(outcome);
     let length = match asked.num_hours() {
@@ -161,7 +165,8 @@ pub fn cap_note(outcome: &Outcome) -> Option<String> {
     (MAX_RETRY_AFTER < asked).then(|| format!("asked for a wait of {length}; capped at {cap} hours"))
 }
 
-/// 2xx delivers, 410 ends all, anything else waits for the schedule's next gap. 429, 502, 503 and 504 may ask for longer.
+/// Judges an outcome: 2xx delivers, 410 ends the delivery, anything else waits for the next gap of the schedule. With
+/// 429, 502, 503 and 504 a receiver can request a longer wait.
 pub fn verdict(attempt: Attempt, outcome: &Outcome, schedule: &Schedule, jitter: Jitter) -> Verdict {
     if outcome.is_success() {
         return Verdict::Delivered;
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_written_as_people_say_them() {
+    fn waits_are_parsed_and_written_with_units() {
         assert_eq!(retries_of_text("5 s, 5min,2 h\n1 d, 90").unwrap(), [5, 300, 7_200, 86_400, 90]);
         assert_eq!(text_of_retries(&[5, 300, 7_200, 86_400, 90]), "5 s, 5 min, 2 h, 1 d, 90 s");
         assert_eq!(retries_of_text(" ").unwrap(), [0_i64; 0]);
@@ -224,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn success_redirects_and_gone() {
+    fn verdicts_of_success_redirect_and_gone() {
         assert_eq!(after(1, &answered(204)), Verdict::Delivered);
         assert_eq!(after(1, &answered(302)), Verdict::Retry { after: TimeDelta::seconds(5) });
         assert_eq!(after(1, &answered(410)), Verdict::Gone);
@@ -243,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_is_capped_is_told() {
+    fn a_capped_wait_is_noted() {
         let note =
             |status, seconds| cap_note(&Outcome { retry_after: Some(TimeDelta::seconds(seconds)), ..answered(status) });
         assert_eq!(note(503, 2_592_000).unwrap(), "asked for a wait of 30 days; capped at 24 hours");

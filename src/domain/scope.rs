@@ -1,4 +1,4 @@
-//! Scopes: names for what a key or token may do.
+//! Scopes: names for what a key or token is allowed to do.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub fn parse(text: &str) -> Result<String, Rejection> {
     }
 }
 
-/// The scope itself and the wildcards that cover it: whoever holds one of them may it.
+/// Returns the scope itself and the wildcards that allow it.
 pub fn allowing(scope: &str) -> Vec<String> {
     let stems = scope.match_indices(':').map(|(at, _)| format!("{}:*", scope.get(..at).unwrap_or_default()));
     let mut all = vec![scope.to_owned(), "*".to_owned()];
@@ -24,27 +24,32 @@ pub fn allowing(scope: &str) -> Vec<String> {
     all
 }
 
-/// The scopes that somebody holds, cheap to clone. `*` allows everything, `orders:*` everything that begins with `orders:`.
+/// Scopes of a key or token, cheap to clone. `*` allows everything, `orders:*` everything that starts with `orders:`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScopeSet(Arc<[String]>);
 
 impl ScopeSet {
+    /// Creates a set.
     pub fn new(scopes: Vec<String>) -> Self {
         Self(scopes.into())
     }
 
+    /// Returns the set that allows everything.
     pub fn all() -> Self {
         Self(Arc::new(["*".to_owned()]))
     }
 
+    /// True if the set holds no scope.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Returns the scopes.
     pub fn as_slice(&self) -> &[String] {
         &self.0
     }
 
+    /// True if a scope of the set allows `wanted`, directly or as a wildcard.
     pub fn allows(&self, wanted: &str) -> bool {
         self.0.iter().any(|held| match held.strip_suffix('*') {
             Some("") => true,
@@ -53,7 +58,7 @@ impl ScopeSet {
         })
     }
 
-    /// Those of `wanted` that are not held, in their order.
+    /// Returns the scopes of `wanted` that the set does not allow, in their order.
     pub fn missing(&self, wanted: &[String]) -> Vec<String> {
         wanted.iter().filter(|scope| !self.allows(scope)).cloned().collect()
     }
@@ -64,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_allows_a_scope_is_what_is_asked_for() {
+    fn every_scope_from_allowing_allows_the_scope() {
         for scope in ["orders", "orders:read", "a:b:c", "orders:*", "*"] {
             for held in allowing(scope) {
                 assert!(ScopeSet::new(vec![held.clone()]).allows(scope), "{held} {scope}");

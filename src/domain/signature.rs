@@ -1,4 +1,4 @@
-//! Signing secrets, the two signatures of a webhook request, and the bodies they cover (Standard Webhooks 1.0.0).
+//! Signing secrets, the two signatures of a webhook request, and the bodies that they cover (Standard Webhooks 1.0.0).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,25 +14,27 @@ use super::ids::EventId;
 use super::signing_key::SigningKey;
 use super::webhook::{PayloadFormat, SignatureStyle};
 
-/// What a receiver shares with Gatepost. Shown again only by an audited act; never printed by `Debug`.
+/// A secret that a receiver shares with Gatepost. Each display is audited; `Debug` never prints it.
 #[derive(Clone)]
 pub struct SigningSecret(Zeroizing<String>);
 
 impl SigningSecret {
+    /// Prefix of secrets in the form of Standard Webhooks.
     pub const PREFIX: &'static str = "whsec_";
+    /// Length of a generated secret in bytes.
     const GENERATED_BYTES: usize = 32;
-    /// Bytes behind the prefix (Standard Webhooks 1.0.0).
+    /// Allowed lengths behind the prefix in bytes (Standard Webhooks 1.0.0).
     const FITTING_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-    /// A fresh `whsec_…` of 32 random bytes.
+    /// Generates a `whsec_…` of 32 random bytes.
     pub fn generate() -> Result<Self> {
         let mut bytes = Zeroizing::new([0_u8; Self::GENERATED_BYTES]);
         getrandom::fill(bytes.as_mut_slice()).map_err(|error| Error::bug(error.to_string()))?;
         Ok(Self(Zeroizing::new(format!("{}{}", Self::PREFIX, STANDARD.encode(bytes.as_slice())))))
     }
 
-    /// A secret that a user brings along: `whsec_…` as libraries of Standard Webhooks decode it, or 1 to 256 printable
-    /// characters of another form.
+    /// Parses a secret that a user provides: `whsec_…` as libraries of Standard Webhooks decode it, or 1 to 256
+    /// printable characters in another form.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
         if text.trim().is_empty() {
             return Err(Rejection::required());
@@ -71,17 +73,17 @@ impl SigningSecret {
         }
     }
 
-    /// As kept in the vault.
+    /// Reads a secret from the vault.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
         String::from_utf8(bytes).map(|text| Self(Zeroizing::new(text))).map_err(Error::bug)
     }
 
-    /// The text as its user knows it.
+    /// Returns the text as its user knows it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// The key of the `v1` signature: the decoded bytes of a `whsec_` secret, else the text's own.
+    /// Returns the key of the `v1` signature: the decoded bytes of a `whsec_` secret, else the bytes of the text.
     fn key(&self) -> Zeroizing<Vec<u8>> {
         let decoded = self.0.strip_prefix(Self::PREFIX).and_then(|text| STANDARD.decode(text).ok());
         let fitting = decoded.filter(|bytes| Self::FITTING_BYTES.contains(&bytes.len()));
@@ -95,15 +97,17 @@ impl std::fmt::Debug for SigningSecret {
     }
 }
 
-/// What signs for a webhook: at least one shared secret, and key pairs where somebody asked for them.
+/// Signer of a webhook: it has at least one shared secret, and key pairs if a user added them.
 #[derive(Debug)]
 pub enum Signer {
+    /// Shared secret, which signs with HMAC-SHA-256.
     Secret(SigningSecret),
+    /// Key pair, which signs with Ed25519.
     Key(SigningKey),
 }
 
 impl Signer {
-    /// As kept in the vault.
+    /// Reads a signer from the vault.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
         let secret = SigningSecret::from_bytes(bytes)?;
         if !secret.reveal().starts_with(SigningKey::PREFIX) {
@@ -113,6 +117,7 @@ impl Signer {
     }
 }
 
+/// Computes the HMAC-SHA-256 of the parts in order.
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|error| Error::bug(error.to_string()))?;
     for part in parts {
@@ -121,13 +126,13 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>> {
     Ok(mac.finalize().into_bytes().to_vec())
 }
 
-/// One `v1,<base64>` signature over `{id}.{timestamp}.{body}`.
+/// Computes a `v1,<base64>` signature over `{id}.{timestamp}.{body}`.
 pub fn standard(secret: &SigningSecret, id: &str, timestamp: i64, body: &[u8]) -> Result<String> {
     let digest = hmac(&secret.key(), &[id.as_bytes(), b".", timestamp.to_string().as_bytes(), b".", body])?;
     Ok(format!("v1,{}", STANDARD.encode(digest)))
 }
 
-/// `X-Webhook-Signature`: HMAC-SHA-256 of the body alone, keyed with the secret as its user sees it.
+/// Computes `X-Webhook-Signature`: HMAC-SHA-256 of the body alone, keyed with the secret's text.
 pub fn over_body(secret: &SigningSecret, style: SignatureStyle, body: &[u8]) -> Result<String> {
     let digest = hex::encode(hmac(secret.reveal().as_bytes(), &[body])?);
     Ok(match style {
@@ -136,17 +141,22 @@ pub fn over_body(secret: &SigningSecret, style: SignatureStyle, body: &[u8]) -> 
     })
 }
 
-/// Everything that the body of a delivery tells of its event.
+/// Facts about an event that the body of a delivery contains.
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope<'a> {
+    /// Id of the event.
     pub id: EventId,
+    /// Type of the event.
     pub kind: &'a str,
+    /// Time of publication (UTC).
     pub at: DateTime<Utc>,
+    /// Slug of the tenant.
     pub tenant_slug: &'a str,
-    /// The exact JSON text that was published.
+    /// Payload as the exact JSON text that was published.
     pub payload: &'a str,
 }
 
+/// Body in the format `standard`, of Standard Webhooks.
 #[derive(Serialize)]
 struct Standard<'a> {
     #[serde(rename = "type")]
@@ -155,6 +165,7 @@ struct Standard<'a> {
     data: &'a RawValue,
 }
 
+/// Body in the format `event`.
 #[derive(Serialize)]
 struct Event<'a> {
     event: &'a str,
@@ -162,7 +173,7 @@ struct Event<'a> {
     data: &'a RawValue,
 }
 
-/// CloudEvents 1.0.2, JSON event format 3.
+/// Body in the format `cloudevents`: CloudEvents 1.0.2, JSON event format 3.
 #[derive(Serialize)]
 struct CloudEvent<'a> {
     specversion: &'static str,
@@ -175,7 +186,7 @@ struct CloudEvent<'a> {
     data: &'a RawValue,
 }
 
-/// The bytes that are sent and signed: the payload goes in as its exact text.
+/// Returns the bytes that are sent and signed. They contain the payload as its exact text.
 pub fn body(format: PayloadFormat, envelope: &Envelope<'_>) -> Result<Vec<u8>> {
     let Envelope { id, kind, at, tenant_slug, payload } = *envelope;
     let data: &RawValue = serde_json::from_str(payload).map_err(Error::bug)?;
@@ -196,7 +207,7 @@ pub fn body(format: PayloadFormat, envelope: &Envelope<'_>) -> Result<Vec<u8>> {
     written.map_err(Error::bug)
 }
 
-/// The `Content-Type` that goes with [`body`].
+/// Returns the `Content-Type` for a format.
 pub const fn content_type(format: PayloadFormat) -> &'static str {
     match format {
         PayloadFormat::CloudEvents => "application/cloudevents+json",
@@ -233,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_another_form_is_its_own_bytes() {
+    fn a_secret_of_another_form_is_used_as_its_bytes() {
         // RFC 4231, test case 2.
         let secret = SigningSecret::parse("Jefe").unwrap();
         let digest = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
@@ -244,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_starts_like_a_standard_secret_is_decoded_or_refused() {
+    fn text_like_a_standard_secret_is_decoded_or_refused() {
         let bytes = |count: usize| STANDARD.encode(vec![0xfb_u8; count]);
         let good = format!("whsec_{}", bytes(24));
         for count in [24, 25, 32, 64] {

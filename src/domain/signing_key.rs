@@ -1,4 +1,4 @@
-//! Key pairs that sign webhook requests: ed25519, `v1a` of Standard Webhooks 1.0.0.
+//! Key pairs that sign webhook requests: Ed25519, `v1a` of Standard Webhooks 1.0.0.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,22 +7,23 @@ use zeroize::Zeroizing;
 
 use super::error::{Error, Rejection, Result};
 
-/// A private key with its public one. Receivers are told the public one; the private one is never shown.
+/// A key pair. Receivers get the public key; the private key is never shown.
 pub struct SigningKey(ed25519_dalek::SigningKey);
 
 impl SigningKey {
-    /// What a private key begins with: `whsk_` and base64 of seed and public key, 64 bytes.
+    /// Prefix of a private key, before the base64 of seed and public key (64 bytes).
     pub const PREFIX: &'static str = "whsk_";
-    /// What a public key begins with: `whpk_` and base64 of its 32 bytes.
+    /// Prefix of a public key, before the base64 of its 32 bytes.
     pub const PUBLIC_PREFIX: &'static str = "whpk_";
 
+    /// Generates a random key pair.
     pub fn generate() -> Result<Self> {
         let mut seed = Zeroizing::new([0_u8; SECRET_KEY_LENGTH]);
         getrandom::fill(seed.as_mut_slice()).map_err(|error| Error::bug(error.to_string()))?;
         Ok(Self(ed25519_dalek::SigningKey::from_bytes(&seed)))
     }
 
-    /// A key that a user brings along; blanks around it are dropped.
+    /// Parses a private key that a user provides. Whitespace around it is dropped.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
         let unfit = |detail| Rejection::new("signing_key", detail);
         let shape = "must be whsk_ and the base64 of seed and public key (64 bytes)";
@@ -33,18 +34,18 @@ impl SigningKey {
         key.map(Self).map_err(|_| unfit("must end with the public key that belongs to its seed"))
     }
 
-    /// As kept in the vault: the form that [`SigningKey::parse`] reads.
+    /// Returns the private key in the form that [`SigningKey::parse`] reads, for the vault.
     pub fn reveal(&self) -> Zeroizing<String> {
         let bytes = Zeroizing::new(self.0.to_keypair_bytes());
         Zeroizing::new(format!("{}{}", Self::PREFIX, STANDARD.encode(bytes.as_slice())))
     }
 
-    /// `whpk_…`, for receivers.
+    /// Returns the public key, `whpk_…`, for receivers.
     pub fn public(&self) -> String {
         format!("{}{}", Self::PUBLIC_PREFIX, STANDARD.encode(self.0.verifying_key().as_bytes()))
     }
 
-    /// One `v1a,<base64>` signature over `{id}.{timestamp}.{body}`.
+    /// Computes a `v1a,<base64>` signature over `{id}.{timestamp}.{body}`.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let signed = [format!("{id}.{timestamp}.").as_bytes(), body].concat();
         format!("v1a,{}", STANDARD.encode(self.0.sign(&signed).to_bytes()))

@@ -1,15 +1,15 @@
-//! Tenants: the states they can be in, why one is suspended, and the zone in which its people read times.
+//! Tenants: their states, reasons for a suspension, and time zones.
 
 use chrono::TimeDelta;
 
 use super::error::{Rejection, Result};
 use super::text;
 
-/// How long a deleted tenant can be restored. Then all of it is erased.
+/// Time for which a deleted tenant can be restored. After it all of its data is erased.
 pub const RESTORABLE_FOR: TimeDelta = TimeDelta::days(30);
 
 crate::text_enum! {
-    /// Whether a tenant's keys are let in and its deliveries go out: both only while it is active.
+    /// State of a tenant. Keys are valid and deliveries go out only while it is active.
     pub enum TenantState {
         Active = "active",
         Suspended = "suspended",
@@ -17,14 +17,14 @@ crate::text_enum! {
     }
 }
 
-/// Why a tenant is suspended, for its members to read: at most 200 characters, or nothing.
+/// Parses the reason of a suspension, which members read: at most 200 characters, or nothing.
 pub fn reason(text: &str) -> Result<Option<String>, Rejection> {
     let text = text.trim();
     if text.is_empty() { Ok(None) } else { text::line(text, 200).map(Some) }
 }
 
-/// The form of a name in the IANA time zone database: `Europe/Vienna`, `UTC`. Whether there is such a zone, the database
-/// knows.
+/// Checks the form of a time zone's name in the IANA database: `Europe/Vienna`, `UTC`. Only the database knows which
+/// zones exist.
 pub fn time_zone(text: &str) -> Result<String, Rejection> {
     let text = text.trim();
     let is_word = |word: &str| {
@@ -34,6 +34,7 @@ pub fn time_zone(text: &str) -> Result<String, Rejection> {
     if (1..=64).contains(&text.len()) && text.split('/').all(is_word) { Ok(text.to_owned()) } else { Err(no_zone()) }
 }
 
+/// Returns the refusal of a time zone.
 pub fn no_zone() -> Rejection {
     Rejection::new("time_zone", "must be a time zone such as Europe/Vienna or UTC")
 }

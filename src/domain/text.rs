@@ -1,6 +1,6 @@
-//! Closed sets of words that stand as TEXT in Postgres and as strings on the wire.
+//! Text enums (stored as TEXT, sent as strings), and checks of names, lines, slugs and JSON text.
 
-/// Sentences of Rust's own parsers, and what a person is told instead.
+/// Messages of Rust's own parsers, each with the message that a person gets instead.
 const PARSE_ERRORS: [(&str, &str); 9] = [
     ("invalid digit found in string", "must be a whole number, as in 42"),
     ("cannot parse integer from empty string", "must be a whole number, as in 42"),
@@ -13,12 +13,12 @@ const PARSE_ERRORS: [(&str, &str); 9] = [
     ("provided string was not `true` or `false`", "must be true or false"),
 ];
 
-/// Says what to write where a parser of Rust's own only says what is wrong.
+/// Replaces a parser's message, which says what is wrong, by one that says what to write.
 pub fn plain_parse_error(says: &str) -> String {
     PARSE_ERRORS.iter().fold(says.to_owned(), |says, (theirs, ours)| says.replace(theirs, ours))
 }
 
-/// Makes an enum whose variants have one spelling everywhere: database, JSON, URL, page.
+/// Defines an enum whose variants have one spelling everywhere: database, JSON, URL, page.
 #[macro_export]
 macro_rules! text_enum {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
@@ -84,7 +84,7 @@ use icu_normalizer::DecomposingNormalizerBorrowed;
 
 use super::error::Rejection;
 
-/// A name people give to things: trimmed, 1 to 100 characters, no control characters.
+/// Checks a name: trimmed, 1 to 100 characters, no control characters.
 pub fn name(text: &str) -> Result<String, Rejection> {
     let text = text.trim();
     if text.is_empty() {
@@ -93,7 +93,7 @@ pub fn name(text: &str) -> Result<String, Rejection> {
     line(text, 100)
 }
 
-/// One line of text of at most `max` characters.
+/// Checks one line of text of at most `max` characters.
 pub fn line(text: &str, max: usize) -> Result<String, Rejection> {
     if max < text.chars().count() {
         return Err(Rejection::new("too_long", format!("must be at most {max} characters")));
@@ -104,7 +104,7 @@ pub fn line(text: &str, max: usize) -> Result<String, Rejection> {
     Ok(text.to_owned())
 }
 
-/// `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
+/// Checks a slug: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`.
 pub fn slug(text: &str) -> Result<String, Rejection> {
     let is_edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let fits = (1..=LONGEST_SLUG).contains(&text.len())
@@ -118,12 +118,13 @@ pub fn slug(text: &str) -> Result<String, Rejection> {
     }
 }
 
+/// Longest slug in bytes: that of a DNS label.
 const LONGEST_SLUG: usize = 63;
 
-/// A slug made from a name: `Acme Corp.` becomes `acme-corp`, `Über Größe` becomes `uber-grosse`.
+/// Makes a slug from a name: `Acme Corp.` becomes `acme-corp`, `Über Größe` becomes `uber-grosse`.
 pub fn slug_of(name: &str) -> String {
     let mut slug = String::new();
-    // Letters first and their accents behind them, apart.
+    // NFKD splits accented letters into a plain letter and its accents.
     let apart = DecomposingNormalizerBorrowed::new_nfkd().normalize(name);
     for c in apart.chars().flat_map(char::to_lowercase) {
         match c {
@@ -141,7 +142,7 @@ pub fn slug_of(name: &str) -> String {
     if slug.is_empty() { "tenant".to_owned() } else { slug.to_owned() }
 }
 
-/// Latin letters that are no plain one with an accent.
+/// Returns the spelling of Latin letters that are not a plain letter with an accent.
 const fn spelled(c: char) -> &'static str {
     match c {
         'ß' => "ss",
@@ -156,14 +157,14 @@ const fn spelled(c: char) -> &'static str {
     }
 }
 
-/// The same slug with a number, for where it is taken: `acme-2`.
+/// Adds a number to a slug that is taken: `acme-2`.
 pub fn numbered_slug(slug: &str, number: usize) -> String {
     let end = format!("-{number}");
     let stem = slug.get(..LONGEST_SLUG.saturating_sub(end.len())).unwrap_or(slug);
     format!("{}{end}", stem.trim_end_matches('-'))
 }
 
-/// True for characters that leave no mark on a page (Unicode's `Default_Ignorable_Code_Point`).
+/// True for characters that are invisible on a page (Unicode's `Default_Ignorable_Code_Point`).
 pub const fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -172,10 +173,10 @@ pub const fn is_invisible(c: char) -> bool {
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Levels of arrays and objects in JSON that is taken: what reads it later must not run out of stack.
+/// Most levels of arrays and objects in accepted JSON: a later reader must not run out of stack.
 pub const DEEPEST: usize = 64;
 
-/// How deep objects and arrays are nested in text that is JSON.
+/// Returns how deeply arrays and objects are nested in a JSON text.
 pub fn json_depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut is_in_string, mut is_escaped) = (0_usize, 0, false, false);
     for byte in json {
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_strings_is_not_depth() {
+    fn brackets_in_strings_do_not_count_as_depth() {
         assert_eq!((json_depth(b"7"), json_depth(br#"{"a": [[], {}]}"#)), (0, 3));
         assert_eq!(json_depth(br#"["[[[\"[[{", "\\"]"#), 1);
     }

@@ -1,4 +1,4 @@
-//! Times that come from outside: within the years that a calendar, Postgres and sums are sure of.
+//! Times from outside, limited to years that calendars, Postgres and arithmetic handle.
 
 use std::str::FromStr;
 
@@ -7,18 +7,19 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::Rejection;
 
-/// A time as RFC 3339 writes it, which has four digits for a year (section 5.6).
+/// A time in the form of RFC 3339, which has four digits for a year (section 5.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Time(DateTime<Utc>);
 
 impl Time {
+    /// Returns the time in UTC.
     pub const fn utc(self) -> DateTime<Utc> {
         self.0
     }
 }
 
-/// Reads a time of RFC 3339. A day alone is its beginning in UTC, and a blank before the offset is a `+` that a URL lost.
+/// Parses a time of RFC 3339. A day alone is its start in UTC. A space before the offset is a `+` that a URL lost.
 impl FromStr for Time {
     type Err = Rejection;
 
@@ -45,17 +46,17 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// The time or day itself, where its year has four digits.
+/// Returns the time or day if its year has at most four digits.
 pub fn sure<T: Datelike>(at: T) -> Option<T> {
     (0..=9999).contains(&at.year()).then_some(at)
 }
 
-/// A day as forms and URLs have it: `2026-11-22`.
+/// Parses a day as forms and URLs write it: `2026-11-22`.
 pub fn day(text: &str) -> Option<NaiveDate> {
     text.trim().parse().ok().and_then(sure)
 }
 
-/// Reads a day, or says what to write.
+/// Parses a day, with an error that says what to write.
 pub fn parse_day(text: &str) -> Result<NaiveDate, Rejection> {
     day(text).ok_or_else(|| Rejection::new("day", "must be a day, as in 2026-11-22"))
 }
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_is_its_beginning_and_a_blank_is_a_plus() {
+    fn a_day_is_its_start_and_a_space_is_a_plus() {
         let time = |text: &str| text.parse::<Time>().map(|time| time.utc().to_rfc3339()).ok();
         let noon = Some("2026-11-30T12:00:00+00:00".to_owned());
         for text in

@@ -1,4 +1,4 @@
-//! The shared form of API keys and access tokens: prefix, id, secret part and checksum.
+//! Common form of API keys and access tokens: prefix, id, secret part and checksum.
 
 use std::fmt;
 
@@ -7,33 +7,38 @@ use zeroize::Zeroizing;
 use super::checksum;
 use super::error::{Error, Result};
 
+/// Digits of base62, in the order of their bytes.
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// Characters of the id, which holds 128 bits.
 const ID_WIDTH: usize = 22;
+/// Characters of the secret part, which holds 256 bits.
 const SECRET_WIDTH: usize = 43;
+/// Characters of the checksum.
 const CHECKSUM_WIDTH: usize = 6;
+/// Characters behind the prefix.
 const BODY_WIDTH: usize = ID_WIDTH + SECRET_WIDTH + CHECKSUM_WIDTH;
-/// `<16 characters>_test_` and the body.
+/// Longest text: `<16 characters>_test_` and the body.
 const LONGEST: usize = 16 + "_test_".len() + BODY_WIDTH;
-/// 2^128 - 1 and 2^256 - 1: the largest values of the two parts.
+/// Largest values of the two parts: 2^128 - 1 and 2^256 - 1.
 const LARGEST_ID: &str = "7n42DGM5Tflk9n8mt7Fhc7";
 const LARGEST_SECRET: &str = "yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1";
 
-/// A text that is not of our form, or whose checksum or values do not hold.
+/// Error for a text of another form, or with a wrong checksum or value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
-/// A token in full. It can be neither copied nor printed, and is wiped from memory when dropped.
+/// A whole token. It can be neither copied nor printed, and is wiped from memory when dropped.
 pub struct Token {
     text: Zeroizing<String>,
-    /// Where the body begins.
+    /// Position of the body.
     body: usize,
 }
 
 impl Token {
-    /// Makes a new one; `stem` is everything before the last underscore: `sk`, `sk_test`, `gpat`.
+    /// Generates a random token. `stem` is everything before the last underscore: `sk`, `sk_test`, `gpat`.
     ///
     /// # Errors
-    /// When the operating system has no randomness to give.
+    /// Fails if the operating system has no randomness to give.
     pub fn generate(stem: &str) -> Result<Self> {
         let (mut id, mut secret) = ([0; 16], Zeroizing::new([0; 32]));
         getrandom::fill(&mut id).map_err(|cause| Error::bug(cause.to_string()))?;
@@ -53,41 +58,41 @@ impl Token {
         Self { text, body }
     }
 
-    /// The 22 characters that name it.
+    /// Returns the id of 22 characters.
     pub fn id(&self) -> &str {
         self.text.get(self.body..self.body + ID_WIDTH).unwrap_or_default()
     }
 
-    /// Prefix and the first four characters: `sk_3kTq`.
+    /// Returns the prefix and the first four characters: `sk_3kTq`.
     pub fn beginning(&self) -> &str {
         self.text.get(..self.body + 4).unwrap_or_default()
     }
 
-    /// What may be shown of it: `sk_3kTq…9xZ2`.
+    /// Returns the part that may be shown: `sk_3kTq…9xZ2`.
     pub fn hint(&self) -> String {
         let end = self.text.get(self.text.len().saturating_sub(4)..).unwrap_or_default();
         format!("{}…{end}", self.beginning())
     }
 
-    /// For digesting only.
+    /// Returns the whole token, for digesting only.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// The one way out, for the one response that shows it.
+    /// Returns the whole token for the one response that shows it.
     pub fn reveal_once(self) -> String {
         self.text.to_string()
     }
 }
 
-/// Prints the hint alone.
+/// Prints the hint only.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token({})", self.hint())
     }
 }
 
-/// A presented text of our form, with a checksum and values that hold.
+/// A presented text in the form of a token, with a valid checksum and valid values.
 #[derive(Clone, Copy)]
 pub struct Presented<'a> {
     text: &'a str,
@@ -96,29 +101,31 @@ pub struct Presented<'a> {
 }
 
 impl<'a> Presented<'a> {
+    /// Parses a text and checks its checksum.
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
         let (stem, body) = split(text).ok_or(Malformed)?;
-        // The checksum comes first: mistyped and made-up secrets end here.
+        // The checksum comes first: mistyped and made-up secrets need no further work.
         let (summed, sum) = text.split_at_checked(text.len() - CHECKSUM_WIDTH).ok_or(Malformed)?;
         if checksum(summed) != sum.as_bytes() {
             return Err(Malformed);
         }
         let (id, rest) = body.split_at_checked(ID_WIDTH).ok_or(Malformed)?;
         let secret = rest.get(..SECRET_WIDTH).ok_or(Malformed)?;
-        // Digits stand in the order of their bytes, so that numbers of one width compare as texts do.
+        // The digits are ordered by their bytes, so numbers of equal width compare like their texts.
         if id <= LARGEST_ID && secret <= LARGEST_SECRET { Ok(Self { text, stem, id }) } else { Err(Malformed) }
     }
 
-    /// `sk`, `sk_test`, `gpat` …
+    /// Returns the stem: `sk`, `sk_test`, `gpat` …
     pub fn stem(&self) -> &'a str {
         self.stem
     }
 
-    /// The 22 characters that name it.
+    /// Returns the id of 22 characters.
     pub fn id(&self) -> &'a str {
         self.id
     }
 
+    /// Returns the whole text.
     pub fn secret(&self) -> &'a str {
         self.text
     }
@@ -130,17 +137,17 @@ impl fmt::Debug for Presented<'_> {
     }
 }
 
-/// Whether the text looks like one of ours at all, its checksum aside.
+/// True if the text has the form of a token, whatever its checksum.
 pub fn has_form(text: &str) -> bool {
     split(text).is_some()
 }
 
-/// Whether these are 22 base62 characters whose value fits 128 bits.
+/// True for 22 base62 characters whose value fits 128 bits.
 pub fn is_id(text: &str) -> bool {
     text.len() == ID_WIDTH && text.bytes().all(|c| c.is_ascii_alphanumeric()) && text <= LARGEST_ID
 }
 
-/// Stem and body of a text of our form: the body is its last 71 characters, after an underscore.
+/// Splits a token's text into stem and body: the body is its last 71 characters, after an underscore.
 fn split(text: &str) -> Option<(&str, &str)> {
     if LONGEST < text.len() {
         return None;
@@ -153,7 +160,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
     is_ours.then_some((stem, body))
 }
 
-/// CRC-32 (IEEE) in base62, six characters wide.
+/// Returns the CRC-32 (IEEE) in base62, six characters wide.
 fn checksum(text: &str) -> [u8; CHECKSUM_WIDTH] {
     let (mut rest, mut sum) = (checksum::crc32(text.as_bytes()), [b'0'; CHECKSUM_WIDTH]);
     for digit in sum.iter_mut().rev() {
@@ -163,7 +170,7 @@ fn checksum(text: &str) -> [u8; CHECKSUM_WIDTH] {
     sum
 }
 
-/// Appends a big-endian number in base62, left-padded with `0`.
+/// Appends a big-endian number in base62, padded with `0` on the left.
 fn encode(out: &mut String, bytes: &[u8], width: usize) {
     let mut number = Zeroizing::new(bytes.to_vec());
     let mut digits = Zeroizing::new(vec![b'0'; width]);
@@ -185,7 +192,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives a body a checksum that holds, so that only what follows it can refuse.
+    /// Adds a valid checksum to a body, so that only later checks can refuse it.
     fn summed(text: &str) -> String {
         format!("{text}{}", std::str::from_utf8(&checksum(text)).unwrap())
     }
@@ -210,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_part_whose_value_does_not_fit_is_malformed() {
-        // 2^128 - 1 and 2^256 - 1 are the largest that fit.
+        // 2^128 - 1 and 2^256 - 1 are the largest valid values.
         let largest = Token::build("sk", [255; 16], &[255; 32]);
         assert!(Presented::parse(largest.expose()).is_ok());
         assert_eq!(largest.id(), LARGEST_ID);

@@ -1,4 +1,4 @@
-//! Codes of an authenticator app (RFC 6238: HMAC-SHA-1, 6 digits, steps of 30 s), and recovery codes beside them.
+//! Codes of an authenticator app (RFC 6238: HMAC-SHA-1, 6 digits, steps of 30 s), and recovery codes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
@@ -6,58 +6,62 @@ use totp_rs::{Builder, Totp};
 
 use super::error::{Error, Result};
 
-/// Bytes of a secret (RFC 4226, section 4: 160 bits are recommended).
+/// Length of a secret in bytes (RFC 4226, section 4, recommends 160 bits).
 const SECRET_BYTES: usize = 20;
+/// Recovery codes of one user.
 pub const RECOVERY_CODES: usize = 10;
-/// Characters of a recovery code: 80 bits, without those that are taken for others.
+/// Characters of a recovery code: 80 bits, in an alphabet without look-alikes.
 const CODE_LENGTH: usize = 16;
 const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 const ISSUER: &str = "Gatepost";
 
-/// Wrong codes in a row that cost nothing.
+/// Wrong codes in a row before the first wait.
 const FREE: i32 = 5;
-/// The longest wait between guesses: who knows the password gets a few hundred of them a month, of a million codes.
+/// Longest wait between guesses. With the password, an attacker gets a few hundred guesses a month at a million codes.
 const LONGEST: TimeDelta = TimeDelta::hours(1);
 
-/// How long codes are still refused, after so many wrong ones in a row: doubling from a second.
+/// Returns the remaining wait after `wrong` wrong codes in a row. The wait doubles from one second.
 pub fn wait_after(wrong: i32, last: DateTime<Utc>, now: DateTime<Utc>) -> Option<TimeDelta> {
     let beyond = u32::try_from(wrong.checked_sub(FREE)?).ok()?;
     let open_at = last + TimeDelta::seconds(1_i64.checked_shl(beyond.min(20)).unwrap_or(i64::MAX)).min(LONGEST);
     (now < open_at).then(|| open_at - now)
 }
 
-/// What an authenticator app shares with us. It is wiped from memory when dropped.
+/// Secret that an authenticator app shares with the server. It is wiped from memory when dropped.
 pub struct Authenticator(Totp);
 
 impl Authenticator {
+    /// Generates a random secret.
     pub fn generate(account: &str) -> Result<Self> {
         let mut secret = [0_u8; SECRET_BYTES];
         getrandom::fill(&mut secret).map_err(|error| Error::bug(error.to_string()))?;
         Self::new(&secret, account)
     }
 
-    /// From the bytes of a secret that was kept.
+    /// Restores an authenticator from the bytes of its secret.
     pub fn new(secret: &[u8], account: &str) -> Result<Self> {
-        // A colon ends the issuer's name in what apps read.
+        // Apps read a colon as the end of the issuer's name.
         let builder = Builder::new().with_secret(secret).with_account_name(account.replace(':', "_"));
         builder.with_issuer(Some(ISSUER)).build().map(Self).map_err(|error| Error::bug(error.to_string()))
     }
 
+    /// Returns the bytes of the secret.
     pub fn secret(&self) -> &[u8] {
         self.0.secret().as_bytes()
     }
 
-    /// For those who type it into their app.
+    /// Returns the secret in base32, to type into an app.
     pub fn text(&self) -> String {
         self.0.secret().to_base32()
     }
 
-    /// What a QR code says: `otpauth://totp/…`.
+    /// Returns the text of the QR code: `otpauth://totp/…`.
     pub fn url(&self) -> Result<String> {
         self.0.to_url().map_err(|error| Error::bug(error.to_string()))
     }
 
-    /// The step that a code is of: the present one, or the one before or after, since clocks differ.
+    /// Returns the time step of a code: the current one, or its neighbours, since clocks differ. `None` for a wrong
+    /// code.
     pub fn step_of(&self, code: &str, now: DateTime<Utc>) -> Option<i64> {
         let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
         if code.len() != 6 || !code.bytes().all(|c| c.is_ascii_digit()) {
@@ -68,7 +72,7 @@ impl Authenticator {
     }
 }
 
-/// `k3fm-9q2x-7hbd-pw4t`, at random.
+/// Generates a random recovery code such as `k3fm-9q2x-7hbd-pw4t`.
 pub fn recovery_code() -> Result<String> {
     let mut bytes = [0_u8; CODE_LENGTH];
     getrandom::fill(&mut bytes).map_err(|error| Error::bug(error.to_string()))?;
@@ -83,7 +87,7 @@ pub fn recovery_code() -> Result<String> {
     Ok(code)
 }
 
-/// What is kept of a recovery code; blanks, dashes and capitals don't matter. `None` for what can't be one.
+/// Returns the stored form of a recovery code, whatever its spaces, dashes and capitals. `None` if it can't be one.
 pub fn recovery_digest(text: &str) -> Option<[u8; 32]> {
     let code: String = text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     (code.len() == CODE_LENGTH).then(|| Sha256::digest(code.as_bytes()).into())
@@ -114,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_codes_cost_nothing_at_first_and_then_up_to_an_hour() {
+    fn waits_after_wrong_codes_start_late_and_grow_to_an_hour() {
         let wait = |wrong, seconds| wait_after(wrong, at(0), at(seconds)).map(|wait| wait.num_seconds());
         assert_eq!((wait(0, 0), wait(4, 0), wait(5, 0), wait(5, 1)), (None, None, Some(1), None));
         assert_eq!(
@@ -124,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_app_is_told_the_secret_the_issuer_and_the_account() {
+    fn the_qr_code_holds_secret_issuer_and_account() {
         let app = Authenticator::new(b"12345678901234567890", "a:b@example.com").unwrap();
         let url = app.url().unwrap();
         assert!(url.starts_with("otpauth://totp/Gatepost:") && url.contains("secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"));
@@ -132,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn recovery_codes_are_found_however_they_are_typed() {
+    fn recovery_codes_match_in_any_spelling() {
         let code = recovery_code().unwrap();
         assert_eq!(code.len(), 19);
         let digest = recovery_digest(&code).unwrap();

@@ -1,4 +1,4 @@
-//! What a verification comes to, and the record that is kept of it.
+//! Usage: outcomes of verifications, their records, and spans to look at.
 
 pub mod report;
 
@@ -15,7 +15,7 @@ use super::time::sure;
 use super::{ApiKeyId, TenantId};
 
 crate::text_enum! {
-    /// The outcome of one check of a key.
+    /// Outcome of one verification of a key.
     pub enum Outcome {
         Valid = "VALID",
         NotFound = "NOT_FOUND",
@@ -34,40 +34,51 @@ crate::text_enum! {
     }
 }
 
-/// One key-authenticated request or verification.
+/// Record of one request or verification with a key.
 #[derive(Debug, Clone)]
 pub struct UsageRecord {
+    /// Tenant of the key.
     pub tenant: TenantId,
-    /// `None` where no key of the tenant was presented.
+    /// Key that was verified; `None` if no key of the tenant was presented.
     pub api_key: Option<ApiKeyId>,
+    /// Id of the request.
     pub request_id: String,
+    /// Endpoint that the caller named, or path of the request.
     pub endpoint: Cow<'static, str>,
+    /// HTTP method.
     pub method: Cow<'static, str>,
+    /// HTTP status of the answer.
     pub status: i16,
+    /// Outcome of the verification.
     pub outcome: Outcome,
-    /// Why it was refused, in a sentence.
+    /// Reason of a refusal, in a sentence.
     pub reason: Option<String>,
+    /// Microseconds that it took.
     pub duration_us: i64,
-    /// What it took from the limit: 0 for a refused one.
+    /// Units that it took from the limit; 0 if refused.
     pub cost: i64,
+    /// IP address of the caller.
     pub ip: Option<IpAddr>,
+    /// Time of the request (UTC).
     pub at: DateTime<Utc>,
-    /// By an application, under whatever id it gave; else the id carries the time ([`began_at`]).
+    /// True if an application reported it, with an id of its own choice. Other ids carry their time ([`began_at`]).
     pub is_reported: bool,
 }
 
-/// When the request of this id began: our own ids are UUIDv7, whose first 48 bits are the milliseconds since 1970 (RFC
-/// 9562, section 5.7).
+/// Returns when the request of this id began. The server's own ids are UUIDv7, whose first 48 bits are the
+/// milliseconds since 1970 (RFC 9562, section 5.7).
 pub fn began_at(request_id: &str) -> Option<DateTime<Utc>> {
     let id = Uuid::try_parse(request_id).ok().filter(|id| id.get_version_num() == 7)?;
     let (seconds, nanos) = id.get_timestamp()?.to_unix();
     DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }
 
-/// Where a record stands in the log: by its time, and by its id among those of one moment.
+/// Place of a record in the log: its time, and its id among records of the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordPlace {
+    /// Time of the record (UTC).
     pub at: DateTime<Utc>,
+    /// Number of the record.
     pub id: i64,
 }
 
@@ -91,15 +102,15 @@ impl FromStr for RecordPlace {
     }
 }
 
-/// The longest endpoint that is kept, in characters.
+/// Most characters of an endpoint.
 pub const LONGEST_ENDPOINT: usize = 200;
 
-/// Cuts an endpoint to what is kept; control characters go.
+/// Cuts an endpoint to its longest form and drops control characters.
 pub fn endpoint(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(LONGEST_ENDPOINT).collect()
 }
 
-/// The step of the latency histogram that a duration falls into: step n begins at 2^(n/2) µs.
+/// Returns the step of the latency histogram for a duration: step n begins at 2^(n/2) µs.
 pub fn latency_step(duration_us: i64) -> i16 {
     let micros = duration_us.max(1).unsigned_abs();
     let octave = micros.ilog2();
@@ -107,14 +118,14 @@ pub fn latency_step(duration_us: i64) -> i16 {
     i16::try_from(2 * octave).unwrap_or(i16::MAX - 1) + i16::from(is_upper)
 }
 
-/// The hour or minute that a moment lies in, and other stretches of so many seconds.
+/// Returns the start of the hour, minute or other period of `seconds` that contains a time.
 pub fn floor_to(at: DateTime<Utc>, seconds: i64) -> DateTime<Utc> {
     let since_epoch = at.timestamp();
     DateTime::from_timestamp(since_epoch - since_epoch.rem_euclid(seconds), 0).unwrap_or(at)
 }
 
 crate::text_enum! {
-    /// What usage is broken down by.
+    /// Grouping of usage.
     pub enum GroupBy {
         Endpoint = "endpoint",
         Key = "key",
@@ -126,7 +137,7 @@ crate::text_enum! {
 }
 
 crate::text_enum! {
-    /// The width of a usage bucket.
+    /// Width of a usage bucket.
     pub enum Bucket {
         Minute = "minute",
         Hour = "hour",
@@ -135,6 +146,7 @@ crate::text_enum! {
 }
 
 impl Bucket {
+    /// Returns the width in seconds.
     pub const fn seconds(self) -> i64 {
         match self {
             Self::Minute => 60,
@@ -144,26 +156,32 @@ impl Bucket {
     }
 }
 
-/// From when until when usage is looked at, and in which steps.
+/// Span of usage, and the width of its buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
+    /// Start of the span (UTC), inclusive.
     pub since: DateTime<Utc>,
+    /// End of the span (UTC), exclusive.
     pub until: DateTime<Utc>,
+    /// Width of its buckets.
     pub bucket: Bucket,
 }
 
-/// The parts of a span: whole hours, which are summed up, and what is left before and after them, in minutes.
+/// Parts of a span: whole hours, and minutes before and after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parts {
+    /// Start of the span (UTC), rounded down to a minute.
     pub since: DateTime<Utc>,
-    /// From here to `hours_to` whole hours; the same where there are none.
+    /// Start of the whole hours (UTC); equal to `hours_to` if there are none.
     pub hours_from: DateTime<Utc>,
+    /// End of the whole hours (UTC).
     pub hours_to: DateTime<Utc>,
+    /// End of the span (UTC).
     pub until: DateTime<Utc>,
 }
 
 impl Span {
-    /// With `is_fine`, all in minutes.
+    /// Splits the span into whole hours and minutes; with `is_fine` into minutes only.
     pub fn parts(&self, is_fine: bool) -> Parts {
         let since = floor_to(self.since, 60);
         let to = floor_to(self.until, 3600);
@@ -175,7 +193,7 @@ impl Span {
         Parts { since, hours_from, hours_to, until: self.until }
     }
 
-    /// The last 24 hours by the hour unless said otherwise; at most 1,500 buckets.
+    /// Checks a span and fills in its defaults: the last 24 hours, by the hour. At most 1,500 buckets.
     pub fn parse(
         since: Option<DateTime<Utc>>,
         until: Option<DateTime<Utc>>,

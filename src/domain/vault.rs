@@ -1,4 +1,4 @@
-//! Secrets at rest: sealed with the master key, bound to their tenant and row.
+//! Vault for secrets at rest: sealed with the master key, bound to their tenant and row.
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -9,23 +9,24 @@ use zeroize::Zeroizing;
 use super::error::{Error, Result};
 use super::ids::TenantId;
 
-/// The form of what is kept: its first byte.
+/// Forms of a sealed secret, given by its first byte: without and with the id of its key.
 const UNNAMED: u8 = 1;
 const NAMED: u8 = 2;
 const KEY_ID_BYTES: usize = 8;
 const NONCE_BYTES: usize = 24;
 
-/// Which master key sealed a secret: the beginning of a digest of the key, that gives nothing of it away.
+/// Id of a master key: the start of a digest of the key, which reveals nothing of it.
 pub type KeyId = [u8; KEY_ID_BYTES];
 
-/// Seals and opens with XChaCha20-Poly1305. What is kept: form (1 byte), id of the key (8 bytes), nonce (24 bytes),
-/// ciphertext with tag. What was sealed before keys had ids (form 1) is without one: every key is tried.
+/// Seals and opens secrets with XChaCha20-Poly1305. A sealed secret consists of form (1 byte), key id (8 bytes), nonce
+/// (24 bytes), and ciphertext with tag. Secrets sealed before keys had ids (form 1) have no id, so every key is tried.
 pub struct Vault {
     current: Lock,
-    /// Keys that only open any more.
+    /// Retired keys, which only open.
     old: Vec<Lock>,
 }
 
+/// A master key that is ready to use.
 struct Lock {
     cipher: XChaCha20Poly1305,
     id: KeyId,
@@ -44,16 +45,17 @@ impl Lock {
 }
 
 impl Vault {
+    /// Creates a vault with one key.
     pub fn new(master: [u8; 32]) -> Self {
         Self::with_old(master, [])
     }
 
-    /// Seals with `master`, and opens with the old ones too.
+    /// Creates a vault that seals with `master`, and also opens with the retired keys.
     pub fn with_old(master: [u8; 32], old: impl IntoIterator<Item = [u8; 32]>) -> Self {
         Self { current: Lock::new(master), old: old.into_iter().map(Lock::new).collect() }
     }
 
-    /// Seals `plain` for one tenant and one row (`webhook:3`): elsewhere it can't be opened.
+    /// Seals `plain` for one tenant and one row (`webhook:3`). It can't be opened for another one.
     pub fn seal(&self, tenant: TenantId, what: &str, plain: &[u8]) -> Result<Vec<u8>> {
         let mut nonce = [0_u8; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|error| Error::bug(error.to_string()))?;
@@ -63,7 +65,7 @@ impl Vault {
         Ok([self.mark().as_slice(), nonce.as_slice(), &sealed].concat())
     }
 
-    /// Opens what [`Vault::seal`] made for the same tenant and row, with the present key or an old one.
+    /// Opens a secret that [`Vault::seal`] sealed for this tenant and row, with the current key or a retired one.
     pub fn open(&self, tenant: TenantId, what: &str, sealed: &[u8]) -> Result<Vec<u8>> {
         let aad = aad(tenant, what);
         let mut locks = std::iter::once(&self.current).chain(&self.old);
@@ -77,33 +79,34 @@ impl Vault {
         opened.ok_or_else(|| Error::bug(format!("the sealed secret of {what} can't be opened with these master keys")))
     }
 
-    /// With what everything begins that the present key has sealed.
+    /// Returns the first bytes of everything that the current key seals.
     pub fn mark(&self) -> Vec<u8> {
         mark(&self.current)
     }
 
-    /// With what everything named begins that can be opened.
+    /// Returns the first bytes of all secrets with a key id that can be opened.
     pub fn marks(&self) -> Vec<Vec<u8>> {
         std::iter::once(&self.current).chain(&self.old).map(mark).collect()
     }
 
-    /// Tells one master key from another without giving it away; kept in `instance_facts`.
+    /// Identifies the current master key without revealing it; stored in `instance_facts`.
     pub fn fingerprint(&self) -> String {
         hex::encode(self.current.id)
     }
 
-    /// Whether the key of this fingerprint is the present one or an old one.
+    /// True if the key with this fingerprint is the current one or a retired one.
     pub fn holds(&self, fingerprint: &str) -> bool {
         std::iter::once(&self.current).chain(&self.old).any(|lock| hex::encode(lock.id) == fingerprint)
     }
 
-    /// The id of the key that sealed something, for people; none where that was not written down yet.
+    /// Returns the id of the key that sealed a secret, in hexadecimal; `None` for the form without ids.
     pub fn key_of(sealed: &[u8]) -> Option<String> {
         let (&form, rest) = sealed.split_first()?;
         rest.get(..KEY_ID_BYTES).filter(|_| form == NAMED).map(hex::encode)
     }
 }
 
+/// Returns the first bytes of everything that a key seals.
 fn mark(lock: &Lock) -> Vec<u8> {
     [&[NAMED], lock.id.as_slice()].concat()
 }
@@ -114,10 +117,12 @@ impl std::fmt::Debug for Vault {
     }
 }
 
+/// Returns the associated data that binds a secret to its tenant and row.
 fn aad(tenant: TenantId, what: &str) -> Vec<u8> {
     format!("tenant:{tenant}/{what}").into_bytes()
 }
 
+/// Returns the id of a master key.
 fn id_of(master: &[u8; 32]) -> KeyId {
     let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(master)
         .map(|mac| mac.chain_update(b"gatepost master key fingerprint"));
@@ -142,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_changed_is_noticed() {
+    fn any_changed_byte_prevents_opening() {
         let vault = Vault::new([7; 32]);
         let sealed = vault.seal(ACME, "webhook:3", b"whsec_x").unwrap();
         for index in 0..sealed.len() {
@@ -155,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_tells_keys_apart_and_shows_nothing_of_them() {
+    fn a_fingerprint_identifies_a_key() {
         let (one, two) = (Vault::new([7; 32]), Vault::new([8; 32]));
         assert_eq!(one.fingerprint(), Vault::new([7; 32]).fingerprint());
         assert_ne!(one.fingerprint(), two.fingerprint());
@@ -163,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_key_opens_and_the_present_one_seals() {
+    fn a_retired_key_opens_and_the_current_one_seals() {
         let (old, new) = (Vault::new([7; 32]), Vault::with_old([8; 32], [[7; 32]]));
         let before = old.seal(ACME, "webhook:3", b"whsec_x").unwrap();
         assert_eq!(new.open(ACME, "webhook:3", &before).unwrap(), b"whsec_x");
@@ -175,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_before_keys_had_ids_still_opens() {
+    fn secrets_sealed_before_keys_had_ids_still_open() {
         let vault = Vault::new([7; 32]);
         let sealed = vault.seal(ACME, "webhook:3", b"whsec_x").unwrap();
         let unnamed = [&[UNNAMED], sealed.get(1 + KEY_ID_BYTES..).unwrap()].concat();

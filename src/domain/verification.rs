@@ -1,13 +1,16 @@
-//! What may be asked of a verification, parsed alike for the API, the command line and gateways.
+//! Checks of verification requests, common to the API, the command line and gateways.
 
 use super::error::{FieldErrors, Rejection, Result};
 use super::scope;
 
-/// The most that one verification may take from a limit.
+/// Most units that one verification may take from a limit.
 pub const MOST_COST: u64 = 1_000_000;
+/// Most scopes of one verification.
 const MOST_SCOPES: usize = 100;
+/// Longest HTTP method in bytes.
 const LONGEST_METHOD: usize = 20;
 
+/// Checks the cost of a verification.
 pub fn cost(number: u64) -> Result<u64, Rejection> {
     if (1..=MOST_COST).contains(&number) {
         Ok(number)
@@ -16,7 +19,7 @@ pub fn cost(number: u64) -> Result<u64, Rejection> {
     }
 }
 
-/// Scopes that a key must have; a refused one is noted as `field[index]`.
+/// Checks the scopes that a key must have. Refused ones are recorded as `field[index]`.
 pub fn scopes(errors: &mut FieldErrors, field: &str, items: &[String]) -> Vec<String> {
     if MOST_SCOPES < items.len() {
         errors.add(field, Rejection::new("too_many", format!("must be at most {MOST_SCOPES}")));
@@ -25,7 +28,7 @@ pub fn scopes(errors: &mut FieldErrors, field: &str, items: &[String]) -> Vec<St
     errors.take_each(field, items, scope::parse)
 }
 
-/// A method of HTTP: a token (RFC 9110, section 5.6.2) of at most 20 characters, in capitals.
+/// Checks an HTTP method: a token (RFC 9110, section 5.6.2) of at most 20 characters. Returns it in capitals.
 pub fn method(text: &str) -> Result<String, Rejection> {
     let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
     let fits = (1..=LONGEST_METHOD).contains(&text.len()) && text.bytes().all(is_token);
@@ -36,7 +39,7 @@ pub fn method(text: &str) -> Result<String, Rejection> {
     }
 }
 
-/// A URI without its host: the path, and the query without its `?`. A fragment is dropped.
+/// Splits a URI without its host into path and query (without `?`). A fragment is dropped.
 pub fn split_uri(uri: &str) -> (&str, &str) {
     let uri = uri.split('#').next().unwrap_or_default();
     let (path, query) = uri.split_once('?').unwrap_or((uri, ""));

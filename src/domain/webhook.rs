@@ -1,4 +1,4 @@
-//! What makes up a webhook: its URL, the event types it wants, how its requests look, its state.
+//! Parts of a webhook: its URL, the event types it receives, the format of its requests, its state.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,14 +8,14 @@ use url::{Host, Url};
 use super::address::AddressPolicy;
 use super::error::Rejection;
 
-/// Where deliveries go: an absolute http(s) URL that the address policy does not refuse on its face.
+/// Target of deliveries: an absolute http(s) URL without an address that the policy refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointUrl(Url);
 
 impl EndpointUrl {
     const MAX_LENGTH: usize = 2048;
 
-    /// Checks syntax and literal addresses. What a name resolves to is checked at each attempt.
+    /// Checks syntax and literal addresses. The addresses of a host name are checked at each attempt.
     pub fn parse(text: &str, policy: &AddressPolicy) -> Result<Self, Rejection> {
         let text = text.trim();
         if text.is_empty() {
@@ -50,7 +50,7 @@ impl EndpointUrl {
         Ok(url)
     }
 
-    /// The address that the URL names without any look-up; `localhost` counts as one (RFC 6761 §6.3).
+    /// Returns the address that the URL names without a lookup; `localhost` counts as one (RFC 6761 §6.3).
     pub fn literal_address(&self) -> Option<std::net::IpAddr> {
         match self.0.host()? {
             Host::Ipv4(ip) => Some(ip.into()),
@@ -82,24 +82,24 @@ impl fmt::Display for EndpointUrl {
     }
 }
 
-/// `^[a-z0-9_]+(\.[a-z0-9_]+){0,7}$` in letters of either case, at most 128 characters.
+/// True for a type: `^[a-z0-9_]+(\.[a-z0-9_]+){0,7}$`, ignoring case, at most 128 characters.
 fn is_type(text: &str) -> bool {
     let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     text.len() <= 128 && text.split('.').all(is_part) && text.split('.').count() <= 8
 }
 
-/// The type of an event, kept as it was published: `order.created`.
+/// Type of an event in its published spelling: `order.created`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventType(String);
 
-/// Groups of types that Gatepost publishes itself.
+/// Groups of types that only Gatepost publishes.
 const RESERVED: [&str; 2] = ["api_key.", "webhook."];
 
 impl EventType {
-    /// Default type of a test event; no other type of Gatepost's own can be sent as a test.
+    /// Default type of a test event. No other type of Gatepost's own can be sent as a test.
     pub const TEST: &str = "webhook.test";
 
-    /// Like [`EventType::parse`], for what somebody else publishes: nobody speaks in Gatepost's name.
+    /// Parses a type like [`EventType::parse`], and refuses the groups that only Gatepost publishes.
     pub fn parse_of_others(text: &str) -> Result<Self, Rejection> {
         let lower = text.to_ascii_lowercase();
         match RESERVED.into_iter().find(|group| lower.starts_with(group)) {
@@ -131,7 +131,7 @@ impl EventType {
         &self.0
     }
 
-    /// Every pattern that matches this type: `*`, `a.*`, `a.b.*` and `a.b.c` for `a.b.c`.
+    /// Returns every pattern that matches this type: `*`, `a.*`, `a.b.*` and `a.b.c` for `a.b.c`.
     pub fn patterns(&self) -> Vec<String> {
         let stems = self.0.match_indices('.').filter_map(|(dot, _)| self.0.get(..dot));
         let wild = stems.map(|stem| format!("{stem}.*"));
@@ -145,7 +145,7 @@ impl fmt::Display for EventType {
     }
 }
 
-/// What a webhook subscribes to: a type, everything below one (`order.*`), or everything (`*`).
+/// Subscription of a webhook: a type, a group of types (`order.*`), or everything (`*`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPattern(String);
 
@@ -173,7 +173,7 @@ impl EventPattern {
     }
 }
 
-/// 1 to 100 different patterns, in their order.
+/// Checks a list of patterns: 1 to 100 after repeated ones are dropped. Keeps their order.
 pub fn subscriptions(patterns: Vec<EventPattern>) -> Result<Vec<String>, Rejection> {
     let mut kept: Vec<String> = Vec::new();
     for pattern in patterns {
@@ -189,7 +189,7 @@ pub fn subscriptions(patterns: Vec<EventPattern>) -> Result<Vec<String>, Rejecti
 }
 
 crate::text_enum! {
-    /// How the body of a delivery is made from the published payload.
+    /// Format of a request body, made from the published payload.
     pub enum PayloadFormat {
         Standard = "standard",
         Event = "event",
@@ -199,7 +199,7 @@ crate::text_enum! {
 }
 
 crate::text_enum! {
-    /// How `X-Webhook-Signature` is written: `sha256=<hex>` or the bare hex.
+    /// Form of `X-Webhook-Signature`: `sha256=<hex>` or the bare hex.
     pub enum SignatureStyle {
         Prefixed = "prefixed",
         Hex = "hex",
@@ -207,14 +207,14 @@ crate::text_enum! {
 }
 
 crate::text_enum! {
-    /// What a webhook is doing, derived from its row.
+    /// State of a webhook, derived from its row.
     pub enum WebhookState {
         Active = "active",
-        /// Switched off by somebody.
+        /// Stopped by a user.
         Paused = "paused",
-        /// Its latest attempts have all failed.
+        /// All attempts since the last success have failed.
         Failing = "failing",
-        /// Switched off by Gatepost, for the reason in `disabled_reason`.
+        /// Stopped by the server, for the reason in `disabled_reason`.
         Disabled = "disabled",
     }
 }
@@ -230,28 +230,28 @@ impl WebhookState {
     }
 }
 
-/// How long one attempt may take, from the name look-up to the last byte: 1 to 60 seconds.
+/// Checks the time for one attempt, from the name lookup to the last byte: 1 to 60 seconds.
 pub fn timeout_seconds(seconds: i64) -> Result<i64, Rejection> {
     if (1..=60).contains(&seconds) { Ok(seconds) } else { Err(Rejection::new("range", "must be from 1 to 60 seconds")) }
 }
 
-/// How many requests one webhook may have in flight: 1 to 100.
+/// Checks the cap on requests in flight to one webhook: 1 to 100.
 pub fn max_in_flight(count: i64) -> Result<i64, Rejection> {
     if (1..=100).contains(&count) { Ok(count) } else { Err(Rejection::new("range", "must be from 1 to 100")) }
 }
 
-/// How many requests to one webhook may begin within a second: 1 to 1,000.
+/// Checks the cap on requests to one webhook that start within one second: 1 to 1,000.
 pub fn rate_per_second(count: i64) -> Result<i64, Rejection> {
     if (1..=1_000).contains(&count) { Ok(count) } else { Err(Rejection::new("range", "must be from 1 to 1000")) }
 }
 
-/// What stands for a value that is not shown; in a request, for one that stays as it is.
+/// Text shown instead of a secret value. In a request it means that the value stays as it is.
 pub const MASK: &str = "••••";
 
-/// Headers of a webhook's own: at most 20, none that Gatepost or HTTP itself sets, names in lower case. A value of
-/// [`MASK`] is `None`.
+/// Checks the headers that a webhook adds: at most 20, names in lower case, none that Gatepost or HTTP itself sets. A
+/// value of [`MASK`] becomes `None`.
 pub fn custom_headers(headers: &BTreeMap<String, String>) -> Result<BTreeMap<String, Option<String>>, Rejection> {
-    /// Hop-by-hop ones (RFC 9110 §7.6.1), those that frame or route a request, and those that Gatepost sets.
+    /// Hop-by-hop headers (RFC 9110 §7.6.1), headers that frame or route a request, and headers that Gatepost sets.
     const RESERVED: [&str; 15] = [
         "host",
         "connection",

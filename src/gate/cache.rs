@@ -1,4 +1,4 @@
-//! What is known by public id: filled from the database once, forgotten when it changes.
+//! Cache of database rows by public id. Entries are loaded once and removed when they change.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,36 +11,37 @@ use super::link::Link;
 use crate::domain::{Error, Result};
 use crate::store::{Db, Scope};
 
-/// Entries are read anew in the background after this, whatever was heard.
+/// Age after which entries are reloaded in the background, even without a change.
 const REFRESH_AFTER: Duration = Duration::from_secs(60);
-/// How long a call for something known waits for the database while changes are not heard.
+/// Longest wait for the database for a cached id, while changes do not arrive.
 const READ_THROUGH: Duration = Duration::from_millis(250);
-/// How long a call for something unknown waits for the database, which may be silently gone.
+/// Longest wait for the database for an uncached id. The connection may be silently dead.
 const LOOK_UP: Duration = Duration::from_secs(3);
-/// Unknown ids that are remembered, so that guessing costs no SQL.
+/// Most unknown ids in the cache, so that guessing costs no SQL.
 const MOST_ABSENT: usize = 10_000;
 const ABSENT_FOR: Duration = Duration::from_secs(60);
 
 type Kept<V> = quick_cache::sync::Cache<String, V>;
 type Load<V> = dyn Fn(&mut PgConnection, &str) -> Result<Option<V>> + Send + Sync;
 
+/// Cache of one kind of row.
 pub struct Cache<V> {
     entries: Kept<Arc<Entry<V>>>,
-    /// Unknown ids.
+    /// Ids that are known not to exist.
     absent: Kept<Absent>,
     link: Link,
     db: Db,
     load: Arc<Load<V>>,
 }
 
-/// When it was read that an id is unknown.
+/// Time at which an id was found not to exist.
 #[derive(Debug, Clone, Copy)]
 struct Absent {
     generation: u64,
     read: Instant,
 }
 
-/// Something known, and since when.
+/// Cached value with its age.
 #[derive(Debug)]
 pub struct Entry<V> {
     pub value: V,
@@ -59,9 +60,10 @@ impl<V: Send + Sync + 'static> Cache<V> {
         Self { entries: Kept::new(most), absent: Kept::new(MOST_ABSENT), link, db, load: Arc::new(load) }
     }
 
-    /// From memory where that can be trusted, else from the database; if that is away, from memory all the same.
+    /// Returns an entry from the cache if it can be trusted, else from the database. If the database is away, returns
+    /// the cached entry all the same.
     pub async fn find(self: &Arc<Self>, id: &str) -> Result<Option<Arc<Entry<V>>>> {
-        // What waits for the database is kept apart, so that a call for something known carries no room for it.
+        // Boxed to keep the future of cache hits small.
         let Some(entry) = self.entries.get(id) else { return Box::pin(self.find_unknown(id)).await };
         if self.link.trusts(entry.generation) {
             self.refresh_if_old(id, &entry);
@@ -91,11 +93,12 @@ impl<V: Send + Sync + 'static> Cache<V> {
         })
     }
 
-    /// Reads it, and keeps it unless it was changed meanwhile.
+    /// Reads an entry and caches it, unless it was invalidated during the read.
     async fn fill(&self, id: &str) -> Result<Option<Arc<Entry<V>>>> {
         if !self.link.may_ask() {
             return Err(Error::unavailable("the database did not answer a moment ago"));
         }
+        // Taken before the SELECT: a change that commits meanwhile then discards what was read.
         let mark = self.link.mark(id);
         let (load, wanted) = (Arc::clone(&self.load), id.to_owned());
         let read = self.db.read(Scope::Instance, move |conn| load(conn, &wanted)).await;
@@ -137,19 +140,20 @@ impl<V: Send + Sync + 'static> Cache<V> {
         });
     }
 
-    /// Up to `most` of those that `is_meant` picks, in no order.
+    /// Returns up to `most` entries that match, in no order.
     pub fn all_where(&self, is_meant: impl Fn(&V) -> bool, most: usize) -> Vec<Arc<Entry<V>>> {
         let picked = self.entries.iter().filter(|(_, entry)| is_meant(&entry.value)).take(most);
         picked.map(|(_, entry)| entry).collect()
     }
 
-    /// Forgets all that `is_meant` picks.
+    /// Removes all entries that match.
     pub fn forget_where(&self, is_meant: impl Fn(&V) -> bool) {
         self.link.invalidate_all();
+        // After `invalidate_all`: a load that ends later cannot bring a stale entry back.
         self.entries.retain(|_, entry| !is_meant(&entry.value));
     }
 
-    /// Forgets which ids are unknown.
+    /// Removes all ids that are cached as unknown.
     pub fn forget_absent(&self) {
         self.link.invalidate_all();
         self.absent.clear();

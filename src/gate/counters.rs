@@ -1,10 +1,10 @@
-//! How often each outcome came up, for `/metrics`.
+//! Counters of verification outcomes for `/metrics`.
 
 use metrics::Counter;
 
 use crate::domain::usage::Outcome;
 
-/// Looked up in the registry once: that takes longer than to count.
+/// Counters by outcome. Looked up in the registry once, since a look-up takes longer than an increment.
 pub struct Counters(Vec<(Outcome, Counter)>);
 
 impl Counters {

@@ -1,4 +1,4 @@
-//! Where calls are counted against their limits: in this process, or where several processes count together.
+//! Choice of where rate limits are counted: in this process, or in Redis with other replicas.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use super::shared::Shared;
 use crate::domain::Result;
 use crate::domain::limit::Standing;
 
-/// One for the whole process.
+/// Rate limit counter, shared by the whole process.
 pub struct Counting {
-    /// What this process counts; with shared counts, what it last heard of them.
+    /// Counts of this process. With Redis, the counts last received from there.
     own: Arc<Limiter>,
     shared: Option<Shared>,
 }
@@ -21,19 +21,19 @@ impl Counting {
         Self { own, shared }
     }
 
-    /// Takes `cost` from all of them if it fits into all, else from none. In the order of `held`.
+    /// Charges `cost` to all limits if it fits into all of them, else to none. Returns them in the order of `held`.
     ///
     /// # Errors
-    /// `Unavailable` where it can't be counted: see [`Limiter::take`] and [`Shared::take`].
+    /// `Unavailable` if the call cannot be counted: see [`Limiter::take`] and [`Shared::take`].
     pub async fn take(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
         match &self.shared {
             None => self.own.take(held, now, cost),
-            // Apart, so that a call which does not need it stays small.
+            // Boxed to keep the future of calls without Redis small.
             Some(shared) => Box::pin(shared.take(&self.own, held, now, cost)).await,
         }
     }
 
-    /// Whether `cost` would fit, taking nothing.
+    /// Checks whether `cost` would fit. Charges nothing.
     pub async fn look(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
         match &self.shared {
             None => Ok(self.own.look(held, now, cost)),
@@ -41,22 +41,22 @@ impl Counting {
         }
     }
 
-    /// Whether `cost` fits by what this process knows, without asking anybody: others may have taken the rest meanwhile.
+    /// Returns true if `cost` fits by the counts of this process. Other replicas may have used up the rest.
     pub fn expects(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> bool {
         self.own.look(held, now, cost).iter().all(|standing| standing.is_allowed)
     }
 
-    /// Where they stand by what this process knows, without asking anybody.
+    /// Returns the state of the limits by the counts of this process.
     pub fn glance(&self, held: &[Held], now: DateTime<Utc>) -> Vec<Standing> {
         self.own.look(held, now, 0)
     }
 
-    /// Refuses where calls can't be counted just now.
+    /// Fails if calls cannot be counted now.
     pub fn must_be_able(&self) -> Result<()> {
         self.shared.as_ref().map_or(Ok(()), Shared::must_be_able)
     }
 
-    /// Whether the shared counts can be reached; None where there are none.
+    /// Returns true if Redis can be reached, false if not, `None` if limits are not shared.
     pub fn is_shared(&self) -> Option<bool> {
         self.shared.as_ref().map(Shared::is_up)
     }

@@ -1,4 +1,4 @@
-//! What was presented as a key: its id and secret, or why it is none.
+//! Credential presented as an API key: its id and secret, or why it has none.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::domain::api_key;
 use crate::domain::usage::Outcome;
 
-/// A presented key. The texts come from outside and prove nothing yet.
+/// Presented API key. Its parts come from outside and are not verified.
 #[derive(Clone)]
 pub enum Credential {
     Pair {
@@ -15,12 +15,12 @@ pub enum Credential {
         secret: Zeroizing<String>,
     },
     Malformed,
-    /// An id and a secret that belong to different keys.
+    /// Public id and secret of different keys.
     Mismatched,
 }
 
 impl Credential {
-    /// From a secret alone.
+    /// Parses a secret alone.
     pub fn secret(text: &str) -> Self {
         match api_key::parse_secret(text) {
             Ok(presented) => Self::Pair {
@@ -31,7 +31,7 @@ impl Credential {
         }
     }
 
-    /// From a public id and the secret beside it.
+    /// Parses a public id and a secret.
     pub fn pair(id: &str, secret: &str) -> Self {
         match Self::secret(secret) {
             Self::Pair { public_id, .. } if public_id != id => Self::Mismatched,
@@ -39,8 +39,8 @@ impl Credential {
         }
     }
 
-    /// From the two fields of a verification: a secret alone, or an id and a secret. An id alone is no secret: whoever
-    /// presented it meant a key.
+    /// Parses the two fields of a verification: a secret alone, or an id and a secret. An id without a secret is
+    /// malformed.
     pub fn of_fields(key: &str, secret: Option<&str>) -> Self {
         let (key, secret) = (key.trim(), secret.map(str::trim).filter(|secret| !secret.is_empty()));
         match secret {
@@ -49,7 +49,7 @@ impl Credential {
         }
     }
 
-    /// The outcome of one that cannot even be looked up.
+    /// Returns the outcome for a credential that cannot be looked up.
     pub fn refusal(&self) -> Outcome {
         match self {
             Self::Malformed => Outcome::Malformed,

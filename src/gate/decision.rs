@@ -1,4 +1,4 @@
-//! The decision about a key that is known: which checks, in which order. Pure.
+//! Decision about a cached key: which checks run, in which order. Pure functions.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ use crate::domain::usage::Outcome;
 use crate::model::ApiKey;
 use crate::store::api_keys::GateRow;
 
-/// Where a key stands with one of its limits.
+/// State of one of a key's rate limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedStanding {
     pub name: Arc<str>,
@@ -31,7 +31,7 @@ pub struct NamedStanding {
     pub standing: Standing,
 }
 
-/// The limits that a key is held to, the first one first, and what each is counted under.
+/// Returns the limits of a key, its own limit first, with the subject under which each is counted.
 pub fn held(key: &ApiKey) -> Vec<(Arc<str>, Per, Held)> {
     let subject = Subject::of_lineage(key.lineage_id, named::FIRST);
     let first = Held { tenant: key.tenant_id, subject, limit: key.limit() };
@@ -48,13 +48,13 @@ fn held_to(key: &ApiKey, one: &NamedLimit) -> Held {
     Held { tenant: key.tenant_id, subject, limit }
 }
 
-/// A key as the gate keeps it, with everything parsed that each verification needs.
+/// Cached key with everything parsed that a verification needs.
 #[derive(Debug, Clone)]
 pub struct KnownKey {
     pub key: ApiKey,
     pub tenant_slug: String,
     pub scopes: ScopeSet,
-    /// Names of its limits, in the order of `held`.
+    /// Name and kind of each limit, in the order of `held`.
     pub limits: Vec<(Arc<str>, Per)>,
     pub held: Vec<Held>,
     pub quota: Option<Quota>,
@@ -62,7 +62,7 @@ pub struct KnownKey {
     is_tenant_active: bool,
     is_owner_active: bool,
     allowed: Vec<IpNet>,
-    /// How it is shown to programs, in the state that it was in then.
+    /// JSON of the key for API responses, with the key's state at that time.
     printed: OnceLock<(KeyState, Box<RawValue>)>,
 }
 
@@ -84,8 +84,8 @@ impl KnownKey {
         }
     }
 
-    /// The key as `print` shows it to programs. It is asked once, and again where the key is in another state by now:
-    /// all the rest stays as long as it is known.
+    /// Returns the key's JSON as built by `print`. It is built once, and again only if the key's state differs by now.
+    /// All other fields are constant while the key is cached.
     pub fn printed(&self, now: DateTime<Utc>, print: impl Fn() -> Option<Box<RawValue>>) -> Option<Cow<'_, RawValue>> {
         let state = self.key.state(now);
         match self.printed.get() {
@@ -97,12 +97,12 @@ impl KnownKey {
         Some(Cow::Borrowed(&*self.printed.get_or_init(|| (state, text)).1))
     }
 
-    /// Whether there is somebody whose key it is, and they may sign in.
+    /// Returns true if the key has an owner who can sign in.
     pub fn has_active_owner(&self) -> bool {
         self.key.user_id.is_some() && self.is_owner_active
     }
 
-    /// With their names.
+    /// Adds the names of the limits to their states.
     pub fn named(&self, standings: Vec<Standing>) -> Vec<NamedStanding> {
         let named = self.limits.iter().zip(standings);
         named.map(|((name, per), standing)| NamedStanding { name: Arc::clone(name), per: *per, standing }).collect()
@@ -114,24 +114,26 @@ impl KnownKey {
     }
 }
 
-/// What a key is presented for.
+/// Verification request for a key.
 #[derive(Debug, Clone)]
 pub struct Ask {
     pub credential: Credential,
-    /// Only keys of this tenant count; others are unknown.
+    /// Tenant that the key must belong to. Keys of other tenants count as unknown.
     pub tenant: Option<TenantId>,
-    /// The same, by the tenant's slug: the key knows it, so nobody needs to look it up.
+    /// Slug of the tenant that the key must belong to. It is compared with the cached key, without a look-up.
     pub tenant_slug: Option<String>,
+    /// Scopes that the key must have.
     pub scopes: Vec<String>,
     pub environment: Option<Environment>,
     pub ip: Option<IpAddr>,
+    /// Units to charge to each limit and the quota.
     pub cost: u64,
-    /// Takes nothing from the limit.
+    /// True to check only, and charge nothing.
     pub is_dry_run: bool,
 }
 
 impl Ask {
-    /// For one ordinary request.
+    /// Builds the request for one ordinary call.
     pub fn new(credential: Credential, ip: Option<IpAddr>) -> Self {
         Self {
             credential,
@@ -145,32 +147,32 @@ impl Ask {
         }
     }
 
-    /// Whether a key is of the tenant that was named, if one was.
+    /// Returns true if the key belongs to the requested tenant, or none was requested.
     pub fn is_about(&self, known: &KnownKey) -> bool {
         self.tenant.is_none_or(|tenant| tenant == known.key.tenant_id)
             && self.tenant_slug.as_ref().is_none_or(|slug| *slug == known.tenant_slug)
     }
 }
 
-/// What it comes to.
+/// Result of a verification.
 #[derive(Debug, Clone)]
 pub struct Decision {
     pub outcome: Outcome,
-    /// Whose secret was right; `None` for an unknown or malformed one.
+    /// Key whose secret was right. `None` for an unknown or malformed credential.
     pub key: Option<Arc<Entry<KnownKey>>>,
-    /// Each of its limits, the first one first; none where it came to no look at them.
+    /// State of each limit, the key's own limit first. Empty if the limits were not checked.
     pub standings: Vec<NamedStanding>,
     pub quota: Option<QuotaStanding>,
-    /// Seconds until a refused cost fits into the quota; `None` where it never does.
+    /// Seconds until a refused cost fits into the quota. `None` if it never does.
     pub quota_wait: Option<u64>,
     /// True if the quota refuses the cost, alone or beside limits.
     pub exceeds_quota: bool,
     /// Seconds until the key expires or its overlap is over.
     pub ends_in: Option<u64>,
     pub missing_scopes: Vec<String>,
-    /// What it took from the limit.
+    /// Units charged to the limits.
     pub cost: u64,
-    /// Why it was refused, in a sentence for those whose key it is; nothing that the caller is told.
+    /// Reason of a refusal, for the key's tenant only. The caller never sees it.
     pub reason: Option<String>,
 }
 
@@ -190,7 +192,7 @@ impl Decision {
         }
     }
 
-    /// The limit that is nearest: one that refuses, or else the one with the least left.
+    /// Returns the nearest limit: one that refuses, else the one with the least left.
     pub fn nearest(&self) -> Option<&NamedStanding> {
         self.standings.iter().min_by_key(|named| {
             let wait = named.standing.retry_after.unwrap_or(u64::MAX);
@@ -206,13 +208,13 @@ impl Decision {
         self.key.as_ref().map(|entry| &entry.value)
     }
 
-    /// Why the key was refused, if it was.
+    /// Returns the reason of a refusal, if the key was refused.
     pub fn why(&self, ask: &Ask) -> Option<String> {
         reason(self.outcome, self.known()?, ask, &self.missing_scopes, self.nearest())
     }
 }
 
-/// Why a key was refused, for the log.
+/// Builds the reason of a refusal for the log.
 fn reason(
     outcome: Outcome,
     known: &KnownKey,
@@ -264,8 +266,8 @@ const fn other(environment: Environment) -> Environment {
     }
 }
 
-/// Everything but the secret, which came before, and the limit, which comes after. What is final comes first,
-/// so that nobody waits for an address to be allowed on a key that is revoked.
+/// Runs all checks but the secret, which comes before, and the limits, which come after. Final refusals come first: it
+/// is no use to allow an address on a revoked key.
 pub fn judge(known: &KnownKey, ask: &Ask, now: DateTime<Utc>) -> (Outcome, Vec<String>) {
     let refused = match known.key.state(now) {
         KeyState::Deleted => Some(Outcome::NotFound),
@@ -389,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_held_to_the_list() {
+    fn addresses_must_be_on_the_list() {
         let from = |ip: Option<&str>, allowed: &[&str]| {
             outcome(|row, ask| {
                 row.key.allowed_ips = allowed.iter().map(ToString::to_string).collect();

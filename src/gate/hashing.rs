@@ -1,4 +1,4 @@
-//! Two threads that hash with argon2id, for as many requests as ask.
+//! Hashing with argon2id on two threads, shared by all requests.
 
 mod turns;
 
@@ -16,12 +16,12 @@ use crate::domain::{Error, Result};
 pub use turns::Requester;
 use turns::Turns;
 
-/// Each hash takes a core for tens of milliseconds, and 19 MiB.
+/// Number of threads. Each hash takes a core for tens of milliseconds, and 19 MiB.
 const AT_ONCE: usize = 2;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads of their own, and not those of Tokio, which may all be waiting for the database.
+/// Pool of hashing threads. They are separate from Tokio's blocking threads, which may all wait for the database.
 pub struct Hashing {
     jobs: Sender<Job>,
     turns: Arc<Turns>,
@@ -29,7 +29,8 @@ pub struct Hashing {
 }
 
 impl Hashing {
-    /// Who has waited for `patience` is told to come again. The threads end with it.
+    /// Starts the threads. A request that waits longer than `patience` fails as unavailable. Dropping the pool ends
+    /// the threads.
     pub fn start(patience: Duration) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::channel();
         let waiting = Arc::new(Mutex::new(waiting));
@@ -40,7 +41,7 @@ impl Hashing {
         Ok(Self { jobs, turns: Turns::new(AT_ONCE), patience })
     }
 
-    /// Runs it off the async threads, for known requesters first. What has begun is not broken off.
+    /// Runs work off the async threads, known requesters first. Work that has begun is not cancelled.
     pub async fn run<T: Send + 'static>(
         &self,
         requester: &Requester,
@@ -51,7 +52,7 @@ impl Hashing {
         let (answer, answered) = oneshot::channel();
         let job = move || {
             let _turn = turn;
-            // Who asked may have gone away.
+            // The caller may have gone.
             let _ = answer.send(work());
         };
         self.jobs.send(Box::new(job)).map_err(|_| Error::bug("the threads that hash are gone"))?;
@@ -63,7 +64,7 @@ fn work(waiting: &Mutex<Receiver<Job>>) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        // Whoever asked is told by the answer that does not come; the thread goes on.
+        // After a panic the caller sees a closed channel, and the thread continues.
         let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn all_is_done_by_the_same_two_threads_and_a_panic_ends_neither() {
+    async fn two_threads_do_all_hashing_and_survive_a_panic() {
         let hashing = Hashing::start(Duration::from_secs(9)).unwrap();
         let panics = (0..4).map(|_| hashing.run(&Requester::Unknown, || panic!("as it should")));
         let failed: Vec<Result<()>> = futures_util::future::join_all(panics).await;
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_too_long_is_told_to_come_again() {
+    async fn a_request_that_waits_too_long_fails() {
         let hashing = Hashing::start(Duration::from_millis(20)).unwrap();
         let (end, ended) = mpsc::channel::<()>();
         let ended = Arc::new(Mutex::new(ended));

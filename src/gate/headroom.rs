@@ -1,4 +1,4 @@
-//! Which keys are nearest to their limits just now, as this process counts, or last heard of it.
+//! Keys closest to their rate limits, by the counts that this process has.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use super::cache::Entry;
 use super::{Gate, KnownKey, NamedStanding};
 use crate::domain::TenantId;
 
-/// Known keys that are looked at: a page can wait for so many.
+/// Most cached keys to search, so that a page can wait for it.
 const MOST_LOOKED_AT: usize = 10_000;
 
-/// A key and the one of its limits that is filled the most.
+/// Key with the one of its limits that is used the most.
 #[derive(Debug)]
 pub struct Near {
     pub key: Arc<Entry<KnownKey>>,
@@ -21,14 +21,14 @@ impl NamedStanding {
         self.standing.limit.quota.saturating_sub(self.standing.remaining)
     }
 
-    /// How much of it is used, in whole percent; all of it where it allows nothing.
+    /// Returns the used part of a limit in whole percent. A limit of zero counts as 100 %.
     pub fn percent(&self) -> u64 {
         (self.used().saturating_mul(100)).checked_div(self.standing.limit.quota).unwrap_or(100)
     }
 }
 
 impl Gate {
-    /// Of a tenant's keys, up to `most` that have used something of a limit: the fullest first.
+    /// Returns up to `most` keys of a tenant that have used some of a limit, the fullest first.
     pub fn nearest_to_limits(&self, tenant: TenantId, most: usize) -> Vec<Near> {
         let now = self.clock.now();
         let known = self.keys.all_where(|known| known.key.tenant_id == tenant, MOST_LOOKED_AT);

@@ -1,4 +1,4 @@
-//! Rate limits, counted in this process.
+//! Rate limits counted in this process.
 
 mod shard;
 
@@ -17,21 +17,22 @@ use shard::Shard;
 
 const SHARD_BITS: u32 = 6;
 const SHARDS: usize = 1 << SHARD_BITS;
-/// Subjects with counts that still matter, of all tenants. One tenant has half of them at most; when it has more, its
-/// new ones have to wait.
+/// Most subjects with counts that still matter, over all tenants. One tenant has at most half of them; beyond that its
+/// new subjects must wait.
 const MOST_SUBJECTS: usize = 512 * 1024;
 
-/// What is counted together: a lineage of keys, or all keys of an owner, under the name of a limit.
+/// Subject of a count: a lineage of keys, or all keys of an owner, together with the name of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject(u128);
 
 impl Subject {
-    /// A key and the ones that it was rotated into share their limits.
+    /// Returns the subject of a key's lineage. A key and its successors share their limits.
     pub fn of_lineage(lineage: LineageId, name: &str) -> Self {
         Self::hashed(&["lineage", &lineage.to_string(), name])
     }
 
-    /// Limits of one name and one length are one, whichever key of the owner they stand at.
+    /// Returns the subject of an owner. Limits of equal name and length count as one, whichever key of the owner has
+    /// them.
     pub fn of_owner(tenant: TenantId, owner: &str, name: &str, window_seconds: u64) -> Self {
         Self::hashed(&["owner", &tenant.to_string(), owner, name, &window_seconds.to_string()])
     }
@@ -54,14 +55,15 @@ impl Subject {
     }
 }
 
-/// As it is named outside this process: without a name, though whoever guesses one can see that it fits.
+/// Formats the subject as a hash for use outside this process. It shows no name, though a guessed name can be
+/// confirmed.
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
 
-/// A subject, whose it is, and what it is held to.
+/// Subject with its tenant and its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     pub tenant: TenantId,
@@ -69,14 +71,14 @@ pub struct Held {
     pub limit: Limit,
 }
 
-/// What this process counts of a subject, or has heard of it.
+/// Counts of a subject: counted in this process, or received from Redis.
 #[derive(Debug)]
 struct Counted {
     tenant: TenantId,
     window: Window,
-    /// The line to the shared counts over which it was last heard; 0 where it never was.
+    /// Number of the Redis connection over which the counts were last received. 0 if never.
     heard_over: u32,
-    /// Calls that were counted here and the shared counts have not been told of.
+    /// Calls counted here that Redis has not been told of.
     alone: u64,
 }
 
@@ -86,15 +88,14 @@ impl Counted {
     }
 }
 
-/// What this process knows of a subject and the shared counts may not.
+/// Counts of this process that Redis may not have.
 #[derive(Debug)]
 pub struct Untold {
-    /// None where they know all of it.
+    /// Window to merge. `None` if Redis has all of it.
     pub window: Option<Window>,
-    /// Whether it counts in any case. Else it comes from records that are coarser than theirs, and counts where they have
-    /// nothing.
+    /// True: always merge into Redis. False: rebuilt from minute totals, used only if Redis has no window yet.
     pub is_counted: bool,
-    /// How many calls it tells of, so that those that come meanwhile are told the next time.
+    /// Number of calls in this report. Calls that come meanwhile are reported next time.
     alone: u64,
 }
 
@@ -102,12 +103,12 @@ impl Untold {
     pub const NOTHING: Self = Self { window: None, is_counted: false, alone: 0 };
 }
 
-/// A window per subject, in shards so that they don't wait for each other.
+/// Rate limiter of this process: a window per subject, in shards to reduce contention.
 #[derive(Debug)]
 pub struct Limiter {
     shards: Vec<Mutex<Shard>>,
     most_per_shard: usize,
-    /// Odd, and known to nobody: else somebody could choose names that all lie in one shard.
+    /// Random odd factor. It is secret, so that no tenant can choose names that all fall into one shard.
     secret: u64,
 }
 
@@ -123,7 +124,7 @@ impl Limiter {
         Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), most_per_shard: most.div_ceil(SHARDS), secret }
     }
 
-    /// The number of a subject's shard: the upper bits of a product, of which all of its lower bits are part.
+    /// Returns a subject's shard: the upper bits of a product, which depend on all lower bits of the subject.
     fn place(&self, subject: Subject) -> usize {
         usize::try_from(subject.low().wrapping_mul(self.secret) >> (u64::BITS - SHARD_BITS)).unwrap_or(0)
     }
@@ -132,10 +133,11 @@ impl Limiter {
         self.shards.get(self.place(subject)).map(lock)
     }
 
-    /// Takes `cost` from all of them if it fits into all, else from none. In the order of `held`, which is one tenant's.
+    /// Charges `cost` to all limits if it fits into all of them, else to none. Returns them in the order of `held`,
+    /// whose entries belong to one tenant.
     ///
     /// # Errors
-    /// `Unavailable` where this is a new subject, and too many of its tenant's are counted already.
+    /// `Unavailable` if the subject is new and too many of its tenant's subjects are counted already.
     pub fn take(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
         if let [one] = held {
             return Ok(vec![self.take_one(*one, now, cost)?]);
@@ -145,7 +147,7 @@ impl Limiter {
         if cost == 0 || looked.iter().any(|standing| !standing.is_allowed) {
             return Ok(looked);
         }
-        // For all of them before the first is there, so that none gives way to another.
+        // Make room for all before inserting the first: a window without calls counts as idle and could be evicted.
         for (number, shard) in &mut shards {
             let here = held.iter().filter(|one| self.place(one.subject) == *number);
             shard.make_room(here, self.most_per_shard, now)?;
@@ -158,12 +160,12 @@ impl Limiter {
         Ok(held.iter().filter_map(take).collect())
     }
 
-    /// The same for one, as most keys have it: there is nothing to be done together.
+    /// Charges a single limit, the case of most keys, without locking several shards.
     fn take_one(&self, held: Held, now: DateTime<Utc>, cost: u64) -> Result<Standing> {
         let Some(mut shard) = self.shard(held.subject) else { return Err(Error::bug("no such shard")) };
         if let Some(Counted { window, alone, .. }) = shard.adopted(held) {
             *alone += 1;
-            // What is refused, and what costs nothing, is not counted.
+            // Refused calls and calls of cost 0 are not counted.
             return Ok(window.take(now, cost));
         }
         let mut window = Window::new(held.limit);
@@ -177,7 +179,7 @@ impl Limiter {
         Ok(taken)
     }
 
-    /// Whether `cost` would fit, taking nothing.
+    /// Checks whether `cost` would fit. Charges nothing.
     pub fn look(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Vec<Standing> {
         let mut shards = self.locked(held);
         held.iter().map(|one| self.look_in(&mut shards, *one, now, cost)).collect()
@@ -187,14 +189,14 @@ impl Limiter {
         self.shard(subject).is_some_and(|shard| shard.knows(subject))
     }
 
-    /// Counts what was used before this process knew the subject: each minute wholly at its end, or now if that is
-    /// sooner.
+    /// Adds usage from before this process knew the subject. Each minute counts as a whole at its end, or now if that
+    /// is sooner.
     ///
     /// # Errors
-    /// As [`Limiter::take`]: without room for it, it would begin from nothing.
+    /// Like [`Limiter::take`]: without room, counting would start from zero.
     pub fn warm(&self, held: Held, now: DateTime<Utc>, used: &[(DateTime<Utc>, i64)]) -> Result<()> {
         let Some(mut shard) = self.shard(held.subject) else { return Err(Error::bug("no such shard")) };
-        // Whoever was faster has counted since: what the database knows is in there already.
+        // A concurrent call was faster, and has already added this usage.
         if used.is_empty() || shard.knows(held.subject) {
             return Ok(());
         }
@@ -211,7 +213,7 @@ impl Limiter {
         Ok(())
     }
 
-    /// What those who share the counts are to be told over this line.
+    /// Returns the counts to report over this Redis connection.
     pub fn untold(&self, held: Held, line: u32) -> Untold {
         let Some(mut shard) = self.shard(held.subject) else { return Untold::NOTHING };
         match shard.find(held.subject) {
@@ -224,8 +226,8 @@ impl Limiter {
         }
     }
 
-    /// Keeps what was heard over this line, where this was told, for a time without one. Where there is no room it is not
-    /// kept.
+    /// Stores counts received over this Redis connection after `told` was reported, for use while Redis is away.
+    /// Without room, they are not stored.
     pub fn hear(&self, held: Held, now: DateTime<Utc>, line: u32, told: &Untold, heard: Window) {
         let Some(mut shard) = self.shard(held.subject) else { return };
         if let Some(counted) = shard.find(held.subject) {
@@ -241,7 +243,7 @@ impl Limiter {
         }
     }
 
-    /// The shards of these subjects, each once and in one order, so that nobody waits for each other in a ring.
+    /// Locks the shards of these subjects, each once and in ascending order, so that two calls cannot deadlock.
     fn locked(&self, held: &[Held]) -> Locked<'_> {
         let mut numbers: Vec<usize> = held.iter().map(|one| self.place(one.subject)).collect();
         numbers.sort_unstable();
@@ -287,7 +289,7 @@ mod tests {
         Held { tenant, subject: Subject::of_lineage(LineageId(id), "key"), limit }
     }
 
-    /// Keys that are counted in the shard of key 1, without end.
+    /// Returns keys, without end, that fall into the shard of key 1.
     fn beside(limiter: &Limiter, tenant: TenantId) -> impl Iterator<Item = Held> {
         let place = limiter.place(key(1, LIMIT).subject);
         let all = (2 + 1_000_000 * tenant.0..).map(move |id| of(tenant, id, LIMIT));
@@ -309,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn several_limits_are_taken_from_together_or_not_at_all() {
+    fn several_limits_are_charged_together_or_not_at_all() {
         let limiter = Limiter::default();
         let (tenant, limit) = (TenantId(1), Limit { quota: 2, window_seconds: 1 });
         let burst = Held { tenant, subject: Subject::of_lineage(LineageId(1), "burst"), limit };
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_an_owner_share_what_is_theirs_together() {
+    fn keys_of_an_owner_share_the_owners_limits() {
         let limiter = Limiter::default();
         let tenant = TenantId(1);
         let owner = |limit| Held { tenant, subject: Subject::of_owner(tenant, "cust_1", "team", 60), limit };
@@ -351,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_takes_all_it_gets_leaves_room_for_every_other() {
+    fn a_greedy_tenant_leaves_room_for_every_other() {
         let limiter = Limiter::new(SHARDS * 64);
         let taken = |tenant| {
             let held = beside(&limiter, TenantId(tenant)).take(100);
@@ -365,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_are_new_with_one_call_have_no_more_room_than_others() {
+    fn new_limits_of_one_call_get_no_more_room_than_others() {
         let limiter = Limiter::new(SHARDS * 8);
         let held: Vec<Held> = beside(&limiter, TenantId(1)).take(5).collect();
         assert!(matches!(limiter.take(&held, at(0), 1), Err(Error::Unavailable(_))));
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_before_a_restart_is_not_forgotten_for_want_of_room() {
+    fn usage_from_before_a_restart_is_an_error_when_there_is_no_room() {
         let limiter = Limiter::new(SHARDS * 2);
         let held: Vec<Held> = beside(&limiter, TenantId(1)).take(2).collect();
         limiter.warm(held[0], at(90), &[(at(60), 4)]).unwrap();
@@ -384,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_tell_which_subjects_lie_in_one_shard() {
+    fn shards_of_subjects_differ_between_processes() {
         let (one, other) = (Limiter::default(), Limiter::default());
         let together = |limiter: &Limiter, (first, second): (i64, i64)| {
             limiter.place(key(first, LIMIT).subject) == limiter.place(key(second, LIMIT).subject)
@@ -408,7 +410,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// Whoever comes when there is no room, and whatever becomes idle meanwhile.
+        /// Holds for keys that come when there is no room, and for keys that become idle meanwhile.
         #[test]
         fn never_over_a_limit_however_full_it_is(
             calls in prop::collection::vec((1_i64..4, 0_usize..6, any::<bool>(), 0_i64..6), 1..400),

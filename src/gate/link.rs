@@ -1,4 +1,4 @@
-//! How far memory may be trusted: whether changes are heard, and whether the database was there a moment ago.
+//! Trust in cached data: whether changes arrive, and whether the database responded lately.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
@@ -8,31 +8,33 @@ use std::time::{Duration, Instant};
 use super::lock;
 
 const SLOTS: u64 = 64;
-/// After a failure, nobody asks the database for so long.
+/// Time after a failure during which no caller asks the database.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long the one who asks first afterwards may take.
+/// Time that the first caller afterwards may take.
 const PROBE: Duration = Duration::from_millis(2_500);
 
-/// What the listener knows about changes that other processes make.
+/// State of the listener for changes by other replicas.
 #[derive(Debug, Clone, Copy)]
 pub enum Listening {
-    /// A new connection listens: what was read before may be stale.
+    /// A new connection listens. Data read earlier may be stale.
     Began,
-    /// Changes are heard. The ones committed before now are known; this may be relied on until then.
+    /// Changes arrive. All changes committed before now are known, and caches can be trusted until this time.
     Until(Instant),
+    /// No connection listens.
     Ended,
 }
 
-/// The state of the line to the database.
+/// State of the connection to the database, as caches see it.
 #[derive(Debug)]
 pub struct Link {
     epoch: Instant,
-    /// Time until which memory may be trusted, in microseconds since `epoch`. It runs out by itself: a listener that hangs
-    /// cannot say so.
+    /// Time until which caches can be trusted, in microseconds since `epoch`. It expires by itself, because a listener
+    /// that hangs cannot report it.
     heard_until: AtomicU64,
-    /// Counts the times that listening began: what was read before may be stale.
+    /// Number of times that listening began. Data read in an earlier generation may be stale.
     generation: AtomicU64,
-    /// Invalidations so far, by a hash of the id; a fill is kept only if its counter has not moved since before its SELECT.
+    /// Number of invalidations, by a hash of the id. A loaded row is cached only if its counter is unchanged since
+    /// before the SELECT.
     moves: Vec<Mutex<u64>>,
     retry_at: Mutex<Option<Instant>>,
 }
@@ -49,7 +51,7 @@ impl Default for Link {
     }
 }
 
-/// The state of a slot before a fill.
+/// Counter of an id before a load.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
     moves: u64,
@@ -61,7 +63,7 @@ impl Link {
         match listening {
             Listening::Began => {
                 self.generation.fetch_add(1, Ordering::AcqRel);
-                // It has just answered.
+                // The database has just responded to the listener.
                 self.answered();
             }
             Listening::Until(time) => self.heard_until.store(self.micros(time), Ordering::Release),
@@ -69,7 +71,7 @@ impl Link {
         }
     }
 
-    /// True if something that was read in this generation still holds.
+    /// Returns true if data read in this generation can still be trusted.
     pub fn trusts(&self, generation: u64) -> bool {
         self.micros(Instant::now()) < self.heard_until.load(Ordering::Acquire) && self.generation() == generation
     }
@@ -90,13 +92,14 @@ impl Link {
     /// Runs `keep` unless the id was invalidated since the mark was taken.
     pub fn keep(&self, id: &str, mark: Mark, keep: impl FnOnce()) {
         let Some(slot) = self.slot(id) else { return };
+        // Held during `keep`, so that no invalidation comes between check and insert.
         let moves = lock(slot);
         if *moves == mark.moves {
             keep();
         }
     }
 
-    /// Runs `forget` and spoils every fill of the id that is under way.
+    /// Runs `forget` and discards every load of the id that is under way.
     pub fn invalidate(&self, id: &str, forget: impl FnOnce()) {
         if let Some(slot) = self.slot(id) {
             let mut moves = lock(slot);
@@ -105,14 +108,15 @@ impl Link {
         }
     }
 
-    /// Spoils every fill that is under way; what is kept already is the caller's to forget afterwards.
+    /// Discards every load that is under way. The caller then removes entries that are already cached.
     pub fn invalidate_all(&self) {
         for slot in &self.moves {
             *lock(slot) += 1;
         }
     }
 
-    /// Whether to ask the database now. After a failure only one caller may, once the pause is over.
+    /// Returns true if the database may be asked now. After a failure, a single caller may do so once the pause is
+    /// over.
     pub fn may_ask(&self) -> bool {
         let mut retry_at = lock(&self.retry_at);
         match *retry_at {
@@ -129,8 +133,8 @@ impl Link {
         *lock(&self.retry_at) = None;
     }
 
-    /// Notes a failure of a question that was asked in this generation. An older one says nothing about the connections of
-    /// today.
+    /// Records a failed query of this generation. A failure of an older generation says nothing about today's
+    /// connections.
     pub fn failed(&self, generation: u64) {
         if self.generation() == generation {
             *lock(&self.retry_at) = Some(Instant::now() + PAUSE);
@@ -149,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_fill_cannot_bring_back_what_was_invalidated() {
+    fn a_slow_load_cannot_restore_an_invalidated_entry() {
         let link = Link::default();
         let mark = link.mark("pk_1");
         link.invalidate("pk_1", || {});
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_listening_is_not_trusted() {
+    fn data_read_before_listening_is_not_trusted() {
         let link = Link::default();
         let before = link.mark("pk_1").generation;
         assert!(!link.trusts(before));
@@ -179,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_trusted_no_longer_than_changes_are_heard() {
+    fn caches_are_trusted_only_while_changes_arrive() {
         let link = Link::default();
         link.set_listening(Listening::Began);
         let generation = link.mark("pk_1").generation;
@@ -202,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_an_older_connection_does_not_stop_questions() {
+    fn a_failure_of_an_older_connection_does_not_stop_queries() {
         let link = Link::default();
         link.failed(0);
         link.set_listening(Listening::Began);

@@ -1,4 +1,4 @@
-//! Whether a secret fits its digest; what argon2id has said once is remembered, since each hash takes a core for long.
+//! Verification of secrets. Results of argon2id are cached, since each hash takes a core for tens of milliseconds.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,20 +12,20 @@ use super::hashing::{Hashing, Requester};
 use crate::domain::digest::{HashAlgorithm, Hasher, StoredDigest};
 use crate::domain::{Error, Result};
 
-/// How long a hash waits for its turn before the caller is told to come again.
+/// Time that a hash waits for its turn before the caller gets an error.
 const PATIENCE: Duration = Duration::from_millis(500);
 const MOST_RIGHT: usize = 100_000;
 const MOST_WRONG: usize = 10_000;
 
 type Fingerprint = [u8; 32];
 
-/// Secrets are remembered by an HMAC under a key that this process made up.
+/// Cache of verified secrets, stored as HMACs under a random key of this process.
 pub struct Memory {
     mac: Hmac<Sha256>,
     right: Cache<Fingerprint, ()>,
     wrong: Cache<Fingerprint, ()>,
     hashing: Hashing,
-    /// A digest of nothing, for ids that nobody has.
+    /// Digest for unknown ids, so that their verification takes as long as others.
     nobodys: Arc<OnceLock<StoredDigest>>,
 }
 
@@ -42,7 +42,7 @@ impl Memory {
         })
     }
 
-    /// Whether the secret fits. For an unknown id (`None`) it never does, and takes as long to say so.
+    /// Returns true if the secret matches. For an unknown id (`None`) it returns false after the same time.
     pub async fn verify(&self, hasher: &Arc<Hasher>, stored: Option<&StoredDigest>, secret: &str) -> Result<bool> {
         let algorithm = stored.map_or(hasher.algorithm(), |stored| stored.algorithm);
         match (algorithm, stored) {
@@ -79,7 +79,7 @@ impl Memory {
     }
 }
 
-/// Made when it is first needed.
+/// Returns the digest for unknown ids. Made on first use.
 fn nobodys(made: &OnceLock<StoredDigest>, hasher: &Hasher) -> Result<StoredDigest> {
     match made.get() {
         Some(digest) => Ok(digest.clone()),
@@ -95,7 +95,7 @@ mod tests {
     use crate::domain::digest::{Pepper, Peppers};
 
     #[tokio::test]
-    async fn a_slow_answer_is_given_once() {
+    async fn the_result_of_a_slow_hash_is_cached() {
         let peppers = Peppers { current: Pepper::from_bytes(vec![7; 32]).unwrap(), old: Vec::new() };
         let hasher = Arc::new(Hasher::new(peppers, HashAlgorithm::Argon2id));
         let memory = Memory::new().unwrap();

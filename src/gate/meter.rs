@@ -1,4 +1,4 @@
-//! Usage on its way to the database: kept in memory, written in batches off the request path.
+//! Usage metering: records are buffered in memory and written in batches, off the request path.
 
 mod batch;
 
@@ -8,48 +8,48 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::lock;
 use crate::domain::usage::UsageRecord;
 use crate::domain::{AccessTokenId, Error, Result};
-use crate::store::{Db, Scope};
+use crate::store::{Db, Scope, Tx};
 use batch::{Batch, Endpoints, Made};
 
-/// Records that wait; when more come, the newest are dropped and counted.
+/// Most records that wait. Beyond this, new records are dropped and counted.
 const MOST_WAITING: usize = 65_536;
 const BATCH: usize = 5_000;
-/// Reports that wait: whoever sends one waits for it.
+/// Most reports that wait. Their senders wait for room.
 const MOST_REPORTS: usize = 256;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
-/// Tries of a stop while the database takes no writes.
+/// Attempts of a stop to write while the database accepts no writes.
 const LAST_TRIES: u32 = 10;
 const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
-/// How long somebody who reports usage waits for room, and then for its COMMIT.
+/// Time that the sender of a report waits for room, and then again for the COMMIT.
 const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is asked in the transaction that would write a report; false where that has been written already.
-pub type First = Box<dyn FnOnce(&mut PgConnection) -> Result<bool> + Send>;
+/// Check in the transaction that would write a report. Returns false if the report was already written.
+pub type First = Box<dyn FnOnce(&mut Tx<'_>) -> Result<bool> + Send>;
 
-/// A report that may have come before.
+/// Report that may be a repetition.
 struct Guarded {
     records: Vec<UsageRecord>,
     first: First,
     done: oneshot::Sender<Result<bool>>,
 }
 
-/// What somebody waits for.
+/// Order to the worker with a caller that waits for it.
 enum Wish {
-    /// Told of once they are in the database.
+    /// Writes a report. The sender learns whether it is in the database.
     Report(Vec<UsageRecord>, oneshot::Sender<bool>),
     Guarded(Guarded),
     Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
-/// What nobody waits for. Adding to it wakes nobody either: that would cost more than all the rest of a verification.
+/// Buffer for records without a waiting caller. Adding to it wakes no task: that would cost more than the rest of a
+/// verification.
 #[derive(Default)]
 struct Waiting {
     records: Vec<UsageRecord>,
@@ -57,25 +57,25 @@ struct Waiting {
     is_closed: bool,
 }
 
-/// The near end. Cheap to clone.
+/// Sending side of the meter. Cheap to clone.
 #[derive(Clone)]
 pub struct Meter {
     waiting: Arc<Mutex<Waiting>>,
-    /// Rung where a whole batch waits.
+    /// Signalled when a whole batch waits.
     is_full: Arc<Notify>,
     wishes: mpsc::Sender<Wish>,
     is_stopping: Arc<AtomicBool>,
 }
 
 impl Meter {
-    /// Starts the worker on this runtime; it writes every `interval`, and when a batch is full.
+    /// Starts the worker on this runtime. It writes every `interval`, and when a batch is full.
     pub fn start(db: Db, interval: Duration) -> Self {
         metrics::describe_counter!(
             "gatepost_usage_dropped_total",
             "Usage records lost: too many waited, the database refused them, or it took no writes until the stop"
         );
         metrics::describe_counter!("gatepost_usage_written_total", "Usage records written");
-        // They are there before there is anything to count: whoever watches them sees the first one too.
+        // Register the counters at zero, so that monitoring sees the first increment.
         dropped(0);
         written(0);
         let (wishes, receiver) = mpsc::channel(MOST_REPORTS);
@@ -99,7 +99,7 @@ impl Meter {
         meter
     }
 
-    /// Never waits.
+    /// Queues a record. Never waits.
     pub fn record(&self, record: UsageRecord) {
         let mut waiting = lock(&self.waiting);
         if waiting.is_closed || MOST_WAITING <= waiting.records.len() {
@@ -114,10 +114,10 @@ impl Meter {
         }
     }
 
-    /// Until these records are in the database.
+    /// Stores records. Returns once they are committed.
     ///
     /// # Errors
-    /// `Unavailable` where the database is away, or does not keep up.
+    /// `Unavailable` if the database is away or does not keep up.
     pub async fn report(&self, records: Vec<UsageRecord>) -> Result<()> {
         let (done, is_done) = oneshot::channel();
         let sent = timeout(REPORT_PATIENCE, self.wishes.send(Wish::Report(records, done))).await;
@@ -130,7 +130,7 @@ impl Meter {
         }
     }
 
-    /// The same for a report that may have come before: `first` is asked in its transaction. False where it has.
+    /// Stores a report unless `first` returns false in its transaction, as for a repeated report. Returns false then.
     pub async fn report_unless(&self, records: Vec<UsageRecord>, first: First) -> Result<bool> {
         let (done, is_done) = oneshot::channel();
         let wish = Wish::Guarded(Guarded { records, first, done });
@@ -143,12 +143,12 @@ impl Meter {
         }
     }
 
-    /// Never waits.
+    /// Records the use of an access token. Never waits.
     pub fn token_used(&self, id: AccessTokenId, at: DateTime<Utc>) {
         lock(&self.waiting).tokens.entry(id).and_modify(|newest| *newest = at.max(*newest)).or_insert(at);
     }
 
-    /// Until everything recorded so far is written, or three seconds have passed.
+    /// Waits until everything recorded so far is written, at most three seconds.
     pub async fn flush(&self) {
         let (done, is_done) = oneshot::channel();
         if self.wishes.send(Wish::Flush(done)).await.is_ok() {
@@ -156,7 +156,7 @@ impl Meter {
         }
     }
 
-    /// Writes what waits, and ends the worker.
+    /// Writes everything that waits, and ends the worker.
     pub async fn stop(&self) {
         let (done, is_done) = oneshot::channel();
         self.is_stopping.store(true, Ordering::Release);
@@ -174,13 +174,13 @@ fn dropped(count: usize) {
     metrics::counter!("gatepost_usage_dropped_total").increment(u64::try_from(count).unwrap_or(0));
 }
 
-/// Whom to tell once all that waits is written.
+/// Callers to inform once everything that waits is written.
 #[derive(Default)]
 struct Turn {
     flushed: Vec<oneshot::Sender<()>>,
-    /// Nothing more will come.
+    /// True if no further orders can come.
     is_last: bool,
-    /// Who waits for the end.
+    /// Caller that waits for the worker to end.
     ending: Option<oneshot::Sender<()>>,
 }
 
@@ -191,12 +191,12 @@ struct Worker {
     waiting: Arc<Mutex<Waiting>>,
     is_full: Arc<Notify>,
     batch: Batch,
-    /// Rest of a batch that the database refused: written apart from [`Self::batch`].
+    /// Rest of a batch that the database refused, written apart from [`Self::batch`].
     parts: Vec<Batch>,
-    /// What was reported, and who waits for it to be written.
+    /// Reports with the channels of their senders.
     reports: Vec<(Vec<UsageRecord>, oneshot::Sender<bool>)>,
     guarded: Vec<Guarded>,
-    /// Those that have totals of their own today.
+    /// Endpoints that have their own totals today.
     endpoints: Endpoints,
     made: Made,
     is_stopping: Arc<AtomicBool>,
@@ -209,7 +209,7 @@ impl Worker {
             self.write_guarded().await;
             if self.write_all(turn.is_last).await {
                 for done in turn.flushed.into_iter().chain(turn.ending) {
-                    // Whoever waited may have gone.
+                    // The caller may have gone.
                     let _ = done.send(());
                 }
             }
@@ -219,12 +219,12 @@ impl Worker {
         }
     }
 
-    /// Until the interval is over, a whole batch waits, or somebody wants something.
+    /// Waits until the interval is over, a whole batch waits, or an order comes.
     async fn wait(&mut self) -> Turn {
         let (mut turn, deadline) = (Turn::default(), Instant::now() + self.interval);
         let mut next = tokio::select! {
             wish = self.wishes.recv() => {
-                // Without a wish, whoever could have one is gone.
+                // A closed channel means that no sender is left.
                 turn.is_last = wish.is_none();
                 wish
             }
@@ -243,7 +243,7 @@ impl Worker {
         turn
     }
 
-    /// Each by itself, once: whoever sent it is told, and sends it again.
+    /// Writes guarded reports, each in its own transaction and without retries: a failed sender sends it again.
     async fn write_guarded(&mut self) {
         for Guarded { records, first, done } in std::mem::take(&mut self.guarded) {
             if done.is_closed() {
@@ -252,10 +252,10 @@ impl Worker {
             let mut batch = Batch::default();
             records.into_iter().for_each(|record| batch.push(record, &mut self.endpoints));
             let count = batch.len();
-            let write = move |conn: &mut PgConnection| {
-                let is_new = first(conn)?;
+            let write = move |tx: &mut Tx<'_>| {
+                let is_new = first(tx)?;
                 if is_new {
-                    batch.write(conn, true)?;
+                    batch.write(tx, true)?;
                 }
                 Ok(is_new)
             };
@@ -263,12 +263,12 @@ impl Worker {
             if matches!(is_new, Ok(true)) {
                 written(count);
             }
-            // Whoever waited may have gone.
+            // The caller may have gone.
             let _ = done.send(is_new);
         }
     }
 
-    /// All that waits, a batch at a time. False only where the end came first.
+    /// Writes everything that waits, batch by batch. Returns false if the stop gave up first.
     async fn write_all(&mut self, is_last: bool) -> bool {
         if is_last {
             self.wishes.close();
@@ -286,12 +286,12 @@ impl Worker {
         }
     }
 
-    /// The next batch of what waits; whether that was all of it.
+    /// Takes the next batch. Returns true if nothing is left.
     fn take(&mut self, is_last: bool) -> bool {
         let mut waiting = lock(&self.waiting);
         waiting.is_closed = is_last;
         let taken = match waiting.records.len() {
-            // About as many will come until the next time.
+            // About as many records will come until the next time, so keep the capacity.
             count if count <= BATCH => std::mem::replace(&mut waiting.records, Vec::with_capacity(count)),
             _ => {
                 let rest = waiting.records.split_off(BATCH);
@@ -305,8 +305,8 @@ impl Worker {
         is_all
     }
 
-    /// Tries again while the database takes no writes. Meanwhile more records wait; the ones beyond [`MOST_WAITING`] are
-    /// dropped and counted. False: the stop came first.
+    /// Retries while the database accepts no writes. Meanwhile records beyond [`MOST_WAITING`] are dropped and
+    /// counted. Returns false if the stop gave up first.
     async fn write_until_done(&mut self) -> bool {
         let mut tried = 0;
         loop {
@@ -327,8 +327,8 @@ impl Worker {
         }
     }
 
-    /// Writes the batch together with the reports. False: the database takes no writes, and the batch stays. Reports are
-    /// tried once: their senders learn of a failure and send them again.
+    /// Writes the batch and the reports in one transaction. Returns false, and keeps the batch, if the database
+    /// accepts no writes. Reports are tried once: their senders learn of a failure and send them again.
     async fn write(&mut self) -> bool {
         let own = self.batch.len();
         let mut batch = std::mem::take(&mut self.batch);
@@ -357,7 +357,7 @@ impl Worker {
                 self.batch = Arc::unwrap_or_clone(batch);
                 self.batch.truncate(own);
                 let is_outage = matches!(error, Error::Unavailable(_));
-                // The partition of a day may be gone, or a report may be at fault.
+                // The day's partition may have been dropped, or a report may be at fault: try again first.
                 if !is_outage && makes_days && told.is_empty() {
                     self.divide(&error);
                 }
@@ -371,8 +371,8 @@ impl Worker {
         is_done
     }
 
-    /// Halves a batch that the database refused, until the refused record stands alone and is dropped. Otherwise it would
-    /// hold up all later records.
+    /// Halves a batch that the database refused, until the refused record is alone and can be dropped. Otherwise it
+    /// would hold up all later records.
     fn divide(&mut self, error: &Error) {
         if let Some(rest) = self.batch.halve() {
             return self.parts.push(rest);

@@ -1,5 +1,5 @@
-//! Durable quotas: given out from memory, out of leases taken from Postgres. Never more than there is; a crash
-//! forfeits at most the open leases.
+//! Durable quotas, given out in memory from leases taken in Postgres. Never over the quota; a crash forfeits at most
+//! the open leases.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,34 +13,37 @@ use crate::domain::{LineageId, Result};
 use crate::store::key_limits::{self, Leased};
 use crate::store::{Db, Scope, patience};
 
-/// How long an empty quota is believed to be empty, so that asking for it again costs no SQL.
+/// Time for which an exhausted quota is trusted to stay so, which saves SQL.
 const EMPTY_FOR: Duration = Duration::from_secs(1);
 
+/// Leases on quotas that this process holds.
 pub struct Quotas {
     db: Db,
     tanks: Mutex<HashMap<LineageId, Arc<Tank>>>,
 }
 
-/// What this process holds of one quota.
+/// Lease of this process on one quota.
 #[derive(Default)]
 struct Tank {
     level: Mutex<Level>,
-    /// Held by whoever asks the database; the others wait, and find what was brought.
+    /// Held while one call asks the database. Other calls wait for it and use what it leased.
     filling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Level {
+    /// Units leased by this process and not used yet.
     own: i64,
-    /// What was left for others when this process last asked.
+    /// Units left for other replicas when this process last asked.
     elsewhere: i64,
+    /// End of the quota's period (UTC). `None` if it never refills.
     refills_at: Option<DateTime<Utc>>,
-    /// When the database said that so much is not left.
+    /// Number of units that the database refused last, and when.
     empty: Option<(i64, Instant)>,
 }
 
 impl Level {
-    /// What was leased in a period that is over counts for nothing.
+    /// Returns the state, reset if its period is over. Units of a past period count for nothing.
     fn at(&mut self, now: DateTime<Utc>) -> &mut Self {
         if self.refills_at.is_some_and(|at| at <= now) {
             *self = Self::default();
@@ -57,7 +60,7 @@ impl Level {
     }
 }
 
-/// Taken from a quota, and not used yet.
+/// Units charged to a quota for a call that is not finished. Given back on drop unless used up.
 pub struct Taken<'a> {
     quotas: &'a Quotas,
     lineage: LineageId,
@@ -78,7 +81,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// What came of asking.
+/// Result of a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     pub is_allowed: bool,
@@ -95,11 +98,10 @@ impl Quotas {
         Self { db, tanks: Mutex::default() }
     }
 
-    /// Takes `cost`, or with `is_dry_run` only looks whether it is there. SQL runs where the open lease does not
-    /// hold it.
+    /// Charges `cost`, or with `is_dry_run` only checks it. SQL runs only if the open lease is too small.
     ///
     /// # Errors
-    /// `Unavailable` where the database is away and the lease is used up.
+    /// `Unavailable` if the database is away and the lease is used up.
     pub async fn ask(
         &self,
         lineage: LineageId,
@@ -114,13 +116,14 @@ impl Quotas {
             return Ok(asked);
         }
         let _filling = tank.filling.lock().await;
+        // Another call may have extended the lease while this one waited.
         if let Some(asked) = Self::from_memory(&tank, quota, cost, is_dry_run, now) {
             return Ok(asked);
         }
         let need = cost - lock(&tank.level).at(now).own;
         let leased = self.db.tx(Scope::Instance, move |conn| key_limits::lease(conn, lineage, need, now)).await?;
         let Some(leased) = leased else {
-            // It has just been taken away.
+            // The quota was removed meanwhile, so nothing limits the call.
             return Ok(Asked {
                 is_allowed: true,
                 standing: QuotaStanding { quota, remaining: quota, refills_at: None },
@@ -157,7 +160,7 @@ impl Quotas {
         Asked { is_allowed, standing: level.standing(quota) }
     }
 
-    /// What a call has taken, until it is certain that it is used: given back where the call ends before.
+    /// Holds the units of a call until it is certain that they are used. Gives them back if the call ends before.
     pub fn hold(&self, lineage: LineageId, cost: u64) -> Taken<'_> {
         Taken { quotas: self, lineage, cost }
     }
@@ -168,7 +171,7 @@ impl Quotas {
         }
     }
 
-    /// What is empty may have been filled by somebody.
+    /// Forgets which quotas are exhausted, since an admin may have raised one.
     pub fn reconsider(&self) {
         for tank in lock(&self.tanks).values() {
             lock(&tank.level).empty = None;

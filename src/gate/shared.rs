@@ -1,4 +1,4 @@
-//! Rate limits that several processes count together, in a Redis or Valkey: one script, run there for each call.
+//! Rate limits shared by replicas in Redis or Valkey. Each call runs one Lua script there.
 
 mod line;
 
@@ -16,10 +16,11 @@ use line::{Keeper, Line};
 
 pub use line::{Report, examine};
 
-/// The time there, whether the cost was taken, and of each limit the newest call of each sub-window and its count.
+/// Response of the script: its time, whether the cost was charged, and per limit the sub-windows as pairs of newest
+/// call and count.
 type Answer = (i64, i64, Vec<Vec<i64>>);
 
-/// The counts that are shared, and the line to them.
+/// Shared counts with the connection to them.
 pub struct Shared {
     keeper: Keeper,
     script: Arc<Script>,
@@ -29,7 +30,7 @@ pub struct Shared {
     missed: Counter,
 }
 
-/// What the counts of one instance are called, so that several may use one server.
+/// Redis key names of this instance, so that several instances can share a server.
 #[derive(Clone)]
 struct Names {
     instance: String,
@@ -40,7 +41,7 @@ impl Names {
         format!("gatepost:{}:limit:{}", self.instance, held.subject)
     }
 
-    /// What is counted to see whether counting works.
+    /// Returns the name of the key used to test whether counting works.
     fn of_trial(&self) -> String {
         format!("gatepost:{}:trial", self.instance)
     }
@@ -51,7 +52,7 @@ fn script() -> Script {
 }
 
 impl Shared {
-    /// Connects if that is possible just now; else, and whenever the line breaks, it is tried again and again.
+    /// Connects if possible. If not, or when the connection breaks, it retries in the background.
     pub async fn start(redis: &Redis, instance: String, clock: Clock) -> Result<Self> {
         metrics::describe_counter!(
             "gatepost_shared_limits_missed_total",
@@ -63,10 +64,10 @@ impl Shared {
         Ok(Self { keeper, script, names, outage: redis.outage, clock, missed })
     }
 
-    /// Takes `cost` from all of them if it fits into all, else from none. In the order of `held`.
+    /// Charges `cost` to all limits if it fits into all of them, else to none. Returns them in the order of `held`.
     ///
     /// # Errors
-    /// `Unavailable` where nobody answers and that is not to be made up for, or like [`Limiter::take`].
+    /// `Unavailable` if Redis does not respond and the settings forbid to count alone, or like [`Limiter::take`].
     pub async fn take(&self, own: &Limiter, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
         if let Some(standings) = self.ask(own, held, now, cost, true).await {
             return Ok(standings);
@@ -76,10 +77,10 @@ impl Shared {
         own.take(held, now, cost)
     }
 
-    /// Whether `cost` would fit, taking nothing.
+    /// Checks whether `cost` would fit. Charges nothing.
     ///
     /// # Errors
-    /// Like those of [`Shared::take`].
+    /// Like [`Shared::take`].
     pub async fn look(&self, own: &Limiter, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
         match self.ask(own, held, now, cost, false).await {
             Some(standings) => Ok(standings),
@@ -91,7 +92,7 @@ impl Shared {
         self.keeper.line().is_some()
     }
 
-    /// Refuses where calls can't be counted just now.
+    /// Fails if calls cannot be counted now.
     pub fn must_be_able(&self) -> Result<()> {
         if self.is_up() { Ok(()) } else { self.may_be_away() }
     }
@@ -103,7 +104,7 @@ impl Shared {
         }
     }
 
-    /// None where nobody answers, or not as the script does.
+    /// Runs the script. Returns `None` if Redis does not respond, or not as expected.
     async fn ask(
         &self,
         own: &Limiter,

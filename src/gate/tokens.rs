@@ -1,4 +1,4 @@
-//! Access tokens, checked from memory: whose they are and what they may do just now.
+//! Verification of access tokens from memory: the user, and what they may do now.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::{self, Db};
 
 const MOST_TOKENS: usize = 10_000;
 
-/// Whoever presented a valid access token: as it is kept, so that nothing is copied for a call.
+/// Caller with a valid access token. Refers to the cached entry, so that no call copies it.
 #[derive(Debug)]
 pub struct Presenter(Arc<Entry<KnownToken>>);
 
@@ -28,28 +28,28 @@ impl Deref for Presenter {
     }
 }
 
-/// Whose a token is, and what they may do with it.
+/// User of a token and their rights.
 #[derive(Debug)]
 pub struct Caller {
     pub token_id: AccessTokenId,
     pub user_id: UserId,
     pub email: String,
     pub is_operator: bool,
-    /// None: the whole instance, for operators alone.
+    /// Tenant of the token. `None` for the whole instance, which only operators have.
     pub tenant: Option<TenantId>,
-    /// Slug of that tenant.
+    /// Slug of the token's tenant.
     pub tenant_slug: Option<String>,
-    /// The user's present role in that tenant; none for an operator who is no member.
+    /// Current role of the user in that tenant. `None` for an operator who is not a member.
     pub role: Option<Role>,
     pub scopes: ScopeSet,
 }
 
-/// A token as it is kept.
+/// Cached access token.
 #[derive(Debug)]
 struct KnownToken {
     row: TokenRow,
     caller: Caller,
-    /// The second in which a use of it was last noted.
+    /// Unix second in which its use was last recorded.
     noted: AtomicI64,
 }
 
@@ -70,7 +70,7 @@ impl KnownToken {
     }
 }
 
-/// One for the whole process.
+/// Verifier of access tokens, shared by the whole process.
 pub struct TokenGate {
     tokens: Arc<Cache<KnownToken>>,
     hasher: Arc<Hasher>,
@@ -86,24 +86,24 @@ impl TokenGate {
         Self { tokens: Arc::new(tokens), hasher, clock, meter }
     }
 
-    /// Who presents this token. Unknown, wrong, revoked and expired ones, and those of inactive users, are all
-    /// `Unauthenticated`.
+    /// Returns the caller of this token. Unknown, wrong, revoked and expired tokens, and tokens of inactive users, all
+    /// give `Unauthenticated`.
     pub async fn caller(&self, presented: &str) -> Result<Presenter> {
         let token = access_token::parse(presented).map_err(|_| Error::Unauthenticated)?;
         let Some(entry) = self.tokens.find(token.id()).await? else {
-            // As long as a known id with a wrong secret takes.
+            // Take as long as for a known id with a wrong secret.
             self.hasher.waste(presented);
             return Err(Error::Unauthenticated);
         };
         let KnownToken { row: TokenRow { token, user, role, .. }, noted, .. } = &entry.value;
         let now = self.clock.now();
         let is_right = self.hasher.verify_token(&token.pepper_id, &token.digest, presented);
-        // A token is never stronger than its user is today.
+        // A token is never stronger than its user is now.
         let is_entitled = user.is_active && (user.is_operator || (token.tenant_id.is_some() && role.is_some()));
         if !is_right || !is_entitled || !token.is_live(now) {
             return Err(Error::Unauthenticated);
         }
-        // To the second is enough, and all calls with one token would wait for each other to say more.
+        // One update per second is enough: more would make all calls with one token contend for the lock.
         let second = now.timestamp();
         if noted.load(Ordering::Relaxed) != second && noted.swap(second, Ordering::Relaxed) != second {
             self.meter.token_used(token.id, now);
@@ -111,20 +111,20 @@ impl TokenGate {
         Ok(Presenter(entry))
     }
 
-    /// Forgets what a change has made stale.
+    /// Removes whatever a change has made stale.
     pub fn invalidate(&self, change: &Change) {
         match change {
             Change::Access => self.tokens.forget_where(|_| true),
             Change::Tenant(tenant) => {
                 self.tokens.forget_where(|known| known.row.token.tenant_id == Some(*tenant));
-                // Tokens of a tenant that was restored were unknown until now.
+                // Tokens of a restored tenant may be cached as unknown.
                 self.tokens.forget_absent();
             }
             Change::Key(_) | Change::Delivery | Change::DeliveryAt(_) => {}
         }
     }
 
-    /// While changes are not heard, each call asks the database, where that answers.
+    /// Passes on the listener's state. While changes do not arrive, each call reads the database if it responds.
     pub fn set_listening(&self, listening: Listening) {
         self.tokens.link().set_listening(listening);
     }

@@ -1,4 +1,4 @@
-//! A row of `second_factors`: an authenticator app of a user's.
+//! Rows of `second_factors`: authenticator apps of users.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -6,17 +6,22 @@ use diesel::prelude::*;
 use crate::domain::UserId;
 use crate::schema::second_factors;
 
+/// A user's authenticator app.
 #[derive(Debug, Clone, HasQuery)]
 #[diesel(table_name = second_factors)]
 pub struct SecondFactor {
+    /// User that the app belongs to.
     pub user_id: UserId,
-    /// Its secret, sealed with the master key.
+    /// Secret of the app, sealed with the master key.
     pub sealed: Vec<u8>,
-    /// None while it is being set up.
+    /// Time at which setup was finished (UTC); `None` before that.
     pub confirmed_at: Option<DateTime<Utc>>,
+    /// Last 30-second step whose code was used.
     pub last_step: i64,
+    /// Time of creation (UTC).
     pub created_at: DateTime<Utc>,
-    /// In a row, since the last right one.
+    /// Wrong codes in a row since the last right one.
     pub wrong_codes: i32,
+    /// Time of the last wrong code (UTC).
     pub last_wrong_at: Option<DateTime<Utc>>,
 }

@@ -1,4 +1,4 @@
-//! Rows of `signing_secrets`: shared secrets and key pairs, sealed, and readable only with the master key.
+//! Rows of `signing_secrets`: shared secrets and key pairs, sealed with the master key.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -6,27 +6,34 @@ use diesel::prelude::*;
 use crate::domain::{TenantId, WebhookId};
 use crate::schema::signing_secrets;
 
+/// A sealed signing secret of a webhook.
 #[derive(Clone, HasQuery)]
 #[diesel(table_name = signing_secrets)]
 pub struct SealedSecret {
+    /// Number of the row.
     pub id: i64,
+    /// Tenant that the webhook belongs to.
     pub tenant_id: TenantId,
+    /// Webhook that the secret signs for.
     pub webhook_id: WebhookId,
+    /// Secret, sealed with the master key.
     pub sealed: Vec<u8>,
+    /// Time of creation (UTC).
     pub created_at: DateTime<Utc>,
-    /// Set once a newer secret has taken over; until then this one signs along.
+    /// End of the overlap (UTC), until which a replaced secret signs beside its successor; `None` for the newest.
     pub expires_at: Option<DateTime<Utc>>,
-    /// `whpk_…` where this is a key pair; nothing where it is a shared secret.
+    /// Public key (`whpk_…`) of a key pair; `None` for a shared secret.
     pub public_key: Option<String>,
 }
 
-/// A public key that receivers may verify with.
+/// A public key with which receivers can verify signatures.
 #[derive(Debug, Clone, HasQuery)]
 #[diesel(table_name = signing_secrets)]
 pub struct PublicKey {
+    /// Webhook that the key signs for.
     pub webhook_id: WebhookId,
-    /// `whpk_…`
+    /// Public key (`whpk_…`).
     pub public_key: Option<String>,
-    /// Set once a newer one has taken over; until then this one signs along.
+    /// End of the overlap (UTC), until which a replaced key signs beside its successor; `None` for the newest.
     pub expires_at: Option<DateTime<Utc>>,
 }

@@ -1,4 +1,4 @@
-//! A row of `usage_logs`: one key-authenticated request or verification.
+//! Rows of `usage_logs`: key-authenticated requests and verifications.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -26,40 +26,69 @@ diesel::table! {
     }
 }
 
+/// A logged request or verification.
 #[derive(Debug, Clone, HasQuery)]
 #[diesel(table_name = usage_logs)]
 pub struct UsageLog {
+    /// Number of the row.
     pub id: i64,
+    /// Tenant of the key.
     pub tenant_id: TenantId,
+    /// Key that was verified; `None` if no key of the tenant was presented.
     pub api_key_id: Option<ApiKeyId>,
+    /// Id of the request.
     pub request_id: String,
+    /// Endpoint that the caller named, or path of the request.
     pub endpoint: String,
+    /// HTTP method.
     pub method: String,
+    /// HTTP status of the answer.
     pub status: i16,
+    /// Outcome of the verification.
     pub outcome: Outcome,
+    /// Reason of a refusal, in a sentence.
     pub reason: Option<String>,
+    /// Microseconds that it took.
     pub duration_us: i64,
+    /// Units that it took from the limit; 0 if refused.
     pub cost: i64,
+    /// IP address of the caller.
     pub ip: Option<String>,
+    /// Time of the request (UTC).
     pub created_at: DateTime<Utc>,
+    /// True if an application reported it, with an id of its own choice.
     pub is_reported: bool,
 }
 
+/// A record to insert. Fields mean the same as in [`UsageLog`].
 #[derive(Debug, Insertable)]
 #[diesel(table_name = usage_logs, treat_none_as_default_value = false)]
 pub struct NewUsageLog<'a> {
+    /// Tenant of the key.
     pub tenant_id: TenantId,
+    /// Key that was verified; `None` if no key of the tenant was presented.
     pub api_key_id: Option<ApiKeyId>,
+    /// Id of the request.
     pub request_id: &'a str,
+    /// Endpoint that the caller named, or path of the request.
     pub endpoint: &'a str,
+    /// HTTP method.
     pub method: &'a str,
+    /// HTTP status of the answer.
     pub status: i16,
+    /// Outcome of the verification.
     pub outcome: Outcome,
+    /// Reason of a refusal, in a sentence.
     pub reason: Option<&'a str>,
+    /// Microseconds that it took.
     pub duration_us: i64,
+    /// Units that it took from the limit; 0 if refused.
     pub cost: i64,
+    /// IP address of the caller.
     pub ip: Option<String>,
+    /// Time of the request (UTC).
     pub created_at: DateTime<Utc>,
+    /// True if an application reported it.
     pub is_reported: bool,
 }
 

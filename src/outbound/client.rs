@@ -1,4 +1,4 @@
-//! The one HTTP client of the product.
+//! HTTP client for all outgoing requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::domain::address::AddressPolicy;
 use crate::domain::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Shorter than what receivers usually keep idle connections for, so that they rarely close one under a request.
+/// Time that idle connections are kept. Receivers usually keep them longer, so they rarely close one under a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// Header lines of an answer. More are no answer: hyper reads no further.
+/// Most header lines of a response. With more, hyper fails the response.
 const MAX_HEADERS: usize = 1_000;
 
-/// Begins an HTTP client that reads no proxy variables. TLS uses ring.
+/// Starts building an HTTP client that ignores proxy variables. TLS uses ring.
 pub fn http() -> ClientBuilder {
-    // Fails if this process has chosen already, which is then kept.
+    // Fails if this process already has a default provider, which is then kept.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().no_proxy()
 }
 
-/// Sends requests to places that others have chosen. Cheap to clone.
+/// Client for URLs chosen by tenants. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Outbound {
     pub(super) client: Client,
@@ -33,14 +33,14 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// Fails where the system's TLS certificates can't be read.
+    /// Builds the client. Fails if the system's TLS certificates cannot be read.
     pub fn new(policy: AddressPolicy) -> Result<Self> {
         Self::with(policy, Lookups::default())
     }
 
     pub(super) fn with(policy: AddressPolicy, lookups: Lookups) -> Result<Self> {
         let policy = Arc::new(policy);
-        // Decompression stays off because its features are: what is counted is what came over the wire.
+        // Decompression is not compiled in, so size limits count the bytes on the wire.
         let client = http()
             .redirect(Policy::none())
             .referer(false)
@@ -49,7 +49,7 @@ impl Outbound {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http1_max_headers(MAX_HEADERS)
-            // The status counts, however odd the head around it is (RFC 9112, sections 2.2 and 5.2).
+            // The status decides, even if the response's headers are malformed (RFC 9112, sections 2.2 and 5.2).
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_ignore_invalid_headers_in_responses(true)

@@ -1,4 +1,4 @@
-//! What a failed request means: one kind from a short list, and a sentence for people.
+//! Classification of failed requests: an error kind, and a sentence for people.
 
 use std::error::Error;
 use std::io;
@@ -7,7 +7,7 @@ use super::guard::Blocked;
 use super::lookups::Crowded;
 use crate::domain::delivery::{ErrorKind, Failure};
 
-/// Reads the chain of causes of an error of the client.
+/// Classifies an error of the client by its chain of causes.
 pub fn explain(error: &reqwest::Error) -> Failure {
     let chain = causes(error);
     let failure = |kind, sentence: &str| Failure { kind, sentence: sentence.to_owned() };
@@ -60,7 +60,8 @@ const fn connection_sentence(kind: io::ErrorKind) -> &'static str {
     }
 }
 
-/// The error and everything below it. An `io::Error` hides the error that it wraps from `source`, so both are looked at.
+/// Returns the error and all of its causes. `io::Error` hides the error that it wraps from `source`, so both are
+/// followed.
 fn causes(error: &reqwest::Error) -> Vec<&(dyn Error + 'static)> {
     let mut chain: Vec<&(dyn Error + 'static)> = Vec::new();
     let mut next: Option<&(dyn Error + 'static)> = Some(error);

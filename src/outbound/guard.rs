@@ -1,4 +1,4 @@
-//! Name look-ups that give out vetted addresses only, so that a connection can go nowhere else.
+//! DNS resolution that returns vetted addresses only, so that no connection can go elsewhere.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use super::lookups::Lookups;
 use super::stopwatch;
 use crate::domain::address::AddressPolicy;
 
-/// A name led to an address that the policy refuses.
+/// Error for a name that resolves to an address refused by the policy.
 #[derive(Debug)]
 pub struct Blocked(pub String);
 
@@ -23,8 +23,8 @@ impl fmt::Display for Blocked {
 
 impl std::error::Error for Blocked {}
 
-/// The system's resolver behind the address policy: one forbidden answer refuses them all, since a name that
-/// points at both a public and a private address is an attempt at the private one.
+/// System resolver behind the address policy. One forbidden address refuses the whole name: a name with both a public
+/// and a private address is an attempt to reach the private one.
 #[derive(Debug, Clone)]
 pub struct Guard {
     policy: Arc<AddressPolicy>,
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn one_forbidden_answer_refuses_them_all() {
+    fn one_forbidden_address_refuses_the_whole_name() {
         let mixed = vec!["1.1.1.1:0".parse().unwrap(), "10.0.0.5:0".parse().unwrap()];
         let refused = guard(&[]).vetted(mixed.clone()).unwrap_err().to_string();
         assert!(refused.starts_with("resolves to 10.0.0.5, a private address; an operator can allow it"), "{refused}");

@@ -1,7 +1,7 @@
-//! Look-ups of names, on threads of their own: one that hangs holds up nothing but who waits for it.
+//! DNS look-ups on their own threads: a look-up that hangs delays only its own callers.
 //!
-//! The system's resolver can't be told to stop: whoever waits may go, the thread stays until it is answered. So what is
-//! bounded is the threads, and of them what one tenant can hold.
+//! The system resolver cannot be cancelled: callers may leave, but the thread stays until it returns. So the number of
+//! threads is bounded, in total and per tenant.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,21 +14,21 @@ use tokio::sync::oneshot;
 
 use crate::domain::TenantId;
 
-/// Look-ups under way at a time.
+/// Most look-ups under way at once.
 const MOST: usize = 64;
-/// Those of one tenant among them.
+/// Most look-ups of one tenant under way at once.
 const MOST_OF_TENANT: usize = MOST / 4;
 
 tokio::task_local! {
     static TENANT: TenantId;
 }
 
-/// Runs `work` in the name of a tenant: what it makes look up counts as this tenant's.
+/// Runs `work` for a tenant: look-ups made in it count as this tenant's.
 pub async fn for_tenant<T>(tenant: TenantId, work: impl Future<Output = T>) -> T {
     TENANT.scope(tenant, work).await
 }
 
-/// Too many look-ups are under way, of all or of this tenant.
+/// Error for too many look-ups under way, in total or of this tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crowded;
 
@@ -43,16 +43,16 @@ impl std::error::Error for Crowded {}
 type Answer = io::Result<Vec<SocketAddr>>;
 type Find = dyn Fn(&str) -> Answer + Send + Sync;
 
-/// Cheap to clone: all clones share their threads.
+/// Resolver with its look-ups under way. Cheap to clone: clones share them.
 #[derive(Clone)]
 pub struct Lookups {
     find: Arc<Find>,
     under_way: Arc<Mutex<HashMap<String, UnderWay>>>,
 }
 
-/// One look-up, and who waits for it.
+/// Look-up under way, with its callers.
 struct UnderWay {
-    /// None where it is nobody's in particular.
+    /// Tenant that it counts for. `None` for look-ups outside any tenant.
     tenant: Option<TenantId>,
     waiting: Vec<oneshot::Sender<Answer>>,
 }
@@ -64,7 +64,7 @@ impl fmt::Debug for Lookups {
 }
 
 impl Default for Lookups {
-    /// By the system's resolver.
+    /// Uses the system resolver.
     fn default() -> Self {
         Self::new(|name| (name, 0).to_socket_addrs().map(Iterator::collect))
     }
@@ -75,10 +75,10 @@ impl Lookups {
         Self { find: Arc::new(find), under_way: Arc::default() }
     }
 
-    /// The addresses of a name. Who asks for one that is being looked up already waits for the same answer.
+    /// Returns the addresses of a name. Concurrent calls for the same name share one look-up.
     ///
     /// # Errors
-    /// [`Crowded`], inside, at once; or what the resolver says.
+    /// [`Crowded`], wrapped, without waiting; or the resolver's error.
     pub async fn find(&self, name: &str) -> Answer {
         let tenant = TENANT.try_with(|tenant| *tenant).ok();
         let (answer, is_answered) = oneshot::channel();
@@ -88,11 +88,11 @@ impl Lookups {
         is_answered.await.map_err(|_| io::Error::other("the look-up ended badly"))?
     }
 
-    /// Waits for a name; whether nobody has until now.
+    /// Adds a caller to a name's look-up. Returns true if the caller must start it.
     fn join(&self, name: &str, tenant: Option<TenantId>, answer: oneshot::Sender<Answer>) -> Result<bool, Crowded> {
         let mut under_way = lock(&self.under_way);
         if let Some(one) = under_way.get_mut(name) {
-            // Those who have gone are not kept for as long as the resolver is silent.
+            // Drop callers that have left, so that they do not pile up while the resolver hangs.
             one.waiting.retain(|waiting| !waiting.is_closed());
             one.waiting.push(answer);
             return Ok(false);
@@ -114,7 +114,7 @@ impl Lookups {
     }
 }
 
-/// The place of a look-up among those under way: it is free again when its thread has come back, and not before.
+/// Entry of a look-up among those under way. It is removed when the thread returns, not before.
 struct Place {
     name: String,
     under_way: Arc<Mutex<HashMap<String, UnderWay>>>,
@@ -122,18 +122,19 @@ struct Place {
 }
 
 impl Drop for Place {
-    /// Tells who waits; where there is no answer, since its thread could not be started or has panicked, by going.
+    /// Sends the result to all callers. Without a result, because the thread panicked or did not start, their channels
+    /// close.
     fn drop(&mut self) {
         let left = lock(&self.under_way).remove(&self.name);
         let Some(answer) = &self.answer else { return };
         for waiting in left.into_iter().flat_map(|one| one.waiting) {
-            // Who does not wait any more has run into a deadline.
+            // A caller that has left hit its deadline.
             let _ = waiting.send(copy(answer));
         }
     }
 }
 
-/// Errors of the system can't be cloned.
+/// Copies a result. `io::Error` cannot be cloned.
 fn copy(answer: &Answer) -> Answer {
     match answer {
         Ok(found) => Ok(found.clone()),
@@ -141,7 +142,7 @@ fn copy(answer: &Answer) -> Answer {
     }
 }
 
-/// Nothing is left half done under this lock.
+/// Locks the map. A panic leaves no half-done change under this lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -155,13 +156,13 @@ mod tests {
 
     use super::*;
 
-    /// A resolver that is silent for all names but `well`, until it is let go.
+    /// Returns a resolver that hangs for all names but `well`, until the sender is dropped.
     fn silent() -> (Lookups, mpsc::Sender<()>) {
         let (go, gone) = mpsc::channel::<()>();
         let gone = Mutex::new(gone);
         let find = move |name: &str| {
             if name != "well" {
-                // Whoever waits for this lock is as silent as whoever holds it.
+                // All look-ups but one hang on this lock instead of the channel.
                 let _ = lock(&gone).recv();
             }
             Ok(vec!["1.1.1.1:0".parse().unwrap()])
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tenant_whose_names_hang_fills_its_own_part_and_others_are_answered() {
+    async fn hanging_names_of_one_tenant_do_not_block_others() {
         let (lookups, _go) = silent();
         for n in 0..MOST_OF_TENANT {
             assert!(asked(&lookups, 1, &format!("silent-{n}")).await.is_none());
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_than_there_is_room_for_are_under_way_though_nobody_waits() {
+    async fn look_ups_are_bounded_even_when_all_callers_have_left() {
         let (lookups, go) = silent();
         for n in 0..MOST {
             let tenant = i64::try_from(n / MOST_OF_TENANT).unwrap();
@@ -198,14 +199,14 @@ mod tests {
         }
         assert!(is_crowded(asked(&lookups, 9, "well").await), "whoever waited has gone, the threads have not");
         drop(go);
-        // They come back one after the other.
+        // The hanging look-ups return one after the other.
         while is_crowded(asked(&lookups, 9, "well").await) {
             tokio::task::yield_now().await;
         }
     }
 
     #[tokio::test]
-    async fn one_name_is_looked_up_once_for_all_who_ask() {
+    async fn concurrent_callers_share_one_look_up_of_a_name() {
         let (lookups, go) = silent();
         for _ in 0..MOST {
             assert!(asked(&lookups, 1, "silent").await.is_none());
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_resolver_says_is_handed_on() {
+    async fn errors_of_the_resolver_are_passed_on() {
         let lookups = Lookups::new(|_| Err(io::Error::new(io::ErrorKind::NotFound, "no such name")));
         let refused = lookups.find("nowhere").await.unwrap_err();
         assert_eq!((refused.kind(), refused.to_string().as_str()), (io::ErrorKind::NotFound, "no such name"));

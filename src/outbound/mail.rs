@@ -1,4 +1,4 @@
-//! Mail going out, to the server that the operator has named.
+//! Outgoing mail through the configured mail server.
 
 use std::time::Duration;
 
@@ -11,26 +11,27 @@ use crate::config::Smtp;
 use crate::domain::mail::Letter;
 use crate::domain::{Error, Result, email};
 
-/// For each step of the conversation, and for all of it.
+/// Timeout of each step of the SMTP session.
 const STEP: Duration = Duration::from_secs(20);
+/// Timeout of the whole SMTP session.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Sends letters.
+/// SMTP client.
 pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
 }
 
-/// Why a letter was not sent, in words without its content.
+/// Reason why a mail was not sent. The text holds none of its content.
 #[derive(Debug)]
 pub struct Unsent {
     pub says: String,
-    /// Another attempt would end as this one did.
+    /// True if a retry would fail in the same way.
     pub is_hopeless: bool,
 }
 
 impl Mailer {
-    /// Fails where the system's TLS certificates can't be read.
+    /// Builds the client. Fails if the system's TLS certificates cannot be read.
     pub fn new(smtp: &Smtp) -> Result<Self> {
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp.url());
         let transport = transport.map_err(|_| Error::bug("the address of the mail server does not fit"))?;

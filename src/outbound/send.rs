@@ -1,4 +1,4 @@
-//! One HTTP request within one deadline: what comes of it is an [`Outcome`], never an error.
+//! Sending of one HTTP request within a deadline. The result is always an [`Outcome`], never an error.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,32 +14,32 @@ use crate::domain::TenantId;
 use crate::domain::delivery::{ErrorKind, Outcome};
 use crate::domain::webhook::EndpointUrl;
 
-/// The most that is ever read of an answer's body.
+/// Most bytes read of a response body.
 const MAX_READ: usize = 64 * 1024;
-/// The most that is kept of it.
+/// Most bytes stored of a response body.
 const MAX_KEPT: usize = 16 * 1024;
-/// The most that is kept of an answer's header lines.
+/// Most bytes stored of a response's headers.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
-/// The longest wait that a `Retry-After` is understood as; the schedule believes far less of it.
+/// Longest wait that `Retry-After` can ask for here. The retry schedule caps it much lower.
 const MAX_WAIT: TimeDelta = TimeDelta::days(3_650);
 
-/// A POST with everything that goes over the wire.
+/// POST request with everything that is sent.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// For whom: one tenant's names that nobody resolves leave those of others alone.
+    /// Tenant of the request. Limits on DNS look-ups apply per tenant.
     pub tenant: TenantId,
-    /// As stored: it is parsed and vetted again at every attempt, since the policy may have changed.
+    /// URL as stored. It is parsed and vetted again for every attempt, since the policy may have changed.
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// From the name look-up to the last byte of the answer's body.
+    /// Time limit from the DNS look-up to the last byte of the response body.
     pub deadline: Duration,
-    /// When this is sent, to read a `Retry-After` that is a date.
+    /// Time of sending (UTC), needed to read a `Retry-After` date.
     pub now: DateTime<Utc>,
 }
 
 impl Outbound {
-    /// Sends a request and reports what came of it.
+    /// Sends a request and returns the outcome.
     pub async fn send(&self, request: Request) -> Outcome {
         let (started, watch) = (Instant::now(), Arc::new(Stopwatch::default()));
         let (deadline, tenant) = (request.deadline, request.tenant);
@@ -88,8 +88,8 @@ fn header_map(headers: &[(String, String)]) -> Option<HeaderMap> {
         .collect()
 }
 
-/// Reads an answer up to the limits. A body that goes past them counts as a failure, whatever the status; one that ends early
-/// or breaks the protocol does so only where the status was no 2xx, since the receiver has accepted the event by then.
+/// Reads a response up to the limits. A body beyond them is a failure, whatever the status. A body that ends early or
+/// breaks the protocol fails only without a 2xx status: otherwise the receiver has already accepted the event.
 async fn read(mut response: Response, now: DateTime<Utc>) -> Outcome {
     let mut outcome = Outcome {
         status: Some(response.status().as_u16()),
@@ -123,29 +123,30 @@ async fn read(mut response: Response, now: DateTime<Utc>) -> Outcome {
     outcome
 }
 
-/// Header lines from the first on, as long as there is room for them.
+/// Returns the first header lines that fit into the limit.
 fn kept_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let mut room = MAX_HEADER_BYTES;
     let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        // 4 bytes for the colon, the space and the line break.
         room = room.checked_sub(name.as_str().len() + value.len() + 4)?;
         Some((name.to_string(), printable(value.as_bytes())))
     };
     headers.iter().map_while(line).collect()
 }
 
-/// Text that Postgres can keep: no NUL, nothing that is not UTF-8.
+/// Returns text that Postgres can store: valid UTF-8 without NUL.
 fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
 }
 
-/// `Retry-After` as seconds or as a date in any form of HTTP (RFC 9110, sections 5.6.7 and 10.2.3).
+/// Parses `Retry-After` as seconds or as an HTTP date (RFC 9110, sections 5.6.7 and 10.2.3).
 fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<TimeDelta> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = seconds(value).or_else(|| Some(date(value)? - now))?;
     Some(wait.clamp(TimeDelta::zero(), MAX_WAIT))
 }
 
-/// A number of seconds, however large; a part of a second counts as a whole one, and less than none as none.
+/// Parses seconds of any size. Fractions are rounded up, negative numbers become zero.
 fn seconds(text: &str) -> Option<TimeDelta> {
     let (is_negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -161,7 +162,8 @@ fn seconds(text: &str) -> Option<TimeDelta> {
     Some(if is_negative { TimeDelta::zero() } else { rounded.map_or(MAX_WAIT, TimeDelta::seconds) })
 }
 
-/// An IMF-fixdate, RFC 850 or asctime date; some receivers name a zone as e-mail does.
+/// Parses an IMF-fixdate, RFC 850 or asctime date. Some receivers send an e-mail date with a zone, so that is accepted
+/// too.
 fn date(text: &str) -> Option<DateTime<Utc>> {
     let of_http = httpdate::parse_http_date(text).ok().map(DateTime::from);
     of_http.or_else(|| DateTime::parse_from_rfc2822(text).ok().map(|at| at.with_timezone(&Utc)))
@@ -192,7 +194,7 @@ mod tests {
         }
     }
 
-    /// Sends one request to a receiver that writes `answer`, `times` over, and then hangs up or stays silent.
+    /// Sends one request to a receiver that writes `answer` a number of `times`, then hangs up or stays silent.
     async fn against(answer: Vec<u8>, times: usize, hangs_up: bool) -> Outcome {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_is_reported_as_it_came() {
+    async fn a_response_is_reported_as_received() {
         let answer = b"HTTP/1.1 503 Busy\r\nRetry-After: 17\r\nX-A: b\r\nContent-Length: 4\r\n\r\na\0b\xff".to_vec();
         let outcome = against(answer, 1, true).await;
         assert_eq!((outcome.status, outcome.retry_after), (Some(503), Some(TimeDelta::seconds(17))));
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn phases_are_timed_and_a_connection_that_is_there_has_fewer() {
+    async fn phases_are_timed_and_a_reused_connection_has_fewer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}/hook", listener.local_addr().unwrap().port());
         tokio::spawn(async move {
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_is_an_answer_and_is_not_followed() {
+    async fn a_redirect_is_reported_and_not_followed() {
         let outcome = against(
             b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".to_vec(),
             1,
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_receiver_and_a_dripping_one_run_into_the_deadline() {
+    async fn silent_and_slow_receivers_run_into_the_deadline() {
         assert_eq!(kind(&against(Vec::new(), 0, false).await), Some(ErrorKind::Timeout));
         let outcome = against(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc".to_vec(), 1, false).await;
         assert_eq!(kind(&outcome), Some(ErrorKind::Timeout));
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_http_or_ends_early_breaks_the_protocol() {
+    async fn invalid_http_and_early_ends_are_protocol_errors() {
         assert_eq!(kind(&against(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), 1, true).await), Some(ErrorKind::Protocol));
         assert_eq!(kind(&against(Vec::new(), 0, true).await), Some(ErrorKind::Protocol));
         let cut = against(b"HTTP/1.1 500 No\r\nContent-Length: 10\r\n\r\nabc".to_vec(), 1, true).await;
@@ -335,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_that_nobody_resolves_fail_at_once_when_there_are_many_and_hold_up_no_other_tenant() {
+    async fn many_hanging_names_fail_at_once_and_delay_no_other_tenant() {
         let (go, gone) = std::sync::mpsc::channel::<()>();
         let gone = std::sync::Mutex::new(gone);
         let lookups = Lookups::new(move |name| {

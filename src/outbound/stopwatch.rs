@@ -1,6 +1,6 @@
-//! How long the phases of a request take: noted where names are looked up and connections made.
+//! Timing of a request's phases, recorded where names are resolved and connections are made.
 //!
-//! The client makes a connection inside the task that waits for it, so a task-local knows which request it is for.
+//! The client connects inside the task that waits for it, so a task-local tells which request a connection is for.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ tokio::task_local! {
     static RUNNING: Arc<Stopwatch>;
 }
 
-/// What is known of one request so far. Of several notes the first counts.
+/// Timings of one request so far. The first value of each phase counts.
 #[derive(Debug, Default)]
 pub struct Stopwatch {
     dns: OnceLock<Duration>,
@@ -27,17 +27,17 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Runs `work` with this watch: what it makes look up and connect is noted here.
+    /// Runs `work` with this stopwatch: look-ups and connections made in it are recorded here.
     pub async fn during<T>(self: &Arc<Self>, work: impl Future<Output = T>) -> T {
         RUNNING.scope(Arc::clone(self), work).await
     }
 
-    /// The address that is going to be connected to.
+    /// Records the address that will be connected to.
     pub fn aims_at(&self, address: IpAddr) {
         let _ = self.address.set(address);
     }
 
-    /// The head of the answer is there.
+    /// Records the arrival of the response's head.
     pub fn answered(&self, after: Duration) {
         let _ = self.first_byte.set(after);
     }
@@ -46,11 +46,12 @@ impl Stopwatch {
         self.address.get().copied()
     }
 
-    /// An answer that came without a connection made came over one that was there: a look-up that ran beside it is no
-    /// part of it.
+    /// Returns the timings. A response without a new connection used an open one. A DNS look-up that ran meanwhile
+    /// does not count then.
     pub fn timings(&self) -> Timings {
         let (dns, connect) = (self.dns.get().copied(), self.connect.get().copied());
         let is_reused = self.first_byte.get().is_some() && connect.is_none();
+        // The connector's time includes the DNS look-up.
         let connecting = connect.map(|both| both.saturating_sub(dns.unwrap_or_default()));
         Timings {
             dns_us: dns.filter(|_| !is_reused).map(micros),
@@ -68,7 +69,7 @@ fn note(what: impl FnOnce(&Stopwatch)) {
     let _ = RUNNING.try_with(|watch| what(watch));
 }
 
-/// A name has been looked up, in vain where there is no address.
+/// Records a DNS look-up. `first` is `None` if it found no address.
 pub fn resolved(took: Duration, first: Option<IpAddr>) {
     note(|watch| {
         let _ = watch.dns.set(took);
@@ -78,7 +79,7 @@ pub fn resolved(took: Duration, first: Option<IpAddr>) {
     });
 }
 
-/// Times the connector of the client.
+/// Layer that times the client's connector.
 #[derive(Debug, Clone, Copy)]
 pub struct Timed;
 

@@ -1,4 +1,4 @@
-//! Hundreds of ways to name an address that must not be reached: none of them connects.
+//! Tests with hundreds of spellings of forbidden addresses, none of which may connect.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,7 +16,8 @@ use crate::domain::TenantId;
 use crate::domain::address::AddressPolicy;
 use crate::domain::delivery::{ErrorKind, Outcome};
 
-/// Loopback, private, link-local, metadata, carrier-grade NAT, benchmarks, documentation, multicast, reserved, broadcast.
+/// Loopback, private, link-local, metadata, carrier-grade NAT, benchmarks, documentation, multicast, reserved,
+/// broadcast.
 const FORBIDDEN: [[u8; 4]; 16] = [
     [127, 0, 0, 1],
     [127, 255, 255, 254],
@@ -36,7 +37,7 @@ const FORBIDDEN: [[u8; 4]; 16] = [
     [255, 255, 255, 255],
 ];
 
-/// Names that mean this machine or a metadata service, without any look-up or by one.
+/// Host names of this machine or of a metadata service, with or without a DNS look-up.
 const NAMES: [&str; 20] = [
     "localhost",
     "LOCALHOST",
@@ -60,7 +61,7 @@ const NAMES: [&str; 20] = [
     "[2001:db8::1]",
 ];
 
-/// URLs that are no URLs of a web server, or try to pass for others.
+/// URLs that are invalid, use another scheme, or disguise their host.
 const SHAPES: [&str; 24] = [
     "http://user@127.0.0.1:{port}/",
     "http://user:pw@127.0.0.1:{port}/",
@@ -88,7 +89,7 @@ const SHAPES: [&str; 24] = [
     "javascript:alert(1)",
 ];
 
-/// Every way in which somebody may write this address as a host.
+/// Returns all known spellings of an IPv4 address as a URL host.
 fn spellings(octets: [u8; 4]) -> Vec<String> {
     let [a, b, c, d] = octets;
     let number = u32::from_be_bytes(octets);
@@ -127,7 +128,7 @@ fn spellings(octets: [u8; 4]) -> Vec<String> {
     ]
 }
 
-/// A digit in another script, whose zero is this.
+/// Returns a digit in another script with this zero. Other characters stay.
 fn shifted(c: char, zero: char) -> char {
     c.to_digit(10).and_then(|digit| char::from_u32(u32::from(zero) + digit)).unwrap_or(c)
 }
@@ -138,7 +139,7 @@ fn urls(port: u16) -> BTreeSet<String> {
     of_hosts.chain(SHAPES.iter().map(|shape| shape.replace("{port}", &port.to_string()))).collect()
 }
 
-/// Counts who connects to this machine, at IPv4 and IPv6.
+/// Counts connections to this machine, over IPv4 and IPv6.
 async fn listen() -> (u16, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -183,7 +184,7 @@ async fn no_spelling_of_a_forbidden_address_connects() {
     }
     assert_eq!(count.load(Ordering::SeqCst), 0);
 
-    // The same listener is reached where it may be: what refuses is the guard.
+    // The listener can be reached if the policy allows it, so it is the guard that refuses.
     let open = AddressPolicy { private_networks: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true };
     let open = Outbound::new(open).unwrap();
     for host in ["127.0.0.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"] {
@@ -195,7 +196,7 @@ async fn no_spelling_of_a_forbidden_address_connects() {
 }
 
 #[test]
-fn no_answer_of_a_resolver_with_a_forbidden_address_in_it_is_used() {
+fn no_dns_result_with_a_forbidden_address_is_used() {
     let guard = Guard::new(Arc::new(AddressPolicy::default()), Lookups::default());
     let public: [IpAddr; 2] = ["1.1.1.1".parse().unwrap(), "2606:4700:4700::1111".parse().unwrap()];
     let at = |ip: IpAddr| SocketAddr::new(ip, 0);

@@ -1,4 +1,4 @@
-//! Access tokens: bearer credentials of people, never stronger than their role.
+//! Access tokens: bearer credentials of people, never stronger than the person's role.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use diesel::pg::PgConnection;
@@ -14,28 +14,22 @@ use crate::domain::page::{Page, Paging};
 use crate::domain::scope::ScopeSet;
 use crate::domain::{AccessTokenId, Actor, Error, Noun, Rejection, Result, Role, TenantId, UserId};
 use crate::model::{AccessToken, NewAccessToken, Tenant, User};
-use crate::store;
 use crate::store::access_tokens::TokenFilter;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
+use crate::store::{self, Tx};
 
-/// How long a token of a login lasts.
+/// Lifetime of a token that a sign-in made.
 const LOGIN_LASTS: TimeDelta = TimeDelta::hours(1);
 
-/// A new token, with the secret that exists nowhere else.
+/// New access token with its secret, which is stored nowhere.
 #[derive(Debug)]
 pub struct MintedToken {
     pub token: AccessToken,
     pub secret: TokenSecret,
 }
 
-/// Somebody makes a token for themselves, in the tenant in which they act, with no more than their own scopes.
-pub fn mint(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    hasher: &Hasher,
-    ask: NewToken,
-    now: DateTime<Utc>,
-) -> Result<MintedToken> {
+/// Makes a token for the actor, in the actor's tenant. Its scopes are limited to the actor's own scopes.
+pub fn mint(tx: &mut Tx<'_>, actor: &Actor, hasher: &Hasher, ask: NewToken) -> Result<MintedToken> {
     let Authority::Person { scopes, .. } = &actor.authority else {
         return Err(Error::forbidden("an API key cannot make access tokens"));
     };
@@ -47,64 +41,58 @@ pub fn mint(
     if !beyond.is_empty() {
         return Err(Error::missing_scopes(&beyond));
     }
-    let is_from_login = must_end_with_its_maker(conn, &ask, now)?;
-    let minted = insert(conn, hasher, user, ask, is_from_login, now)?;
-    audit::record(conn, actor, minted_deed(&minted.token), now)?;
+    let is_from_login = must_end_with_its_maker(tx, &ask)?;
+    let minted = insert(tx, hasher, user, ask, is_from_login)?;
+    audit::record(tx, actor, minted_deed(&minted.token))?;
     Ok(minted)
 }
 
-/// An operator makes a token for a user: for a tenant in which that user works, or, for an operator, without one.
-/// Runs in `Scope::Instance`.
-pub fn mint_for(
-    conn: &mut PgConnection,
-    who: &Operator,
-    hasher: &Hasher,
-    user: UserId,
-    ask: NewToken,
-    now: DateTime<Utc>,
-) -> Result<MintedToken> {
-    let user = store::users::find(conn, user)?.ok_or(Error::NotFound(Noun::User))?;
+/// Makes a token for another user, as an operator. Only an operator's token can have no tenant; members need a tenant
+/// of theirs. Runs in `Scope::Instance`.
+pub fn mint_for(tx: &mut Tx<'_>, who: &Operator, hasher: &Hasher, user: UserId, ask: NewToken) -> Result<MintedToken> {
+    let user = store::users::find(tx, user)?.ok_or(Error::NotFound(Noun::User))?;
     match ask.tenant {
         None if !user.is_operator => {
             let says = "is required: only an operator can have a token for the whole instance";
             return Err(Error::field("tenant_id", Rejection::new("required", says)));
         }
-        Some(tenant) if !user.is_operator && store::memberships::find(conn, tenant, user.id)?.is_none() => {
+        Some(tenant) if !user.is_operator && store::memberships::find(tx, tenant, user.id)?.is_none() => {
             return Err(Error::field("tenant_id", Rejection::new("not_a_member", "is not a tenant of this user's")));
         }
         _ => {}
     }
     let tenant = ask.tenant;
-    let is_from_login = must_end_with_its_maker(conn, &ask, now)?;
-    let minted = insert(conn, hasher, user.id, ask, is_from_login, now)?;
-    audit::record_for_instance(conn, who, tenant, minted_deed(&minted.token), now)?;
+    let is_from_login = must_end_with_its_maker(tx, &ask)?;
+    let minted = insert(tx, hasher, user.id, ask, is_from_login)?;
+    audit::record_for_instance(tx, who, tenant, minted_deed(&minted.token))?;
     Ok(minted)
 }
 
-/// Somebody who has shown their password gets a token for an hour, with all that they may do: for the tenant that they
-/// name, or else their first one; an operator who names none, for the instance. Runs in `Scope::Instance`.
+/// Makes a one-hour token with all scopes, for a person who has just proven their password. The token is for the named
+/// tenant, else for the person's first tenant. An operator who names no tenant gets a token for the instance. Runs in
+/// `Scope::Instance`.
 pub fn mint_at_login(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     who: &Operator,
     hasher: &Hasher,
     (user, has_code): (&User, bool),
     named: &[TenantRef],
-    now: DateTime<Utc>,
 ) -> Result<MintedToken> {
-    if !SignIn::of(user, has_code).still_holds(conn)? {
+    let now = tx.now;
+    if !SignIn::of(user, has_code).still_holds(tx)? {
         return Err(Error::Unauthenticated);
     }
-    let tenant = tenant_at_login(conn, user, named)?;
+    let tenant = tenant_at_login(tx, user, named)?;
     let (name, expires_at) = ("Login".to_owned(), Some(now + LOGIN_LASTS));
     let ask = NewToken { name, tenant, scopes: ScopeSet::all(), expires_at, minted_by: None };
-    let minted = insert(conn, hasher, user.id, ask, true, now)?;
+    let minted = insert(tx, hasher, user.id, ask, true)?;
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
-    audit::record_for_instance(conn, &who, tenant, minted_deed(&minted.token), now)?;
+    audit::record_for_instance(tx, &who, tenant, minted_deed(&minted.token))?;
     Ok(minted)
 }
 
-/// The tenant that a sign-in is for. For members it is sought among their own tenants alone: an existing tenant of others
-/// gets the same answer, for the same work, as one that does not exist.
+/// Finds the tenant of a sign-in. For members it searches only their own tenants. So a foreign tenant gets the same
+/// response, for the same work, as a missing one.
 fn tenant_at_login(conn: &mut PgConnection, user: &User, named: &[TenantRef]) -> Result<Option<TenantId>> {
     let absent = || Error::NotFound(Noun::Tenant);
     if user.is_operator {
@@ -126,14 +114,15 @@ fn tenant_at_login(conn: &mut PgConnection, user: &User, named: &[TenantRef]) ->
     }
 }
 
-/// A token that a token asks for lasts no longer than that one, and ends with it. Whether a sign-in made that one, and
-/// so this one.
-fn must_end_with_its_maker(conn: &mut PgConnection, ask: &NewToken, now: DateTime<Utc>) -> Result<bool> {
+/// Checks a token that another token makes: it must expire no later than its maker. Returns true if the maker stems
+/// from a sign-in, because then the new token does too.
+fn must_end_with_its_maker(tx: &mut Tx<'_>, ask: &NewToken) -> Result<bool> {
+    let now = tx.now;
     let Some(maker) = ask.minted_by else { return Ok(false) };
-    // It may have been revoked since it was presented.
-    let maker = store::access_tokens::lock(conn, maker)?.filter(|maker| maker.is_live(now));
+    // The maker may have been revoked after authentication, so its row is locked and read again.
+    let maker = store::access_tokens::lock(tx, maker)?.filter(|maker| maker.is_live(now));
     let maker = maker.ok_or(Error::Unauthenticated)?;
-    // As exact as it is kept.
+    // Compare in microseconds, the precision of the database column.
     let is_before =
         |end: &DateTime<Utc>| ask.expires_at.is_none_or(|at| end.timestamp_micros() < at.timestamp_micros());
     if let Some(end) = maker.expires_at.filter(is_before) {
@@ -145,14 +134,8 @@ fn must_end_with_its_maker(conn: &mut PgConnection, ask: &NewToken, now: DateTim
     Ok(maker.is_from_login)
 }
 
-fn insert(
-    conn: &mut PgConnection,
-    hasher: &Hasher,
-    user: UserId,
-    ask: NewToken,
-    is_from_login: bool,
-    now: DateTime<Utc>,
-) -> Result<MintedToken> {
+fn insert(tx: &mut Tx<'_>, hasher: &Hasher, user: UserId, ask: NewToken, is_from_login: bool) -> Result<MintedToken> {
+    let now = tx.now;
     let secret = TokenSecret::generate()?;
     let (pepper_id, digest) = hasher.token_digest(secret.expose());
     let row = NewAccessToken {
@@ -169,7 +152,7 @@ fn insert(
         is_from_login,
         minted_by: ask.minted_by,
     };
-    let token = store::access_tokens::insert(conn, &row)?;
+    let token = store::access_tokens::insert(tx, &row)?;
     Ok(MintedToken { token, secret })
 }
 
@@ -185,7 +168,7 @@ fn deed(action: &'static str, token: &AccessToken) -> Deed {
     }
 }
 
-/// One's own tokens in this tenant; admins and owners see everybody's.
+/// Returns one page of the actor's own tokens in this tenant. Admins and owners see all tokens of the tenant.
 pub fn list(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -195,7 +178,7 @@ pub fn list(
     page(conn, TokenFilter { tenant: Some(actor.tenant), user }, paging)
 }
 
-/// The tokens of the instance itself. Runs in `Scope::Instance`.
+/// Returns one page of the tokens of the instance itself. Runs in `Scope::Instance`.
 pub fn list_of_instance(
     conn: &mut PgConnection,
     paging: &Paging<AccessTokenId>,
@@ -218,7 +201,7 @@ fn page(
 
 pub fn find(conn: &mut PgConnection, actor: &Actor, id: AccessTokenId) -> Result<AccessToken> {
     let token = store::access_tokens::find(conn, Some(actor.tenant), id)?;
-    // Somebody else's token is an absent one.
+    // Report another person's token as absent.
     let is_seen = |token: &AccessToken| sees_all(actor) || Some(token.user_id) == actor.user;
     token.filter(is_seen).ok_or(Error::NotFound(Noun::AccessToken))
 }
@@ -227,44 +210,40 @@ pub fn find_of_instance(conn: &mut PgConnection, id: AccessTokenId) -> Result<Ac
     store::access_tokens::find(conn, None, id)?.ok_or(Error::NotFound(Noun::AccessToken))
 }
 
-/// Refuses the token for good, and those that it made; one that is revoked already stays so.
-pub fn revoke(conn: &mut PgConnection, actor: &Actor, id: AccessTokenId, now: DateTime<Utc>) -> Result<AccessToken> {
-    let token = find(conn, actor, id)?;
-    let revoked = revoke_with_its_own(conn, &token, now)?;
+/// Revokes the token for good, with all tokens that it made. A revoked token stays as it is.
+pub fn revoke(tx: &mut Tx<'_>, actor: &Actor, id: AccessTokenId) -> Result<AccessToken> {
+    let token = find(tx, actor, id)?;
+    let revoked = revoke_with_its_own(tx, &token)?;
     if !revoked.is_empty() {
-        audit::record_all(conn, actor, revoked.iter().map(revoked_deed).collect(), now)?;
-        notify::send(conn, &Change::Access)?;
+        audit::record_all(tx, actor, revoked.iter().map(revoked_deed).collect())?;
+        tx.announce(Change::Access);
     }
     Ok(token)
 }
 
-/// Like [`revoke`], for a token of the instance itself. Runs in `Scope::Instance`.
-pub fn revoke_of_instance(
-    conn: &mut PgConnection,
-    who: &Operator,
-    id: AccessTokenId,
-    now: DateTime<Utc>,
-) -> Result<AccessToken> {
-    let token = find_of_instance(conn, id)?;
-    let revoked = revoke_with_its_own(conn, &token, now)?;
+/// Revokes a token of the instance itself, like [`revoke`]. Runs in `Scope::Instance`.
+pub fn revoke_of_instance(tx: &mut Tx<'_>, who: &Operator, id: AccessTokenId) -> Result<AccessToken> {
+    let token = find_of_instance(tx, id)?;
+    let revoked = revoke_with_its_own(tx, &token)?;
     for one in &revoked {
-        audit::record_for_instance(conn, who, one.tenant_id, revoked_deed(one), now)?;
+        audit::record_for_instance(tx, who, one.tenant_id, revoked_deed(one))?;
     }
     if !revoked.is_empty() {
-        notify::send(conn, &Change::Access)?;
+        tx.announce(Change::Access);
     }
     Ok(token)
 }
 
-/// The token, those that it made, and those that they made: whichever were live. One at a time downwards, since each is
-/// locked while it makes another: what it made is there once it is revoked.
-fn revoke_with_its_own(conn: &mut PgConnection, token: &AccessToken, now: DateTime<Utc>) -> Result<Vec<AccessToken>> {
-    if !store::access_tokens::revoke(conn, token.id, now)? {
+/// Revokes a token and, level by level, the tokens made with it. Returns those that were live. A token is locked while
+/// it makes another, so after its revocation all of its children are visible.
+fn revoke_with_its_own(tx: &mut Tx<'_>, token: &AccessToken) -> Result<Vec<AccessToken>> {
+    let now = tx.now;
+    if !store::access_tokens::revoke(tx, token.id, now)? {
         return Ok(Vec::new());
     }
     let (mut revoked, mut makers) = (vec![token.clone()], vec![token.id]);
     while !makers.is_empty() {
-        let made = store::access_tokens::revoke_minted_by(conn, &makers, now)?;
+        let made = store::access_tokens::revoke_minted_by(tx, &makers, now)?;
         makers = made.iter().map(|token| token.id).collect();
         revoked.extend(made);
     }

@@ -1,4 +1,4 @@
-//! Users: how the first one comes in, how others are made, and signing in.
+//! Users: first-time setup, creation, changes and sign-in.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
@@ -14,27 +14,27 @@ use crate::domain::page::{Page, Paging};
 use crate::domain::password::{self, Password, PasswordRules};
 use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, UserId, email, text};
 use crate::model::{Tenant, User};
-use crate::store;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
 use crate::store::users::NewUser as NewUserRow;
+use crate::store::{self, Tx};
 
 const SETUP: &str = "setup";
 const SETUP_LINK_LIVES: TimeDelta = TimeDelta::hours(24);
 
-/// A user to be made; the password is hashed already, since that takes tens of milliseconds.
+/// User to create. The password is hashed already, since hashing takes tens of milliseconds.
 #[derive(Debug, Clone)]
 pub struct NewUser {
     pub email: String,
     pub name: String,
     pub password_hash: String,
     pub is_operator: bool,
-    /// Whether somebody vouches for the address.
+    /// True if the address is known to belong to this person.
     pub is_email_confirmed: bool,
 }
 
 impl NewUser {
-    /// Parses and hashes: call it off the async threads.
-    /// `known` are further texts that the password must not be made of.
+    /// Parses the input and hashes the password. Call it off the async threads. The password must not be made of the
+    /// texts in `known`.
     pub fn parse(address: &str, name: Option<&str>, password: &str, is_operator: bool, known: &[&str]) -> Result<Self> {
         let mut errors = FieldErrors::default();
         let email = errors.take("email", email::parse(address));
@@ -57,8 +57,9 @@ impl NewUser {
     }
 }
 
-pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewUser, now: DateTime<Utc>) -> Result<User> {
-    if store::users::find_by_email(conn, &ask.email)?.is_some() {
+pub fn create(tx: &mut Tx<'_>, who: &Operator, ask: &NewUser) -> Result<User> {
+    let now = tx.now;
+    if store::users::find_by_email(tx, &ask.email)?.is_some() {
         return Err(Error::field("email", Rejection::new("taken", "belongs to a user already")));
     }
     let row = NewUserRow {
@@ -68,9 +69,9 @@ pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewUser, now: DateT
         is_operator: ask.is_operator,
         is_email_confirmed: ask.is_email_confirmed,
     };
-    let user = store::users::insert(conn, &row, now)?;
+    let user = store::users::insert(tx, &row, now)?;
     let deed = Deed::new("user.created", format!("user:{}", user.id)).with("is_operator", ask.is_operator);
-    audit::record_for_instance(conn, who, None, deed, now)?;
+    audit::record_for_instance(tx, who, None, deed)?;
     Ok(user)
 }
 
@@ -78,13 +79,13 @@ pub fn find(conn: &mut PgConnection, user: UserId) -> Result<User> {
     store::users::find(conn, user)?.ok_or(Error::NotFound(Noun::User))
 }
 
-/// Returns one page of users, newest first, and their number.
+/// Returns one page of users, newest first, with the total.
 pub fn list(conn: &mut PgConnection, paging: &Paging<UserId>) -> Result<Page<User, UserId>> {
     let rows = store::users::search(conn, None, paging)?;
     Ok(Page { total: Some(store::users::count(conn)?), ..Page::cut(rows, paging, |user| user.id) })
 }
 
-/// One page of users, newest first, each with whether sign-in asks them for a second factor.
+/// Returns one page of users, newest first. The flag is true if sign-in asks the user for a second factor.
 pub fn page(
     conn: &mut PgConnection,
     search: Option<&str>,
@@ -99,7 +100,7 @@ pub fn page(
     }))
 }
 
-/// What may be changed of a user; `None` leaves it.
+/// Change of a user. `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct UserChange {
     pub name: Option<String>,
@@ -107,16 +108,11 @@ pub struct UserChange {
     pub is_operator: Option<bool>,
 }
 
-/// A deactivated user loses access at once: sessions, tokens and keys that require their owner. Links end that needed a
-/// right which the user lost. The instance keeps an operator who can sign in.
-pub fn update(
-    conn: &mut PgConnection,
-    who: &Operator,
-    user: UserId,
-    change: UserChange,
-    now: DateTime<Utc>,
-) -> Result<User> {
-    let before = find(conn, user)?;
+/// Changes a user. Deactivation ends sessions, tokens and keys that require this owner at once. Links end if the user
+/// lost the right that they need. At least one active operator must remain.
+pub fn update(tx: &mut Tx<'_>, who: &Operator, user: UserId, change: UserChange) -> Result<User> {
+    let now = tx.now;
+    let before = find(tx, user)?;
     let name = text::name(change.name.as_deref().unwrap_or(&before.name));
     let name = name.map_err(|rejection| Error::field("name", rejection))?;
     let is_active = change.is_active.unwrap_or(before.is_active);
@@ -125,26 +121,26 @@ pub fn update(
         who.must_be_another(user)?;
     }
     if before.is_operator && before.is_active && !(is_operator && is_active) {
-        let operators = store::users::lock_operators(conn)?;
+        let operators = store::users::lock_operators(tx)?;
         if operators.iter().all(|id| *id == user) {
             return Err(Error::conflict("the instance needs an operator: make somebody else one first"));
         }
     }
-    let after = store::users::update(conn, user, &name, (is_active, is_operator), now)?;
+    let after = store::users::update(tx, user, &name, (is_active, is_operator), now)?;
     let after = after.ok_or(Error::NotFound(Noun::User))?;
     let deed = Deed::new("user.updated", format!("user:{user}"))
         .with("name", after.email.as_str())
         .changing(facts(&before), facts(&after));
-    audit::record_for_instance(conn, who, None, deed, now)?;
+    audit::record_for_instance(tx, who, None, deed)?;
     if before.is_active && !after.is_active {
-        store::sessions::delete_of_user(conn, user)?;
-        account::end_resets(conn, user)?;
+        store::sessions::delete_of_user(tx, user)?;
+        account::end_resets(tx, user)?;
     }
     if before.is_operator && !after.is_operator {
-        store::access_tokens::revoke_of_instance(conn, user, now)?;
+        store::access_tokens::revoke_of_instance(tx, user, now)?;
     }
-    links::end_unbacked(conn, who, user, now)?;
-    notify::send(conn, &Change::Access)?;
+    links::end_unbacked(tx, who, user)?;
+    tx.announce(Change::Access);
     Ok(after)
 }
 
@@ -152,16 +148,16 @@ fn facts(user: &User) -> serde_json::Value {
     serde_json::json!({"name": user.name, "is_active": user.is_active, "is_operator": user.is_operator})
 }
 
-/// A password to be set, hashed already.
+/// New password, hashed already.
 #[derive(Debug, Clone)]
 pub struct NewPassword {
     pub hash: String,
-    /// Whether only a second factor makes it long enough.
+    /// True if the password is long enough only together with a second factor.
     pub is_short: bool,
 }
 
 impl NewPassword {
-    /// Parses and hashes: call it off the async threads.
+    /// Parses and hashes the password. Call it off the async threads.
     pub fn parse(text: &str, rules: &PasswordRules) -> Result<Self> {
         let password = Password::parse(text, rules);
         let password = password.map_err(|rejection| Error::field("password", rejection))?;
@@ -169,7 +165,7 @@ impl NewPassword {
     }
 }
 
-/// Returns the rules for a new password of this user. `host` is the name under which people reach the instance.
+/// Returns the rules for a new password of this user. `host` is the host name of this instance.
 pub fn password_rules(conn: &mut PgConnection, user: UserId, host: Option<&str>) -> Result<PasswordRules> {
     let (person, has_factor) = (find(conn, user)?, second_factor::is_on(conn, user)?);
     let mut texts = vec![person.email, person.name, host.unwrap_or_default().to_owned()];
@@ -179,82 +175,76 @@ pub fn password_rules(conn: &mut PgConnection, user: UserId, host: Option<&str>)
     Ok(PasswordRules::new(has_factor, &texts))
 }
 
-/// Writes a new password. A short one is taken only as long as its second factor is on.
-pub(super) fn write_password(
-    conn: &mut PgConnection,
-    user: UserId,
-    new: &NewPassword,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    // Whoever switches the factor off waits here, or is waited for.
-    store::users::lock_has_short_password(conn, user)?;
-    if new.is_short && !second_factor::is_on(conn, user)? {
+/// Writes a new password. A short one is accepted only while the user's second factor is on.
+pub(super) fn write_password(tx: &mut Tx<'_>, user: UserId, new: &NewPassword) -> Result<()> {
+    let now = tx.now;
+    // Turning the second factor off takes the same lock, so the two run one after the other.
+    store::users::lock_has_short_password(tx, user)?;
+    if new.is_short && !second_factor::is_on(tx, user)? {
         let says = "must be at least 15 characters: your second factor is off by now";
         return Err(Error::field("password", Rejection::new("too_short", says)));
     }
-    if store::users::update_password(conn, user, &new.hash, new.is_short, now)? {
+    if store::users::update_password(tx, user, &new.hash, new.is_short, now)? {
         Ok(())
     } else {
         Err(Error::NotFound(Noun::User))
     }
 }
 
-/// Gives a user a new password, signs them out everywhere, and revokes their access tokens.
-pub fn set_password(
-    conn: &mut PgConnection,
-    who: &Operator,
-    user: UserId,
-    new: &NewPassword,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    write_password(conn, user, new, now)?;
-    let ended = account::end_access(conn, user, None, now)?;
+/// Sets a user's password, ends all their sessions and revokes their access tokens.
+pub fn set_password(tx: &mut Tx<'_>, who: &Operator, user: UserId, new: &NewPassword) -> Result<()> {
+    write_password(tx, user, new)?;
+    let ended = account::end_access(tx, user, None)?;
     let deed = ended.noted(Deed::new("user.password_set", format!("user:{user}")));
-    audit::record_for_instance(conn, who, None, deed, now)
+    audit::record_for_instance(tx, who, None, deed)
 }
 
-/// Makes the one-time setup token, as long as there is no user. An earlier unused one stops working.
-pub fn offer_setup(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Option<String>> {
-    if 0 < store::users::count(conn)? {
+/// Makes the one-time setup token if no user exists. An earlier unused token stops working.
+pub fn offer_setup(tx: &mut Tx<'_>) -> Result<Option<String>> {
+    let now = tx.now;
+    if 0 < store::users::count(tx)? {
         return Ok(None);
     }
     let token = random_token()?;
-    store::one_time_links::delete_unused(conn, SETUP)?;
-    store::one_time_links::insert(conn, SETUP, &digest(&token), now, now + SETUP_LINK_LIVES)?;
+    store::one_time_links::delete_unused(tx, SETUP)?;
+    store::one_time_links::insert(tx, SETUP, &digest(&token), now, now + SETUP_LINK_LIVES)?;
     Ok(Some(token))
 }
 
-/// Whether the setup page may be shown for this token.
-pub fn may_set_up(conn: &mut PgConnection, token: &str, now: DateTime<Utc>) -> Result<()> {
-    let may = store::users::count(conn)? == 0 && store::one_time_links::is_live(conn, SETUP, &digest(token), now)?;
+/// Fails unless the setup page may be shown for this token.
+pub fn may_set_up(tx: &mut Tx<'_>, token: &str) -> Result<()> {
+    let now = tx.now;
+    let may = store::users::count(tx)? == 0 && store::one_time_links::is_live(tx, SETUP, &digest(token), now)?;
     if may { Ok(()) } else { Err(Error::NotFound(Noun::SetupLink)) }
 }
 
 /// Makes the first operator and the first tenant, which the operator owns. Works once.
 pub fn set_up(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     token: &str,
     user: &NewUser,
     tenant: &NewTenant,
     who: &Operator,
-    now: DateTime<Utc>,
 ) -> Result<(User, Tenant)> {
-    if !store::one_time_links::redeem(conn, SETUP, &digest(token), now)? || 0 < store::users::count(conn)? {
+    // Redeem first: its row lock makes a concurrent setup wait, and then fail.
+    let now = tx.now;
+    if !store::one_time_links::redeem(tx, SETUP, &digest(token), now)? || 0 < store::users::count(tx)? {
         return Err(Error::NotFound(Noun::SetupLink));
     }
-    let user = create(conn, who, user, now)?;
+    let user = create(tx, who, user)?;
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
-    let tenant = tenants::create(conn, &who, tenant, now)?;
-    tenants::add_member(conn, &who, tenant.id, user.id, Role::Owner, now)?;
+    let tenant = tenants::create(tx, &who, tenant)?;
+    tenants::add_member(tx, &who, tenant.id, user.id, Role::Owner)?;
     Ok((user, tenant))
 }
 
-/// What a sign-in has shown. It counts only while the account is still as it was checked.
+/// Facts of an account that a sign-in was checked against. The sign-in counts only while they are unchanged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignIn {
     pub user: UserId,
-    /// When the account that was checked was last changed.
+    /// Time of the account's last change before the check.
     pub as_of: DateTime<Utc>,
+    /// True if a second factor was shown.
     pub has_code: bool,
 }
 
@@ -263,8 +253,8 @@ impl SignIn {
         Self { user: user.id, as_of: user.updated_at, has_code }
     }
 
-    /// True if the account still is as it was checked. Locks the user: a stronger password or a second factor is set up before
-    /// this sign-in, which then is refused, or after it, and ends it.
+    /// Returns true if the account is still as it was checked. Locks the user's row. A stronger password or a second
+    /// factor is either set up before, and the sign-in is refused, or set up after, and ends the session.
     pub fn still_holds(&self, conn: &mut PgConnection) -> Result<bool> {
         store::users::lock(conn, &[self.user])?;
         let user = store::users::find(conn, self.user)?;
@@ -273,7 +263,7 @@ impl SignIn {
     }
 }
 
-/// What sign-in checks a password against; for an unknown address too, so that both take the same time.
+/// User and password hash to check at sign-in. An unknown address also gets a hash, so both cases take the same time.
 #[derive(Debug)]
 pub struct Credentials {
     user: Option<User>,
@@ -286,7 +276,8 @@ pub fn credentials(conn: &mut PgConnection, email: &str) -> Result<Credentials> 
 }
 
 impl Credentials {
-    /// The user, if the password is theirs and they are active. Takes tens of milliseconds: keep it off the async threads.
+    /// Returns the user if the password is right and the user is active. Takes tens of milliseconds: call it off the
+    /// async threads.
     pub fn check(self, password: &str) -> Option<User> {
         let hash = self.password_hash.as_deref().unwrap_or(password::NOBODYS_HASH);
         let is_right = password::verify(hash, password);

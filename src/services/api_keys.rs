@@ -1,4 +1,4 @@
-//! API keys: minting, changing, and finding them again. How they are replaced and end: the files beside.
+//! API keys: creation, changes, lists and export. Submodules hold rotation, revocation, deletion and bulk acts.
 
 mod bulk;
 mod end;
@@ -21,72 +21,66 @@ use crate::domain::quota::QuotaStanding;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result, TenantId};
 use crate::model::{ApiKey, NewApiKey};
 pub use crate::store::api_keys::KeyFilter;
-use crate::store::notify::{self, Change};
-use crate::store::{self, Scope};
+use crate::store::notify::Change;
+use crate::store::{self, Scope, Tx};
 pub use bulk::{Bulk, chosen, delete_many, revoke_many, tag_many};
 pub use end::{delete, restore, revoke};
 pub use kin::{Kin, kin, matching};
 pub use news::tell_of_expiring;
 pub use rotation::{Rotated, rotate, rotate_once};
 
-/// A new key, with the secret that exists nowhere else.
+/// New API key with its secret, which is stored nowhere.
 #[derive(Debug)]
 pub struct MintedKey {
     pub key: ApiKey,
     pub secret: KeySecret,
 }
 
-/// Like [`mint`], once for all requests with this idempotency key; its hash tells whether they ask the same. `shown` makes
-/// the answer that is kept: of a key's row, which holds no secret.
+/// Creates a key like [`mint`], once per idempotency key. The hash tells whether a repeated request is the same.
+/// `shown` builds the stored response from the key's row, which holds no secret.
 pub fn mint_once(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     actor: &Actor,
     hasher: &Hasher,
     ask: NewKey,
     request: (&IdempotencyKey, &[u8]),
-    now: DateTime<Utc>,
     shown: impl Fn(&ApiKey) -> Result<Value>,
 ) -> Result<Told<MintedKey>> {
     actor.must(Permission::WriteKeys)?;
-    let work = |conn: &mut PgConnection| mint(conn, actor, hasher, ask, now);
-    idempotency::tell_once(conn, actor.tenant, ("api_keys", request), now, work, |_, minted| shown(&minted.key))
+    let work = |tx: &mut Tx<'_>| mint(tx, actor, hasher, ask);
+    idempotency::tell_once(tx, actor.tenant, ("api_keys", request), work, |_, minted| shown(&minted.key))
 }
 
 /// Creates a key. The secret exists only in the returned value.
-pub fn mint(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    hasher: &Hasher,
-    ask: NewKey,
-    now: DateTime<Utc>,
-) -> Result<MintedKey> {
+pub fn mint(tx: &mut Tx<'_>, actor: &Actor, hasher: &Hasher, ask: NewKey) -> Result<MintedKey> {
+    let now = tx.now;
     actor.must(Permission::WriteKeys)?;
     opens::must_hold(actor, &[], &ask.scopes)?;
-    plans::must_have_room(conn, actor.tenant, Thing::Key, now)?;
-    let plan = plans::of_tenant(conn, actor.tenant)?;
+    plans::must_have_room(tx, actor.tenant, Thing::Key)?;
+    let plan = plans::of_tenant(tx, actor.tenant)?;
     let rate_limit = ask.rate_limit.unwrap_or(plan.default_rate_limit);
     if ask.rate_limit.is_some() {
         plans::must_allow_rate(&plan, rate_limit, ask.rate_window_seconds)?;
     }
     let prefix = match &ask.prefix {
         Some(prefix) => prefix.clone(),
-        None => prefix_of_tenant(conn, actor.tenant)?,
+        None => prefix_of_tenant(tx, actor.tenant)?,
     };
     let secret = KeySecret::generate(&prefix, ask.environment)?;
     let shared = (ask.limits.clone(), ask.quota);
-    let mut key = store::api_keys::insert(conn, &row(actor, hasher, ask, rate_limit, &secret, now)?)?;
+    let mut key = store::api_keys::insert(tx, &row(actor, hasher, ask, rate_limit, &secret, now)?)?;
     if !shared.0.is_empty() || shared.1.is_some() {
-        store::key_limits::put(conn, key.tenant_id, key.lineage_id, (&shared.0, shared.1), now)?;
-        key = store::api_keys::find(conn, key.tenant_id, key.id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+        store::key_limits::put(tx, key.tenant_id, key.lineage_id, (&shared.0, shared.1), now)?;
+        key = store::api_keys::find(tx, key.tenant_id, key.id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     }
     let deed = Deed::new("api_key.minted", target(key.id))
         .with("name", key.name.as_str())
         .with("hint", key.hint.as_str())
         .with("environment", key.environment.as_str())
         .with("scopes", key.scopes.clone());
-    audit::record(conn, actor, deed, now)?;
-    notify::send(conn, &Change::Key(key.public_id.clone()))?;
-    news::tell(conn, news::CREATED, std::slice::from_ref(&key), now)?;
+    audit::record(tx, actor, deed)?;
+    tx.announce(Change::Key(key.public_id.clone()));
+    news::tell(tx, news::CREATED, std::slice::from_ref(&key))?;
     Ok(MintedKey { key, secret })
 }
 
@@ -137,52 +131,53 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId) -> Result<ApiK
     store::api_keys::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))
 }
 
-/// Whose key it is, deleted or not: for callers who are of no tenant. `None` where there is no such key.
+/// Returns the tenant of a key, deleted or not, for callers without a tenant. `None` if there is no such key.
 pub fn tenant_of(conn: &mut PgConnection, id: ApiKeyId) -> Result<Option<TenantId>> {
     store::api_keys::tenant_of(conn, id)
 }
 
-/// Scopes that a tenant gives its keys, for whoever makes another one; `but` these.
+/// Returns scopes that this tenant's keys have, to suggest for a new key. Leaves out the scopes in `but`.
 pub fn scopes_given(conn: &mut PgConnection, actor: &Actor, but: &[&str]) -> Result<Vec<String>> {
     const MOST: i64 = 40;
     actor.must(Permission::WriteKeys)?;
     store::api_keys::scopes_given(conn, actor.tenant, but, MOST)
 }
 
-/// One page of keys in this order. Whoever calls has made sure that the scope may be read.
+/// Returns one page of keys in this order. The caller has checked that the actor may read the scope.
 pub fn list(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     scope: Scope,
     filter: &KeyFilter,
     sort: KeySort,
     paging: &Paging<KeyMark>,
-    now: DateTime<Utc>,
 ) -> Result<Page<ApiKey, KeyMark>> {
-    let rows = store::api_keys::list(conn, scope, filter, sort, paging, now)?;
+    let now = tx.now;
+    let rows = store::api_keys::list(tx, scope, filter, sort, paging, now)?;
     let mut page = Page::cut(rows, paging, |key| mark(key, sort));
     if paging.offset.is_some() {
-        page.total = Some(store::api_keys::count(conn, scope, filter, now)?);
+        page.total = Some(store::api_keys::count(tx, scope, filter, now)?);
     }
     Ok(page)
 }
 
-/// The next rows of an export, and where to go on. Whoever calls has made sure that the scope may be read.
+/// Returns the next rows of an export and the cursor for the rest. The caller has checked that the actor may read the
+/// scope.
 pub fn export(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     scope: Scope,
     filter: &KeyFilter,
     sort: KeySort,
     after: Option<&KeyMark>,
-    now: DateTime<Utc>,
 ) -> Result<(Vec<ApiKey>, Option<KeyMark>)> {
+    let now = tx.now;
     const BATCH: i64 = 1_000;
-    let rows = store::api_keys::list_after(conn, scope, filter, sort, after, BATCH, now)?;
+    let rows = store::api_keys::list_after(tx, scope, filter, sort, after, BATCH, now)?;
     let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == BATCH);
     let next = rows.last().filter(|_| is_full).map(|key| mark(key, sort));
     Ok((rows, next))
 }
 
-/// Where a key stands in a list of this order.
+/// Returns a key's cursor in a list of this order.
 pub fn mark(key: &ApiKey, sort: KeySort) -> KeyMark {
     let place = match sort {
         KeySort::Newest => Place::Newest,
@@ -193,35 +188,29 @@ pub fn mark(key: &ApiKey, sort: KeySort) -> KeyMark {
     KeyMark { place, id: key.id }
 }
 
-pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: DateTime<Utc>) -> Result<i64> {
-    store::api_keys::count(conn, scope, filter, now)
+pub fn count(tx: &mut Tx<'_>, scope: Scope, filter: &KeyFilter) -> Result<i64> {
+    let now = tx.now;
+    store::api_keys::count(tx, scope, filter, now)
 }
 
-/// Where a key's lineage stands with its quota; what processes have leased counts as used.
-pub fn quota(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    key: &ApiKey,
-    now: DateTime<Utc>,
-) -> Result<Option<QuotaStanding>> {
+/// Returns the quota of a key's lineage and what is left of it. Quota leased by replicas counts as used.
+pub fn quota(tx: &mut Tx<'_>, actor: &Actor, key: &ApiKey) -> Result<Option<QuotaStanding>> {
+    let now = tx.now;
     actor.must(Permission::ReadKeys)?;
-    let found = store::key_limits::find(conn, actor.tenant, key.lineage_id)?;
+    let found = store::key_limits::find(tx, actor.tenant, key.lineage_id)?;
     Ok(found.and_then(|left| left.standing(now)))
 }
 
-/// Changes what was asked and nothing else. A revoked key can be renamed, but not brought back to life.
-pub fn update(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    id: ApiKeyId,
-    change: &KeyChange,
-    now: DateTime<Utc>,
-) -> Result<ApiKey> {
+/// Applies the given fields and no others. A revoked key can be renamed, but not reactivated.
+pub fn update(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, change: &KeyChange) -> Result<ApiKey> {
+    let now = tx.now;
     if change.is_of_limit() {
-        // A limit is changed for the whole lineage. Keys are locked in the order of their ids, as everywhere.
-        store::api_keys::lock_lineage_of(conn, actor.tenant, id)?;
+        // A limit belongs to the whole lineage. Its keys are locked in id order, as in all other transactions, to
+        // avoid deadlocks.
+        let lineage = store::api_keys::lock_lineage_of(tx, actor.tenant, id)?;
+        tx.announce_all(lineage.into_iter().map(Change::Key));
     }
-    let before = to_change(conn, actor, id)?;
+    let before = to_change(tx, actor, id)?;
     if change.is_empty() {
         return Ok(before);
     }
@@ -231,73 +220,67 @@ pub fn update(
     if let Some(scopes) = &change.scopes {
         opens::must_hold(actor, &before.scopes, scopes)?;
     }
-    must_fit_plan(conn, &before, change, now)?;
+    must_fit_plan(tx, &before, change)?;
     if change.limits.is_some() || change.quota.is_some() {
         let limits = change.limits.clone().unwrap_or_else(|| before.named_limits());
         let quota = change.quota.unwrap_or_else(|| before.quota());
-        store::key_limits::put(conn, actor.tenant, before.lineage_id, (&limits, quota), now)?;
+        store::key_limits::put(tx, actor.tenant, before.lineage_id, (&limits, quota), now)?;
     }
-    let after = store::api_keys::update(conn, actor.tenant, id, change, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+    let after = store::api_keys::update(tx, actor.tenant, id, change, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     if change.is_of_limit() {
-        // It is counted for the whole lineage, so it must be one limit.
-        let others = store::api_keys::share_limit(conn, &after, now)?;
-        notify::send_all(conn, others.into_iter().map(Change::Key))?;
+        // The lineage shares one counter, so all of its keys get this limit.
+        store::api_keys::share_limit(tx, &after, now)?;
     }
     let deed = Deed::new("api_key.updated", target(id))
         .with("name", after.name.as_str())
         .with("changed", change.fields())
         .changing(facts(&before), facts(&after));
-    changed(conn, actor, after, deed, now)
+    changed(tx, actor, after, deed)
 }
 
-/// A higher limit than the plan allows, or one more key where an expired one comes back to life.
-fn must_fit_plan(conn: &mut PgConnection, before: &ApiKey, change: &KeyChange, now: DateTime<Utc>) -> Result<()> {
+/// Checks a change against the plan: a higher rate limit, or an expired key that becomes active again.
+fn must_fit_plan(tx: &mut Tx<'_>, before: &ApiKey, change: &KeyChange) -> Result<()> {
+    let now = tx.now;
     if change.rate_limit.is_some() || change.rate_window_seconds.is_some() {
         let limit = change.rate_limit.unwrap_or(before.rate_limit);
         let window = change.rate_window_seconds.unwrap_or(before.rate_window_seconds);
-        // What it has stays, whatever the plan has become: forms send it along.
+        // An unchanged limit is kept even if the plan has shrunk: forms send every field.
         if (limit, window) != (before.rate_limit, before.rate_window_seconds) {
-            plans::must_allow_rate(&plans::of_tenant(conn, before.tenant_id)?, limit, window)?;
+            plans::must_allow_rate(&plans::of_tenant(tx, before.tenant_id)?, limit, window)?;
         }
     }
     let is_back =
         change.expires_at.is_some() && before.revoked_at.is_none() && before.expires_at.is_some_and(|at| at <= now);
     if is_back {
-        plans::must_have_room(conn, before.tenant_id, Thing::Key, now)?;
+        plans::must_have_room(tx, before.tenant_id, Thing::Key)?;
     }
     Ok(())
 }
 
-/// `Conflict` where somebody has changed a key since then; until this transaction ends, nobody does.
+/// Returns `Conflict` if the key changed since `seen`. Locks the key until the transaction ends.
 pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, seen: DateTime<Utc>) -> Result<()> {
     let is_same = to_change(conn, actor, id)?.updated_at == seen;
     if is_same { Ok(()) } else { Err(Error::conflict("somebody else changed this key meanwhile: look at it again")) }
 }
 
-pub fn activate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime<Utc>) -> Result<ApiKey> {
-    set_active(conn, actor, id, true, now)
+pub fn activate(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
+    set_active(tx, actor, id, true)
 }
 
-pub fn deactivate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime<Utc>) -> Result<ApiKey> {
-    set_active(conn, actor, id, false, now)
+pub fn deactivate(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
+    set_active(tx, actor, id, false)
 }
 
-fn set_active(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    id: ApiKeyId,
-    is_active: bool,
-    now: DateTime<Utc>,
-) -> Result<ApiKey> {
-    let before = to_change(conn, actor, id)?;
-    // A revoked key goes on to `update`, which says that it stays so.
+fn set_active(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, is_active: bool) -> Result<ApiKey> {
+    let before = to_change(tx, actor, id)?;
+    // A revoked key goes on to `update`, which returns the error.
     if before.is_active == is_active && !(is_active && before.revoked_at.is_some()) {
         return Ok(before);
     }
-    update(conn, actor, id, &KeyChange { is_active: Some(is_active), ..KeyChange::default() }, now)
+    update(tx, actor, id, &KeyChange { is_active: Some(is_active), ..KeyChange::default() })
 }
 
-/// The key, locked, if this actor may change it.
+/// Locks and returns the key if this actor may change it.
 fn to_change(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
     actor.must(Permission::WriteKeys)?;
     let key = store::api_keys::lock(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
@@ -305,13 +288,13 @@ fn to_change(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId) -> Result<Api
     Ok(key)
 }
 
-fn changed(conn: &mut PgConnection, actor: &Actor, key: ApiKey, deed: Deed, now: DateTime<Utc>) -> Result<ApiKey> {
-    audit::record(conn, actor, deed, now)?;
-    notify::send(conn, &Change::Key(key.public_id.clone()))?;
+fn changed(tx: &mut Tx<'_>, actor: &Actor, key: ApiKey, deed: Deed) -> Result<ApiKey> {
+    audit::record(tx, actor, deed)?;
+    tx.announce(Change::Key(key.public_id.clone()));
     Ok(key)
 }
 
-/// What the audit log tells of a key: its settings. Of metadata only the names, since values may be anything.
+/// Returns a key's settings for the audit log. Metadata is reduced to its names, since its values may be secret.
 fn facts(key: &ApiKey) -> serde_json::Value {
     let metadata: Vec<&String> = key.metadata.as_object().map(|all| all.keys().collect()).unwrap_or_default();
     serde_json::json!({

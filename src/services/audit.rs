@@ -1,4 +1,4 @@
-//! The audit log: written in the transaction of the change that it tells of, read by admins.
+//! Audit log: entries are written in the transaction of the change, and read by admins.
 
 pub mod chain;
 
@@ -10,12 +10,12 @@ use crate::domain::page::{Page, PageSize, Paging};
 use crate::domain::{Actor, AuditEntryId, Result, TenantId};
 use crate::model::{AuditEntry, NewAuditEntry};
 pub use crate::store::audit_entries::AuditFilter;
-use crate::store::{self, Scope};
+use crate::store::{self, Scope, Tx};
 
-/// Entries that an export reads at once.
+/// Entries per read of an export.
 const BATCH: i64 = PageSize::MAX;
 
-/// What somebody did: an action (`api_key.minted`), its target (`api_key:7`), and details without secrets.
+/// Audited act: an action (`api_key.minted`), its target (`api_key:7`), and details without secrets.
 #[derive(Debug, Clone)]
 pub struct Deed {
     action: &'static str,
@@ -28,7 +28,7 @@ impl Deed {
         Self { action, target: target.into(), details: Map::new() }
     }
 
-    /// What an update changed: those fields of two objects that differ, as `before` and `after`.
+    /// Adds the fields that differ between two objects, as `before` and `after`.
     #[must_use]
     pub fn changing(mut self, before: Value, after: Value) -> Self {
         if let (Value::Object(mut before), Value::Object(mut after)) = (before, after) {
@@ -54,15 +54,17 @@ impl Deed {
     }
 }
 
-/// Notes what an actor did in their tenant.
-pub fn record(conn: &mut PgConnection, actor: &Actor, deed: Deed, now: DateTime<Utc>) -> Result<()> {
-    store::audit_entries::insert(conn, &entry(actor, deed, now))
+/// Records an act in the actor's tenant.
+pub fn record(tx: &mut Tx<'_>, actor: &Actor, deed: Deed) -> Result<()> {
+    let now = tx.now;
+    store::audit_entries::insert(tx, &entry(actor, deed, now))
 }
 
-/// Notes several deeds of one act, an entry each.
-pub fn record_all(conn: &mut PgConnection, actor: &Actor, deeds: Vec<Deed>, now: DateTime<Utc>) -> Result<()> {
+/// Records several acts of one call, an entry each.
+pub fn record_all(tx: &mut Tx<'_>, actor: &Actor, deeds: Vec<Deed>) -> Result<()> {
+    let now = tx.now;
     let entries: Vec<_> = deeds.into_iter().map(|deed| entry(actor, deed, now)).collect();
-    store::audit_entries::insert_all(conn, &entries)
+    store::audit_entries::insert_all(tx, &entries)
 }
 
 fn entry(actor: &Actor, deed: Deed, now: DateTime<Utc>) -> NewAuditEntry {
@@ -80,14 +82,9 @@ fn entry(actor: &Actor, deed: Deed, now: DateTime<Utc>) -> NewAuditEntry {
     }
 }
 
-/// Notes what somebody did to the instance itself, or to a tenant as its operator.
-pub fn record_for_instance(
-    conn: &mut PgConnection,
-    who: &super::Operator,
-    tenant: Option<TenantId>,
-    deed: Deed,
-    now: DateTime<Utc>,
-) -> Result<()> {
+/// Records an act on the instance itself, or an operator's act on a tenant.
+pub fn record_for_instance(tx: &mut Tx<'_>, who: &super::Operator, tenant: Option<TenantId>, deed: Deed) -> Result<()> {
+    let now = tx.now;
     let entry = NewAuditEntry {
         tenant_id: tenant,
         user_id: who.user,
@@ -100,10 +97,10 @@ pub fn record_for_instance(
         request_id: who.request_id.clone(),
         created_at: now,
     };
-    store::audit_entries::insert(conn, &entry)
+    store::audit_entries::insert(tx, &entry)
 }
 
-/// One page of entries, newest first. Whoever calls has made sure that the scope may be read.
+/// Returns one page of entries, newest first. The caller has checked that the actor may read the scope.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
@@ -114,7 +111,7 @@ pub fn list(
     Ok(Page::cut(rows, paging, |entry| entry.id))
 }
 
-/// The next entries of an export, newest first, and where to go on; `None` once there is no more.
+/// Returns the next entries of an export, newest first, and the cursor for the rest. `None` ends the export.
 pub fn export(
     conn: &mut PgConnection,
     scope: Scope,

@@ -1,4 +1,4 @@
-//! Who publishes rings, and the worker that claims hears where something may be due.
+//! Signal within a process, from publishers to the delivery worker: which webhooks may have something due.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use tokio::sync::Notify;
 use crate::domain::WebhookId;
 use crate::store::notify::Change;
 
-/// With more webhooks than these, all are looked at: which of them is first is then found more cheaply.
+/// Most webhooks that one signal names. Beyond this, looking at all webhooks is cheaper.
 const MOST_NAMED: usize = 256;
 
-/// Where something may be due.
+/// Webhooks that may have due deliveries: all, or those named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     Anywhere,
@@ -19,7 +19,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// Webhooks of which each may have something that is due.
+    /// Names webhooks that may each have something due.
     pub fn at(webhooks: impl IntoIterator<Item = WebhookId>) -> Self {
         Self::At(webhooks.into_iter().collect()).bounded()
     }
@@ -31,7 +31,7 @@ impl Call {
         }
     }
 
-    /// Wherever either of the two calls.
+    /// Joins two signals into one that covers both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -48,7 +48,7 @@ impl Call {
     }
 }
 
-/// One of each process. What was rung for is kept until somebody takes it.
+/// Signal of this process to its delivery worker. It is kept until the worker takes it.
 #[derive(Debug)]
 pub struct Bell {
     rung: Mutex<Call>,
@@ -77,7 +77,7 @@ impl Bell {
         self.notify.notify_one();
     }
 
-    /// Rings where the change is one that leaves something to deliver.
+    /// Passes on a change that leaves something to deliver.
     pub fn hear(&self, change: &Change) {
         match change {
             Change::Delivery => self.ring(Call::Anywhere),
@@ -86,12 +86,12 @@ impl Bell {
         }
     }
 
-    /// Waits until it has been rung.
+    /// Waits for the next signal.
     pub async fn rung(&self) {
         self.notify.notified().await;
     }
 
-    /// What it has been rung for since the last time.
+    /// Takes the webhooks named since the last call.
     pub fn take(&self) -> Call {
         std::mem::replace(&mut *self.lock(), Call::at([]))
     }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn it_gathers_what_was_rung_for() {
+    fn signals_are_collected_until_they_are_taken() {
         let bell = Bell::default();
         assert_eq!(bell.take(), Call::at([]));
         bell.hear(&Change::DeliveryAt(ids([1, 2])));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn anywhere_is_more_than_any_place() {
+    fn a_signal_for_all_webhooks_covers_named_ones() {
         let bell = Bell::default();
         bell.hear(&Change::Delivery);
         bell.ring(Call::at(ids([1])));
@@ -127,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn too_many_places_are_anywhere() {
+    fn a_signal_for_too_many_webhooks_becomes_one_for_all() {
         assert!(matches!(Call::at(ids(1..=256)), Call::At(_)));
         assert_eq!(Call::at(ids(1..=257)), Call::Anywhere);
         assert_eq!(Call::at(ids(1..=200)).and(Call::at(ids(101..=300))), Call::Anywhere);
     }
 
     #[tokio::test]
-    async fn a_ring_before_anybody_waits_is_heard_and_one_for_nothing_is_none() {
+    async fn an_early_signal_is_kept_and_an_empty_one_is_ignored() {
         let bell = Bell::default();
         bell.ring(Call::at([]));
         bell.hear(&Change::Access);

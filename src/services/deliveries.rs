@@ -1,6 +1,5 @@
-//! Deliveries for those who look at them: lists, attempts, redelivery and cancellation.
+//! Deliveries as users see them: lists, attempts, redelivery and cancellation.
 
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use super::audit::{self, Deed};
@@ -10,14 +9,14 @@ use crate::domain::{Actor, AttemptId, DeliveryId, Error, Noun, Permission, Resul
 use crate::model::{Attempt, Delivery, Event, Webhook};
 pub use crate::store::attempts::{AttemptFilter, Logged};
 pub use crate::store::deliveries::DeliveryFilter;
-use crate::store::notify::{self, Change};
-use crate::store::{self, Scope};
+use crate::store::notify::Change;
+use crate::store::{self, Scope, Tx};
 
-/// A delivery with its attempts, its event, and its webhook if that is still there.
+/// Delivery with its attempts, its event, and its webhook unless that is deleted.
 #[derive(Debug)]
 pub struct DeliveryDetail {
     pub delivery: Delivery,
-    /// In their order.
+    /// Oldest first.
     pub attempts: Vec<Attempt>,
     pub event: Event,
     pub webhook: Option<Webhook>,
@@ -25,22 +24,22 @@ pub struct DeliveryDetail {
 }
 
 impl DeliveryDetail {
-    /// The bytes that an attempt sent, where it sent any.
+    /// Returns the request body that an attempt sent, if it sent one.
     pub fn body_of(&self, attempt: &Attempt) -> Option<String> {
         sent_body(attempt, &self.event, &self.tenant_slug)
     }
 }
 
-/// An attempt with what it was about.
+/// Attempt with its event.
 #[derive(Debug)]
 pub struct AttemptDetail {
     pub attempt: Attempt,
     pub event: Event,
-    /// The bytes that were sent, where any were.
+    /// Request body that was sent, if one was.
     pub request_body: Option<String>,
 }
 
-/// Made again as it was made for the attempt: it is not kept, since the event is.
+/// Rebuilds the body of an attempt from its event. Only the event is stored.
 fn sent_body(attempt: &Attempt, event: &Event, tenant_slug: &str) -> Option<String> {
     let envelope =
         Envelope { id: event.id, kind: &event.kind, at: event.created_at, tenant_slug, payload: &event.payload };
@@ -59,12 +58,12 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: DeliveryId) -> Result<De
     Ok(DeliveryDetail { delivery, attempts, event, webhook, tenant_slug })
 }
 
-/// Whose delivery it is: for callers who are of no tenant. `None` where there is no such delivery.
+/// Returns the tenant of a delivery, for callers without a tenant. `None` if there is no such delivery.
 pub fn tenant_of(conn: &mut PgConnection, id: DeliveryId) -> Result<Option<TenantId>> {
     store::deliveries::tenant_of(conn, id)
 }
 
-/// One page of deliveries, newest first. Whoever calls has made sure that the scope may be read.
+/// Returns one page of deliveries, newest first. The caller has checked that the actor may read the scope.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
@@ -75,9 +74,9 @@ pub fn list(
     Ok(Page::cut(rows, paging, |delivery| delivery.id))
 }
 
-/// Sends it again, at once: what has come to an end begins another round of attempts, what waits need not wait.
-pub fn redeliver(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: DateTime<Utc>) -> Result<Delivery> {
-    let (before, webhook) = to_direct(conn, actor, id)?;
+/// Makes a delivery due at once. A finished delivery gets another round of attempts; a waiting one skips its wait.
+pub fn redeliver(tx: &mut Tx<'_>, actor: &Actor, id: DeliveryId) -> Result<Delivery> {
+    let (before, webhook) = to_direct(tx, actor, id)?;
     let webhook = webhook.ok_or_else(|| Error::conflict("its webhook has been deleted"))?;
     if !webhook.is_active {
         return Err(Error::conflict("its webhook is switched off: activate it first"));
@@ -86,25 +85,26 @@ pub fn redeliver(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: Da
         true => before.attempts_made() + webhook.schedule().attempts(),
         false => before.attempts_max,
     };
-    let after = store::deliveries::update_due(conn, actor.tenant, id, attempts_max)?.ok_or_else(under_way)?;
-    audit::record(conn, actor, Deed::new("delivery.redelivered", format!("delivery:{id}")), now)?;
-    notify::send(conn, &Change::delivery_at([after.webhook_id]))?;
+    let after = store::deliveries::update_due(tx, actor.tenant, id, attempts_max)?.ok_or_else(under_way)?;
+    audit::record(tx, actor, Deed::new("delivery.redelivered", format!("delivery:{id}")))?;
+    tx.announce(Change::delivery_at([after.webhook_id]));
     Ok(after)
 }
 
-/// Gives up what still waits.
-pub fn cancel(conn: &mut PgConnection, actor: &Actor, id: DeliveryId, now: DateTime<Utc>) -> Result<Delivery> {
-    let (before, _) = to_direct(conn, actor, id)?;
+/// Cancels a delivery that is not finished.
+pub fn cancel(tx: &mut Tx<'_>, actor: &Actor, id: DeliveryId) -> Result<Delivery> {
+    let now = tx.now;
+    let (before, _) = to_direct(tx, actor, id)?;
     if before.state.is_final() {
         return Err(Error::conflict(format!("this delivery has come to its end already: it is {}", before.state)));
     }
-    let after = store::deliveries::update_cancelled(conn, actor.tenant, id, now)?.ok_or_else(under_way)?;
-    audit::record(conn, actor, Deed::new("delivery.cancelled", format!("delivery:{id}")), now)?;
+    let after = store::deliveries::update_cancelled(tx, actor.tenant, id, now)?.ok_or_else(under_way)?;
+    audit::record(tx, actor, Deed::new("delivery.cancelled", format!("delivery:{id}")))?;
     Ok(after)
 }
 
-/// Locks the delivery, if this actor may redeliver or cancel it and no attempt is under way. A developer directs the
-/// deliveries of their own webhooks only.
+/// Locks the delivery if this actor may redeliver or cancel it and no attempt is under way. Developers may do so only
+/// for their own webhooks.
 fn to_direct(conn: &mut PgConnection, actor: &Actor, id: DeliveryId) -> Result<(Delivery, Option<Webhook>)> {
     actor.must(Permission::WriteEvents)?;
     let delivery = store::deliveries::lock(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Delivery))?;
@@ -122,7 +122,7 @@ fn under_way() -> Error {
     Error::conflict("an attempt is under way: wait for what comes of it")
 }
 
-/// One page of the webhook log, newest first. Whoever calls has made sure that the scope may be read.
+/// Returns one page of the webhook log, newest first. The caller has checked that the actor may read the scope.
 pub fn attempts(
     conn: &mut PgConnection,
     scope: Scope,
@@ -146,7 +146,7 @@ fn slug(conn: &mut PgConnection, tenant: TenantId) -> Result<String> {
     Ok(found.map(|tenant| tenant.slug).unwrap_or_default())
 }
 
-/// Whose attempt it is: for callers who are of no tenant. `None` where there is no such attempt.
+/// Returns the tenant of an attempt, for callers without a tenant. `None` if there is no such attempt.
 pub fn tenant_of_attempt(conn: &mut PgConnection, id: AttemptId) -> Result<Option<TenantId>> {
     store::attempts::tenant_of(conn, id)
 }

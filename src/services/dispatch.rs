@@ -1,4 +1,4 @@
-//! The work of delivering, step by step: claim, make the request, judge the outcome, settle; and take back what got lost.
+//! Delivery steps: claim, build the request, judge the outcome, settle. Expired leases are taken back.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,49 +19,50 @@ use crate::domain::webhook::MASK;
 use crate::domain::{Actor, DeliveryId, Error, Result, TenantId, WebhookId};
 use crate::model::{Claimed, Webhook};
 use crate::outbound::Request;
-use crate::store;
 pub use crate::store::claims::{Held, Look, Room};
 use crate::store::settlements::Settled;
+use crate::store::{self, Tx};
 
-/// A leased delivery, with the attempt that its lease names: to be sent once, and settled once.
+/// Leased delivery with the attempt that its lease names. It is sent once and settled once.
 #[derive(Debug)]
 pub struct Claim(Claimed);
 
-/// Finds out which webhooks have something due for which there is room.
+/// Finds webhooks that have deliveries due and room for them.
 pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Look> {
     store::claims::look(conn, room, offset)
 }
 
-/// What was leased from some webhooks.
+/// Deliveries leased from some webhooks.
 #[derive(Debug, Default)]
 pub struct Leased {
     pub claims: Vec<Claim>,
-    /// Those of them that are well and have more that is due: it waits for what is in flight, or for its rate.
+    /// Healthy webhooks among them that have more due. The rest waits for requests under way, or for the rate limit.
     pub with_more: Vec<Held>,
 }
 
-/// Leases due deliveries of these webhooks as far as there is room, with the attempt that each is about to have.
+/// Leases due deliveries of these webhooks as room allows, and records the attempt that each is about to have.
 pub fn claim(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     webhooks: &[WebhookId],
     room: Room,
     lease: Duration,
     offset: TimeDelta,
-    now: DateTime<Utc>,
 ) -> Result<Leased> {
-    store::claims::lock_turnstile(conn)?;
-    let rows = store::claims::lease(conn, webhooks, room, lease, offset, now)?;
-    let with_more = store::claims::with_more(conn, webhooks, offset)?;
+    // One transaction leases at a time, across all replicas, so that caps and rates hold.
+    let now = tx.now;
+    store::claims::lock_turnstile(tx)?;
+    let rows = store::claims::lease(tx, webhooks, room, lease, offset, now)?;
+    let with_more = store::claims::with_more(tx, webhooks, offset)?;
     Ok(Leased { claims: rows.into_iter().map(Claim).collect(), with_more })
 }
 
 impl Claim {
-    /// Of something that was published and leased in one.
+    /// Wraps a delivery that was leased on publishing.
     pub(super) fn new(row: Claimed) -> Self {
         Self(row)
     }
 
-    /// Whether its endpoint has been answering with nothing but failures.
+    /// Returns true if the endpoint has only failed lately.
     pub fn is_failing(&self) -> bool {
         self.0.is_failing
     }
@@ -70,12 +71,12 @@ impl Claim {
         self.0.webhook_id
     }
 
-    /// How long its request may take.
+    /// Returns the time limit of the request.
     pub fn deadline(&self) -> Duration {
         Duration::from_secs(u64::try_from(self.0.timeout_seconds).unwrap_or(30))
     }
 
-    /// The signed request of this attempt. The body is written once: what is signed is what is sent.
+    /// Builds the signed request of this attempt. The body is serialised once, so the signed bytes are the sent bytes.
     pub fn request(&self, vault: &Vault, now: DateTime<Utc>) -> Result<Request> {
         let row = &self.0;
         let envelope = Envelope {
@@ -97,7 +98,8 @@ impl Claim {
         Ok(Request { tenant: row.tenant_id, url: row.url.clone(), headers, body, deadline: self.deadline(), now })
     }
 
-    /// `v1` with every live secret and `v1a` with every live key, newest first; the older header with the newest secret.
+    /// Signs with every live secret (`v1`) and every live key (`v1a`), newest first. The older header uses the newest
+    /// secret.
     fn signatures(&self, vault: &Vault, body: &[u8], now: DateTime<Utc>) -> Result<Vec<(String, String)>> {
         let row = &self.0;
         let name = Webhook::vault_name(row.webhook_id);
@@ -124,7 +126,7 @@ impl Claim {
         ])
     }
 
-    /// Judges what came of the attempt. Takes the claim, so that it is settled once.
+    /// Judges the outcome of the attempt. Consumes the claim, so that it is settled once.
     pub fn settle(self, sent: &[(String, String)], outcome: Outcome, jitter: Jitter) -> Settlement {
         let attempt = retry::Attempt { number: self.0.attempts_made, max: self.0.attempts_max };
         let schedule = self.0.retry_gaps.as_deref().map_or_else(Schedule::default, Schedule::of_retries);
@@ -132,7 +134,7 @@ impl Claim {
         self.with_verdict(sent, outcome, verdict)
     }
 
-    /// Ends a delivery that can't even be tried: in plain sight rather than in a loop.
+    /// Fails a delivery that cannot be attempted, so that it does not loop.
     pub fn spoil(self, why: &str) -> Settlement {
         self.with_verdict(&[], Outcome::failed(ErrorKind::Protocol, why), Verdict::Failed)
     }
@@ -172,14 +174,14 @@ impl Claim {
             duration_ms: outcome.duration_ms,
             remote_address: outcome.remote_address.map(|address| address.to_string()),
             timings: outcome.timings,
-            // Without a header there was no request.
+            // Without headers no request was sent.
             payload_format: (!sent.is_empty()).then_some(self.0.payload_format),
         };
         Settlement { settled, is_gone: verdict == Verdict::Gone, is_probe }
     }
 }
 
-/// Header lines as a JSON object; lines of one name are joined (RFC 9110 §5.3).
+/// Returns header lines as a JSON object. Lines of the same name are joined (RFC 9110 §5.3).
 fn object(lines: impl Iterator<Item = (String, String)>) -> Value {
     let mut object: Map<String, Value> = Map::new();
     for (name, value) in lines {
@@ -192,12 +194,12 @@ fn object(lines: impl Iterator<Item = (String, String)>) -> Value {
     Value::Object(object)
 }
 
-/// A judged attempt, ready to be written.
+/// Judged attempt, ready to be written.
 #[derive(Debug, Clone)]
 pub struct Settlement {
     settled: Settled,
     is_gone: bool,
-    /// Whether its success may switch its webhook on.
+    /// True if a success may activate its webhook.
     is_probe: bool,
 }
 
@@ -222,13 +224,13 @@ impl Settlement {
         self.settled.response_status.is_some()
     }
 
-    /// Whether nobody was there who could have answered in time.
+    /// Returns true if no server responded in time.
     pub fn is_silent(&self) -> bool {
         use ErrorKind::{Connect, Dns, Timeout, Tls};
         !self.has_answer() && matches!(self.settled.error_kind, Some(Dns | Connect | Tls | Timeout))
     }
 
-    /// The same without what the receiver answered, for an answer that the database refuses.
+    /// Removes the receiver's response, if the database refuses to store it.
     #[must_use]
     pub fn without_answer(mut self) -> Self {
         self.settled.response_headers = Value::Object(Map::new());
@@ -241,7 +243,7 @@ impl Settlement {
 #[derive(Debug, Default)]
 pub struct Written {
     kept: HashSet<DeliveryId>,
-    /// Settlements of deliveries that were cancelled while the attempt was under way, such as those of a deleted webhook.
+    /// Settlements of deliveries that were cancelled during the attempt, such as those of a deleted webhook.
     pub cancelled: usize,
     /// Settlements whose lease was lost.
     pub late: usize,
@@ -253,22 +255,24 @@ impl Written {
     }
 }
 
-/// Writes a batch of settlements. Those that hold no lease any more change nothing.
-pub fn settle(conn: &mut PgConnection, batch: &[Settlement], offset: TimeDelta, now: DateTime<Utc>) -> Result<Written> {
+/// Writes a batch of settlements. A settlement whose lease was lost changes nothing.
+pub fn settle(tx: &mut Tx<'_>, batch: &[Settlement], offset: TimeDelta) -> Result<Written> {
+    let now = tx.now;
     let all: Vec<&Settled> = batch.iter().map(|one| &one.settled).collect();
-    let held: HashSet<DeliveryId> = store::settlements::settle(conn, &all, offset, now)?.into_iter().collect();
+    let held: HashSet<DeliveryId> = store::settlements::settle(tx, &all, offset, now)?.into_iter().collect();
     let kept: Vec<&Settlement> = batch.iter().filter(|one| held.contains(&one.settled.delivery)).collect();
-    judge_webhooks(conn, &kept, now)?;
+    judge_webhooks(tx, &kept)?;
     let late: Vec<&Settled> = all.into_iter().filter(|one| !held.contains(&one.delivery)).collect();
     let cancelled = match late.is_empty() {
         true => 0,
-        false => store::settlements::complete_cancelled(conn, &late)?,
+        false => store::settlements::complete_cancelled(tx, &late)?,
     };
     Ok(Written { kept: held, cancelled, late: late.len().saturating_sub(cancelled) })
 }
 
-/// Keeps what is known of the webhooks' health, and switches off those that are gone or have long failed.
-fn judge_webhooks(conn: &mut PgConnection, kept: &[&Settlement], now: DateTime<Utc>) -> Result<()> {
+/// Updates the health of webhooks, and disables those that are gone or have failed too long.
+fn judge_webhooks(tx: &mut Tx<'_>, kept: &[&Settlement]) -> Result<()> {
+    let now = tx.now;
     let of = |wanted: &dyn Fn(&Settlement) -> bool| {
         distinct(kept.iter().filter(|one| wanted(one)).map(|one| one.settled.webhook))
     };
@@ -278,32 +282,32 @@ fn judge_webhooks(conn: &mut PgConnection, kept: &[&Settlement], now: DateTime<U
     let answered = of(&|one| one.has_answer());
     let silent = of(&|one| one.is_silent() && !answered.contains(&one.settled.webhook));
     if !silent.is_empty() {
-        store::hosts::insert_of(conn, &silent, now)?;
+        store::hosts::insert_of(tx, &silent, now)?;
     }
     if !answered.is_empty() {
-        store::hosts::delete_of(conn, &answered)?;
+        store::hosts::delete_of(tx, &answered)?;
     }
     if !succeeding.is_empty() {
-        store::webhooks::update_succeeding(conn, &succeeding, now)?;
+        store::webhooks::update_succeeding(tx, &succeeding, now)?;
     }
     if !failing.is_empty() {
-        store::webhooks::update_failing(conn, &failing, now)?;
-        warn(conn, &failing, now)?;
+        store::webhooks::update_failing(tx, &failing, now)?;
+        warn(tx, &failing)?;
         let since = now - retry::DISABLED_AFTER;
-        disable(conn, &failing, Some(since), "nothing but failures for 5 days", now)?;
+        disable(tx, &failing, Some(since), "nothing but failures for 5 days")?;
     }
     let probes: Vec<DeliveryId> =
         kept.iter().filter(|one| one.is_probe && one.is_success()).map(|one| one.settled.delivery).collect();
     if !probes.is_empty() {
-        probe::succeed(conn, &probes, now)?;
+        probe::succeed(tx, &probes)?;
     }
     if !gone.is_empty() {
-        disable(conn, &gone, None, "the endpoint answered 410 Gone", now)?;
+        disable(tx, &gone, None, "the endpoint answered 410 Gone")?;
     }
     Ok(())
 }
 
-/// Webhooks of a batch, without repetition.
+/// Returns ids sorted, without repetition.
 fn distinct(ids: impl Iterator<Item = WebhookId>) -> Vec<WebhookId> {
     let mut ids: Vec<_> = ids.collect();
     ids.sort_unstable();
@@ -311,40 +315,38 @@ fn distinct(ids: impl Iterator<Item = WebhookId>) -> Vec<WebhookId> {
     ids
 }
 
-/// Publishes `webhook.failing` a day before a webhook is switched off, once for each time of failing.
-fn warn(conn: &mut PgConnection, ids: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
+/// Publishes `webhook.failing` a day before a webhook is disabled, once per series of failures.
+fn warn(tx: &mut Tx<'_>, ids: &[WebhookId]) -> Result<()> {
+    let now = tx.now;
     let before = now - retry::DISABLED_AFTER + retry::WARNED_BEFORE;
-    for webhook in store::webhooks::update_warned(conn, ids, before, now)? {
+    for webhook in store::webhooks::update_warned(tx, ids, before, now)? {
         let facts = json!({
             "webhook": {"id": webhook.id, "name": webhook.name, "url": webhook.url},
             "failing_since": webhook.failing_since,
             "disabled_at": webhook.failing_since.map(|since| since + retry::DISABLED_AFTER),
         });
-        events::announce(conn, webhook.tenant_id, "webhook.failing", &facts, now)?;
+        events::announce(tx, webhook.tenant_id, "webhook.failing", &facts)?;
     }
     Ok(())
 }
 
-fn disable(
-    conn: &mut PgConnection,
-    ids: &[WebhookId],
-    failing_before: Option<DateTime<Utc>>,
-    reason: &str,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let mut disabled = store::webhooks::update_disabled(conn, ids, failing_before, reason, now)?;
-    // In one order, since each entry locks the end of its tenant's chain until COMMIT.
+fn disable(tx: &mut Tx<'_>, ids: &[WebhookId], failing_before: Option<DateTime<Utc>>, reason: &str) -> Result<()> {
+    let now = tx.now;
+    let mut disabled = store::webhooks::update_disabled(tx, ids, failing_before, reason, now)?;
+    // Sort by tenant: each audit entry locks the end of its tenant's chain until COMMIT, and one order avoids
+    // deadlocks.
     disabled.sort_unstable_by_key(|webhook| (webhook.tenant_id, webhook.id));
     for webhook in disabled {
         let facts = json!({"webhook": {"id": webhook.id, "name": webhook.name, "url": webhook.url}, "reason": reason});
-        events::announce(conn, webhook.tenant_id, "webhook.disabled", &facts, now)?;
+        events::announce(tx, webhook.tenant_id, "webhook.disabled", &facts)?;
         let deed = Deed::new("webhook.disabled", target(webhook.id)).with("name", webhook.name).with("reason", reason);
-        audit::record(conn, &Actor::system(webhook.tenant_id), deed, now)?;
+        audit::record(tx, &Actor::system(webhook.tenant_id), deed)?;
     }
     Ok(())
 }
 
-/// Takes back deliveries whose lease has run out; returns how many.
-pub fn reap(conn: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Result<usize> {
-    store::claims::take_back(conn, limit, now)
+/// Takes back deliveries whose lease has expired. Returns their number.
+pub fn reap(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
+    let now = tx.now;
+    store::claims::take_back(tx, limit, now)
 }

@@ -1,4 +1,4 @@
-//! Events: publishing them together with their deliveries, and finding them again.
+//! Events: publishing with their deliveries, and look-up.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
@@ -17,17 +17,17 @@ use crate::domain::{
 use crate::model::{Delivery, Event};
 use crate::store::deliveries::DeliveryFilter;
 pub use crate::store::events::EventFilter;
-use crate::store::notify::{self, Change};
-use crate::store::{self, Scope};
+use crate::store::notify::Change;
+use crate::store::{self, Scope, Tx};
 
-/// Bytes of a payload's JSON text.
+/// Most bytes of a payload's JSON text.
 pub const MAX_PAYLOAD: usize = 256 * 1024;
 
-/// Something to publish.
+/// Event to publish.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     pub kind: EventType,
-    /// Valid JSON, kept as its exact text.
+    /// Valid JSON, stored as its exact text.
     pub payload: String,
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -37,12 +37,12 @@ impl NewEvent {
         Self::of(EventType::parse_of_others(kind.unwrap_or_default()), payload, idempotency_key)
     }
 
-    /// Parses a test event, which goes to one webhook alone.
+    /// Parses a test event for one webhook.
     pub(super) fn parse_test(kind: &str, payload: &str) -> Result<Self> {
         Self::of(EventType::parse_test(kind), Some(payload), None)
     }
 
-    /// Parses an event that Gatepost itself sends to one webhook, of any type.
+    /// Parses an event of any type that Gatepost itself sends to one webhook.
     pub(super) fn parse_own(kind: &str, payload: &str) -> Result<Self> {
         Self::of(EventType::parse(kind), Some(payload), None)
     }
@@ -81,117 +81,96 @@ fn parse_payload(json: &str) -> Result<String, Rejection> {
     })
 }
 
-/// What a publisher is told.
+/// Response to a publisher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
+    /// Id of the event.
     pub id: EventId,
+    /// Event type, as in `order.created`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// How many webhooks it goes to.
+    /// Number of webhooks that the event goes to.
     pub deliveries: i64,
+    /// Time of publishing (UTC).
     pub created_at: DateTime<Utc>,
-    /// Those of them that have something to be sent now.
+    /// Webhooks of this event that have something to send now.
     #[serde(skip)]
     pub webhooks: Vec<WebhookId>,
-    /// Whether this is the answer to an earlier request with the same idempotency key.
+    /// True if this repeats the response to an earlier request with the same idempotency key.
     #[serde(skip)]
     pub is_replay: bool,
 }
 
 /// Publishes an event to every active webhook that wants it: all of it or nothing.
-pub fn publish(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: DateTime<Utc>) -> Result<Published> {
+pub fn publish(tx: &mut Tx<'_>, actor: &Actor, ask: &NewEvent) -> Result<Published> {
     actor.must(Permission::WriteEvents)?;
-    let mut all = publish_all(conn, actor, std::slice::from_ref(ask), now)?;
+    let mut all = publish_all(tx, actor, std::slice::from_ref(ask))?;
     all.pop().ok_or_else(|| Error::bug("an event was lost on its way"))
 }
 
-/// Publishes events like [`publish`]: all of them or none. They are counted last, since the tenant's count stays locked until
-/// the transaction ends, and the events that others publish wait for it.
-pub fn publish_all(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    asks: &[NewEvent],
-    now: DateTime<Utc>,
-) -> Result<Vec<Published>> {
+/// Publishes events like [`publish`]: all of them or none. They are counted last, because the tenant's counter stays
+/// locked until COMMIT, and other publishers wait for it.
+pub fn publish_all(tx: &mut Tx<'_>, actor: &Actor, asks: &[NewEvent]) -> Result<Vec<Published>> {
     actor.must(Permission::WriteEvents)?;
-    plans::must_have_room_for_events(conn, actor.tenant, now)?;
-    let all = asks.iter().map(|ask| publish_uncounted(conn, actor, ask, now)).collect::<Result<Vec<_>>>()?;
+    plans::must_have_room_for_events(tx, actor.tenant)?;
+    let all = asks.iter().map(|ask| publish_uncounted(tx, actor, ask)).collect::<Result<Vec<_>>>()?;
     let new = all.iter().filter(|one| !one.is_replay).count();
-    plans::count_written_events(conn, actor.tenant, i64::try_from(new).unwrap_or(i64::MAX), now)?;
+    plans::count_written_events(tx, actor.tenant, i64::try_from(new).unwrap_or(i64::MAX))?;
     Ok(all)
 }
 
-/// Publishes events like [`publish_all`], once for all requests with this idempotency key.
+/// Publishes events like [`publish_all`], once per idempotency key.
 pub fn publish_all_once(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     actor: &Actor,
     asks: &[NewEvent],
     (key, hash): (&IdempotencyKey, &[u8]),
-    now: DateTime<Utc>,
 ) -> Result<Once<Vec<Published>>> {
     actor.must(Permission::WriteEvents)?;
-    idempotency::once(conn, actor.tenant, "events/batch", key, hash, now, |conn| publish_all(conn, actor, asks, now))
+    idempotency::once(tx, actor.tenant, "events/batch", key, hash, |tx| publish_all(tx, actor, asks))
 }
 
-fn publish_uncounted(conn: &mut PgConnection, actor: &Actor, ask: &NewEvent, now: DateTime<Utc>) -> Result<Published> {
-    let write = |conn: &mut PgConnection| write(conn, actor, ask, None, now);
-    let Some(key) = &ask.idempotency_key else { return write(conn) };
-    let once = idempotency::once(conn, actor.tenant, "events", key, &ask.hash(), now, write)?;
+fn publish_uncounted(tx: &mut Tx<'_>, actor: &Actor, ask: &NewEvent) -> Result<Published> {
+    let write = |tx: &mut Tx<'_>| write(tx, actor, ask, None);
+    let Some(key) = &ask.idempotency_key else { return write(tx) };
+    let once = idempotency::once(tx, actor.tenant, "events", key, &ask.hash(), write)?;
     Ok(match once {
         Once::First(published) => published,
         Once::Again(published) => Published { is_replay: true, ..published },
     })
 }
 
-/// Tells a tenant's webhooks of something that happened here, like any other event.
-pub(super) fn announce(
-    conn: &mut PgConnection,
-    tenant: TenantId,
-    kind: &str,
-    facts: &serde_json::Value,
-    now: DateTime<Utc>,
-) -> Result<()> {
+/// Publishes an event of Gatepost's own to a tenant's webhooks.
+pub(super) fn announce(tx: &mut Tx<'_>, tenant: TenantId, kind: &str, facts: &serde_json::Value) -> Result<()> {
     let kind = EventType::parse(kind).map_err(|rejection| Error::bug(rejection.detail))?;
     let ask = NewEvent { kind, payload: facts.to_string(), idempotency_key: None };
-    write(conn, &Actor::system(tenant), &ask, None, now)?;
+    write(tx, &Actor::system(tenant), &ask, None)?;
     Ok(())
 }
 
-/// The same for each of several things of one kind, where a webhook wants to hear of them: nobody else misses them.
+/// Publishes an event of Gatepost's own for each of several things, if any webhook of the tenant wants this type.
 pub(super) fn announce_wanted(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     tenant: TenantId,
     kind: &str,
     facts: impl Iterator<Item = serde_json::Value>,
-    now: DateTime<Utc>,
 ) -> Result<()> {
     let patterns = EventType::parse(kind).map_err(|rejection| Error::bug(rejection.detail))?.patterns();
-    if store::webhooks::is_wanted(conn, tenant, &patterns)? {
+    if store::webhooks::is_wanted(tx, tenant, &patterns)? {
         for facts in facts {
-            announce(conn, tenant, kind, &facts, now)?;
+            announce(tx, tenant, kind, &facts)?;
         }
     }
     Ok(())
 }
 
-/// For `webhooks::send_test`, which has checked the actor's rights.
-pub(super) fn publish_test(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    ask: &NewEvent,
-    webhook: WebhookId,
-    now: DateTime<Utc>,
-) -> Result<Published> {
-    write(conn, actor, ask, Some(webhook), now)
+/// Publishes a test event to one webhook. The caller, `webhooks::send_test`, has checked the actor's rights.
+pub(super) fn publish_test(tx: &mut Tx<'_>, actor: &Actor, ask: &NewEvent, webhook: WebhookId) -> Result<Published> {
+    write(tx, actor, ask, Some(webhook))
 }
 
-fn write(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    ask: &NewEvent,
-    only_to: Option<WebhookId>,
-    now: DateTime<Utc>,
-) -> Result<Published> {
+fn write(tx: &mut Tx<'_>, actor: &Actor, ask: &NewEvent, only_to: Option<WebhookId>) -> Result<Published> {
+    let now = tx.now;
     let attempts_max = if only_to.is_some() { 1 } else { Schedule::default().attempts() };
     let event = store::events::NewEvent {
         id: EventId::generate(),
@@ -205,9 +184,9 @@ fn write(
         attempts_max,
         now,
     };
-    let webhooks = store::events::insert_with_deliveries(conn, &event)?;
+    let webhooks = store::events::insert_with_deliveries(tx, &event)?;
     if !webhooks.is_empty() {
-        notify::send(conn, &Change::delivery_at(webhooks.iter().copied()))?;
+        tx.announce(Change::delivery_at(webhooks.iter().copied()));
     }
     Ok(Published {
         id: event.id,
@@ -219,11 +198,11 @@ fn write(
     })
 }
 
-/// An event and where it went.
+/// Event with its deliveries.
 #[derive(Debug)]
 pub struct EventDetail {
     pub event: Event,
-    /// The newest hundred.
+    /// Newest deliveries first, at most 100.
     pub deliveries: Vec<Delivery>,
 }
 
@@ -235,12 +214,12 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: EventId) -> Result<Event
     Ok(EventDetail { event, deliveries })
 }
 
-/// Whose event it is: for callers who are of no tenant. `None` where there is no such event.
+/// Returns the tenant of an event, for callers without a tenant. `None` if there is no such event.
 pub fn tenant_of(conn: &mut PgConnection, id: EventId) -> Result<Option<TenantId>> {
     store::events::tenant_of(conn, id)
 }
 
-/// One page of events, newest first. Whoever calls has made sure that the scope may be read.
+/// Returns one page of events, newest first. The caller has checked that the actor may read the scope.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
@@ -286,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_payload_is_kept_as_it_is() {
+    fn the_text_of_a_payload_is_stored_unchanged() {
         let text = r#"{"b":1.0,  "a":1e2, "b":2}"#;
         assert_eq!(NewEvent::parse(Some("a"), Some(&format!(" {text}\n")), None).unwrap().payload, text);
     }

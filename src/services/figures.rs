@@ -1,4 +1,4 @@
-//! What pages tell at a glance: sparklines, the busiest, and what needs somebody's attention.
+//! Figures for pages at a glance: sparklines, busiest items, and what needs attention.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,23 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use crate::domain::{Actor, ApiKeyId, Permission, Result, WebhookId};
-use crate::store;
 use crate::store::delivery_totals::{self, Finished};
 use crate::store::figures::{self, Named, Standing, Troubled};
+use crate::store::{self, Tx};
 
 const HOURS: usize = 24;
 const HOURS_OF_A_WEEK: i64 = 168;
-/// Waiting deliveries are counted up to this.
+/// Upper bound when counting waiting deliveries.
 pub const MOST_WAITING: i64 = 10_000;
 const MOST_WORRIES: i64 = 5;
 
-/// 24 numbers, the oldest hour first, by id; none for those to whom nothing happened.
+/// 24 counts by id, one per hour, oldest first. Ids without any activity are absent.
 pub type Hours = BTreeMap<i64, Vec<i64>>;
 
-pub fn hours_of_keys(conn: &mut PgConnection, actor: &Actor, keys: &[ApiKeyId], now: DateTime<Utc>) -> Result<Hours> {
+pub fn hours_of_keys(tx: &mut Tx<'_>, actor: &Actor, keys: &[ApiKeyId]) -> Result<Hours> {
     actor.must(Permission::ReadUsage)?;
-    let rows = figures::hours_of_keys(conn, actor.tenant, keys, now)?;
+    let now = tx.now;
+    let rows = figures::hours_of_keys(tx, actor.tenant, keys, now)?;
     let mut hours = Hours::new();
     rows.iter().for_each(|row| add(&mut hours, row.id, row.hours_ago, row.total));
     Ok(hours)
@@ -35,29 +36,25 @@ fn add(hours: &mut Hours, id: i64, hours_ago: i64, total: i64) {
     }
 }
 
-/// How attempts went.
+/// Numbers of attempts made and succeeded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attempts {
     pub made: i64,
     pub succeeded: i64,
 }
 
-/// How webhooks have been doing: attempts by the hour of the last day, and how they went in a week.
+/// Attempts of webhooks: by hour for the last day, and in total for the last week.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookFigures {
     pub hours: Hours,
     pub week: BTreeMap<WebhookId, Attempts>,
 }
 
-pub fn of_webhooks(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    webhooks: &[WebhookId],
-    now: DateTime<Utc>,
-) -> Result<WebhookFigures> {
+pub fn of_webhooks(tx: &mut Tx<'_>, actor: &Actor, webhooks: &[WebhookId]) -> Result<WebhookFigures> {
+    let now = tx.now;
     actor.must(Permission::ReadWebhooks)?;
     let mut figures = WebhookFigures::default();
-    for row in delivery_totals::hours(conn, actor.tenant, webhooks, HOURS_OF_A_WEEK, now)? {
+    for row in delivery_totals::hours(tx, actor.tenant, webhooks, HOURS_OF_A_WEEK, now)? {
         add(&mut figures.hours, row.id.0, row.hours_ago, row.attempts);
         let week = figures.week.entry(row.id).or_default();
         week.made += row.attempts;
@@ -66,7 +63,7 @@ pub fn of_webhooks(
     Ok(figures)
 }
 
-/// What became of deliveries in a stretch of time, and how many are still to be made.
+/// Finished deliveries of a time span, and the number that still wait.
 #[derive(Debug, Clone, Default)]
 pub struct Deliveries {
     pub finished: Vec<Finished>,
@@ -98,10 +95,10 @@ pub fn deliveries(
     })
 }
 
-/// Where a tenant stands, and what somebody should look at.
+/// State of a tenant, with keys and webhooks that need attention.
 #[derive(Debug, Clone)]
 pub struct Overview {
-    /// Keys that are active. A key that was replaced is not counted: its successor is.
+    /// Number of active keys. A replaced key is not counted: its successor is.
     pub active_keys: i64,
     pub standing: Standing,
     pub expiring: Vec<Named>,
@@ -109,13 +106,14 @@ pub struct Overview {
     pub troubled: Vec<Troubled>,
 }
 
-pub fn overview(conn: &mut PgConnection, actor: &Actor, now: DateTime<Utc>) -> Result<Overview> {
+pub fn overview(tx: &mut Tx<'_>, actor: &Actor) -> Result<Overview> {
+    let now = tx.now;
     actor.must(Permission::ReadKeys)?;
     Ok(Overview {
-        active_keys: store::key_counts::find(conn, actor.tenant, now)?.active,
-        standing: figures::standing(conn, actor.tenant)?,
-        expiring: figures::expiring_keys(conn, actor.tenant, now, MOST_WORRIES)?,
-        idle: figures::idle_keys(conn, actor.tenant, now, MOST_WORRIES)?,
-        troubled: figures::troubled_webhooks(conn, actor.tenant, MOST_WORRIES)?,
+        active_keys: store::key_counts::find(tx, actor.tenant, now)?.active,
+        standing: figures::standing(tx, actor.tenant)?,
+        expiring: figures::expiring_keys(tx, actor.tenant, now, MOST_WORRIES)?,
+        idle: figures::idle_keys(tx, actor.tenant, now, MOST_WORRIES)?,
+        troubled: figures::troubled_webhooks(tx, actor.tenant, MOST_WORRIES)?,
     })
 }

@@ -1,18 +1,17 @@
-//! A request with an idempotency key is answered once; its repetitions get the same answer.
+//! Idempotency keys of the API: a request is processed once, and its repetitions get the stored response.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use diesel::pg::PgConnection;
+use chrono::TimeDelta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::domain::{Error, Rejection, Result, TenantId};
-use crate::store;
+use crate::store::{self, Tx};
 
-/// How long an answer is kept.
+/// Time for which a response is stored.
 pub const KEPT: TimeDelta = TimeDelta::hours(24);
 
-/// A key chosen by a client: 1 to 255 visible ASCII characters, quoted or bare.
+/// Idempotency key chosen by a client: 1 to 255 visible ASCII characters, quoted or bare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
@@ -28,34 +27,35 @@ impl IdempotencyKey {
     }
 }
 
-/// An answer, and whether it was given before.
+/// Response, either new or stored by an earlier request.
 #[derive(Debug)]
 pub enum Once<T> {
     First(T),
     Again(T),
 }
 
-/// Does `work` unless this key has been answered in the last 24 hours. Key and answer are kept in the same
-/// transaction as the work, so that a failed one leaves nothing.
+/// Runs `work` unless this key was used in the last 24 hours. Key and response are stored in the transaction of the
+/// work, so a failure leaves nothing.
 ///
 /// # Errors
-/// `IdempotencyInFlight` while another request with this key is being answered, `IdempotencyMismatch` where the key
-/// stands for another request.
+/// `IdempotencyInFlight` while another request with this key runs. `IdempotencyMismatch` if the key belongs to a
+/// different request.
 pub fn once<T: Serialize + DeserializeOwned>(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     tenant: TenantId,
     route: &str,
     key: &IdempotencyKey,
     request_hash: &[u8],
-    now: DateTime<Utc>,
-    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
 ) -> Result<Once<T>> {
+    let now = tx.now;
     let IdempotencyKey(key) = key;
-    if !store::idempotency_keys::try_hold(conn, tenant, route, key)? {
+    // Refuse a concurrent request at once: the insert below would wait for the other transaction to end.
+    if !store::idempotency_keys::try_hold(tx, tenant, route, key)? {
         return Err(Error::IdempotencyInFlight);
     }
-    if !store::idempotency_keys::insert(conn, tenant, route, key, request_hash, now)? {
-        let kept = store::idempotency_keys::find(conn, tenant, route, key)?;
+    if !store::idempotency_keys::insert(tx, tenant, route, key, request_hash, now)? {
+        let kept = store::idempotency_keys::find(tx, tenant, route, key)?;
         let kept = kept.ok_or(Error::IdempotencyInFlight)?;
         if now < kept.created_at + KEPT {
             if kept.request_hash != request_hash {
@@ -64,44 +64,44 @@ pub fn once<T: Serialize + DeserializeOwned>(
             let answer = kept.answer.ok_or(Error::IdempotencyInFlight)?;
             return serde_json::from_value(answer).map(Once::Again).map_err(Error::bug);
         }
-        store::idempotency_keys::delete(conn, tenant, route, key)?;
-        store::idempotency_keys::insert(conn, tenant, route, key, request_hash, now)?;
+        // The stored response has expired but is not pruned yet: replace it.
+        store::idempotency_keys::delete(tx, tenant, route, key)?;
+        store::idempotency_keys::insert(tx, tenant, route, key, request_hash, now)?;
     }
-    let answer = work(conn)?;
+    let answer = work(tx)?;
     let text = serde_json::to_value(&answer).map_err(Error::bug)?;
-    store::idempotency_keys::update_answer(conn, tenant, route, key, &text)?;
+    store::idempotency_keys::update_answer(tx, tenant, route, key, &text)?;
     Ok(Once::First(answer))
 }
 
-/// What came of a request that makes something with a secret: its answer is kept without it.
+/// Result of a request that makes something with a secret. The stored response leaves the secret out.
 #[derive(Debug)]
 pub enum Told<T> {
     First(T),
-    /// What an earlier request with the same key was answered, without the secret, which was shown then.
+    /// Response to an earlier request with this key. It lacks the secret, which was shown only then.
     Again(Value),
 }
 
-/// Like [`once`], where what is made and the answer that is kept are two: `shown` makes the answer, without the secret. It is
-/// told again as it was first, whatever becomes of the thing.
+/// Runs `work` like [`once`], but stores what `shown` makes of the result, without the secret. Later requests get that
+/// response unchanged, even if the created thing has changed since.
 pub fn tell_once<T>(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     tenant: TenantId,
     (route, (key, hash)): (&str, (&IdempotencyKey, &[u8])),
-    now: DateTime<Utc>,
-    work: impl FnOnce(&mut PgConnection) -> Result<T>,
-    shown: impl FnOnce(&mut PgConnection, &T) -> Result<Value>,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
+    shown: impl FnOnce(&mut Tx<'_>, &T) -> Result<Value>,
 ) -> Result<Told<T>> {
     let mut made = None;
-    let done = once(conn, tenant, route, key, hash, now, |conn| {
-        let fresh = work(conn)?;
-        let answer = shown(conn, &fresh)?;
+    let done = once(tx, tenant, route, key, hash, |tx| {
+        let fresh = work(tx)?;
+        let answer = shown(tx, &fresh)?;
         made = Some(fresh);
         Ok(answer)
     })?;
     match (made, done) {
         (Some(made), _) => Ok(Told::First(made)),
         (None, Once::First(answer) | Once::Again(answer)) if answer.is_object() => Ok(Told::Again(answer)),
-        // Once an id alone was kept.
+        // Earlier versions stored only an id, from which no response can be rebuilt.
         (None, _) => {
             Err(Error::conflict("this request was answered already, and its answer is not kept: look for what it made"))
         }

@@ -1,4 +1,4 @@
-//! Whether this process holds the secrets that the database's contents were made with, and what the instance is called.
+//! Identity of the instance: its id, and fingerprints of the secrets that its data needs.
 
 use diesel::pg::PgConnection;
 use uuid::Uuid;
@@ -12,8 +12,8 @@ const PEPPER: &str = "pepper_fingerprint";
 const MASTER_KEY: &str = "master_key_fingerprint";
 const ID: &str = "id";
 
-/// Refuses other secrets than those of the last start: with them every key would be unknown, and no webhook could
-/// be signed. A pepper or master key may be followed by another as long as it is still listed among the retired ones.
+/// Refuses to start with other secrets than last time: every key would be unknown, and no webhook could be signed. A
+/// pepper or master key can be replaced while the old one stays in the list of retired ones.
 pub fn recognize(conn: &mut PgConnection, peppers: &Peppers, vault: &Vault) -> Result<()> {
     compare(conn, peppers, vault)?;
     store::instance_facts::upsert(conn, PEPPER, &peppers.current.fingerprint())?;
@@ -45,12 +45,13 @@ pub fn compare(conn: &mut PgConnection, peppers: &Peppers, vault: &Vault) -> Res
     Ok(())
 }
 
-/// What tells this instance from others with whom it shares a server: made once, the same for all of its processes.
+/// Returns the id of this instance, shared by all its replicas. It tells instances apart that share a server, such as
+/// one Redis.
 pub fn id(conn: &mut PgConnection) -> Result<String> {
     if let Some(known) = store::instance_facts::find(conn, ID)? {
         return Ok(known);
     }
-    // Of several who make one at the same time, the first has it.
+    // The first of several concurrent writers wins; the others read its id.
     store::instance_facts::insert_unless_known(conn, ID, &Uuid::new_v4().simple().to_string())?;
     store::instance_facts::find(conn, ID)?.ok_or_else(|| Error::bug("this instance has no id"))
 }

@@ -1,6 +1,6 @@
-//! Invitations into a tenant: a link that works once, for one e-mail address, made here and used there.
+//! Invitations into a tenant: links that work once, for one e-mail address.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use diesel::pg::PgConnection;
 
 use super::accounts::{self, NewUser};
@@ -16,25 +16,26 @@ use crate::domain::{
     Actor, Error, FieldErrors, InvitationId, Noun, Permission, Rejection, Result, Role, TenantId, UserId, email,
 };
 use crate::model::{Invitation, NewInvitation, Tenant, User};
-use crate::store;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
+use crate::store::{self, Tx};
 
-/// Days for which a link may work.
+/// Longest lifetime of a link, in days.
 pub const LONGEST_DAYS: i64 = 30;
 pub const USUAL_DAYS: i64 = 7;
 
-/// An invitation to be made.
+/// Invitation to create.
 #[derive(Debug, Clone)]
 pub struct Ask {
     pub email: String,
     pub role: Role,
+    /// Lifetime of the link, in days.
     pub days: i64,
-    /// Whether the link goes to the address alone, and not to whoever invites.
+    /// True if the link is sent only by mail, and not shown to the inviter.
     pub is_mailed: bool,
 }
 
 impl Ask {
-    /// `field` is what whoever asks calls the days.
+    /// Parses an invitation. `field` names the field of the days in error messages.
     pub fn parse(email: &str, role: &str, (field, days): (&str, Option<i64>)) -> Result<Self> {
         let mut errors = FieldErrors::default();
         let email = match email.trim() {
@@ -53,21 +54,22 @@ impl Ask {
     }
 }
 
-/// A new invitation, with the token of its link, which exists nowhere else.
+/// New invitation with the token of its link, which is stored nowhere.
 #[derive(Debug)]
 pub struct Made {
     pub invitation: Invitation,
     pub token: String,
 }
 
-/// Only owners invite owners.
-pub fn create(conn: &mut PgConnection, actor: &Actor, ask: &Ask, now: DateTime<Utc>) -> Result<Made> {
+/// Creates an invitation. Only owners can invite owners.
+pub fn create(tx: &mut Tx<'_>, actor: &Actor, ask: &Ask) -> Result<Made> {
+    let now = tx.now;
     actor.must(needed(ask.role))?;
-    if store::memberships::has_email(conn, actor.tenant, &ask.email)? {
+    if store::memberships::has_email(tx, actor.tenant, &ask.email)? {
         return Err(Error::field("email", Rejection::new("member", "belongs to a member already")));
     }
-    // The place is taken by whoever joins; who can't is not invited.
-    plans::must_have_room(conn, actor.tenant, Thing::Member, now)?;
+    // A member is counted only on joining, but a full tenant refuses invitations already.
+    plans::must_have_room(tx, actor.tenant, Thing::Member)?;
     let token = random_token()?;
     let row = NewInvitation {
         tenant_id: actor.tenant,
@@ -80,12 +82,12 @@ pub fn create(conn: &mut PgConnection, actor: &Actor, ask: &Ask, now: DateTime<U
         mail_state: ask.is_mailed.then_some(MailState::Waiting),
         proves_email: ask.is_mailed || actor.is_operator || actor.user.is_none(),
     };
-    let invitation = store::invitations::insert(conn, &row)?;
-    audit::record(conn, actor, deed("invitation.created", &invitation), now)?;
+    let invitation = store::invitations::insert(tx, &row)?;
+    audit::record(tx, actor, deed("invitation.created", &invitation))?;
     Ok(Made { invitation, token })
 }
 
-/// Permission to invite a person as this role. The permission to make owners includes the permission to invite.
+/// Returns the permission needed to invite a person as this role. The permission to make owners includes inviting.
 const fn needed(role: Role) -> Permission {
     match role {
         Role::Owner => Permission::MakeOwners,
@@ -93,7 +95,8 @@ const fn needed(role: Role) -> Permission {
     }
 }
 
-/// True if the inviter could make this invitation today: an active operator, a member with the right role, or the console.
+/// Returns true if the inviter could make this invitation today: an active operator, a member with the right role, or
+/// the console.
 fn is_backed(conn: &mut PgConnection, invitation: &Invitation) -> Result<bool> {
     let Some(inviter) = invitation.invited_by else { return Ok(true) };
     let Some(user) = store::users::find(conn, inviter)?.filter(|user| user.is_active) else { return Ok(false) };
@@ -105,24 +108,21 @@ fn is_backed(conn: &mut PgConnection, invitation: &Invitation) -> Result<bool> {
     Ok(member.is_some_and(|member| may(member.role)))
 }
 
-/// Those that can still be accepted, newest first.
-pub fn list(conn: &mut PgConnection, actor: &Actor, now: DateTime<Utc>) -> Result<Vec<Invitation>> {
+/// Returns invitations that can still be accepted, newest first.
+pub fn list(tx: &mut Tx<'_>, actor: &Actor) -> Result<Vec<Invitation>> {
+    let now = tx.now;
     actor.must(Permission::ReadMembers)?;
-    store::invitations::list_live(conn, actor.tenant, now)
+    store::invitations::list_live(tx, actor.tenant, now)
 }
 
 /// Returns one page of invitations that can still be accepted, newest first.
-pub fn page(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    paging: &Paging<InvitationId>,
-    now: DateTime<Utc>,
-) -> Result<Page<Invitation, InvitationId>> {
+pub fn page(tx: &mut Tx<'_>, actor: &Actor, paging: &Paging<InvitationId>) -> Result<Page<Invitation, InvitationId>> {
+    let now = tx.now;
     actor.must(Permission::ReadMembers)?;
-    let rows = store::invitations::page_live(conn, actor.tenant, paging, now)?;
+    let rows = store::invitations::page_live(tx, actor.tenant, paging, now)?;
     let mut page = Page::cut(rows, paging, |row| row.id);
     if paging.offset.is_some() {
-        page.total = Some(store::invitations::count_live(conn, actor.tenant, now)?);
+        page.total = Some(store::invitations::count_live(tx, actor.tenant, now)?);
     }
     Ok(page)
 }
@@ -132,56 +132,48 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: InvitationId) -> Result<
     store::invitations::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Invitation))
 }
 
-/// Its link stops working; one that was accepted stays so.
-pub fn revoke(conn: &mut PgConnection, actor: &Actor, id: InvitationId, now: DateTime<Utc>) -> Result<Invitation> {
+/// Revokes an invitation, so that its link stops working. An accepted invitation cannot be revoked.
+pub fn revoke(tx: &mut Tx<'_>, actor: &Actor, id: InvitationId) -> Result<Invitation> {
+    let now = tx.now;
     actor.must(Permission::WriteMembers)?;
-    let invitation = store::invitations::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Invitation))?;
+    let invitation = store::invitations::find(tx, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Invitation))?;
     if invitation.accepted_at.is_some() {
         return Err(Error::conflict("this invitation was accepted already: remove the member instead"));
     }
-    if store::invitations::revoke(conn, actor.tenant, id, now)? {
-        audit::record(conn, actor, deed("invitation.revoked", &invitation), now)?;
+    if store::invitations::revoke(tx, actor.tenant, id, now)? {
+        audit::record(tx, actor, deed("invitation.revoked", &invitation))?;
     }
     Ok(invitation)
 }
 
-/// Revokes what this person sent out in the actor's tenant with a right that they no longer have.
-pub(super) fn revoke_unbacked_in(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    user: UserId,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let revoked = end_unbacked(conn, Some(actor.tenant), user, now)?;
+/// Revokes this person's invitations in the actor's tenant that need a right they have lost.
+pub(super) fn revoke_unbacked_in(tx: &mut Tx<'_>, actor: &Actor, user: UserId) -> Result<()> {
+    let revoked = end_unbacked(tx, Some(actor.tenant), user)?;
     let deeds: Vec<_> = revoked.iter().map(|invitation| deed("invitation.revoked", invitation)).collect();
-    if deeds.is_empty() { Ok(()) } else { audit::record_all(conn, actor, deeds, now) }
+    if deeds.is_empty() { Ok(()) } else { audit::record_all(tx, actor, deeds) }
 }
 
-/// Revokes what this person sent out in any tenant with a right that they no longer have. Runs in `Scope::Instance`.
-pub(super) fn revoke_unbacked(conn: &mut PgConnection, who: &Operator, user: UserId, now: DateTime<Utc>) -> Result<()> {
-    for row in end_unbacked(conn, None, user, now)? {
-        audit::record_for_instance(conn, who, Some(row.tenant_id), deed("invitation.revoked", &row), now)?;
+/// Revokes this person's invitations in all tenants that need a right they have lost. Runs in `Scope::Instance`.
+pub(super) fn revoke_unbacked(tx: &mut Tx<'_>, who: &Operator, user: UserId) -> Result<()> {
+    for row in end_unbacked(tx, None, user)? {
+        audit::record_for_instance(tx, who, Some(row.tenant_id), deed("invitation.revoked", &row))?;
     }
     Ok(())
 }
 
-/// In one tenant, or in all.
-fn end_unbacked(
-    conn: &mut PgConnection,
-    tenant: Option<TenantId>,
-    user: UserId,
-    now: DateTime<Utc>,
-) -> Result<Vec<Invitation>> {
+/// Revokes unbacked invitations in one tenant, or in all if `tenant` is `None`.
+fn end_unbacked(tx: &mut Tx<'_>, tenant: Option<TenantId>, user: UserId) -> Result<Vec<Invitation>> {
+    let now = tx.now;
     let mut revoked = Vec::new();
-    for row in store::invitations::list_undecided(conn, tenant, user)? {
-        if !is_backed(conn, &row)? && store::invitations::revoke(conn, row.tenant_id, row.id, now)? {
+    for row in store::invitations::list_undecided(tx, tenant, user)? {
+        if !is_backed(tx, &row)? && store::invitations::revoke(tx, row.tenant_id, row.id, now)? {
             revoked.push(row);
         }
     }
     Ok(revoked)
 }
 
-/// Where a link leads: the invitation, its tenant, and the user with its address, if there is one.
+/// Contents of an invitation page: the invitation, its tenant, and the user with its address, if one exists.
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub invitation: Invitation,
@@ -189,26 +181,27 @@ pub struct Offer {
     pub user: Option<User>,
 }
 
-/// Runs in `Scope::Instance`: whoever holds the link belongs nowhere yet.
-pub fn offer(conn: &mut PgConnection, token: &str, now: DateTime<Utc>) -> Result<Offer> {
-    let invitation = live(conn, &digest(token), now)?.ok_or(Error::NotFound(Noun::Invitation))?;
-    let tenant = open_to_guests(store::tenants::find(conn, invitation.tenant_id)?)?;
-    let user = store::users::find_by_email(conn, &invitation.email)?;
+/// Finds the invitation of a link. Runs in `Scope::Instance`, since the visitor has no tenant yet.
+pub fn offer(tx: &mut Tx<'_>, token: &str) -> Result<Offer> {
+    let invitation = live(tx, &digest(token))?.ok_or(Error::NotFound(Noun::Invitation))?;
+    let tenant = open_to_guests(store::tenants::find(tx, invitation.tenant_id)?)?;
+    let user = store::users::find_by_email(tx, &invitation.email)?;
     Ok(Offer { invitation, tenant, user })
 }
 
-/// The invitation of a link that can still be used, and whose inviter still has the right to make it.
-fn live(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<Option<Invitation>> {
-    let Some(invitation) = store::invitations::find_live(conn, digest, now)? else { return Ok(None) };
-    Ok(if is_backed(conn, &invitation)? { Some(invitation) } else { None })
+/// Returns the invitation of a usable link whose inviter still has the right to make it.
+fn live(tx: &mut Tx<'_>, digest: &[u8]) -> Result<Option<Invitation>> {
+    let now = tx.now;
+    let Some(invitation) = store::invitations::find_live(tx, digest, now)? else { return Ok(None) };
+    Ok(if is_backed(tx, &invitation)? { Some(invitation) } else { None })
 }
 
-pub(super) fn is_usable(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {
-    let Some(invitation) = live(conn, digest, now)? else { return Ok(false) };
-    Ok(store::tenants::find(conn, invitation.tenant_id)?.is_some())
+pub(super) fn is_usable(tx: &mut Tx<'_>, digest: &[u8]) -> Result<bool> {
+    let Some(invitation) = live(tx, digest)? else { return Ok(false) };
+    Ok(store::tenants::find(tx, invitation.tenant_id)?.is_some())
 }
 
-/// The tenant, unless it is deleted or suspended: then no invitation is accepted.
+/// Returns the tenant unless it is deleted or suspended, when no invitation can be accepted.
 fn open_to_guests(tenant: Option<Tenant>) -> Result<Tenant> {
     let tenant = tenant.filter(|tenant| tenant.deleted_at.is_none()).ok_or(Error::NotFound(Noun::Invitation))?;
     match tenant.suspended_at {
@@ -217,16 +210,10 @@ fn open_to_guests(tenant: Option<Tenant>) -> Result<Tenant> {
     }
 }
 
-/// Somebody who is signed in joins. Runs in `Scope::Instance`.
-pub fn accept(
-    conn: &mut PgConnection,
-    who: &Operator,
-    token: &str,
-    user: UserId,
-    now: DateTime<Utc>,
-) -> Result<Invitation> {
-    let invitation = redeem(conn, token, Some(user), now)?;
-    let user = accounts::find(conn, user)?;
+/// Adds a signed-in user to the tenant. Runs in `Scope::Instance`.
+pub fn accept(tx: &mut Tx<'_>, who: &Operator, token: &str, user: UserId) -> Result<Invitation> {
+    let invitation = redeem(tx, token, Some(user))?;
+    let user = accounts::find(tx, user)?;
     if invitation.email != user.email || !user.is_active {
         return Err(Error::forbidden(format!("this invitation is for {}: sign in as that", invitation.email)));
     }
@@ -234,63 +221,54 @@ pub fn accept(
         return Err(Error::conflict("you cannot accept an invitation that you made: another person must invite you"));
     }
     if invitation.proves_email {
-        store::users::confirm_email(conn, user.id)?;
+        store::users::confirm_email(tx, user.id)?;
     }
-    join(conn, who, &invitation, &user, now)?;
+    join(tx, who, &invitation, &user)?;
     Ok(invitation)
 }
 
-/// Somebody who has no account yet makes one, and joins. Runs in `Scope::Instance`.
-pub fn accept_as_new(
-    conn: &mut PgConnection,
-    who: &Operator,
-    token: &str,
-    ask: &NewUser,
-    now: DateTime<Utc>,
-) -> Result<(Invitation, User)> {
-    let invitation = redeem(conn, token, None, now)?;
+/// Creates an account and adds it to the tenant. Runs in `Scope::Instance`.
+pub fn accept_as_new(tx: &mut Tx<'_>, who: &Operator, token: &str, ask: &NewUser) -> Result<(Invitation, User)> {
+    let invitation = redeem(tx, token, None)?;
     if invitation.email != ask.email {
         return Err(Error::NotFound(Noun::Invitation));
     }
     let is_email_confirmed = invitation.proves_email;
-    let user = accounts::create(conn, who, &NewUser { is_operator: false, is_email_confirmed, ..ask.clone() }, now)?;
-    join(conn, who, &invitation, &user, now)?;
+    let user = accounts::create(tx, who, &NewUser { is_operator: false, is_email_confirmed, ..ask.clone() })?;
+    join(tx, who, &invitation, &user)?;
     Ok((invitation, user))
 }
 
-/// Uses a link up. Locks users, members and the tenant in this order first, as acts do that take the inviter's right away:
-/// they come before the link is used, or after it.
-fn redeem(conn: &mut PgConnection, token: &str, guest: Option<UserId>, now: DateTime<Utc>) -> Result<Invitation> {
+/// Redeems a link. First locks users, members and the tenant, in the order used by acts that end the inviter's right.
+/// Such an act therefore happens fully before or fully after.
+fn redeem(tx: &mut Tx<'_>, token: &str, guest: Option<UserId>) -> Result<Invitation> {
+    let now = tx.now;
     let gone = || Error::NotFound(Noun::Invitation);
     let digest = digest(token);
-    let found = store::invitations::find_live(conn, &digest, now)?.ok_or_else(gone)?;
-    store::users::lock(conn, &[found.invited_by, guest].into_iter().flatten().collect::<Vec<_>>())?;
+    let found = store::invitations::find_live(tx, &digest, now)?.ok_or_else(gone)?;
+    store::users::lock(tx, &[found.invited_by, guest].into_iter().flatten().collect::<Vec<_>>())?;
     if let Some(inviter) = found.invited_by {
-        store::memberships::lock(conn, found.tenant_id, inviter)?;
+        store::memberships::lock(tx, found.tenant_id, inviter)?;
     }
-    open_to_guests(store::tenants::lock(conn, found.tenant_id)?)?;
-    if !is_backed(conn, &found)? {
+    open_to_guests(store::tenants::lock(tx, found.tenant_id)?)?;
+    if !is_backed(tx, &found)? {
         return Err(gone());
     }
-    store::invitations::redeem(conn, &digest, now)?.ok_or_else(gone)
+    store::invitations::redeem(tx, &digest, now)?.ok_or_else(gone)
 }
 
-fn join(
-    conn: &mut PgConnection,
-    who: &Operator,
-    invitation: &Invitation,
-    user: &User,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    plans::must_have_room(conn, invitation.tenant_id, Thing::Member, now)?;
-    store::memberships::insert(conn, invitation.tenant_id, user.id, invitation.role, now)?;
+fn join(tx: &mut Tx<'_>, who: &Operator, invitation: &Invitation, user: &User) -> Result<()> {
+    let now = tx.now;
+    plans::must_have_room(tx, invitation.tenant_id, Thing::Member)?;
+    store::memberships::insert(tx, invitation.tenant_id, user.id, invitation.role, now)?;
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
     let deed = Deed::new("member.joined", format!("user:{}", user.id))
         .with("name", user.email.as_str())
         .with("role", invitation.role.as_str())
         .with("invitation", invitation.id.0);
-    audit::record_for_instance(conn, &who, Some(invitation.tenant_id), deed, now)?;
-    notify::send(conn, &Change::Access)
+    audit::record_for_instance(tx, &who, Some(invitation.tenant_id), deed)?;
+    tx.announce(Change::Access);
+    Ok(())
 }
 
 fn deed(action: &'static str, invitation: &Invitation) -> Deed {

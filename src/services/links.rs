@@ -1,31 +1,29 @@
-//! One-time links: their digests, and the right of the person who made one.
+//! One-time links: their digests, and the rights of the people who make them.
 //!
-//! A link works only as long as its creator has the right to make it. Losing the right also ends the link for good, so that
-//! lists tell the truth and a right that comes back revives nothing. What the console makes has no creator and needs no
-//! right: the console holds the database.
+//! A link works only while its creator has the right to make it. When the creator loses the right, the link ends for
+//! good: lists stay true, and a regained right revives no link. Links made at the console have no creator and need no
+//! right, since the console controls the database.
 
-use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use sha2::{Digest, Sha256};
 
 use super::{Operator, account, invitations};
 use crate::domain::{Result, UserId};
-use crate::store;
+use crate::store::{self, Tx};
 
-/// SHA-256 of a link's token: the only trace of it in the database.
+/// Returns the SHA-256 of a link's token. The database stores only this digest.
 pub(super) fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// True if a link with this digest would be taken now.
-pub(super) fn is_usable(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {
-    Ok(account::is_reset_usable(conn, digest, now)? || invitations::is_usable(conn, digest, now)?)
+/// Returns true if a link with this digest works now.
+pub(super) fn is_usable(tx: &mut Tx<'_>, digest: &[u8]) -> Result<bool> {
+    Ok(account::is_reset_usable(tx, digest)? || invitations::is_usable(tx, digest)?)
 }
 
-/// Ends the links that rest on a right that this person no longer has, in all tenants. Runs in `Scope::Instance`.
-pub(super) fn end_unbacked(conn: &mut PgConnection, who: &Operator, user: UserId, now: DateTime<Utc>) -> Result<()> {
-    if !account::may_reset(conn, Some(user))? {
-        store::one_time_links::delete_unused_by(conn, user)?;
+/// Ends links, in all tenants, that need a right this person has lost. Runs in `Scope::Instance`.
+pub(super) fn end_unbacked(tx: &mut Tx<'_>, who: &Operator, user: UserId) -> Result<()> {
+    if !account::may_reset(tx, Some(user))? {
+        store::one_time_links::delete_unused_by(tx, user)?;
     }
-    invitations::revoke_unbacked(conn, who, user, now)
+    invitations::revoke_unbacked(tx, who, user)
 }

@@ -1,6 +1,6 @@
-//! Letters: written in the transaction of what they tell of, sealed until they are sent, tried again where that fails.
+//! Outgoing mail: queued in the transaction of its cause, sealed until it is sent, retried on failure.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use diesel::pg::PgConnection;
 
 use super::audit::{self, Deed};
@@ -9,9 +9,9 @@ use crate::domain::mail::{Letter, MailState};
 use crate::domain::vault::Vault;
 use crate::domain::{Result, TenantId};
 use crate::model::Mail;
-use crate::store;
+use crate::store::{self, Tx};
 
-/// Waits before another attempt, after which nothing is tried any more: the links in letters last a day at least.
+/// Waits before each retry. The last attempt is well within a day, the shortest lifetime of a link in a mail.
 const GAPS: [TimeDelta; 6] = [
     TimeDelta::minutes(1),
     TimeDelta::minutes(5),
@@ -20,39 +20,35 @@ const GAPS: [TimeDelta; 6] = [
     TimeDelta::hours(3),
     TimeDelta::hours(6),
 ];
-/// Longer than sending takes at most: then somebody else tries it.
+/// Lease of a mail, longer than sending can take. Afterwards another worker may send it.
 const LEASE: TimeDelta = TimeDelta::minutes(15);
 
-/// Characters kept of what a mail server answered.
+/// Characters kept of a mail server's error response.
 const LONGEST_ERROR: usize = 300;
 
-/// Whom the vault seals a person's own letters for.
+/// Tenant id used to seal mail that belongs to no tenant.
 const NOBODYS: TenantId = TenantId(0);
 
-/// Writes a letter with the link of this token, to be sent after this transaction.
-pub fn queue(
-    conn: &mut PgConnection,
-    vault: &Vault,
-    tenant: Option<TenantId>,
-    (letter, token): (&Letter, &str),
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let id = store::mails::next_id(conn)?;
+/// Queues a mail with the link of this token. It is sent after this transaction.
+pub fn queue(tx: &mut Tx<'_>, vault: &Vault, tenant: Option<TenantId>, (letter, token): (&Letter, &str)) -> Result<()> {
+    let now = tx.now;
+    let id = store::mails::next_id(tx)?;
     let sealed = vault.seal(tenant.unwrap_or(NOBODYS), &row_of(id), letter.content().as_bytes())?;
-    store::mails::insert(conn, id, tenant, &letter.to, (&sealed, Some(&links::digest(token))), now)
+    store::mails::insert(tx, id, tenant, &letter.to, (&sealed, Some(&links::digest(token))), now)
 }
 
-/// What the vault binds a letter to.
+/// Returns the name that the vault binds a mail's content to.
 pub(super) fn row_of(id: i64) -> String {
     format!("mail:{id}")
 }
 
-/// Leases letters that are due, and drops those whose link was used or has ended. Runs in `Scope::Instance`.
-pub fn claim(conn: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Result<Vec<Mail>> {
+/// Leases mails that are due, and drops those whose link was used or has ended. Runs in `Scope::Instance`.
+pub fn claim(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Mail>> {
+    let now = tx.now;
     let mut due = Vec::new();
-    for mail in store::mails::claim(conn, limit, now + LEASE, now)? {
+    for mail in store::mails::claim(tx, limit, now + LEASE, now)? {
         match &mail.link_digest {
-            Some(digest) if !links::is_usable(conn, digest, now)? => store::mails::delete(conn, mail.id)?,
+            Some(digest) if !links::is_usable(tx, digest)? => store::mails::delete(tx, mail.id)?,
             _ => due.push(mail),
         }
     }
@@ -64,34 +60,30 @@ pub fn opened(vault: &Vault, mail: &Mail) -> Result<Letter> {
     Ok(Letter::of_content(mail.recipient.clone(), &String::from_utf8_lossy(&content)))
 }
 
-/// Nothing of a letter is kept that was sent.
+/// Records that a mail was sent, and deletes its content.
 pub fn sent(conn: &mut PgConnection, mail: &Mail) -> Result<()> {
     note(conn, mail, MailState::Sent, None)?;
     store::mails::delete(conn, mail.id)
 }
 
-/// Tries it again later; false where it has been tried often enough, and is thrown away. `says` why the attempt failed.
-pub fn failed(
-    conn: &mut PgConnection,
-    mail: &Mail,
-    (says, is_hopeless): (&str, bool),
-    now: DateTime<Utc>,
-) -> Result<bool> {
-    // A mail server wrote it: one line of bounded length.
+/// Schedules a retry, or gives up and returns false. `says` is the error; a hopeless one is not retried.
+pub fn failed(tx: &mut Tx<'_>, mail: &Mail, (says, is_hopeless): (&str, bool)) -> Result<bool> {
+    let now = tx.now;
+    // The text comes from a foreign mail server: reduce it to one line of bounded length.
     let line = says.split(|c: char| c.is_whitespace() || c.is_control()).collect::<Vec<_>>().join(" ");
     let error: String = line.chars().take(LONGEST_ERROR).collect();
     let made = usize::try_from(mail.attempts).unwrap_or(usize::MAX);
     if let Some(gap) = GAPS.get(made.saturating_sub(1)).filter(|_| !is_hopeless) {
-        note(conn, mail, MailState::Waiting, Some(&error))?;
-        return store::mails::postpone(conn, mail.id, now + *gap).map(|()| true);
+        note(tx, mail, MailState::Waiting, Some(&error))?;
+        return store::mails::postpone(tx, mail.id, now + *gap).map(|()| true);
     }
-    note(conn, mail, MailState::Failed, Some(&error))?;
+    note(tx, mail, MailState::Failed, Some(&error))?;
     let deed = Deed::new("mail.failed", format!("mail:{}", mail.id)).with("name", mail.recipient.as_str());
-    audit::record_for_instance(conn, &Operator::system(), mail.tenant_id, deed.with("error", error), now)?;
-    store::mails::delete(conn, mail.id).map(|()| false)
+    audit::record_for_instance(tx, &Operator::system(), mail.tenant_id, deed.with("error", error))?;
+    store::mails::delete(tx, mail.id).map(|()| false)
 }
 
-/// Notes the state of a letter at the invitation whose link it holds, if it holds one.
+/// Records the state of a mail on the invitation whose link it holds, if any.
 fn note(conn: &mut PgConnection, mail: &Mail, state: MailState, error: Option<&str>) -> Result<()> {
     match &mail.link_digest {
         Some(digest) => store::invitations::update_mail(conn, digest, state, error),

@@ -1,6 +1,5 @@
-//! Who works in a tenant, with which role; and who no longer does.
+//! Members of a tenant: lists, role changes and removal.
 
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::json;
 
@@ -9,16 +8,16 @@ use super::invitations;
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Actor, Error, MembershipId, Noun, Permission, Result, Role, UserId};
 use crate::model::{Membership, User};
-use crate::store;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
+use crate::store::{self, Tx};
 
-/// In the order in which they came.
+/// Lists members, oldest membership first.
 pub fn list(conn: &mut PgConnection, actor: &Actor) -> Result<Vec<(Membership, User)>> {
     actor.must(Permission::ReadMembers)?;
     store::memberships::list(conn, actor.tenant)
 }
 
-/// One page of them, the latest to come first, with what is searched for in name or e-mail address.
+/// Returns one page of members, newest membership first. `search` matches name or e-mail address.
 pub fn page(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -30,7 +29,7 @@ pub fn page(
     Ok(Page::cut(rows, paging, |(member, _)| member.id))
 }
 
-/// How many owners the tenant has: the last one stays.
+/// Counts the tenant's owners. The last owner cannot be removed.
 pub fn count_owners(conn: &mut PgConnection, actor: &Actor) -> Result<i64> {
     actor.must(Permission::ReadMembers)?;
     store::memberships::count_owners(conn, actor.tenant)
@@ -41,48 +40,43 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, user: UserId) -> Result<(Mem
     of(conn, actor, user)
 }
 
-/// Gives somebody another role. Only owners make owners and unmake them, and a tenant keeps at least one.
-pub fn change_role(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    user: UserId,
-    role: Role,
-    now: DateTime<Utc>,
-) -> Result<(Membership, User)> {
-    let (before, user) = to_change(conn, actor, user, Some(role))?;
+/// Changes a member's role. Only owners make or unmake owners, and at least one owner remains.
+pub fn change_role(tx: &mut Tx<'_>, actor: &Actor, user: UserId, role: Role) -> Result<(Membership, User)> {
+    let (before, user) = to_change(tx, actor, user, Some(role))?;
     if before.role == role {
         return Ok((before, user));
     }
-    let after = store::memberships::update_role(conn, actor.tenant, user.id, role)?;
+    let after = store::memberships::update_role(tx, actor.tenant, user.id, role)?;
     let after = after.ok_or(Error::NotFound(Noun::Membership))?;
     let deed = Deed::new("member.role_changed", target(user.id))
         .with("name", user.email.as_str())
         .changing(json!({"role": before.role}), json!({"role": role}));
-    audit::record(conn, actor, deed, now)?;
+    audit::record(tx, actor, deed)?;
     if role < before.role {
-        invitations::revoke_unbacked_in(conn, actor, user.id, now)?;
+        invitations::revoke_unbacked_in(tx, actor, user.id)?;
     }
-    notify::send(conn, &Change::Access)?;
+    tx.announce(Change::Access);
     Ok((after, user))
 }
 
-/// Takes somebody's access away at once, with their access tokens for this tenant and the invitations that they sent.
-/// API keys that they made stay: they are the tenant's.
-pub fn remove(conn: &mut PgConnection, actor: &Actor, user: UserId, now: DateTime<Utc>) -> Result<User> {
-    let (before, user) = to_change(conn, actor, user, None)?;
-    store::memberships::delete(conn, actor.tenant, user.id)?;
-    let tokens = store::access_tokens::revoke_of_member(conn, actor.tenant, user.id, now)?;
+/// Removes a member, and revokes their access tokens for this tenant and their pending invitations. API keys that they
+/// made stay, since they belong to the tenant.
+pub fn remove(tx: &mut Tx<'_>, actor: &Actor, user: UserId) -> Result<User> {
+    let now = tx.now;
+    let (before, user) = to_change(tx, actor, user, None)?;
+    store::memberships::delete(tx, actor.tenant, user.id)?;
+    let tokens = store::access_tokens::revoke_of_member(tx, actor.tenant, user.id, now)?;
     let deed = Deed::new("member.removed", target(user.id))
         .with("name", user.email.as_str())
         .with("role", before.role.as_str())
         .with("tokens_revoked", tokens);
-    audit::record(conn, actor, deed, now)?;
-    invitations::revoke_unbacked_in(conn, actor, user.id, now)?;
-    notify::send(conn, &Change::Access)?;
+    audit::record(tx, actor, deed)?;
+    invitations::revoke_unbacked_in(tx, actor, user.id)?;
+    tx.announce(Change::Access);
     Ok(user)
 }
 
-/// The member, while nobody else changes who works here, if this actor may make this of them (`None`: no member).
+/// Locks all members and returns this one, if the actor may give them this role (`None` removes them).
 fn to_change(conn: &mut PgConnection, actor: &Actor, user: UserId, role: Option<Role>) -> Result<(Membership, User)> {
     actor.must(Permission::WriteMembers)?;
     let all = store::memberships::lock_all(conn, actor.tenant)?;

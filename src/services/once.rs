@@ -1,30 +1,28 @@
-//! Forms that work once: a second sending of the same form finds what the first one made.
+//! Idempotent forms of pages: a form sent twice acts once.
 
-use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use serde_json::Value;
 
 use crate::domain::{Error, Rejection, Result, TenantId};
-use crate::store;
+use crate::store::{self, Tx};
 
-/// What came of a form.
+/// Result of a form.
 #[derive(Debug)]
 pub enum Once<T> {
     First(T),
-    /// The same form was sent before, and made the thing of this name.
+    /// Name of the thing that an earlier submission of this form made.
     Again(String),
 }
 
-/// Does `work` unless this form did it before; `name` is what a second sending is told.
-/// Of two that come at once, the second waits for the first one's transaction.
+/// Runs `work` unless this form was submitted before. `name` is stored to answer a second submission. The second of
+/// two concurrent submissions waits for the first one's transaction.
 pub fn once<T>(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     tenant: TenantId,
     form: (&str, &str),
-    now: DateTime<Utc>,
-    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
     name: impl FnOnce(&T) -> String,
 ) -> Result<Once<T>> {
+    let now = tx.now;
     let (route, nonce) = form;
     if !(16..=64).contains(&nonce.len()) || !nonce.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
         return Err(Error::field(
@@ -32,12 +30,12 @@ pub fn once<T>(
             Rejection::new("nonce", "Open this form again: it was not sent by its page."),
         ));
     }
-    if store::idempotency_keys::insert(conn, tenant, route, nonce, &[], now)? {
-        let made = work(conn)?;
-        store::idempotency_keys::update_answer(conn, tenant, route, nonce, &Value::from(name(&made)))?;
+    if store::idempotency_keys::insert(tx, tenant, route, nonce, &[], now)? {
+        let made = work(tx)?;
+        store::idempotency_keys::update_answer(tx, tenant, route, nonce, &Value::from(name(&made)))?;
         return Ok(Once::First(made));
     }
-    let kept = store::idempotency_keys::find(conn, tenant, route, nonce)?;
+    let kept = store::idempotency_keys::find(tx, tenant, route, nonce)?;
     let answer = kept.and_then(|kept| kept.answer);
     let name = answer.as_ref().and_then(Value::as_str).ok_or_else(|| Error::conflict("this form was sent before"))?;
     Ok(Once::Again(name.to_owned()))

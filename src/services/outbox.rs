@@ -1,12 +1,11 @@
-//! The way of events into the database: requests that come together are published together, and what can be sent at
-//! once is leased in the same transaction.
+//! Group publishing: concurrent requests share a transaction, and deliveries that can be sent at once are leased in
+//! it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use diesel::pg::PgConnection;
+use chrono::TimeDelta;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dispatch::{self, Claim, Leased, Room};
@@ -14,16 +13,16 @@ use super::events::{NewEvent, Published};
 use super::plans;
 use crate::domain::retry::Schedule;
 use crate::domain::{Actor, Error, EventId, Permission, Result, TenantId, WebhookId};
-use crate::store;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
 use crate::store::outbox::{Placed, Posted};
+use crate::store::{self, Tx};
 
-/// Requests that wait to be published.
+/// Most requests that wait to be published.
 const MOST_WAITING: usize = 1_024;
-/// How long one waits for room among them.
+/// Time that a request waits for room in the queue.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Events that one caller publishes: all of them or none.
+/// Events of one caller, published all or none.
 #[derive(Debug)]
 pub struct Post {
     actor: Actor,
@@ -31,7 +30,7 @@ pub struct Post {
 }
 
 impl Post {
-    /// Whoever calls has made sure that the actor may publish.
+    /// Wraps events. The caller has checked that the actor may publish.
     pub fn new(actor: Actor, events: Vec<NewEvent>) -> Self {
         Self { actor, events }
     }
@@ -45,25 +44,25 @@ impl Post {
     }
 }
 
-/// A post, and who waits for it.
+/// Post with the channel for its result.
 pub struct Waiting {
     pub post: Arc<Post>,
     pub done: oneshot::Sender<Result<Vec<Published>>>,
 }
 
-/// The near end of the way. Cheap to clone.
+/// Sending side of the publishing queue. Cheap to clone.
 #[derive(Clone)]
 pub struct Outbox {
     way: mpsc::Sender<Waiting>,
     full: Arc<Full>,
 }
 
-/// Tenants whose plan had no room for their events a moment ago: what they send is refused before it can hold up what
-/// others publish.
+/// Tenants whose plan was full a moment ago. Their requests are refused early, before they can delay a group of other
+/// tenants' events.
 #[derive(Default)]
 struct Full(Mutex<HashMap<TenantId, (Instant, String)>>);
 
-/// How long that is believed.
+/// Time for which a plan counts as full.
 const FULL_FOR: Duration = Duration::from_secs(1);
 
 impl Full {
@@ -80,20 +79,20 @@ impl Full {
 }
 
 impl Outbox {
-    /// And its far end, for the worker that publishes.
+    /// Returns the sending side, and the receiving side for the worker that publishes.
     pub fn new() -> (Self, mpsc::Receiver<Waiting>) {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
         (Self { way: sender, full: Arc::default() }, receiver)
     }
 
-    /// Publishes events without idempotency keys: once this returns, they are in the database with their deliveries.
+    /// Publishes events without idempotency keys. On return they are stored with their deliveries.
     ///
     /// # Errors
-    /// `Unavailable` where the database is away, or too much waits to be published.
+    /// `Unavailable` if the database is away, or the queue is full.
     pub async fn publish(&self, actor: Actor, events: Vec<NewEvent>) -> Result<Vec<Published>> {
         actor.must(Permission::WriteEvents)?;
         let tenant = actor.tenant;
-        // A batch that does not fit says nothing about a smaller one.
+        // Only a single event proves the plan full: a batch that does not fit says nothing about a smaller one.
         let is_one = events.len() == 1;
         self.full.must_not_be(tenant)?;
         let (done, is_done) = oneshot::channel();
@@ -112,35 +111,30 @@ impl Outbox {
     }
 }
 
-/// What came of some posts.
+/// Result of publishing a group of posts.
 pub struct Outcome {
-    /// For each post, in their order.
+    /// One entry per post, in the order of the posts.
     pub published: Vec<Vec<Published>>,
-    /// Deliveries that are this process's to send, each in a slot.
+    /// Leased deliveries for this process to send, one per free slot.
     pub claims: Vec<Claim>,
-    /// Webhooks that have more that is due.
-    pub due: Vec<WebhookId>,
 }
 
-/// Publishes all of these, in `Scope::Instance`; whoever asks has been authorised. Leases what there is room for.
-pub fn publish(
-    conn: &mut PgConnection,
-    posts: &[Arc<Post>],
-    room: Room,
-    lease: Duration,
-    now: DateTime<Utc>,
-) -> Result<Outcome> {
+/// Publishes these posts in `Scope::Instance` and leases deliveries as room allows. The caller has authorised the
+/// actors.
+pub fn publish(tx: &mut Tx<'_>, posts: &[Arc<Post>], room: Room, lease: Duration) -> Result<Outcome> {
+    let now = tx.now;
     let asked: Vec<_> =
         posts.iter().map(|post| (post.actor.tenant, i64::try_from(post.len()).unwrap_or(i64::MAX))).collect();
-    plans::count_events(conn, &asked, now)?;
-    // While somebody else claims or publishes, caps can't be kept to without waiting: then all of it is claimed later.
-    let is_alone = 0 < room.slots && store::claims::try_turnstile(conn)?;
+    plans::count_events(tx, &asked)?;
+    // Caps hold only while one transaction leases at a time. If another one holds the lock, do not wait: the worker
+    // claims these deliveries later.
+    let is_alone = 0 < room.slots && store::claims::try_turnstile(tx)?;
     let room = if is_alone { room } else { Room { slots: 0, ..room } };
     let posted: Vec<Vec<Posted<'_>>> = posts.iter().map(|post| posted(post)).collect();
     let counts: Vec<usize> = posted.iter().map(Vec::len).collect();
     let events: Vec<Posted<'_>> = posted.into_iter().flatten().collect();
     let attempts = Schedule::default().attempts();
-    let placed = store::outbox::insert(conn, &events, attempts, room, lease, now)?;
+    let placed = store::outbox::insert(tx, &events, attempts, room, lease, now)?;
     let mut deliveries: HashMap<EventId, i64> = HashMap::new();
     placed.iter().for_each(|one| *deliveries.entry(one.event_id).or_default() += 1);
     let mut all = events.iter().map(|event| Published {
@@ -163,19 +157,19 @@ pub fn publish(
     let free = room.slots.saturating_sub(i64::try_from(claims.len()).unwrap_or(i64::MAX));
     let mut due: Vec<WebhookId> = late.into_iter().collect();
     if !due.is_empty() && 0 < free {
-        // Behind what waited before: the oldest go first.
+        // Claim through the queue, so that older deliveries go first.
         let room = Room { slots: free, ..room };
-        let Leased { claims: more, with_more } = dispatch::claim(conn, &due, room, lease, TimeDelta::zero(), now)?;
-        // What is left, and one that is failing, which is not asked from here.
+        let Leased { claims: more, with_more } = dispatch::claim(tx, &due, room, lease, TimeDelta::zero())?;
+        // A failing webhook is not claimed here, so it stays due, as does any webhook with more to send.
         let asked: HashSet<WebhookId> = more.iter().map(Claim::webhook).collect();
         let left: HashSet<WebhookId> = with_more.iter().map(|held| held.webhook_id).collect();
         due.retain(|webhook| !asked.contains(webhook) || left.contains(webhook));
         claims.extend(more);
     }
     if !due.is_empty() {
-        notify::send(conn, &Change::delivery_at(due.iter().copied()))?;
+        tx.announce(Change::delivery_at(due.iter().copied()));
     }
-    Ok(Outcome { published, claims, due })
+    Ok(Outcome { published, claims })
 }
 
 fn posted(post: &Post) -> Vec<Posted<'_>> {

@@ -1,4 +1,4 @@
-//! Plans: what a tenant may have, changed by operators, and whether there is room for one more.
+//! Plans: what a tenant may have, changes by operators, and checks of the limits.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
@@ -10,20 +10,20 @@ use crate::domain::api_key::NewKey;
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
 use crate::model::Plan;
-use crate::store;
 use crate::store::event_months::Limited;
+use crate::store::{self, Tx};
 
-/// The greatest limit that a plan may name.
+/// Highest count that a plan can set.
 const MOST: i64 = 1_000_000_000_000;
-/// And for rates, which keys hold themselves.
+/// Highest rate limit that a plan can set, as for keys.
 const MOST_RATE: i64 = 1_000_000_000;
 
-/// The smallest first.
+/// Lists plans, smallest first.
 pub fn list(conn: &mut PgConnection) -> Result<Vec<Plan>> {
     store::plans::list(conn)
 }
 
-/// Returns one page of plans, the smallest first. The cursor is a plan's name.
+/// Returns one page of plans, smallest first. The cursor is a plan's name.
 pub fn page(conn: &mut PgConnection, paging: &Paging<String>) -> Result<Page<Plan, String>> {
     let all = store::plans::list(conn)?;
     let total = i64::try_from(all.len()).ok();
@@ -46,28 +46,29 @@ pub fn of_tenant(conn: &mut PgConnection, tenant: TenantId) -> Result<Plan> {
     store::plans::find_of_tenant(conn, tenant)?.ok_or(Error::NotFound(Noun::Tenant))
 }
 
-/// A change of a plan as it was written: what is absent stays, `Some(None)` takes a limit away.
+/// Change of a plan. `None` leaves a limit as it is, `Some(None)` removes it.
 #[derive(Debug, Clone, Default)]
 pub struct PlanChange {
+    /// Most API keys of a tenant.
     pub max_keys: Option<Option<i64>>,
+    /// Most webhooks of a tenant.
     pub max_webhooks: Option<Option<i64>>,
+    /// Most members of a tenant.
     pub max_members: Option<Option<i64>>,
+    /// Most events of a tenant in a calendar month.
     pub max_events_per_month: Option<Option<i64>>,
+    /// Requests per hour of keys without a limit of their own.
     pub default_rate_limit: Option<i64>,
+    /// Highest rate limit that a key may have, in requests per hour.
     pub max_rate_limit: Option<Option<i64>>,
-    /// When the plan was written that this change is meant for: where somebody else has changed it since, it is refused.
+    /// Time of the plan's last change known to the caller. If it has changed since, the update is refused.
     pub seen: Option<DateTime<Utc>>,
 }
 
-/// Changes what all tenants of a plan may have, from now on. What they have beyond it stays.
-pub fn update(
-    conn: &mut PgConnection,
-    who: &Operator,
-    name: &str,
-    change: &PlanChange,
-    now: DateTime<Utc>,
-) -> Result<Plan> {
-    let before = store::plans::lock(conn, name)?.ok_or(Error::NotFound(Noun::Plan))?;
+/// Changes a plan for all of its tenants. What they have beyond the new limits stays.
+pub fn update(tx: &mut Tx<'_>, who: &Operator, name: &str, change: &PlanChange) -> Result<Plan> {
+    let now = tx.now;
+    let before = store::plans::lock(tx, name)?.ok_or(Error::NotFound(Noun::Plan))?;
     if change.seen.is_some_and(|seen| seen != before.updated_at) {
         return Err(Error::conflict("somebody else changed this plan meanwhile: look at it again"));
     }
@@ -84,10 +85,10 @@ pub fn update(
     if after == before {
         return Ok(after);
     }
-    store::plans::update(conn, &after, now)?;
+    store::plans::update(tx, &after, now)?;
     let deed = Deed::new("plan.updated", format!("plan:{name}")).with("name", name);
-    audit::record_for_instance(conn, who, None, deed.changing(facts(&before), facts(&after)), now)?;
-    find(conn, name)
+    audit::record_for_instance(tx, who, None, deed.changing(facts(&before), facts(&after)))?;
+    find(tx, name)
 }
 
 fn check(plan: &Plan) -> Result<()> {
@@ -120,7 +121,7 @@ fn facts(plan: &Plan) -> serde_json::Value {
     })
 }
 
-/// What a plan limits the number of.
+/// Kind of thing whose number a plan limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Thing {
     Key,
@@ -145,30 +146,31 @@ impl Thing {
         }
     }
 
-    fn count(self, conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<i64> {
+    fn count(self, tx: &mut Tx<'_>, tenant: TenantId) -> Result<i64> {
+        let now = tx.now;
         match self {
-            Self::Key => Ok(store::key_counts::fold(conn, tenant, now)?.held),
-            Self::Webhook => store::plans::count_webhooks(conn, tenant),
-            Self::Member => store::plans::count_members(conn, tenant),
+            Self::Key => Ok(store::key_counts::fold(tx, tenant, now)?.held),
+            Self::Webhook => store::plans::count_webhooks(tx, tenant),
+            Self::Member => store::plans::count_members(tx, tenant),
         }
     }
 }
 
-/// Refuses where the tenant's plan has no room for one more. Until this transaction ends, nobody else finds room there
-/// either: of two who want the last place, one gets it. Call it before the new one is written.
+/// Refuses if the tenant's plan has no room for one more. Locks the tenant until the transaction ends, so that two
+/// transactions cannot both take the last place. Call it before the insert.
 ///
 /// # Errors
-/// `LimitReached`, with a sentence that says what is allowed.
-pub fn must_have_room(conn: &mut PgConnection, tenant: TenantId, thing: Thing, now: DateTime<Utc>) -> Result<()> {
-    let plan = of_tenant(conn, tenant)?;
+/// `LimitReached`, with a message that names the limit.
+pub fn must_have_room(tx: &mut Tx<'_>, tenant: TenantId, thing: Thing) -> Result<()> {
+    let plan = of_tenant(tx, tenant)?;
     if thing.most(&plan).is_none() {
         return Ok(());
     }
-    store::tenants::lock(conn, tenant)?;
-    // It may have been given another plan while this waited.
-    let plan = of_tenant(conn, tenant)?;
+    store::tenants::lock(tx, tenant)?;
+    // The plan may have changed while this transaction waited for the lock.
+    let plan = of_tenant(tx, tenant)?;
     match thing.most(&plan) {
-        Some(most) if most <= thing.count(conn, tenant, now)? => {
+        Some(most) if most <= thing.count(tx, tenant)? => {
             let (name, noun) = (&plan.name, thing.noun());
             Err(Error::LimitReached(format!(
                 "the plan {name} allows {most} {noun}: remove one, or ask for another plan"
@@ -178,7 +180,7 @@ pub fn must_have_room(conn: &mut PgConnection, tenant: TenantId, thing: Thing, n
     }
 }
 
-/// Refuses a rate limit beyond what the plan allows a key in an hour.
+/// Refuses a rate limit above the plan's limit per hour.
 pub fn must_allow_rate(plan: &Plan, limit: i64, window_seconds: i64) -> Result<()> {
     let hour = i128::from(NewKey::DEFAULT_RATE_WINDOW_SECONDS);
     let is_beyond = |most: i64| i128::from(most) * i128::from(window_seconds) < i128::from(limit) * hour;
@@ -191,26 +193,28 @@ pub fn must_allow_rate(plan: &Plan, limit: i64, window_seconds: i64) -> Result<(
     }
 }
 
-/// Counts events that are about to be published, in the transaction that publishes them: all of these or none.
+/// Counts events in the transaction that is about to publish them: all of them or none.
 ///
 /// # Errors
-/// `LimitReached` where a tenant's plan has no room for its events this month.
-pub fn count_events(conn: &mut PgConnection, events: &[(TenantId, i64)], now: DateTime<Utc>) -> Result<()> {
+/// `LimitReached` if a tenant's plan has no room for its events this month.
+pub fn count_events(tx: &mut Tx<'_>, events: &[(TenantId, i64)]) -> Result<()> {
+    let now = tx.now;
     let tenants: Vec<TenantId> = events.iter().map(|(tenant, _)| *tenant).collect();
-    // In the order of their ids, as everybody counts: so that nobody waits for each other.
-    for limited in store::event_months::limited(conn, &tenants)? {
+    // Every transaction counts tenants in id order, which avoids deadlocks.
+    for limited in store::event_months::limited(tx, &tenants)? {
         let count = events.iter().filter(|(tenant, _)| *tenant == limited.tenant).map(|(_, count)| count).sum();
-        if !store::event_months::take(conn, limited, count, now)? {
+        if !store::event_months::take(tx, limited, count, now)? {
             return Err(no_room(limited));
         }
     }
     Ok(())
 }
 
-/// Refuses where a tenant's plan has no room for any more events this month. Locks nothing: [`count_written_events`] decides.
-pub fn must_have_room_for_events(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<()> {
-    for limited in store::event_months::limited(conn, &[tenant])? {
-        if store::event_months::find(conn, tenant, now)?.is_some_and(|total| limited.most <= total) {
+/// Refuses if the tenant's plan has no room for events this month. Takes no lock: [`count_written_events`] decides.
+pub fn must_have_room_for_events(tx: &mut Tx<'_>, tenant: TenantId) -> Result<()> {
+    let now = tx.now;
+    for limited in store::event_months::limited(tx, &[tenant])? {
+        if store::event_months::find(tx, tenant, now)?.is_some_and(|total| limited.most <= total) {
             return Err(no_room(limited));
         }
     }
@@ -220,10 +224,11 @@ pub fn must_have_room_for_events(conn: &mut PgConnection, tenant: TenantId, now:
 /// Counts events that this transaction has just written.
 ///
 /// # Errors
-/// `LimitReached` where the tenant's plan has no room for them this month.
-pub fn count_written_events(conn: &mut PgConnection, tenant: TenantId, count: i64, now: DateTime<Utc>) -> Result<()> {
-    for limited in store::event_months::limited(conn, &[tenant])? {
-        if 0 < count && !store::event_months::take_written(conn, limited, count, now)? {
+/// `LimitReached` if the tenant's plan has no room for them this month.
+pub fn count_written_events(tx: &mut Tx<'_>, tenant: TenantId, count: i64) -> Result<()> {
+    let now = tx.now;
+    for limited in store::event_months::limited(tx, &[tenant])? {
+        if 0 < count && !store::event_months::take_written(tx, limited, count, now)? {
             return Err(no_room(limited));
         }
     }
@@ -237,28 +242,32 @@ fn no_room(limited: Limited) -> Error {
     ))
 }
 
-/// What a tenant has of what its plan allows.
+/// Plan of a tenant with the counts that it limits.
 #[derive(Debug, Clone)]
 pub struct Standing {
     pub plan: Plan,
+    /// Number of API keys that count towards the plan.
     pub keys: i64,
+    /// Number of webhooks.
     pub webhooks: i64,
+    /// Number of members.
     pub members: i64,
-    /// This month; counted only where the plan limits them.
+    /// Events of this month. Counted only if the plan limits them.
     pub events: Option<i64>,
 }
 
-pub fn standing(conn: &mut PgConnection, actor: &Actor, now: DateTime<Utc>) -> Result<Standing> {
+pub fn standing(tx: &mut Tx<'_>, actor: &Actor) -> Result<Standing> {
+    let now = tx.now;
     actor.must(Permission::ReadTenant)?;
-    let plan = of_tenant(conn, actor.tenant)?;
+    let plan = of_tenant(tx, actor.tenant)?;
     let events = match plan.max_events_per_month {
-        Some(_) => Some(store::event_months::find(conn, actor.tenant, now)?.unwrap_or(0)),
+        Some(_) => Some(store::event_months::find(tx, actor.tenant, now)?.unwrap_or(0)),
         None => None,
     };
     Ok(Standing {
-        keys: store::key_counts::find(conn, actor.tenant, now)?.held,
-        webhooks: store::plans::count_webhooks(conn, actor.tenant)?,
-        members: store::plans::count_members(conn, actor.tenant)?,
+        keys: store::key_counts::find(tx, actor.tenant, now)?.held,
+        webhooks: store::plans::count_webhooks(tx, actor.tenant)?,
+        members: store::plans::count_members(tx, actor.tenant)?,
         events,
         plan,
     })

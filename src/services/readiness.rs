@@ -1,4 +1,4 @@
-//! Readiness: whether requests would succeed at this process, as a background check last found.
+//! Readiness of this process, as the last background check found it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,11 +13,12 @@ use crate::store::{fitness, migrations};
 /// Age at which the last good check no longer counts. Two checks in a row must fail before that.
 const GOOD_FOR: Duration = Duration::from_secs(5);
 
-/// Reason why requests would fail. Anyone can read it, so it names no host, user or secret.
+/// Reason why requests would fail. The text is public, so it names no host, user or secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reason {
-    /// Stable, snake_case, part of the contract.
+    /// Stable snake_case code, part of the API contract.
     pub code: &'static str,
+    /// Sentence for operators.
     pub detail: &'static str,
 }
 
@@ -96,7 +97,8 @@ impl Readiness {
     }
 }
 
-/// Asks the database for what requests need, and repairs what it can: a server that is not ready gets no request that would.
+/// Checks the database for what requests need, and repairs what it can. A server that is not ready gets no requests
+/// that could trigger a repair.
 pub fn check(conn: &mut PgConnection) -> Result<(), Reason> {
     match write_probe::refusal(conn) {
         Ok(None) => {}

@@ -1,6 +1,5 @@
-//! Seals secrets at rest anew with the present master key, in batches, while everything runs.
+//! Re-sealing of stored secrets with the current master key, in batches, without downtime.
 
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::Map;
 
@@ -9,28 +8,30 @@ use super::{Operator, mail, second_factor, webhooks};
 use crate::domain::vault::Vault;
 use crate::domain::{Error, Result, UserId, WebhookId};
 use crate::model::Webhook;
-use crate::store;
 pub use crate::store::sealed::OfKey;
 use crate::store::sealed::{Kept, Sealed};
+use crate::store::{self, Tx};
 
-/// How far a rotation has come: the next batch begins there.
+/// Progress of a re-sealing run: the next batch starts here.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Place {
+    /// Index into the list of tables.
     table: usize,
+    /// Key of the last row done.
     after: i64,
 }
 
-/// What a batch did.
+/// Result of a batch.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     pub resealed: usize,
-    /// What no key that is given opens.
+    /// Names of secrets that no given master key opens.
     pub unopened: Vec<String>,
-    /// None once there is no more.
+    /// Start of the next batch. `None` at the end.
     pub next: Option<Place>,
 }
 
-/// Seals up to `size` secrets anew that another key has sealed. One that changes just then is left to the next run.
+/// Re-seals up to `size` secrets of other master keys. A secret that changes meanwhile is left to the next run.
 pub fn reseal(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64) -> Result<Batch> {
     let Some(kept) = Kept::ALL.get(from.table).copied() else { return reseal_headers(conn, vault, from, size) };
     let rows = store::sealed::list_others(conn, kept, &vault.mark(), from.after, size)?;
@@ -55,7 +56,7 @@ pub fn reseal(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64) ->
     Ok(batch)
 }
 
-/// The same for the values of headers, behind the last of the tables: of up to `size` webhooks.
+/// Re-seals the header values of up to `size` webhooks. Runs after the last of the tables.
 fn reseal_headers(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64) -> Result<Batch> {
     let rows = store::sealed::lock_headers(conn, &vault.mark(), from.after, size)?;
     let mut batch = Batch::default();
@@ -74,7 +75,7 @@ fn reseal_headers(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64
     Ok(batch)
 }
 
-/// What the vault binds a secret to.
+/// Returns the name that the vault binds a secret to.
 fn bound_to(kept: Kept, row: &Sealed) -> String {
     match kept {
         Kept::SigningSecrets => Webhook::vault_name(WebhookId(row.owner)),
@@ -83,14 +84,14 @@ fn bound_to(kept: Kept, row: &Sealed) -> String {
     }
 }
 
-/// Notes that it was done, and how much of it.
-pub fn note(conn: &mut PgConnection, who: &Operator, vault: &Vault, resealed: usize, now: DateTime<Utc>) -> Result<()> {
+/// Records the run and the number of re-sealed secrets in the audit log.
+pub fn note(tx: &mut Tx<'_>, who: &Operator, vault: &Vault, resealed: usize) -> Result<()> {
     let deed =
         Deed::new("secrets.rotated", "instance").with("master_key", vault.fingerprint()).with("resealed", resealed);
-    audit::record_for_instance(conn, who, None, deed, now)
+    audit::record_for_instance(tx, who, None, deed)
 }
 
-/// How many secrets each master key has sealed.
+/// Counts stored secrets by master key.
 pub fn by_key(conn: &mut PgConnection) -> Result<Vec<OfKey>> {
     store::sealed::count_by_key(conn)
 }

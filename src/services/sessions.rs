@@ -1,4 +1,4 @@
-//! Where somebody who is signed in sits: as whom, in which tenant, with which role.
+//! State of a signed-in user: account, current tenant and role.
 
 use diesel::pg::PgConnection;
 
@@ -6,27 +6,28 @@ use crate::domain::{Result, Role, TenantId, UserId};
 use crate::model::{Tenant, User};
 use crate::store;
 
-/// How many tenants an operator is offered to switch to.
+/// Most tenants that an operator is offered to switch to.
 const OFFERED: i64 = 100;
 
 #[derive(Debug, Clone)]
 pub struct Seat {
     pub user: User,
-    /// The tenant that was chosen, or the first one; `None` for somebody who belongs nowhere.
+    /// Chosen tenant, else the first one. `None` for a user without a tenant.
     pub here: Option<(Tenant, Role)>,
-    /// Whether they work there as its member, and not as an operator.
+    /// True if the user works there as a member, false if as an operator.
     pub is_member: bool,
     pub tenants: Vec<Tenant>,
 }
 
-/// `None` where the user no longer exists or is not active. An operator acts as owner in every tenant.
+/// Returns the state of a session's user. `None` if the user is deleted or not active. Operators act as owner in every
+/// tenant.
 pub fn seat(conn: &mut PgConnection, user: UserId, chosen: Option<TenantId>) -> Result<Option<Seat>> {
     let Some(user) = store::users::find(conn, user)?.filter(|user| user.is_active) else { return Ok(None) };
     let mut places = store::memberships::list_of_user(conn, user.id)?;
     let own: Vec<TenantId> = places.iter().map(|(tenant, _)| tenant.id).collect();
     if user.is_operator {
         let mut rest = store::tenants::list(conn, OFFERED)?;
-        // Chosen from the list of all, which may be longer.
+        // The chosen tenant may be missing from this list, which is capped.
         if let Some(chosen) = chosen.filter(|chosen| rest.iter().all(|tenant| tenant.id != *chosen)) {
             rest.extend(store::tenants::find(conn, chosen)?);
         }

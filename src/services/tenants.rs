@@ -1,4 +1,4 @@
-//! Tenants and who works in them. How they end and come back, and what their own people set: the files beside.
+//! Tenants: creation, changes, look-up and members. Submodules hold their lifecycle and settings.
 
 pub mod life;
 mod settings;
@@ -12,27 +12,27 @@ use super::plans::{self, Thing};
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, TenantId, UserId, email, text};
 use crate::model::{Membership, Tenant, User};
-use crate::store;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
 use crate::store::tenants::TenantSet;
 pub use crate::store::tenants::{TenantFigures, TenantFilter};
+use crate::store::{self, Tx};
 pub use settings::{Settings, configure};
 
 pub const PLANS: [&str; 3] = ["free", "pro", "unlimited"];
 
-/// A tenant to be made. Without a slug, one is made from the name.
+/// Tenant to create.
 #[derive(Debug, Clone)]
 pub struct NewTenant {
     pub name: String,
     pub slug: String,
-    /// Whether it was made from the name: where it is taken, another one will do.
+    /// True if the slug was derived from the name. If it is taken, a number is appended.
     pub is_slug_made: bool,
-    /// Without one, [`default_plan`] chooses.
+    /// Name of the plan. If it is `None`, [`default_plan`] chooses.
     pub plan: Option<String>,
     pub is_active: bool,
 }
 
-/// Numbers that are tried behind a slug that is taken.
+/// Most numbers tried behind a slug that is taken.
 const MOST_NAMESAKES: usize = 1_000;
 
 impl NewTenant {
@@ -63,43 +63,45 @@ fn parse_plan(text: &str) -> Result<String, Rejection> {
     }
 }
 
-/// What an operator may change of a tenant; `None` leaves it. What its own people may: [`Settings`].
+/// Change of a tenant by an operator. `None` leaves a field as it is. Admins of the tenant use [`Settings`].
 #[derive(Debug, Clone, Default)]
 pub struct TenantChange {
     pub name: Option<String>,
     pub plan: Option<String>,
     pub is_active: Option<bool>,
-    /// When the tenant was written that this change is meant for: where somebody else has changed it since, it is refused.
+    /// Time of the tenant's last change known to the caller. If it has changed since, the update is refused.
     pub seen: Option<DateTime<Utc>>,
 }
 
-/// A tenant by its id or its slug.
+/// Reference to a tenant, by id or by slug.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TenantRef {
     Id(TenantId),
     Slug(String),
 }
 
-pub fn create(conn: &mut PgConnection, who: &Operator, ask: &NewTenant, now: DateTime<Utc>) -> Result<Tenant> {
-    let slug = free_slug(conn, ask)?;
+pub fn create(tx: &mut Tx<'_>, who: &Operator, ask: &NewTenant) -> Result<Tenant> {
+    let now = tx.now;
+    let slug = free_slug(tx, ask)?;
     let plan = match &ask.plan {
         Some(plan) => plan,
-        None => default_plan(conn)?,
+        None => default_plan(tx)?,
     };
-    let tenant = store::tenants::insert(conn, &ask.name, &slug, plan, now)?;
+    let tenant = store::tenants::insert(tx, &ask.name, &slug, plan, now)?;
     let deed = Deed::new("tenant.created", target(tenant.id)).with("slug", slug);
-    audit::record_for_instance(conn, who, Some(tenant.id), deed, now)?;
-    // Gates may remember that there was no such tenant.
-    notify::send(conn, &Change::Tenant(tenant.id))?;
-    if ask.is_active { Ok(tenant) } else { life::suspend(conn, who, tenant.id, None, now) }
+    audit::record_for_instance(tx, who, Some(tenant.id), deed)?;
+    // Gates may have cached the absence of this tenant.
+    tx.announce(Change::Tenant(tenant.id));
+    if ask.is_active { Ok(tenant) } else { life::suspend(tx, who, tenant.id, None) }
 }
 
-/// Plan of a new tenant for which no plan is named. The first tenant usually belongs to those who run the instance.
+/// Returns the plan of a new tenant for which none is named. The first tenant usually belongs to the people who run
+/// the instance.
 pub fn default_plan(conn: &mut PgConnection) -> Result<&'static str> {
     Ok(if store::tenants::any(conn)? { "free" } else { "unlimited" })
 }
 
-/// The slug that was asked for; or, where it is taken and was made from the name, that one with a number.
+/// Returns the requested slug. If it is taken and was derived from the name, appends a number.
 fn free_slug(conn: &mut PgConnection, ask: &NewTenant) -> Result<String> {
     let most = if ask.is_slug_made { MOST_NAMESAKES } else { 1 };
     for number in 1..=most {
@@ -120,17 +122,17 @@ pub fn find(conn: &mut PgConnection, tenant: &TenantRef) -> Result<Tenant> {
     found.ok_or(Error::NotFound(Noun::Tenant))
 }
 
-/// Deleted ones too: for those who run the instance.
+/// Finds a tenant by id, deleted ones included, for operators.
 pub fn find_any(conn: &mut PgConnection, tenant: TenantId) -> Result<Tenant> {
     store::tenants::find_any(conn, tenant)?.ok_or(Error::NotFound(Noun::Tenant))
 }
 
-/// The same, by slug.
+/// Finds a tenant by slug, deleted ones included, for operators.
 pub fn find_any_by_slug(conn: &mut PgConnection, slug: &str) -> Result<Tenant> {
     store::tenants::find_any_by_slug(conn, slug)?.ok_or(Error::NotFound(Noun::Tenant))
 }
 
-/// Returns one page of tenants, newest first, and their number. Runs in `Scope::Instance`.
+/// Returns one page of tenants, newest first, with the total. Runs in `Scope::Instance`.
 pub fn list(
     conn: &mut PgConnection,
     filter: &TenantFilter,
@@ -140,16 +142,16 @@ pub fn list(
     Ok(Page { total: Some(store::tenants::count(conn, filter)?), ..Page::cut(rows, paging, |tenant| tenant.id) })
 }
 
-/// One page of tenants, newest first, each with what it has. Runs in `Scope::Instance`.
+/// Returns one page of tenants, newest first, each with its figures. Runs in `Scope::Instance`.
 pub fn page(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     filter: &TenantFilter,
     paging: &Paging<TenantId>,
-    now: DateTime<Utc>,
 ) -> Result<Page<(Tenant, TenantFigures), TenantId>> {
-    let rows = store::tenants::page(conn, filter, paging)?;
+    let now = tx.now;
+    let rows = store::tenants::page(tx, filter, paging)?;
     let ids: Vec<TenantId> = rows.iter().map(|tenant| tenant.id).collect();
-    let figures = store::tenants::figures(conn, &ids, now)?;
+    let figures = store::tenants::figures(tx, &ids, now)?;
     Ok(Page::cut(rows, paging, |tenant| tenant.id).map(|tenant| {
         let none = TenantFigures { id: tenant.id, keys: 0, webhooks: 0, members: 0, last_activity_at: None };
         let own = figures.iter().find(|one| one.id == tenant.id).copied().unwrap_or(none);
@@ -157,20 +159,16 @@ pub fn page(
     }))
 }
 
-/// What one tenant has. Runs in `Scope::Instance`.
-pub fn figures(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<TenantFigures> {
-    store::tenants::figures(conn, &[tenant], now)?.pop().ok_or(Error::NotFound(Noun::Tenant))
+/// Returns the figures of one tenant. Runs in `Scope::Instance`.
+pub fn figures(tx: &mut Tx<'_>, tenant: TenantId) -> Result<TenantFigures> {
+    let now = tx.now;
+    store::tenants::figures(tx, &[tenant], now)?.pop().ok_or(Error::NotFound(Noun::Tenant))
 }
 
-/// Changes a tenant; a suspended one's keys are refused and its deliveries wait.
-pub fn update(
-    conn: &mut PgConnection,
-    who: &Operator,
-    tenant: TenantId,
-    change: TenantChange,
-    now: DateTime<Utc>,
-) -> Result<Tenant> {
-    let before = store::tenants::lock(conn, tenant)?.filter(|tenant| tenant.deleted_at.is_none());
+/// Changes a tenant. While it is suspended, its keys are refused and its deliveries wait.
+pub fn update(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, change: TenantChange) -> Result<Tenant> {
+    let now = tx.now;
+    let before = store::tenants::lock(tx, tenant)?.filter(|tenant| tenant.deleted_at.is_none());
     let before = before.ok_or(Error::NotFound(Noun::Tenant))?;
     if change.seen.is_some_and(|seen| seen != before.updated_at) {
         return Err(Error::conflict("somebody else changed this tenant meanwhile: look at it again"));
@@ -184,14 +182,14 @@ pub fn update(
     let mut after = before.clone();
     if name.is_some() || plan.is_some() {
         let set = TenantSet { name: name.as_deref(), plan: plan.as_deref(), ..TenantSet::default() };
-        after = store::tenants::update(conn, tenant, &set, now)?.ok_or(Error::NotFound(Noun::Tenant))?;
+        after = store::tenants::update(tx, tenant, &set, now)?.ok_or(Error::NotFound(Noun::Tenant))?;
         let deed = Deed::new("tenant.updated", target(tenant)).with("name", after.slug.as_str());
-        audit::record_for_instance(conn, who, Some(tenant), deed.changing(facts(&before), facts(&after)), now)?;
-        notify::send(conn, &Change::Tenant(tenant))?;
+        audit::record_for_instance(tx, who, Some(tenant), deed.changing(facts(&before), facts(&after)))?;
+        tx.announce(Change::Tenant(tenant));
     }
     match change.is_active {
-        Some(false) => life::suspend(conn, who, tenant, None, now),
-        Some(true) => life::resume(conn, who, tenant, now),
+        Some(false) => life::suspend(tx, who, tenant, None),
+        Some(true) => life::resume(tx, who, tenant),
         None => Ok(after),
     }
 }
@@ -206,33 +204,27 @@ fn target(tenant: TenantId) -> String {
     format!("tenant:{tenant}")
 }
 
-/// An operator who is no member goes into a tenant: it is told.
-pub fn note_entry(conn: &mut PgConnection, who: &Operator, tenant: TenantId, now: DateTime<Utc>) -> Result<()> {
-    let slug = find(conn, &TenantRef::Id(tenant))?.slug;
+/// Records that an operator who is not a member enters a tenant.
+pub fn note_entry(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<()> {
+    let slug = find(tx, &TenantRef::Id(tenant))?.slug;
     let deed = Deed::new("tenant.entered", target(tenant)).with("name", slug);
-    audit::record_for_instance(conn, who, Some(tenant), deed, now)
+    audit::record_for_instance(tx, who, Some(tenant), deed)
 }
 
-pub fn add_member(
-    conn: &mut PgConnection,
-    who: &Operator,
-    tenant: TenantId,
-    user: UserId,
-    role: Role,
-    now: DateTime<Utc>,
-) -> Result<Membership> {
-    find(conn, &TenantRef::Id(tenant))?;
-    user_named(conn, Some(user), None)?;
-    plans::must_have_room(conn, tenant, Thing::Member, now)?;
-    let membership = store::memberships::insert(conn, tenant, user, role, now)?;
+pub fn add_member(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, user: UserId, role: Role) -> Result<Membership> {
+    let now = tx.now;
+    find(tx, &TenantRef::Id(tenant))?;
+    user_named(tx, Some(user), None)?;
+    plans::must_have_room(tx, tenant, Thing::Member)?;
+    let membership = store::memberships::insert(tx, tenant, user, role, now)?;
     let deed = Deed::new("member.added", format!("user:{user}")).with("role", role.as_str());
-    audit::record_for_instance(conn, who, Some(tenant), deed, now)?;
-    notify::send(conn, &Change::Access)?;
+    audit::record_for_instance(tx, who, Some(tenant), deed)?;
+    tx.announce(Change::Access);
     Ok(membership)
 }
 
-/// Returns the user to add to a tenant, who is not the operator: a role of their own making would outlast their demotion. A user
-/// is found by an address only if it was shown to be theirs: accounts can be made in another person's name.
+/// Returns the user to add to a tenant, who must not be the operator: a role they gave themselves would outlast a
+/// demotion. An address finds only users who confirmed it, since accounts can be made under another person's address.
 pub fn user_to_add(conn: &mut PgConnection, who: &Operator, id: Option<UserId>, email: Option<&str>) -> Result<User> {
     let user = user_named(conn, id, email)?;
     who.must_be_another(user.id)?;
@@ -243,7 +235,7 @@ pub fn user_to_add(conn: &mut PgConnection, who: &Operator, id: Option<UserId>, 
     Ok(user)
 }
 
-/// A user by id or by e-mail address.
+/// Finds a user by id or by e-mail address.
 pub fn user_named(conn: &mut PgConnection, id: Option<UserId>, email: Option<&str>) -> Result<User> {
     let found = match (id, email) {
         (Some(id), _) => store::users::find(conn, id)?,

@@ -1,4 +1,4 @@
-//! What keys were used for: totals, buckets, groups, latency, and single records.
+//! Usage of keys: totals, buckets, groups, latency and single records.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -18,27 +18,29 @@ const MOST_ENDPOINTS: i64 = 50;
 const MOST_STATUSES: i64 = 100;
 const LATENCY_SAMPLE: i64 = 10_000;
 
-/// Usage within a span of time.
+/// Usage within a time span.
 #[derive(Debug, Clone)]
 pub struct UsageReport {
     pub span: Span,
     pub total: i64,
-    /// Those in which something happened, in the order of time.
+    /// Buckets with any usage, oldest first.
     pub buckets: Vec<UsageBucket>,
-    /// The busiest first.
+    /// Request counts by endpoint, busiest first.
     pub by_endpoint: Vec<(String, i64)>,
+    /// Request counts by HTTP status, busiest first.
     pub by_status: Vec<(String, i64)>,
     pub latency: Option<Latency>,
 }
 
 #[derive(Debug, Clone)]
 pub struct UsageBucket {
+    /// Start of the bucket (UTC).
     pub at: DateTime<Utc>,
     pub total: i64,
     pub by_outcome: BTreeMap<Outcome, i64>,
 }
 
-/// Milliseconds: of the newest requests of a short span, estimated for a longer one.
+/// Percentiles in milliseconds. Short spans use the newest requests, longer spans an estimate.
 #[derive(Debug, Clone, Copy)]
 pub struct Latency {
     pub p50: f64,
@@ -53,23 +55,23 @@ pub fn of_key(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, span: Span) 
     Ok((key, report))
 }
 
-/// Of a tenant, or of the whole instance. Whoever calls has made sure that the scope may be read.
+/// Reports the usage of a tenant or of the whole instance. The caller has checked that the actor may read the scope.
 pub fn of_tenant(conn: &mut PgConnection, scope: Scope, span: Span) -> Result<UsageReport> {
     report(conn, Of { scope, key: None }, span)
 }
 
-/// How much happened when, and nothing else.
+/// Returns only the buckets of a time span.
 pub fn buckets(conn: &mut PgConnection, scope: Scope, span: &Span) -> Result<Vec<UsageBucket>> {
     bucketed(conn, Of { scope, key: None }, span)
 }
 
-/// Who or what made the usage: the busiest first.
+/// Groups usage by the given property, busiest group first.
 pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: i64) -> Result<Vec<GroupRow>> {
     store::usage::groups(conn, of, span, by, limit)
 }
 
 pub fn latency(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Option<Latency>> {
-    // What happens in this very moment belongs to the span's end.
+    // Include requests of the current second, at the span's end.
     let to_now = Span { until: span.until + TimeDelta::seconds(1), ..*span };
     let row = store::usage::latency(conn, of, &to_now, LATENCY_SAMPLE)?;
     Ok(match (row.p50, row.p95, row.p99) {
@@ -78,7 +80,7 @@ pub fn latency(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Option<La
     })
 }
 
-/// One page of single records, newest first. Whoever calls has made sure that the scope may be read.
+/// Returns one page of single records, newest first. The caller has checked that the actor may read the scope.
 pub fn records(
     conn: &mut PgConnection,
     scope: Scope,
@@ -89,7 +91,7 @@ pub fn records(
     Ok(Page::cut(rows, paging, |row| RecordPlace { at: row.created_at, id: row.id }))
 }
 
-/// The newest records of a key. That it is the actor's tenant's is for the caller to know.
+/// Returns the newest records of a key. The caller has checked that the key belongs to the actor's tenant.
 pub fn latest(conn: &mut PgConnection, actor: &Actor, key: ApiKeyId, count: i64) -> Result<Vec<UsageLog>> {
     actor.must(Permission::ReadUsage)?;
     let filter = LogFilter { key: Some(key), ..LogFilter::default() };
@@ -97,10 +99,11 @@ pub fn latest(conn: &mut PgConnection, actor: &Actor, key: ApiKeyId, count: i64)
     Ok(records(conn, Scope::Tenant(actor.tenant), &filter, &few)?.rows)
 }
 
-/// What was reported, with the ids of its keys: those of the tenant, or where a key reports, of its `lineage` alone.
+/// Resolves the keys of reported records to their ids. Keys must belong to the tenant, or, if a key reports, to its
+/// `lineage`.
 ///
 /// # Errors
-/// `Invalid` naming the records whose key is none of these.
+/// `Invalid`, naming the records whose key does not qualify.
 pub fn named(
     conn: &mut PgConnection,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! Webhooks: subscribing, changing, pausing, and test events.
+//! Webhooks: creation, changes, activation and test events.
 
 pub mod headers;
 pub mod probe;
@@ -24,72 +24,79 @@ use crate::domain::webhook;
 use crate::domain::webhook::EventType;
 use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Result, TenantId, WebhookId};
 use crate::model::Webhook;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
 pub use crate::store::webhooks::{WebhookFilter, WebhookStats};
-use crate::store::{self, Scope};
+use crate::store::{self, Scope, Tx};
 pub use secrets::DEFAULT_OVERLAP;
 use settings::Fresh;
 
 const MAX_WEBHOOKS: i64 = 1_000;
-/// Attempts and waiting deliveries that a webhook's statistics count at most.
+/// Upper bound when counting attempts and waiting deliveries for a webhook's statistics.
 pub const MOST_COUNTED: i64 = 1_000;
 
-/// What was asked of a webhook, unparsed; `None` leaves it, or takes the default.
+/// Webhook fields as a client sent them, unparsed. `None` leaves a field as it is, or takes the default.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookFields {
-    /// By default the URL's host.
+    /// Defaults to the URL's host.
     pub name: Option<String>,
+    /// Endpoint that gets the requests.
     pub url: Option<String>,
+    /// Event types, groups such as `order.*`, or `*`.
     pub events: Option<Vec<String>>,
+    /// False to pause deliveries.
     pub is_active: Option<bool>,
+    /// Form of the request body: `standard`, `event`, `raw` or `cloudevents`.
     pub payload_format: Option<String>,
+    /// Form of the signature over the body: `prefixed` or `hex`.
     pub signature_style: Option<String>,
+    /// Seconds until a request times out.
     pub timeout_seconds: Option<i64>,
+    /// Most requests under way at once.
     pub max_in_flight: Option<i64>,
-    /// All of them; a value of [`webhook::MASK`] stays what it is.
+    /// Complete set of headers. A value of [`webhook::MASK`] keeps the stored value.
     pub headers: Option<BTreeMap<String, String>>,
-    /// `Some(None)`: no limit.
+    /// Deliveries per second. `Some(None)` removes the limit.
     pub rate_per_second: Option<Option<i64>>,
-    /// Seconds before each retry; `Some(None)`: the usual ones.
+    /// Seconds before each retry. `Some(None)` restores the default schedule.
     pub retry_schedule: Option<Option<Vec<i64>>>,
-    /// Only for a new webhook; one is made where none is given.
+    /// Signing secret of a new webhook. Generated if it is absent.
     pub secret: Option<String>,
-    /// Only for a new webhook: whether it signs with a key pair besides.
+    /// True if a new webhook also signs with a key pair.
     pub ed25519: bool,
-    /// Only for a new webhook: its private key; one is made for `ed25519` where none is given.
+    /// Private key of a new webhook. For `ed25519` it is generated if it is absent.
     pub signing_key: Option<String>,
 }
 
-/// A new webhook and the secret that signs its deliveries.
+/// New webhook with the secret that signs its deliveries.
 #[derive(Debug)]
 pub struct Subscribed {
     pub webhook: Webhook,
     pub secret: SigningSecret,
 }
 
-/// Registers an endpoint.
+/// Creates a webhook.
 pub fn subscribe(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     vault: &Vault,
     policy: &AddressPolicy,
     actor: &Actor,
     ask: &WebhookFields,
-    now: DateTime<Utc>,
 ) -> Result<Subscribed> {
+    let now = tx.now;
     actor.must(Permission::WriteWebhooks)?;
     let Fresh { settings, headers, secret, key } = settings::parse_new(ask, policy)?;
-    plans::must_have_room(conn, actor.tenant, Thing::Webhook, now)?;
-    if MAX_WEBHOOKS <= store::webhooks::count(conn, Scope::Tenant(actor.tenant), &WebhookFilter::default())? {
+    plans::must_have_room(tx, actor.tenant, Thing::Webhook)?;
+    if MAX_WEBHOOKS <= store::webhooks::count(tx, Scope::Tenant(actor.tenant), &WebhookFilter::default())? {
         return Err(Error::LimitReached(format!("a tenant can have {MAX_WEBHOOKS} webhooks: delete one first")));
     }
-    let webhook = store::webhooks::insert(conn, actor.tenant, actor.user, &settings, now)?;
-    let webhook = headers::keep(conn, vault, webhook, &headers)?;
-    secrets::keep(conn, vault, &webhook, &secret, now)?;
+    let webhook = store::webhooks::insert(tx, actor.tenant, actor.user, &settings, now)?;
+    let webhook = headers::keep(tx, vault, webhook, &headers)?;
+    secrets::keep(tx, vault, &webhook, &secret)?;
     if let Some(key) = key {
-        secrets::keep_key(conn, vault, &webhook, &key, now)?;
+        secrets::keep_key(tx, vault, &webhook, &key)?;
     }
     let deed = Deed::new("webhook.created", target(webhook.id)).with("name", webhook.name.as_str());
-    audit::record(conn, actor, deed.with("url", webhook.url.as_str()).with("events", webhook.events.clone()), now)?;
+    audit::record(tx, actor, deed.with("url", webhook.url.as_str()).with("events", webhook.events.clone()))?;
     Ok(Subscribed { webhook, secret })
 }
 
@@ -98,27 +105,26 @@ pub fn find(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<Web
     store::webhooks::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))
 }
 
-/// Does a [`subscribe`], unless a request with this key did before. `shown` makes the answer that is kept: of a webhook's
-/// row, without its secret.
+/// Runs a [`subscribe`] once per idempotency key. `shown` builds the stored response from the webhook's row, without
+/// its secret.
 pub fn subscribe_once(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     actor: &Actor,
     request: (&IdempotencyKey, &[u8]),
-    now: DateTime<Utc>,
-    work: impl FnOnce(&mut PgConnection) -> Result<Subscribed>,
-    shown: impl FnOnce(&mut PgConnection, &Webhook) -> Result<Value>,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<Subscribed>,
+    shown: impl FnOnce(&mut Tx<'_>, &Webhook) -> Result<Value>,
 ) -> Result<Told<Subscribed>> {
     actor.must(Permission::WriteWebhooks)?;
-    let shown = |conn: &mut PgConnection, made: &Subscribed| shown(conn, &made.webhook);
-    idempotency::tell_once(conn, actor.tenant, ("webhooks", request), now, work, shown)
+    let shown = |tx: &mut Tx<'_>, made: &Subscribed| shown(tx, &made.webhook);
+    idempotency::tell_once(tx, actor.tenant, ("webhooks", request), work, shown)
 }
 
-/// Whose webhook it is: for callers who are of no tenant. `None` where there is no such webhook.
+/// Returns the tenant of a webhook, for callers without a tenant. `None` if there is no such webhook.
 pub fn tenant_of(conn: &mut PgConnection, id: WebhookId) -> Result<Option<TenantId>> {
     store::webhooks::tenant_of(conn, id)
 }
 
-/// One page of webhooks, newest first. Whoever calls has made sure that the scope may be read.
+/// Returns one page of webhooks, newest first. The caller has checked that the actor may read the scope.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
@@ -137,27 +143,23 @@ pub fn count(conn: &mut PgConnection, scope: Scope, filter: &WebhookFilter) -> R
     store::webhooks::count(conn, scope, filter)
 }
 
-/// How these webhooks have been doing lately, in no order. Whoever calls has made sure that the scope may be read.
-pub fn stats(
-    conn: &mut PgConnection,
-    scope: Scope,
-    ids: &[WebhookId],
-    now: DateTime<Utc>,
-) -> Result<Vec<WebhookStats>> {
-    store::webhooks::stats(conn, scope, ids, now)
+/// Returns recent statistics of these webhooks, in no order. The caller has checked that the actor may read the scope.
+pub fn stats(tx: &mut Tx<'_>, scope: Scope, ids: &[WebhookId]) -> Result<Vec<WebhookStats>> {
+    let now = tx.now;
+    store::webhooks::stats(tx, scope, ids, now)
 }
 
-/// Changes what was asked and nothing else.
+/// Applies the given fields and no others.
 pub fn update(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     vault: &Vault,
     policy: &AddressPolicy,
     actor: &Actor,
     id: WebhookId,
     ask: &WebhookFields,
-    now: DateTime<Utc>,
 ) -> Result<Webhook> {
-    let before = to_change(conn, actor, id, Permission::WriteWebhooks)?;
+    let now = tx.now;
+    let before = to_change(tx, actor, id, Permission::WriteWebhooks)?;
     let mut errors = FieldErrors::default();
     let headers = errors.take("headers", headers::given(ask.headers.as_ref(), &before.headers));
     let settings = settings::parse(ask, Some(&before), policy, &mut errors);
@@ -165,24 +167,24 @@ pub fn update(
     headers::must_be_new(&before, &settings.url, headers.as_ref())?;
     let is_switched = settings.is_active != before.is_active;
     let mut after =
-        store::webhooks::update(conn, actor.tenant, id, &settings, now)?.ok_or(Error::NotFound(Noun::Webhook))?;
+        store::webhooks::update(tx, actor.tenant, id, &settings, now)?.ok_or(Error::NotFound(Noun::Webhook))?;
     let has_new_values = headers.as_ref().is_some_and(|given| !given.fresh.is_empty());
     if let Some(given) = headers {
-        after = headers::change(conn, vault, after, given)?;
+        after = headers::change(tx, vault, after, given)?;
     }
     if is_switched {
-        after = switch(conn, actor, id, settings.is_active, now)?;
+        after = switch(tx, actor, id, settings.is_active)?;
     }
     let deed = Deed::new("webhook.updated", target(id))
         .with("name", after.name.as_str())
         .changing(facts(&before), facts(&after));
-    // Their values are nobody's business, that there are new ones is.
+    // Header values are secret, but the log says that they changed.
     let deed = if has_new_values { deed.with("header_values", "changed") } else { deed };
-    audit::record(conn, actor, deed, now)?;
+    audit::record(tx, actor, deed)?;
     Ok(after)
 }
 
-/// `Conflict` where somebody has changed a webhook since then; until this transaction ends, nobody does.
+/// Returns `Conflict` if the webhook changed since `seen`. Locks the webhook until the transaction ends.
 pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: WebhookId, seen: DateTime<Utc>) -> Result<()> {
     let is_same = to_change(conn, actor, id, Permission::WriteWebhooks)?.updated_at == seen;
     if is_same {
@@ -192,7 +194,8 @@ pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: WebhookId, se
     }
 }
 
-/// What the audit log tells of a webhook; header values may be secrets, so only their names.
+/// Returns a webhook's settings for the audit log. Headers are reduced to their names, since their values may be
+/// secret.
 fn facts(webhook: &Webhook) -> Value {
     let headers = webhook.header_names();
     serde_json::json!({
@@ -203,81 +206,71 @@ fn facts(webhook: &Webhook) -> Value {
     })
 }
 
-/// Lets deliveries go out again, with a clean slate.
-pub fn activate(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
-    set_active(conn, actor, id, true, now)
+/// Activates a webhook and clears its failure state. Waiting deliveries are sent.
+pub fn activate(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
+    set_active(tx, actor, id, true)
 }
 
-/// Pauses: nothing is sent, and new events pass this webhook by. What waits goes on waiting.
-pub fn deactivate(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
-    set_active(conn, actor, id, false, now)
+/// Pauses a webhook. Waiting deliveries stay, and new events are not sent to it.
+pub fn deactivate(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
+    set_active(tx, actor, id, false)
 }
 
-fn set_active(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    id: WebhookId,
-    is_active: bool,
-    now: DateTime<Utc>,
-) -> Result<Webhook> {
-    let before = to_change(conn, actor, id, Permission::WriteWebhooks)?;
+fn set_active(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, is_active: bool) -> Result<Webhook> {
+    let before = to_change(tx, actor, id, Permission::WriteWebhooks)?;
     if before.is_active == is_active {
         return Ok(before);
     }
-    let after = switch(conn, actor, id, is_active, now)?;
+    let after = switch(tx, actor, id, is_active)?;
     let action = if is_active { "webhook.activated" } else { "webhook.deactivated" };
-    audit::record(conn, actor, Deed::new(action, target(id)).with("name", after.name.as_str()), now)?;
+    audit::record(tx, actor, Deed::new(action, target(id)).with("name", after.name.as_str()))?;
     Ok(after)
 }
 
-fn switch(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    id: WebhookId,
-    is_active: bool,
-    now: DateTime<Utc>,
-) -> Result<Webhook> {
-    let after = store::webhooks::update_active(conn, actor.tenant, id, is_active, now)?;
+fn switch(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, is_active: bool) -> Result<Webhook> {
+    let now = tx.now;
+    let after = store::webhooks::update_active(tx, actor.tenant, id, is_active, now)?;
     if is_active {
-        notify::send(conn, &Change::delivery_at([id]))?;
+        tx.announce(Change::delivery_at([id]));
     }
     after.ok_or(Error::NotFound(Noun::Webhook))
 }
 
-/// Takes the webhook out of sight and cancels what waits for it; its log stays. Returns what was deleted.
-pub fn delete(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
+/// Deletes a webhook and cancels its waiting deliveries. Its log stays. Returns the deleted webhook.
+pub fn delete(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
+    let now = tx.now;
     actor.must(Permission::DeleteWebhooks)?;
-    // A settlement locks its deliveries and then their webhook: the other order would end in a deadlock.
-    let waiting = store::deliveries::cancel_all_of(conn, actor.tenant, id, now)?;
-    let webhook = to_change(conn, actor, id, Permission::DeleteWebhooks)?;
-    store::webhooks::delete(conn, actor.tenant, id, now)?;
-    let published_meanwhile = store::deliveries::cancel_all_of(conn, actor.tenant, id, now)?;
+    // Cancel before locking the webhook: a settlement locks deliveries first, then their webhook. The other order
+    // would deadlock.
+    let waiting = store::deliveries::cancel_all_of(tx, actor.tenant, id, now)?;
+    let webhook = to_change(tx, actor, id, Permission::DeleteWebhooks)?;
+    store::webhooks::delete(tx, actor.tenant, id, now)?;
+    let published_meanwhile = store::deliveries::cancel_all_of(tx, actor.tenant, id, now)?;
     let cancelled = waiting + published_meanwhile;
     let deed =
         Deed::new("webhook.deleted", target(id)).with("name", webhook.name.as_str()).with("cancelled", cancelled);
-    audit::record(conn, actor, deed, now)?;
+    audit::record(tx, actor, deed)?;
     Ok(webhook)
 }
 
-/// Publishes an event for this webhook alone: one attempt, whatever it subscribes to.
+/// Publishes an event to this webhook only, whatever it subscribes to, with a single attempt.
 pub fn send_test(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     actor: &Actor,
     id: WebhookId,
     kind: Option<&str>,
     payload: Option<&str>,
-    now: DateTime<Utc>,
 ) -> Result<Published> {
-    let webhook = to_change(conn, actor, id, Permission::WriteWebhooks)?;
+    let webhook = to_change(tx, actor, id, Permission::WriteWebhooks)?;
     if !webhook.is_active {
         return Err(Error::conflict("this webhook is switched off: activate it first"));
     }
     let made_up = format!(r#"{{"message":"A test event from Gatepost","webhook_id":{id}}}"#);
     let ask = NewEvent::parse_test(kind.unwrap_or(EventType::TEST), payload.unwrap_or(&made_up))?;
-    events::publish_test(conn, actor, &ask, id, now)
+    events::publish_test(tx, actor, &ask, id)
 }
 
-/// Locks the webhook, if this actor may do this to it. Every act on a webhook begins here.
+/// Locks and returns the webhook, if this actor has the permission for it. Every change of a webhook begins here.
 fn to_change(conn: &mut PgConnection, actor: &Actor, id: WebhookId, permission: Permission) -> Result<Webhook> {
     actor.must(permission)?;
     let webhook = store::webhooks::lock(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Webhook))?;
@@ -285,7 +278,7 @@ fn to_change(conn: &mut PgConnection, actor: &Actor, id: WebhookId, permission: 
     Ok(webhook)
 }
 
-/// Finds the webhook, if this actor may see what is sealed for it.
+/// Returns the webhook, if this actor may see its sealed secrets.
 fn to_reveal(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     let webhook = find(conn, actor, id)?;
     actor.must_own(Permission::RevealSecrets, webhook.user_id)?;

@@ -10,24 +10,29 @@ use crate::model::{AccessToken, NewAccessToken, User};
 use crate::schema::{access_tokens, memberships, tenants, users};
 use crate::store::kept::kept;
 
-/// Whose tokens of a list are wanted: of one tenant, or of the instance itself.
+/// Filter of a token list.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TokenFilter {
+    /// Tenant that the tokens belong to; `None` for tokens of the instance.
     pub tenant: Option<TenantId>,
+    /// User that the tokens belong to; `None` for any user.
     pub user: Option<UserId>,
 }
 
-/// A token with the rights that it rests on.
+/// An access token with the rows that its rights depend on.
 #[derive(Debug, Clone)]
 pub struct TokenRow {
+    /// The token itself.
     pub token: AccessToken,
+    /// User that the token belongs to.
     pub user: User,
-    /// In the token's tenant.
+    /// The user's role in the token's tenant; `None` without a membership.
     pub role: Option<Role>,
-    /// Slug of the token's tenant.
+    /// Slug of the token's tenant; `None` for a token of the instance.
     pub tenant_slug: Option<String>,
 }
 
+/// Inserts a token and returns its row.
 pub fn insert(conn: &mut PgConnection, token: &NewAccessToken) -> Result<AccessToken> {
     Ok(diesel::insert_into(access_tokens::table)
         .values(token)
@@ -35,17 +40,18 @@ pub fn insert(conn: &mut PgConnection, token: &NewAccessToken) -> Result<AccessT
         .get_result(conn)?)
 }
 
+/// Finds a token of this tenant, or of the instance if `tenant` is `None`.
 pub fn find(conn: &mut PgConnection, tenant: Option<TenantId>, id: AccessTokenId) -> Result<Option<AccessToken>> {
     let found = AccessToken::query().filter(access_tokens::tenant_id.is_not_distinct_from(tenant)).find(id);
     Ok(found.first(conn).optional()?)
 }
 
-/// One that was presented, of whatever tenant: until this transaction ends, nobody revokes it.
+/// Finds a token of any tenant and locks it: until this transaction ends, no other can revoke it.
 pub fn lock(conn: &mut PgConnection, id: AccessTokenId) -> Result<Option<AccessToken>> {
     Ok(AccessToken::query().find(id).for_update().first(conn).optional()?)
 }
 
-/// For the gate: by public id, in any tenant that is not deleted.
+/// Finds a token by its public id, in any tenant that is not deleted. Used by the gate.
 pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<TokenRow>> {
     let of_the_tenant = memberships::tenant_id.nullable().eq(access_tokens::tenant_id);
     let of_the_user = memberships::user_id.eq(access_tokens::user_id);
@@ -60,7 +66,7 @@ pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<
     Ok(row.map(|(token, user, role, tenant_slug)| TokenRow { token, user, role, tenant_slug }))
 }
 
-/// Newest first; oldest first where `paging.after` is given.
+/// Lists tokens, newest first; oldest first if `paging.after` is set.
 pub fn list(conn: &mut PgConnection, filter: TokenFilter, paging: &Paging<AccessTokenId>) -> Result<Vec<AccessToken>> {
     let mut query = AccessToken::query()
         .filter(access_tokens::tenant_id.is_not_distinct_from(filter.tenant))
@@ -82,6 +88,7 @@ pub fn list(conn: &mut PgConnection, filter: TokenFilter, paging: &Paging<Access
     Ok(query.load(conn)?)
 }
 
+/// Counts the tokens that match a filter.
 pub fn count(conn: &mut PgConnection, filter: TokenFilter) -> Result<i64> {
     let mut query =
         access_tokens::table.filter(access_tokens::tenant_id.is_not_distinct_from(filter.tenant)).count().into_boxed();
@@ -91,7 +98,7 @@ pub fn count(conn: &mut PgConnection, filter: TokenFilter) -> Result<i64> {
     Ok(query.get_result(conn)?)
 }
 
-/// For good. Whether it was live until now.
+/// Revokes a token for good. Returns true if it was live until now.
 pub fn revoke(conn: &mut PgConnection, id: AccessTokenId, now: DateTime<Utc>) -> Result<bool> {
     let revoked = diesel::update(access_tokens::table)
         .filter(access_tokens::id.eq(id))
@@ -100,7 +107,7 @@ pub fn revoke(conn: &mut PgConnection, id: AccessTokenId, now: DateTime<Utc>) ->
     Ok(revoked.execute(conn)? != 0)
 }
 
-/// Those that these have made. Returns the ones that were live until now.
+/// Revokes the tokens that these tokens created. Returns those that were live until now.
 pub fn revoke_minted_by(
     conn: &mut PgConnection,
     makers: &[AccessTokenId],
@@ -113,7 +120,7 @@ pub fn revoke_minted_by(
     Ok(revoked.returning(AccessToken::as_returning()).get_results(conn)?)
 }
 
-/// All that a user has for a tenant. Returns how many were live until now.
+/// Revokes all tokens that a user has for a tenant. Returns how many were live until now.
 pub fn revoke_of_member(conn: &mut PgConnection, tenant: TenantId, user: UserId, now: DateTime<Utc>) -> Result<usize> {
     let revoked = diesel::update(access_tokens::table)
         .filter(access_tokens::tenant_id.eq(tenant))
@@ -133,10 +140,10 @@ pub fn revoke_of_instance(conn: &mut PgConnection, user: UserId, now: DateTime<U
     Ok(revoked.execute(conn)?)
 }
 
-/// Revokes all tokens of a user, also one that another token makes meanwhile. Returns how many were live until now.
+/// Revokes all tokens of a user, also one that another token creates meanwhile. Returns how many were live until now.
 pub fn revoke_of_user(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<usize> {
     let mut revoked = 0;
-    // A token is locked while it makes another: once it is revoked, the next statement sees what it made.
+    // A token is locked while it creates another. Once it is revoked, the next round sees the token that it created.
     loop {
         let live =
             access_tokens::table.filter(access_tokens::user_id.eq(user)).filter(access_tokens::revoked_at.is_null());
@@ -147,7 +154,7 @@ pub fn revoke_of_user(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>)
     }
 }
 
-/// Those that sign-ins of a user made. Returns how many were live until now.
+/// Revokes the tokens that a user's sign-ins created. Returns how many were live until now.
 pub fn revoke_of_logins(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<usize> {
     let revoked = diesel::update(access_tokens::table)
         .filter(access_tokens::user_id.eq(user))
@@ -157,7 +164,7 @@ pub fn revoke_of_logins(conn: &mut PgConnection, user: UserId, now: DateTime<Utc
     Ok(revoked.execute(conn)?)
 }
 
-/// Moves `last_used_at` forward, never back.
+/// Moves `last_used_at` forward, never back: replicas write their batches in any order.
 pub fn update_last_used(conn: &mut PgConnection, uses: &[(AccessTokenId, DateTime<Utc>)]) -> Result<()> {
     kept(
         "UPDATE access_tokens SET last_used_at = used.at FROM unnest($1, $2) AS used (id, at)

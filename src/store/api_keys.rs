@@ -1,4 +1,4 @@
-//! Queries on `api_keys`. A deleted key is found only by what says so.
+//! Queries on `api_keys`. They leave deleted keys out unless their comment says otherwise.
 
 mod expiring;
 mod filter;
@@ -24,33 +24,38 @@ pub use life::{
 pub use scopes::scopes_given;
 pub use uses::{Use, update_last_used};
 
-/// A key with what its verification depends on besides.
+/// An API key with the other facts that its verification needs.
 #[derive(Debug, Clone)]
 pub struct GateRow {
+    /// The key itself.
     pub key: ApiKey,
+    /// Slug of the key's tenant.
     pub tenant_slug: String,
+    /// True if the tenant is active.
     pub is_tenant_active: bool,
-    /// Whether the key's user exists, is active, and still belongs to the tenant.
+    /// True if the key's user exists, is active, and is a member of the tenant or an operator.
     pub is_owner_active: bool,
 }
 
+/// Inserts a key and returns its row.
 pub fn insert(conn: &mut PgConnection, key: &NewApiKey) -> Result<ApiKey> {
     Ok(diesel::insert_into(api_keys::table).values(key).returning(ApiKey::as_returning()).get_result(conn)?)
 }
 
+/// Finds a key of this tenant.
 pub fn find(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<Option<ApiKey>> {
     let found = ApiKey::query().filter(api_keys::tenant_id.eq(tenant)).filter(api_keys::deleted_at.is_null()).find(id);
     Ok(found.first(conn).optional()?)
 }
 
-/// Like [`find`], and nobody else changes the row until this transaction ends.
+/// Finds a key like [`find`] and locks its row until this transaction ends.
 pub fn lock(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<Option<ApiKey>> {
     let found = ApiKey::query().filter(api_keys::tenant_id.eq(tenant)).filter(api_keys::deleted_at.is_null()).find(id);
     Ok(found.for_update().first(conn).optional()?)
 }
 
-/// Those of these keys that are the tenant's, and of this lineage if one is given, deleted ones too: what they
-/// were used for may be told late.
+/// Returns id and public id of those of these keys that belong to the tenant, and to the lineage if one is given.
+/// Deleted keys are included, since their usage can be reported late.
 pub fn list_ids(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -66,7 +71,7 @@ pub fn list_ids(
     Ok(found.select((api_keys::id, api_keys::public_id)).load(conn)?)
 }
 
-/// For the gate: by public id, in any tenant that is not deleted.
+/// Finds a key by its public id, in any tenant that is not deleted. Used by the gate.
 pub fn find_for_gate(conn: &mut PgConnection, public_id: &str) -> Result<Option<GateRow>> {
     let of_the_tenant = memberships::tenant_id.eq(api_keys::tenant_id);
     let of_the_user = memberships::user_id.nullable().eq(api_keys::user_id);
@@ -113,6 +118,7 @@ struct Changeset<'a> {
     updated_at: DateTime<Utc>,
 }
 
+/// Changes the fields that `change` sets, and returns the new row.
 pub fn update(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -143,7 +149,7 @@ pub fn update(
     Ok(changed.returning(ApiKey::as_returning()).get_result(conn).optional()?)
 }
 
-/// Replaces a digest by one of the same secret, unless somebody else was faster.
+/// Replaces a digest with another one of the same secret. Returns false if another process was faster.
 pub fn update_digest(conn: &mut PgConnection, id: ApiKeyId, old: &StoredDigest, new: &StoredDigest) -> Result<bool> {
     let changed =
         diesel::update(api_keys::table).filter(api_keys::id.eq(id)).filter(api_keys::digest.eq(&old.digest)).set((

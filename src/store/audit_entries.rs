@@ -1,4 +1,4 @@
-//! Queries on `audit_entries`, which are only ever added, and on the ends of their chains.
+//! Queries on `audit_entries`, which are only ever added, and on the state of their chains.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
@@ -11,30 +11,36 @@ use crate::domain::{AuditEntryId, Result, TenantId};
 use crate::model::{AuditChain, AuditEntry, NewAuditEntry};
 use crate::schema::{audit_chains, audit_entries};
 
-/// Which entries of a list are wanted.
+/// Filter of the audit log.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
-    /// Those of the instance itself, and no tenant's.
+    /// True: only entries of the instance, none of a tenant.
     pub is_of_instance: bool,
+    /// Actor, exactly.
     pub actor: Option<String>,
+    /// Action, exactly.
     pub action: Option<String>,
+    /// Target, exactly.
     pub target: Option<String>,
+    /// Earliest time of the entry (UTC), inclusive.
     pub since: Option<DateTime<Utc>>,
+    /// Latest time of the entry (UTC), exclusive.
     pub until: Option<DateTime<Utc>>,
 }
 
+/// Adds one entry.
 pub fn insert(conn: &mut PgConnection, entry: &NewAuditEntry) -> Result<()> {
     diesel::insert_into(audit_entries::table).values(entry).execute(conn)?;
     Ok(())
 }
 
-/// In one statement; Postgres takes 65,535 values in one, which is some 5,900 entries.
+/// Adds entries in one statement. Postgres allows 65,535 values a statement, which is some 5,900 entries.
 pub fn insert_all(conn: &mut PgConnection, entries: &[NewAuditEntry]) -> Result<()> {
     diesel::insert_into(audit_entries::table).values(entries).execute(conn)?;
     Ok(())
 }
 
-/// Newest first; oldest first where `paging.after` is given.
+/// Lists entries of a scope, newest first; oldest first if `paging.after` is set.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
@@ -75,29 +81,30 @@ pub fn list(
     Ok(query.load(conn)?)
 }
 
-/// Every chain, by its tenant's id; the instance's first.
+/// Returns the state of every chain, ordered by tenant id; the instance's chain comes first.
 pub fn chains(conn: &mut PgConnection) -> Result<Vec<AuditChain>> {
     Ok(AuditChain::query().order(audit_chains::tenant_id).load(conn)?)
 }
 
-/// The chains that entries say they are of: one whose end was removed is found here.
+/// Returns the chains that entries name. This finds a chain whose own row was removed.
 pub fn chains_of_entries(conn: &mut PgConnection) -> Result<Vec<TenantId>> {
     let chain = sql::<BigInt>("coalesce(tenant_id, 0)");
     Ok(audit_entries::table.select(chain).distinct().load(conn)?)
 }
 
-/// Links of a chain in their order, from behind `seq` on, with their details as the exact text that was hashed.
+/// Returns the links of a chain behind `seq`, in their order, with the details as the exact text that was hashed.
 pub fn links(conn: &mut PgConnection, chain: TenantId, seq: i64, limit: i64) -> Result<Vec<(AuditEntry, String)>> {
     let of_the_chain = sql::<BigInt>("coalesce(tenant_id, 0)").eq(chain);
     let found = audit_entries::table.filter(of_the_chain).filter(audit_entries::seq.gt(seq)).order(audit_entries::seq);
     Ok(found.limit(limit).select((AuditEntry::as_select(), sql::<Text>("details::text"))).load(conn)?)
 }
 
-/// Deletes up to some `limit` that are older than `before`, and tells how many. Chains lose their beginnings alone, and
-/// remember with which hash they go on.
+/// Deletes up to `limit` entries that are older than `before`, and returns their number. A chain loses only its
+/// beginning, and its row keeps the hash from which it continues.
 pub fn delete_old(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
     let deleted = diesel::sql_query(
         "WITH chains AS (
+             -- Clocks can go back: an entry is deleted only if no entry that stays stands before it in the chain.
              SELECT coalesce(tenant_id, 0) AS chain, min(seq) FILTER (WHERE created_at >= $1) AS first_kept
              FROM audit_entries GROUP BY 1
          ), old AS (

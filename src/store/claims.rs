@@ -1,7 +1,7 @@
-//! What the delivery worker asks of `open_deliveries`: lease a batch, take back what ran out. What came of a batch is
-//! written by `settlements`.
+//! Queries on `open_deliveries` for the delivery worker: lease a batch, and take back leases that ran out.
+//! `settlements` writes the outcome of a batch.
 //!
-//! Leases run by the database's clock alone. Due times do too, moved by an offset that only tests set.
+//! Leases are timed by the database's clock alone. Due times are too, plus an offset that only tests set.
 
 use std::time::Duration;
 
@@ -13,15 +13,16 @@ use super::kept::kept;
 use crate::domain::{Result, TenantId, WebhookId};
 use crate::model::Claimed;
 
-/// Claims are made one after the other, so that two workers together keep to a webhook's cap.
+/// Key of the advisory lock that makes claims run one after another. Two workers at once would exceed a webhook's cap.
 const TURNSTILE: i64 = 7_461_021;
 
+/// Waits for the claim lock and holds it until the transaction ends.
 pub fn lock_turnstile(conn: &mut PgConnection) -> Result<()> {
     kept("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(TURNSTILE).execute(conn)?;
     Ok(())
 }
 
-/// The same without waiting: false where somebody else is there.
+/// Tries to take the claim lock without waiting. Returns false if another transaction holds it.
 pub fn try_turnstile(conn: &mut PgConnection) -> Result<bool> {
     #[derive(QueryableByName)]
     struct Got {
@@ -32,19 +33,21 @@ pub fn try_turnstile(conn: &mut PgConnection) -> Result<bool> {
     Ok(query.get_result::<Got>(conn)?.is_mine)
 }
 
-/// How much may be leased.
+/// Limits on how many deliveries one claim may lease.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
-    /// By this process.
+    /// Free slots of this process.
     pub slots: i64,
-    /// Of those, how many may go to webhooks that are failing: dead endpoints hold their slots for long.
+    /// Slots of this process that may go to failing webhooks: dead endpoints hold a slot until their timeout.
     pub for_failing: i64,
-    /// By one tenant, in all processes together.
+    /// Most deliveries in flight for one tenant, over all processes together.
     pub per_tenant: i64,
 }
 
-/// Steps through the partial index from one webhook to the next, so that a backlog of one costs the others nothing. Those
-/// whose first delivery is not due have none that is.
+/// SQL of `waiting`: each webhook whose first delivery is due. Binds the offset in seconds as `$2`.
+///
+/// The recursion steps through the partial index from one webhook to the next, so a backlog of one webhook costs the
+/// others nothing. If a webhook's first delivery is not due, none of its deliveries is.
 macro_rules! all_that_wait {
     () => {
         "WITH RECURSIVE step AS (
@@ -62,10 +65,12 @@ macro_rules! all_that_wait {
     };
 }
 
-/// Webhooks of `waiting` that may be sent to now, and how much at once. Slots, offset in seconds, per tenant, for failing.
+/// SQL of `ready`: the webhooks of `waiting` that may get requests now, and how many each. Binds slots, offset in
+/// seconds, cap per tenant, and slots for failing webhooks.
 macro_rules! ready {
     () => {
         ", a_second_ago AS (
+     -- Attempt ids carry whole milliseconds: one more keeps the window at no less than a second.
      SELECT uuid_floor(clock_timestamp() - INTERVAL '1001 milliseconds') AS id
  ), in_flight AS (
      SELECT webhook_id, tenant_id, count(*) AS busy,
@@ -75,12 +80,14 @@ macro_rules! ready {
  ), busy_tenants AS (
      SELECT tenant_id, sum(busy) AS busy FROM in_flight GROUP BY tenant_id
  ), busy_hosts AS MATERIALIZED (
+     -- Silent hosts with a request in flight. Webhooks that failed and webhooks that did not each get one.
      SELECT DISTINCT w.tenant_id, w.host, w.has_failed
      FROM in_flight
      CROSS JOIN LATERAL (
          SELECT tenant_id, host, failing_since IS NOT NULL AS has_failed FROM webhooks WHERE id = in_flight.webhook_id LIMIT 1) w
      JOIN unreachable_hosts u ON u.tenant_id = w.tenant_id AND u.host = w.host
  ), wanted AS (
+     -- Two lists in one column, not a join: without statistics the plan would compare each row with each.
      SELECT webhook_id, max(first_due) AS first_due, max(busy) AS busy, max(begun) AS begun FROM (
          SELECT webhook_id, first_due, 0::bigint AS busy, 0::bigint AS begun, TRUE AS waits FROM waiting
          UNION ALL
@@ -100,6 +107,8 @@ macro_rules! ready {
      JOIN tenants t ON t.id = w.tenant_id AND t.is_active
      LEFT JOIN unreachable_hosts u ON u.tenant_id = w.tenant_id AND u.host = w.host
      CROSS JOIN LATERAL (
+         -- least() ignores NULL: a webhook without a rate is bound by slots and cap alone. A rate counts attempts in
+         -- flight by their lease and ended ones by their row.
          SELECT least($1, CASE WHEN w.has_failed OR u.host IS NOT NULL THEN 1 ELSE w.max_in_flight END
              - wanted.busy, w.rate_per_second - wanted.begun - recent.ended) AS free
          FROM (SELECT CASE WHEN w.rate_per_second IS NOT NULL THEN (
@@ -112,13 +121,14 @@ macro_rules! ready {
     };
 }
 
-/// What of it is due, of each webhook what `$of_one` says; and of a silent host one thing for those that have failed, and one
-/// for the others.
+/// SQL of `fair`: due deliveries in the order in which they may be leased. `$of_one` selects them for one webhook. A
+/// silent host gets one delivery for webhooks that have failed, and one for the others.
 macro_rules! due {
     ($of_one:literal) => {
         concat!(
             ", due AS (
      SELECT one.delivery_id, ready.id AS webhook_id, ready.tenant_id, one.next_attempt_at, ready.is_failing,
+         -- `turn` is the rank within its webhook: all webhooks of a tenant get one delivery before any gets two.
          row_number() OVER (PARTITION BY ready.id ORDER BY one.next_attempt_at) AS turn,
          silent_host IS NULL OR 1 = row_number() OVER (
              PARTITION BY ready.tenant_id, silent_host, has_failed ORDER BY one.next_attempt_at) AS may_go
@@ -128,9 +138,11 @@ macro_rules! due {
             ") one
  ), ranked AS (
      SELECT due.*, coalesce(busy, 0) AS busy,
+         -- `turn_of_tenant` is the rank within its tenant: every tenant gets one delivery before any gets two.
          row_number() OVER (PARTITION BY tenant_id ORDER BY due.turn, next_attempt_at) AS turn_of_tenant
      FROM due LEFT JOIN busy_tenants USING (tenant_id) WHERE may_go
  ), fair AS (
+     -- `place` is counted apart for failing webhooks, which have their own number of slots.
      SELECT ranked.*, row_number() OVER (PARTITION BY is_failing ORDER BY turn_of_tenant, next_attempt_at) AS place
      FROM ranked WHERE turn_of_tenant <= $3 - busy
  )"
@@ -138,8 +150,8 @@ macro_rules! due {
     };
 }
 
-/// A webhook's oldest delivery comes before its others in every order: the webhooks of the first so many of these are those
-/// of the first so many of all. Where a webhook is off, its probe alone counts.
+/// SQL of [`look`]. It needs only the oldest delivery of each webhook: in every order above, that one comes before the
+/// webhook's others. A paused webhook has its probe alone.
 const LOOK: &str = concat!(
     all_that_wait!(),
     ready!(),
@@ -156,7 +168,8 @@ const LOOK: &str = concat!(
      SELECT id, tenant_id FROM looked_at WHERE NOT is_failing AND (is_tenant_busy OR free < 1)"
 );
 
-/// Slots, offset in seconds, per tenant, for failing, lease in seconds, now, webhooks.
+/// SQL of [`lease`]. Binds slots, offset in seconds, cap per tenant, slots for failing webhooks, lease in seconds,
+/// now, and webhook ids.
 const LEASE: &str = concat!(
     "WITH waiting AS (SELECT unnest($7) AS webhook_id, NULL::timestamptz AS first_due)",
     ready!(),
@@ -172,10 +185,13 @@ const LEASE: &str = concat!(
     ", chosen AS (
      SELECT d.tenant_id, d.delivery_id, uuid_v7(clock_timestamp()) AS attempt_id, fair.is_failing
      FROM fair JOIN open_deliveries d ON d.tenant_id = fair.tenant_id AND d.delivery_id = fair.delivery_id
+     -- The odd condition keeps every partial index out of the plan: rows come by primary key. SKIP LOCKED: a row that
+     -- an admin redelivers or cancels just now is left to the next claim, without a wait.
      WHERE coalesce(d.lease_token IS NULL, FALSE) AND (NOT fair.is_failing OR fair.place <= $4)
      ORDER BY fair.turn_of_tenant, fair.next_attempt_at LIMIT $1
      FOR UPDATE OF d SKIP LOCKED
  ), leased AS (
+     -- clock_timestamp() and not now(): the transaction may have waited for the claim lock since it began.
      UPDATE open_deliveries d SET lease_token = gen_random_uuid(), attempt_id = chosen.attempt_id, attempted_at = $6,
          lease_until = clock_timestamp() + make_interval(secs => $5), attempts_made = d.attempts_made + 1,
          next_attempt_at = NULL
@@ -193,23 +209,23 @@ const LEASE: &str = concat!(
  JOIN tenants t ON t.id = d.tenant_id"
 );
 
-/// What a look at all that waits has found.
+/// Webhooks that [`look`] found.
 #[derive(Debug, Default)]
 pub struct Look {
-    /// What [`lease`] would lease from.
+    /// Webhooks from which [`lease`] would lease something.
     pub webhooks: Vec<WebhookId>,
-    /// Those that are well and wait for what is in flight: for their own cap or their tenant's.
+    /// Healthy webhooks whose own cap or tenant's cap is used up by requests in flight.
     pub held_up: Vec<(TenantId, WebhookId)>,
 }
 
-/// Finds out from which webhooks something can be leased. With many that wait this takes a while, so it is asked outside the
-/// turnstile.
+/// Finds the webhooks from which something can be leased. With many waiting webhooks this takes a while, so callers
+/// run it before they take the claim lock.
 pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Look> {
     #[derive(QueryableByName)]
     struct Found {
         #[diesel(sql_type = BigInt)]
         webhook_id: WebhookId,
-        /// Where it is held up.
+        /// Set if the webhook is held up by a cap.
         #[diesel(sql_type = Nullable<BigInt>)]
         tenant_id: Option<TenantId>,
     }
@@ -226,16 +242,17 @@ pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Lo
     })
 }
 
-/// Leases due deliveries of active ones of these webhooks, of active tenants, and notes with each lease the attempt that
-/// is about to be: from each webhook no more than its cap and its rate leave free (a failing one is asked one thing at a
-/// time), from each tenant no more than its cap, round-robin over tenants and over the webhooks of each.
+/// Leases due deliveries of these webhooks and names the coming attempt in each lease. Webhooks and tenants that are
+/// not active are left out, but a paused webhook may still get its probe.
 ///
-/// Of a webhook that is off, its probe alone. To a host that does not answer one request of the tenant goes at a time, and
-/// one more of webhooks that have not failed themselves: what is well there must not wait for what is not.
+/// A webhook gets no more than its cap and its rate leave free, a failing one a single request at a time. A tenant
+/// gets no more than its cap. The order is round-robin over tenants, and over the webhooks of each.
 ///
-/// Nothing joins two lists of deliveries: ids of attempts are made where deliveries are chosen, and what is known of
-/// them goes along, for the plan, which is made once and without statistics, would compare each with each. (That is also
-/// why `chosen` says its condition so that no partial index offers itself.)
+/// A silent host gets one request of the tenant at a time, and one more for webhooks that have not failed themselves. A
+/// healthy webhook must not wait for a failing one.
+///
+/// No two lists of deliveries are joined. The plan is made once and without statistics, so it would compare each row
+/// with each. Attempt ids are therefore made where deliveries are chosen, and known columns are carried along.
 pub fn lease(
     conn: &mut PgConnection,
     webhooks: &[WebhookId],
@@ -256,19 +273,21 @@ pub fn lease(
     Ok(bound.load(conn)?)
 }
 
-/// A webhook that is well, of an active tenant, and has more that is due.
+/// A healthy webhook of an active tenant that has more due deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
 pub struct Held {
+    /// Tenant of the webhook.
     #[diesel(sql_type = BigInt)]
     pub tenant_id: TenantId,
+    /// Id of the webhook.
     #[diesel(sql_type = BigInt)]
     pub webhook_id: WebhookId,
-    /// Whether it keeps a rate: then time alone may make room.
+    /// True if the webhook has a rate limit: then the passing of time alone may free a slot.
     #[diesel(sql_type = Bool)]
     pub is_paced: bool,
 }
 
-/// Those of these webhooks that are well and have more that is due.
+/// Returns the healthy ones of these webhooks that have more due deliveries.
 pub fn with_more(conn: &mut PgConnection, webhooks: &[WebhookId], offset: TimeDelta) -> Result<Vec<Held>> {
     let query = kept(
         "SELECT w.tenant_id, w.id AS webhook_id, w.rate_per_second IS NOT NULL AS is_paced FROM unnest($1) AS asked (id)
@@ -287,18 +306,21 @@ pub fn with_more(conn: &mut PgConnection, webhooks: &[WebhookId], offset: TimeDe
     Ok(query.bind::<Array<BigInt>, _>(webhooks).bind::<Double, _>(seconds(offset)).load(conn)?)
 }
 
+/// Converts a span to seconds, with its sign.
 pub(super) fn seconds(span: TimeDelta) -> f64 {
     let length = span.abs().to_std().unwrap_or_default().as_secs_f64();
     if span < TimeDelta::zero() { -length } else { length }
 }
 
-/// Takes back up to `limit` deliveries whose lease has run out: they are due at once, or failed if no attempt is
-/// left. The attempt that was under way is written down as lost. Returns how many.
+/// Takes back up to `limit` deliveries whose lease has run out, and returns their number. Each becomes due at once, or
+/// failed if it has no attempt left. The attempt that was under way is written as lost.
 pub fn take_back(conn: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Result<usize> {
     let query = kept(
         "WITH late AS (
              SELECT tenant_id, delivery_id, attempt_id, attempted_at FROM open_deliveries
              WHERE lease_token IS NOT NULL AND lease_until < clock_timestamp()
+             -- SKIP LOCKED: a late worker that settles this row right now still holds its lease, and its outcome is
+             -- kept.
              ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED
          ), back AS (
              UPDATE open_deliveries o SET lease_token = NULL, lease_until = NULL, attempt_id = NULL, attempted_at = NULL,
@@ -328,17 +350,21 @@ pub fn take_back(conn: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Res
     Ok(query.bind::<BigInt, _>(limit).bind::<Text, _>(lost).bind::<Timestamptz, _>(now).execute(conn)?)
 }
 
-/// How much waits, and for how long the oldest due delivery has: for metrics and the system page.
+/// Size and age of the queue of deliveries, for metrics and the system page.
 #[derive(Debug, Clone, Copy, Default, QueryableByName)]
 pub struct Backlog {
+    /// Deliveries that no worker has leased, due or not.
     #[diesel(sql_type = BigInt)]
     pub waiting: i64,
+    /// Deliveries that a worker has leased.
     #[diesel(sql_type = BigInt)]
     pub in_flight: i64,
+    /// Seconds since the oldest waiting delivery fell due; zero if none is due.
     #[diesel(sql_type = Double)]
     pub lag_seconds: f64,
 }
 
+/// Returns the present backlog of all tenants.
 pub fn backlog(conn: &mut PgConnection) -> Result<Backlog> {
     let query = diesel::sql_query(
         "SELECT (SELECT count(*) FROM open_deliveries WHERE lease_token IS NULL) AS waiting,

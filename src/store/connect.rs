@@ -1,10 +1,11 @@
-//! Opens connections: with timeouts where the URL names none, and with messages in English.
+//! Opening of connections, with timeouts if the URL names none, and with server messages in English.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::{Connection, ConnectionResult, QueryResult};
 
-/// Parameters of libpq that let a dead line be noticed. `tcp_user_timeout` is in milliseconds, the others are in seconds.
+/// Parameters of libpq that detect a dead connection. `tcp_user_timeout` is in milliseconds, the others are in
+/// seconds.
 const TIMEOUTS: [(&str, &str); 5] = [
     ("connect_timeout", "5"),
     ("keepalives_idle", "15"),
@@ -13,32 +14,34 @@ const TIMEOUTS: [(&str, &str); 5] = [
     ("tcp_user_timeout", "15000"),
 ];
 
-/// Puts the schema of Gatepost's tables, or of a first migration, first for the rest of the session. A search path with `"$user"`
-/// means another schema after `SET ROLE`, and one that is created later would hide the tables.
+/// Puts the schema that holds Gatepost's tables first in the session's search path. A first migration uses the current
+/// schema. A path with `"$user"` would mean another schema after `SET ROLE`, and a schema that is created later could
+/// hide the tables.
 const SCHEMA: &str = "SELECT set_config('search_path', quote_ident(coalesce((
         SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid = to_regclass('__diesel_schema_migrations')), current_schema()))
         || ', ' || current_setting('search_path'), FALSE)
     WHERE current_schema() IS NOT NULL; SET standard_conforming_strings = on; SET row_security = on";
 
-/// Switches the server's messages to English, which `store::error` reads. Some users may not change the language:
-/// `store::migrations` warns about a database where that matters.
+/// Switches the server's messages to English, which `store::error` reads. A user without the right to change the
+/// language keeps theirs: `store::migrations` warns about a database where that matters.
 const ENGLISH: &str = "DO $$ BEGIN SET lc_messages = 'C'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
 
-/// A connection outside every pool.
+/// Opens a connection outside every pool.
 pub fn establish(url: &str) -> ConnectionResult<PgConnection> {
     let mut conn = PgConnection::establish(&with_timeouts(url))?;
     prepare(&mut conn).map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
 }
 
-/// Brings a new connection into the state that every statement relies on.
+/// Prepares a new connection: sets the language and search path that every statement relies on.
 pub fn prepare(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(ENGLISH)?;
     conn.batch_execute(SCHEMA)
 }
 
-/// The connection string with `TIMEOUTS` in front of its own parameters: of two equal ones, libpq takes the last.
+/// Returns the connection string with `TIMEOUTS` before its own parameters. If one is given twice, libpq takes the
+/// last.
 pub fn with_timeouts(url: &str) -> String {
     let joined = |between: &str| TIMEOUTS.map(|(name, value)| format!("{name}={value}")).join(between);
     let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
@@ -52,7 +55,7 @@ pub fn with_timeouts(url: &str) -> String {
     }
 }
 
-/// Where the query of a URL begins, as libpq reads it: a password may hold a question mark.
+/// Returns the position of a URL's query as libpq finds it: a password may contain a question mark.
 fn query_of(url: &str) -> usize {
     let authority = url.find("://").map_or(0, |at| at + "://".len());
     let rest = url.get(authority..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The one door to the database: a bounded pool, and a transaction with its scope set.
+//! The only way to the database: a bounded pool, and transactions with their scope set.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -19,20 +19,23 @@ use super::kept::kept;
 use super::repairs::{self, Repairs};
 use super::shares::Shares;
 pub use super::shares::Sharing;
-use crate::domain::{Error, Result, TenantId};
+use super::tx::{ChangeListener, Tx};
+use crate::domain::{Clock, Error, Result, TenantId};
 
-/// How long a caller waits for a free connection before 503.
+/// Longest wait for a free connection before the caller answers 503.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a statement of [`Db::apart`] waits for a lock.
+/// Longest wait for a lock in a statement of [`Db::apart`].
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-/// How long a report waits for its turn: those before it take seconds.
+/// Longest wait of a report for a free connection: the reports before it take seconds.
 const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a transaction may see: one tenant's rows (held by row-level security), or the whole instance.
+/// Rows that a transaction may see: those of one tenant (enforced by row-level security), or those of the whole
+/// instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
+    /// Rows of one tenant.
     Tenant(TenantId),
-    /// Sign-in, gate fill, workers and operators.
+    /// All rows: for sign-in, the gate's cache, workers and operators.
     Instance,
 }
 
@@ -45,6 +48,7 @@ impl Scope {
         }
     }
 
+    /// Switches the open transaction to the tenant's role and id. The settings end with the transaction.
     pub(super) fn enter(self, conn: &mut PgConnection) -> QueryResult<()> {
         if let Self::Tenant(tenant) = self {
             kept("SELECT set_config('role', 'gatepost_app', TRUE), set_config('gatepost.tenant_id', $1, TRUE)")
@@ -59,13 +63,13 @@ impl Scope {
 #[derive(Debug)]
 struct Settings(String);
 
-/// Plans for the values of each call. PostgreSQL would otherwise change to one plan for all values at the sixth call of a
-/// statement, and that plan reads the whole log where the values of a filter are rare. Compiling a statement (`jit`) takes
-/// longer than running it.
+/// Plans each statement for the values of the call. At the sixth call of a statement, PostgreSQL would otherwise
+/// switch to one plan for all values. If the values of a filter are rare, that plan reads the whole log. Compiling a
+/// statement (`jit`) takes longer than running it.
 const CUSTOM_PLANS: &str = "SET jit = off; SET plan_cache_mode = force_custom_plan";
-/// Plans by index, made once. A plain index scan also marks dead entries, which a bitmap scan does not: an index that is leased
-/// from and settled all the time stays quick to read until the next vacuum. With many partitions, PostgreSQL takes a new plan for
-/// each call to be cheaper than a kept one.
+/// Plans by index, made once. A plain index scan also marks dead entries, which a bitmap scan does not: an index on
+/// the queue of deliveries stays fast until the next vacuum. The last setting is needed for tables with many
+/// partitions, for which PostgreSQL rates a new plan for each call cheaper than a cached one.
 const PLANS_BY_INDEX: &str =
     "SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off;
     SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan";
@@ -80,30 +84,37 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Settings {
 type Connections = Pool<ConnectionManager<PgConnection>>;
 type Pooled = PooledConnection<ConnectionManager<PgConnection>>;
 
-/// A pool of its own, so that pages, API and workers never starve each other. Cheap to clone.
+/// A database pool. Pages, API and workers have one each, so that none starves another. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
     pool: Connections,
     permits: Arc<Semaphore>,
     shares: Option<Arc<Shares>>,
-    /// The tenant whose share the work takes, where its scope does not say so.
+    /// Tenant whose share the work takes, if its scope does not say so.
     charged: Option<TenantId>,
-    /// True if a statement that takes too long is the caller's to make smaller.
+    /// True if a statement timeout means that the caller should request less.
     is_for_reports: bool,
+    /// Longest wait for a free connection.
     patience: Duration,
+    /// Connection string.
     url: Arc<str>,
+    /// Repairs made through this pool, shared by its clones.
     repairs: Arc<Repairs>,
+    /// Most connections of the pool.
     size: u32,
+    /// SQL that each new connection runs.
     settings: Arc<str>,
-    /// Replaces `pool` and `permits` in every clone: see [`Db::renew`].
+    clock: Clock,
+    listener: ChangeListener,
+    /// Replaces `pool` and `permits` in every clone after [`Db::renew`].
     renewed: Arc<RwLock<Option<Lane>>>,
 }
 
-/// Work of one transaction, without the type of its result: the code that runs it is then compiled once, and not for each of
-/// hundreds of callers.
-type Work = Box<dyn FnMut(&mut PgConnection) -> Result<()> + Send>;
+/// Work of one transaction, without the type of its result. The code that runs it is then compiled once, not once for
+/// each of hundreds of callers.
+type Work = Box<dyn FnMut(&mut Tx<'_>) -> Result<()> + Send>;
 
-/// How often work is run at most.
+/// Most runs of the same work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tries {
     One,
@@ -112,7 +123,7 @@ enum Tries {
 
 const BEGIN: &str = "BEGIN";
 
-/// Holds the result of some work until the caller takes it.
+/// Holds the result of the work until the caller takes it.
 struct Slot<T>(Arc<Mutex<Option<T>>>);
 
 impl<T> Slot<T> {
@@ -122,63 +133,77 @@ impl<T> Slot<T> {
     }
 }
 
-/// Makes work that leaves its result in a slot.
-fn stored<T: Send + 'static>(mut work: impl FnMut(&mut PgConnection) -> Result<T> + Send + 'static) -> (Work, Slot<T>) {
+/// Wraps work so that its result goes into a slot.
+fn stored<T: Send + 'static>(mut work: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static) -> (Work, Slot<T>) {
     let slot = Arc::new(Mutex::new(None));
     let filled = Arc::clone(&slot);
-    let work = move |conn: &mut PgConnection| {
-        let value = work(conn)?;
+    let work = move |tx: &mut Tx<'_>| {
+        let value = work(tx)?;
         *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         Ok(())
     };
     (Box::new(work), Slot(slot))
 }
 
-/// Makes a function that can be called once look like one that can be called often.
-fn once<T, F>(work: F) -> impl FnMut(&mut PgConnection) -> Result<T>
+/// Wraps a function that can be called once as one that can be called repeatedly; a second call is a bug.
+fn once<T, F>(work: F) -> impl FnMut(&mut Tx<'_>) -> Result<T>
 where
-    F: FnOnce(&mut PgConnection) -> Result<T>,
+    F: FnOnce(&mut Tx<'_>) -> Result<T>,
 {
     let mut work = Some(work);
-    move |conn| work.take().map_or_else(|| Err(Error::bug("the work was run twice")), |work| work(conn))
+    move |tx| work.take().map_or_else(|| Err(Error::bug("the work was run twice")), |work| work(tx))
 }
 
-/// Connections, and as many permits to use one.
+/// Connections, and one permit for each of them.
 type Lane = (Connections, Arc<Semaphore>);
 
 impl Db {
-    /// A pool whose statements are planned for the values of each call. It opens no connection yet.
+    /// Creates a pool whose statements are planned for the values of each call. It opens no connection yet.
     pub fn new(url: &str, size: u32) -> Self {
         Self::with(url, size, CUSTOM_PLANS.to_owned())
     }
 
-    /// A pool for workers, whose statements find single rows in tables that grow and empty: their plans go by index from the
-    /// start, whatever a table looked like when they were made.
+    /// Creates a pool for workers. Their statements find single rows in tables that grow and empty. Plans go by index
+    /// from the start, whatever the table's size was when they were made.
     pub fn by_index(url: &str, size: u32) -> Self {
         Self::with(url, size, PLANS_BY_INDEX.to_owned())
     }
 
-    /// A pool for reports and exports, which may read for long: a statement is ended after `limit`, and a caller waits longer
-    /// for its turn.
+    /// Creates a pool for reports and exports, which may read for long. A statement ends after `limit`, and a caller
+    /// waits longer for a free connection.
     pub fn for_reports(url: &str, size: u32, limit: Duration) -> Self {
         let settings = format!("{CUSTOM_PLANS}; SET statement_timeout = {}", limit.as_millis());
         Self { is_for_reports: true, patience: REPORT_PATIENCE, ..Self::with(url, size, settings) }
     }
 
-    /// A pool like this one with connections of its own, whose statements wait for a lock for `LOCK_PATIENCE` at most.
+    /// Creates a pool with these settings and its own connections, whose statements wait for a lock at most
+    /// `LOCK_PATIENCE`.
     #[must_use]
     pub fn apart(&self) -> Self {
         let settings = format!("{}; SET lock_timeout = {}", self.settings, LOCK_PATIENCE.as_millis());
-        Self::with(&self.url, self.size, settings)
+        Self::with(&self.url, self.size, settings).with_clock(&self.clock).with_listener(&self.listener)
     }
 
-    /// This pool, for work that a tenant asks for and that must run in `Scope::Instance`: it takes the tenant's share.
+    /// Uses this clock for [`Tx::now`].
+    #[must_use]
+    pub fn with_clock(self, clock: &Clock) -> Self {
+        Self { clock: clock.clone(), ..self }
+    }
+
+    /// Calls this listener with the changes of each transaction that has committed.
+    #[must_use]
+    pub fn with_listener(self, listener: &ChangeListener) -> Self {
+        Self { listener: listener.clone(), ..self }
+    }
+
+    /// Returns this pool for work that a tenant requests but that must run in `Scope::Instance`: it uses the tenant's
+    /// share.
     #[must_use]
     pub fn charged_to(&self, tenant: TenantId) -> Self {
         Self { charged: Some(tenant), ..self.clone() }
     }
 
-    /// Limits each of these scopes to `most` connections at a time, so that the others find some free.
+    /// Limits each scope of this kind to `most` connections at a time, so that others find free ones.
     #[must_use]
     pub fn shared_among(self, whom: Sharing, most: usize) -> Self {
         Self { shares: Some(Arc::new(Shares::new(whom, most))), ..self }
@@ -197,17 +222,20 @@ impl Db {
             repairs: Arc::default(),
             size,
             settings: settings.into(),
+            clock: Clock::default(),
+            listener: ChangeListener::default(),
             renewed: Arc::default(),
         }
     }
 
-    /// Begins anew with connections that are made from now on. The present ones may hang, each together with its user: their
-    /// other end may have gone without a sign.
+    /// Replaces all connections with new ones. The present ones may hang together with their users, because their
+    /// other end may have vanished without notice.
     pub fn renew(&self) {
         let lane = Self::lane(&self.url, self.size, &self.settings);
         *self.renewed.write().unwrap_or_else(PoisonError::into_inner) = Some(lane);
     }
 
+    /// Returns this handle with the newest connections.
     fn current(&self) -> Self {
         let mut db = self.clone();
         if let Some(lane) = &*self.renewed.read().unwrap_or_else(PoisonError::into_inner) {
@@ -216,6 +244,7 @@ impl Db {
         db
     }
 
+    /// Creates the connections and their permits.
     fn lane(url: &str, size: u32, settings: &str) -> Lane {
         let pool = Pool::builder()
             .connection_customizer(Box::new(Settings(settings.to_owned())))
@@ -230,11 +259,11 @@ impl Db {
         (pool, permits)
     }
 
-    /// Runs `work` in a transaction, off the async threads, at most pool-size at a time.
+    /// Runs `work` in a transaction, off the async threads, on one connection of the pool.
     pub async fn tx<T, F>(&self, scope: Scope, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
         let (work, slot) = stored(once(work));
         self.run(scope, BEGIN, Tries::One, work).await?;
@@ -245,37 +274,38 @@ impl Db {
     pub async fn tx_again<T, F>(&self, scope: Scope, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: Fn(&mut PgConnection) -> Result<T> + Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
         let (work, slot) = stored(work);
         self.run(scope, BEGIN, Tries::Two, work).await?;
         slot.take()
     }
 
-    /// Like [`Db::tx`], in a transaction that can write nothing and sees one moment: what is read in several
-    /// statements fits together.
+    /// Runs `work` like [`Db::tx`], in a read-only transaction that sees the state of one moment: results of several
+    /// statements are consistent.
     pub async fn read<T, F>(&self, scope: Scope, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
         let (work, slot) = stored(once(work));
         self.run(scope, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", Tries::One, work).await?;
         slot.take()
     }
 
-    /// A connection outside the pool, for a listener that keeps it.
+    /// Opens a connection outside the pool, for a listener that keeps it.
     pub fn dedicated(&self) -> Result<PgConnection> {
         connect::establish(&self.url).map_err(Error::unavailable)
     }
 
-    /// A connection outside the pool whose statements fail after `deadline`.
+    /// Opens a connection outside the pool whose statements fail after `deadline`.
     pub fn dedicated_within(&self, deadline: Duration) -> Result<PgConnection> {
         let mut conn = self.dedicated()?;
         conn.batch_execute(&format!("SET statement_timeout = {}", deadline.as_millis()))?;
         Ok(conn)
     }
 
+    /// Waits for the tenant's share and a permit, then runs `work` on a blocking thread.
     async fn run(&self, scope: Scope, begin: &'static str, tries: Tries, mut work: Work) -> Result<()> {
         let share = match &self.shares {
             Some(shares) => shares.take(self.charged.map_or(scope, Scope::Tenant), self.patience).await?,
@@ -284,7 +314,8 @@ impl Db {
         let db = self.current();
         let permit = timeout(self.patience, Arc::clone(&db.permits).acquire_owned());
         let permit = permit.await.map_err(Error::unavailable)?.map_err(Error::bug)?;
-        // `pool.get()` blocks too, so it belongs inside.
+        // `pool.get()` blocks too, so it belongs inside. The permit moves in as well: a cancelled caller must not free
+        // it early.
         spawn_blocking(move || {
             let _held = (share, permit);
             match db.within(begin, scope, &mut work) {
@@ -298,8 +329,9 @@ impl Db {
         .map_err(Error::bug)?
     }
 
-    /// Runs `work` in one transaction. If it fails because the database lacks something, this is repaired, and
-    /// [`repairs::was_repaired`] is true of the error. Entering the scope is tried again at once.
+    /// Runs `work` in one transaction. If it fails because the database lacks something, the database is repaired, and
+    /// [`repairs::was_repaired`] is true for the error. A failed entry into the scope is retried at once after the
+    /// repair.
     fn within(&self, begin: &str, scope: Scope, work: &mut Work) -> Result<()> {
         let seen = self.repairs.seen();
         let mut conn = self.begun(begin)?;
@@ -314,15 +346,19 @@ impl Db {
             conn = self.begun(begin)?;
             entered = scope.enter(&mut conn);
         }
-        let outcome = entered.map_err(Error::from).and_then(|()| work(&mut conn));
-        finish(&mut conn, outcome).map_err(|error| match error {
+        let mut tx = Tx::new(&mut conn, self.clock.now());
+        let outcome = entered.map_err(Error::from).and_then(|()| work(&mut tx)).and_then(|()| tx.send_changes());
+        let changes = finish(&mut conn, outcome).map_err(|error| match error {
             Error::StatementTimeout if !self.is_for_reports => Error::unavailable("a statement reached its time limit"),
             error => self.repairs.after(&mut conn, seen, error),
-        })
+        })?;
+        // Others hear of the changes by NOTIFY. This process must not answer from its caches before it has heard of them.
+        self.listener.hear_all(&changes);
+        Ok(())
     }
 
-    /// A connection with its transaction begun. Connections that died while idle are thrown away here:
-    /// nothing has been done on them yet, so trying the next one is safe.
+    /// Takes a connection and begins its transaction. Connections that died while idle are thrown away here: no
+    /// statement has run on them yet, so trying the next one is safe.
     fn begun(&self, begin: &str) -> Result<Pooled> {
         for _ in 0..=self.pool.max_size() {
             let mut conn = self.pool.get().map_err(Error::unavailable)?;
@@ -335,14 +371,18 @@ impl Db {
 }
 
 /// Commits a transaction whose work succeeded, or rolls it back.
-fn finish(conn: &mut PgConnection, outcome: Result<()>) -> Result<()> {
-    let Err(error) = outcome else {
-        return Ok(AnsiTransactionManager::commit_transaction(conn)?);
+fn finish<T>(conn: &mut PgConnection, outcome: Result<T>) -> Result<T> {
+    let error = match outcome {
+        Ok(value) => {
+            AnsiTransactionManager::commit_transaction(conn)?;
+            return Ok(value);
+        }
+        Err(error) => error,
     };
-    // The first error tells more than a failing rollback; the connection is then seen as broken.
+    // The first error says more than a failed rollback, which marks the connection as broken anyway.
     let _ = AnsiTransactionManager::rollback_transaction(conn);
     if is_read_only(&error) {
-        // The session stays so after the database can be written again: the pool makes a new one.
+        // The session stays read-only even when the database can be written again: the pool makes a new one.
         AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
     }
     Err(error)

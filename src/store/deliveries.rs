@@ -1,4 +1,4 @@
-//! Queries on `deliveries`, for those who look at them and direct them. What the worker asks is in `claims`.
+//! Queries on `deliveries` for lists and for actions of users. Those of the delivery worker are in `claims`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::dsl::{self, sql};
@@ -14,51 +14,60 @@ use crate::domain::{DeliveryId, EventId, Result, TenantId, WebhookId};
 use crate::model::Delivery;
 use crate::schema::{deliveries, events, open_deliveries};
 
-/// Which deliveries of a list are wanted.
+/// Filter of the delivery list.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryFilter {
+    /// Webhook that the deliveries go to.
     pub webhook: Option<WebhookId>,
+    /// Event that is delivered.
     pub event: Option<EventId>,
+    /// State of the delivery.
     pub state: Option<DeliveryState>,
+    /// Event type, exactly.
     pub kind: Option<String>,
-    /// How the last attempt was answered.
+    /// Class of the last response's status.
     pub status: Option<StatusClass>,
+    /// Earliest time of creation (UTC), inclusive.
     pub since: Option<DateTime<Utc>>,
+    /// Latest time of creation (UTC), exclusive.
     pub until: Option<DateTime<Utc>>,
-    /// How far the clock that dates rows is ahead of the database's, which dates their ids: zero outside tests.
+    /// Lead of the clock that dates rows over the database's clock, which dates their ids. Zero outside tests.
     pub skew: TimeDelta,
 }
 
 impl DeliveryFilter {
-    /// Ids are in the order of time: what is wanted lies from this one on, so that an index, and few partitions, narrow
-    /// the list. The rows themselves say it exactly.
+    /// Returns the lowest id that can match. Ids are ordered by time, so this bound lets an index and few partitions
+    /// narrow the list. The time column is exact.
     fn first_id(&self) -> Option<DeliveryId> {
         let of_event = self.event.map(|event| made_at(event.0));
         let first = of_event.max(self.since.map(|since| since - self.skew))?;
         Some(DeliveryId(earliest(first - SLACK)))
     }
 
+    /// True if the filter asks for deliveries that are not finished.
     fn is_of_open(&self) -> bool {
         self.state.is_some_and(|state| !state.is_final())
     }
 
+    /// True if the filter asks for deliveries that `has_trouble` marks.
     fn is_of_trouble(&self) -> bool {
         matches!(self.state, Some(DeliveryState::Failed | DeliveryState::Cancelled))
             || self.status.is_some_and(|class| class != StatusClass::Success)
     }
 }
 
-/// How far apart the clocks of servers and database may stand before a list by time misses rows.
+/// Largest difference between the servers' clocks and the database's before a list by time misses rows.
 pub const SLACK: TimeDelta = TimeDelta::minutes(10);
 
+/// Finds a delivery of this tenant.
 pub fn find(conn: &mut PgConnection, tenant: TenantId, id: DeliveryId) -> Result<Option<Delivery>> {
     let row = Delivery::query().filter(deliveries::tenant_id.eq(tenant)).filter(deliveries::id.eq(id));
     Ok(row.first(conn).optional()?)
 }
 
-/// Like [`find`], and nobody else changes the row until this transaction ends.
+/// Finds a delivery like [`find`] and locks its rows until this transaction ends.
 pub fn lock(conn: &mut PgConnection, tenant: TenantId, id: DeliveryId) -> Result<Option<Delivery>> {
-    // In the order in which the worker locks them.
+    // The worker locks the open row first, too: another order could deadlock.
     let open = open_deliveries::table.find((tenant, id)).select(open_deliveries::delivery_id).for_update();
     let _: Option<DeliveryId> = open.first(conn).optional()?;
     let row = deliveries::table.find(id).filter(deliveries::tenant_id.eq(tenant)).select(deliveries::id).for_update();
@@ -66,12 +75,12 @@ pub fn lock(conn: &mut PgConnection, tenant: TenantId, id: DeliveryId) -> Result
     find(conn, tenant, id)
 }
 
-/// Whose delivery it is: for callers who are of no tenant.
+/// Returns the tenant of a delivery. Used by operators, who belong to no tenant.
 pub fn tenant_of(conn: &mut PgConnection, id: DeliveryId) -> Result<Option<TenantId>> {
     Ok(deliveries::table.find(id).select(deliveries::tenant_id).first(conn).optional()?)
 }
 
-/// Newest first; oldest first where `paging.after` is given.
+/// Lists deliveries of a scope, newest first; oldest first if `paging.after` is set.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
@@ -84,7 +93,7 @@ pub fn list(
     }
     query = match paging.after {
         Some(after) => query.filter(deliveries::id.gt(after)).order(deliveries::id.asc()),
-        // The same order, from the table that is small.
+        // The order by id as well, but from the small table.
         None if filter.is_of_open() => query.order(open_deliveries::delivery_id.desc()),
         None => query.order(deliveries::id.desc()),
     };
@@ -97,6 +106,7 @@ pub fn list(
 type Listed<'a> =
     dsl::IntoBoxed<'a, dsl::Select<<Delivery as HasQuery<Pg>>::BaseQuery, dsl::AsSelect<Delivery, Pg>>, Pg>;
 
+/// Adds the conditions of a filter to a query.
 fn narrowed<'a>(mut query: Listed<'a>, scope: Scope, filter: &DeliveryFilter) -> Listed<'a> {
     if let Scope::Tenant(tenant) = scope {
         query = query.filter(deliveries::tenant_id.eq(tenant));
@@ -115,7 +125,8 @@ fn narrowed<'a>(mut query: Listed<'a>, scope: Scope, filter: &DeliveryFilter) ->
     }
     if let Some(kind) = &filter.kind {
         query = match scope {
-            // Events have an index by type: rare ones are found by it, of frequent ones there are some among the newest.
+            // Events have an index by type. It finds the rare types; the frequent types appear among the newest rows
+            // anyway.
             Scope::Tenant(tenant) => {
                 let of_type = events::table.filter(events::tenant_id.eq(tenant)).filter(events::type_.eq(kind.clone()));
                 query.filter(deliveries::event_id.eq_any(of_type.select(events::id)))
@@ -130,7 +141,7 @@ fn narrowed<'a>(mut query: Listed<'a>, scope: Scope, filter: &DeliveryFilter) ->
             query.filter(deliveries::last_status.ge(first)).filter(deliveries::last_status.lt(next))
         }
     };
-    // Which has an index of its own.
+    // Deliveries with trouble have an index of their own.
     if filter.is_of_trouble() {
         query = query.filter(deliveries::has_trouble);
     }
@@ -152,8 +163,8 @@ fn narrowed<'a>(mut query: Listed<'a>, scope: Scope, filter: &DeliveryFilter) ->
     query
 }
 
-/// What says of an open delivery that it is in this state. Its own table is asked, which is small and counts the attempt
-/// under way too.
+/// Returns the condition for an open delivery in this state; `None` for final states. It reads `open_deliveries`,
+/// which is small and also counts the attempt under way.
 const fn open_as(state: DeliveryState) -> Option<&'static str> {
     match state {
         DeliveryState::Pending => {
@@ -166,8 +177,8 @@ const fn open_as(state: DeliveryState) -> Option<&'static str> {
     }
 }
 
-/// Makes a delivery due at once, by the database's clock, with this many attempts allowed in all. `None` where an attempt
-/// is under way.
+/// Makes a delivery due at once, by the database's clock, and sets the most attempts that it may have. `None` if an
+/// attempt is under way.
 pub fn update_due(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -180,6 +191,8 @@ pub fn update_due(
                  attempts_max, next_attempt_at)
              SELECT tenant_id, id, event_id, event_type, webhook_id, attempts_made, $3, clock_timestamp()
              FROM deliveries WHERE tenant_id = $1 AND id = $2
+             -- A waiting delivery is open already: it moves up. A leased one is left alone, since its attempt is under
+             -- way.
              ON CONFLICT (tenant_id, delivery_id) DO UPDATE SET attempts_max = excluded.attempts_max,
                  next_attempt_at = excluded.next_attempt_at
              WHERE o.lease_token IS NULL
@@ -193,7 +206,7 @@ pub fn update_due(
     if bound.execute(conn)? == 0 { Ok(None) } else { find(conn, tenant, id) }
 }
 
-/// `None` where nothing waits or an attempt is under way.
+/// Cancels a waiting delivery. `None` if it is not waiting or an attempt is under way.
 pub fn update_cancelled(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -212,8 +225,8 @@ pub fn update_cancelled(
     if bound.execute(conn)? == 0 { Ok(None) } else { find(conn, tenant, id) }
 }
 
-/// Cancels all that still waits for a webhook, in flight or not: a late answer then finds its lease gone, and its attempt
-/// is on record already.
+/// Cancels all open deliveries of a webhook, in flight or not. A late response then finds no lease, and its attempt is
+/// recorded here already.
 pub fn cancel_all_of(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -237,8 +250,8 @@ pub fn cancel_all_of(
     Ok(bound.execute(conn)?)
 }
 
-/// Deletes up to `limit` finished deliveries older than `before`, in partitions of days before that, with their attempts,
-/// and tells how many. That is for days which can't be dropped, since one of their deliveries is still open.
+/// Deletes up to `limit` finished deliveries older than `before`, with their attempts, and returns their number. It is
+/// for days whose partition can't be dropped because one of their deliveries is still open.
 pub fn delete_old(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
     let query = diesel::sql_query(
         "WITH gone AS (

@@ -1,4 +1,4 @@
-//! Queries on `delivery_minutes` and `delivery_hours`, which triggers add to: what became of deliveries and attempts.
+//! Queries on `delivery_minutes` and `delivery_hours`: outcomes of deliveries and attempts, counted by triggers.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -7,23 +7,27 @@ use diesel::sql_types::{Array, BigInt, Nullable, Timestamptz};
 use crate::domain::usage::floor_to;
 use crate::domain::{Result, TenantId, WebhookId};
 
-/// The webhook under which the totals of a whole tenant stand.
+/// Webhook id of rows that hold the totals of a whole tenant.
 const ALL_WEBHOOKS: WebhookId = WebhookId(0);
 
-/// Deliveries that came to their end in a stretch of time.
+/// Deliveries that finished in one period.
 #[derive(Debug, Clone, Copy, Default, QueryableByName)]
 pub struct Finished {
+    /// Start of the period (UTC).
     #[diesel(sql_type = Timestamptz)]
     pub at: DateTime<Utc>,
+    /// Deliveries that a webhook accepted.
     #[diesel(sql_type = BigInt)]
     pub delivered: i64,
+    /// Deliveries that failed for good.
     #[diesel(sql_type = BigInt)]
     pub failed: i64,
+    /// Deliveries that were cancelled.
     #[diesel(sql_type = BigInt)]
     pub cancelled: i64,
 }
 
-/// In stretches of `step_seconds`, of one webhook or of all. `since` begins one.
+/// Returns finished deliveries by periods of `step_seconds`, for one webhook or for all. `since` starts a period.
 pub fn finished(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -45,20 +49,24 @@ pub fn finished(
     Ok(rows.load(conn)?)
 }
 
-/// An hour of a webhook, counted back from this one.
+/// Attempts of a webhook in one hour.
 #[derive(Debug, Clone, Copy, QueryableByName)]
 pub struct WebhookHour {
+    /// Id of the webhook.
     #[diesel(sql_type = BigInt)]
     pub id: WebhookId,
+    /// Age of the hour in whole hours; zero for the current one.
     #[diesel(sql_type = BigInt)]
     pub hours_ago: i64,
+    /// Attempts that ended in the hour.
     #[diesel(sql_type = BigInt)]
     pub attempts: i64,
+    /// Successful ones of these attempts.
     #[diesel(sql_type = BigInt)]
     pub successes: i64,
 }
 
-/// Attempts of these webhooks in the last `hours`, this one among them.
+/// Returns the attempts of these webhooks by hour, for the last `hours` including the current one.
 pub fn hours(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -84,7 +92,7 @@ struct Waiting {
     total: i64,
 }
 
-/// Deliveries of a tenant, or of one webhook, that are still to be made, counted up to `most`.
+/// Counts the open deliveries of a tenant, or of one webhook, up to `most`.
 pub fn waiting(conn: &mut PgConnection, tenant: TenantId, webhook: Option<WebhookId>, most: i64) -> Result<i64> {
     let row = diesel::sql_query(
         "SELECT count(*) AS total FROM (SELECT FROM open_deliveries
@@ -96,12 +104,12 @@ pub fn waiting(conn: &mut PgConnection, tenant: TenantId, webhook: Option<Webhoo
     Ok(row.get_result::<Waiting>(conn)?.total)
 }
 
-/// Deletes up to `limit` minutes older than `before`, and tells how many.
+/// Deletes up to `limit` minutes older than `before`, and returns their number.
 pub fn delete_old_minutes(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
     delete_old(conn, ("delivery_minutes", "minute"), before, limit)
 }
 
-/// Deletes up to `limit` hours older than `before`, and tells how many.
+/// Deletes up to `limit` hours older than `before`, and returns their number.
 pub fn delete_old_hours(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
     delete_old(conn, ("delivery_hours", "hour"), before, limit)
 }

@@ -1,4 +1,5 @@
-//! The private Postgres of an instance without `DATABASE_URL`: made once, started when needed, stopped by its last user.
+//! The private Postgres of an instance without `DATABASE_URL`: created once, started on need, stopped by its last
+//! user.
 
 mod binaries;
 mod children;
@@ -18,10 +19,10 @@ use cluster::Cluster;
 
 use crate::domain::checksum::crc32;
 
-/// How often the supervisor looks whether Postgres is alive.
+/// Pause between two checks of the supervisor that Postgres is alive.
 const PULSE: Duration = Duration::from_millis(500);
 
-/// Why the private Postgres can't be used, in one sentence for the person who starts Gatepost.
+/// Reason why the private Postgres can't be used, in one sentence for the person who starts Gatepost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Trouble(String);
@@ -31,20 +32,22 @@ impl Trouble {
         Self(sentence.into())
     }
 
+    /// Describes what failed at a path.
     fn at(path: &Path, what: &str, error: &std::io::Error) -> Self {
         Self(format!("{}: {what}: {error}", path.display()))
     }
 }
 
-/// What a start would find.
+/// Outlook for a start of the private Postgres.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prospect {
+    /// Version of the server programs, such as `15.18`.
     pub version: String,
-    /// Whether there is a cluster already.
+    /// True if a cluster exists already.
     pub is_made: bool,
 }
 
-/// Looks for programs and data, and changes nothing.
+/// Looks for programs and data without changing anything.
 pub fn prospect(data_dir: &Path, pg_bin: Option<&Path>) -> Result<Prospect, Trouble> {
     let folder = data_dir.join("postgres");
     let version = cluster::version(&folder)?;
@@ -57,17 +60,19 @@ pub fn is_made(data_dir: &Path) -> Result<bool, Trouble> {
     Ok(cluster::version(&data_dir.join("postgres"))?.is_some())
 }
 
-/// A running private Postgres that this process uses. Dropping it stops the server, unless others use it too.
+/// A running private Postgres that this process uses. Dropping it stops the server, unless another process uses it
+/// too.
 pub struct Embedded {
     cluster: Arc<Cluster>,
-    /// Held shared by every process that uses the server: whoever gets it exclusively is the last one.
+    /// Lock file that every process using the server holds shared. A process that gets it exclusively is the last one.
+    /// True from the start of the drop: the supervisor must not start the server again.
     users: File,
     stopping: Arc<AtomicBool>,
     supervisor: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 impl Embedded {
-    /// Makes the cluster if there is none, and starts it unless it runs already.
+    /// Creates the cluster if there is none, and starts the server unless it runs already.
     pub fn start(data_dir: &Path, pg_bin: Option<&Path>) -> Result<Self, Trouble> {
         open_data_dir(data_dir)?;
         let folder = data_dir.join("postgres");
@@ -81,17 +86,17 @@ impl Embedded {
         Ok(Self { cluster, users, stopping: Arc::default(), supervisor: Mutex::default() })
     }
 
-    /// For libpq and Diesel.
+    /// Connection string for libpq and Diesel.
     pub fn url(&self) -> String {
         self.cluster.url("gatepost")
     }
 
-    /// The cluster's directory.
+    /// Directory of the cluster.
     pub fn folder(&self) -> &Path {
         &self.cluster.folder
     }
 
-    /// Watches over the server and starts it again when it has died; for processes that live long.
+    /// Watches the server and starts it again if it dies. For processes that live long.
     pub fn supervise(&self) {
         let (cluster, stopping) = (Arc::clone(&self.cluster), Arc::clone(&self.stopping));
         let watch = move || {
@@ -115,7 +120,7 @@ impl Drop for Embedded {
         let supervisor = self.supervisor.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         if let Some(handle) = supervisor {
             handle.thread().unpark();
-            // A supervisor that panicked has said so already.
+            // A supervisor that panicked has logged it already.
             let _ = handle.join();
         }
         if let Err(trouble) = stop_unless_used(&self.cluster, &self.users) {
@@ -124,6 +129,7 @@ impl Drop for Embedded {
     }
 }
 
+/// Stops the server if no other process holds the users' lock.
 fn stop_unless_used(cluster: &Cluster, users: &File) -> Result<(), Trouble> {
     let _turn = cluster.turn()?;
     let failed = |error: &std::io::Error| Trouble::at(&cluster.folder, "can't be unlocked", error);
@@ -134,6 +140,7 @@ fn stop_unless_used(cluster: &Cluster, users: &File) -> Result<(), Trouble> {
     cluster.stop()
 }
 
+/// Starts a server that died, unless this process is stopping.
 fn revive(cluster: &Cluster, stopping: &AtomicBool) {
     tracing::warn!("the private Postgres has died: starting it again");
     let revived = cluster
@@ -145,7 +152,7 @@ fn revive(cluster: &Cluster, stopping: &AtomicBool) {
     }
 }
 
-/// The data directory: others may pass through it (the server may run as another user), not look into it.
+/// Creates the data directory. Other users may pass through it (the server may run as one), but not list it.
 fn open_data_dir(data_dir: &Path) -> Result<(), Trouble> {
     let failed = |error: &std::io::Error| Trouble::at(data_dir, "the data directory can't be used", error);
     DirBuilder::new().recursive(true).mode(0o711).create(data_dir).map_err(|error| failed(&error))?;
@@ -156,17 +163,18 @@ fn open_data_dir(data_dir: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Opens a lock file, creating it if needed.
 fn lock_file(path: &Path) -> Result<File, Trouble> {
     let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     opened.map_err(|error| Trouble::at(path, "can't be written", &error))
 }
 
-/// Whether a path to a socket in this directory fits what the system takes (104 bytes on macOS, 108 on Linux).
+/// True if a path to a socket in this directory is short enough for the system (104 bytes on macOS, 108 on Linux).
 fn fits_a_socket(folder: &Path) -> bool {
     folder.as_os_str().len() + "/.s.PGSQL.5432".len() < 104
 }
 
-/// Where the socket lives: beside the data, or in a short private directory where that path is too long.
+/// Directory of the socket: beside the data, or a short private one if that path is too long.
 fn socket_dir(data_dir: &Path) -> PathBuf {
     let beside = data_dir.join("run");
     if fits_a_socket(&beside) {

@@ -1,4 +1,4 @@
-//! What a database error means to the product.
+//! Translation of database errors into errors of the product.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
@@ -18,10 +18,10 @@ impl From<DieselError> for Error {
     }
 }
 
-/// Beginning of the message about a statement that reached its time limit.
+/// Start of the message about a statement that reached its time limit.
 const TIMEOUT: &str = "canceling statement due to statement timeout";
 
-/// True if the server refused a write because the session is read-only: a standby, or a default of the database.
+/// True if the server refused a write because the session is read-only: on a standby, or by a default of the database.
 pub fn is_read_only(error: &Error) -> bool {
     let Error::Unavailable(source) = error else { return false };
     if let Some(refusal) = source.downcast_ref() {
@@ -34,7 +34,7 @@ pub fn is_read_only(error: &Error) -> bool {
     }
 }
 
-/// True if the same statement can succeed later: the fault lies with the server, its machine, or the way to it.
+/// True if the same statement can succeed later: the server, its machine or the network failed.
 fn is_outage(error: &DieselError) -> bool {
     match error {
         DieselError::BrokenTransactionManager => true,
@@ -55,17 +55,17 @@ fn is_outage(error: &DieselError) -> bool {
     }
 }
 
-/// Diesel passes on a message and no SQLSTATE. The message is in English (`store::connect`). It can quote what a client
-/// sent, so only its beginning and its end count.
+/// True if a message describes an outage. Diesel passes on the message but no SQLSTATE. The message is in English
+/// (`store::connect`). It can quote client input, so only its start and its end are compared.
 fn tells_of_outage(message: &str) -> bool {
     let message = message.trim_start_matches("ERROR:").trim_start_matches("FATAL:").trim();
     let end = message.trim_end_matches('.').to_lowercase();
     BEGINNINGS.iter().any(|sign| message.starts_with(sign)) || ENDINGS.iter().any(|sign| end.ends_with(sign))
 }
 
-/// Beginnings of messages that tell of an outage, by SQLSTATE.
+/// Starts of messages about an outage, by SQLSTATE class.
 const BEGINNINGS: [&str; 41] = [
-    // 08: the connection, as libpq and poolers say it
+    // 08: the connection, in the words of libpq and poolers
     "server closed the connection",
     "no connection to the server",
     "connection to server",
@@ -82,7 +82,7 @@ const BEGINNINGS: [&str; 41] = [
     "pgbouncer cannot connect to server",
     // 25: a session that was ended between two statements
     "terminating connection",
-    // 40: a transaction that lost against another one
+    // 40: a transaction that lost to another one
     "deadlock detected",
     "could not serialize access",
     "canceling statement due to",
@@ -97,7 +97,7 @@ const BEGINNINGS: [&str; 41] = [
     "too many connections for",
     "remaining connection slots are reserved",
     "no more connections allowed",
-    // 54: identifiers of transactions are used up until a vacuum
+    // 54: transaction ids are used up until a vacuum
     "database is not accepting commands",
     // 55: locks
     "could not obtain lock on",
@@ -112,12 +112,12 @@ const BEGINNINGS: [&str; 41] = [
     "could not write to file",
     "could not fork",
     "could not create shared memory segment",
-    // XX: two changes of one catalog row at the same time
+    // XX: two changes of one catalog row at once
     "tuple concurrently updated",
     "tuple concurrently deleted",
 ];
 
-/// Ends of messages that tell of an outage, in lower case: a session that cannot write (25), and errors of the server's
+/// Ends of messages about an outage, in lower case: a session that cannot write (25), and errors of the server's
 /// operating system (53 and 58).
 const ENDINGS: [&str; 16] = [
     " in a read-only transaction",
@@ -138,8 +138,8 @@ const ENDINGS: [&str; 16] = [
     ": transport endpoint is not connected",
 ];
 
-/// True if the database lacks what a start creates: the role of tenants' work, or a partition. A restore can lose both.
-/// A check constraint that fails has a name; a row without a partition fails as the same kind and has none.
+/// True if the database lacks what a start creates: the role `gatepost_app`, or a partition. A restore can lose both.
+/// A failed check constraint has a name; a row without a partition fails with the same kind of error and has none.
 pub(super) fn lacks_role_or_partition(error: &DieselError) -> bool {
     match error {
         DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info) => info.constraint_name().is_none(),
@@ -148,7 +148,7 @@ pub(super) fn lacks_role_or_partition(error: &DieselError) -> bool {
     }
 }
 
-/// True if the role of tenants' work was refused something, which is a bug unless the role has lost rights.
+/// True if the role `gatepost_app` was refused something. This is a bug unless the role has lost rights.
 pub(super) fn lacks_rights(error: &DieselError) -> bool {
     let DieselError::DatabaseError(_, info) = error else { return false };
     let message = info.message();
@@ -157,6 +157,7 @@ pub(super) fn lacks_rights(error: &DieselError) -> bool {
         || (message.starts_with("relation \"") && message.ends_with("\" does not exist"))
 }
 
+/// Message for a row that breaks a unique constraint.
 fn collision(constraint: Option<&str>) -> String {
     match constraint {
         Some("tenants_slug_key") => "a tenant with this slug exists already",
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_that_takes_too_long_asks_for_less() {
+    fn a_statement_timeout_has_its_own_error() {
         assert!(matches!(said("canceling statement due to statement timeout"), Error::StatementTimeout));
     }
 
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_cannot_write_is_known() {
+    fn a_read_only_session_is_recognized() {
         let kind = DatabaseErrorKind::ReadOnlyTransaction;
         let refused = DieselError::DatabaseError(kind, Box::new("cannot execute INSERT".to_owned()));
         assert!(is_read_only(&refused.into()));

@@ -10,35 +10,46 @@ use crate::domain::{ApiKeyId, EventId, Result, TenantId, UserId, WebhookId};
 use crate::model::Event;
 use crate::schema::events;
 
-/// Which events of a list are wanted.
+/// Filter of the event list.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
+    /// Event type, exactly.
     pub kind: Option<String>,
-    /// Only those that were published with this key.
+    /// API key that published the events.
     pub api_key: Option<ApiKeyId>,
+    /// Earliest time of creation (UTC), inclusive.
     pub since: Option<DateTime<Utc>>,
+    /// Latest time of creation (UTC), exclusive.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// An event to be written, and for whom.
+/// An event to write, with what decides who gets it.
 #[derive(Debug)]
 pub struct NewEvent<'a> {
+    /// Id of the event, made before the write.
     pub id: EventId,
+    /// Tenant that the event belongs to.
     pub tenant: TenantId,
+    /// Type of the event, such as `order.created`.
     pub kind: &'a str,
-    /// The patterns that match `kind`.
+    /// Webhook patterns that match `kind`.
     pub patterns: Vec<String>,
+    /// Payload as the exact JSON text that was received.
     pub payload: &'a str,
+    /// API key that published the event, if one did.
     pub api_key: Option<ApiKeyId>,
+    /// User who published the event, if one did.
     pub user: Option<UserId>,
-    /// For a test event: goes to this webhook alone, whatever it subscribes to, and waits for it where it is off.
+    /// Webhook of a test event: it alone gets the event, whatever its patterns, and also while it is paused.
     pub only_to: Option<WebhookId>,
+    /// Most attempts of a delivery whose webhook has no schedule of its own.
     pub attempts_max: i64,
+    /// Time of creation (UTC).
     pub now: DateTime<Utc>,
 }
 
-/// Writes an event together with a delivery to each active webhook that wants it, and tells which these are.
-/// They are due by the database's clock, at once.
+/// Writes an event with a delivery to each active webhook whose patterns match, and returns these webhooks. The
+/// deliveries are due at once, by the database's clock.
 pub fn insert_with_deliveries(conn: &mut PgConnection, event: &NewEvent<'_>) -> Result<Vec<WebhookId>> {
     #[derive(QueryableByName)]
     struct Made {
@@ -79,16 +90,17 @@ pub fn insert_with_deliveries(conn: &mut PgConnection, event: &NewEvent<'_>) -> 
     Ok(made.into_iter().map(|row| row.webhook_id).collect())
 }
 
+/// Finds an event of this tenant.
 pub fn find(conn: &mut PgConnection, tenant: TenantId, id: EventId) -> Result<Option<Event>> {
     Ok(Event::query().filter(events::tenant_id.eq(tenant)).find(id).first(conn).optional()?)
 }
 
-/// Whose event it is: for callers who are of no tenant.
+/// Returns the tenant of an event. Used by operators, who belong to no tenant.
 pub fn tenant_of(conn: &mut PgConnection, id: EventId) -> Result<Option<TenantId>> {
     Ok(events::table.find(id).select(events::tenant_id).first(conn).optional()?)
 }
 
-/// Newest first; oldest first where `paging.after` is given.
+/// Lists events of a scope, newest first; oldest first if `paging.after` is set.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
@@ -124,8 +136,8 @@ pub fn list(
     Ok(query.load(conn)?)
 }
 
-/// Deletes up to `limit` events that are older than `before`, lie in partitions of days before that, and have no delivery
-/// left, and tells how many.
+/// Deletes up to `limit` events older than `before` that have no delivery left, and returns their number. Events of
+/// the day of `before` are kept: their partition is dropped as a whole later.
 pub fn delete_old(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
     let query = diesel::sql_query(
         "DELETE FROM events WHERE id IN (

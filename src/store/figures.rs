@@ -1,4 +1,4 @@
-//! Figures for pages: sums over several rows of a tenant, never more than a screen of them.
+//! Figures for pages: sums over a few rows of a tenant, at most a screenful of them.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -7,18 +7,21 @@ use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 use crate::domain::usage::floor_to;
 use crate::domain::{ApiKeyId, Result, TenantId, WebhookId};
 
-/// How often something happened so many whole hours ago.
+/// Number of occurrences in one hour.
 #[derive(Debug, Clone, Copy, QueryableByName)]
 pub struct HourRow {
+    /// Id of the key.
     #[diesel(sql_type = BigInt)]
     pub id: i64,
+    /// Age of the hour in whole hours; zero for the current one.
     #[diesel(sql_type = BigInt)]
     pub hours_ago: i64,
+    /// Verifications in the hour.
     #[diesel(sql_type = BigInt)]
     pub total: i64,
 }
 
-/// Verifications of these keys in this hour and the 23 before it.
+/// Counts the verifications of these keys by hour, in the current hour and the 23 before it.
 pub fn hours_of_keys(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -39,20 +42,24 @@ pub fn hours_of_keys(
     Ok(rows.load(conn)?)
 }
 
-/// Where a tenant stands.
+/// Counts of what a tenant has set up.
 #[derive(Debug, Clone, Copy, QueryableByName)]
 pub struct Standing {
+    /// 1 if the tenant ever had a key, else 0.
     #[diesel(sql_type = BigInt)]
     pub keys_ever: i64,
+    /// Webhooks that are not deleted.
     #[diesel(sql_type = BigInt)]
     pub webhooks: i64,
+    /// Webhooks that fail, or that the server disabled.
     #[diesel(sql_type = BigInt)]
     pub troubled_webhooks: i64,
-    /// 1 where any was ever published: events are never counted.
+    /// 1 if the tenant ever published an event, else 0: events are never counted.
     #[diesel(sql_type = BigInt)]
     pub events_ever: i64,
 }
 
+/// Returns what a tenant has set up so far.
 pub fn standing(conn: &mut PgConnection, tenant: TenantId) -> Result<Standing> {
     let row = diesel::sql_query(
         "SELECT
@@ -67,17 +74,21 @@ pub fn standing(conn: &mut PgConnection, tenant: TenantId) -> Result<Standing> {
     Ok(row.get_result(conn)?)
 }
 
+/// A key with the time that a list shows beside it.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct Named {
+    /// Id of the key.
     #[diesel(sql_type = BigInt)]
     pub id: i64,
+    /// Name of the key.
     #[diesel(sql_type = Text)]
     pub name: String,
+    /// Expiry of the key, or its last use or creation (UTC).
     #[diesel(sql_type = Timestamptz)]
     pub at: DateTime<Utc>,
 }
 
-/// Keys that will expire within a week, the next one first.
+/// Lists keys that expire within a week, the next one first.
 pub fn expiring_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>, limit: i64) -> Result<Vec<Named>> {
     let rows = diesel::sql_query(
         "SELECT id, name, expires_at AS at FROM api_keys
@@ -91,8 +102,8 @@ pub fn expiring_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Ut
     Ok(rows.load(conn)?)
 }
 
-/// Active keys that nobody has used for 30 days, those first that were made or used in the earliest week: in that order an index
-/// finds them.
+/// Lists active keys that were not used for 30 days. They are ordered by the week in which they were last used or
+/// created, the earliest first: an index has that order.
 pub fn idle_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>, limit: i64) -> Result<Vec<Named>> {
     let rows = diesel::sql_query(
         "SELECT k.id, k.name, greatest(u.created_at, u.used_at) AS at
@@ -109,21 +120,27 @@ pub fn idle_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>, 
     Ok(rows.load(conn)?)
 }
 
+/// A webhook that needs attention.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct Troubled {
+    /// Id of the webhook.
     #[diesel(sql_type = BigInt)]
     pub id: WebhookId,
+    /// Name of the webhook.
     #[diesel(sql_type = Text)]
     pub name: String,
+    /// False if the server disabled it.
     #[diesel(sql_type = diesel::sql_types::Bool)]
     pub is_active: bool,
+    /// Time of the first failure since the last success (UTC).
     #[diesel(sql_type = diesel::sql_types::Nullable<Timestamptz>)]
     pub failing_since: Option<DateTime<Utc>>,
+    /// Reason why the server disabled it.
     #[diesel(sql_type = diesel::sql_types::Nullable<Text>)]
     pub disabled_reason: Option<String>,
 }
 
-/// Webhooks that fail, those first that have for longest, and those that were switched off because they did.
+/// Lists failing webhooks, the longest failing first, then webhooks that were disabled because they failed.
 pub fn troubled_webhooks(conn: &mut PgConnection, tenant: TenantId, limit: i64) -> Result<Vec<Troubled>> {
     let rows = diesel::sql_query(
         "SELECT id, name, is_active, failing_since, disabled_reason FROM webhooks

@@ -1,4 +1,4 @@
-//! Checks that a database can serve requests, and repairs it as far as its user may.
+//! Checks that a database can serve requests, and repairs as far as the database's user may.
 
 use diesel::pg::PgConnection;
 use diesel::result::Error as DieselError;
@@ -8,14 +8,14 @@ use diesel::{Connection, QueryResult, QueryableByName, RunQueryDsl};
 use super::{Scope, migrations, partitions, tenant_role};
 use crate::domain::{Clock, EventId, TenantId};
 
-/// Why a database can't be used, in one sentence for the operator.
+/// Reason why a database can't be used, in one sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unfit(String);
 
 impl Unfit {
     pub fn new(sentence: impl Into<String>) -> Self {
-        // Errors of the database can have several lines.
+        // Errors of the database can span several lines.
         let sentence: String = sentence.into();
         Self(sentence.lines().map(str::trim).collect::<Vec<_>>().join(" "))
     }
@@ -27,8 +27,8 @@ impl From<DieselError> for Unfit {
     }
 }
 
-/// Checks what requests need now: all migrations, the role `gatepost_app` and its rights, partitions of the day,
-/// and a tenant's event that is written, read and rolled back.
+/// Checks everything that requests need: all migrations, the role `gatepost_app` and its rights, and today's
+/// partitions. It also writes an event as a tenant, reads it, and rolls back.
 ///
 /// # Errors
 /// Names what is wrong and what to do about it.
@@ -54,7 +54,8 @@ pub fn check(conn: &mut PgConnection) -> Result<(), Unfit> {
         .map_err(|error| Unfit::new(format!("a tenant's request would fail, the database says: {error}")))
 }
 
-/// Checks like [`check`], and repairs for the next time what it can: a server that is not ready gets no request that would.
+/// Checks like [`check`], and repairs what it can for the next time. Until then the server is not ready and gets no
+/// requests that would trigger the repair.
 pub fn check_then_repair(conn: &mut PgConnection) -> Result<(), Unfit> {
     let checked = check(conn);
     if let Err(unfit) = &checked {
@@ -67,7 +68,7 @@ pub fn check_then_repair(conn: &mut PgConnection) -> Result<(), Unfit> {
     checked
 }
 
-/// Checks that the user can act as the role under which tenants' work runs.
+/// Checks that the user can act as the role `gatepost_app`, under which tenants' work runs.
 pub fn check_role(conn: &mut PgConnection) -> Result<(), Unfit> {
     let missing = tenant_role::missing_membership(conn)?;
     if missing.is_empty() {
@@ -88,7 +89,7 @@ struct Owner {
     user: String,
 }
 
-/// Checks that the tables, if there are any, belong to the user: only their owner passes by row-level security.
+/// Checks that the tables, if any, belong to the user: only their owner bypasses row-level security.
 pub fn check_owner(conn: &mut PgConnection) -> Result<(), Unfit> {
     let query = "SELECT pg_get_userbyid(relowner)::text AS owner, current_user::text AS \"user\"
         FROM pg_class WHERE oid IN (to_regclass('tenants'), to_regclass('events')) AND NOT pg_has_role(relowner, 'USAGE')";
@@ -101,7 +102,7 @@ pub fn check_owner(conn: &mut PgConnection) -> Result<(), Unfit> {
     })
 }
 
-/// Writes and reads an event as a tenant that does not exist, and rolls it back.
+/// Writes and reads an event as a tenant that does not exist, then rolls back.
 fn try_tenant_work(conn: &mut PgConnection) -> QueryResult<()> {
     let tried = conn.transaction(|conn| {
         Scope::Tenant(TenantId(0)).enter(conn)?;
@@ -116,8 +117,8 @@ fn try_tenant_work(conn: &mut PgConnection) -> QueryResult<()> {
     }
 }
 
-/// Creates what can be missing after a restore or a long rest: the role, its rights, the partitions of today and tomorrow.
-/// Returns whether anything was missing.
+/// Creates what can be missing after a restore or a long downtime: the role, its rights, and the partitions of today
+/// and tomorrow. Returns true if anything was missing.
 ///
 /// # Errors
 /// Names what is still wrong and what to do about it.
@@ -130,13 +131,14 @@ pub fn repair(conn: &mut PgConnection) -> Result<bool, Unfit> {
     Ok(had_no_rights || had_no_partition)
 }
 
-/// Says why the database refused a repair: an owner or a role that only an administrator can change, or its own words.
+/// Explains why the database refused a repair: wrong owner, a role that only an administrator can change, or its own
+/// words.
 pub fn explain(conn: &mut PgConnection, error: &dyn std::error::Error) -> Unfit {
     let known = check_owner(conn).and_then(|()| check_role(conn));
     known.err().unwrap_or_else(|| Unfit::new(format!("the database can't be repaired, it says: {error}")))
 }
 
-/// Checks that the next start may create the role, without leaving it behind.
+/// Checks that the next start may create the role, without creating it.
 pub fn rehearse(conn: &mut PgConnection) -> Result<(), Unfit> {
     let tried = conn.transaction(|conn| {
         tenant_role::ensure(conn)?;

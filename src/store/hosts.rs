@@ -1,4 +1,4 @@
-//! Queries on `unreachable_hosts`: where webhooks lead that don't answer.
+//! Queries on `unreachable_hosts`: hosts of webhooks that don't respond.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -7,11 +7,12 @@ use diesel::sql_types::{Array, BigInt, Timestamptz};
 use super::kept::kept;
 use crate::domain::{Result, WebhookId};
 
+/// Returns the numbers of these ids.
 fn numbers(ids: &[WebhookId]) -> Vec<i64> {
     ids.iter().map(|id| id.0).collect()
 }
 
-/// Notes that the hosts of these webhooks have answered.
+/// Records that the hosts of these webhooks have responded.
 pub fn delete_of(conn: &mut PgConnection, answered: &[WebhookId]) -> Result<()> {
     let query = kept(
         "DELETE FROM unreachable_hosts u USING webhooks w
@@ -21,10 +22,11 @@ pub fn delete_of(conn: &mut PgConnection, answered: &[WebhookId]) -> Result<()> 
     Ok(())
 }
 
-/// Notes that the hosts of these webhooks have not answered, unless it is known.
+/// Records that the hosts of these webhooks have not responded. A host that is recorded keeps its time.
 pub fn insert_of(conn: &mut PgConnection, silent: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
     let query = kept(
         "INSERT INTO unreachable_hosts (tenant_id, host, since)
+         -- Ordered: replicas that write the same hosts at once take them in one order, and never deadlock.
          SELECT DISTINCT tenant_id, host, $2::timestamptz FROM webhooks WHERE id = ANY ($1) ORDER BY 1, 2
          ON CONFLICT DO NOTHING",
     );

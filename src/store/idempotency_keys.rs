@@ -1,4 +1,4 @@
-//! Queries on `idempotency_keys`: answers kept for a day.
+//! Queries on `idempotency_keys`: responses kept for a day.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -8,16 +8,19 @@ use serde_json::Value;
 use crate::domain::{Result, TenantId};
 use crate::schema::idempotency_keys;
 
-/// What is kept of an earlier request: the digest of its body, and its answer once it has one.
+/// An earlier request with the same key.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = idempotency_keys)]
 pub struct Kept {
+    /// Digest of the request's body.
     pub request_hash: Vec<u8>,
+    /// Response to the request, once it has one.
     pub answer: Option<Value>,
+    /// Time of the request (UTC).
     pub created_at: DateTime<Utc>,
 }
 
-/// Holds the key until this transaction ends; false where a request with the same key is being answered just now.
+/// Locks the key until this transaction ends. Returns false if a request with the same key is in progress.
 pub fn try_hold(conn: &mut PgConnection, tenant: TenantId, route: &str, key: &str) -> Result<bool> {
     #[derive(QueryableByName)]
     struct Held {
@@ -29,7 +32,7 @@ pub fn try_hold(conn: &mut PgConnection, tenant: TenantId, route: &str, key: &st
     Ok(query.bind::<Text, _>(name).get_result::<Held>(conn)?.is_mine)
 }
 
-/// Takes the key, if nobody has it.
+/// Inserts the key. Returns false if it exists.
 pub fn insert(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -49,12 +52,14 @@ pub fn insert(
     Ok(taken.execute(conn)? == 1)
 }
 
+/// Finds the earlier request with this key.
 pub fn find(conn: &mut PgConnection, tenant: TenantId, route: &str, key: &str) -> Result<Option<Kept>> {
     let found = idempotency_keys::table.filter(idempotency_keys::tenant_id.eq(tenant));
     let found = found.filter(idempotency_keys::route.eq(route)).filter(idempotency_keys::key.eq(key));
     Ok(found.select(Kept::as_select()).first(conn).optional()?)
 }
 
+/// Stores the response of a request.
 pub fn update_answer(conn: &mut PgConnection, tenant: TenantId, route: &str, key: &str, answer: &Value) -> Result<()> {
     let row = idempotency_keys::table.filter(idempotency_keys::tenant_id.eq(tenant));
     let row = row.filter(idempotency_keys::route.eq(route)).filter(idempotency_keys::key.eq(key));
@@ -62,6 +67,7 @@ pub fn update_answer(conn: &mut PgConnection, tenant: TenantId, route: &str, key
     Ok(())
 }
 
+/// Deletes the key, so that the request can be sent again.
 pub fn delete(conn: &mut PgConnection, tenant: TenantId, route: &str, key: &str) -> Result<()> {
     let row = idempotency_keys::table.filter(idempotency_keys::tenant_id.eq(tenant));
     let row = row.filter(idempotency_keys::route.eq(route)).filter(idempotency_keys::key.eq(key));
@@ -69,7 +75,7 @@ pub fn delete(conn: &mut PgConnection, tenant: TenantId, route: &str, key: &str)
     Ok(())
 }
 
-/// Deletes up to `limit` that are older than `before`, and tells how many.
+/// Deletes up to `limit` keys older than `before`, and returns their number.
 pub fn delete_old(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
     let query = diesel::sql_query(
         "DELETE FROM idempotency_keys WHERE id IN

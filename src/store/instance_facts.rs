@@ -1,14 +1,16 @@
-//! Queries on `instance_facts`: what this database remembers of the instance as a whole.
+//! Queries on `instance_facts`: values that describe the instance as a whole.
 
 use diesel::prelude::*;
 
 use crate::domain::Result;
 use crate::schema::instance_facts;
 
+/// Finds the value of a name.
 pub fn find(conn: &mut PgConnection, name: &str) -> Result<Option<String>> {
     Ok(instance_facts::table.find(name).select(instance_facts::value).first(conn).optional()?)
 }
 
+/// Sets the value of a name.
 pub fn upsert(conn: &mut PgConnection, name: &str, value: &str) -> Result<()> {
     diesel::insert_into(instance_facts::table)
         .values((instance_facts::name.eq(name), instance_facts::value.eq(value)))
@@ -19,6 +21,7 @@ pub fn upsert(conn: &mut PgConnection, name: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
+/// Sets the value of a name that has none.
 pub fn insert_unless_known(conn: &mut PgConnection, name: &str, value: &str) -> Result<()> {
     diesel::insert_into(instance_facts::table)
         .values((instance_facts::name.eq(name), instance_facts::value.eq(value)))

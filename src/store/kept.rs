@@ -1,4 +1,5 @@
-//! SQL written by hand whose plan each connection keeps: what runs for every delivery would be planned anew each time.
+//! Hand-written SQL whose plan each connection caches: statements that run for every delivery are not planned each
+//! time.
 
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -6,18 +7,20 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{HasSqlType, Untyped};
 use diesel::{QueryResult, RunQueryDsl};
 
-/// A statement and what stands for its `$1`, `$2` …
+/// A statement with the values of its `$1`, `$2` …
 pub struct Kept<'a> {
     sql: &'static str,
     binds: Vec<Box<dyn QueryFragment<Pg> + Send + 'a>>,
 }
 
-/// Like `diesel::sql_query`; the text must be the same each time.
+/// Creates a statement like `diesel::sql_query`. Each distinct text is prepared and cached once per connection, so the
+/// text must be constant. It may contain `$` only before the number of a value, in its comments as well.
 pub fn kept<'a>(sql: &'static str) -> Kept<'a> {
     Kept { sql, binds: Vec::new() }
 }
 
 impl<'a> Kept<'a> {
+    /// Binds the value of the next parameter.
     #[must_use]
     pub fn bind<ST, T>(mut self, value: T) -> Self
     where
@@ -46,7 +49,7 @@ where
 }
 
 impl QueryFragment<Pg> for Kept<'_> {
-    /// A parameter that stands in several places is bound as often.
+    /// Writes the SQL. A parameter that is used in several places is bound once for each.
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut parts = self.sql.split('$');
         out.push_sql(parts.next().unwrap_or_default());
@@ -65,7 +68,7 @@ impl QueryFragment<Pg> for Kept<'_> {
 
 impl QueryId for Kept<'_> {
     type QueryId = ();
-    // It is known by its text.
+    // The cache of prepared statements uses the text as key.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 

@@ -1,4 +1,4 @@
-//! Queries on `key_counts`: how many keys a tenant has, kept by triggers on `api_keys`.
+//! Queries on `key_counts`: the number of keys of each tenant, kept by triggers on `api_keys`.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -7,11 +7,11 @@ use diesel::sql_types::{BigInt, Timestamptz};
 use crate::domain::{Result, TenantId};
 use crate::schema::key_counts;
 
-/// How many keys a tenant has.
+/// Number of keys of a tenant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, QueryableByName)]
 pub struct KeyCount {
-    /// Keys that are not deleted, revoked or expired, disabled ones included. A key that was replaced does not count: its
-    /// successor does.
+    /// Keys that are not deleted, revoked or expired, disabled ones included. A key that was rotated does not count,
+    /// because its successor does.
     #[diesel(sql_type = BigInt)]
     pub held: i64,
     /// Held keys that are not disabled.
@@ -19,8 +19,8 @@ pub struct KeyCount {
     pub active: i64,
 }
 
-/// Counts the keys of tenant `$1` by which the kept counts, as of `$from`, differ from those of `$2`: keys that have expired
-/// since, or, where the clock was set back, keys that have not expired yet (negative).
+/// SQL that counts keys of tenant `$1` which expired between `$from`, when the stored counts were right, and `$2`. If
+/// the clock was set back, it counts the keys that are valid again, as a negative number.
 macro_rules! expired_since {
     ($from:literal) => {
         concat!(
@@ -50,8 +50,8 @@ pub fn find(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Re
     Ok(found.unwrap_or_default())
 }
 
-/// Brings the kept counts to `now`, and locks them until the transaction ends. Each key that expires is read once here, so that
-/// [`find`] has few to read.
+/// Brings the stored counts to `now`, and locks them until the transaction ends. Each expired key is read once here,
+/// so [`find`] has few to read.
 pub fn fold(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<KeyCount> {
     let row = key_counts::table.find(tenant).for_update();
     let kept = row.select((key_counts::held, key_counts::active, key_counts::counted_until));
@@ -72,7 +72,7 @@ pub fn fold(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Re
     Ok(query.get_result(conn)?)
 }
 
-/// Folds the counts of up to `limit` tenants in which keys have expired until `now`, and returns of how many.
+/// Brings the counts of up to `limit` tenants with expired keys to `now`, and returns the number of tenants.
 pub fn fold_all(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<usize> {
     #[derive(QueryableByName)]
     struct Stale {

@@ -1,4 +1,4 @@
-//! Queries on `key_limits`: what a lineage of keys shares, and leases on its quota.
+//! Queries on `key_limits`: limits and quotas that a lineage of keys shares, and leases on a quota.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -9,6 +9,7 @@ use crate::domain::quota::{Quota, QuotaStanding, Refill};
 use crate::domain::{LineageId, Result, TenantId};
 use crate::schema::key_limits;
 
+/// Quota of a lineage, as stored.
 #[derive(Debug, Clone, Copy, HasQuery)]
 #[diesel(table_name = key_limits)]
 pub struct Left {
@@ -19,7 +20,7 @@ pub struct Left {
 }
 
 impl Left {
-    /// With what is full again by now.
+    /// Returns the quota as of `now`, refilled if its period is over; `None` without a quota.
     pub fn standing(&self, now: DateTime<Utc>) -> Option<QuotaStanding> {
         let quota = self.quota?;
         Some(match (self.refill, self.refills_at) {
@@ -31,13 +32,14 @@ impl Left {
     }
 }
 
+/// Finds the limits of a lineage.
 pub fn find(conn: &mut PgConnection, tenant: TenantId, lineage: LineageId) -> Result<Option<Left>> {
     let found = Left::query().filter(key_limits::tenant_id.eq(tenant)).filter(key_limits::lineage_id.eq(lineage));
     Ok(found.first(conn).optional()?)
 }
 
-/// Sets limits and quota of a lineage. Of another amount in the same rhythm, what was used stays used; in another
-/// rhythm it begins full.
+/// Sets limits and quota of a lineage. A new amount with the same refill keeps what was used; with another refill the
+/// quota starts full.
 pub fn put(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -75,24 +77,25 @@ pub fn put(
     Ok(())
 }
 
-/// What a process may give out without asking again.
+/// A lease on part of a quota, which a process may spend without another query.
 #[derive(Debug, Clone, Copy, QueryableByName)]
 pub struct Leased {
-    /// 0 where less is left than was needed.
+    /// Units that the lease holds; 0 if less is left than was needed.
     #[diesel(sql_type = BigInt)]
     pub taken: i64,
-    /// What is left for others.
+    /// Units left for other leases.
     #[diesel(sql_type = BigInt)]
     pub remaining: i64,
+    /// End of the quota's period (UTC); `None` if it never refills.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub refills_at: Option<DateTime<Utc>>,
 }
 
-/// The largest lease.
+/// Most units of one lease.
 const MOST_LEASED: i64 = 1_000;
 
-/// Takes at least `need`, and up to a twentieth of what is left: the nearer the end, the smaller the leases, down to
-/// what is needed. `None` where the lineage has no quota.
+/// Leases at least `need` units, and up to a twentieth of what is left. Near the end of a quota, leases shrink to what
+/// is needed, so that replicas share the rest. `None` if the lineage has no quota.
 pub fn lease(conn: &mut PgConnection, lineage: LineageId, need: i64, now: DateTime<Utc>) -> Result<Option<Leased>> {
     let query = diesel::sql_query(
         "WITH current AS (
@@ -117,7 +120,7 @@ pub fn lease(conn: &mut PgConnection, lineage: LineageId, need: i64, now: DateTi
     Ok(bound.get_result(conn).optional()?)
 }
 
-/// Gives back what was leased and not given out, unless its period is over.
+/// Returns the unspent units of a lease, unless its period is over.
 pub fn give_back(
     conn: &mut PgConnection,
     lineage: LineageId,

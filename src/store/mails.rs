@@ -1,4 +1,4 @@
-//! Queries on `mails`: letters that wait to be sent.
+//! Queries on `mails`: the queue of mail to send.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -14,11 +14,12 @@ struct Next {
     id: i64,
 }
 
-/// The id of a letter to be written: its content is sealed for it.
+/// Returns the id of a mail to insert. Its content is sealed for this id, so the id comes first.
 pub fn next_id(conn: &mut PgConnection) -> Result<i64> {
     Ok(diesel::sql_query("SELECT nextval('mails_id_seq') AS id").get_result::<Next>(conn)?.id)
 }
 
+/// Inserts a mail that is due at once.
 pub fn insert(
     conn: &mut PgConnection,
     id: i64,
@@ -40,9 +41,10 @@ pub fn insert(
     Ok(())
 }
 
-/// Takes up to `limit` that are due, counts the attempt that each is about to have, and leaves them to nobody else until
-/// then.
+/// Claims up to `limit` due mails until `until`, and counts the coming attempt of each. No other worker gets them
+/// before then.
 pub fn claim(conn: &mut PgConnection, limit: i64, until: DateTime<Utc>, now: DateTime<Utc>) -> Result<Vec<Mail>> {
+    // SKIP LOCKED: two workers at once take different mails, without waiting for each other.
     let due: Vec<i64> = mails::table
         .filter(mails::next_attempt_at.le(now))
         .order(mails::next_attempt_at)
@@ -56,11 +58,13 @@ pub fn claim(conn: &mut PgConnection, limit: i64, until: DateTime<Utc>, now: Dat
     Ok(taken.returning(Mail::as_returning()).get_results(conn)?)
 }
 
+/// Deletes a mail that was sent or given up.
 pub fn delete(conn: &mut PgConnection, id: i64) -> Result<()> {
     diesel::delete(mails::table.filter(mails::id.eq(id))).execute(conn)?;
     Ok(())
 }
 
+/// Sets the time of a mail's next attempt.
 pub fn postpone(conn: &mut PgConnection, id: i64, until: DateTime<Utc>) -> Result<()> {
     diesel::update(mails::table.filter(mails::id.eq(id))).set(mails::next_attempt_at.eq(until)).execute(conn)?;
     Ok(())

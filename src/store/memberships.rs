@@ -9,6 +9,7 @@ use crate::model::{Membership, Tenant, User};
 use crate::schema::{memberships, tenants, users};
 use crate::store::search::contain;
 
+/// Inserts a membership and returns its row.
 pub fn insert(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -26,12 +27,13 @@ pub fn insert(
     Ok(added.get_result(conn)?)
 }
 
+/// Finds the membership of a user.
 pub fn find(conn: &mut PgConnection, tenant: TenantId, user: UserId) -> Result<Option<Membership>> {
     let found = Membership::query().filter(memberships::tenant_id.eq(tenant)).filter(memberships::user_id.eq(user));
     Ok(found.first(conn).optional()?)
 }
 
-/// Where a user works, by the tenants' names; deleted ones are left out.
+/// Lists the tenants of a user with their roles, ordered by name. Deleted tenants are left out.
 pub fn list_of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<(Tenant, Role)>> {
     let found = memberships::table
         .inner_join(tenants::table)
@@ -42,7 +44,7 @@ pub fn list_of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<(Tenant
     Ok(found.load(conn)?)
 }
 
-/// Who works in a tenant, in the order in which they came.
+/// Lists the members of a tenant, in the order in which they joined.
 pub fn list(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<(Membership, User)>> {
     let found = memberships::table
         .inner_join(users::table)
@@ -52,8 +54,8 @@ pub fn list(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<(Membership
     Ok(found.load(conn)?)
 }
 
-/// One page of who works in a tenant, the latest to come first, or the first to come where `paging.after` is given; with
-/// what is searched for in name or e-mail address.
+/// Returns one page of a tenant's members, newest first; oldest first if `paging.after` is set. `search` filters by
+/// name or e-mail address.
 pub fn page(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -83,11 +85,13 @@ pub fn page(
     Ok(query.load(conn)?)
 }
 
+/// Counts the owners of a tenant.
 pub fn count_owners(conn: &mut PgConnection, tenant: TenantId) -> Result<i64> {
     let owners = memberships::table.filter(memberships::tenant_id.eq(tenant)).filter(memberships::role.eq(Role::Owner));
     Ok(owners.count().get_result(conn)?)
 }
 
+/// Finds the membership of a user, with the user.
 pub fn find_with_user(conn: &mut PgConnection, tenant: TenantId, user: UserId) -> Result<Option<(Membership, User)>> {
     let found = memberships::table
         .inner_join(users::table)
@@ -97,31 +101,34 @@ pub fn find_with_user(conn: &mut PgConnection, tenant: TenantId, user: UserId) -
     Ok(found.first(conn).optional()?)
 }
 
+/// True if a member of the tenant has this e-mail address.
 pub fn has_email(conn: &mut PgConnection, tenant: TenantId, email: &str) -> Result<bool> {
     let found = memberships::table.inner_join(users::table).filter(memberships::tenant_id.eq(tenant));
-    // Named, since a tenant's work may not read all columns of users.
+    // The column is named because the role of tenants' work may not read all columns of users.
     let found = found.filter(users::email.eq(email)).select(memberships::id);
     Ok(diesel::select(diesel::dsl::exists(found)).get_result(conn)?)
 }
 
-/// All of a tenant's: until this transaction ends, nobody else changes or removes one.
+/// Locks all members of a tenant: until this transaction ends, no other changes or removes one.
 pub fn lock_all(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<Membership>> {
     let all = Membership::query().filter(memberships::tenant_id.eq(tenant)).order(memberships::id);
     Ok(all.for_update().load(conn)?)
 }
 
-/// Locks one member, if there is such a one: until this transaction ends, no other changes or removes it.
+/// Locks one member, if there is one: until this transaction ends, no other changes or removes it.
 pub fn lock(conn: &mut PgConnection, tenant: TenantId, user: UserId) -> Result<Option<Membership>> {
     let found = Membership::query().filter(memberships::tenant_id.eq(tenant)).filter(memberships::user_id.eq(user));
     Ok(found.for_update().first(conn).optional()?)
 }
 
+/// Sets the role of a member and returns the new row.
 pub fn update_role(conn: &mut PgConnection, tenant: TenantId, user: UserId, role: Role) -> Result<Option<Membership>> {
     let member = memberships::table.filter(memberships::tenant_id.eq(tenant)).filter(memberships::user_id.eq(user));
     let changed = diesel::update(member).set(memberships::role.eq(role)).returning(Membership::as_returning());
     Ok(changed.get_result(conn).optional()?)
 }
 
+/// Deletes a membership.
 pub fn delete(conn: &mut PgConnection, tenant: TenantId, user: UserId) -> Result<()> {
     let member = memberships::table.filter(memberships::tenant_id.eq(tenant)).filter(memberships::user_id.eq(user));
     diesel::delete(member).execute(conn)?;

@@ -12,42 +12,47 @@ use super::fitness::{self, Unfit};
 use super::{server_clock, tenant_role};
 use crate::domain::{Clock, clock};
 
+/// The migrations of this version, compiled in.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
-/// The oldest server, as `server_version_num` counts.
+/// Oldest supported server, in the unit of `server_version_num`.
 const OLDEST: i32 = 140_000;
 /// Key of the advisory lock under which one process at a time migrates or repairs: "gatepost" in ASCII.
 pub(super) const LOCK: i64 = 0x6761_7465_706f_7374;
 
 #[derive(QueryableByName)]
 struct Server {
+    /// Version as a number, such as 150018.
     #[diesel(sql_type = Integer)]
     number: i32,
+    /// Version as text, such as `15.18`.
     #[diesel(sql_type = Text)]
     version: String,
+    /// Setting `fsync`: `on` or `off`.
     #[diesel(sql_type = Text)]
     fsync: String,
+    /// Setting `synchronous_commit`.
     #[diesel(sql_type = Text)]
     synchronous_commit: String,
-    /// The statement that lets the user create tables, if it may not.
+    /// Statement that an administrator must run so that the user may create tables; `None` if it may.
     #[diesel(sql_type = Nullable<Text>)]
     lacks: Option<String>,
 }
 
-/// What was found out about a database, for the console and for `doctor`.
+/// Findings about a database, for the console and for `doctor`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The server's version: `15.18`.
+    /// Version of the server, such as `15.18`.
     pub version: String,
-    /// Migrations run just now, or waiting to be run.
+    /// Migrations that were run just now, or that are still to run.
     pub pending: Vec<String>,
-    /// No migration was ever run.
+    /// True if no migration was ever run.
     pub is_empty: bool,
-    /// Reasons why requests would fail, why the server would lose what it has acknowledged, or by how much its clock is off.
+    /// Reasons why requests would fail, why the server could lose acknowledged data, or by how much its clock is off.
     pub dangers: Vec<String>,
 }
 
-/// Connects, or says in one line why that does not work.
+/// Connects, or explains in one line why that fails.
 pub fn connect(url: &str) -> Result<PgConnection, Unfit> {
     super::connect::establish(url).map_err(|error| {
         let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
@@ -65,7 +70,7 @@ pub fn run(conn: &mut PgConnection) -> Result<Report, Unfit> {
     };
     ask("SELECT pg_advisory_lock($1)", conn)?;
     if !is_current(conn)? {
-        // Migrations grant rights to the role, and change policies that a restore can have lost.
+        // Migrations grant rights to the role and change policies, and a restore can have lost both.
         tenant_role::ensure(conn).map_err(|error| fitness::explain(conn, &error))?;
     }
     let ran = conn.run_pending_migrations(MIGRATIONS).map_err(|error| failed(&error))?;
@@ -76,7 +81,7 @@ pub fn run(conn: &mut PgConnection) -> Result<Report, Unfit> {
     Ok(Report { pending, ..report })
 }
 
-/// Looks at a database and changes nothing.
+/// Examines a database without changing it.
 pub fn examine(conn: &mut PgConnection) -> Result<Report, Unfit> {
     let mut report = look(conn)?;
     let applied = applied(conn)?;
@@ -87,7 +92,7 @@ pub fn examine(conn: &mut PgConnection) -> Result<Report, Unfit> {
     Ok(report)
 }
 
-/// Looks at a database and changes nothing. Refuses one without the tables of this version.
+/// Examines a database without changing it, and refuses one without the tables of this version.
 pub fn must_be_current(conn: &mut PgConnection) -> Result<Report, Unfit> {
     let report = examine(conn)?;
     match report.pending.len() {
@@ -102,7 +107,8 @@ pub fn must_be_current(conn: &mut PgConnection) -> Result<Report, Unfit> {
     }
 }
 
-/// Versions of the migrations that were run. Makes no table to look them up in, as Diesel would.
+/// Returns the versions of the migrations that were run. Unlike Diesel's own function, it creates no table to look
+/// them up.
 fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>, Unfit> {
     #[derive(QueryableByName)]
     struct Version {
@@ -120,10 +126,10 @@ fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>, Unfit> {
     Ok(rows.into_iter().map(|row| row.version).collect())
 }
 
-/// Names of the migrations of this version that were not run.
+/// Returns the names of this version's migrations that were not run.
 ///
 /// # Errors
-/// Says so where others were run, which a newer version has.
+/// Fails if migrations of a newer version were run.
 fn missing(applied: &BTreeSet<String>) -> Result<Vec<String>, Unfit> {
     let own = own()?;
     if let Some(foreign) = applied.iter().find(|version| own.iter().all(|(known, _)| known != *version)) {
@@ -135,19 +141,20 @@ fn missing(applied: &BTreeSet<String>) -> Result<Vec<String>, Unfit> {
     Ok(own.into_iter().filter(|(version, _)| !applied.contains(version)).map(|(_, name)| name).collect())
 }
 
-/// Versions and names of the migrations of this version of Gatepost.
+/// Returns versions and names of this version's migrations.
 fn own() -> Result<Vec<(String, String)>, Unfit> {
     let own = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(|error| Unfit::new(error.to_string()))?;
     Ok(own.iter().map(|one| (one.name().version().to_string(), one.name().to_string())).collect())
 }
 
-/// Returns whether a database has all tables of this version. It may have those of a newer one too: another replica may
-/// have been upgraded already.
+/// Returns true if a database has all tables of this version. It may also have those of a newer version: another
+/// replica may have been upgraded already.
 pub fn is_current(conn: &mut PgConnection) -> Result<bool, Unfit> {
     let applied = applied(conn)?;
     Ok(own()?.iter().all(|(version, _)| applied.contains(version)))
 }
 
+/// Examines the server, and refuses one that can't hold the tables.
 fn look(conn: &mut PgConnection) -> Result<Report, Unfit> {
     let query = "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version, \
                  current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit, \
@@ -177,7 +184,7 @@ fn look(conn: &mut PgConnection) -> Result<Report, Unfit> {
     Ok(Report { version, pending: Vec::new(), is_empty: false, dangers })
 }
 
-/// Complains about messages that `store::error` cannot read.
+/// Warns if the server's messages are not in English, which `store::error` needs.
 fn other_language(conn: &mut PgConnection) -> Result<Option<String>, Unfit> {
     #[derive(QueryableByName)]
     struct Language {

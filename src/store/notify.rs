@@ -1,4 +1,4 @@
-//! News for every process: sent with the change's COMMIT, on one channel of Postgres.
+//! Change notifications for every process, sent by Postgres `NOTIFY` when the change commits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,28 +9,29 @@ use diesel::sql_types::{Array, Text};
 use super::kept::kept;
 use crate::domain::{Error, Rejection, Result, TenantId, WebhookId};
 
-/// The one channel that listeners hear.
+/// Channel that every process listens on.
 pub const CHANNEL: &str = "gatepost";
 
-/// What has changed.
+/// A change that other processes need to know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A key, by its public id.
+    /// A key changed, given by its public id.
     Key(String),
+    /// A tenant changed.
     Tenant(TenantId),
-    /// Users, memberships or access tokens.
+    /// Users, memberships or access tokens changed.
     Access,
-    /// There are deliveries to make, wherever.
+    /// Deliveries became due at webhooks that are not named.
     Delivery,
-    /// There are deliveries to make to these webhooks.
+    /// Deliveries became due at these webhooks.
     DeliveryAt(Vec<WebhookId>),
 }
 
-/// What Postgres hands on is shorter than 8,000 bytes.
+/// Most webhook ids in one notification: Postgres takes less than 8,000 bytes.
 const MOST_WEBHOOKS: usize = 200;
 
 impl Change {
-    /// There are deliveries to make to these webhooks, named where they are not too many.
+    /// Creates the notification about deliveries at these webhooks. If they are too many, it names none.
     pub fn delivery_at(webhooks: impl IntoIterator<Item = WebhookId>) -> Self {
         let mut webhooks: Vec<WebhookId> = webhooks.into_iter().collect();
         webhooks.sort_unstable();
@@ -68,18 +69,12 @@ impl FromStr for Change {
     }
 }
 
-/// Tells everybody, once the surrounding transaction commits.
-pub fn send(conn: &mut PgConnection, change: &Change) -> Result<()> {
-    kept("SELECT pg_notify($1, $2)").bind::<Text, _>(CHANNEL).bind::<Text, _>(change.to_string()).execute(conn)?;
-    Ok(())
-}
-
-/// Tells everybody of several changes, in one statement.
-pub fn send_all(conn: &mut PgConnection, changes: impl IntoIterator<Item = Change>) -> Result<()> {
-    let changes: Vec<String> = changes.into_iter().map(|change| change.to_string()).collect();
+/// Notifies every process of several changes, in one statement.
+pub(super) fn send_all(conn: &mut PgConnection, changes: &[Change]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
+    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     kept("SELECT count(pg_notify($1, change)) FROM unnest($2) AS news (change)")
         .bind::<Text, _>(CHANNEL)
         .bind::<Array<Text>, _>(changes)
@@ -87,13 +82,14 @@ pub fn send_all(conn: &mut PgConnection, changes: impl IntoIterator<Item = Chang
     Ok(())
 }
 
-/// Begins to hear of changes on this connection.
+/// Subscribes this connection to the channel.
 pub fn listen(conn: &mut PgConnection) -> Result<()> {
     diesel::sql_query(format!("LISTEN {CHANNEL}")).execute(conn)?;
     Ok(())
 }
 
-/// What has been heard since the last time, without waiting and without SQL. News of a newer version are passed over.
+/// Returns the changes received since the last call, without waiting and without SQL. Changes that only a newer
+/// version knows are skipped.
 pub fn heard(conn: &mut PgConnection) -> Result<Vec<Change>> {
     let mut heard = Vec::new();
     for news in conn.notifications_iter() {
@@ -107,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_change_survives_the_wire() {
+    fn every_change_can_be_written_and_parsed_again() {
         let (one, some) = (Change::delivery_at([WebhookId(7)]), Change::delivery_at([9, 7, 9].map(WebhookId)));
         assert_eq!(some, Change::DeliveryAt(vec![WebhookId(7), WebhookId(9)]));
         for change in
@@ -121,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_too_many_names_none() {
+    fn a_change_at_too_many_webhooks_names_none() {
         let largest = (0..200).map(|n| WebhookId(i64::MAX - n));
         assert!(Change::delivery_at(largest).to_string().len() < 8_000);
         assert_eq!(Change::delivery_at((0..201).map(WebhookId)), Change::Delivery);

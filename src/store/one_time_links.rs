@@ -1,4 +1,4 @@
-//! Queries on `one_time_links`.
+//! Queries on `one_time_links`, which are found by the digest of their secret.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use crate::domain::{Result, UserId};
 use crate::schema::one_time_links;
 
+/// Adds a link for a purpose, without a user.
 pub fn insert(
     conn: &mut PgConnection,
     purpose: &str,
@@ -28,7 +29,7 @@ pub fn insert(
 pub enum Origin {
     /// The user requested it for themselves.
     Requested,
-    /// An operator made it, or the console (`None`).
+    /// An operator created it, or the console (`None`).
     Made(Option<UserId>),
 }
 
@@ -58,7 +59,7 @@ pub fn insert_for(
     Ok(())
 }
 
-/// The user of a link that can still be used, and the user who made it, if any.
+/// Finds a link that can still be used. Returns its user, and the user who created it, if any.
 pub fn find_live(
     conn: &mut PgConnection,
     purpose: &str,
@@ -75,7 +76,7 @@ pub fn find_live(
     Ok(found.and_then(|(user, creator)| user.map(|user| (user, creator))))
 }
 
-/// Deletes the unused links that this user made, for whichever user and purpose.
+/// Deletes the unused links that this user created, for any user and purpose.
 pub fn delete_unused_by(conn: &mut PgConnection, creator: UserId) -> Result<()> {
     let unused =
         one_time_links::table.filter(one_time_links::created_by.eq(creator)).filter(one_time_links::used_at.is_null());
@@ -83,7 +84,7 @@ pub fn delete_unused_by(conn: &mut PgConnection, creator: UserId) -> Result<()> 
     Ok(())
 }
 
-/// Forgets a user's links for a purpose that nobody used.
+/// Deletes the unused links of a user for a purpose.
 pub fn delete_unused_of(conn: &mut PgConnection, purpose: &str, user: UserId) -> Result<()> {
     let unused = one_time_links::table
         .filter(one_time_links::purpose.eq(purpose))
@@ -93,7 +94,7 @@ pub fn delete_unused_of(conn: &mut PgConnection, purpose: &str, user: UserId) ->
     Ok(())
 }
 
-/// Those alone of them that the user did not ask for.
+/// Deletes the unused links of a user for a purpose that the user did not request.
 pub fn delete_unused_not_asked_for(conn: &mut PgConnection, purpose: &str, user: UserId) -> Result<()> {
     let unused = one_time_links::table
         .filter(one_time_links::purpose.eq(purpose))
@@ -104,7 +105,7 @@ pub fn delete_unused_not_asked_for(conn: &mut PgConnection, purpose: &str, user:
     Ok(())
 }
 
-/// How many links that a user asked for can still be used.
+/// Counts the links that a user requested and that can still be used.
 pub fn count_asked_for(conn: &mut PgConnection, purpose: &str, user: UserId, now: DateTime<Utc>) -> Result<i64> {
     let live = one_time_links::table
         .filter(one_time_links::purpose.eq(purpose))
@@ -115,6 +116,7 @@ pub fn count_asked_for(conn: &mut PgConnection, purpose: &str, user: UserId, now
     Ok(live.count().get_result(conn)?)
 }
 
+/// True if a link can still be used.
 pub fn is_live(conn: &mut PgConnection, purpose: &str, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {
     let live = one_time_links::table
         .filter(one_time_links::purpose.eq(purpose))
@@ -124,7 +126,7 @@ pub fn is_live(conn: &mut PgConnection, purpose: &str, digest: &[u8], now: DateT
     Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn)?)
 }
 
-/// Uses a link up. Of several who try at once, one succeeds.
+/// Uses up a link. Of several concurrent calls, one succeeds.
 pub fn redeem(conn: &mut PgConnection, purpose: &str, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {
     let live = one_time_links::table
         .filter(one_time_links::purpose.eq(purpose))
@@ -134,7 +136,7 @@ pub fn redeem(conn: &mut PgConnection, purpose: &str, digest: &[u8], now: DateTi
     Ok(diesel::update(live).set(one_time_links::used_at.eq(now)).execute(conn)? == 1)
 }
 
-/// Forgets the links for a purpose that nobody used.
+/// Deletes the unused links for a purpose.
 pub fn delete_unused(conn: &mut PgConnection, purpose: &str) -> Result<()> {
     let unused =
         one_time_links::table.filter(one_time_links::purpose.eq(purpose)).filter(one_time_links::used_at.is_null());

@@ -1,4 +1,5 @@
-//! Repairs a database that turns out to lack something while requests run, once for all requests that noticed it.
+//! Repair of a database that turns out to lack something while requests run, done once for all requests that noticed
+//! it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,14 +11,14 @@ use super::error::{lacks_rights, lacks_role_or_partition};
 use super::fitness;
 use crate::domain::Error;
 
-/// How often the database was repaired through one pool.
+/// Counts the repairs made through one pool, and lets one request at a time repair.
 #[derive(Default)]
 pub struct Repairs {
     made: AtomicU64,
     turn: Mutex<()>,
 }
 
-/// The database lacked something and has it now: another try can succeed.
+/// Error of a transaction after which the database was repaired: another try can succeed.
 #[derive(Debug, thiserror::Error)]
 #[error("the database was repaired after: {0}")]
 struct Repaired(Error);
@@ -28,12 +29,14 @@ pub fn was_repaired(error: &Error) -> bool {
 }
 
 impl Repairs {
-    /// Repairs so far, to be read before a transaction begins.
+    /// Returns the number of repairs so far. Read it before a transaction begins.
     pub fn seen(&self) -> u64 {
+        // Acquire pairs with the Release below: a reader of the new number also sees the repaired state.
         self.made.load(Ordering::Acquire)
     }
 
-    /// Repairs the database if that explains the error of a transaction, which has been rolled back. Returns what to answer.
+    /// Repairs the database if that explains the error of a transaction, which is rolled back. Returns the error to
+    /// report.
     pub fn after(&self, conn: &mut PgConnection, seen: u64, error: Error) -> Error {
         let (Error::Unavailable(source) | Error::Bug(source)) = &error else { return error };
         let Some(cause) = source.downcast_ref::<DieselError>() else { return error };
@@ -42,6 +45,7 @@ impl Repairs {
             return error;
         }
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another request repaired the database while this one failed or waited for its turn.
         if self.seen() != seen {
             return Error::unavailable(Repaired(error));
         }

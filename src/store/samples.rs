@@ -1,4 +1,4 @@
-//! A made-up past for the demonstration, so that its charts and lists have something to show.
+//! Made-up history for the demonstration, so that its charts and lists have something to show.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Timestamptz};
 use super::partitions;
 use crate::domain::{Result, TenantId};
 
-/// Five days of verifications: more by day than by night, with a few refusals among them.
+/// SQL that adds five days of verifications: more by day than by night, and a few of them refused.
 const USAGE: &str = "
 INSERT INTO usage_logs (tenant_id, api_key_id, request_id, endpoint, method, status, outcome, reason, duration_us, cost, ip,
     created_at)
@@ -30,7 +30,7 @@ CROSS JOIN LATERAL generate_series(1, floor(made.many + random())::int) call
 WHERE random() < 0.75
 ORDER BY slot";
 
-/// Totals, histogram and last uses, all counted from the records above.
+/// SQL that adds totals, histogram and last uses, all computed from these verifications.
 const USAGE_TOTALS: [&str; 4] = [
     "INSERT INTO usage_minutes (tenant_id, api_key_id, minute, endpoint, outcome, status, total, cost)
      SELECT $1, coalesce(api_key_id, 0), minute, endpoint, outcome, status, count(*), sum(cost)
@@ -51,14 +51,14 @@ const USAGE_TOTALS: [&str; 4] = [
      WHERE key_uses.api_key_id = made.api_key_id",
 ];
 
-/// Nothing was used before it was made.
+/// SQL that makes keys and webhooks older than their first use.
 const AGES: [&str; 2] = [
     "UPDATE api_keys SET created_at = $2 - interval '6 days' WHERE tenant_id = $1",
     "UPDATE webhooks SET created_at = $2 - interval '6 days' WHERE tenant_id = $1",
 ];
 
-/// Three days of events up to two hours ago, with a delivery for each webhook of today that wants it. Deliveries stay open
-/// until their attempts are there.
+/// SQL that adds three days of events up to two hours ago, each with deliveries to the matching webhooks of today. The
+/// deliveries stay open until their attempts exist.
 const DELIVERIES: &str = "
 WITH published AS (
     INSERT INTO events (id, tenant_id, type, payload, created_at)
@@ -75,7 +75,7 @@ FROM published
 JOIN webhooks webhook ON webhook.tenant_id = $1 AND webhook.deleted_at IS NULL
     AND webhook.events && ARRAY['*', published.type, split_part(published.type, '.', 1) || '.*']";
 
-/// Most are accepted at once, some at the second attempt, and a few never. Triggers count attempts as they are written.
+/// SQL that adds attempts: most succeed at once, some at the second attempt, a few never. Triggers count attempts.
 const ATTEMPTS: &str = "
 INSERT INTO attempts (id, tenant_id, delivery_id, event_id, event_type, webhook_id, number, request_url, request_headers,
     response_status, response_headers, response_body, duration_ms, success, error, remote_address, created_at, finished_at,
@@ -94,7 +94,7 @@ CROSS JOIN LATERAL (SELECT chance >= 0.015 AND (chance >= 0.11 OR number = 2) AS
     delivery.created_at + (number - 1) ^ 3 * interval '5 seconds' AS at) moment
 WHERE delivery.tenant_id = $1 AND delivery.state = 'pending' AND delivery.created_at < $2";
 
-/// Ends of deliveries and last successes of webhooks, read from the attempts. Triggers count deliveries as they end.
+/// SQL that sets the ends of deliveries and last successes of webhooks from the attempts. Triggers count the ends.
 const ENDS: [&str; 2] = [
     "UPDATE deliveries SET state = CASE WHEN last.success THEN 'delivered' ELSE 'failed' END, attempts_made = last.number,
          last_status = last.response_status, last_error = last.error, has_trouble = NOT last.success,
@@ -108,7 +108,7 @@ const ENDS: [&str; 2] = [
      WHERE webhooks.id = made.webhook_id",
 ];
 
-/// Gives a tenant with keys and webhooks a past that ends now.
+/// Gives a tenant with keys and webhooks a history that ends now.
 pub fn insert_past(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>) -> Result<()> {
     let days: Vec<_> = (0..=5).map(|day| now - TimeDelta::days(day)).collect();
     partitions::make(conn, &partitions::USAGE, &days)?;

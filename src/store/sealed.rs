@@ -1,4 +1,4 @@
-//! Whatever the master key has sealed, in whichever table: read and replaced in batches.
+//! Secrets that the master key has sealed, in all tables: read and replaced in batches.
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -8,18 +8,22 @@ use serde_json::Value;
 use crate::domain::{Result, TenantId, WebhookId};
 use crate::schema::webhooks;
 
-/// A table that keeps sealed secrets, and what they are bound to.
+/// A table with sealed secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
+    /// Signing secrets of webhooks.
     SigningSecrets,
+    /// Second factors of users.
     SecondFactors,
+    /// Mails that wait to be sent.
     Mails,
 }
 
 impl Kept {
+    /// All of these tables.
     pub const ALL: [Self; 3] = [Self::SigningSecrets, Self::SecondFactors, Self::Mails];
 
-    /// Table, key, tenant, and the row that the vault binds it to.
+    /// Returns the table, its key, the tenant, and the id of the row to which the vault binds a secret.
     const fn columns(self) -> [&'static str; 4] {
         match self {
             Self::SigningSecrets => ["signing_secrets", "id", "tenant_id", "webhook_id"],
@@ -29,7 +33,7 @@ impl Kept {
     }
 }
 
-/// All that is sealed, the values of webhooks' headers among it.
+/// SQL of all sealed values, header values of webhooks included.
 const EVERYTHING: &str = "SELECT sealed FROM signing_secrets UNION ALL SELECT sealed FROM second_factors
      UNION ALL SELECT sealed FROM mails
      UNION ALL SELECT decode(value ->> 'sealed', 'base64') FROM webhooks, jsonb_each(headers)
@@ -38,19 +42,21 @@ const EVERYTHING: &str = "SELECT sealed FROM signing_secrets UNION ALL SELECT se
 /// One sealed secret.
 #[derive(QueryableByName)]
 pub struct Sealed {
+    /// Key of the row.
     #[diesel(sql_type = BigInt)]
     pub key: i64,
-    /// 0 for people, who are of none.
+    /// Tenant of the secret; 0 for users, who belong to no tenant.
     #[diesel(sql_type = BigInt)]
     pub tenant: TenantId,
-    /// A webhook, a user, or a letter.
+    /// Id to which the secret is bound: a webhook, a user or a mail.
     #[diesel(sql_type = BigInt)]
     pub owner: i64,
+    /// The sealed bytes.
     #[diesel(sql_type = Bytea)]
     pub sealed: Vec<u8>,
 }
 
-/// The next ones behind a key that don't begin with this mark, by their keys.
+/// Lists up to `limit` secrets with a key after `after` that don't start with this mark, ordered by key.
 pub fn list_others(conn: &mut PgConnection, kept: Kept, mark: &[u8], after: i64, limit: i64) -> Result<Vec<Sealed>> {
     let [table, key, tenant, owner] = kept.columns();
     let query = diesel::sql_query(format!(
@@ -60,8 +66,8 @@ pub fn list_others(conn: &mut PgConnection, kept: Kept, mark: &[u8], after: i64,
     Ok(query.bind::<Bytea, _>(mark).bind::<BigInt, _>(after).bind::<BigInt, _>(limit).load(conn)?)
 }
 
-/// Headers of the next webhooks behind this one, deleted ones too, of which a value does not begin with this mark.
-/// Nobody else changes them until this transaction ends.
+/// Locks up to `limit` webhooks after `after` with a header value that doesn't start with this mark, and returns their
+/// headers. Deleted webhooks are included.
 pub fn lock_headers(
     conn: &mut PgConnection,
     mark: &[u8],
@@ -77,7 +83,7 @@ pub fn lock_headers(
     Ok(rows.select((webhooks::tenant_id, webhooks::id, webhooks::headers)).for_update().load(conn)?)
 }
 
-/// Puts one in the place of another; whether it was still there.
+/// Replaces a sealed secret. Returns false if it has changed meanwhile.
 pub fn replace(conn: &mut PgConnection, kept: Kept, row: &Sealed, sealed: &[u8]) -> Result<bool> {
     let [table, key, ..] = kept.columns();
     let query = diesel::sql_query(format!("UPDATE {table} SET sealed = $1 WHERE {key} = $2 AND sealed = $3"));
@@ -91,7 +97,7 @@ struct Count {
     count: i64,
 }
 
-/// How many name a key that is none of these. (Form 2 is the one that names keys: `domain::vault`.)
+/// Counts secrets that name a key which is none of these. Form 2 is the one that names keys: `domain::vault`.
 pub fn count_foreign(conn: &mut PgConnection, marks: &[Vec<u8>]) -> Result<i64> {
     let query = diesel::sql_query(format!(
         "SELECT count(*) AS count FROM ({EVERYTHING}) s
@@ -100,16 +106,18 @@ pub fn count_foreign(conn: &mut PgConnection, marks: &[Vec<u8>]) -> Result<i64> 
     Ok(query.bind::<Array<Bytea>, _>(marks).get_result::<Count>(conn)?.count)
 }
 
-/// How many secrets a key has sealed.
+/// Number of secrets that one key has sealed.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct OfKey {
-    /// In hexadecimal; none where it was not written down yet.
+    /// Id of the key in hexadecimal; `None` for secrets of the older form, which names no key.
     #[diesel(sql_type = Nullable<Text>)]
     pub key: Option<String>,
+    /// Number of secrets.
     #[diesel(sql_type = BigInt)]
     pub count: i64,
 }
 
+/// Counts all sealed secrets by key.
 pub fn count_by_key(conn: &mut PgConnection) -> Result<Vec<OfKey>> {
     let query = diesel::sql_query(format!(
         "SELECT CASE get_byte(sealed, 0) WHEN 2 THEN encode(substring(sealed FROM 2 FOR 8), 'hex') END AS key, count(*) AS count

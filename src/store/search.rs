@@ -1,5 +1,5 @@
-//! Search in one spelling: the functions `search_fold` and `search_words` of the database fold what is stored and what is
-//! searched for.
+//! Text search that ignores spelling variants: the database functions `search_fold` and `search_words` fold both the
+//! stored text and the search text.
 
 use diesel::dsl::sql;
 use diesel::expression::{SqlLiteral, UncheckedBind};
@@ -9,16 +9,18 @@ use diesel::sql_types::{Array, Bool, Text};
 
 use crate::domain::Result;
 
+/// Type of the condition that [`contain`] returns.
 pub type Contains = SqlLiteral<Bool, UncheckedBind<SqlLiteral<Bool>, AsExprOf<String, Text>>>;
 
-/// True for rows whose columns contain this text, whatever the case and accents of both. `columns` is SQL, separated by commas.
+/// Condition for rows whose columns contain this text, ignoring case and accents. `columns` is SQL, separated by
+/// commas.
 pub fn contain(columns: &'static str, text: &str) -> Contains {
     let folded = format!("0 < strpos(search_fold(concat_ws(chr(10), {columns})), search_fold(");
     sql::<Bool>(&folded).bind::<Text, _>(text.to_owned()).sql("))")
 }
 
-/// Returns the words to search for, each folded; none if a text has nothing visible. Punctuation between them counts only
-/// where it is all there is.
+/// Returns the words to search for, folded; none if the text has nothing visible. Punctuation counts only if the text
+/// has nothing else.
 pub fn words(conn: &mut PgConnection, text: &str) -> Result<Vec<String>> {
     #[derive(QueryableByName)]
     struct Folded {

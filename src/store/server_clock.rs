@@ -1,4 +1,4 @@
-//! The database's clock, compared with this machine's.
+//! Comparison of the database's clock with this machine's.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
@@ -8,7 +8,7 @@ use diesel::sql_types::Timestamptz;
 use super::kept::kept;
 use crate::domain::{Clock, Result};
 
-/// Longest round trip that still says where the clocks stand.
+/// Longest round trip that still gives a useful offset.
 const LONGEST: TimeDelta = TimeDelta::seconds(1);
 
 #[derive(QueryableByName)]
@@ -17,11 +17,12 @@ struct Moment {
     now: DateTime<Utc>,
 }
 
-/// Time by which `clock` is ahead of the database's; negative where it is behind. `None` where the answer took too long to
-/// tell.
+/// Returns how far `clock` is ahead of the database's clock; negative if it is behind. `None` if the round trip took
+/// too long.
 pub fn offset(conn: &mut PgConnection, clock: &Clock) -> Result<Option<TimeDelta>> {
     let sent = clock.now();
     let Moment { now } = kept("SELECT clock_timestamp() AS now").get_result(conn)?;
+    // The database is assumed to have read its clock halfway through the round trip.
     let trip = clock.now() - sent;
     Ok((trip <= LONGEST).then(|| sent + trip / 2 - now))
 }

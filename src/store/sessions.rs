@@ -1,4 +1,4 @@
-//! Queries on `sessions`, found by the digest of their key.
+//! Queries on `sessions`, which are found by the digest of their key.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -8,16 +8,19 @@ use crate::domain::{Result, UserId};
 use crate::model::Session;
 use crate::schema::sessions;
 
+/// Finds a session that has not ended.
 pub fn find_live(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<Option<Session>> {
     let found = Session::query().filter(sessions::key_digest.eq(digest)).filter(sessions::expires_at.gt(now));
     Ok(found.first(conn).optional()?)
 }
 
+/// True if a session has not ended.
 pub fn is_live(conn: &mut PgConnection, digest: &[u8], now: DateTime<Utc>) -> Result<bool> {
     let live = sessions::table.filter(sessions::key_digest.eq(digest)).filter(sessions::expires_at.gt(now));
     Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn)?)
 }
 
+/// Inserts a session.
 pub fn insert(
     conn: &mut PgConnection,
     digest: &[u8],
@@ -39,8 +42,8 @@ pub fn insert(
     Ok(())
 }
 
-/// Keeps what changed, under a new key where `renewed` differs; whether there was such a session. One statement: a session
-/// is ended before it or after it, and found by whoever ends it, since its row stays the same.
+/// Stores the new state of a session, under a new key if `renewed` differs. Returns false if there is no such session.
+/// One statement on one row: a sign-out runs before it or after it, and finds the row either way.
 pub fn update_state(
     conn: &mut PgConnection,
     digest: &[u8],
@@ -54,7 +57,8 @@ pub fn update_state(
     Ok(diesel::update(live).set(set).execute(conn)? == 1)
 }
 
-/// Prolongs a session by `idle`, up to its absolute end; at most once a minute, so that reading pages writes little.
+/// Extends a session by `idle`, up to `absolute` after its start. It writes at most once a minute, so page views are
+/// cheap.
 pub fn touch(
     conn: &mut PgConnection,
     digest: &[u8],
@@ -78,39 +82,40 @@ pub fn touch(
     Ok(())
 }
 
+/// Deletes a session.
 pub fn delete(conn: &mut PgConnection, digest: &[u8]) -> Result<()> {
     diesel::delete(sessions::table.filter(sessions::key_digest.eq(digest))).execute(conn)?;
     Ok(())
 }
 
-/// Signs a user out everywhere.
+/// Deletes all sessions of a user, and returns their number.
 pub fn delete_of_user(conn: &mut PgConnection, user: UserId) -> Result<usize> {
     Ok(diesel::delete(sessions::table.filter(sessions::user_id.eq(user))).execute(conn)?)
 }
 
-/// Where a user is signed in, the latest first.
+/// Lists the live sessions of a user, the last seen first.
 pub fn list_of_user(conn: &mut PgConnection, user: UserId, now: DateTime<Utc>) -> Result<Vec<Session>> {
     let live = Session::query().filter(sessions::user_id.eq(user)).filter(sessions::expires_at.gt(now));
     Ok(live.order(sessions::last_seen_at.desc()).load(conn)?)
 }
 
-/// All of a user's, those that ran out included.
+/// Lists all sessions of a user, ended ones included.
 pub fn list_all_of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<Session>> {
     Ok(Session::query().filter(sessions::user_id.eq(user)).load(conn)?)
 }
 
-/// Whether the user had such a session.
+/// Deletes one session of a user. Returns true if the user had it.
 pub fn delete_one(conn: &mut PgConnection, user: UserId, id: i64) -> Result<bool> {
     Ok(delete_many(conn, user, &[id])? == 1)
 }
 
-/// Those of these sessions that are the user's.
+/// Deletes those of these sessions that belong to the user, and returns their number.
 pub fn delete_many(conn: &mut PgConnection, user: UserId, ids: &[i64]) -> Result<usize> {
     let chosen = sessions::table.filter(sessions::user_id.eq(user)).filter(sessions::id.eq_any(ids));
     Ok(diesel::delete(chosen).execute(conn)?)
 }
 
-/// Removes sessions that have ended, `limit` at a time; returns how many.
+/// Deletes up to `limit` sessions that have ended, and returns their number.
 pub fn delete_ended(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<usize> {
     let others = diesel::alias!(sessions as others);
     let ended =

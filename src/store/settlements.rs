@@ -1,4 +1,4 @@
-//! Writes down what came of attempts: the attempts themselves, and what becomes of their deliveries.
+//! Settlement of finished attempts: writes the attempts, and updates their deliveries.
 
 use std::collections::HashSet;
 
@@ -17,38 +17,60 @@ use crate::domain::webhook::PayloadFormat;
 use crate::domain::{AttemptId, DeliveryId, EventId, Result, TenantId, WebhookId};
 use crate::schema::{attempts, deliveries};
 
-/// What is written once an attempt has come back: to the attempt, and to its delivery.
+/// Result of a finished attempt: written to the attempt, and to its delivery.
 #[derive(Debug, Clone)]
 pub struct Settled {
+    /// Tenant that the delivery belongs to.
     pub tenant: TenantId,
+    /// Delivery that the attempt belongs to.
     pub delivery: DeliveryId,
+    /// Event that was delivered.
     pub event: EventId,
+    /// Type of the event.
     pub event_type: String,
+    /// Webhook that the request went to.
     pub webhook: WebhookId,
+    /// Token of the lease: nothing is written if the delivery has another lease by now.
     pub lease_token: Uuid,
+    /// Id of the attempt.
     pub attempt: AttemptId,
+    /// Start of the attempt (UTC).
     pub attempted_at: DateTime<Utc>,
+    /// Number of the attempt, from 1.
     pub number: i64,
+    /// URL that the request went to.
     pub request_url: String,
+    /// New state of the delivery.
     pub state: DeliveryState,
-    /// For a delivery that is tried again: how long from now.
+    /// Wait until the next attempt; `None` if there is none.
     pub retry_after: Option<TimeDelta>,
+    /// Headers of the request, with secret values masked.
     pub request_headers: Value,
+    /// HTTP status of the response, if there was one.
     pub response_status: Option<i16>,
+    /// Headers of the response.
     pub response_headers: Value,
+    /// Start of the response's body.
     pub response_body: Option<String>,
+    /// Milliseconds that the attempt took.
     pub duration_ms: i64,
+    /// True if the webhook accepted the delivery.
     pub success: bool,
+    /// Kind of the failure.
     pub error_kind: Option<ErrorKind>,
+    /// Description of the failure.
     pub error: Option<String>,
+    /// IP address that the request went to.
     pub remote_address: Option<String>,
+    /// Durations of the attempt's phases.
     pub timings: Timings,
-    /// How the body was made, where it could be.
+    /// Format of the body; `None` if no body could be made.
     pub payload_format: Option<PayloadFormat>,
 }
 
-/// Columns of the batch, then the clock's offset in seconds, and now. (Each delivery is found by its id alone, which leads
-/// into its partition. A range of ids besides would be read as a whole: plans here are made without statistics.)
+/// SQL of [`settle`]. Binds one array per column, the clock's offset in seconds, and now. Deliveries are found by
+/// their id alone, which leads into its partition. With a range of ids besides, the plan would read the whole range:
+/// it is made without statistics.
 const SETTLE: &str = "WITH asked AS (
      SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
              $23, $24, $25) AS
@@ -59,6 +81,7 @@ const SETTLE: &str = "WITH asked AS (
      UPDATE open_deliveries o SET lease_token = NULL, lease_until = NULL, attempt_id = NULL, attempted_at = NULL,
          next_attempt_at = clock_timestamp() + make_interval(secs => $26) + make_interval(secs => s.retry_after)
      FROM asked s
+     -- The lease decides: a late worker whose lease was taken back matches no row, and changes nothing here.
      WHERE o.tenant_id = s.tenant_id AND o.delivery_id = s.delivery_id AND o.lease_token = s.lease_token
          AND s.retry_after IS NOT NULL
      RETURNING s.*
@@ -78,6 +101,7 @@ const SETTLE: &str = "WITH asked AS (
          connect_us, first_byte_us, format
      FROM held
  )
+ -- `held` holds the rows whose lease matched: the delivery changes if and only if its attempt was written.
  UPDATE deliveries d SET state = held.state, attempts_made = held.number, last_status = held.status,
      last_error = held.error, has_trouble = held.error IS NOT NULL OR held.state = 'failed',
      finished_at = CASE WHEN held.retry_after IS NULL THEN $27 END
@@ -90,8 +114,8 @@ struct Held {
     id: DeliveryId,
 }
 
-/// Writes down those attempts whose lease is still held, moves their deliveries on, and tells which: the others belong to
-/// somebody else by now.
+/// Writes the attempts whose lease is still held, updates their deliveries, and returns these deliveries. The other
+/// deliveries have been leased again or closed meanwhile.
 pub fn settle(
     conn: &mut PgConnection,
     batch: &[&Settled],
@@ -131,14 +155,15 @@ pub fn settle(
     Ok(held.into_iter().map(|row| row.id).collect())
 }
 
-/// Adds the answers to attempts whose delivery was cancelled meanwhile, and tells how many there are: those attempts were
-/// recorded at the cancellation, and stay failures.
+/// Adds the responses to attempts whose delivery was cancelled meanwhile, and returns their number. The cancellation
+/// has recorded these attempts already, and they stay failures.
 pub fn complete_cancelled(conn: &mut PgConnection, late: &[&Settled]) -> Result<usize> {
     let found = deliveries::table.filter(deliveries::id.eq_any(late.iter().map(|one| one.delivery)));
     let found = found.filter(deliveries::state.eq(DeliveryState::Cancelled));
     let cancelled: HashSet<DeliveryId> = found.select(deliveries::id).load(conn)?.into_iter().collect();
     for one in late.iter().filter(|one| cancelled.contains(&one.delivery)) {
         let recorded = attempts::table.find(one.attempt).filter(attempts::tenant_id.eq(one.tenant));
+        // Rows with a duration have their response already.
         diesel::update(recorded.filter(attempts::duration_ms.is_null()))
             .set((
                 attempts::request_headers.eq(&one.request_headers),
@@ -155,6 +180,7 @@ pub fn complete_cancelled(conn: &mut PgConnection, late: &[&Settled]) -> Result<
     Ok(late.iter().filter(|one| cancelled.contains(&one.delivery)).count())
 }
 
+/// Collects one column of the batch.
 fn each<'a, T>(batch: &[&'a Settled], of: impl Fn(&'a Settled) -> T) -> Vec<T> {
     batch.iter().map(|one| of(one)).collect()
 }

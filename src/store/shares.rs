@@ -1,4 +1,4 @@
-//! The share of a pool that one tenant may hold, so that slow calls of one leave connections to the others.
+//! Share of a pool that one tenant may use, so that slow calls of one tenant leave connections to the others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,33 +10,34 @@ use tokio::time::timeout;
 use super::Scope;
 use crate::domain::{Error, Result};
 
-/// Who is held to a share.
+/// Scopes that are limited to a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
-    /// Tenants. Work for the instance (sign-in, operators) is not.
+    /// Tenants are limited. Work for the instance (sign-in, operators) is not.
     Tenants,
-    /// Tenants, and the instance as one more.
+    /// Tenants are limited, and so is the instance.
     All,
 }
 
-/// Connections that each tenant holds of one pool.
+/// Counts the connections of one pool that each tenant uses.
 pub struct Shares {
     whom: Sharing,
     /// Most connections of one tenant.
     most: usize,
-    /// Permits left to those who hold one or wait for one.
+    /// Permits of each scope with a connection in use or a caller that waits.
     taken: Mutex<HashMap<Scope, Arc<Semaphore>>>,
 }
 
 impl Shares {
+    /// Creates shares of `most` connections each.
     pub fn new(whom: Sharing, most: usize) -> Self {
         Self { whom, most, taken: Mutex::default() }
     }
 
-    /// Waits for room in the scope's share. `None` if the scope is not held to one.
+    /// Waits for a free connection in the scope's share. `None` if the scope is not limited.
     ///
     /// # Errors
-    /// `TenantBusy` if there is no room within `patience`.
+    /// `TenantBusy` if none gets free within `patience`.
     pub async fn take(&self, scope: Scope, patience: Duration) -> Result<Option<OwnedSemaphorePermit>> {
         if scope == Scope::Instance && self.whom == Sharing::Tenants {
             return Ok(None);
@@ -45,9 +46,10 @@ impl Shares {
         permit.map(Some).map_err(Error::bug)
     }
 
+    /// Returns the permits of a scope, and forgets scopes without users.
     fn of(&self, scope: Scope) -> Arc<Semaphore> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        // A permit and a caller who waits for one each hold a reference: an entry with the map's alone is idle.
+        // Each permit and each waiting caller holds a reference. An entry with the map's reference alone is idle.
         taken.retain(|_, permits| 1 < Arc::strong_count(permits));
         Arc::clone(taken.entry(scope).or_insert_with(|| Arc::new(Semaphore::new(self.most))))
     }
@@ -59,7 +61,7 @@ mod tests {
     use crate::domain::TenantId;
 
     #[tokio::test]
-    async fn a_share_that_is_taken_leaves_others_theirs_and_is_free_again_when_given_back() {
+    async fn a_used_up_share_leaves_other_tenants_theirs_and_is_free_again_after_its_release() {
         let shares = Shares::new(Sharing::Tenants, 1);
         let (one, other) = (Scope::Tenant(TenantId(1)), Scope::Tenant(TenantId(2)));
         let held = shares.take(one, Duration::ZERO).await.unwrap();

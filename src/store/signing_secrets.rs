@@ -1,4 +1,4 @@
-//! Queries on `signing_secrets`: shared secrets, and key pairs. The newest of each kind signs first.
+//! Queries on `signing_secrets`: shared secrets and key pairs of webhooks. The newest of each kind signs first.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -9,13 +9,16 @@ use crate::domain::{Result, TenantId, WebhookId};
 use crate::model::{PublicKey, SealedSecret};
 use crate::schema::signing_secrets;
 
-/// The two kinds of what signs.
+/// Kind of a signing secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Shared secret, for HMAC signatures.
     Secret,
+    /// Key pair, for Ed25519 signatures.
     KeyPair,
 }
 
+/// Inserts a sealed secret; `public_key` is set for a key pair.
 pub fn insert(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -35,7 +38,7 @@ pub fn insert(
     Ok(())
 }
 
-/// Those of one webhook that sign now, newest first.
+/// Lists a webhook's live secrets of one kind, newest first.
 pub fn list_live(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -58,7 +61,7 @@ fn is_of(kind: Kind) -> IsOf {
     }
 }
 
-/// The public keys that these webhooks sign with now, newest first.
+/// Lists the live public keys of these webhooks, newest first.
 pub fn list_public(
     conn: &mut PgConnection,
     scope: Scope,
@@ -76,7 +79,7 @@ pub fn list_public(
     Ok(query.load(conn)?)
 }
 
-/// Lets those that sign now sign no longer than until then.
+/// Ends the webhook's secrets of one kind at `until`, except those that end earlier. Returns their number.
 pub fn update_expiry(
     conn: &mut PgConnection,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! The role `gatepost_app`, under which each tenant's work runs: what it needs, and the statements that give it what it lacks.
+//! Role `gatepost_app`, under which each tenant's work runs: its rights, and the statements that create missing ones.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -7,11 +7,11 @@ use diesel::{Connection, QueryResult, QueryableByName, RunQueryDsl};
 
 use super::migrations::LOCK;
 
-/// Databases of one cluster share the role: another one may create it or grant it in the same moment.
+/// Most tries. Databases of one cluster share the role, so another one may create or grant it at the same moment.
 const TRIES: usize = 3;
 
-/// Returns the statements that let this session's user act as the role. Row-level security must hold for the role.
-/// `SET ROLE` asks for the membership of the user who logged in, which is not always the current user.
+/// SQL that returns the statements which let this session's user act as the role. Row-level security must hold for the
+/// role. `SET ROLE` checks the membership of the user who logged in, which is not always the current user.
 const MEMBERSHIP: &str = "
     WITH server AS (SELECT current_setting('server_version_num')::int >= 160000 AS has_set_option)
     SELECT 'CREATE ROLE gatepost_app NOLOGIN' AS sql, 1 AS place
@@ -20,7 +20,7 @@ const MEMBERSHIP: &str = "
     SELECT format('GRANT gatepost_app TO %I', session_user) || CASE WHEN has_set_option THEN ' WITH SET TRUE' ELSE '' END, 2
     FROM server LEFT JOIN pg_roles r ON r.rolname = 'gatepost_app'
     WHERE CASE WHEN r.oid IS NULL THEN TRUE
-        -- Before version 16 every member can, and this privilege has no name.
+        -- Before version 16 every member may set the role, and this privilege has no name.
         WHEN has_set_option THEN NOT pg_has_role(session_user, r.oid, 'SET')
         ELSE NOT pg_has_role(session_user, r.oid, 'MEMBER') END
     UNION ALL
@@ -32,8 +32,8 @@ const MEMBERSHIP: &str = "
     WHERE r.rolname = 'gatepost_app' AND NOT r.rolsuper AND pg_has_role(r.oid, owner.oid, 'MEMBER')
     ORDER BY place";
 
-/// Returns the statements that give the role its privileges and policies, as the migrations do. A table with a `tenant_id`
-/// gets all of them, unless `narrow` lists what it gets. The role must exist.
+/// SQL that returns the statements which give the role its privileges and policies, as the migrations do. A table with
+/// a `tenant_id` gets all of them, unless `narrow` lists what it gets. The role must exist.
 const PRIVILEGES: &str = "
     WITH here AS (SELECT oid FROM pg_namespace WHERE nspname = current_schema()),
     narrow (name, privilege, columns) AS (VALUES
@@ -104,15 +104,16 @@ pub fn missing_privileges(conn: &mut PgConnection) -> QueryResult<Vec<String>> {
     statements(conn, PRIVILEGES)
 }
 
+/// Runs a query for statements and returns them.
 fn statements(conn: &mut PgConnection, query: &str) -> QueryResult<Vec<String>> {
     let found: Vec<Statement> = diesel::sql_query(query).load(conn)?;
     Ok(found.into_iter().map(|one| one.sql).collect())
 }
 
-/// Creates the role, the membership, the privileges and the policies that are missing. Returns whether anything was missing.
+/// Creates the missing role, membership, privileges and policies. Returns true if anything was missing.
 ///
 /// # Errors
-/// The database's refusal, where its user may not do this.
+/// The database's refusal, if its user may not do this.
 pub fn ensure(conn: &mut PgConnection) -> QueryResult<bool> {
     let mut outcome = Ok(false);
     for _ in 0..TRIES {
@@ -124,10 +125,11 @@ pub fn ensure(conn: &mut PgConnection) -> QueryResult<bool> {
     outcome
 }
 
+/// Runs the missing statements. They are looked up again under the lock: another process may have run them.
 fn create(conn: &mut PgConnection, missing: fn(&mut PgConnection) -> QueryResult<Vec<String>>) -> QueryResult<bool> {
     let statements = missing(conn)?;
     if !statements.is_empty() {
-        // One process at a time repairs a database, and none waits for a table for longer than requests can bear.
+        // One process at a time repairs a database. None waits for a table lock longer than requests can wait.
         conn.batch_execute(&format!("SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock({LOCK})"))?;
         missing(conn)?.iter().try_for_each(|sql| conn.batch_execute(sql))?;
     }

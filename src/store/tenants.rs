@@ -1,4 +1,4 @@
-//! Queries on `tenants`. A deleted one is found by those that say so, and by no other.
+//! Queries on `tenants`. They leave deleted tenants out unless their comment says otherwise.
 
 pub mod erase;
 
@@ -15,16 +15,18 @@ use crate::model::Tenant;
 use crate::schema::tenants;
 use crate::store::search::contain;
 
-/// Which tenants of a list are wanted: those that are not deleted, unless it says otherwise.
+/// Filter of the tenant list. Deleted tenants are left out unless `state` asks for them.
 #[derive(Debug, Clone, Default)]
 pub struct TenantFilter {
-    /// None: any tenant.
+    /// Only this tenant; `None` for any.
     pub only: Option<TenantId>,
-    /// Part of a name or slug, in either case.
+    /// Part of a name or slug, ignoring case and accents.
     pub text: Option<String>,
+    /// State of the tenant.
     pub state: Option<TenantState>,
 }
 
+/// Inserts a tenant and returns its row.
 pub fn insert(conn: &mut PgConnection, name: &str, slug: &str, plan: &str, now: DateTime<Utc>) -> Result<Tenant> {
     let row = (
         tenants::name.eq(name),
@@ -36,32 +38,35 @@ pub fn insert(conn: &mut PgConnection, name: &str, slug: &str, plan: &str, now: 
     Ok(diesel::insert_into(tenants::table).values(row).returning(Tenant::as_returning()).get_result(conn)?)
 }
 
+/// Finds a tenant.
 pub fn find(conn: &mut PgConnection, tenant: TenantId) -> Result<Option<Tenant>> {
     let found = Tenant::query().filter(tenants::id.eq(tenant)).filter(tenants::deleted_at.is_null());
     Ok(found.first(conn).optional()?)
 }
 
-/// Deleted ones too.
+/// Finds a tenant, deleted or not.
 pub fn find_any(conn: &mut PgConnection, tenant: TenantId) -> Result<Option<Tenant>> {
     Ok(Tenant::query().filter(tenants::id.eq(tenant)).first(conn).optional()?)
 }
 
+/// Finds a tenant by its slug.
 pub fn find_by_slug(conn: &mut PgConnection, slug: &str) -> Result<Option<Tenant>> {
     let found = Tenant::query().filter(tenants::slug.eq(slug)).filter(tenants::deleted_at.is_null());
     Ok(found.first(conn).optional()?)
 }
 
-/// Deleted ones too.
+/// Finds a tenant by its slug, deleted or not.
 pub fn find_any_by_slug(conn: &mut PgConnection, slug: &str) -> Result<Option<Tenant>> {
     Ok(Tenant::query().filter(tenants::slug.eq(slug)).first(conn).optional()?)
 }
 
-/// One, deleted or not: until this transaction ends, nobody else changes it. References to it can still be made.
+/// Finds a tenant, deleted or not, and locks it until this transaction ends. Other rows can still refer to it.
 pub fn lock(conn: &mut PgConnection, tenant: TenantId) -> Result<Option<Tenant>> {
     let found = Tenant::query().filter(tenants::id.eq(tenant)).for_no_key_update();
     Ok(found.first(conn).optional()?)
 }
 
+/// Selects the tenants that match a filter.
 fn filtered<'a>(filter: &TenantFilter) -> tenants::BoxedQuery<'a, Pg> {
     let mut query = tenants::table.into_boxed();
     if let Some(only) = filter.only {
@@ -81,22 +86,23 @@ fn filtered<'a>(filter: &TenantFilter) -> tenants::BoxedQuery<'a, Pg> {
     query
 }
 
-/// Oldest first: a person's list of where to go.
+/// Lists tenants, oldest first: the choice that an operator gets.
 pub fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Tenant>> {
     let found = filtered(&TenantFilter::default()).select(Tenant::as_select()).order(tenants::id).limit(limit);
     Ok(found.load(conn)?)
 }
 
+/// Counts the tenants that match a filter.
 pub fn count(conn: &mut PgConnection, filter: &TenantFilter) -> Result<i64> {
     Ok(filtered(filter).select(count_star()).get_result(conn)?)
 }
 
-/// True if a tenant has ever been created; deleted tenants count.
+/// True if a tenant was ever created; deleted tenants count.
 pub fn any(conn: &mut PgConnection) -> Result<bool> {
     Ok(diesel::select(exists(tenants::table.select(tenants::id))).get_result(conn)?)
 }
 
-/// Newest first; oldest first where `paging.after` is given.
+/// Returns one page of tenants, newest first; oldest first if `paging.after` is set.
 pub fn page(conn: &mut PgConnection, filter: &TenantFilter, paging: &Paging<TenantId>) -> Result<Vec<Tenant>> {
     let mut query = filtered(filter);
     if let Some(before) = paging.before {
@@ -112,22 +118,27 @@ pub fn page(conn: &mut PgConnection, filter: &TenantFilter, paging: &Paging<Tena
     Ok(query.select(Tenant::as_select()).limit(paging.size.plus_one()).load(conn)?)
 }
 
-/// What a tenant has, and when something was last done with it: a key used, an event published, something changed.
+/// Numbers of a tenant, and its last activity.
 #[derive(Debug, Clone, Copy, QueryableByName)]
 pub struct TenantFigures {
+    /// Id of the tenant.
     #[diesel(sql_type = BigInt)]
     pub id: TenantId,
+    /// Keys that count against the plan: not deleted, revoked, expired or replaced.
     #[diesel(sql_type = BigInt)]
     pub keys: i64,
+    /// Webhooks that are not deleted.
     #[diesel(sql_type = BigInt)]
     pub webhooks: i64,
+    /// Members.
     #[diesel(sql_type = BigInt)]
     pub members: i64,
+    /// Last use of a key, last event or last change (UTC), whichever is latest.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub last_activity_at: Option<DateTime<Utc>>,
 }
 
-/// Keys count as they do for plans: those that could be let in.
+/// Returns the numbers of these tenants. Keys count as they do for plans.
 pub fn figures(conn: &mut PgConnection, tenants: &[TenantId], now: DateTime<Utc>) -> Result<Vec<TenantFigures>> {
     let query = diesel::sql_query(
         "SELECT t.id, coalesce(k.keys, 0) AS keys,
@@ -148,16 +159,21 @@ pub fn figures(conn: &mut PgConnection, tenants: &[TenantId], now: DateTime<Utc>
     Ok(bound.bind::<Timestamptz, _>(now).load(conn)?)
 }
 
-/// What changes of a tenant; what is `None` stays.
+/// Changes to a tenant. Fields that are `None` stay as they are.
 #[derive(Debug, Clone, Default, AsChangeset)]
 #[diesel(table_name = tenants)]
 pub struct TenantSet<'a> {
+    /// Name of the tenant.
     pub name: Option<&'a str>,
+    /// Name of its plan.
     pub plan: Option<&'a str>,
+    /// Prefix of secrets of new keys.
     pub key_prefix: Option<&'a str>,
+    /// Time zone by its IANA name; `Some(None)` for each reader's own.
     pub time_zone: Option<Option<&'a str>>,
 }
 
+/// Changes a tenant and returns the new row.
 pub fn update(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -169,7 +185,7 @@ pub fn update(
     Ok(changed.returning(Tenant::as_returning()).get_result(conn).optional()?)
 }
 
-/// Moves a tenant into another state, whatever it is in.
+/// Sets the state of a tenant, whatever it was.
 pub fn update_state(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -189,7 +205,7 @@ pub fn update_state(
     Ok(changed.returning(Tenant::as_returning()).get_result(conn).optional()?)
 }
 
-/// Whether the database knows this time zone.
+/// True if the database knows this time zone.
 pub fn knows_zone(conn: &mut PgConnection, zone: &str) -> Result<bool> {
     #[derive(QueryableByName)]
     struct Known {

@@ -1,6 +1,6 @@
-//! Reads usage: totals in buckets and groups, and percentiles of latency.
+//! Usage queries: totals in buckets and groups, and percentiles of latency.
 //!
-//! A span is summed up from whole hours, and from minutes where it does not begin or end with one.
+//! Totals of a span are summed from whole hours, and from minutes at its ends that are no whole hour.
 
 pub mod write;
 
@@ -16,10 +16,10 @@ use crate::domain::usage::{Bucket, GroupBy, Outcome, Span, floor_to};
 use crate::domain::{ApiKeyId, LineageId, Result, TenantId};
 use crate::schema::{api_keys, usage_minutes};
 
-/// Spans up to this are measured in records, longer ones in the histogram of whole hours.
+/// Longest span whose latency is read from single records. Longer spans use the histogram of whole hours.
 const FEW_HOURS: TimeDelta = TimeDelta::hours(3);
 
-/// What a key and those that it was rotated into have taken from their limit since then, by the minute.
+/// Returns what a lineage of keys has taken from its limit since a time, by minute.
 pub fn cost_by_minute(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -30,7 +30,7 @@ pub fn cost_by_minute(
     cost_of(conn, tenant, keys.select(api_keys::id).into_boxed(), since)
 }
 
-/// What all keys of an owner have taken from their limits since then, by the minute.
+/// Returns what all keys of an owner have taken from their limits since a time, by minute.
 pub fn cost_of_owner(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -41,6 +41,7 @@ pub fn cost_of_owner(
     cost_of(conn, tenant, keys.select(api_keys::id).into_boxed(), since)
 }
 
+/// Returns what these keys have taken from their limits since a time, by minute.
 fn cost_of(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -57,10 +58,12 @@ fn cost_of(
     Ok(used.load(conn)?)
 }
 
-/// Whose usage is asked for.
+/// Owner of the usage: a tenant or the instance, and one key or all.
 #[derive(Debug, Clone, Copy)]
 pub struct Of {
+    /// One tenant, or all of the instance.
     pub scope: Scope,
+    /// One key, or all keys if `None`.
     pub key: Option<ApiKeyId>,
 }
 
@@ -75,12 +78,13 @@ impl Of {
 
 type Query = BoxedSqlQuery<'static, Pg, diesel::query_builder::SqlQuery>;
 
-/// `SELECT` … `FROM totals` … over the totals of a span, which take the first six parameters.
+/// Builds `SELECT` … `FROM totals` …, where `totals` holds the rows of a span. They use the first six parameters.
 fn totals(select: &str, rest: &str, of: Of, span: &Span, (is_each_key, is_fine): (bool, bool)) -> Query {
     let parts = span.parts(is_fine);
     let keys = if is_each_key { "api_key_id <> 0" } else { "api_key_id = $2" };
     let part = |width: Width, range: &str| {
         let (table, at) = (width.table(), width.column());
+        // `range` names the time as `at`; each table has its own column for it.
         let range = range.replace("at", at);
         format!(
             "SELECT tenant_id, api_key_id, {at} AS at, endpoint, outcome, status, total FROM {table}
@@ -103,17 +107,21 @@ fn totals(select: &str, rest: &str, of: Of, span: &Span, (is_each_key, is_fine):
         .bind::<Timestamptz, _>(parts.until)
 }
 
+/// Total of one bucket and outcome.
 #[derive(Debug, QueryableByName)]
 pub struct BucketRow {
+    /// Start of the bucket (UTC).
     #[diesel(sql_type = Timestamptz)]
     pub at: DateTime<Utc>,
+    /// Outcome of the verifications.
     #[diesel(sql_type = Text)]
     pub outcome: Outcome,
+    /// Number of verifications.
     #[diesel(sql_type = BigInt)]
     pub total: i64,
 }
 
-/// Totals by bucket and outcome, in the order of time.
+/// Returns totals by bucket and outcome, ordered by time.
 pub fn buckets(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Vec<BucketRow>> {
     let select = "SELECT date_bin(make_interval(secs => $7), at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS at, outcome,
                          sum(total)::bigint AS total";
@@ -121,22 +129,24 @@ pub fn buckets(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Vec<Bucke
     Ok(query.bind::<BigInt, _>(span.bucket.seconds()).load(conn)?)
 }
 
-/// A share of the usage: that of a key, an owner, an endpoint …
+/// Usage of one group: of a key, an owner, an endpoint …
 #[derive(Debug, Clone, QueryableByName)]
 pub struct GroupRow {
-    /// A key's id as text, an outcome, a class such as `4xx`; empty for keys without an owner.
+    /// Group as text: a key's id, an outcome, a class such as `4xx`; empty for keys without an owner.
     #[diesel(sql_type = Text)]
     pub group: String,
-    /// What people call it: a key's name. The same as `group` elsewhere.
+    /// Display name: the key's name; equal to `group` for other groupings.
     #[diesel(sql_type = Text)]
     pub label: String,
+    /// Number of verifications.
     #[diesel(sql_type = BigInt)]
     pub total: i64,
+    /// Number of verifications with the outcome `VALID`.
     #[diesel(sql_type = BigInt)]
     pub valid: i64,
 }
 
-/// The busiest groups, at most `limit`. Keys that were deleted count too.
+/// Returns the busiest groups, at most `limit`. Deleted keys count too.
 pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: i64) -> Result<Vec<GroupRow>> {
     let plain = |expression: &str| {
         let select = format!(
@@ -156,7 +166,7 @@ pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: 
     Ok(query.bind::<BigInt, _>(limit).load(conn)?)
 }
 
-/// Sums up keys first, and looks them up then; of some the row is gone.
+/// Sums up by key first, then looks up the keys. The rows of some keys are gone.
 fn by_key(group: &str, label: &str, of: Of, span: &Span) -> Query {
     let select = format!(
         "SELECT {group} AS \"group\", {label} AS label, sum(s.total)::bigint AS total, sum(s.valid)::bigint AS valid
@@ -166,23 +176,27 @@ fn by_key(group: &str, label: &str, of: Of, span: &Span) -> Query {
     totals(&select, rest, of, span, (of.key.is_none(), false))
 }
 
-/// Milliseconds.
+/// Percentiles of latency, in milliseconds.
 #[derive(Debug, Clone, Copy, QueryableByName)]
 pub struct LatencyRow {
+    /// Median in milliseconds.
     #[diesel(sql_type = Nullable<Double>)]
     pub p50: Option<f64>,
+    /// 95th percentile in milliseconds.
     #[diesel(sql_type = Nullable<Double>)]
     pub p95: Option<f64>,
+    /// 99th percentile in milliseconds.
     #[diesel(sql_type = Nullable<Double>)]
     pub p99: Option<f64>,
 }
 
-/// Of a short span over its newest `sample` records; of a longer one over the whole hours that it touches, to within
-/// a step of the histogram: half an octave.
+/// Returns the percentiles of a span. A short span uses its newest `sample` records. A longer one uses the histogram
+/// of the hours that it touches, which is exact to one step: half an octave.
 pub fn latency(conn: &mut PgConnection, of: Of, span: &Span, sample: i64) -> Result<LatencyRow> {
     if span.until - span.since <= FEW_HOURS { sampled(conn, of, span, sample) } else { estimated(conn, of, span) }
 }
 
+/// Computes percentiles from the newest records.
 fn sampled(conn: &mut PgConnection, of: Of, span: &Span, sample: i64) -> Result<LatencyRow> {
     let row = diesel::sql_query(
         "SELECT percentile_cont(0.50) WITHIN GROUP (ORDER BY duration_us) / 1000.0 AS p50,
@@ -201,7 +215,9 @@ fn sampled(conn: &mut PgConnection, of: Of, span: &Span, sample: i64) -> Result<
     Ok(row.get_result(conn)?)
 }
 
+/// Estimates percentiles from the histogram, interpolating within the step that contains each.
 fn estimated(conn: &mut PgConnection, of: Of, span: &Span) -> Result<LatencyRow> {
+    // Two steps of the histogram make an octave: step `n` begins at 2^(n/2) microseconds.
     let at = |share: &str| {
         format!(
             "(SELECT power(2, (step + ({share} * whole - (upto - n)) / n) / 2) / 1000 FROM steps

@@ -1,4 +1,4 @@
-//! Queries on `usage_logs`: the log of verifications.
+//! Queries on `usage_logs`, the log of verifications.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::dsl::{AsSelect, not};
@@ -13,43 +13,49 @@ use crate::domain::{ApiKeyId, Result, TenantId};
 use crate::model::UsageLog;
 use crate::model::usage_log::usage_logs;
 
-/// Which records are wanted.
+/// Filter of the log.
 #[derive(Debug, Clone, Default)]
 pub struct LogFilter {
+    /// Key that was verified.
     pub key: Option<ApiKeyId>,
+    /// Outcome of the verification.
     pub outcome: Option<Outcome>,
-    /// All but valid ones.
+    /// True: all outcomes but valid ones.
     pub is_refused: bool,
+    /// Id of the request, exactly.
     pub request: Option<String>,
+    /// Earliest time (UTC), inclusive.
     pub since: Option<DateTime<Utc>>,
+    /// Latest time (UTC), exclusive.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// From when until when the records of a request of our own can lie.
+/// Start and end of the time in which this server's records of one request can lie.
 type Stretch = (DateTime<Utc>, DateTime<Utc>);
 
-/// After one record of a request, and after its beginning, the next one comes within so long: a batch looks keys up and hashes
-/// secrets one after the other.
+/// Longest gap between two records of one request, and between its start and the first record. A batch looks up keys
+/// and hashes secrets one after another.
 const GOES_ON: TimeDelta = TimeDelta::seconds(5);
 
-/// Where the records of most requests lie, and where all of them do. A clock may have been set back a little since a request
-/// began; the longest deadline of a body is ten minutes.
+/// Returns the time in which the records of most requests lie, and the time in which all of them do. A clock may have
+/// been set back a little since a request began. The longest deadline of a body is ten minutes.
 fn stretches(began_at: DateTime<Utc>) -> [Stretch; 2] {
     let around = |before, after| (began_at - TimeDelta::milliseconds(before), began_at + after);
     [around(500, GOES_ON + TimeDelta::seconds(1)), around(10_000, TimeDelta::seconds(660))]
 }
 
-/// Which of the records of a request are meant, if it is one request's that are wanted.
+/// Part of the log to read, if the filter names a request.
 #[derive(Debug, Clone, Copy)]
 enum Part {
+    /// All records.
     Any,
-    /// Those have an index by the id.
+    /// Records that another process reported: they have an index by the request's id.
     Reported,
-    /// Those lie in the index by time.
+    /// Records of this server: they are found in the index by time.
     Own(Stretch),
 }
 
-/// Newest first; oldest first where `paging.after` is given.
+/// Lists records, newest first; oldest first if `paging.after` is set.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
@@ -77,7 +83,8 @@ pub fn list(
     Ok(page.take(usize::try_from(size).unwrap_or_default()).collect())
 }
 
-/// In whose tenants a request of our own has records, and where they lie. A batch can be about keys of several.
+/// Returns the tenants in which a request of this server has records, and when. A batch can verify keys of several
+/// tenants.
 fn own(conn: &mut PgConnection, tenant: Option<TenantId>, request: &str) -> Result<Vec<(TenantId, Stretch)>> {
     #[derive(QueryableByName)]
     struct Newest {
@@ -89,7 +96,7 @@ fn own(conn: &mut PgConnection, tenant: Option<TenantId>, request: &str) -> Resu
     let Some(began_at) = usage::began_at(request) else { return Ok(Vec::new()) };
     let [short, long] = stretches(began_at);
     for stretch in [short, long] {
-        // Of each tenant by itself: that is what the index knows.
+        // Each tenant is searched by itself, since the index begins with the tenant.
         let newest = diesel::sql_query(
             "SELECT tenants.id AS tenant_id, own.at FROM tenants CROSS JOIN LATERAL (
                  SELECT created_at AS at FROM usage_logs
@@ -110,6 +117,7 @@ fn own(conn: &mut PgConnection, tenant: Option<TenantId>, request: &str) -> Resu
 
 type Query<'a> = usage_logs::BoxedQuery<'a, Pg, <AsSelect<UsageLog, Pg> as Expression>::SqlType>;
 
+/// Selects the records that match a filter, in the order of the page.
 fn part(tenant: Option<TenantId>, filter: &LogFilter, part: Part, paging: &Paging<RecordPlace>) -> Query<'static> {
     let mut query = usage_logs::table.select(UsageLog::as_select()).into_boxed();
     if let Some(tenant) = tenant {

@@ -1,4 +1,4 @@
-//! Queries on `webhooks`. A deleted webhook is found by nothing here.
+//! Queries on `webhooks`. They leave deleted webhooks out unless their comment says otherwise.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
@@ -15,14 +15,16 @@ use crate::model::{Webhook, WebhookSettings};
 use crate::schema::{deliveries, webhooks};
 use crate::store::search::contain;
 
-/// Which webhooks of a list are wanted.
+/// Filter of the webhook list.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookFilter {
-    /// Part of a name or URL, in either case.
+    /// Part of a name or URL, ignoring case and accents.
     pub text: Option<String>,
+    /// State of the webhook.
     pub state: Option<WebhookState>,
 }
 
+/// Inserts a webhook and returns its row.
 pub fn insert(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -41,18 +43,19 @@ pub fn insert(
     Ok(diesel::insert_into(webhooks::table).values(row).returning(Webhook::as_returning()).get_result(conn)?)
 }
 
+/// Finds a webhook of this tenant.
 pub fn find(conn: &mut PgConnection, tenant: TenantId, id: WebhookId) -> Result<Option<Webhook>> {
     let found = Webhook::query().filter(webhooks::tenant_id.eq(tenant)).filter(webhooks::deleted_at.is_null()).find(id);
     Ok(found.first(conn).optional()?)
 }
 
-/// Like [`find`], and nobody else changes the row until this transaction ends.
+/// Finds a webhook like [`find`] and locks its row until this transaction ends.
 pub fn lock(conn: &mut PgConnection, tenant: TenantId, id: WebhookId) -> Result<Option<Webhook>> {
     let found = Webhook::query().filter(webhooks::tenant_id.eq(tenant)).filter(webhooks::deleted_at.is_null()).find(id);
     Ok(found.for_update().first(conn).optional()?)
 }
 
-/// Whether an active webhook subscribes to one of these patterns.
+/// True if an active webhook subscribes to one of these patterns.
 pub fn is_wanted(conn: &mut PgConnection, tenant: TenantId, patterns: &[String]) -> Result<bool> {
     let wanted = webhooks::table
         .filter(webhooks::tenant_id.eq(tenant))
@@ -62,13 +65,13 @@ pub fn is_wanted(conn: &mut PgConnection, tenant: TenantId, patterns: &[String])
     Ok(diesel::select(diesel::dsl::exists(wanted)).get_result(conn)?)
 }
 
-/// Whose webhook it is: for callers who are of no tenant.
+/// Returns the tenant of a webhook. Used by operators, who belong to no tenant.
 pub fn tenant_of(conn: &mut PgConnection, id: WebhookId) -> Result<Option<TenantId>> {
     let found = webhooks::table.find(id).filter(webhooks::deleted_at.is_null()).select(webhooks::tenant_id);
     Ok(found.first(conn).optional()?)
 }
 
-/// Newest first; oldest first where `paging.after` is given.
+/// Lists webhooks of a scope, newest first; oldest first if `paging.after` is set.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
@@ -89,10 +92,12 @@ pub fn list(
     Ok(query.load(conn)?)
 }
 
+/// Counts the webhooks that match a filter.
 pub fn count(conn: &mut PgConnection, scope: Scope, filter: &WebhookFilter) -> Result<i64> {
     Ok(filtered(scope, filter).count().get_result(conn)?)
 }
 
+/// Selects the webhooks that match a filter.
 fn filtered<'a>(scope: Scope, filter: &WebhookFilter) -> webhooks::BoxedQuery<'a, Pg> {
     let mut query = webhooks::table.filter(webhooks::deleted_at.is_null()).into_boxed();
     if let Scope::Tenant(tenant) = scope {
@@ -114,6 +119,7 @@ fn filtered<'a>(scope: Scope, filter: &WebhookFilter) -> webhooks::BoxedQuery<'a
     }
 }
 
+/// Replaces the settings of a webhook and returns the new row.
 pub fn update(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -126,22 +132,22 @@ pub fn update(
     Ok(changed.returning(Webhook::as_returning()).get_result(conn).optional()?)
 }
 
-/// `headers` as they are kept: names in clear, values sealed.
+/// Replaces a webhook's own headers, given in their stored form: names in clear, values sealed.
 pub fn update_headers(conn: &mut PgConnection, tenant: TenantId, id: WebhookId, headers: &Value) -> Result<()> {
     let row = webhooks::table.filter(webhooks::tenant_id.eq(tenant)).find(id);
     diesel::update(row).set(webhooks::headers.eq(headers)).execute(conn)?;
     Ok(())
 }
 
-/// Webhooks of all tenants with a header's value in clear, deleted ones too. Nobody else changes them until this
-/// transaction ends.
+/// Locks the webhooks of all tenants that have a header value in clear, and returns their headers. Deleted webhooks
+/// are included.
 pub fn lock_with_plain_headers(conn: &mut PgConnection) -> Result<Vec<(TenantId, WebhookId, Value)>> {
     let is_plain = sql::<Bool>("jsonb_path_exists(headers, '$.* ? (@.type() == \"string\")')");
     let rows = webhooks::table.filter(is_plain).order(webhooks::id).for_update();
     Ok(rows.select((webhooks::tenant_id, webhooks::id, webhooks::headers)).load(conn)?)
 }
 
-/// Switches a webhook on, with a clean slate, or off.
+/// Enables or pauses a webhook, and resets its failures.
 pub fn update_active(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -161,14 +167,14 @@ pub fn update_active(
     Ok(diesel::update(row).set(set).returning(Webhook::as_returning()).get_result(conn).optional()?)
 }
 
-/// Notes the delivery that asks whether a webhook is well again.
+/// Sets the delivery that tests whether a disabled webhook works again.
 pub fn update_probe(conn: &mut PgConnection, tenant: TenantId, id: WebhookId, probe: DeliveryId) -> Result<()> {
     let row = webhooks::table.filter(webhooks::tenant_id.eq(tenant)).find(id);
     diesel::update(row).set(webhooks::probe_id.eq(probe)).execute(conn)?;
     Ok(())
 }
 
-/// Switches those webhooks on, with a clean slate, that are off and asked by one of these deliveries, and tells which.
+/// Enables the disabled webhooks whose probe is among these deliveries, resets their failures, and returns them.
 pub fn update_well(conn: &mut PgConnection, probes: &[DeliveryId], now: DateTime<Utc>) -> Result<Vec<Webhook>> {
     let of_probes = deliveries::table.filter(deliveries::id.eq_any(probes)).select(deliveries::webhook_id);
     let rows = webhooks::table.filter(webhooks::id.eq_any(of_probes)).filter(webhooks::probe_id.eq_any(probes));
@@ -185,14 +191,15 @@ pub fn update_well(conn: &mut PgConnection, probes: &[DeliveryId], now: DateTime
     Ok(diesel::update(rows).set(set).returning(Webhook::as_returning()).get_results(conn)?)
 }
 
+/// Deletes a webhook. Its row stays for its deliveries. Returns false if there is none.
 pub fn delete(conn: &mut PgConnection, tenant: TenantId, id: WebhookId, now: DateTime<Utc>) -> Result<bool> {
     let row = webhooks::table.filter(webhooks::tenant_id.eq(tenant)).filter(webhooks::deleted_at.is_null()).find(id);
     let set = (webhooks::deleted_at.eq(now), webhooks::is_active.eq(false), webhooks::updated_at.eq(now));
     Ok(diesel::update(row).set(set).execute(conn)? == 1)
 }
 
-/// Notes that these webhooks have taken a delivery. Rows that say so already are left alone, so that a busy
-/// webhook's row is written once a minute at most.
+/// Records that these webhooks have accepted a delivery. A healthy row whose last success is under a minute old is left
+/// alone, so a busy webhook's row is written once a minute at most.
 pub fn update_succeeding(conn: &mut PgConnection, ids: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
     let is_stale = sql::<Bool>("(failing_since IS NOT NULL OR last_success_at IS NULL OR last_success_at < ")
         .bind::<Timestamptz, _>(now)
@@ -204,15 +211,15 @@ pub fn update_succeeding(conn: &mut PgConnection, ids: &[WebhookId], now: DateTi
     Ok(())
 }
 
-/// Notes that these webhooks have failed, unless it is known.
+/// Records that these webhooks have failed. A webhook that fails already keeps its first time.
 pub fn update_failing(conn: &mut PgConnection, ids: &[WebhookId], now: DateTime<Utc>) -> Result<()> {
     let rows = webhooks::table.filter(webhooks::id.eq_any(ids)).filter(webhooks::failing_since.is_null());
     diesel::update(rows).set(webhooks::failing_since.eq(now)).execute(conn)?;
     Ok(())
 }
 
-/// Notes that the owners of those of these webhooks are warned that have failed since before then, once for each time
-/// of failing, and tells which they are.
+/// Marks those of these webhooks as warned that have failed since before a time, and returns them. Each is warned once
+/// in a period of failures.
 pub fn update_warned(
     conn: &mut PgConnection,
     ids: &[WebhookId],
@@ -225,7 +232,8 @@ pub fn update_warned(
     Ok(diesel::update(rows).set(set).returning(Webhook::as_returning()).get_results(conn)?)
 }
 
-/// Switches off those of these webhooks that are on, and tells which they were.
+/// Disables those of these webhooks that are active, and returns them. With `failing_before`, only those that have
+/// failed since before then.
 pub fn update_disabled(
     conn: &mut PgConnection,
     ids: &[WebhookId],
@@ -245,36 +253,42 @@ pub fn update_disabled(
     Ok(disabled)
 }
 
-/// How a webhook has been doing lately.
+/// Recent performance of a webhook.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct WebhookStats {
+    /// Id of the webhook.
     #[diesel(sql_type = BigInt)]
     pub webhook_id: WebhookId,
-    /// Finished attempts that were looked at: the latest thousand, no older than a week.
+    /// Finished attempts that the numbers below cover: the latest thousand, no older than a week.
     #[diesel(sql_type = BigInt)]
     pub attempts: i64,
+    /// Successful ones of these attempts.
     #[diesel(sql_type = BigInt)]
     pub successes: i64,
+    /// Median duration in milliseconds.
     #[diesel(sql_type = Nullable<Double>)]
     pub p50_ms: Option<f64>,
+    /// 95th percentile of the duration in milliseconds.
     #[diesel(sql_type = Nullable<Double>)]
     pub p95_ms: Option<f64>,
+    /// Time of the last failure (UTC).
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub last_failure_at: Option<DateTime<Utc>>,
+    /// Description of the last failure.
     #[diesel(sql_type = Nullable<Text>)]
     pub last_failure: Option<String>,
-    /// Deliveries that wait, counted up to a thousand.
+    /// Waiting deliveries, counted up to 1,001.
     #[diesel(sql_type = BigInt)]
     pub waiting: i64,
-    /// When the next of them is due.
+    /// Due time of the next waiting delivery (UTC).
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// Since when its host has not answered.
+    /// Time since which the webhook's host has not responded (UTC).
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub unreachable_since: Option<DateTime<Utc>>,
 }
 
-/// One row for each of these webhooks.
+/// Returns one row for each of these webhooks.
 pub fn stats(
     conn: &mut PgConnection,
     scope: Scope,

@@ -1,4 +1,4 @@
-//! Tells whether the database takes writes just now, and leaves nothing behind.
+//! Test that the database takes writes at present, which leaves nothing behind.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -11,8 +11,10 @@ use crate::domain::Result;
 /// Reason why the database takes no writes.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    /// The session or the server is read-only.
     #[error("the database is read-only")]
     ReadOnly,
+    /// The server cannot write to its disk.
     #[error("the database cannot write to its disk: {0}")]
     Storage(String),
 }
@@ -23,16 +25,16 @@ struct Session {
     is_read_only: bool,
 }
 
-/// Spills some 100 kB into a temporary file, which needs room on the disk, as does a table that grows. A small row would
-/// prove nothing: it fits into a page that its table has already. The file is gone with the statement, and the log of the
-/// database gets nothing.
+/// SQL that spills some 100 kB into a temporary file. Like a growing table, the file needs room on the disk. A small
+/// row would prove nothing, because it fits into a page that its table has already. The file is deleted with the
+/// statement, and nothing goes into the write-ahead log.
 const SPILL: &str =
     "SET LOCAL work_mem = '64kB'; SET LOCAL temp_tablespaces = ''; SELECT count(*) FROM generate_series(1, 8000)";
 
-/// Runs in a transaction that can write. `None`: the database takes writes.
+/// Tests the database in a writable transaction. Returns `None` if it takes writes.
 ///
 /// # Errors
-/// `Unavailable` where the database does not answer.
+/// `Unavailable` if the database does not answer.
 pub fn refusal(conn: &mut PgConnection) -> Result<Option<Refusal>> {
     let session = "SELECT current_setting('transaction_read_only') = 'on' AS is_read_only";
     if diesel::sql_query(session).get_result::<Session>(conn)?.is_read_only {

@@ -82,7 +82,7 @@ async fn found(request: &HttpRequest) -> Result<(SignedIn, bool), Fail> {
         return Err(to_sign_in(request));
     };
     let tenant = session.get::<TenantId>(TENANT).ok().flatten();
-    let seat = state.pages.read(Scope::Instance, move |conn| sessions::seat(conn, user, tenant)).await?;
+    let seat = state.pages.read(Scope::Instance, move |tx| sessions::seat(tx, user, tenant)).await?;
     let Some(seat) = seat else {
         session.purge();
         return Err(to_sign_in(request));
@@ -130,8 +130,7 @@ impl SignedIn {
         }
         if !is_member {
             let (state, who) = (state(request)?, self.person());
-            let now = state.clock.now();
-            state.pages.tx(Scope::Instance, move |conn| tenants::note_entry(conn, &who, tenant, now)).await?;
+            state.pages.tx(Scope::Instance, move |tx| tenants::note_entry(tx, &who, tenant)).await?;
         }
         if before.is_some() {
             session_store::renew(&self.session)?;

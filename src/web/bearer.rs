@@ -9,7 +9,6 @@ use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
-use diesel::pg::PgConnection;
 
 use super::auth::state;
 use super::client;
@@ -23,7 +22,7 @@ use crate::domain::{Actor, Error, Noun, Permission, Rejection, Result, Role, Ten
 use crate::gate::tokens::Presenter;
 use crate::services::Operator;
 use crate::services::tenants::{self, TenantRef};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 
 const WRONG_TOKEN: &str = "Bearer realm=\"gatepost\", error=\"invalid_token\"";
 
@@ -86,12 +85,12 @@ impl Bearer {
     /// The actor for something that exists already. `owner` finds its tenant; only an instance token needs to ask.
     pub async fn actor_for<F>(&self, noun: Noun, owner: F) -> Result<Actor>
     where
-        F: FnOnce(&mut PgConnection) -> Result<Option<TenantId>> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<Option<TenantId>> + Send + 'static,
     {
         let named = self.named(&TenantAsk::default()).await?;
         let tenant = match self.caller.tenant {
             Some(own) => own,
-            None => self.state.api.read(Scope::Instance, move |conn| tenant_of(conn, noun, owner)).await?,
+            None => self.state.api.read(Scope::Instance, move |tx| tenant_of(tx, noun, owner)).await?,
         };
         match named {
             Some(named) if named != tenant => Err(Error::NotFound(noun)),
@@ -207,7 +206,7 @@ impl Bearer {
         };
         match known {
             Ok(Some(id)) => Ok(id),
-            _ => Ok(self.state.api.read(Scope::Instance, move |conn| tenants::find(conn, &named)).await?.id),
+            _ => Ok(self.state.api.read(Scope::Instance, move |tx| tenants::find(tx, &named)).await?.id),
         }
     }
 
@@ -231,12 +230,12 @@ impl Bearer {
 }
 
 /// The tenant that something belongs to. A deleted tenant's things are not found.
-fn tenant_of<F>(conn: &mut PgConnection, noun: Noun, owner: F) -> Result<TenantId>
+fn tenant_of<F>(tx: &mut Tx<'_>, noun: Noun, owner: F) -> Result<TenantId>
 where
-    F: FnOnce(&mut PgConnection) -> Result<Option<TenantId>>,
+    F: FnOnce(&mut Tx<'_>) -> Result<Option<TenantId>>,
 {
-    let tenant = owner(conn)?.ok_or(Error::NotFound(noun))?;
-    tenants::find(conn, &TenantRef::Id(tenant)).map(|tenant| tenant.id).map_err(|error| match error {
+    let tenant = owner(tx)?.ok_or(Error::NotFound(noun))?;
+    tenants::find(tx, &TenantRef::Id(tenant)).map(|tenant| tenant.id).map_err(|error| match error {
         Error::NotFound(_) => Error::NotFound(noun),
         other => other,
     })

@@ -103,11 +103,11 @@ where
         }
         self.state.cookies.keep_own(request.headers_mut());
         let body = unread_body::share(&mut request);
-        let answer = self.app.call(request).map(routed as fn(_) -> _);
+        let answer = self.app.call(request);
         match body {
-            None => Either::Left(answer),
+            None => Either::Left(answer.map(routed)),
             Some(mut body) => Either::Right(Box::pin(async move {
-                let answer = answer.await;
+                let answer = routed(answer.await);
                 unread_body::drain(&mut body).await;
                 answer
             })),

@@ -27,14 +27,14 @@ pub enum Finding {
 
 /// Looks it up with this pool. The text is neither stored nor logged.
 pub async fn find(state: &State, db: &Db, scope: Scope, text: &str) -> Result<Finding> {
-    let (clue, now) = (Clue::read(text), state.clock.now());
+    let clue = Clue::read(text);
     let asked = clue.clone();
     let mut found = match clue {
         Clue::Empty => return Ok(Finding::Empty),
         Clue::Mistyped => return Ok(Finding::Mistyped),
         Clue::Foreign(kind) => return Ok(Finding::Foreign(kind)),
         Clue::Unreadable => return Ok(Finding::Unreadable),
-        _ => db.read(scope, move |conn| api_keys::matching(conn, scope, &asked, now)).await?,
+        _ => db.read(scope, move |tx| api_keys::matching(tx, scope, &asked)).await?,
     };
     let Some(key) = found.pop() else { return Ok(Finding::Unknown) };
     if !found.is_empty() {

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use url::Url;
 
 use super::state::State;
@@ -14,6 +13,7 @@ use crate::model::{Invitation as Invited, User};
 use crate::services::invitations::Made;
 use crate::services::mail;
 use crate::services::tenants::{self, TenantRef};
+use crate::store::Tx;
 
 #[derive(Template)]
 #[template(path = "mail/invitation.txt")]
@@ -70,16 +70,15 @@ impl Post {
     /// never shown. The tenant is named as the transaction sees it.
     pub fn invite(
         &self,
-        conn: &mut PgConnection,
+        tx: &mut Tx<'_>,
         public_url: &Url,
         inviter: &str,
         Made { invitation, token }: Made,
-        now: DateTime<Utc>,
     ) -> Result<(Invited, Option<String>)> {
         if !self.is_open() {
             return Ok((invitation, Some(token)));
         }
-        let tenant = tenants::find(conn, &TenantRef::Id(invitation.tenant_id))?;
+        let tenant = tenants::find(tx, &TenantRef::Id(invitation.tenant_id))?;
         let link = public_url.join(&urls::invitation_with(&token)).map_err(Error::bug)?;
         let letter = || {
             let role = invitation.role;
@@ -94,38 +93,30 @@ impl Post {
             };
             letter.letter()
         };
-        self.queue(conn, Some(invitation.tenant_id), (letter, &token), now)?;
+        self.queue(tx, Some(invitation.tenant_id), (letter, &token))?;
         Ok((invitation, None))
     }
 
     /// Mails the link of a password reset to its user. Returns the token to show where no mail is sent.
-    pub fn reset(
-        &self,
-        conn: &mut PgConnection,
-        public_url: &Url,
-        user: &User,
-        token: String,
-        now: DateTime<Utc>,
-    ) -> Result<Option<String>> {
+    pub fn reset(&self, tx: &mut Tx<'_>, public_url: &Url, user: &User, token: String) -> Result<Option<String>> {
         if !self.is_open() {
             return Ok(Some(token));
         }
         let link = public_url.join(&urls::reset_with(&token)).map_err(Error::bug)?;
         let letter = || Reset { name: &user.name, link: link.as_str() }.letter(&user.email);
-        self.queue(conn, None, (letter, &token), now)?;
+        self.queue(tx, None, (letter, &token))?;
         Ok(None)
     }
 
     /// In the transaction of what the letter tells of.
     fn queue(
         &self,
-        conn: &mut PgConnection,
+        tx: &mut Tx<'_>,
         tenant: Option<TenantId>,
         (letter, token): (impl FnOnce() -> Result<Letter>, &str),
-        now: DateTime<Utc>,
     ) -> Result<()> {
         match &self.0 {
-            Some(vault) => mail::queue(conn, vault, tenant, (&letter()?, token), now),
+            Some(vault) => mail::queue(tx, vault, tenant, (&letter()?, token)),
             None => Ok(()),
         }
     }

@@ -16,7 +16,7 @@ use crate::domain::{Clock, Error, Result, UserId};
 use crate::services::account::{self, HANDLE};
 use crate::services::accounts::SignIn;
 use crate::services::random_token;
-use crate::store::{Db, Scope, sessions};
+use crate::store::{Db, Scope, Tx, sessions};
 
 /// A session ends after this long without a request.
 pub const IDLE: TimeDelta = TimeDelta::minutes(30);
@@ -56,7 +56,7 @@ impl SessionStore for PostgresSessions {
             return Ok(visitors::state_of(key.as_ref(), self.clock.now()));
         }
         let (digest, now) = (digest(key.as_ref()), self.clock.now());
-        let found = self.db.read(Scope::Instance, move |conn| sessions::find_live(conn, &digest, now)).await;
+        let found = self.db.read(Scope::Instance, move |tx| sessions::find_live(tx, &digest, now)).await;
         let Some(session) = found.map_err(|error| LoadError::Other(opaque(error)))? else { return Ok(None) };
         let state = serde_json::from_value(session.state).map_err(|error| LoadError::Deserialization(error.into()))?;
         Ok(Some(state))
@@ -88,12 +88,12 @@ impl SessionStore for PostgresSessions {
         let old = digest(key.as_ref());
         let new = renewed.as_deref().map_or(old, digest);
         let (now, user, value) = (self.clock.now(), user_of(&state), json!(state));
-        let update = move |conn: &mut _| {
-            sessions::touch(conn, &old, now, IDLE, ABSOLUTE)?;
-            if sessions::update_state(conn, &old, &new, user, &value, now)? {
+        let update = move |tx: &mut Tx<'_>| {
+            sessions::touch(tx, &old, now, IDLE, ABSOLUTE)?;
+            if sessions::update_state(tx, &old, &new, user, &value, now)? {
                 return Ok(Fate::Kept);
             }
-            let lives = account::is_signed_in(conn, user, value.get(HANDLE), now)?;
+            let lives = account::is_signed_in(tx, user, value.get(HANDLE))?;
             Ok(if lives { Fate::Renewed } else { Fate::Ended })
         };
         let fate = self.db.tx(Scope::Instance, update).await.map_err(|error| UpdateError::Other(opaque(error)))?;
@@ -116,9 +116,9 @@ impl SessionStore for PostgresSessions {
             return Ok(());
         }
         let (digest, now) = (digest(key.as_ref()), self.clock.now());
-        let touch = move |conn: &mut _| {
-            sessions::touch(conn, &digest, now, IDLE, ABSOLUTE)?;
-            sessions::is_live(conn, &digest, now)
+        let touch = move |tx: &mut Tx<'_>| {
+            sessions::touch(tx, &digest, now, IDLE, ABSOLUTE)?;
+            sessions::is_live(tx, &digest, now)
         };
         if !self.db.tx(Scope::Instance, touch).await.map_err(opaque)? {
             overtaken::note();
@@ -131,7 +131,7 @@ impl SessionStore for PostgresSessions {
             return Ok(());
         }
         let digest = digest(key.as_ref());
-        self.db.tx(Scope::Instance, move |conn| sessions::delete(conn, &digest)).await.map_err(opaque)
+        self.db.tx(Scope::Instance, move |tx| sessions::delete(tx, &digest)).await.map_err(opaque)
     }
 }
 
@@ -140,13 +140,13 @@ impl PostgresSessions {
     async fn insert(&self, state: &State, sign_in: Option<SignIn>) -> Result<Option<String>, anyhow::Error> {
         let key = random_token().map_err(opaque)?;
         let (digest, now, user, state) = (digest(&key), self.clock.now(), user_of(state), json!(state));
-        let insert = move |conn: &mut _| {
+        let insert = move |tx: &mut Tx<'_>| {
             if let Some(sign_in) = sign_in
-                && !sign_in.still_holds(conn)?
+                && !sign_in.still_holds(tx)?
             {
                 return Ok(false);
             }
-            sessions::insert(conn, &digest, user, &state, now, now + IDLE).map(|()| true)
+            sessions::insert(tx, &digest, user, &state, now, now + IDLE).map(|()| true)
         };
         let is_kept = self.db.tx(Scope::Instance, insert).await.map_err(opaque)?;
         Ok(is_kept.then_some(key))

@@ -19,7 +19,6 @@ use crate::gate::Gate;
 use crate::gate::hashing::{Hashing, Requester};
 use crate::gate::link::Listening;
 use crate::gate::tokens::TokenGate;
-use crate::model::ApiKey;
 use crate::services::bell::Bell;
 use crate::services::outbox::Outbox;
 use crate::services::readiness::Readiness;
@@ -62,25 +61,12 @@ pub struct State {
 }
 
 impl State {
-    /// Drops what this process remembers of something that was just changed. Call it after the COMMIT and before
-    /// answering; the other processes hear of it by NOTIFY.
-    pub fn forget(&self, change: &Change) {
+    /// Drops what this process caches of a changed object, and wakes the delivery worker where there is work. Called with the
+    /// changes of this process after their COMMIT, and with those of other processes by NOTIFY.
+    pub fn hear(&self, change: &Change) {
         self.gate.invalidate(change);
         self.tokens.invalidate(change);
         self.bell.hear(change);
-    }
-
-    /// The same for a key.
-    pub fn forget_key(&self, key: &ApiKey) {
-        self.forget(&Change::Key(key.public_id.clone()));
-    }
-
-    /// The same for a key whose limit may have changed, and with it that of the keys it shares it with.
-    pub fn forget_lineage(&self, key: &ApiKey) {
-        self.forget_key(key);
-        if key.rotation.rotated_from.is_some() || key.rotation.rotated_to.is_some() {
-            self.gate.forget_lineage(key.lineage_id);
-        }
     }
 
     /// Tells the caches how far they know the changes of other processes.

@@ -1,4 +1,4 @@
-//! Claims what is due and sends it, never more at once than there are slots.
+//! Delivery worker: claims due deliveries and sends them, at most one request per slot at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,29 +13,29 @@ use crate::domain::retry::Jitter;
 use crate::domain::{Result, WebhookId};
 use crate::services::bell::Call;
 use crate::services::dispatch::{self, Claim, Leased, Room, Settlement};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 
-/// How long a claim waits for others to come along.
+/// Pause after a claim, so that the next one finds more.
 const GATHERING: Duration = Duration::from_millis(2);
-/// In one claim: while these are being sent, the next ones are claimed and those before them are settled.
+/// Most deliveries per claim. While they are sent, the next ones are claimed and earlier ones are settled.
 pub const MOST_AT_ONCE: u32 = 64;
-/// Fewer than these are little for a claim.
+/// A claim of fewer deliveries counts as small.
 const FEW: usize = 16;
-/// How often is looked everywhere for what has become due.
+/// Interval between looks at all webhooks.
 const POLL: Duration = Duration::from_secs(1);
-/// How often is asked whether a webhook's rate lets more go.
+/// Interval at which webhooks held back by their rate limit are tried again.
 const PACE: Duration = Duration::from_millis(50);
 
-/// A judged attempt on its way to be written; its slot is free again once it has been.
+/// Judged attempt that waits to be written. Its slot becomes free after that.
 pub struct Done {
     pub settlement: Settlement,
     pub slot: Slot,
 }
 
-/// A place among the requests in flight.
+/// Permit for one request under way.
 pub struct Slot {
     _one: OwnedSemaphorePermit,
-    /// Among those that failing webhooks may take.
+    /// Second permit, held by requests to failing webhooks.
     of_failing: Option<OwnedSemaphorePermit>,
 }
 
@@ -51,7 +51,7 @@ impl From<OwnedSemaphorePermit> for Slot {
     }
 }
 
-/// Claims and sends until told to stop. Returns at once then: what is in flight goes on by itself.
+/// Claims and sends until told to stop. Then it returns at once; requests under way go on by themselves.
 pub async fn run(
     context: Context,
     slots: Arc<Semaphore>,
@@ -59,7 +59,7 @@ pub async fn run(
     done: UnboundedSender<Done>,
     mut stop: Stop,
 ) {
-    // Endpoints that don't answer hold their slots for as long as a deadline: half of them stay with the others.
+    // Endpoints that do not respond hold their slots until the timeout. They get at most half of all slots.
     let of_failing = Arc::new(Semaphore::new(context.slots.div_ceil(2)));
     let mut look_at = Instant::now();
     while !is_over(&stop) {
@@ -69,10 +69,11 @@ pub async fn run(
         if call == Call::Anywhere {
             look_at = begun + POLL;
         }
-        // A moment later more slots are free and more has been published: larger claims cost less for each.
+        // After a short pause more slots are free and more events are published: larger claims cost less per delivery.
         let wait = match round(&context, &slots, &of_failing, &more, &done, call).await {
             Ok(claimed) if FEW <= claimed => Some(GATHERING),
-            // Looking through many webhooks for little takes long: others want the database too.
+            // A look through many webhooks that finds little is slow. Pause longer, since others need the database
+            // too.
             Ok(_) => Some(GATHERING.max(4 * begun.elapsed())),
             Err(error) => {
                 tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "deliveries can't be claimed just now");
@@ -80,7 +81,7 @@ pub async fn run(
             }
         };
         tokio::select! {
-            // After a failure every ring would be another one.
+            // After a failure ignore signals until the next look, since each claim would fail too.
             () = context.bell.rung(), if wait.is_some() => tokio::time::sleep(wait.unwrap_or_default()).await,
             () = tokio::time::sleep_until(look_at) => {}
             () = tokio::time::sleep(PACE), if wait.is_some() && more.has_paced() => {}
@@ -89,8 +90,8 @@ pub async fn run(
     }
 }
 
-/// One claim where something may be due, as large as there are free slots or as is well, and its requests sent off; how many
-/// they are.
+/// Claims once from webhooks that may have something due, limited by free slots and [`MOST_AT_ONCE`]. Sends the
+/// requests and returns their number.
 async fn round(
     context: &Context,
     slots: &Arc<Semaphore>,
@@ -107,7 +108,7 @@ async fn round(
         return Ok(0);
     }
     let Some((claims, mut held)) = lease(context, slots, of_failing, more, &webhooks).await? else {
-        // Somebody was faster.
+        // Another task took the last slot.
         more.wait_for_a_slot();
         return Ok(0);
     };
@@ -120,7 +121,7 @@ async fn round(
         }
     }
     for claim in claims {
-        // As many slots are held as deliveries could be leased.
+        // Never reached: no more deliveries are leased than slots are held.
         let Some(one) = held.split(1) else { break };
         let of_failing = if claim.is_failing() { Arc::clone(of_failing).try_acquire_owned().ok() } else { None };
         send(context, claim, Slot { _one: one, of_failing }, done);
@@ -128,7 +129,7 @@ async fn round(
     Ok(claimed)
 }
 
-/// Webhooks of which something is due that may be sent now, as many as slots are free.
+/// Returns webhooks with something due that may be sent now, at most one per free slot.
 async fn look(context: &Context, slots: &Semaphore, of_failing: &Semaphore, more: &More) -> Result<Vec<WebhookId>> {
     let free = free(slots, u32::MAX);
     if free == 0 {
@@ -136,14 +137,14 @@ async fn look(context: &Context, slots: &Semaphore, of_failing: &Semaphore, more
         return Ok(Vec::new());
     }
     let (room, offset) = (room(context, free, of_failing), context.clock.offset());
-    let look = context.db.tx(Scope::Instance, move |conn| dispatch::look(conn, room, offset)).await?;
-    // Only now: what came back meanwhile has rung.
+    let look = context.db.tx(Scope::Instance, move |tx| dispatch::look(tx, room, offset)).await?;
+    // Reset only after the look: requests that ended meanwhile have already signalled.
     more.reset(look.held_up);
     Ok(look.webhooks)
 }
 
-/// Leases from these webhooks, in their turn with whoever publishes, and holds as many slots as it may have leased; `None`
-/// where there was no slot.
+/// Leases deliveries of these webhooks and holds a slot for each. Alternates with publishing. `None` if no slot is
+/// free.
 async fn lease(
     context: &Context,
     slots: &Arc<Semaphore>,
@@ -155,7 +156,7 @@ async fn lease(
     let Some(held) = hold(slots, MOST_AT_ONCE) else { return Ok(None) };
     let room = room(context, u32::try_from(held.num_permits()).unwrap_or(MOST_AT_ONCE), of_failing);
     let (lease, clock, from) = (context.lease, context.clock.clone(), webhooks.to_vec());
-    let claim = move |conn: &mut _| dispatch::claim(conn, &from, room, lease, clock.offset(), clock.now());
+    let claim = move |tx: &mut Tx<'_>| dispatch::claim(tx, &from, room, lease, clock.offset());
     let Leased { claims, with_more } = context.db.tx(Scope::Instance, claim).await?;
     more.wait_only_at(webhooks, &with_more);
     Ok(Some((claims, held)))
@@ -169,8 +170,8 @@ fn room(context: &Context, slots: u32, of_failing: &Semaphore) -> Room {
     }
 }
 
-/// Slots that are free just now, at most so many, as one; `None` where there is none. What is leased has its slot from the
-/// start, so that no lease runs while its delivery waits for one.
+/// Takes up to `most` free slots in one permit, or `None` if none is free. Slots are taken before the lease, so that
+/// no lease runs while its delivery waits for a slot.
 pub fn hold(slots: &Arc<Semaphore>, most: u32) -> Option<OwnedSemaphorePermit> {
     match free(slots, most) {
         0 => None,
@@ -182,17 +183,17 @@ fn free(slots: &Semaphore, most: u32) -> u32 {
     u32::try_from(slots.available_permits()).unwrap_or(most).min(most)
 }
 
-/// Sends a claim off; what comes of it goes to whoever settles.
+/// Starts a task that sends a claim and passes the result on for settling.
 pub fn send(context: &Context, claim: Claim, slot: Slot, done: &UnboundedSender<Done>) {
     let (context, done) = (context.clone(), done.clone());
     tokio::spawn(async move {
         let settlement = attempt(&context, claim).await;
-        // Nobody receives only where the process ends: the lease runs out then.
+        // The receiver is gone only when the process ends. The lease then expires.
         let _ = done.send(Done { settlement, slot });
     });
 }
 
-/// Makes one attempt. No transaction and no connection is held meanwhile.
+/// Makes one attempt. Holds no transaction and no connection meanwhile.
 async fn attempt(context: &Context, claim: Claim) -> Settlement {
     let request = match claim.request(&context.vault, context.clock.now()) {
         Ok(request) => request,
@@ -203,7 +204,7 @@ async fn attempt(context: &Context, claim: Claim) -> Settlement {
     };
     let sent = request.headers.clone();
     let outbound = context.outbound.clone();
-    // A task of its own, so that a panic ends this delivery in plain sight instead of repeating for ever.
+    // A task of its own turns a panic into a failed delivery, instead of an endless loop of retries.
     match tokio::spawn(async move { outbound.send(request).await }).await {
         Ok(outcome) => claim.settle(&sent, outcome, jitter()),
         Err(error) => {

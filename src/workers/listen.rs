@@ -1,4 +1,4 @@
-//! Hears what other processes have changed, and hands it on: a thread and a connection of its own.
+//! Listener for changes made by other replicas, on a thread and a connection of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,32 +13,32 @@ use crate::gate::link::Listening;
 use crate::store::notify::{self, Change};
 use crate::store::{Db, server_clock};
 
-/// Pause between two looks whether news came in. A look costs no SQL.
+/// Pause between two checks for notifications. A check costs no SQL.
 const POLL: Duration = Duration::from_millis(25);
 /// Pause between two heartbeats: one statement each.
 const HEARTBEAT: Duration = Duration::from_millis(200);
-/// Time after a heartbeat was sent for which memory is trusted. A revocation is known everywhere within it, and within the
-/// time of one look into the database.
+/// Time after a heartbeat was sent during which caches are trusted. Every replica knows of a revocation within this
+/// time plus one database read.
 const HEARD_FOR: Duration = Duration::from_millis(700);
-/// Time without a heartbeat after which the connection is given up for another one.
+/// Time without a heartbeat after which the connection is replaced.
 const SILENCE: Duration = Duration::from_millis(850);
 /// Longest time that connecting may take.
 const CONNECTING: Duration = Duration::from_secs(10);
 const RECONNECT: Duration = Duration::from_millis(500);
 
-/// Receives changes, and how far they are known.
+/// Receiver of changes, and of the time until which its cache can be trusted.
 pub trait Audience: Send + Sync + 'static {
     fn hear(&self, change: &Change);
     fn set_listening(&self, listening: Listening);
 }
 
-/// What all attempts to listen share.
+/// State shared by all attempts to listen.
 struct Line {
     db: Db,
     clock: Clock,
     audiences: Vec<Arc<dyn Audience>>,
     is_over: AtomicBool,
-    /// The clocks were last seen to differ too much.
+    /// True if the last comparison found the clocks too far apart.
     is_off: AtomicBool,
 }
 
@@ -51,7 +51,7 @@ impl Line {
         self.is_over.load(Ordering::Acquire)
     }
 
-    /// Publishes how far this machine's clock is from the database's, and logs when that becomes too much.
+    /// Publishes the difference between this machine's clock and the database's, and logs when it becomes too large.
     fn note_clock(&self, offset: TimeDelta) {
         metrics::gauge!("gatepost_clock_offset_seconds").set(offset.as_seconds_f64());
         let complaint = clock::complaint(offset);
@@ -64,14 +64,14 @@ impl Line {
     }
 }
 
-/// One connection that listens, on its own thread: libpq can hang for minutes when the other end is silently gone.
+/// Listening connection on its own thread, because libpq can hang for minutes when the other end is silently gone.
 struct Attempt {
     line: Arc<Line>,
     started: Instant,
-    /// Milliseconds from the start to when it counts as hanging.
+    /// Milliseconds after `started` at which the attempt counts as hanging.
     deadline: AtomicU64,
     has_begun: AtomicBool,
-    /// Another attempt has taken its place.
+    /// Set once another attempt has replaced this one.
     is_abandoned: AtomicBool,
 }
 
@@ -117,17 +117,18 @@ impl Attempt {
         Ok(())
     }
 
-    /// Asks the database something, and then hands on the news: all changes that were committed before the question came in
-    /// before the answer. Returns when the question was sent.
+    /// Sends a heartbeat query, then passes on notifications. Changes committed before the query arrive before its
+    /// response. Returns the time at which the query was sent.
     fn beat(&self, conn: &mut PgConnection) -> Result<Instant> {
         let sent = Instant::now();
         let offset = server_clock::offset(conn, &self.line.clock)?;
         self.hand_on(conn)?;
+        // An abandoned attempt must not report, since its successor does.
         if self.is_over() {
             return Ok(sent);
         }
         if !self.has_begun.swap(true, Ordering::AcqRel) {
-            // Connections that were open before may hang, as the last listener may have.
+            // Pooled connections opened earlier may hang too, like the previous listener's.
             self.line.db.renew();
             self.line.tell(Listening::Began);
         }
@@ -147,7 +148,7 @@ impl Attempt {
     }
 }
 
-/// The thread that keeps one attempt going.
+/// Handle of the listener's threads.
 pub struct Listener {
     line: Arc<Line>,
     thread: Option<JoinHandle<()>>,
@@ -168,7 +169,7 @@ impl Listener {
         Ok(Self { line, thread: Some(thread) })
     }
 
-    /// Blocks until the threads have ended; a thread that hangs on a dead connection is left behind.
+    /// Stops and waits for the threads. A thread that hangs on a dead connection is left behind.
     pub fn stop(mut self) {
         self.line.is_over.store(true, Ordering::Release);
         let _ = self.thread.take().map(JoinHandle::join);
@@ -185,7 +186,7 @@ fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'stati
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(Error::bug)
 }
 
-/// Makes attempt after attempt until all is over.
+/// Listens again and again until the process stops.
 fn keep_listening(line: &Arc<Line>) {
     let mut was_said = false;
     while !line.is_over() {
@@ -204,7 +205,7 @@ fn keep_listening(line: &Arc<Line>) {
     }
 }
 
-/// Runs an attempt, and leaves it behind where it hangs.
+/// Runs an attempt on a thread, and abandons it if it hangs.
 fn watch(attempt: &Arc<Attempt>) -> Result<()> {
     let running = Arc::clone(attempt);
     let thread = spawn("listen", move || running.run())?;

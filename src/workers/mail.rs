@@ -1,4 +1,4 @@
-//! Sends letters that wait, where a mail server is named.
+//! Mail worker: sends queued mail, if a mail server is configured.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{Context, Stop, is_over, pause};
 use crate::model::Mail;
 use crate::outbound::Mailer;
 use crate::services::mail;
-use crate::store::{Scope, patience};
+use crate::store::{Scope, Tx, patience};
 
 const EVERY: Duration = Duration::from_secs(1);
 const MOST_AT_ONCE: i64 = 10;
@@ -15,8 +15,7 @@ const MOST_AT_ONCE: i64 = 10;
 pub async fn run(context: Context, mut stop: Stop) {
     let Some(mailer) = context.mailer.clone() else { return };
     while pause(&mut stop, EVERY).await {
-        let now = context.clock.now();
-        match context.db.tx(Scope::Instance, move |conn| mail::claim(conn, MOST_AT_ONCE, now)).await {
+        match context.db.tx(Scope::Instance, move |tx| mail::claim(tx, MOST_AT_ONCE)).await {
             Ok(due) => {
                 for one in due {
                     send(&context, &mailer, one, &stop).await;
@@ -29,20 +28,20 @@ pub async fn run(context: Context, mut stop: Stop) {
     }
 }
 
-/// The conversation with the mail server holds no transaction.
+/// Sends one mail. No transaction is open while it talks to the mail server.
 async fn send(context: &Context, mailer: &Arc<Mailer>, one: Mail, stop: &Stop) {
     let unsent = match mail::opened(&context.vault, &one) {
         Ok(letter) => mailer.send(&letter).await.err().map(|unsent| (unsent.says, unsent.is_hopeless)),
         Err(_) => Some(("it can't be opened with these master keys".to_owned(), true)),
     };
-    let (id, now) = (one.id, context.clock.now());
+    let id = one.id;
     let is_stopping = || is_over(stop);
-    // A result that is lost makes another process send the letter once more.
+    // If this result is lost, the lease expires and the mail is sent a second time.
     let done = match unsent {
-        None => patience::persist(&context.db, is_stopping, move |conn| mail::sent(conn, &one)).await.map(|()| true),
+        None => patience::persist(&context.db, is_stopping, move |tx| mail::sent(tx, &one)).await.map(|()| true),
         Some((says, is_hopeless)) => {
             tracing::warn!(mail = id, says = says.as_str(), "a letter could not be sent");
-            let failed = move |conn: &mut _| mail::failed(conn, &one, (&says, is_hopeless), now);
+            let failed = move |tx: &mut Tx<'_>| mail::failed(tx, &one, (&says, is_hopeless));
             patience::persist(&context.db, is_stopping, failed).await
         }
     };

@@ -1,4 +1,4 @@
-//! Who waits for what is in flight to come back.
+//! Webhooks that wait for requests under way to end.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,20 +7,22 @@ use crate::domain::{TenantId, WebhookId};
 use crate::services::bell::Call;
 use crate::services::dispatch::Held;
 
-/// With more than these that keep a rate, the others are found by the next look.
+/// Most rate-limited webhooks per retry. The next look finds the rest.
 const MOST_PACED: usize = 100;
 
-/// Where something is due that waits: for a slot, or for a cap of its webhook's or its tenant's. Endpoints that don't answer
-/// are many where there are any, and a look through them finds little: when one has not answered once more, the next look at
-/// the clock is early enough.
+/// Webhooks with due deliveries that wait for a slot, or for a cap of the webhook or tenant. An endpoint that does not
+/// respond triggers no retry here. Such endpoints tend to be many, and a look through them finds little: the next
+/// periodic look is early enough.
 #[derive(Debug, Default)]
 pub struct More(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
+    /// True if deliveries of any webhook may wait for a free slot.
     for_a_slot: bool,
+    /// Webhooks that wait, with their tenants.
     at: HashMap<WebhookId, TenantId>,
-    /// Of these, some wait for their rate.
+    /// Webhooks of `at` that wait for their rate limit.
     paced: HashSet<WebhookId>,
 }
 
@@ -35,12 +37,12 @@ impl More {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something waits for a slot, whoever holds it.
+    /// Records that deliveries wait for a slot.
     pub fn wait_for_a_slot(&self) {
         self.lock().for_a_slot = true;
     }
 
-    /// Of these webhooks that were leased from, something of `still` waits.
+    /// Updates the webhooks that were leased from: only those in `still` wait.
     pub fn wait_only_at(&self, leased_from: &[WebhookId], still: &[Held]) {
         let mut waiting = self.lock();
         for webhook in leased_from {
@@ -55,12 +57,12 @@ impl More {
         !self.lock().paced.is_empty()
     }
 
-    /// Where time alone may make room.
+    /// Returns webhooks whose rate limit may allow more by now.
     pub fn paced(&self) -> Call {
         Call::at(self.lock().paced.iter().copied().take(MOST_PACED))
     }
 
-    /// Of all webhooks, something of these waits.
+    /// Replaces all waiting webhooks after a look at all of them.
     pub fn reset(&self, webhooks: impl IntoIterator<Item = (TenantId, WebhookId)>) {
         let mut waiting = self.lock();
         waiting.for_a_slot = false;
@@ -68,7 +70,7 @@ impl More {
         waiting.extend(webhooks);
     }
 
-    /// What to ring for when slots are free again and endpoints of these tenants have answered.
+    /// Returns the webhooks to signal when slots become free and endpoints of these tenants have responded.
     pub fn call(&self, answered: &HashSet<TenantId>) -> Call {
         let waiting = self.lock();
         if waiting.for_a_slot {
@@ -87,13 +89,13 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_a_rate_is_asked_again_until_nothing_of_it_is_left() {
+    fn rate_limited_webhooks_are_tried_again_until_nothing_waits() {
         let more = More::default();
         let (one, [first, second]) = (TenantId(1), [WebhookId(1), WebhookId(2)]);
         assert_eq!(more.paced(), Call::at([]));
         more.wait_only_at(&[first, second], &[held(one, first, true), held(one, second, false)]);
         assert_eq!(more.paced(), Call::at([first]));
-        // A look knows nothing of rates.
+        // A look at all webhooks does not check rate limits.
         more.reset([]);
         assert_eq!(more.paced(), Call::at([first]));
         more.wait_only_at(&[first], &[]);
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn it_calls_where_something_waits_and_anywhere_where_slots_are_short() {
+    fn waiting_webhooks_are_signalled_and_all_of_them_when_slots_are_short() {
         let more = More::default();
         let [one, other] = [TenantId(1), TenantId(2)];
         let [first, second, third] = [WebhookId(1), WebhookId(2), WebhookId(3)];

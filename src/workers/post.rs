@@ -1,4 +1,4 @@
-//! Publishes what has come in, all of it in one transaction, and sends off at once what it may.
+//! Publishing worker: writes waiting posts in one transaction and sends the deliveries that it leased.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use tokio::sync::mpsc::{Receiver, UnboundedSender};
 use super::deliver::{self, Done};
 use super::{Context, Stop};
 use crate::domain::{Error, Result};
-use crate::services::bell::Call;
 use crate::services::dispatch::Room;
 use crate::services::events::Published;
 use crate::services::outbox::{self, Outcome, Post, Waiting};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 
-/// Requests and events in one transaction.
+/// Most requests in one transaction.
 const MOST_POSTS: usize = 64;
+/// Events after which a transaction takes no further request.
 const MOST_EVENTS: usize = 1_000;
 
-/// What sends deliveries off.
+/// Slots and settling channel for leased deliveries.
 pub struct Off {
     pub slots: Arc<Semaphore>,
     pub done: UnboundedSender<Done>,
 }
 
-/// Publishes until nobody can post any more, or until told to stop.
+/// Publishes until all senders are gone or the worker is told to stop.
 pub async fn run(context: Context, off: Off, mut posts: Receiver<Waiting>, mut stop: Stop) {
     loop {
         let first = tokio::select! {
@@ -37,7 +37,7 @@ pub async fn run(context: Context, off: Off, mut posts: Receiver<Waiting>, mut s
     }
 }
 
-/// What came in while the one before was being published goes together.
+/// Groups all posts that arrived during the previous transaction.
 fn group(first: Waiting, posts: &mut Receiver<Waiting>) -> Vec<Waiting> {
     let (mut events, mut group) = (first.post.len(), vec![first]);
     while group.len() < MOST_POSTS && events < MOST_EVENTS {
@@ -53,7 +53,7 @@ async fn publish(context: &Context, off: &Off, group: Vec<Waiting>) {
     match write(context, off, posts).await {
         Ok(published) => {
             for (one, published) in group.into_iter().zip(published) {
-                // Whoever waited may have gone.
+                // The caller may have gone.
                 let _ = one.done.send(Ok(published));
             }
         }
@@ -63,7 +63,7 @@ async fn publish(context: &Context, off: &Off, group: Vec<Waiting>) {
                 let _ = one.done.send(Err(Error::unavailable("the events could not be written")));
             }
         }
-        // One that the database refuses must not spoil the others.
+        // Publish each post alone, so that one refused by the database does not fail the others.
         Err(_) => {
             for one in group {
                 let published = write(context, off, vec![one.post]).await;
@@ -73,7 +73,7 @@ async fn publish(context: &Context, off: &Off, group: Vec<Waiting>) {
     }
 }
 
-/// One transaction, and off with what it leased.
+/// Publishes in one transaction and sends the deliveries that it leased.
 async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Vec<Vec<Published>>> {
     let turn = context.turnstile.lock().await;
     let mut held = deliver::hold(&off.slots, deliver::MOST_AT_ONCE);
@@ -82,16 +82,14 @@ async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Ve
         for_failing: 0,
         per_tenant: context.per_tenant,
     };
-    let (lease, now) = (context.lease, context.clock.now());
-    let publish = move |conn: &mut _| outbox::publish(conn, &posts, room, lease, now);
-    let Outcome { published, claims, due } = context.db.tx_again(Scope::Instance, publish).await?;
+    let lease = context.lease;
+    let publish = move |tx: &mut Tx<'_>| outbox::publish(tx, &posts, room, lease);
+    let Outcome { published, claims } = context.db.tx_again(Scope::Instance, publish).await?;
     drop(turn);
     for claim in claims {
-        // As many slots are held as deliveries could be leased.
+        // Never reached: no more deliveries are leased than slots are held.
         let Some(slot) = held.as_mut().and_then(|held| held.split(1)) else { break };
         deliver::send(context, claim, slot.into(), &off.done);
     }
-    // Whoever leases from them next finds out what they wait for.
-    context.bell.ring(Call::at(due));
     Ok(published)
 }

@@ -1,5 +1,4 @@
-//! Makes the partitions of the days to come, and ends what is no longer kept: by dropping partitions, or in bounded
-//! batches.
+//! Retention: makes partitions for coming days and removes expired data, by dropping partitions or in small batches.
 
 use std::time::Duration;
 
@@ -13,21 +12,21 @@ use crate::domain::{Clock, Result, tenant};
 use crate::services::idempotency;
 use crate::services::tenants::life;
 use crate::store::partitions::{self, Parted};
-use crate::store::{self, Db, Scope};
+use crate::store::{self, Db, Scope, Tx};
 
 const FIRST_AFTER: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(600);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 const BATCH: i64 = 1_000;
-/// After their end, for those who wonder why a link no longer works.
+/// Time that invitations are kept after they end, for people who wonder why their link no longer works.
 const INVITATIONS_KEPT: TimeDelta = TimeDelta::days(30);
-/// After their end, for those who wonder what was counted.
+/// Time that event counts are kept after their month, for people who check them.
 const MONTHS_KEPT: TimeDelta = TimeDelta::days(60);
 
-/// Days for which partitions are made ahead.
+/// Days ahead for which partitions are made.
 const DAYS_AHEAD: i64 = 7;
 
-/// Deletes, or takes out of counts, up to so many rows older than a time. Returns how many.
+/// Deletes up to a number of rows older than a time, or takes them out of counts. Returns their number.
 type Delete = fn(&mut PgConnection, DateTime<Utc>, i64) -> Result<usize>;
 
 pub async fn run(context: Context, mut stop: Stop) {
@@ -39,7 +38,7 @@ pub async fn run(context: Context, mut stop: Stop) {
     }
 }
 
-/// Who looks after what is kept.
+/// Maintenance of stored data, run periodically.
 pub struct Keeper {
     pub db: Db,
     pub clock: Clock,
@@ -47,23 +46,24 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Makes what will be needed, and ends what is old.
+    /// Makes needed partitions and removes expired data.
     pub async fn round(&self, stop: &mut Stop) {
         self.make_ahead().await;
         self.drop_old().await;
         for (what, delete, kept) in rules(self.retention) {
-            if let Err(error) = self.delete_all(delete, kept, stop).await {
-                tracing::warn!(what, cause = ?std::error::Error::source(&error), "old rows can't be deleted just now");
-            }
+            let delete = move |tx: &mut Tx<'_>, before| delete(tx, before, BATCH);
+            self.delete_all(what, delete, kept, stop).await;
         }
+        let erase = |tx: &mut Tx<'_>, before| life::erase_old(tx, before, BATCH);
+        self.delete_all("deleted tenants", erase, tenant::RESTORABLE_FOR, stop).await;
     }
 
     async fn make_ahead(&self) {
         let now = self.clock.now();
-        let make = move |conn: &mut _| {
+        let make = move |tx: &mut Tx<'_>| {
             let days = partitions::ahead(now, DAYS_AHEAD);
-            partitions::make(conn, &partitions::USAGE, &days)?;
-            partitions::make_by_id(conn, &days)
+            partitions::make(tx, &partitions::USAGE, &days)?;
+            partitions::make_by_id(tx, &days)
         };
         if let Err(error) = self.db.tx(Scope::Instance, make).await {
             tracing::warn!(cause = ?std::error::Error::source(&error), "partitions can't be made ahead just now");
@@ -73,24 +73,33 @@ impl Keeper {
     async fn drop_old(&self) {
         let now = self.clock.now();
         for (parted, kept) in kept(self.retention) {
-            let drop = move |conn: &mut _| partitions::drop_before(conn, parted, now - kept);
+            let drop = move |tx: &mut Tx<'_>| partitions::drop_before(tx, parted, now - kept);
             told(parted.table, self.db.tx(Scope::Instance, drop).await);
         }
         let before = now - days(self.retention.deliveries_days);
         for table in partitions::BY_ID {
-            let drop = move |conn: &mut _| partitions::drop_by_id(conn, table, before);
+            let drop = move |tx: &mut Tx<'_>| partitions::drop_by_id(tx, table, before);
             told(table, self.db.tx(Scope::Instance, drop).await);
         }
     }
 
-    /// Batch after batch, until nothing old is left.
-    async fn delete_all(&self, delete: Delete, kept: TimeDelta, stop: &mut Stop) -> Result<()> {
+    /// Deletes in batches until nothing old is left.
+    async fn delete_all<F>(&self, what: &str, delete: F, kept: TimeDelta, stop: &mut Stop)
+    where
+        F: Fn(&mut Tx<'_>, DateTime<Utc>) -> Result<usize> + Copy + Send + 'static,
+    {
         loop {
             let before = self.clock.now() - kept;
-            let deleted = self.db.tx(Scope::Instance, move |conn| delete(conn, before, BATCH)).await?;
-            let is_last = i64::try_from(deleted).is_ok_and(|deleted| deleted < BATCH);
+            let is_last = match self.db.tx(Scope::Instance, move |tx| delete(tx, before)).await {
+                Ok(deleted) => i64::try_from(deleted).is_ok_and(|deleted| deleted < BATCH),
+                Err(error) => {
+                    let cause = std::error::Error::source(&error);
+                    tracing::warn!(what, ?cause, "old rows can't be deleted just now");
+                    return;
+                }
+            };
             if is_last || !pause(stop, BETWEEN_BATCHES).await {
-                return Ok(());
+                return;
             }
         }
     }
@@ -107,8 +116,8 @@ fn told(table: &str, dropped: Result<usize>) {
     }
 }
 
-/// What is deleted, and how long it is kept. Deliveries go before the events that they belong to.
-fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 12] {
+/// Returns what is deleted and how long it is kept. Deliveries are deleted before their events.
+fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 11] {
     [
         ("invitations", store::invitations::delete_old, INVITATIONS_KEPT),
         ("sessions", store::sessions::delete_ended, TimeDelta::zero()),
@@ -121,7 +130,6 @@ fn rules(retention: Retention) -> [(&'static str, Delete, TimeDelta); 12] {
         ("events", store::events::delete_old, days(retention.deliveries_days)),
         ("months of events", store::event_months::delete_old, MONTHS_KEPT),
         ("audit entries", store::audit_entries::delete_old, days(retention.audit_days)),
-        ("deleted tenants", life::erase_old, tenant::RESTORABLE_FOR),
     ]
 }
 

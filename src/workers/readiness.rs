@@ -1,4 +1,4 @@
-//! Checks about once a second whether the database can serve requests, on a connection outside every pool.
+//! Readiness worker: checks once a second that the database can serve requests, on a connection outside all pools.
 
 use std::sync::Arc;
 use std::thread;
@@ -15,14 +15,15 @@ use crate::store::Db;
 
 /// Pause between two checks.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Longest time that a check may take, connecting included.
+/// Longest duration of a check, with connecting.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// Longest time that one of its statements may take.
+/// Longest duration of one statement of a check.
 const STATEMENT: Duration = Duration::from_secs(1);
-/// Threads that may hang on connections whose other end is gone, before no more are started.
+/// Most threads that may hang on dead connections before no more are started.
 const MOST_HANGING: usize = 8;
 
-/// Checks until the server stops. A check that hangs is left behind on its thread, and the next one connects anew.
+/// Checks until the server stops. A hanging check is left behind on its thread, and the next one opens a new
+/// connection.
 pub async fn run(db: Db, readiness: Arc<Readiness>, mut stop: Stop) {
     let threads = Arc::new(Semaphore::new(MOST_HANGING));
     let mut conn = None;
@@ -49,20 +50,20 @@ pub async fn run(db: Db, readiness: Arc<Readiness>, mut stop: Stop) {
 /// Connection to keep for the next check, and the result of this one.
 type Checked = (Option<PgConnection>, Result<(), Reason>);
 
-/// Runs one check on a thread of its own: libpq may block for minutes on a connection that is half open.
+/// Runs one check on its own thread: libpq may block for minutes on a half-open connection.
 async fn on_a_thread(threads: &Arc<Semaphore>, db: &Db, conn: Option<PgConnection>) -> Result<Checked> {
     let permit = Arc::clone(threads).acquire_owned().await.map_err(Error::bug)?;
     let (db, (answer, answered)) = (db.clone(), oneshot::channel());
     let work = move || {
         let _permit = permit;
-        // After the deadline the receiver is gone.
+        // The receiver is gone after the deadline.
         let _ = answer.send(checked(&db, conn));
     };
     thread::Builder::new().name("readiness".to_owned()).spawn(work).map_err(Error::bug)?;
     answered.await.map_err(Error::bug)
 }
 
-/// Checks, and after a failure checks once more on a new connection: the old one may have been closed.
+/// Checks, and on failure checks again with a new connection: the old one may have been closed.
 fn checked(db: &Db, conn: Option<PgConnection>) -> Checked {
     if let Some(mut conn) = conn
         && readiness::check(&mut conn).is_ok()

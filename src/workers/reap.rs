@@ -1,4 +1,4 @@
-//! Takes back deliveries whose lease has run out, so that a process that died loses none.
+//! Lease worker: takes back deliveries whose lease has expired, so that a crash loses none.
 
 use std::time::Duration;
 
@@ -11,10 +11,9 @@ const EVERY: Duration = Duration::from_secs(3);
 const MOST_AT_ONCE: i64 = 500;
 
 pub async fn run(context: Context, mut stop: Stop) {
-    // At once, too: whoever starts after a crash finds what it has left behind.
+    // Run at once: after a crash there are leases to take back.
     loop {
-        let now = context.clock.now();
-        match context.db.tx(Scope::Instance, move |conn| dispatch::reap(conn, MOST_AT_ONCE, now)).await {
+        match context.db.tx(Scope::Instance, move |tx| dispatch::reap(tx, MOST_AT_ONCE)).await {
             Ok(0) => {}
             Ok(count) => {
                 tracing::warn!(

@@ -1,9 +1,9 @@
-//! Tells tenants' webhooks of what is about to happen: keys that expire within a week.
+//! Expiry worker: announces API keys that expire within a week to their tenants' webhooks.
 
 use std::time::Duration;
 
 use super::{Context, Stop, pause};
-use crate::domain::{Clock, Result};
+use crate::domain::Result;
 use crate::services::api_keys;
 use crate::store::{Db, Scope};
 
@@ -14,17 +14,16 @@ const MOST_AT_ONCE: i64 = 200;
 pub async fn run(context: Context, mut stop: Stop) {
     let mut wait = FIRST_AFTER;
     while pause(&mut stop, wait).await {
-        if let Err(error) = round(&context.db, &context.clock).await {
+        if let Err(error) = round(&context.db).await {
             tracing::debug!(cause = ?std::error::Error::source(&error), "nobody can be reminded just now");
         }
         wait = EVERY;
     }
 }
 
-/// Until nobody is left to be told.
-pub async fn round(db: &Db, clock: &Clock) -> Result<()> {
-    let now = clock.now();
+/// Announces keys in batches until none is left.
+pub async fn round(db: &Db) -> Result<()> {
     let most = usize::try_from(MOST_AT_ONCE).unwrap_or(usize::MAX);
-    while most <= db.tx(Scope::Instance, move |conn| api_keys::tell_of_expiring(conn, MOST_AT_ONCE, now)).await? {}
+    while most <= db.tx(Scope::Instance, move |tx| api_keys::tell_of_expiring(tx, MOST_AT_ONCE)).await? {}
     Ok(())
 }

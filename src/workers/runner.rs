@@ -1,4 +1,4 @@
-//! Starts all workers on a thread of their own, and stops them so that nothing in flight is lost.
+//! Start and stop of all workers. They share one thread, and a stop loses nothing under way.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -17,10 +17,10 @@ use crate::services::bell::{Bell, Call};
 use crate::services::outbox::Waiting;
 use crate::store::notify::Change;
 
-/// How long a stop waits for requests in flight. What takes longer is delivered again once its lease has run out.
+/// Time that a stop waits for requests under way. Slower requests are made again once their lease has expired.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Rings for the delivery worker when another process has published.
+/// Signals the delivery worker when another replica has published.
 struct News(Arc<Bell>);
 
 impl Audience for News {
@@ -28,7 +28,7 @@ impl Audience for News {
         self.0.hear(change);
     }
 
-    /// Events that were published while nothing listened are due as well.
+    /// After a gap in listening, look everywhere: events published meanwhile are due as well.
     fn set_listening(&self, listening: Listening) {
         if matches!(listening, Listening::Began) {
             self.0.ring(Call::Anywhere);
@@ -36,7 +36,7 @@ impl Audience for News {
     }
 }
 
-/// All workers of a process.
+/// Running workers of this process.
 pub struct Workers {
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
@@ -44,7 +44,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts everything. `audiences` hear of changes beside the delivery worker.
+    /// Starts all workers. `audiences` also receive changes, besides the delivery worker.
     pub fn start(
         context: Context,
         posts: mpsc::Receiver<Waiting>,
@@ -59,10 +59,10 @@ impl Workers {
         Ok(Self { stop, thread, listener })
     }
 
-    /// Claims nothing more, lets requests in flight come back, writes down what came of them.
+    /// Stops claiming, waits for requests under way, and writes their results.
     pub async fn stop(self) {
         let Self { stop, thread, listener } = self;
-        // Nobody receives only where the thread has ended already.
+        // The receiver is gone only if the thread has already ended.
         let _ = stop.send(true);
         let ended = spawn_blocking(move || {
             let has_ended = thread.join().is_ok();
@@ -86,7 +86,7 @@ fn on_thread(runtime: &Runtime, context: Context, posts: mpsc::Receiver<Waiting>
         ];
         deliver_and_settle(context, posts, stop).await;
         for task in side {
-            // A failed task has been logged by its panic.
+            // The panic of a failed task is already in the log.
             let _ = task.await;
         }
     });
@@ -95,16 +95,16 @@ fn on_thread(runtime: &Runtime, context: Context, posts: mpsc::Receiver<Waiting>
 async fn deliver_and_settle(context: Context, posts: mpsc::Receiver<Waiting>, stop: Stop) {
     let slots = Arc::new(Semaphore::new(context.slots));
     let more = Arc::new(More::default());
-    // Never holds more than there are slots, since each entry holds one.
+    // Bounded by the number of slots, since each entry holds one.
     let (done, settled) = mpsc::unbounded_channel();
     let settling = tokio::spawn(settle::run(context.clone(), Arc::clone(&more), settled, stop.clone()));
     let off = post::Off { slots: Arc::clone(&slots), done: done.clone() };
     let posting = tokio::spawn(post::run(context.clone(), off, posts, stop.clone()));
     let all = u32::try_from(context.slots).unwrap_or(u32::MAX);
     deliver::run(context, Arc::clone(&slots), more, done, stop).await;
-    // A failed task has been logged by its panic.
+    // The panic of a failed task is already in the log.
     let _ = posting.await;
-    // Every slot free means: everything has come back and is written.
+    // All slots are free once every request has ended and is written.
     if tokio::time::timeout(GRACE, slots.acquire_many(all)).await.is_err() {
         tracing::warn!("requests are still in flight: they will be made again once their leases have run out");
         settling.abort();

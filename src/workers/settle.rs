@@ -1,4 +1,4 @@
-//! Writes down what came of attempts, as many in one transaction as have come in meanwhile.
+//! Settling worker: writes the results of attempts, batched in one transaction.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use super::{Context, Stop, is_over};
 use crate::domain::{Error, Result};
 use crate::services::bell::Call;
 use crate::services::dispatch::{self, Settlement, Written};
-use crate::store::patience;
+use crate::store::{Tx, patience};
 
 const MOST_AT_ONCE: usize = 64;
-/// How long the first of a batch waits for others.
+/// Time that the first result of a batch waits for more.
 const GATHERING: Duration = Duration::from_millis(1);
 
-/// What is counted here, and that nothing has been yet: whoever watches it sees the first one too.
+/// Describes the counters and sets them to zero, so that monitoring sees the first increment.
 fn describe() {
     metrics::describe_counter!("gatepost_attempts_total", "Attempts to deliver, by whether the receiver took it");
     metrics::describe_counter!("gatepost_deliveries_total", "Deliveries that have ended, by how");
@@ -32,7 +32,7 @@ fn describe() {
     metrics::counter!("gatepost_settlements_late_total").absolute(0);
 }
 
-/// Settles until no sender is left.
+/// Settles until all senders are gone.
 pub async fn run(context: Context, more: Arc<More>, mut done: UnboundedReceiver<Done>, stop: Stop) {
     describe();
     let mut batch = Vec::with_capacity(MOST_AT_ONCE);
@@ -55,8 +55,8 @@ fn answered(batch: &[Done]) -> impl Iterator<Item = &Done> {
     batch.iter().filter(|one| !one.settlement.is_silent())
 }
 
-/// What comes next of webhooks that are asked one thing at a time; others at its host may have waited for one that is well
-/// again.
+/// Returns webhooks to try next. Failing webhooks are sent one request at a time. When one recovers, others with the
+/// same host may have waited, so look at all.
 fn next(batch: &[Done]) -> Call {
     let answered = || answered(batch).filter(|one| one.slot.is_of_failing()).map(|one| &one.settlement);
     match answered().any(Settlement::is_success) {
@@ -65,7 +65,8 @@ fn next(batch: &[Done]) -> Call {
     }
 }
 
-/// Writes a batch; where the database refuses it, each by itself, so that one bad row spoils no other.
+/// Writes a batch. If the database refuses it, writes each settlement alone, so that one bad row does not spoil the
+/// rest.
 async fn write(context: &Context, settlements: Vec<Settlement>, stop: &Stop) {
     let settlements: Arc<[Settlement]> = settlements.into();
     match persist(context, &settlements, stop).await {
@@ -96,10 +97,10 @@ async fn write_alone(context: &Context, settlement: Settlement, stop: &Stop) {
     }
 }
 
-/// Tries again while the database takes no writes.
+/// Retries while the database accepts no writes.
 async fn persist(context: &Context, batch: &Arc<[Settlement]>, stop: &Stop) -> Result<()> {
     let (clock, rows) = (context.clock.clone(), Arc::clone(batch));
-    let settle = move |conn: &mut _| dispatch::settle(conn, &rows, clock.offset(), clock.now());
+    let settle = move |tx: &mut Tx<'_>| dispatch::settle(tx, &rows, clock.offset());
     let written = patience::persist(&context.db, || is_over(stop), settle).await?;
     count(batch, &written);
     Ok(())

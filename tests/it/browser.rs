@@ -135,7 +135,7 @@ impl Browser {
 #[actix_web::test]
 async fn somebody_new_gets_from_the_setup_link_to_a_seen_delivery() {
     let app = TestApp::start_bare(&[]).await;
-    let token = accounts::offer_setup(&mut app.conn(), app.clock.now()).unwrap().unwrap();
+    let token = app.tx(accounts::offer_setup).unwrap().unwrap();
     let receiver = Receiver::start().await;
     let browser = Browser::open().await;
 
@@ -177,7 +177,7 @@ async fn somebody_new_gets_from_the_setup_link_to_a_seen_delivery() {
 #[actix_web::test]
 async fn the_main_job_is_done_with_scripts_off() {
     let app = TestApp::start_bare(&[]).await;
-    let token = accounts::offer_setup(&mut app.conn(), app.clock.now()).unwrap().unwrap();
+    let token = app.tx(accounts::offer_setup).unwrap().unwrap();
     let receiver = Receiver::start().await;
     let browser = Browser::without_scripts().await;
     browser.driver.goto(format!("{}/setup?token={token}", app.base)).await.unwrap();

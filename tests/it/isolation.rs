@@ -85,7 +85,7 @@ async fn passwords_are_out_of_reach_for_work_in_a_tenant() {
     app.admin("ada").await;
     let db = Db::new(&app.database.url, 1);
     let read = db.read(Scope::Tenant(app.tenant), |conn| {
-        Ok(diesel::sql_query("SELECT password_hash FROM users").execute(conn).map_err(|error| error.to_string()))
+        Ok(diesel::sql_query("SELECT password_hash FROM users").execute(&mut **conn).map_err(|error| error.to_string()))
     });
     assert!(read.await.unwrap().unwrap_err().contains("permission denied"));
 }

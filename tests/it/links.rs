@@ -1,10 +1,12 @@
 //! One-time links end with the right of the person who made them: every kind of link, every loss of a right.
 
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::prelude::*;
 use gatepost::domain::{Actor, Error, UserId};
 use gatepost::schema::{invitations as invitation_rows, one_time_links, users};
 use gatepost::services::accounts::{self, UserChange};
 use gatepost::services::{Operator, account, invitations};
+use gatepost::store::Tx;
 use serde_json::json;
 
 use crate::support::{Person, TestApp};
@@ -95,8 +97,8 @@ async fn operate(operator: &Person, user: i64, act: &str) {
 }
 
 fn change(app: &TestApp, user: i64, change: UserChange) {
-    let (console, now) = (Operator::at_the_console(), app.clock.now());
-    accounts::update(&mut app.conn(), &console, UserId(user), change, now).unwrap();
+    let console = Operator::at_the_console();
+    app.tx(|tx| accounts::update(tx, &console, UserId(user), change)).unwrap();
 }
 
 #[actix_web::test]
@@ -315,11 +317,11 @@ async fn reset_links_of_a_user_end_with_their_own_deactivation() {
 async fn links_of_the_console_have_no_creator_who_could_lose_a_right() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
-    let (console, now) = (Operator::at_the_console(), app.clock.now());
-    let token = account::offer_reset(&mut app.conn(), &console, UserId(ada.user_id), now).unwrap();
+    let console = Operator::at_the_console();
+    let token = app.tx(|tx| account::offer_reset(tx, &console, UserId(ada.user_id))).unwrap();
     let reset = Link(format!("/password-reset?token={token}"));
     let ask = invitations::Ask::parse("guest@example.com", "owner", ("days", None)).unwrap();
-    let made = invitations::create(&mut app.conn(), &Actor::system(app.tenant), &ask, now).unwrap();
+    let made = app.tx(|tx| invitations::create(tx, &Actor::system(app.tenant), &ask)).unwrap();
     let made_by: Vec<Option<UserId>> =
         one_time_links::table.select(one_time_links::created_by).load(&mut app.conn()).unwrap();
     assert!(made_by.iter().all(Option::is_none), "{made_by:?}");
@@ -332,18 +334,22 @@ async fn a_reset_link_is_not_made_with_a_right_that_is_gone() {
     let app = TestApp::start().await;
     let (dan, ada) = (app.make_user("dan", false), app.make_user("ada", false));
     let who = Operator { user: Some(dan), ..Operator::at_the_console() };
-    let refused = account::offer_reset(&mut app.conn(), &who, ada, app.clock.now());
+    let refused = app.tx(|tx| account::offer_reset(tx, &who, ada));
     assert!(matches!(refused, Err(Error::Forbidden { .. })), "{refused:?}");
 }
 
 /// Uses the link while its creator's right is being taken away, in a transaction that has not ended.
-async fn follow_during(app: &TestApp, link: &Link, work: impl FnOnce(&mut PgConnection)) -> u16 {
+async fn follow_during(
+    app: &TestApp,
+    link: &Link,
+    work: impl FnOnce(&mut Tx<'_>) -> gatepost::domain::Result<()>,
+) -> u16 {
     let mut conn = app.conn();
-    diesel::sql_query("BEGIN").execute(&mut conn).unwrap();
-    work(&mut conn);
+    AnsiTransactionManager::begin_transaction(&mut conn).unwrap();
+    Tx::run(&mut conn, app.clock.now(), work).unwrap();
     let commit = async {
         app.until_a_transaction_waits().await;
-        diesel::sql_query("COMMIT").execute(&mut conn).unwrap();
+        AnsiTransactionManager::commit_transaction(&mut conn).unwrap();
     };
     futures_util::join!(link.follow(app), commit).0
 }
@@ -351,12 +357,12 @@ async fn follow_during(app: &TestApp, link: &Link, work: impl FnOnce(&mut PgConn
 #[actix_web::test]
 async fn a_link_that_is_used_during_the_demotion_of_its_creator_is_refused() {
     let app = TestApp::start().await;
-    let (_grace, now) = (app.operator("grace").await, app.clock.now());
+    let _grace = app.operator("grace").await;
     let made = all_by_an_operator(&app).await;
     let [reset, owner, _] = &made.links[..] else { panic!("three kinds of links") };
-    let demote = |conn: &mut PgConnection| {
+    let demote = |tx: &mut Tx<'_>| {
         let off = UserChange { is_operator: Some(false), ..UserChange::default() };
-        accounts::update(conn, &Operator::at_the_console(), UserId(made.oscar.user_id), off, now).unwrap();
+        accounts::update(tx, &Operator::at_the_console(), UserId(made.oscar.user_id), off).map(drop)
     };
     assert_eq!(follow_during(&app, reset, demote).await, 404);
     change(&app, made.oscar.user_id, UserChange { is_operator: Some(true), ..UserChange::default() });
@@ -368,11 +374,11 @@ async fn a_link_that_is_used_during_the_demotion_of_its_creator_is_refused() {
 #[actix_web::test]
 async fn an_invitation_that_is_used_during_the_removal_of_its_inviter_is_refused() {
     let app = TestApp::start().await;
-    let (_otto, ada, now) = (app.owner("otto").await, app.admin("ada").await, app.clock.now());
+    let (_otto, ada) = (app.owner("otto").await, app.admin("ada").await);
     let link = invitation_on_page(&ada, "guest@example.com", "viewer").await;
-    let remove = |conn: &mut PgConnection| {
+    let remove = |tx: &mut Tx<'_>| {
         let console = Actor::system(app.tenant);
-        gatepost::services::members::remove(conn, &console, UserId(ada.user_id), now).unwrap();
+        gatepost::services::members::remove(tx, &console, UserId(ada.user_id)).map(drop)
     };
     assert_eq!(follow_during(&app, &link, remove).await, 404);
 }

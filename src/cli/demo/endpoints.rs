@@ -1,4 +1,4 @@
-//! Three endpoints as a team would write them behind the gate: any key, a scope, a key whose owner is active.
+//! Three sample endpoints behind the gate: for any key, for a scope, and for keys with an active owner.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -9,7 +9,7 @@ use crate::web::gated::{Keyed, Needs};
 use crate::web::json::Json;
 use crate::web::problem::{Answer, Problem};
 
-/// A key of the warehouse.
+/// Scope of the warehouse's keys.
 struct InventoryWrite;
 
 impl Needs for InventoryWrite {
@@ -23,19 +23,19 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(web::resource("/external/products").route(web::get().to(products)));
 }
 
-/// Any key may report orders.
+/// Accepts orders with any key.
 async fn orders(keyed: Keyed, Json(order): Json<Value>) -> Answer {
     let name = keyed.key()?.key.name.clone();
     Ok(HttpResponse::Ok().json(json!({"status": "received", "key": name, "order": order})))
 }
 
-/// Only a key with the scope `inventory:write` may change the stock.
+/// Changes the stock, with a key that has the scope `inventory:write`.
 async fn inventory(keyed: Keyed<InventoryWrite>, Json(change): Json<Value>) -> Answer {
     let name = keyed.key()?.key.name.clone();
     Ok(HttpResponse::Ok().json(json!({"status": "updated", "key": name, "change": change})))
 }
 
-/// Only a key of somebody who works here.
+/// Lists products, with a key whose owner is an active user.
 async fn products(keyed: Keyed) -> Answer {
     if !keyed.key()?.has_active_owner() {
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "owner_inactive", "User not found or inactive").into());

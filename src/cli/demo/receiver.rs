@@ -1,4 +1,4 @@
-//! A receiver of webhooks on this machine that sometimes is slow and sometimes fails.
+//! Sample webhook receiver on this machine, sometimes slow and sometimes failing.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ impl Receiver {
     }
 }
 
-/// What happens follows from the count, so that every demonstration has its share of troubles.
+/// Responds depending on a counter, so that every demonstration shows some failures.
 async fn receive(name: Path<String>) -> HttpResponse {
     static RECEIVED: AtomicU64 = AtomicU64::new(0);
     let number = RECEIVED.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Steady, bounded traffic through the front door: a few requests and events a second.
+//! Steady, limited traffic over HTTP: a few requests and events per second.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::outbound::http;
 
 const PACE: Duration = Duration::from_millis(400);
 
-/// Goes on until it is aborted. What is answered doesn't matter: it shows in the pages.
+/// Sends requests until it is aborted. Responses do not matter: pages show them.
 pub async fn flow(base: String, cast: Cast) {
     let Ok(client) = http().timeout(Duration::from_secs(5)).build() else { return };
     let mut ticks = tokio::time::interval(PACE);

@@ -1,8 +1,6 @@
-//! What `gatepost keys` does to one key.
+//! Subcommands of `gatepost keys` that act on one key.
 
-use chrono::{DateTime, Utc};
 use clap::Args;
-use diesel::pg::PgConnection;
 use serde_json::Value;
 
 use crate::app::Failure;
@@ -13,12 +11,12 @@ use crate::domain::api_key::{Clue, Overlap};
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Result as Done};
 use crate::model::ApiKey;
 use crate::services::api_keys;
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::api::api_keys::KeyBody;
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The key: its id (7), its public id (pk_…), or its hint (sk_3kTq…9xZ2). Never its secret.
+    /// Key by its id (7), public id (pk_…) or hint (sk_3kTq…9xZ2). Never its secret.
     key: String,
 }
 
@@ -34,9 +32,9 @@ impl Which {
     }
 }
 
-/// The key that is meant, deleted or not.
-fn find(conn: &mut PgConnection, clue: &Clue, now: DateTime<Utc>) -> Done<ApiKey> {
-    let mut found = api_keys::matching(conn, Scope::Instance, clue, now)?;
+/// Finds the key, deleted or not.
+fn find(tx: &mut Tx<'_>, clue: &Clue) -> Done<ApiKey> {
+    let mut found = api_keys::matching(tx, Scope::Instance, clue)?;
     match (found.pop(), found.len()) {
         (Some(key), 0) => Ok(key),
         (Some(_), _) => Err(Error::conflict("several keys look like this: name one by its id")),
@@ -44,20 +42,20 @@ fn find(conn: &mut PgConnection, clue: &Clue, now: DateTime<Utc>) -> Done<ApiKey
     }
 }
 
-/// Does one thing to a key, and says so.
+/// Acts on a key and prints the result.
 pub fn run(
     settings: &Settings,
     which: &Which,
     json: bool,
     done: &str,
-    act: impl FnOnce(&mut PgConnection, &Actor, ApiKeyId, DateTime<Utc>) -> Done<ApiKey>,
+    act: impl FnOnce(&mut Tx<'_>, &Actor, ApiKeyId) -> Done<ApiKey>,
 ) -> Result<(), Failure> {
     let clue = which.clue()?;
     let mut house = House::open(settings)?;
     let now = house.clock.now();
-    let key = house.tx(|conn, _| {
-        let key = find(conn, &clue, now)?;
-        act(conn, &console(key.tenant_id), key.id, now)
+    let key = house.tx(|tx, _| {
+        let key = find(tx, &clue)?;
+        act(tx, &console(key.tenant_id), key.id)
     })?;
     let says = format!("Key {} ({}) is {done}", key.id, key.name);
     tell(json, &value(KeyBody::new(key, now))?, &says)
@@ -67,7 +65,7 @@ pub fn show(settings: &Settings, which: &Which, json: bool) -> Result<(), Failur
     let clue = which.clue()?;
     let mut house = House::open(settings)?;
     let now = house.clock.now();
-    let key = house.tx(|conn, _| find(conn, &clue, now))?;
+    let key = house.tx(|tx, _| find(tx, &clue))?;
     let body = value(KeyBody::new(key, now))?;
     if json {
         return say(&body.to_string());
@@ -83,9 +81,9 @@ pub fn rotate(settings: &Settings, which: &Which, overlap: Option<i64>, json: bo
     let (clue, overlap) = (which.clue()?, Overlap::parse(overlap)?);
     let mut house = House::open(settings)?;
     let now = house.clock.now();
-    let rotated = house.tx(|conn, hasher| {
-        let key = find(conn, &clue, now)?;
-        api_keys::rotate(conn, &console(key.tenant_id), hasher, key.id, overlap, now)
+    let rotated = house.tx(|tx, hasher| {
+        let key = find(tx, &clue)?;
+        api_keys::rotate(tx, &console(key.tenant_id), hasher, key.id, overlap)
     })?;
     let (key, secret, old) = (rotated.minted.key, rotated.minted.secret.reveal_once(), rotated.replaced);
     if json {

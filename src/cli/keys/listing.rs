@@ -1,4 +1,4 @@
-//! `gatepost keys list`.
+//! Command `gatepost keys list`.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clap::Args;
@@ -18,39 +18,40 @@ use crate::web::api::list;
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// The tenant's slug; without it, of all tenants.
+    /// Slug of the tenant. Default: all tenants.
     #[arg(long)]
     tenant: Option<String>,
-    /// Part of a name, hint, id, owner or tag.
+    /// Search in names, hints, ids, owners and tags.
     #[arg(long, short)]
     q: Option<String>,
-    /// active, rotating, disabled, expired, revoked or deleted.
+    /// Only keys in this state: active, rotating, disabled, expired, revoked or deleted.
     #[arg(long, value_parser = word::<KeyState>)]
     state: Option<KeyState>,
-    /// live or test.
+    /// Only keys of this environment: live or test.
     #[arg(long, value_parser = word::<Environment>)]
     environment: Option<Environment>,
-    /// Exactly this owner.
+    /// Only keys of exactly this owner.
     #[arg(long)]
     owner: Option<String>,
-    /// Keys that may this, by the scope itself or by a wildcard.
+    /// Only keys with this scope, directly or through a wildcard.
     #[arg(long, value_parser = wanted)]
     scope: Option<String>,
+    /// Only keys with this tag.
     #[arg(long)]
     tag: Option<String>,
-    /// Not used for so long.
+    /// Only keys not used for this many days.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
     unused_days: Option<u16>,
-    /// Expiring within so long.
+    /// Only keys that expire within this many days.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
     expiring_days: Option<u16>,
-    /// newest, name, last_used or expires.
+    /// Order of the rows: newest, name, last_used or expires.
     #[arg(long, value_parser = word::<KeySort>, default_value = "newest")]
     sort: KeySort,
-    /// Rows of a page.
+    /// Number of rows to print.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=PageSize::MAX), default_value = "50")]
     limit: i64,
-    /// Where the page before has ended, as it said.
+    /// Cursor that the previous page printed.
     #[arg(long)]
     cursor: Option<String>,
 }
@@ -95,12 +96,12 @@ pub fn run(settings: &Settings, ask: List, json: bool) -> Result<(), Failure> {
     let paging = ask.paging()?;
     let mut house = House::open(settings)?;
     let now = house.clock.now();
-    let page = house.tx(|conn, _| {
+    let page = house.tx(|tx, _| {
         let scope = match &ask.tenant {
-            Some(slug) => Scope::Tenant(actor_in(conn, slug)?.tenant),
+            Some(slug) => Scope::Tenant(actor_in(tx, slug)?.tenant),
             None => Scope::Instance,
         };
-        api_keys::list(conn, scope, &ask.filter(now), ask.sort, &paging, now)
+        api_keys::list(tx, scope, &ask.filter(now), ask.sort, &paging)
     })?;
     if json {
         let list = list::List::new(page.map(|key| KeyBody::new(key, now)));
@@ -109,7 +110,7 @@ pub fn run(settings: &Settings, ask: List, json: bool) -> Result<(), Failure> {
     print(page, now)
 }
 
-/// A line a key, and how to see more.
+/// Prints a line per key, and the cursor of the next page.
 fn print(page: Page<ApiKey, KeyMark>, now: DateTime<Utc>) -> Result<(), Failure> {
     if page.rows.is_empty() {
         eprintln!("No key matches.");

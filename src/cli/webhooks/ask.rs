@@ -1,4 +1,4 @@
-//! What `gatepost webhooks create` and `update` can be told.
+//! Arguments of `gatepost webhooks create` and `update`.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +14,16 @@ use crate::web::api::webhooks::WebhookBody;
 
 #[derive(Debug, Args)]
 pub struct Create {
-    /// The tenant's slug.
+    /// Slug of the tenant.
     #[arg(long)]
     tenant: String,
-    /// Where requests go.
+    /// URL of the endpoint.
     #[arg(long)]
     url: String,
     /// Event types, groups (order.*) or *, separated by commas.
     #[arg(long, value_delimiter = ',', required = true)]
     events: Vec<String>,
-    /// Sign with an ed25519 key pair besides the secret.
+    /// Sign with an ed25519 key pair as well as the secret.
     #[arg(long)]
     ed25519: bool,
     #[command(flatten)]
@@ -34,6 +34,7 @@ pub struct Create {
 pub struct Update {
     #[command(flatten)]
     which: Which,
+    /// New URL of the endpoint.
     #[arg(long)]
     url: Option<String>,
     /// Event types, groups (order.*) or *, separated by commas.
@@ -45,27 +46,28 @@ pub struct Update {
 
 #[derive(Debug, Args)]
 struct Besides {
+    /// Name of the webhook. Default: the host of its URL.
     #[arg(long)]
     name: Option<String>,
-    /// standard, event, raw or cloudevents.
+    /// Payload format: standard, event, raw or cloudevents.
     #[arg(long, value_name = "FORMAT")]
     payload_format: Option<String>,
-    /// prefixed or hex.
+    /// Style of the signature over the body: prefixed or hex.
     #[arg(long, value_name = "STYLE")]
     signature_style: Option<String>,
-    /// For the whole request, from 1 to 60.
+    /// Time limit of a request, from 1 to 60.
     #[arg(long, value_name = "SECONDS")]
     timeout_seconds: Option<i64>,
-    /// Requests at once, from 1 to 100.
+    /// Most requests under way at once, from 1 to 100.
     #[arg(long, value_name = "N")]
     max_in_flight: Option<i64>,
-    /// Requests a second, from 1 to 1000; 0 for no limit.
+    /// Most requests per second, from 1 to 1000; 0 for no limit.
     #[arg(long, value_name = "N")]
     rate_per_second: Option<i64>,
-    /// Waits before each retry, such as "5 s, 5 min"; "usual" for the usual ones, "none" for no retry.
+    /// Waits before each retry, such as "5 s, 5 min"; "usual" for the default schedule, "none" for no retry.
     #[arg(long, value_name = "WAITS")]
     retry_schedule: Option<String>,
-    /// Added to every request: "X-Team: payments"; may be repeated. Those given replace all.
+    /// Header to add to every request, as in "X-Team: payments". Can be repeated; the given headers replace all.
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
 }
@@ -110,12 +112,12 @@ impl Create {
             ed25519: self.ed25519,
             ..self.besides.fields()?
         };
-        let (vault, policy, now) = (&desk.vault, &desk.policy, desk.now);
-        let (id, secret, body) = desk.house.tx(|conn, _| {
-            let actor = actor_in(conn, &self.tenant)?;
-            let made = webhooks::subscribe(conn, vault, policy, &actor, &fields, now)?;
+        let (vault, policy) = (&desk.vault, &desk.policy);
+        let (id, secret, body) = desk.house.tx(|tx, _| {
+            let actor = actor_in(tx, &self.tenant)?;
+            let made = webhooks::subscribe(tx, vault, policy, &actor, &fields)?;
             let (id, secret) = (made.webhook.id, made.secret.clone());
-            Ok((id, secret, WebhookBody::revealed(conn, made, now)?))
+            Ok((id, secret, WebhookBody::revealed(tx, made)?))
         })?;
         if json {
             return say(&value(&body)?.to_string());
@@ -132,9 +134,9 @@ impl Update {
             events: Some(self.events).filter(|events| !events.is_empty()),
             ..self.besides.fields()?
         };
-        let (policy, now) = (desk.policy.clone(), desk.now);
-        desk.change(&self.which, json, "is saved", |conn, vault, actor, id| {
-            webhooks::update(conn, vault, &policy, actor, id, &fields, now)
+        let policy = desk.policy.clone();
+        desk.change(&self.which, json, "is saved", |tx, vault, actor, id| {
+            webhooks::update(tx, vault, &policy, actor, id, &fields)
         })
     }
 }

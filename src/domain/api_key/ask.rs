@@ -1,4 +1,4 @@
-//! What may be asked of a new or existing key: drafts as they were written, and checked requests.
+//! Requests to create or change a key: drafts as they were written, and their checked form.
 
 use std::net::IpAddr;
 
@@ -12,57 +12,91 @@ use super::super::quota::Quota;
 use super::super::{scope, text};
 use super::{Environment, KeyPrefix};
 
+/// Most scopes of a key.
 const MOST_SCOPES: usize = 100;
+/// Most addresses and networks of a key.
 const MOST_ADDRESSES: usize = 100;
+/// Most tags of a key.
 pub(super) const MOST_TAGS: usize = 20;
+/// Longest metadata as JSON, in bytes.
 const LONGEST_METADATA: usize = 16 * 1024;
 
-/// A request for a new key as it was written; what is absent takes its default.
+/// Request for a new key, as it was written. Absent fields take their defaults.
 #[derive(Debug, Clone, Default)]
 pub struct KeyDraft {
+    /// Name of the key; required.
     pub name: Option<String>,
+    /// Notes, at most 1,000 characters.
     pub description: Option<String>,
+    /// `live` or `test`.
     pub environment: Option<String>,
-    /// The tenant's own where absent.
+    /// Prefix of the secret; the tenant's own if absent.
     pub prefix: Option<String>,
+    /// Scopes of the key.
     pub scopes: Vec<String>,
+    /// Calls that the first limit allows in its window.
     pub rate_limit: Option<i64>,
+    /// Window of the first limit in seconds.
     pub rate_window_seconds: Option<i64>,
-    /// Beside the first one.
+    /// Limits beside the first one.
     pub limits: Vec<NamedLimit>,
+    /// Quota of the key.
     pub quota: Option<Quota>,
+    /// Addresses and networks that may use the key; empty for any.
     pub allowed_ips: Vec<String>,
+    /// Owner among the tenant's own customers.
     pub owner: Option<String>,
+    /// True to refuse the key while its user is inactive or no member.
     pub requires_owner: Option<bool>,
+    /// Metadata, as a JSON object.
     pub metadata: Option<Map<String, Value>>,
+    /// Tags of the key.
     pub tags: Vec<String>,
+    /// False to create the key disabled.
     pub is_active: Option<bool>,
+    /// Expiry (UTC).
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A checked request for a new key.
+/// Checked request for a new key.
 #[derive(Debug, Clone)]
 pub struct NewKey {
+    /// Name of the key.
     pub name: String,
+    /// Notes.
     pub description: Option<String>,
+    /// Environment of the key.
     pub environment: Environment,
+    /// Prefix of the secret; `None` for the tenant's own.
     pub prefix: Option<KeyPrefix>,
+    /// Scopes of the key.
     pub scopes: Vec<String>,
-    /// None: what the tenant's plan says.
+    /// Calls that the first limit allows; `None` for the default of the tenant's plan.
     pub rate_limit: Option<i64>,
+    /// Window of the first limit in seconds.
     pub rate_window_seconds: i64,
+    /// Limits beside the first one.
     pub limits: Vec<NamedLimit>,
+    /// Quota of the key.
     pub quota: Option<Quota>,
+    /// Addresses and networks that may use the key; empty for any.
     pub allowed_ips: Vec<String>,
+    /// Owner among the tenant's own customers.
     pub owner: Option<String>,
+    /// True if the key is refused while its user is inactive or no member.
     pub requires_owner: bool,
+    /// Metadata, as a JSON object.
     pub metadata: Value,
+    /// Tags of the key.
     pub tags: Vec<String>,
+    /// False if the key starts disabled.
     pub is_active: bool,
+    /// Expiry (UTC); `None` if it never expires.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
 impl NewKey {
+    /// Default window of the first limit: one hour.
     pub const DEFAULT_RATE_WINDOW_SECONDS: i64 = 3600;
 
     pub fn parse(draft: KeyDraft, now: DateTime<Utc>) -> Result<Self> {
@@ -95,7 +129,7 @@ impl NewKey {
     }
 }
 
-/// A change of a key as it was written: what is absent stays, `Some(None)` clears.
+/// Request to change a key, as it was written, with the fields of [`KeyDraft`]. Absent ones stay; `Some(None)` clears one.
 #[derive(Debug, Clone, Default)]
 pub struct KeyPatch {
     pub name: Option<String>,
@@ -114,7 +148,7 @@ pub struct KeyPatch {
     pub expires_at: Option<Option<DateTime<Utc>>>,
 }
 
-/// A checked change of a key.
+/// Checked change of a key, with the fields of [`KeyPatch`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeyChange {
     pub name: Option<String>,
@@ -164,12 +198,12 @@ impl KeyChange {
         *self == Self::default()
     }
 
-    /// Whether a limit or the quota changes, which a key shares with its lineage.
+    /// True if the change touches a limit or the quota, which a key shares with its lineage.
     pub fn is_of_limit(&self) -> bool {
         self.rate_limit.is_some() || self.rate_window_seconds.is_some() || self.limits.is_some() || self.quota.is_some()
     }
 
-    /// The names of the fields that change, for the audit log.
+    /// Returns the names of the fields that change, for the audit log.
     pub fn fields(&self) -> Vec<&'static str> {
         [
             ("name", self.name.is_some()),
@@ -193,7 +227,7 @@ impl KeyChange {
     }
 }
 
-/// An optional text; an empty one is an absent one, as forms send it.
+/// Parses an optional text. An empty text counts as absent, as forms send it.
 fn checked<T>(
     errors: &mut FieldErrors,
     field: &str,
@@ -204,6 +238,7 @@ fn checked<T>(
     errors.take(field, parse(text.trim()))
 }
 
+/// Parses a list of at most `most` items and drops repeated ones.
 pub(super) fn list<T: PartialEq>(
     errors: &mut FieldErrors,
     field: &str,
@@ -263,7 +298,7 @@ fn in_range(number: i64, most: i64) -> Result<i64, Rejection> {
     }
 }
 
-/// An address or a network in CIDR form, written the canonical way.
+/// Parses an address or a network in CIDR form, and writes it in its canonical form.
 fn address(text: &str) -> Result<String, Rejection> {
     let network = text.trim().parse::<IpNet>().map(|network| network.trunc().to_string());
     let address = || text.trim().parse::<IpAddr>().map(|address| address.to_string());
@@ -275,7 +310,7 @@ fn address(text: &str) -> Result<String, Rejection> {
 fn metadata(fields: Map<String, Value>) -> Result<Value, Rejection> {
     let value = Value::Object(fields);
     let text = value.to_string();
-    // Postgres' jsonb cannot hold it.
+    // Postgres' jsonb cannot hold NUL.
     if text.contains("\\u0000") {
         return Err(Rejection::new("control_character", "must not contain NUL characters"));
     }
@@ -289,7 +324,7 @@ fn future(at: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, Reject
     if at <= now {
         return Err(Rejection::new("past", "must lie in the future"));
     }
-    // Beyond it neither Postgres nor anybody's calendar is sure.
+    // Postgres and most calendars handle years up to 9999 only.
     if chrono::Datelike::year(&at) > 9999 {
         return Err(Rejection::new("range", "must lie before the year 10000"));
     }
@@ -316,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_does_not_fit_is_named() {
+    fn every_invalid_field_is_reported() {
         let draft = KeyDraft {
             name: Some("x".repeat(101)),
             environment: Some("staging".into()),
@@ -346,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_tells_what_it_changes() {
+    fn a_change_lists_its_fields() {
         let patch = KeyPatch { owner: Some(None), rate_limit: Some(5), ..KeyPatch::default() };
         let change = KeyChange::parse(patch, now()).unwrap();
         assert_eq!(change.fields(), ["rate_limit", "owner"]);

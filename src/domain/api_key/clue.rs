@@ -1,4 +1,4 @@
-//! What somebody pastes who wants to know whose key it is: a secret, an id, or a hint.
+//! Recognition of text that identifies a key: a secret, an id, or a hint.
 
 use std::fmt;
 
@@ -8,27 +8,34 @@ use super::super::ApiKeyId;
 use super::super::token;
 use super::{has_secret_form, is_public_id, parse_secret, public_id};
 
-/// The text, read. A secret in it can't be printed.
+/// A pasted text by its kind. A secret in it can't be printed.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Clue {
+    /// No text.
     Empty,
-    /// In full, with a checksum that holds.
+    /// A whole secret with a valid checksum.
     Secret {
+        /// Public id of its key.
         public_id: String,
+        /// The secret itself.
         text: Zeroizing<String>,
     },
-    /// The form of a secret, but its checksum does not hold.
+    /// A text with the form of a secret whose checksum is wrong.
     Mistyped,
-    /// A secret of another kind, named as in "This is …".
+    /// A secret of another kind; the text completes "This is …".
     Foreign(&'static str),
+    /// A public id: `pk_` and 22 characters.
     PublicId(String),
+    /// The number of a key.
     Id(ApiKeyId),
-    /// `sk_3kTq…9xZ2`, or its beginning `sk_3kTq`.
+    /// A hint `sk_3kTq…9xZ2`, or its start `sk_3kTq`.
     Hint(String),
+    /// Any other text.
     Unreadable,
 }
 
 impl Clue {
+    /// Recognizes a text.
     pub fn read(text: &str) -> Self {
         let text = text.trim();
         if text.is_empty() {
@@ -69,6 +76,7 @@ impl fmt::Debug for Clue {
     }
 }
 
+/// Returns the kind of a secret that is no API key.
 fn foreign(text: &str) -> Option<&'static str> {
     let is_token = text.starts_with("gpat_") && token::has_form(text);
     let is_signing = ["whsec_", "whsk_"].iter().any(|prefix| text.starts_with(prefix));
@@ -80,7 +88,7 @@ fn foreign(text: &str) -> Option<&'static str> {
     }
 }
 
-/// The hint as it is kept: people also write three dots, or only how the secret begins.
+/// Returns a hint in its stored form. It may be written with three dots, or be only the start of the secret.
 fn hint(text: &str) -> Option<String> {
     let text = text.replace("...", "…");
     let (beginning, end) = text.split_once('…').unwrap_or((&text, ""));

@@ -1,4 +1,4 @@
-//! The later life of a key: rotation with an overlap, deletion with a way back, and acts on many keys at once.
+//! Later life of a key: rotation with an overlap, deletion that can be undone, and acts on many keys at once.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -7,17 +7,20 @@ use super::super::error::{Error, FieldErrors, Rejection, Result};
 use super::KeyPrefix;
 use super::ask::{MOST_TAGS, list, tag};
 
-/// How long a deleted key can be restored; then its row goes for good.
+/// Time for which a deleted key can be restored. After it the row is deleted for good.
 pub const RESTORABLE_FOR: TimeDelta = TimeDelta::days(30);
 
-/// How long a replaced key is let in beside its successor: up to 30 days, a day by default.
+/// Time for which a rotated key stays valid beside its successor: up to 30 days, one day by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overlap(i64);
 
 impl Overlap {
+    /// Default overlap: one day.
     pub const DEFAULT_SECONDS: i64 = 86_400;
+    /// Longest overlap: 30 days.
     pub const LONGEST_SECONDS: i64 = 2_592_000;
 
+    /// Checks an overlap in seconds.
     pub fn parse(seconds: Option<i64>) -> Result<Self> {
         let seconds = seconds.unwrap_or(Self::DEFAULT_SECONDS);
         if (0..=Self::LONGEST_SECONDS).contains(&seconds) {
@@ -27,28 +30,32 @@ impl Overlap {
         Err(Error::field("overlap_seconds", Rejection::new("range", says)))
     }
 
+    /// Returns the overlap in seconds.
     pub fn seconds(self) -> i64 {
         self.0
     }
 
+    /// Returns the end of an overlap that begins now.
     pub fn end(self, now: DateTime<Utc>) -> DateTime<Utc> {
         now + TimeDelta::seconds(self.0)
     }
 }
 
-/// The prefix of a secret that begins like this: `sk` of `sk_3kTq`, and of `sk_test_3kTq`. `None` for a foreign form.
+/// Returns the prefix of a secret from its start: `sk` for `sk_3kTq` and `sk_test_3kTq`. `None` for another form.
 pub fn prefix_of(beginning: &str) -> Option<KeyPrefix> {
     let (stem, _) = beginning.rsplit_once('_')?;
     KeyPrefix::parse(stem.strip_suffix("_test").unwrap_or(stem)).ok()
 }
 
-/// The keys that one act is for: 1 to 1000, each once, in the order in which they were named.
+/// Keys for one bulk act: 1 to 1,000, each once, in the order in which they were named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection(Vec<ApiKeyId>);
 
 impl Selection {
+    /// Most keys of one act.
     pub const MOST: usize = 1_000;
 
+    /// Checks a list of ids, and drops repeated ones.
     pub fn parse(ids: &[i64]) -> Result<Self> {
         if ids.is_empty() || Self::MOST < ids.len() {
             let says = format!("must name 1 to {} keys", Self::MOST);
@@ -60,19 +67,23 @@ impl Selection {
         Ok(Self(unique))
     }
 
+    /// Returns the ids.
     pub fn ids(&self) -> &[ApiKeyId] {
         &self.0
     }
 }
 
-/// Tags to put on keys, and tags to take off.
+/// Change of tags on many keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagChange {
+    /// Tags to add.
     pub add: Vec<String>,
+    /// Tags to remove.
     pub remove: Vec<String>,
 }
 
 impl TagChange {
+    /// Checks both lists: they must name at least one tag, and none twice.
     pub fn parse(add: &[String], remove: &[String]) -> Result<Self> {
         let mut errors = FieldErrors::default();
         let change = Self {
@@ -88,7 +99,7 @@ impl TagChange {
         if errors.is_empty() { Ok(change) } else { Err(errors.into()) }
     }
 
-    /// The tags afterwards; `None` where nothing changes, or where they would be too many.
+    /// Returns the tags after the change; `None` if nothing changes, or if there would be too many.
     pub fn apply(&self, tags: &[String]) -> Option<Vec<String>> {
         let mut after: Vec<String> = tags.iter().filter(|tag| !self.remove.contains(tag)).cloned().collect();
         for tag in &self.add {
@@ -112,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_read_from_how_a_secret_begins() {
+    fn a_prefix_is_read_from_the_start_of_a_secret() {
         let of = |text| prefix_of(text).map(|prefix| prefix.as_str().to_owned());
         assert_eq!(of("sk_3kTq").as_deref(), Some("sk"));
         assert_eq!(of("sk_test_3kTq").as_deref(), Some("sk"));

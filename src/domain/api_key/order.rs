@@ -1,4 +1,4 @@
-//! The orders in which keys are listed, and a key's place in each of them: what a cursor says.
+//! Orders of key lists, and a key's place in each of them, which a cursor holds.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,24 +9,27 @@ use super::super::ApiKeyId;
 use super::super::error::Rejection;
 
 crate::text_enum! {
-    /// How a list of keys is sorted.
+    /// Order of a key list.
     pub enum KeySort {
         Newest = "newest",
         Name = "name",
-        /// The one used last comes first, those never used at the end.
+        /// Last use, latest first; keys never used come last.
         LastUsed = "last_used",
-        /// The next one to expire comes first, those that never do at the end.
+        /// Expiry, next one first; keys that never expire come last.
         Expires = "expires",
     }
 }
 
-/// A key's place in a sorted list. Values, not the key alone: they may change while somebody turns the pages.
+/// Place of a key in a sorted list. It holds the sort value, since the key's own may change between two pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyMark {
+    /// Sort value of the key.
     pub place: Place,
+    /// Id of the key, for keys with equal values.
     pub id: ApiKeyId,
 }
 
+/// Sort value of a key, by order. Times are UTC; `None` stands for never.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     Newest,
@@ -36,7 +39,7 @@ pub enum Place {
 }
 
 impl KeyMark {
-    /// The order in which it is a place.
+    /// Returns the order that the place belongs to.
     pub fn sort(&self) -> KeySort {
         match self.place {
             Place::Newest => KeySort::Newest,
@@ -68,7 +71,7 @@ impl fmt::Display for KeyMark {
 impl FromStr for KeyMark {
     type Err = Rejection;
 
-    /// Whoever asks may have written it: nothing that Postgres would stumble over gets through.
+    /// Parses a cursor. Clients may send any text, so values that Postgres would reject are refused here.
     fn from_str(text: &str) -> Result<Self, Rejection> {
         let refused = || Rejection::new("cursor", "is not a cursor of this list");
         let Some((sort, rest)) = text.split_once(':') else {
@@ -86,6 +89,7 @@ impl FromStr for KeyMark {
     }
 }
 
+/// Parses microseconds since 1970; an empty text is no time.
 fn moment(micros: &str) -> Option<Option<DateTime<Utc>>> {
     if micros.is_empty() {
         return Some(None);
@@ -99,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_survives_being_written_and_read() {
+    fn a_mark_can_be_written_and_parsed_again() {
         let at = DateTime::from_timestamp_micros(1_764_000_000_123_456);
         for place in [
             Place::Newest,
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_got_from_us_is_refused() {
+    fn foreign_cursors_are_refused() {
         for junk in ["", "x", "name:7", "newest:7:", "name:x:a", "name:7:\0", "expires:7:x", "color:7:red"] {
             assert!(junk.parse::<KeyMark>().is_err(), "{junk:?}");
         }

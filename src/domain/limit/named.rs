@@ -1,4 +1,4 @@
-//! Limits beside a key's first one: named, for the key or for all keys of its owner together.
+//! Named limits beside a key's first one, for the key or for all keys of its owner together.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -6,31 +6,38 @@ use serde_json::Value;
 use super::super::error::{FieldErrors, Rejection};
 use super::Limit;
 
-/// The name of a key's first limit.
+/// Name of a key's first limit.
 pub const FIRST: &str = "key";
-/// Limits beside the first one.
+/// Most limits beside the first one.
 const MOST: usize = 5;
+/// Longest name in bytes.
 const LONGEST_NAME: usize = 32;
+/// Largest limit in one window.
 const MOST_QUOTA: i64 = 1_000_000_000;
+/// Longest window in seconds: 30 days.
 const LONGEST_WINDOW: i64 = 2_592_000;
 
 crate::text_enum! {
-    /// Who is counted together.
+    /// Keys that share the counters of a limit.
     pub enum Per {
-        /// The key, with the ones that it was rotated from and into.
+        /// The key, with the keys that it was rotated from and into.
         Key = "key",
-        /// All keys of the tenant with the same owner. A key without an owner counts for itself.
+        /// All keys of the tenant with the same owner. A key without an owner counts alone.
         Owner = "owner",
     }
 }
 
-/// As it was written, and as it is kept.
+/// A named limit, as requests and rows write it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedLimit {
+    /// Name of the limit, unique on its key.
     pub name: String,
+    /// Most calls in one window.
     pub limit: i64,
+    /// Length of the window in seconds.
     pub window_seconds: i64,
+    /// Keys that share the counters; the key alone by default.
     #[serde(default = "per_key", deserialize_with = "per_or_key")]
     pub per: Per,
 }
@@ -39,12 +46,13 @@ const fn per_key() -> Per {
     Per::Key
 }
 
-/// `null` counts as absent.
+/// Reads the field `per`; `null` counts as absent.
 fn per_or_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Per, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(Per::Key))
 }
 
 impl NamedLimit {
+    /// Returns the limit for a [`Window`](super::Window).
     pub fn limit(&self) -> Limit {
         Limit {
             quota: u64::try_from(self.limit).unwrap_or(1),
@@ -52,7 +60,7 @@ impl NamedLimit {
         }
     }
 
-    /// One line of a form: `burst 10/1` or `team 1000/3600 owner`.
+    /// Parses one line of a form: `burst 10/1` or `team 1000/3600 owner`.
     pub fn parse_line(line: &str) -> Result<Self, Rejection> {
         let refused = || Rejection::new("limit", "must look like: burst 10/1, or: team 1000/3600 owner");
         let mut words = line.split_whitespace();
@@ -68,13 +76,14 @@ impl NamedLimit {
         })
     }
 
+    /// Writes the limit as one line of a form.
     pub fn line(&self) -> String {
         let per = if self.per == Per::Owner { " owner" } else { "" };
         format!("{} {}/{}{per}", self.name, self.limit, self.window_seconds)
     }
 }
 
-/// Checks limits together: each for itself, and that no name comes twice.
+/// Checks limits together: each by itself, and that no name is used twice.
 pub fn check(errors: &mut FieldErrors, limits: Vec<NamedLimit>) -> Vec<NamedLimit> {
     if MOST < limits.len() {
         errors.add("limits", Rejection::new("too_many", format!("must be at most {MOST}, beside rate_limit")));
@@ -109,11 +118,12 @@ fn in_range(number: i64, most: i64) -> Result<(), Rejection> {
     }
 }
 
-/// As they are kept in a row. What another version wrote and this one cannot read limits nothing.
+/// Reads the limits of a row. Limits of another version that this one can't read are ignored.
 pub fn of_row(value: &Value) -> Vec<NamedLimit> {
     NamedLimits::deserialize(value).map(|limits| limits.0).unwrap_or_default()
 }
 
+/// Writes limits for a row.
 pub fn to_row(limits: &[NamedLimit]) -> Value {
     serde_json::to_value(limits).unwrap_or_else(|_| Value::Array(Vec::new()))
 }
@@ -136,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_theirs_alone_and_numbers_in_range() {
+    fn names_are_unique_and_numbers_in_range() {
         assert!(fields(vec![limit("burst", 10, 1), limit("per-day", 1000, 86_400)]).is_empty());
         assert_eq!(fields(vec![limit("key", 10, 1)]), ["limits[0].name"]);
         assert_eq!(
@@ -147,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_a_form_is_a_limit() {
+    fn a_line_of_a_form_is_parsed_as_a_limit() {
         let team = NamedLimit { per: Per::Owner, ..limit("team", 1000, 3600) };
         assert_eq!(NamedLimit::parse_line(" team  1000/3600s owner").unwrap(), team);
         assert_eq!(NamedLimit::parse_line(&team.line()).unwrap(), team);
@@ -158,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_keeps_them() {
+    fn limits_can_be_stored_and_read_again() {
         let limits = vec![limit("burst", 10, 1)];
         assert_eq!(of_row(&to_row(&limits)), limits);
         assert!(of_row(&Value::Null).is_empty());

@@ -1,19 +1,20 @@
-//! Words that an attacker tries first, and what a password has beside them.
+//! Words that an attacker tries first, and the rest of a password without them.
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
-/// Shorter words are in too many others.
+/// Fewest characters of a word: shorter ones occur in too many other words.
 const SHORTEST_WORD: usize = 3;
 
+/// Words that an attacker tries first against one user.
 #[derive(Debug, Clone)]
 pub struct KnownWords {
     words: Vec<String>,
-    /// The words and their reverses as [`folded`] has them, the longest first.
+    /// Words and their reverses, folded with [`folded`], the longest first.
     patterns: Vec<Vec<char>>,
 }
 
 impl KnownWords {
-    /// Takes texts whole and in parts; the product's name is always among them.
+    /// Collects texts whole and in parts. The product's name is always among them.
     pub fn of<T: AsRef<str>>(texts: &[T]) -> Self {
         let mut words = Vec::new();
         for text in texts.iter().map(AsRef::as_ref).chain(["gatepost"]) {
@@ -29,11 +30,12 @@ impl KnownWords {
         Self { words, patterns }
     }
 
+    /// Returns the words, for an estimator.
     pub fn as_strs(&self) -> Vec<&str> {
         self.words.iter().map(String::as_str).collect()
     }
 
-    /// Returns what is left of a text without these words. `None` if it holds none of them.
+    /// Returns the rest of a text without these words; `None` if it contains none of them.
     pub fn rest(&self, text: &str) -> Option<String> {
         let mut left: Vec<Option<(usize, char)>> = folded(text).into_iter().map(Some).collect();
         let mut taken = Vec::new();
@@ -52,7 +54,7 @@ impl KnownWords {
     }
 }
 
-/// Letters and digits without case, accents and look-alikes, each with the place of its character.
+/// Folds a text to letters and digits without case, accents and look-alikes, each with the position of its character.
 fn folded(text: &str) -> Vec<(usize, char)> {
     let nfkd = DecomposingNormalizerBorrowed::new_nfkd();
     let mut found = Vec::new();
@@ -63,6 +65,7 @@ fn folded(text: &str) -> Vec<(usize, char)> {
     found
 }
 
+/// Returns the letter that a sign is often used for.
 const fn look_alike(c: char) -> char {
     match c {
         '0' => 'o',

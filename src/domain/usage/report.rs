@@ -1,4 +1,4 @@
-//! Usage that an application reports: what it served without asking the gate.
+//! Reported usage: records of calls that an application served without asking the gate.
 
 use std::net::IpAddr;
 
@@ -9,55 +9,68 @@ use super::super::{ApiKeyId, api_key};
 use super::{Outcome, UsageRecord, endpoint};
 use crate::domain::TenantId;
 
-/// Records in one report.
+/// Most records in one report.
 pub const MOST_RECORDS: usize = 10_000;
-/// How old a record may be.
+/// Longest age of a record.
 const OLDEST: TimeDelta = TimeDelta::days(7);
-/// How far ahead the clock of the reporter may be.
+/// Most that the reporter's clock may be ahead.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
-/// Longer than any request takes: an hour, in milliseconds.
+/// Longest duration in milliseconds: an hour, longer than any request takes.
 const LONGEST_MS: f64 = 3_600_000.0;
-/// Refusals that are named; the rest of a bad report is likely to be wrong in the same way.
+/// Most errors that a response lists: the rest of a bad report is likely wrong in the same way.
 const MOST_ERRORS: usize = 20;
 
-/// One record as it was written.
+/// One record, as it was written.
 #[derive(Debug, Clone, Default)]
 pub struct RecordDraft {
+    /// Number of the key.
     pub key_id: Option<ApiKeyId>,
-    /// The public id, instead of `key_id`.
+    /// Public id of the key, instead of `key_id`.
     pub key: Option<String>,
+    /// Endpoint that was called.
     pub endpoint: Option<String>,
+    /// HTTP method.
     pub method: Option<String>,
+    /// HTTP status; 200 if absent.
     pub status: Option<i64>,
+    /// Outcome; `VALID` if absent.
     pub outcome: Option<String>,
+    /// Duration in milliseconds; 0 if absent.
     pub duration_ms: Option<f64>,
+    /// IP address of the caller.
     pub ip: Option<IpAddr>,
+    /// Id of the request; that of the report if absent.
     pub request_id: Option<String>,
+    /// Time of the request (UTC); now if absent.
     pub at: Option<DateTime<Utc>>,
 }
 
-/// Which key a record names.
+/// Key that a record names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KeyName {
+    /// Number of the key.
     Id(ApiKeyId),
+    /// Public id of the key.
     Public(String),
 }
 
-/// A checked record, but for its key.
+/// A checked record, before its key is looked up.
 #[derive(Debug, Clone)]
 pub struct Reported {
+    /// Key that the record names.
     pub key: KeyName,
     record: UsageRecord,
 }
 
 impl Reported {
+    /// Completes the record with its key.
     pub fn by(self, key: ApiKeyId) -> UsageRecord {
         UsageRecord { api_key: Some(key), ..self.record }
     }
 }
 
-/// Checks a report whole: nothing of a bad one is kept. `own` is the key that reports, where one does, for records
-/// that name none.
+/// Checks a whole report; one bad record refuses it. `own` is the key that makes the report, if one does: it stands
+/// for records that name no key.
 pub fn parse(
     tenant: TenantId,
     own: Option<ApiKeyId>,
@@ -83,6 +96,7 @@ pub fn parse(
     if errors.is_empty() { Ok(reported) } else { Err(errors.into()) }
 }
 
+/// Checks one record.
 fn one(
     tenant: TenantId,
     own: Option<ApiKeyId>,
@@ -171,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn little_is_needed_and_the_rest_has_defaults() {
+    fn a_record_needs_only_a_key_and_the_rest_has_defaults() {
         let draft = RecordDraft { key_id: Some(ApiKeyId(7)), duration_ms: Some(1.5), ..RecordDraft::default() };
         let record = parse(TenantId(1), None, "r", vec![draft], now()).unwrap().remove(0);
         assert_eq!(record.key, KeyName::Id(ApiKeyId(7)));
@@ -182,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn every_invalid_field_is_reported() {
         let bad = RecordDraft {
             key: Some("sk_oops".into()),
             status: Some(700),

@@ -1,4 +1,4 @@
-//! Turns at a scarce resource: known requesters get theirs first, everyone else in the order of asking.
+//! Fair queue for a scarce resource: known requesters go first, all others in order of arrival.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,16 +7,16 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Who asks for a turn.
+/// Requester of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requester {
-    /// A requester with proof of an earlier sign-in, a session, a token or a link, by their account. One request of each
-    /// account goes first at a time, so that no account can crowd out the others.
+    /// Account with proof of an earlier sign-in: a session, a token or a link. Only one request per account goes first
+    /// at a time, so that no account can crowd out the others.
     Known(String),
     Unknown,
 }
 
-/// Hands out a fixed number of turns at a time.
+/// Queue that hands out a fixed number of turns at a time.
 #[derive(Debug)]
 pub struct Turns(Mutex<Queues>);
 
@@ -24,12 +24,12 @@ pub struct Turns(Mutex<Queues>);
 struct Queues {
     free: usize,
     known: VecDeque<(String, oneshot::Sender<Turn>)>,
-    /// Accounts in `known`.
+    /// Accounts that have a request in `known`.
     accounts: HashSet<String>,
     unknown: VecDeque<oneshot::Sender<Turn>>,
 }
 
-/// A turn, which the next requester gets when this is dropped.
+/// Turn at the resource. Dropping it passes the turn on to the next requester.
 #[derive(Debug)]
 pub struct Turn(Option<Arc<Turns>>);
 
@@ -39,7 +39,7 @@ impl Turns {
         Arc::new(Self(Mutex::new(Queues { free: at_once, known, accounts, unknown })))
     }
 
-    /// Waits for a turn. None: it did not come in time.
+    /// Waits for a turn. Returns `None` if it does not come in time.
     pub async fn wait(self: &Arc<Self>, requester: &Requester, patience: Duration) -> Option<Turn> {
         let turn = {
             let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +59,7 @@ impl Turns {
         while let Some(next) = queues.next() {
             match next.send(turn) {
                 Ok(()) => return,
-                // This requester no longer waits.
+                // The requester no longer waits.
                 Err(back) => turn = back,
             }
         }
@@ -108,7 +108,7 @@ mod tests {
         Requester::Known(account.to_owned())
     }
 
-    /// Names of these requesters in the order of their turns, when all of them ask while the only turn is taken.
+    /// Returns the names of these requesters in the order of their turns, when all ask while the only turn is taken.
     async fn order(requesters: &[(&'static str, Requester)]) -> Vec<&'static str> {
         let turns = Turns::new(1);
         let taken = turns.wait(&Requester::Unknown, PATIENCE).await;

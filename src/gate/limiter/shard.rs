@@ -1,4 +1,4 @@
-//! One shard of the counts: what each tenant has in it, and how much more it may have.
+//! Shard of the rate limiter: the counts of its subjects, and room per tenant.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,14 @@ use super::{Counted, Held, Subject};
 use crate::domain::limit::Window;
 use crate::domain::{Error, Result, TenantId};
 
-/// How often a shard without room is searched for what is idle: a search reads all of it.
+/// Pause between two searches of a full shard for idle subjects. A search reads the whole shard.
 const BETWEEN_SEARCHES: TimeDelta = TimeDelta::seconds(1);
 
+/// Counts of one shard.
 #[derive(Debug, Default)]
 pub struct Shard {
     counted: HashMap<Subject, Counted>,
-    /// How many of them are whose.
+    /// Number of subjects by tenant.
     by_tenant: HashMap<TenantId, usize>,
     searched_at: Option<DateTime<Utc>>,
 }
@@ -28,7 +29,7 @@ impl Shard {
         self.counted.get_mut(&subject)
     }
 
-    /// What is counted of it, under the limit that it is held to now.
+    /// Returns the counts of a subject, adapted to its current limit.
     pub fn adopted(&mut self, held: Held) -> Option<&mut Counted> {
         let counted = self.counted.get_mut(&held.subject)?;
         if counted.window.limit() != held.limit {
@@ -37,7 +38,7 @@ impl Shard {
         Some(counted)
     }
 
-    /// The same, begun if it is new, where there is room: see [`Shard::make_room`].
+    /// Returns the counts of a subject, inserted if it is new. Call [`Shard::make_room`] first.
     pub fn begun(&mut self, held: Held) -> Option<&mut Counted> {
         if !self.knows(held.subject) {
             self.insert(held, Counted::own(held.tenant, Window::new(held.limit), 0));
@@ -45,19 +46,19 @@ impl Shard {
         self.adopted(held)
     }
 
-    /// Where there is room: see [`Shard::make_room`].
+    /// Inserts counts. Call [`Shard::make_room`] first.
     pub fn insert(&mut self, held: Held, counted: Counted) {
         if self.counted.insert(held.subject, counted).is_none() {
             *self.by_tenant.entry(held.tenant).or_default() += 1;
         }
     }
 
-    /// Room for those of these that are new; all are of one tenant. Nothing that counts gives way: it would be counted from
-    /// nothing again.
+    /// Makes room for the new subjects among these, all of one tenant. Never evicts active counts, since they would
+    /// restart from zero.
     ///
     /// # Errors
-    /// `Unavailable` where the tenant has as many here as are free: of those that take all they get, each has the same,
-    /// and as much is left for others.
+    /// `Unavailable` if the tenant already has as many subjects here as are free. Tenants that take all they can then
+    /// get equal shares, and one more share stays free.
     pub fn make_room<'h>(
         &mut self,
         held: impl Iterator<Item = &'h Held> + Clone,
@@ -80,7 +81,7 @@ impl Shard {
     fn has_room<'h>(&self, held: impl Iterator<Item = &'h Held>, most: usize) -> bool {
         let mut new = held.filter(|one| !self.knows(one.subject));
         let Some(first) = new.next() else { return true };
-        // As the last of them finds it.
+        // Check room for the last new subject, with the others counted as inserted.
         let before = new.count();
         let own = self.by_tenant.get(&first.tenant).copied().unwrap_or(0);
         own + before < most.saturating_sub(self.counted.len() + before)

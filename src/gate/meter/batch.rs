@@ -1,4 +1,4 @@
-//! What is written in one transaction: records, what they add to the totals, and last uses.
+//! Batch of usage to write in one transaction: records, their part of the totals, and last uses.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
@@ -14,13 +14,13 @@ use crate::store::api_keys::Use;
 use crate::store::partitions::{self, USAGE};
 use crate::store::usage::write::{self, ALL_KEYS, LatencyKey, Total, TotalKey, Width};
 
-/// Endpoints of a tenant that have totals of their own, per day. The others share one: paths with ids in them would
-/// make the totals as many as the records.
+/// Most endpoints per tenant and day with their own totals. All others share one total: with ids in paths there would
+/// be as many totals as records.
 const MOST_ENDPOINTS: usize = 200;
-/// The name under which they do.
+/// Endpoint name of the shared total.
 const OTHER: &str = "(other)";
 
-/// The endpoints that were seen today.
+/// Endpoints seen today.
 #[derive(Debug, Default)]
 pub struct Endpoints {
     day: NaiveDate,
@@ -28,7 +28,7 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Whether this one has totals of its own.
+    /// Returns true if this endpoint has its own totals.
     fn admit(&mut self, record: &UsageRecord) -> bool {
         let day = record.at.date_naive();
         if self.day < day {
@@ -39,19 +39,19 @@ impl Endpoints {
     }
 }
 
-/// The day whose partitions are known to be there. To ask for them anew takes longer than all totals together.
+/// Day whose partitions are known to exist. Checking takes longer than writing all totals.
 #[derive(Debug, Default)]
 pub struct Made(Option<(DateTime<Utc>, Instant)>);
 
 impl Made {
-    /// Days that are over may be dropped: what is known is known for so long.
+    /// Time for which this is trusted, since partitions of past days may be dropped.
     const HOLDS: Duration = Duration::from_secs(600);
 
     pub fn has(&self, days: &[DateTime<Utc>]) -> bool {
         self.0.is_some_and(|(day, since)| since.elapsed() < Self::HOLDS && days.iter().all(|other| *other == day))
     }
 
-    /// These are there.
+    /// Records that the partitions of these days exist.
     pub fn remember(&mut self, days: &[DateTime<Utc>]) {
         self.0 = days.iter().max().map(|day| (*day, Instant::now()));
     }
@@ -61,6 +61,7 @@ impl Made {
     }
 }
 
+/// Record with its choice of totals.
 #[derive(Debug, Clone)]
 struct Kept {
     record: UsageRecord,
@@ -73,6 +74,7 @@ impl Kept {
     }
 }
 
+/// Records and last uses that wait to be written.
 #[derive(Default, Clone)]
 pub struct Batch {
     records: Vec<Kept>,
@@ -84,7 +86,7 @@ impl Batch {
         self.records.is_empty() && self.tokens.is_empty()
     }
 
-    /// In records.
+    /// Returns the number of records.
     pub fn len(&self) -> usize {
         self.records.len()
     }
@@ -98,7 +100,7 @@ impl Batch {
         self.records.truncate(length);
     }
 
-    /// Splits off the uses of tokens, or else half of the records. `None`: nothing is left to split.
+    /// Splits off the uses of tokens, else half of the records. `None` if nothing is left to split.
     pub fn halve(&mut self) -> Option<Self> {
         if !self.records.is_empty() && !self.tokens.is_empty() {
             return Some(Self { records: Vec::new(), tokens: std::mem::take(&mut self.tokens) });
@@ -112,7 +114,7 @@ impl Batch {
         *newest = at.max(*newest);
     }
 
-    /// In `Scope::Instance`; with `makes_days`, the partitions that it goes into are made where they are missing.
+    /// Writes the batch in `Scope::Instance`. With `makes_days` it first makes missing partitions.
     pub fn write(&self, conn: &mut PgConnection, makes_days: bool) -> Result<()> {
         if !self.records.is_empty() {
             if makes_days {
@@ -139,7 +141,7 @@ impl Batch {
         days.into_iter().collect()
     }
 
-    /// By key and minute: all totals are sums of these.
+    /// Sums records by key and minute. All totals are built from these.
     fn sums(&self) -> HashMap<TotalKey<'_>, Total> {
         let mut sums: HashMap<TotalKey<'_>, Total> = HashMap::new();
         for kept in &self.records {
@@ -190,7 +192,7 @@ impl Batch {
     }
 }
 
-/// What a record adds to: its key, and all keys of the tenant together.
+/// Returns the keys whose totals a record adds to: its own key, and the total of all keys.
 fn subjects(api_key: ApiKeyId) -> impl Iterator<Item = ApiKeyId> {
     Some(api_key).filter(|id| *id != ALL_KEYS).into_iter().chain([ALL_KEYS])
 }
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn only_good_ones_count_as_use() {
+    fn only_valid_calls_count_as_use() {
         let batch =
             batch([record(0, Outcome::Valid, 200), record(9, Outcome::Valid, 200), record(60, Outcome::Revoked, 401)]);
         let uses = batch.uses();

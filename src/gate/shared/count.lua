@@ -1,13 +1,13 @@
--- Sliding windows for all limits of a call at once: its cost is taken from each of them, or from none.
--- This is `Window` of src/domain/limit.rs again, by the one clock that all processes share: this server's.
+-- Sliding windows for all limits of a call: charges its cost to each of them, or to none.
+-- Same algorithm as `Window` in src/domain/limit.rs, but with the clock that all replicas share: this server's.
 --
--- KEYS   a hash for each limit: under `s` the length of its sub-windows; under the time of the newest call of each
---        sub-window, in microseconds, what was counted in it.
--- ARGV   microseconds to add to the clock; the cost; `take` or `look`. Then for each limit: its quota, the lengths of a
---        sub-window and of the window in microseconds, `absent` or `always`, how many counts follow, and these, each as
---        the time of the newest call and the count. They are what the caller knows of, and are taken over where there is
---        no hash, or always: the higher of each sub-window.
--- Answers the time, 1 where the cost was taken, and for each limit the times and counts that matter now.
+-- KEYS     one hash per limit. Field `s`: length of its sub-windows. Other fields: time of the newest call of a
+--          sub-window, in microseconds, with the count of that sub-window.
+-- ARGV     microseconds to add to the clock; the cost; `take` to charge or `look` to check only. Then for each limit:
+--          its quota; length of a sub-window and of the window, in microseconds; `absent` or `always`; number of
+--          counts that follow; and those counts, each as time of the newest call and count. They are what the caller
+--          counted. They are merged always, or if the hash is absent; the higher count of each sub-window wins.
+-- Returns  the time, 1 if the cost was charged, and for each limit the times and counts that matter now.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2]) + tonumber(ARGV[1])
@@ -23,7 +23,7 @@ local function number_of(instant, length)
   return (instant - instant % length) / length
 end
 
--- Counts a call, or a stored sub-window by its newest call.
+-- Adds a call, or a stored sub-window with the time of its newest call.
 local function add(counts, length, at, count)
   local number = number_of(at, length)
   local known = counts[number]
@@ -34,7 +34,8 @@ local function add(counts, length, at, count)
   end
 end
 
--- What is stored, by the numbers of sub-windows of this length. And the length that they had, nil where nothing is stored.
+-- Returns the stored counts by number of the sub-window, for this length, and the stored length. The length is nil if
+-- nothing is stored.
 local function stored(key, length)
   local fields, counts, had = redis.call('HGETALL', key), {}, nil
   for i = 1, #fields, 2 do
@@ -48,8 +49,8 @@ local function stored(key, length)
   return counts, had
 end
 
--- Takes over what the caller knows, nothing of it later than the newest: by a clock that is ahead, it was now. Whether that
--- was news.
+-- Merges the caller's counts and returns true if that changed anything. Times after `newest` come from a clock that is
+-- ahead, so they count as now.
 local function told(counts, length, newest, is_wanted)
   local theirs, is_news = {}, false
   for _ = 1, tonumber(argument()) do
@@ -66,7 +67,7 @@ local function told(counts, length, newest, is_wanted)
   return is_news
 end
 
--- One limit as it stands before the call.
+-- Reads the state of one limit before the call.
 local function read(key)
   local quota, length, window, mode = tonumber(argument()), tonumber(argument()), tonumber(argument()), argument()
   local counts, had = stored(key, length)
@@ -97,7 +98,7 @@ local function read(key)
   }
 end
 
--- Stores what changed of it: all of it, or one count and what has gone.
+-- Stores the changes of a limit: all counts, or the newest count and the removal of stale ones.
 local function write(limit)
   if limit.is_whole then
     local fields = { 's', limit.length }
@@ -109,7 +110,7 @@ local function write(limit)
     redis.call('HSET', limit.key, unpack(fields))
   else
     local newest = limit.counts[number_of(limit.current, limit.length)]
-    -- First of all: a full Redis refuses it only where nothing was written before.
+    -- This write comes first: a full Redis refuses it as long as the script has written nothing.
     redis.call('HSET', limit.key, newest.at, newest.count)
     if 0 < #limit.stale then
       redis.call('HDEL', limit.key, unpack(limit.stale))

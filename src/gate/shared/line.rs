@@ -1,4 +1,4 @@
-//! The line to the shared counts: made, tried, and after each break made again, while nobody waits for it.
+//! Connection to Redis: opened, tested, and reopened in the background after each break, so that no call waits for it.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,21 +15,20 @@ use crate::domain::limit::Limit;
 use crate::domain::{Error, Result};
 
 const CONNECT: Duration = Duration::from_secs(1);
-/// From one try to the next, and at least as long from one line to the next: one that breaks with the first call is not made
-/// anew with each.
+/// Pause between attempts to connect. It also limits how often a connection that breaks at its first call is reopened.
 const RECONNECT: Duration = Duration::from_millis(500);
-/// A line is tried so often, for it may be used by nobody: whoever asks whether it is up should be told.
+/// Interval between tests of an idle connection, so that `/readyz` and metrics notice a break.
 const TRIAL: Duration = Duration::from_secs(5);
 
-/// A connection that all calls share, and how many there were before it.
+/// Connection shared by all calls, with its serial number.
 #[derive(Clone)]
 pub struct Line {
     pub connection: MultiplexedConnection,
-    /// From 1.
+    /// Serial number, starting with 1.
     pub number: u32,
 }
 
-/// Keeps a line as long as it is kept itself.
+/// Keeps a connection open until it is dropped.
 pub struct Keeper {
     state: Arc<State>,
     work: AbortHandle,
@@ -40,7 +39,7 @@ struct State {
     client: Client,
     timeout: Duration,
     script: Arc<Script>,
-    /// What a new line is tried with.
+    /// Redis key used to test a new connection.
     trial: String,
     kept: RwLock<Kept>,
     has_broken: Notify,
@@ -50,7 +49,7 @@ struct State {
 #[derive(Default)]
 struct Kept {
     line: Option<Line>,
-    /// How many there were.
+    /// Number of connections so far.
     made: u32,
 }
 
@@ -78,12 +77,12 @@ impl Keeper {
         Ok(Self { state, work })
     }
 
-    /// None while there is none.
+    /// Returns the connection, or `None` while there is none.
     pub fn line(&self) -> Option<Line> {
         self.state.line()
     }
 
-    /// This line does not do its work: nobody is to use it any more.
+    /// Reports a broken connection. No further call uses it.
     pub fn broke(&self, line: &Line, error: &RedisError) {
         self.state.broke(line, error);
     }
@@ -126,7 +125,7 @@ impl State {
 
     fn broke(&self, line: &Line, error: &RedisError) {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        // Of all who meet with it, the first tells.
+        // Only the first of all calls that fail on one connection reports it.
         if kept.line.as_ref().is_some_and(|kept| kept.number == line.number) {
             kept.line = None;
             self.warn(error);
@@ -134,7 +133,7 @@ impl State {
         }
     }
 
-    /// A line is one over which counting works: a server that is full, or only read from, is of no use.
+    /// Opens a connection and tests that counting works. A server that is full or read-only is of no use.
     async fn connect(&self) -> RedisResult<()> {
         let config = AsyncConnectionConfig::new();
         let config = config.set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(self.timeout));
@@ -163,17 +162,17 @@ async fn try_out(script: &Script, name: &str, connection: &mut MultiplexedConnec
     call.invoke_async(connection).await.map(|_: Answer| ())
 }
 
-/// What a server says of itself, where it may be asked.
+/// Facts about a Redis server, as far as this user may read them.
 #[derive(Debug)]
 pub struct Report {
     pub version: Option<String>,
-    /// Whether it is one of a cluster, which keeps the limits of a call in several places.
+    /// True if it belongs to a cluster, which spreads the limits of one call over several servers.
     pub is_of_a_cluster: bool,
-    /// How it makes room for new counts by forgetting others before their time, where it does.
+    /// Policy that evicts counts early to free memory, if one is active.
     pub eviction: Option<String>,
 }
 
-/// Looks at a server for people, and counts something there that is of no account.
+/// Examines a server for `gatepost doctor`. Counts a test call there.
 pub fn examine(server: &Server) -> RedisResult<Report> {
     let mut connection = Client::open(server.info())?.get_connection_with_timeout(CONNECT)?;
     connection.set_read_timeout(Some(CONNECT))?;
@@ -182,7 +181,7 @@ pub fn examine(server: &Server) -> RedisResult<Report> {
     let mut call = script.prepare_invoke();
     trial(&mut call, "gatepost:doctor:trial");
     let _: Answer = call.invoke(&mut connection)?;
-    // Whoever may count need not be allowed to ask this.
+    // A user who may count need not have the right to run INFO.
     let info: Option<InfoDict> = Cmd::new().arg("INFO").query(&mut connection).ok();
     let say = |name| info.as_ref().and_then(|info| info.get::<String>(name));
     let has_a_bound = say("maxmemory").is_some_and(|bytes| bytes != "0");

@@ -1,8 +1,7 @@
-//! One act on many keys: for admins, in one transaction, with an audit entry for each key.
+//! Bulk acts on API keys: for admins, in one transaction, with an audit entry per key.
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::{Value, json};
 
@@ -12,67 +11,58 @@ use crate::domain::api_key::{Selection, TagChange};
 use crate::domain::{Actor, ApiKeyId, Permission, Result};
 use crate::model::ApiKey;
 use crate::services::audit::{self, Deed};
-use crate::store;
-use crate::store::notify::{self, Change};
+use crate::store::notify::Change;
+use crate::store::{self, Tx};
 
-/// What it came to.
+/// Result of a bulk act.
 #[derive(Debug)]
 pub struct Bulk {
-    /// As they are now.
+    /// Keys in their state after the act.
     pub affected: Vec<ApiKey>,
-    /// Those that do not exist here, or in which there was nothing to change.
+    /// Ids that do not exist in this tenant, or that needed no change.
     pub skipped: Vec<ApiKeyId>,
 }
 
-/// Those of the chosen that exist, for the question before the act.
+/// Returns the chosen keys that exist, for the confirmation page.
 pub fn chosen(conn: &mut PgConnection, actor: &Actor, chosen: &Selection) -> Result<Vec<ApiKey>> {
     actor.must(Permission::WriteManyKeys)?;
     store::api_keys::find_many(conn, actor.tenant, chosen.ids())
 }
 
-/// Refuses all of them for good; those that are revoked already are skipped.
-pub fn revoke_many(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    chosen: &Selection,
-    reason: Option<&str>,
-    now: DateTime<Utc>,
-) -> Result<Bulk> {
+/// Revokes all of the chosen keys for good. Revoked keys are skipped.
+pub fn revoke_many(tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection, reason: Option<&str>) -> Result<Bulk> {
+    let now = tx.now;
     let reason = parse_reason(reason)?;
-    let ids = locked(conn, actor, chosen)?.into_iter().map(|key| key.id).collect::<Vec<_>>();
-    let affected = store::api_keys::revoke(conn, actor.tenant, &ids, reason.as_deref(), now)?;
-    news::tell(conn, news::REVOKED, &affected, now)?;
-    done(conn, actor, chosen, affected, deed_of_revocation, now)
+    let ids = locked(tx, actor, chosen)?.into_iter().map(|key| key.id).collect::<Vec<_>>();
+    let affected = store::api_keys::revoke(tx, actor.tenant, &ids, reason.as_deref(), now)?;
+    news::tell(tx, news::REVOKED, &affected)?;
+    done(tx, actor, chosen, affected, deed_of_revocation)
 }
 
-/// Takes all of them out of sight; they can be restored one by one.
-pub fn delete_many(conn: &mut PgConnection, actor: &Actor, chosen: &Selection, now: DateTime<Utc>) -> Result<Bulk> {
-    let ids = locked(conn, actor, chosen)?.into_iter().map(|key| key.id).collect::<Vec<_>>();
-    let affected = store::api_keys::delete(conn, actor.tenant, &ids, now)?;
-    done(conn, actor, chosen, affected, deed_of_deletion, now)
+/// Deletes all of the chosen keys. Each can be restored by itself.
+pub fn delete_many(tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection) -> Result<Bulk> {
+    let now = tx.now;
+    let ids = locked(tx, actor, chosen)?.into_iter().map(|key| key.id).collect::<Vec<_>>();
+    let affected = store::api_keys::delete(tx, actor.tenant, &ids, now)?;
+    done(tx, actor, chosen, affected, deed_of_deletion)
 }
 
-/// Puts tags on and takes tags off. Skipped are keys that have them so already, or would have more than 20.
-pub fn tag_many(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    chosen: &Selection,
-    change: &TagChange,
-    now: DateTime<Utc>,
-) -> Result<Bulk> {
-    let keys = locked(conn, actor, chosen)?;
+/// Adds and removes tags. Skips keys that need no change, or that would have more than 20 tags.
+pub fn tag_many(tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection, change: &TagChange) -> Result<Bulk> {
+    let now = tx.now;
+    let keys = locked(tx, actor, chosen)?;
     let before: HashMap<_, _> = keys.iter().map(|key| (key.id, key.tags.clone())).collect();
     let tagged = keys.into_iter().filter_map(|key| change.apply(&key.tags).map(|tags| ApiKey { tags, ..key }));
     let affected: Vec<ApiKey> = tagged.collect();
     let tags: Vec<_> = affected.iter().map(|key| (key.id, Value::from(key.tags.clone()))).collect();
-    store::api_keys::update_tags(conn, actor.tenant, &tags, now)?;
+    store::api_keys::update_tags(tx, actor.tenant, &tags, now)?;
     let deed = |key: &ApiKey| {
         Deed::new("api_key.updated", target(key.id))
             .with("name", key.name.as_str())
             .with("changed", vec!["tags"])
             .changing(json!({"tags": before.get(&key.id)}), json!({"tags": key.tags}))
     };
-    done(conn, actor, chosen, affected, deed, now)
+    done(tx, actor, chosen, affected, deed)
 }
 
 fn locked(conn: &mut PgConnection, actor: &Actor, chosen: &Selection) -> Result<Vec<ApiKey>> {
@@ -81,17 +71,16 @@ fn locked(conn: &mut PgConnection, actor: &Actor, chosen: &Selection) -> Result<
 }
 
 fn done(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     actor: &Actor,
     chosen: &Selection,
     mut affected: Vec<ApiKey>,
     deed: impl Fn(&ApiKey) -> Deed,
-    now: DateTime<Utc>,
 ) -> Result<Bulk> {
     affected.sort_unstable_by_key(|key| key.id);
     let is_affected = |id: &ApiKeyId| affected.binary_search_by_key(id, |key| key.id).is_ok();
     let skipped = chosen.ids().iter().copied().filter(|id| !is_affected(id)).collect();
-    audit::record_all(conn, actor, affected.iter().map(deed).collect(), now)?;
-    notify::send_all(conn, affected.iter().map(|key| Change::Key(key.public_id.clone())))?;
+    audit::record_all(tx, actor, affected.iter().map(deed).collect())?;
+    tx.announce_all(affected.iter().map(|key| Change::Key(key.public_id.clone())));
     Ok(Bulk { affected, skipped })
 }

@@ -1,33 +1,25 @@
-//! How a key ends, for good or until it is restored.
-
-use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
+//! Revocation, deletion and restoration of API keys.
 
 use super::{changed, news, target, to_change};
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Rejection, Result, text};
 use crate::model::ApiKey;
 use crate::services::audit::Deed;
 use crate::services::plans::{self, Thing};
-use crate::store;
+use crate::store::{self, Tx};
 
-/// Refuses the key for good. A key that is revoked already stays as it is.
-pub fn revoke(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    id: ApiKeyId,
-    reason: Option<&str>,
-    now: DateTime<Utc>,
-) -> Result<ApiKey> {
+/// Revokes the key for good. A revoked key stays as it is.
+pub fn revoke(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, reason: Option<&str>) -> Result<ApiKey> {
+    let now = tx.now;
     let reason = parse_reason(reason)?;
-    let before = to_change(conn, actor, id)?;
-    let revoked = store::api_keys::revoke(conn, actor.tenant, &[id], reason.as_deref(), now)?;
+    let before = to_change(tx, actor, id)?;
+    let revoked = store::api_keys::revoke(tx, actor.tenant, &[id], reason.as_deref(), now)?;
     let Some(after) = revoked.into_iter().next() else { return Ok(before) };
     let deed = deed_of_revocation(&after);
-    news::tell(conn, news::REVOKED, std::slice::from_ref(&after), now)?;
-    changed(conn, actor, after, deed, now)
+    news::tell(tx, news::REVOKED, std::slice::from_ref(&after))?;
+    changed(tx, actor, after, deed)
 }
 
-/// At most 200 characters of one line; an empty one is none.
+/// Parses a reason: one line of at most 200 characters. An empty text counts as no reason.
 pub(super) fn parse_reason(reason: Option<&str>) -> Result<Option<String>> {
     let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
     let parsed = reason.map(|reason| text::line(reason, 200)).transpose();
@@ -40,34 +32,36 @@ pub(super) fn deed_of_revocation(key: &ApiKey) -> Deed {
         .with("reason", key.revoked_reason.clone())
 }
 
-/// Takes the key out of sight; its usage stays. Returns what was deleted.
-pub fn delete(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime<Utc>) -> Result<ApiKey> {
-    to_change(conn, actor, id)?;
-    let deleted = store::api_keys::delete(conn, actor.tenant, &[id], now)?;
+/// Deletes the key and keeps its usage. Returns the deleted key.
+pub fn delete(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
+    let now = tx.now;
+    to_change(tx, actor, id)?;
+    let deleted = store::api_keys::delete(tx, actor.tenant, &[id], now)?;
     let key = deleted.into_iter().next().ok_or(Error::NotFound(Noun::ApiKey))?;
     let deed = deed_of_deletion(&key);
-    changed(conn, actor, key, deed, now)
+    changed(tx, actor, key, deed)
 }
 
 pub(super) fn deed_of_deletion(key: &ApiKey) -> Deed {
     Deed::new("api_key.deleted", target(key.id)).with("name", key.name.as_str())
 }
 
-/// Brings a key back that was deleted in the last 30 days, in the state that it had: a revoked one stays revoked.
-pub fn restore(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime<Utc>) -> Result<ApiKey> {
+/// Restores a key that was deleted in the last 30 days, in its former state. A revoked key stays revoked.
+pub fn restore(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
+    let now = tx.now;
     actor.must(Permission::WriteKeys)?;
-    let kept = store::api_keys::lock_kept(conn, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+    let kept = store::api_keys::lock_kept(tx, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     actor.must_own(Permission::WriteKeys, kept.user_id)?;
     if kept.deleted_at.is_none() {
         return Err(Error::conflict("this key is not deleted: there is nothing to restore"));
     }
-    // One that is revoked or over takes no place.
+    // A revoked or expired key does not count towards the plan.
     if kept.revoked_at.is_none() && kept.ends_at().is_none_or(|at| now < at) {
-        plans::must_have_room(conn, actor.tenant, Thing::Key, now)?;
+        plans::must_have_room(tx, actor.tenant, Thing::Key)?;
     }
-    let key = store::api_keys::restore(conn, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+    let key = store::api_keys::restore(tx, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     let deed = Deed::new("api_key.restored", target(id))
         .with("name", key.name.as_str())
         .with("state", key.state(now).as_str());
-    changed(conn, actor, key, deed, now)
+    changed(tx, actor, key, deed)
 }

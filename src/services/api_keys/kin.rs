@@ -1,14 +1,13 @@
-//! Keys found by what leads to them: by those that they replaced, or by what somebody holds in their hand.
+//! Look-up of keys by rotation, or by a text that a person has, such as a secret, a public id or a hint.
 
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use crate::domain::api_key::Clue;
 use crate::domain::{Actor, ApiKeyId, Permission, Result};
 use crate::model::ApiKey;
-use crate::store::{self, Scope};
+use crate::store::{self, Scope, Tx};
 
-/// The keys before and after a key; `None` where there is none, or it was deleted.
+/// Predecessor and successor of a key. `None` if there is none, or if it is deleted.
 #[derive(Debug, Clone, Default)]
 pub struct Kin {
     pub before: Option<ApiKey>,
@@ -24,16 +23,17 @@ pub fn kin(conn: &mut PgConnection, actor: &Actor, key: &ApiKey) -> Result<Kin> 
     Ok(Kin { before: find(key.rotation.rotated_from)?, after: find(key.rotation.rotated_to)? })
 }
 
-/// Keys that a clue may mean, deleted ones included that can be restored. Whether a secret is right is not asked
-/// here. Whoever calls has made sure that the scope may be read.
-pub fn matching(conn: &mut PgConnection, scope: Scope, clue: &Clue, now: DateTime<Utc>) -> Result<Vec<ApiKey>> {
+/// Returns keys that a clue may mean, including deleted keys that can be restored. Does not verify secrets. The caller
+/// has checked that the actor may read the scope.
+pub fn matching(tx: &mut Tx<'_>, scope: Scope, clue: &Clue) -> Result<Vec<ApiKey>> {
+    let now = tx.now;
     const MOST: i64 = 11;
     let found = match clue {
         Clue::Secret { public_id, .. } | Clue::PublicId(public_id) => {
-            store::api_keys::find_by_public_id(conn, scope, public_id, now)?
+            store::api_keys::find_by_public_id(tx, scope, public_id, now)?
         }
-        Clue::Id(id) => store::api_keys::find_kept(conn, scope, *id, now)?,
-        Clue::Hint(hint) => return store::api_keys::find_by_hint(conn, scope, hint, MOST, now),
+        Clue::Id(id) => store::api_keys::find_kept(tx, scope, *id, now)?,
+        Clue::Hint(hint) => return store::api_keys::find_by_hint(tx, scope, hint, MOST, now),
         Clue::Empty | Clue::Mistyped | Clue::Foreign(_) | Clue::Unreadable => None,
     };
     Ok(found.into_iter().collect())

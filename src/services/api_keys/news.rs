@@ -1,29 +1,28 @@
-//! What a tenant's webhooks are told of its keys, as of any other event: nothing in it opens a door.
+//! Events about a tenant's API keys, sent to its webhooks. Their payload holds no secret.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use diesel::pg::PgConnection;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::domain::webhook::EventType;
 use crate::domain::{ApiKeyId, Error, Result, TenantId};
 use crate::model::ApiKey;
 use crate::services::events;
-use crate::store;
+use crate::store::{self, Tx};
 
 pub(super) const CREATED: &str = "api_key.created";
 pub(super) const REVOKED: &str = "api_key.revoked";
 pub(super) const ROTATED: &str = "api_key.rotated";
 const EXPIRING: &str = "api_key.expiring";
 
-/// How long before its end a key is said to expire.
+/// Time before expiry at which `api_key.expiring` is sent.
 const AHEAD: TimeDelta = TimeDelta::days(7);
 
-/// Tells of each of these keys, which are of one tenant.
-pub(super) fn tell(conn: &mut PgConnection, kind: &str, keys: &[ApiKey], now: DateTime<Utc>) -> Result<()> {
+/// Publishes an event of this type for each key. All keys belong to one tenant.
+pub(super) fn tell(tx: &mut Tx<'_>, kind: &str, keys: &[ApiKey]) -> Result<()> {
     let Some(first) = keys.first() else { return Ok(()) };
-    events::announce_wanted(conn, first.tenant_id, kind, keys.iter().map(facts), now)
+    events::announce_wanted(tx, first.tenant_id, kind, keys.iter().map(facts))
 }
 
 fn facts(key: &ApiKey) -> Value {
@@ -35,18 +34,19 @@ fn facts(key: &ApiKey) -> Value {
     }})
 }
 
-/// Tells of up to `most` keys, of any tenant, that expire within a week, where a webhook wants to hear of it: once for
-/// each expiry. Returns how many these were.
-pub fn tell_of_expiring(conn: &mut PgConnection, most: i64, now: DateTime<Utc>) -> Result<usize> {
+/// Publishes `api_key.expiring` for up to `most` keys of any tenant that expire within a week, once per expiry. Skips
+/// keys whose tenant has no webhook for it. Returns the number of keys.
+pub fn tell_of_expiring(tx: &mut Tx<'_>, most: i64) -> Result<usize> {
+    let now = tx.now;
     let kind = EventType::parse(EXPIRING).map_err(|rejection| Error::bug(rejection.detail))?;
-    let due = store::api_keys::mark_expiring(conn, &kind.patterns(), (now, now + AHEAD), most)?;
+    let due = store::api_keys::mark_expiring(tx, &kind.patterns(), (now, now + AHEAD), most)?;
     let mut by_tenant: BTreeMap<TenantId, Vec<ApiKeyId>> = BTreeMap::new();
     for (tenant, key) in &due {
         by_tenant.entry(*tenant).or_default().push(*key);
     }
     for (tenant, ids) in by_tenant {
-        let keys = store::api_keys::find_many(conn, tenant, &ids)?;
-        tell(conn, EXPIRING, &keys, now)?;
+        let keys = store::api_keys::find_many(tx, tenant, &ids)?;
+        tell(tx, EXPIRING, &keys)?;
     }
     Ok(due.len())
 }

@@ -1,13 +1,14 @@
-//! Scopes of keys that open something in Gatepost itself: nobody hands on what they may not do.
+//! Key scopes that grant rights in Gatepost itself. An actor cannot grant more than they hold.
 
 use crate::domain::scope::ScopeSet;
 use crate::domain::{Actor, Error, Permission, Result};
 
-/// What a key can do here by its scopes, beside being verified. All other scopes mean what the customer says.
+/// Permissions in Gatepost that a key's scopes can grant. All other scopes have the meaning that the customer gives
+/// them.
 const OPENED: [Permission; 3] = [Permission::ReadEvents, Permission::WriteEvents, Permission::WriteUsage];
 
-/// Refuses with 403 where `scopes` open what the actor may not do, and `before` did not open yet. `*`, `events:*` and
-/// `usage:*` open what they cover.
+/// Refuses with 403 if `scopes` grant rights that the actor lacks and that `before` did not grant. The wildcards `*`,
+/// `events:*` and `usage:*` grant what they cover.
 pub(super) fn must_hold(actor: &Actor, before: &[String], scopes: &[String]) -> Result<()> {
     let (before, scopes) = (ScopeSet::new(before.to_vec()), ScopeSet::new(scopes.to_vec()));
     let is_beyond = |permission: &Permission| {

@@ -1,7 +1,7 @@
-//! Rotation: a successor with a new secret and the same settings, beside which the old key is let in for a while.
+//! Rotation: replaces a key with a successor of equal settings and a new secret. The old key works on during an
+//! overlap.
 
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use serde_json::Value;
 
 use super::{MintedKey, news, opens, prefix_of_tenant, target};
@@ -11,63 +11,57 @@ use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result};
 use crate::model::{ApiKey, NewApiKey};
 use crate::services::audit::{self, Deed};
 use crate::services::idempotency::{self, IdempotencyKey, Told};
-use crate::store::notify::{self, Change};
-use crate::store::{self, Scope};
+use crate::store::notify::Change;
+use crate::store::{self, Scope, Tx};
 
-/// The successor with its secret, and the key that it replaces.
+/// Successor with its secret, and the key that it replaces.
 #[derive(Debug)]
 pub struct Rotated {
     pub minted: MintedKey,
     pub replaced: ApiKey,
 }
 
-/// Like [`rotate`], once for all requests with this idempotency key, as [`super::mint_once`] is.
+/// Rotates a key like [`rotate`], once per idempotency key. Works like [`super::mint_once`].
 pub fn rotate_once(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     actor: &Actor,
     hasher: &Hasher,
     (id, overlap): (ApiKeyId, Overlap),
     request: (&IdempotencyKey, &[u8]),
-    now: DateTime<Utc>,
     shown: impl Fn(&ApiKey) -> Result<Value>,
 ) -> Result<Told<Rotated>> {
     actor.must(Permission::WriteKeys)?;
-    let work = |conn: &mut PgConnection| rotate(conn, actor, hasher, id, overlap, now);
-    let shown = |_: &mut PgConnection, rotated: &Rotated| shown(&rotated.minted.key);
-    idempotency::tell_once(conn, actor.tenant, ("api_keys/rotation", request), now, work, shown)
+    let work = |tx: &mut Tx<'_>| rotate(tx, actor, hasher, id, overlap);
+    let shown = |_: &mut Tx<'_>, rotated: &Rotated| shown(&rotated.minted.key);
+    idempotency::tell_once(tx, actor.tenant, ("api_keys/rotation", request), work, shown)
 }
 
-/// Makes the key's successor. Of two that come at once, the second finds it made.
-pub fn rotate(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    hasher: &Hasher,
-    id: ApiKeyId,
-    overlap: Overlap,
-    now: DateTime<Utc>,
-) -> Result<Rotated> {
-    let old = to_rotate(conn, actor, id, now)?;
+/// Makes the key's successor. The second of two concurrent calls fails, since the successor exists.
+pub fn rotate(tx: &mut Tx<'_>, actor: &Actor, hasher: &Hasher, id: ApiKeyId, overlap: Overlap) -> Result<Rotated> {
+    let now = tx.now;
+    let old = to_rotate(tx, actor, id)?;
     let prefix = match prefix_of(&old.key_prefix) {
         Some(prefix) => prefix,
-        None => prefix_of_tenant(conn, actor.tenant)?,
+        None => prefix_of_tenant(tx, actor.tenant)?,
     };
     let secret = KeySecret::generate(&prefix, old.environment)?;
-    // The old one first: a lineage has one newest key.
-    if !store::api_keys::replace(conn, actor.tenant, id, overlap.end(now), now)? {
+    // Replace the old key before the insert: a unique index allows one newest key per lineage.
+    if !store::api_keys::replace(tx, actor.tenant, id, overlap.end(now), now)? {
         return Err(Error::conflict("this key was rotated already: rotate its successor"));
     }
-    let key = store::api_keys::insert(conn, &successor(&old, hasher, &secret, now)?)?;
-    let replaced = store::api_keys::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
-    audit::record_all(conn, actor, deeds(&replaced, &key, overlap), now)?;
-    notify::send_all(conn, [&replaced, &key].map(|key| Change::Key(key.public_id.clone())))?;
-    news::tell(conn, news::ROTATED, std::slice::from_ref(&replaced), now)?;
+    let key = store::api_keys::insert(tx, &successor(&old, hasher, &secret, now)?)?;
+    let replaced = store::api_keys::find(tx, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+    audit::record_all(tx, actor, deeds(&replaced, &key, overlap))?;
+    tx.announce_all([&replaced, &key].map(|key| Change::Key(key.public_id.clone())));
+    news::tell(tx, news::ROTATED, std::slice::from_ref(&replaced))?;
     Ok(Rotated { minted: MintedKey { key, secret }, replaced })
 }
 
-/// The key, locked, if it can be rotated by this actor.
-fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime<Utc>) -> Result<ApiKey> {
+/// Locks and returns the key if this actor can rotate it.
+fn to_rotate(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
+    let now = tx.now;
     actor.must(Permission::WriteKeys)?;
-    let key = store::api_keys::lock_kept(conn, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
+    let key = store::api_keys::lock_kept(tx, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     actor.must_own(Permission::WriteKeys, key.user_id)?;
     opens::must_hold(actor, &[], &key.scopes)?;
     if key.deleted_at.is_some() {
@@ -77,8 +71,8 @@ fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime
         return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
     }
     if key.rotation.rotates_out_at.is_some() {
-        // Whoever waited for the lock has the row as it is now, and its kin as they were: they are read anew.
-        let now_known = store::api_keys::find_kept(conn, Scope::Tenant(actor.tenant), id, now)?.unwrap_or(key);
+        // After a wait for the lock, the row is current but its joined relatives are not, so both are read again.
+        let now_known = store::api_keys::find_kept(tx, Scope::Tenant(actor.tenant), id, now)?.unwrap_or(key);
         return Err(Error::conflict(match now_known.rotation.rotated_to {
             Some(successor) => {
                 format!("this key was rotated already: its successor is key {successor}, rotate that one")
@@ -92,7 +86,7 @@ fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, now: DateTime
     Ok(key)
 }
 
-/// Everything as it is, but the secret.
+/// Copies all settings of the old key with a new secret.
 fn successor(old: &ApiKey, hasher: &Hasher, secret: &KeySecret, now: DateTime<Utc>) -> Result<NewApiKey> {
     let stored = hasher.digest(secret.expose())?;
     Ok(NewApiKey {
@@ -123,7 +117,7 @@ fn successor(old: &ApiKey, hasher: &Hasher, secret: &KeySecret, now: DateTime<Ut
     })
 }
 
-/// What is noted of each of the two.
+/// Returns the audit entries of both keys.
 fn deeds(old: &ApiKey, new: &ApiKey, overlap: Overlap) -> Vec<Deed> {
     let rotated = Deed::new("api_key.rotated", target(old.id))
         .with("name", old.name.as_str())

@@ -1,4 +1,4 @@
-//! Whether the audit log is whole: every entry hashes to what stands at it, follows the one before, and none is missing.
+//! Verification of the audit log: each entry must match its hash, follow the entry before it, and none may be missing.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
@@ -7,34 +7,36 @@ use crate::domain::{AuditEntryId, Error, Noun, Result, TenantId, audit};
 use crate::model::{AuditChain, AuditEntry};
 use crate::store;
 
-/// What stands in front of the fields that are hashed: the form has a version.
+/// Version prefix of the hashed fields.
 const FORM: &str = "gatepost audit 1";
 const BATCH: i64 = 1_000;
-/// The chain of the instance itself.
+/// Chain id of the instance itself.
 pub const INSTANCE: TenantId = TenantId(0);
 
-/// What became of reading a chain from its beginning to its end.
+/// Result of reading a chain from beginning to end.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// A tenant's slug; none for the instance itself.
+    /// Slug of the tenant. `None` for the instance itself.
     pub slug: Option<String>,
-    /// Entries that hold.
+    /// Number of intact entries.
     pub entries: i64,
-    /// The hash of the last of them, in hex: kept elsewhere, it tells whether the whole chain was made anew.
+    /// Hash of the last intact entry, in hex. A copy kept elsewhere reveals a chain that was rewritten as a whole.
     pub head: String,
+    /// First broken entry, if there is one.
     pub broken: Option<Break>,
 }
 
-/// The first entry that does not hold.
+/// First entry that does not verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Break {
+    /// Position in the chain.
     pub seq: i64,
-    /// None where it is missing.
+    /// Id, action and time of the entry. `None` if it is missing.
     pub entry: Option<(AuditEntryId, String, DateTime<Utc>)>,
     pub says: &'static str,
 }
 
-/// Reads all chains, or one tenant's. The transaction must see one moment.
+/// Verifies all chains, or one tenant's. The transaction needs a snapshot, so that chains do not grow meanwhile.
 pub fn verify(conn: &mut PgConnection, slug: Option<&str>) -> Result<Vec<Reading>> {
     let chains = store::audit_entries::chains(conn)?;
     let wanted = match slug {
@@ -68,7 +70,7 @@ fn read(conn: &mut PgConnection, id: TenantId, chain: Option<&AuditChain>) -> Re
     Ok(Reading { slug, entries: walk.entries, head: hex::encode(&walk.hash), broken })
 }
 
-/// Somebody on the way along a chain: the last entry that held.
+/// Progress along a chain: position and hash of the last intact entry.
 struct Walk {
     seq: i64,
     hash: Vec<u8>,
@@ -101,7 +103,7 @@ impl Walk {
         None
     }
 
-    /// Whether the chain ends where it should.
+    /// Checks that the chain ends at its recorded end.
     fn end(&self, chain: Option<&AuditChain>) -> Option<Break> {
         match chain {
             None if self.entries == 0 => None,
@@ -118,7 +120,7 @@ impl Walk {
     }
 }
 
-/// As the database's `audit_hash` computes it.
+/// Computes an entry's hash like the database function `audit_hash`.
 fn hash_of(entry: &AuditEntry, details: &str) -> [u8; 32] {
     let number = |id: Option<i64>| id.map(|id| id.to_string());
     let (previous, seq, id) = (hex::encode(&entry.previous_hash), entry.seq.to_string(), entry.id.to_string());

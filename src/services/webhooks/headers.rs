@@ -1,10 +1,9 @@
-//! Headers that a webhook adds to its requests: names are known to all who see it, values are sealed.
+//! Custom headers of a webhook: their names are visible to all who see it, their values are sealed.
 
 use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::{Map, Value, json};
 
@@ -14,15 +13,16 @@ use crate::domain::vault::Vault;
 use crate::domain::webhook;
 use crate::domain::{Actor, Error, Rejection, Result, TenantId, WebhookId};
 use crate::model::Webhook;
-use crate::store;
+use crate::store::{self, Tx};
 
-/// What was asked of the headers: values that are new, and names whose values stay.
+/// Parsed headers: new values, and names whose stored values stay.
 pub struct Given {
     pub fresh: BTreeMap<String, String>,
     pub kept: Vec<String>,
 }
 
-/// Reads what was asked; `before` is what is kept, or null. Nothing where nothing was asked.
+/// Parses the headers of a request. `before` holds the stored headers, or null. Returns `None` if the request names
+/// none.
 pub(super) fn given(
     asked: Option<&BTreeMap<String, String>>,
     before: &Value,
@@ -49,7 +49,7 @@ pub(super) fn must_be_new(before: &Webhook, url: &str, given: Option<&Given>) ->
     Err(Error::field("headers", Rejection::new("header", detail)))
 }
 
-/// Seals the headers of a webhook that has none yet.
+/// Seals the headers of a new webhook.
 pub(super) fn keep(
     conn: &mut PgConnection,
     vault: &Vault,
@@ -72,7 +72,7 @@ pub(super) fn change(conn: &mut PgConnection, vault: &Vault, webhook: Webhook, g
     Ok(Webhook { headers, ..webhook })
 }
 
-/// `{"x-team": {"sealed": "…"}}`, each value bound to its tenant, webhook and name.
+/// Seals values as `{"x-team": {"sealed": "…"}}`, each bound to its tenant, webhook and name.
 fn seal(
     vault: &Vault,
     tenant: TenantId,
@@ -90,7 +90,7 @@ fn vault_name(id: WebhookId, name: &str) -> String {
     format!("{}/header:{name}", Webhook::vault_name(id))
 }
 
-/// The values as they are sent. One that was kept before values were sealed is a plain text.
+/// Opens the values to send. Values stored by early versions are plain text.
 pub(in crate::services) fn open(
     vault: &Vault,
     tenant: TenantId,
@@ -111,27 +111,21 @@ pub(in crate::services) fn open(
     kept.as_object().into_iter().flatten().map(one).collect()
 }
 
-/// Their values in clear. Looking at them is an act of its own in the audit log.
-pub fn reveal(
-    conn: &mut PgConnection,
-    vault: &Vault,
-    actor: &Actor,
-    id: WebhookId,
-    now: DateTime<Utc>,
-) -> Result<BTreeMap<String, String>> {
-    let webhook = to_reveal(conn, actor, id)?;
+/// Reveals header values. Each call is recorded in the audit log.
+pub fn reveal(tx: &mut Tx<'_>, vault: &Vault, actor: &Actor, id: WebhookId) -> Result<BTreeMap<String, String>> {
+    let webhook = to_reveal(tx, actor, id)?;
     let values = open(vault, actor.tenant, id, &webhook.headers)?;
     let deed = Deed::new("webhook.headers_revealed", target(id)).with("name", webhook.name.as_str());
-    audit::record(conn, actor, deed.with("headers", values.keys().cloned().collect::<Vec<_>>()), now)?;
+    audit::record(tx, actor, deed.with("headers", values.keys().cloned().collect::<Vec<_>>()))?;
     Ok(values)
 }
 
-/// The same values, sealed with the present master key.
+/// Seals the same values with the current master key.
 pub(in crate::services) fn reseal(vault: &Vault, tenant: TenantId, id: WebhookId, kept: &Value) -> Result<Value> {
     Ok(Value::Object(seal(vault, tenant, id, &open(vault, tenant, id, kept)?)?))
 }
 
-/// Seals values that an earlier version has kept in clear, of all tenants; tells of how many webhooks.
+/// Seals values that an earlier version stored as plain text, in all tenants. Returns the number of webhooks.
 pub fn seal_plain(conn: &mut PgConnection, vault: &Vault) -> Result<usize> {
     let open_ones = store::webhooks::lock_with_plain_headers(conn)?;
     for (tenant, id, headers) in &open_ones {

@@ -1,6 +1,5 @@
-//! Probes: one test event to a webhook that is off, which goes on again once it has answered with 2xx.
+//! Probes: one test event to a disabled webhook, which is activated again if its endpoint responds with 2xx.
 
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use super::super::audit::{self, Deed};
@@ -10,32 +9,32 @@ use crate::domain::page::Paging;
 use crate::domain::{Actor, DeliveryId, Error, Permission, Result, WebhookId};
 use crate::model::{Delivery, Webhook};
 use crate::store::deliveries::DeliveryFilter;
-use crate::store::notify::{self, Change};
-use crate::store::{self, Scope};
+use crate::store::notify::Change;
+use crate::store::{self, Scope, Tx};
 
-/// The type of the test event that is sent.
+/// Event type of a probe.
 pub const KIND: &str = "webhook.probe";
 
-/// Sends a probe, unless one is on its way or the webhook is on.
-pub fn begin(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
-    let webhook = to_change(conn, actor, id, Permission::WriteWebhooks)?;
-    let under_way = of(conn, &webhook)?.is_some_and(|probe| !probe.state.is_final());
+/// Sends a probe, unless one is under way or the webhook is active.
+pub fn begin(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
+    let webhook = to_change(tx, actor, id, Permission::WriteWebhooks)?;
+    let under_way = of(tx, &webhook)?.is_some_and(|probe| !probe.state.is_final());
     if webhook.is_active || under_way {
         return Ok(webhook);
     }
     let payload = format!(r#"{{"message":"Gatepost asks whether this endpoint is well again","webhook_id":{id}}}"#);
     let ask = NewEvent::parse_own(KIND, &payload)?;
-    let published = events::publish_test(conn, actor, &ask, id, now)?;
+    let published = events::publish_test(tx, actor, &ask, id)?;
     let filter = DeliveryFilter { event: Some(published.id), ..DeliveryFilter::default() };
-    let sent = store::deliveries::list(conn, Scope::Tenant(actor.tenant), &filter, &Paging::default())?;
+    let sent = store::deliveries::list(tx, Scope::Tenant(actor.tenant), &filter, &Paging::default())?;
     let probe = sent.first().ok_or_else(|| Error::bug("a probe without its delivery"))?.id;
-    store::webhooks::update_probe(conn, actor.tenant, id, probe)?;
+    store::webhooks::update_probe(tx, actor.tenant, id, probe)?;
     let deed = Deed::new("webhook.probed", target(id)).with("name", webhook.name.as_str());
-    audit::record(conn, actor, deed.with("delivery", probe.to_string()), now)?;
+    audit::record(tx, actor, deed.with("delivery", probe.to_string()))?;
     Ok(Webhook { probe_id: Some(probe), ..webhook })
 }
 
-/// The probe of a webhook that was not switched on since.
+/// Returns the probe of a webhook, unless the webhook was activated since.
 pub fn of(conn: &mut PgConnection, webhook: &Webhook) -> Result<Option<Delivery>> {
     match webhook.probe_id {
         Some(id) => store::deliveries::find(conn, webhook.tenant_id, id),
@@ -43,24 +42,26 @@ pub fn of(conn: &mut PgConnection, webhook: &Webhook) -> Result<Option<Delivery>
     }
 }
 
-/// How a webhook stands, and its probe.
+/// Returns a webhook with its probe.
 pub fn look(conn: &mut PgConnection, actor: &Actor, id: WebhookId) -> Result<(Webhook, Option<Delivery>)> {
     let webhook = find(conn, actor, id)?;
     let probe = of(conn, &webhook)?;
     Ok((webhook, probe))
 }
 
-/// Switches those webhooks on whose probes these deliveries were: they have been taken.
-pub(in crate::services) fn succeed(conn: &mut PgConnection, probes: &[DeliveryId], now: DateTime<Utc>) -> Result<()> {
-    let mut well = store::webhooks::update_well(conn, probes, now)?;
-    // In one order, since each entry locks the end of its tenant's chain until COMMIT.
+/// Activates the webhooks whose probes these successful deliveries were.
+pub(in crate::services) fn succeed(tx: &mut Tx<'_>, probes: &[DeliveryId]) -> Result<()> {
+    let now = tx.now;
+    let mut well = store::webhooks::update_well(tx, probes, now)?;
+    // Sort by tenant: each audit entry locks the end of its tenant's chain until COMMIT, and one order avoids
+    // deadlocks.
     well.sort_unstable_by_key(|webhook| (webhook.tenant_id, webhook.id));
     for webhook in &well {
         let deed = Deed::new("webhook.activated", target(webhook.id)).with("name", webhook.name.as_str());
-        audit::record(conn, &Actor::system(webhook.tenant_id), deed.with("by", "a probe that was taken"), now)?;
+        audit::record(tx, &Actor::system(webhook.tenant_id), deed.with("by", "a probe that was taken"))?;
     }
     if !well.is_empty() {
-        notify::send(conn, &Change::delivery_at(well.iter().map(|webhook| webhook.id)))?;
+        tx.announce(Change::delivery_at(well.iter().map(|webhook| webhook.id)));
     }
     Ok(())
 }

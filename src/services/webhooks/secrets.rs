@@ -1,6 +1,6 @@
-//! What signs for a webhook: shared secrets and key pairs, looked at, rotated and removed.
+//! Signing secrets and key pairs of a webhook: reveal, rotation and removal.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use diesel::pg::PgConnection;
 
 use super::super::audit::{self, Deed};
@@ -11,119 +11,99 @@ use crate::domain::vault::Vault;
 use crate::domain::{Actor, Error, Permission, Rejection, Result, WebhookId};
 use crate::model::{PublicKey, Webhook};
 use crate::store::signing_secrets::{self, Kind};
-use crate::store::{self, Scope};
+use crate::store::{self, Scope, Tx};
 
-/// How long what signed before signs along after a rotation, unless said otherwise.
+/// Default overlap of a rotation, during which the old secret signs as well.
 pub const DEFAULT_OVERLAP: TimeDelta = TimeDelta::hours(24);
 const MAX_OVERLAP: TimeDelta = TimeDelta::days(7);
-/// Of each kind.
+/// Most live secrets, and most live key pairs, per webhook.
 const MAX_LIVE: usize = 5;
 
-pub(super) fn keep(
-    conn: &mut PgConnection,
-    vault: &Vault,
-    webhook: &Webhook,
-    secret: &SigningSecret,
-    now: DateTime<Utc>,
-) -> Result<()> {
+pub(super) fn keep(tx: &mut Tx<'_>, vault: &Vault, webhook: &Webhook, secret: &SigningSecret) -> Result<()> {
+    let now = tx.now;
     let sealed = vault.seal(webhook.tenant_id, &Webhook::vault_name(webhook.id), secret.reveal().as_bytes())?;
-    signing_secrets::insert(conn, webhook.tenant_id, webhook.id, &sealed, None, now)
+    signing_secrets::insert(tx, webhook.tenant_id, webhook.id, &sealed, None, now)
 }
 
-pub(super) fn keep_key(
-    conn: &mut PgConnection,
-    vault: &Vault,
-    webhook: &Webhook,
-    key: &SigningKey,
-    now: DateTime<Utc>,
-) -> Result<()> {
+pub(super) fn keep_key(tx: &mut Tx<'_>, vault: &Vault, webhook: &Webhook, key: &SigningKey) -> Result<()> {
+    let now = tx.now;
     let sealed = vault.seal(webhook.tenant_id, &Webhook::vault_name(webhook.id), key.reveal().as_bytes())?;
-    signing_secrets::insert(conn, webhook.tenant_id, webhook.id, &sealed, Some(&key.public()), now)
+    signing_secrets::insert(tx, webhook.tenant_id, webhook.id, &sealed, Some(&key.public()), now)
 }
 
-/// The newest signing secret. Looking at it is an act of its own in the audit log.
-pub fn reveal(
-    conn: &mut PgConnection,
-    vault: &Vault,
-    actor: &Actor,
-    id: WebhookId,
-    now: DateTime<Utc>,
-) -> Result<SigningSecret> {
-    let webhook = to_reveal(conn, actor, id)?;
-    let live = signing_secrets::list_live(conn, actor.tenant, id, Kind::Secret, now)?;
+/// Reveals the newest signing secret. Each call is recorded in the audit log.
+pub fn reveal(tx: &mut Tx<'_>, vault: &Vault, actor: &Actor, id: WebhookId) -> Result<SigningSecret> {
+    let now = tx.now;
+    let webhook = to_reveal(tx, actor, id)?;
+    let live = signing_secrets::list_live(tx, actor.tenant, id, Kind::Secret, now)?;
     let newest = live.first().ok_or_else(|| Error::bug("a webhook without a signing secret"))?;
     let secret = SigningSecret::from_bytes(vault.open(actor.tenant, &Webhook::vault_name(id), &newest.sealed)?)?;
     let deed = Deed::new("webhook.secret_revealed", target(id)).with("name", webhook.name.as_str());
-    audit::record(conn, actor, deed, now)?;
+    audit::record(tx, actor, deed)?;
     Ok(secret)
 }
 
-/// Puts a new secret in front; the old ones sign along for `overlap` (0 to 7 days).
+/// Adds a new secret. Old secrets sign as well during `overlap` (0 to 7 days).
 pub fn rotate(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     vault: &Vault,
     actor: &Actor,
     id: WebhookId,
     overlap: TimeDelta,
     brought: Option<&str>,
-    now: DateTime<Utc>,
 ) -> Result<Subscribed> {
-    let webhook = to_rotate(conn, actor, id, overlap)?;
+    let webhook = to_rotate(tx, actor, id, overlap)?;
     let secret = match brought.filter(|text| !text.is_empty()) {
         Some(text) => SigningSecret::parse(text).map_err(|rejection| Error::field("secret", rejection))?,
         None => SigningSecret::generate()?,
     };
-    make_room(conn, &webhook, Kind::Secret, overlap, now)?;
-    keep(conn, vault, &webhook, &secret, now)?;
+    make_room(tx, &webhook, Kind::Secret, overlap)?;
+    keep(tx, vault, &webhook, &secret)?;
     let deed = Deed::new("webhook.secret_rotated", target(id)).with("name", webhook.name.as_str());
-    audit::record(conn, actor, deed.with("overlap_seconds", overlap.num_seconds()), now)?;
+    audit::record(tx, actor, deed.with("overlap_seconds", overlap.num_seconds()))?;
     Ok(Subscribed { webhook, secret })
 }
 
-/// Puts a new key pair in front, or the first one; the old ones sign along for `overlap` (0 to 7 days).
+/// Adds a new key pair. Old key pairs sign as well during `overlap` (0 to 7 days).
 pub fn rotate_key(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     vault: &Vault,
     actor: &Actor,
     id: WebhookId,
     overlap: TimeDelta,
     brought: Option<&str>,
-    now: DateTime<Utc>,
 ) -> Result<Webhook> {
-    let webhook = to_rotate(conn, actor, id, overlap)?;
+    let webhook = to_rotate(tx, actor, id, overlap)?;
     let key = match brought.filter(|text| !text.is_empty()) {
         Some(text) => SigningKey::parse(text).map_err(|rejection| Error::field("signing_key", rejection))?,
         None => SigningKey::generate()?,
     };
-    make_room(conn, &webhook, Kind::KeyPair, overlap, now)?;
-    keep_key(conn, vault, &webhook, &key, now)?;
+    make_room(tx, &webhook, Kind::KeyPair, overlap)?;
+    keep_key(tx, vault, &webhook, &key)?;
     let deed = Deed::new("webhook.key_rotated", target(id)).with("name", webhook.name.as_str());
     let deed = deed.with("overlap_seconds", overlap.num_seconds()).with("public_key", key.public());
-    audit::record(conn, actor, deed, now)?;
+    audit::record(tx, actor, deed)?;
     Ok(webhook)
 }
 
-/// From now on no key pair signs, whether one did or not; shared secrets go on.
-pub fn remove_key(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Webhook> {
-    let webhook = to_rotate(conn, actor, id, TimeDelta::zero())?;
-    if 0 < signing_secrets::update_expiry(conn, actor.tenant, id, Kind::KeyPair, now)? {
+/// Removes all key pairs of a webhook. Shared secrets keep signing.
+pub fn remove_key(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
+    let now = tx.now;
+    let webhook = to_rotate(tx, actor, id, TimeDelta::zero())?;
+    if 0 < signing_secrets::update_expiry(tx, actor.tenant, id, Kind::KeyPair, now)? {
         let deed = Deed::new("webhook.key_removed", target(id)).with("name", webhook.name.as_str());
-        audit::record(conn, actor, deed, now)?;
+        audit::record(tx, actor, deed)?;
     }
     Ok(webhook)
 }
 
-/// The public keys that sign now, newest first. Whoever calls has made sure that the scope may be read.
-pub fn public_keys(
-    conn: &mut PgConnection,
-    scope: Scope,
-    webhooks: &[WebhookId],
-    now: DateTime<Utc>,
-) -> Result<Vec<PublicKey>> {
-    store::signing_secrets::list_public(conn, scope, webhooks, now)
+/// Returns the public keys that sign now, newest first. The caller has checked that the actor may read the scope.
+pub fn public_keys(tx: &mut Tx<'_>, scope: Scope, webhooks: &[WebhookId]) -> Result<Vec<PublicKey>> {
+    let now = tx.now;
+    store::signing_secrets::list_public(tx, scope, webhooks, now)
 }
 
-/// The webhook, locked, if this actor may change what signs for it and the overlap fits.
+/// Locks and returns the webhook, if this actor may change its secrets and the overlap is valid.
 fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: WebhookId, overlap: TimeDelta) -> Result<Webhook> {
     let webhook = to_change(conn, actor, id, Permission::RevealSecrets)?;
     if overlap < TimeDelta::zero() || MAX_OVERLAP < overlap {
@@ -133,15 +113,10 @@ fn to_rotate(conn: &mut PgConnection, actor: &Actor, id: WebhookId, overlap: Tim
     Ok(webhook)
 }
 
-/// Lets what signs now end with the overlap, unless too much would sign at once.
-fn make_room(
-    conn: &mut PgConnection,
-    webhook: &Webhook,
-    kind: Kind,
-    overlap: TimeDelta,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let live = signing_secrets::list_live(conn, webhook.tenant_id, webhook.id, kind, now)?.len();
+/// Lets current signers end with the overlap. Refuses if too many would sign at once.
+fn make_room(tx: &mut Tx<'_>, webhook: &Webhook, kind: Kind, overlap: TimeDelta) -> Result<()> {
+    let now = tx.now;
+    let live = signing_secrets::list_live(tx, webhook.tenant_id, webhook.id, kind, now)?.len();
     if MAX_LIVE <= live && overlap > TimeDelta::zero() {
         let what = if kind == Kind::Secret { "secrets" } else { "key pairs" };
         let says = format!(
@@ -149,6 +124,6 @@ fn make_room(
         );
         return Err(Error::LimitReached(says));
     }
-    signing_secrets::update_expiry(conn, webhook.tenant_id, webhook.id, kind, now + overlap)?;
+    signing_secrets::update_expiry(tx, webhook.tenant_id, webhook.id, kind, now + overlap)?;
     Ok(())
 }

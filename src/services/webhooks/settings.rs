@@ -1,4 +1,4 @@
-//! What was asked of a webhook, as settings that fit.
+//! Parsing of webhook fields into valid settings.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::domain::webhook::{self, EndpointUrl, EventPattern, PayloadFormat, Sig
 use crate::domain::{FieldErrors, Rejection, Result, text};
 use crate::model::{Webhook, WebhookSettings};
 
-/// What a new webhook begins with.
+/// Parsed values of a new webhook.
 pub(super) struct Fresh {
     pub settings: WebhookSettings,
     pub headers: BTreeMap<String, String>,
@@ -44,7 +44,7 @@ pub(super) fn parse_new(ask: &WebhookFields, policy: &AddressPolicy) -> Result<F
     }
 }
 
-/// The settings after what was asked: over those of `before`, or over the defaults.
+/// Parses settings. Absent fields come from `before`, else from the defaults.
 pub(super) fn parse(
     ask: &WebhookFields,
     before: Option<&Webhook>,

@@ -1,4 +1,4 @@
-//! Keys of whose end somebody should hear.
+//! Reminder query: keys whose tenant should be told that they expire soon.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -14,8 +14,8 @@ struct Marked {
     id: ApiKeyId,
 }
 
-/// Marks up to `limit` live keys that expire within the span as told of, where an active webhook of their tenant
-/// subscribes to one of the patterns; those that two processes find at once are one's alone.
+/// Finds up to `limit` live keys that expire in this period, marks them as reminded, and returns them. Only tenants
+/// with an active webhook for one of the patterns count. If two processes run at once, each key goes to one of them.
 pub fn mark_expiring(
     conn: &mut PgConnection,
     patterns: &[String],
@@ -31,6 +31,8 @@ pub fn mark_expiring(
              AND EXISTS (SELECT FROM webhooks w WHERE w.tenant_id = k.tenant_id AND w.is_active
                  AND w.deleted_at IS NULL AND w.events && $3)
          ORDER BY k.expires_at LIMIT $4
+         -- SKIP LOCKED and the condition on the conflict: of two replicas, one gets each key, and a key whose expiry
+         -- was moved is announced again.
          FOR UPDATE OF k SKIP LOCKED
          ON CONFLICT (api_key_id) DO UPDATE SET expires_at = excluded.expires_at
              WHERE told_expiries.expires_at <> excluded.expires_at

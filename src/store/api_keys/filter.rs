@@ -1,4 +1,4 @@
-//! Lists of keys: which ones, in which order, and a page of them.
+//! Key lists: filter, order and page.
 
 use std::collections::HashSet;
 
@@ -17,52 +17,56 @@ use crate::model::ApiKey;
 use crate::schema::api_keys;
 use crate::store::Scope;
 
-/// Which keys of a list are wanted. Deleted ones only where the state says so.
+/// Filter of the key list. Deleted keys are left out unless `state` asks for them.
 #[derive(Debug, Clone, Default)]
 pub struct KeyFilter {
-    /// Beginnings of words of a name, hint, public id, owner, tag or scope, in any case, with or without accents.
+    /// Starts of words in the name, hint, public id, owner, tags or scopes, ignoring case and accents.
     pub text: Option<String>,
+    /// State of the key.
     pub state: Option<KeyState>,
-    /// By the field of this name: an active key can be expired or revoked all the same.
+    /// Value of the field `is_active`: an active key can still be expired or revoked.
     pub is_active: Option<bool>,
+    /// Environment of the key.
     pub environment: Option<Environment>,
+    /// User that the key belongs to.
     pub user: Option<UserId>,
-    /// Exactly this one.
+    /// Owner, exactly.
     pub owner: Option<String>,
-    /// Any of these: a scope, and those that allow it too.
+    /// Scopes of which the key has at least one. The caller adds the wildcards that allow them.
     pub scopes: Vec<String>,
+    /// Tag that the key has.
     pub tag: Option<String>,
-    /// Not used since, and not made since.
+    /// Neither used nor created since this time.
     pub unused_since: Option<DateTime<Utc>>,
-    /// Not expired yet, but then.
+    /// Valid now and expiring before this time.
     pub expiring_until: Option<DateTime<Utc>>,
 }
 
 impl KeyFilter {
-    /// Whether nothing is asked but words and marks, and for how long a key was not used.
+    /// True if the filter asks for nothing but words, indexed terms, and a time without use.
     fn is_of_marks(&self) -> bool {
         let is_ended = matches!(self.state, Some(KeyState::Expired | KeyState::Rotating | KeyState::Deleted));
         let is_narrower = self.user.is_some() || self.owner.is_some() || self.is_active.is_some();
         !is_ended && !is_narrower && self.expiring_until.is_none()
     }
 
-    /// Whether nothing is asked but for how long a key was not used.
+    /// True if the filter asks for nothing but a time without use.
     fn is_of_use(&self) -> bool {
         let has_marks = self.text.is_some() || self.environment.is_some() || self.tag.is_some();
         self.is_of_marks() && !has_marks && self.scopes.is_empty() && self.state.is_none()
     }
 }
 
-/// Unused keys that are read one by one, in place of walking through all of them.
+/// Most unused keys that are looked up one by one instead of walking through all keys.
 const FEW_UNUSED: i64 = 5_000;
-/// Keys that are looked at in the order of `key_uses` for one page. Where more are needed, few meet the rest of the filter.
+/// Most keys of `key_uses` that are walked for one page. If more would be needed, few match the rest of the filter.
 const MOST_WALKED: i64 = 20_000;
-/// Rows of a list, from which on those that are skipped count.
+/// Offset in a list from which skipped rows become expensive.
 const DEEP: i64 = 1_000;
 
 type Query<'a> = api_keys::BoxedQuery<'a, Pg>;
 
-/// What a list is asked for, by whom and when.
+/// Request for a list: who asks for which keys, in which order and when.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     scope: Scope,
@@ -73,13 +77,13 @@ struct Asked<'a> {
     now: DateTime<Utc>,
 }
 
-/// Keys that are asked for, and whether to walk through them in the order of the list.
+/// Query for the requested keys, and whether to walk through them in the order of the list.
 struct Found<'a> {
     query: Query<'a>,
     is_walked: bool,
 }
 
-/// One page in the order of `sort`, and one row more; backwards where `paging.after` is given.
+/// Returns one page in the order of `sort` and one row more; in reverse order if `paging.after` is set.
 pub fn list(
     conn: &mut PgConnection,
     scope: Scope,
@@ -98,7 +102,7 @@ pub fn list(
     read(conn, Asked { scope, filter, words: &words, sort, now }, &stretch)
 }
 
-/// The next `limit` rows after this one, however many that are: for exports.
+/// Returns the next `limit` rows after a place in the list, whatever their number. Used for exports.
 pub fn list_after(
     conn: &mut PgConnection,
     scope: Scope,
@@ -113,6 +117,7 @@ pub fn list_after(
     read(conn, Asked { scope, filter, words: &words, sort, now }, &stretch)
 }
 
+/// Counts the keys that match a filter.
 pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: DateTime<Utc>) -> Result<i64> {
     if let (Scope::Tenant(tenant), Some(since), true) = (scope, filter.unused_since, filter.is_of_use()) {
         return uses::count_unused(conn, tenant, since);
@@ -123,6 +128,7 @@ pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: Dat
     Ok(found(conn, asked, narrowed)?.query.count().get_result(conn)?)
 }
 
+/// Reads one stretch of a list, by the cheapest index that fits.
 fn read(conn: &mut PgConnection, asked: Asked<'_>, stretch: &Stretch<'_>) -> Result<Vec<ApiKey>> {
     let Asked { scope, filter, words, sort, .. } = asked;
     let narrowed = narrowed(conn, scope, filter, words)?;
@@ -137,19 +143,20 @@ fn read(conn: &mut PgConnection, asked: Asked<'_>, stretch: &Stretch<'_>) -> Res
     if stretch.offset == 0 {
         return in_order(conn, sort, is_walked, |conn| query.select(ApiKey::as_select()).load(conn));
     }
-    // What is skipped is not read where an index knows enough.
+    // Skipped rows are counted in an index where possible: only the ids of the page are used to read rows.
     let ids: Vec<ApiKeyId> =
         in_order(conn, sort, is_walked, |conn| query.offset(stretch.offset).select(api_keys::id).load(conn))?;
     these(conn, &ids, sort, stretch)
 }
 
+/// Loads these keys in the order of the list.
 fn these(conn: &mut PgConnection, ids: &[ApiKeyId], sort: KeySort, stretch: &Stretch<'_>) -> Result<Vec<ApiKey>> {
     let query = api_keys::table.filter(among(ids)).into_boxed();
     Ok(sorted(query, sort, stretch.is_backwards).select(ApiKey::as_select()).load(conn)?)
 }
 
-/// A page of those lists whose order, or what is asked of them, `key_uses` knows; `None` for others, and where too few of what
-/// it knows meet the rest of the filter.
+/// Returns the ids of a page by way of `key_uses`, if it has the order or the filter of the list. `None` for other
+/// lists, and if too few of its keys match the rest of the filter.
 fn by_uses(
     conn: &mut PgConnection,
     asked: Asked<'_>,
@@ -159,12 +166,12 @@ fn by_uses(
     let Asked { scope, filter, .. } = asked;
     let is_of_uses = match (scope, narrowed) {
         (Scope::Tenant(_), Narrowed::Many) => filter.is_of_marks(),
-        // They are put into order before their rows are read.
+        // Few keys match: they are sorted by `key_uses` before their wide rows are read.
         (Scope::Tenant(_), Narrowed::Few(_)) => asked.sort == KeySort::LastUsed && filter.is_of_marks(),
         (Scope::Tenant(_), Narrowed::Unknown) => false,
         (Scope::Instance, _) => filter.is_of_use(),
     };
-    // The first of each week are taken together: deep down, those that are skipped would be read once for each of them.
+    // The first keys of each week are merged: at a large offset the skipped ones would be read once for every week.
     let is_deep = filter.unused_since.is_some() && DEEP < stretch.offset;
     if !is_of_uses || is_deep {
         return Ok(None);
@@ -174,7 +181,7 @@ fn by_uses(
             next_by_uses(conn, asked, narrowed, stretch)?.map(|marks| marks.into_iter().map(|mark| mark.id).collect())
         );
     }
-    // More and more of them, until enough meet the rest.
+    // Walks on in growing steps until enough keys match the rest of the filter.
     let wanted = usize::try_from(stretch.offset + stretch.limit).unwrap_or(usize::MAX);
     let (mut met, mut last) = (Vec::new(), stretch.mark.cloned());
     let mut limit = 2 * (stretch.offset + stretch.limit);
@@ -196,6 +203,7 @@ fn by_uses(
     Ok(None)
 }
 
+/// Reads the next places of the list from `key_uses`; `None` if it has no index for this order.
 fn next_by_uses(
     conn: &mut PgConnection,
     asked: Asked<'_>,
@@ -217,7 +225,7 @@ fn next_by_uses(
     }
 }
 
-/// By an index of their own where the filter leaves few.
+/// Builds the query. If the filter matches few keys, they are found by an index first.
 fn found<'a>(conn: &mut PgConnection, asked: Asked<'a>, narrowed: Narrowed) -> Result<Found<'a>> {
     let Asked { scope, filter, .. } = asked;
     let query = filtered(asked);
@@ -237,7 +245,7 @@ fn found<'a>(conn: &mut PgConnection, asked: Asked<'a>, narrowed: Narrowed) -> R
     })
 }
 
-/// Loads a page. Only `key_uses` has the order of last use in an index.
+/// Loads a page. The order of last use is left to the planner: only `key_uses` has an index for it.
 fn in_order<T>(
     conn: &mut PgConnection,
     sort: KeySort,
@@ -247,6 +255,7 @@ fn in_order<T>(
     if is_walked && sort != KeySort::LastUsed { by_order(conn, load) } else { Ok(load(conn)?) }
 }
 
+/// Adds the conditions that hold in every plan.
 fn filtered(Asked { scope, filter, words, now, .. }: Asked<'_>) -> Query<'_> {
     let mut query = api_keys::table.into_boxed();
     query = match filter.state {
@@ -268,7 +277,7 @@ fn filtered(Asked { scope, filter, words, now, .. }: Asked<'_>) -> Query<'_> {
     marked(query, filter, now)
 }
 
-/// By what stands on a key, and by what has become of it.
+/// Adds the conditions on a key's own fields and on its expiry.
 fn marked<'a>(mut query: Query<'a>, filter: &'a KeyFilter, now: DateTime<Utc>) -> Query<'a> {
     if let Some(owner) = &filter.owner {
         query = query.filter(api_keys::owner.eq(owner));
@@ -289,20 +298,20 @@ fn marked<'a>(mut query: Query<'a>, filter: &'a KeyFilter, now: DateTime<Utc>) -
     query
 }
 
-/// One of these. The planner is not to count them: it takes a tenant's keys for few, and would look through all of them for
-/// thousands of ids, in place of looking up each.
+/// Condition for keys with one of these ids. The subquery hides their number from the planner: it underestimates a
+/// tenant's keys, and would read all of them instead of looking up thousands of ids.
 fn among(ids: &[ApiKeyId]) -> Box<dyn BoxableExpression<api_keys::table, Pg, SqlType = Bool>> {
     let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
     Box::new(sql::<Bool>("api_keys.id = ANY (ARRAY(SELECT unnest(").bind::<Array<BigInt>, _>(ids).sql(")))"))
 }
 
-/// Neither made nor used since.
+/// Condition for keys that were neither created nor used since a time.
 fn unused(since: DateTime<Utc>) -> Beyond {
     let uses = "EXISTS (SELECT FROM key_uses AS uses WHERE uses.api_key_id = api_keys.id AND greatest(uses.created_at, uses.used_at) <= ";
     Box::new(sql::<Nullable<Bool>>(uses).bind::<Timestamptz, _>(since).sql(")"))
 }
 
-/// What [`ApiKey::state`] says, as SQL.
+/// Adds the conditions of a state, as [`ApiKey::state`] defines it.
 fn in_state(query: Query<'_>, state: KeyState, now: DateTime<Utc>) -> Query<'_> {
     if state == KeyState::Deleted {
         return query.filter(api_keys::deleted_at.gt(now - RESTORABLE_FOR));
@@ -325,9 +334,10 @@ fn in_state(query: Query<'_>, state: KeyState, now: DateTime<Utc>) -> Query<'_> 
     }
 }
 
-/// When a key was last used, or long ago: those never used stand at the end.
+/// SQL of a key's last use. Keys never used have the epoch, which puts them at the end.
 const USED_AT: &str = "(SELECT uses.used_at FROM key_uses AS uses WHERE uses.api_key_id = api_keys.id)";
 
+/// Adds the order of a list.
 fn sorted(query: Query<'_>, sort: KeySort, is_backwards: bool) -> Query<'_> {
     let order = match (sort, is_backwards) {
         (KeySort::Newest, false) => "api_keys.id DESC",
@@ -344,7 +354,7 @@ fn sorted(query: Query<'_>, sort: KeySort, is_backwards: bool) -> Query<'_> {
 
 type Beyond = Box<dyn BoxableExpression<api_keys::table, Pg, SqlType = Nullable<Bool>>>;
 
-/// The rows after this place in the list, or before it.
+/// Condition for rows after a place in the list, or before it.
 fn beyond(mark: &KeyMark, is_before: bool) -> Beyond {
     let id = mark.id;
     match (&mark.place, is_before) {
@@ -360,7 +370,7 @@ fn beyond(mark: &KeyMark, is_before: bool) -> Beyond {
             let row = sql::<Nullable<Bool>>("(").sql(USED_AT).sql(than).bind::<Nullable<Timestamptz>, _>(*at);
             Box::new(row.sql(", 'epoch'), ").bind::<BigInt, _>(id).sql(")"))
         }
-        // Those that never expire stand at the end.
+        // Keys that never expire come last.
         (Place::Expires(Some(at)), false) => Box::new(
             api_keys::expires_at
                 .gt(*at)

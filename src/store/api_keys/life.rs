@@ -1,4 +1,4 @@
-//! Keys on their way out and back: replaced, revoked, deleted, restored, one or many at a time.
+//! Later life of keys: rotation, revocation, deletion and restoration, of one key or many.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -10,7 +10,7 @@ use crate::model::ApiKey;
 use crate::schema::api_keys;
 use crate::store::Scope;
 
-/// Like `find`, with those that were deleted and can still be restored.
+/// Finds a key, also one that was deleted and can still be restored.
 pub fn find_kept(conn: &mut PgConnection, scope: Scope, id: ApiKeyId, now: DateTime<Utc>) -> Result<Option<ApiKey>> {
     let mut found = api_keys::table.filter(api_keys::id.eq(id)).select(ApiKey::as_select()).into_boxed();
     if let Scope::Tenant(tenant) = scope {
@@ -20,6 +20,7 @@ pub fn find_kept(conn: &mut PgConnection, scope: Scope, id: ApiKeyId, now: DateT
     Ok(found.filter(kept).first(conn).optional()?)
 }
 
+/// Finds a key by its public id, also one that was deleted and can still be restored.
 pub fn find_by_public_id(
     conn: &mut PgConnection,
     scope: Scope,
@@ -34,7 +35,7 @@ pub fn find_by_public_id(
     Ok(found.filter(kept).first(conn).optional()?)
 }
 
-/// Keys with this hint, or whose secret begins like this; deleted ones last.
+/// Finds keys with this hint or secret prefix; deleted keys come last.
 pub fn find_by_hint(
     conn: &mut PgConnection,
     scope: Scope,
@@ -51,12 +52,12 @@ pub fn find_by_hint(
     Ok(found.order((api_keys::deleted_at.is_not_null(), api_keys::id.desc())).load(conn)?)
 }
 
-/// Whose key it is, for callers who are of no tenant; deleted or not.
+/// Returns the tenant of a key, deleted or not. Used by operators, who belong to no tenant.
 pub fn tenant_of(conn: &mut PgConnection, id: ApiKeyId) -> Result<Option<TenantId>> {
     Ok(api_keys::table.find(id).select(api_keys::tenant_id).first(conn).optional()?)
 }
 
-/// Like `lock`, with those that were deleted and can still be restored.
+/// Finds a key like [`find_kept`] in its tenant and locks its row.
 pub fn lock_kept(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -68,7 +69,7 @@ pub fn lock_kept(
     Ok(found.for_update().first(conn).optional()?)
 }
 
-/// Those of these keys that exist, newest first.
+/// Returns those of these keys that exist, newest first.
 pub fn find_many(conn: &mut PgConnection, tenant: TenantId, ids: &[ApiKeyId]) -> Result<Vec<ApiKey>> {
     let found = ApiKey::query()
         .filter(api_keys::tenant_id.eq(tenant))
@@ -77,7 +78,7 @@ pub fn find_many(conn: &mut PgConnection, tenant: TenantId, ids: &[ApiKeyId]) ->
     Ok(found.order(api_keys::id.desc()).load(conn)?)
 }
 
-/// Those of these keys that exist, each locked, in the order of their ids, so that two of these never wait in a ring.
+/// Locks and returns those of these keys that exist, ordered by id: two calls at once never deadlock.
 pub fn lock_many(conn: &mut PgConnection, tenant: TenantId, ids: &[ApiKeyId]) -> Result<Vec<ApiKey>> {
     let found = ApiKey::query()
         .filter(api_keys::tenant_id.eq(tenant))
@@ -87,16 +88,15 @@ pub fn lock_many(conn: &mut PgConnection, tenant: TenantId, ids: &[ApiKeyId]) ->
     Ok(found.for_update().load(conn)?)
 }
 
-/// Locks all keys of a key's lineage, in the order of their ids.
-pub fn lock_lineage_of(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<()> {
+/// Locks all keys of a lineage, ordered by id, and returns their public ids.
+pub fn lock_lineage_of(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId) -> Result<Vec<String>> {
     let lineage = api_keys::table.find(id).select(api_keys::lineage_id).first::<LineageId>(conn).optional()?;
-    let Some(lineage) = lineage else { return Ok(()) };
+    let Some(lineage) = lineage else { return Ok(Vec::new()) };
     let all = api_keys::table.filter(api_keys::tenant_id.eq(tenant)).filter(api_keys::lineage_id.eq(lineage));
-    all.order(api_keys::id).select(api_keys::id).for_update().load::<ApiKeyId>(conn)?;
-    Ok(())
+    Ok(all.order(api_keys::id).select(api_keys::public_id).for_update().load(conn)?)
 }
 
-/// Lets it be replaced, and says until when it is let in beside its successor. False where it was replaced already.
+/// Marks a key as rotated; it stays valid beside its successor until `until`. Returns false if it was rotated already.
 pub fn replace(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -117,10 +117,10 @@ pub fn replace(
     Ok(changed.execute(conn)? == 1)
 }
 
-/// Gives all of a key's lineage the limit that it has, and tells which have changed.
-pub fn share_limit(conn: &mut PgConnection, key: &ApiKey, now: DateTime<Utc>) -> Result<Vec<String>> {
+/// Gives all keys of a lineage the rate limit of this key.
+pub fn share_limit(conn: &mut PgConnection, key: &ApiKey, now: DateTime<Utc>) -> Result<()> {
     let others = api_keys::rate_limit.ne(key.rate_limit).or(api_keys::rate_window_seconds.ne(key.rate_window_seconds));
-    let changed = diesel::update(api_keys::table)
+    diesel::update(api_keys::table)
         .filter(api_keys::tenant_id.eq(key.tenant_id))
         .filter(api_keys::lineage_id.eq(key.lineage_id))
         .filter(others)
@@ -129,11 +129,12 @@ pub fn share_limit(conn: &mut PgConnection, key: &ApiKey, now: DateTime<Utc>) ->
             api_keys::rate_window_seconds.eq(key.rate_window_seconds),
             api_keys::updated_at.eq(now),
             api_keys::version.eq(api_keys::version + 1),
-        ));
-    Ok(changed.returning(api_keys::public_id).get_results(conn)?)
+        ))
+        .execute(conn)?;
+    Ok(())
 }
 
-/// For good; keys that are revoked already keep their time and reason.
+/// Revokes these keys for good and returns them. Keys that were revoked before keep their time and reason.
 pub fn revoke(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -155,7 +156,7 @@ pub fn revoke(
     Ok(changed.returning(ApiKey::as_returning()).get_results(conn)?)
 }
 
-/// The rows stay until they can't be restored any more.
+/// Marks these keys as deleted and returns them. Their rows stay as long as they can be restored.
 pub fn delete(conn: &mut PgConnection, tenant: TenantId, ids: &[ApiKeyId], now: DateTime<Utc>) -> Result<Vec<ApiKey>> {
     let deleted = diesel::update(api_keys::table)
         .filter(api_keys::id.eq_any(ids))
@@ -165,7 +166,7 @@ pub fn delete(conn: &mut PgConnection, tenant: TenantId, ids: &[ApiKeyId], now: 
     Ok(deleted.returning(ApiKey::as_returning()).get_results(conn)?)
 }
 
-/// Brings a deleted key back as it was.
+/// Restores a deleted key as it was.
 pub fn restore(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId, now: DateTime<Utc>) -> Result<Option<ApiKey>> {
     let restored = diesel::update(api_keys::table)
         .filter(api_keys::id.eq(id))
@@ -179,7 +180,7 @@ pub fn restore(conn: &mut PgConnection, tenant: TenantId, id: ApiKeyId, now: Dat
     Ok(restored.returning(ApiKey::as_returning()).get_result(conn).optional()?)
 }
 
-/// Gives each of these keys the tags beside it.
+/// Sets the tags of these keys, and returns the number of keys.
 pub fn update_tags(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -200,11 +201,11 @@ pub fn update_tags(
     Ok(query.execute(conn)?)
 }
 
-/// Deletes up to `limit` rows for good that were deleted before `before`, and tells how many. Their usage stays.
+/// Deletes up to `limit` rows of keys that were deleted before `before`, and returns their number. Their usage stays.
 pub fn delete_old(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
     let old = api_keys::table.filter(api_keys::deleted_at.le(before)).limit(limit).select(api_keys::id);
     let old: Vec<ApiKeyId> = old.load(conn)?;
-    // A key may have been restored since.
+    // The time is compared again: a key may have been restored since it was selected.
     let gone = diesel::delete(api_keys::table).filter(api_keys::id.eq_any(old)).filter(api_keys::deleted_at.le(before));
     Ok(gone.execute(conn)?)
 }

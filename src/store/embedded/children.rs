@@ -1,4 +1,4 @@
-//! Runs the programs of Postgres, as another user where we are root, since it refuses root.
+//! Runs the programs of Postgres. As root it runs them as another user, since Postgres refuses root.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -9,17 +9,17 @@ use std::process::{Command, Stdio};
 
 use super::Trouble;
 
-/// Whom the server's files and processes belong to.
+/// System user that owns the server's files and processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     uid: u32,
     gid: u32,
-    /// We are root and have to change to it.
+    /// True if this process is root and must switch to the user.
     is_other: bool,
 }
 
 impl Owner {
-    /// The owner of data that exists; for new data ourselves, or as root the user `postgres` or `nobody`.
+    /// Returns the owner of existing data. For new data it is this process's user, or for root an unprivileged one.
     pub fn of(folder: &Path) -> Result<Self, Trouble> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let existing = fs::metadata(folder).ok().map(|found| (found.uid(), found.gid()));
@@ -48,7 +48,7 @@ impl Owner {
         })
     }
 
-    /// Makes a directory that only this user enters. One that others could have prepared is refused.
+    /// Creates a directory that only this user may enter. It refuses one that another user could have prepared.
     pub fn make_private(&self, folder: &Path) -> Result<(), Trouble> {
         let failed = |error: io::Error| Trouble::at(folder, "can't be made", &error);
         match DirBuilder::new().mode(0o700).create(folder) {
@@ -66,8 +66,8 @@ impl Owner {
         Ok(())
     }
 
-    /// Runs a program to its end; its output is the error. The server that `pg_ctl` starts outlives it, so its
-    /// output goes to a file: a pipe would stay open for as long as the server runs.
+    /// Runs a program to its end. On failure the error holds its output. The output goes to a file: the server that
+    /// `pg_ctl` starts outlives it, and would keep a pipe open for as long as it runs.
     pub fn run(&self, command: &mut Command, output: &Path) -> Result<(), String> {
         let write =
             || -> io::Result<File> { fs::OpenOptions::new().create(true).write(true).truncate(true).open(output) };

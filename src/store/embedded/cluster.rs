@@ -1,4 +1,4 @@
-//! One cluster directory: made once, started, stopped, never deleted.
+//! One cluster directory: created once, started, stopped, never deleted.
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -18,21 +18,23 @@ use super::{Trouble, lock_file, socket_dir};
 
 const USER: &str = "gatepost";
 const DATABASE: &str = "gatepost";
-/// How long a start is tried: processes of a killed predecessor may take a while to notice.
+/// Longest time to retry a start: processes of a killed server may take a while to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A cluster directory with all that is needed to run it.
 pub struct Cluster {
+    /// Directory of the cluster's files.
     pub folder: PathBuf,
-    /// Where the operator says that the programs are.
+    /// Directory of the programs, if the operator named one.
     pg_bin: Option<PathBuf>,
-    /// Found when first needed, since the search starts programs: a command beside a running server needs none.
+    /// Programs, found on first use: the search runs programs, and a command beside a running server needs none.
     binaries: OnceLock<Binaries>,
     data_dir: PathBuf,
     socket: PathBuf,
     owner: Owner,
 }
 
-/// The major version of the data in a directory, if there is any.
+/// Returns the major version of the data in a directory, if there is any.
 pub fn version(folder: &Path) -> Result<Option<u32>, Trouble> {
     let file = folder.join("PG_VERSION");
     match fs::read_to_string(&file) {
@@ -60,13 +62,15 @@ impl Cluster {
         Ok(Self { folder, pg_bin: pg_bin.map(Path::to_owned), binaries: OnceLock::new(), socket, data_dir, owner })
     }
 
-    /// Only one process at a time makes, starts or stops the server: until the returned file is dropped.
+    /// Waits for the lock under which one process at a time creates, starts or stops the server. Dropping the file
+    /// unlocks it.
     pub fn turn(&self) -> Result<File, Trouble> {
         let file = lock_file(&self.data_dir.join("postgres.lock"))?;
         file.lock().map_err(|error| Trouble::at(&self.data_dir, "can't be locked", &error))?;
         Ok(file)
     }
 
+    /// Connection string of a database of this cluster.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}@localhost/{database}?host={}", percent(&self.socket))
     }
@@ -83,7 +87,8 @@ impl Cluster {
         Ok(Command::new(self.binaries()?.folder.join(program)))
     }
 
-    /// `initdb` works in a directory beside the place and is then moved there: a kill leaves nothing half made.
+    /// Creates the cluster unless it exists. `initdb` works in a directory beside it, which is then renamed: a kill
+    /// leaves nothing half made.
     pub fn make_unless_made(&self) -> Result<(), Trouble> {
         if version(&self.folder)?.is_some() {
             return Ok(());
@@ -93,10 +98,10 @@ impl Cluster {
         let draft = self.data_dir.join("postgres.initdb");
         let failed = |error: std::io::Error| Trouble::at(&draft, "can't be prepared", &error);
         if draft.exists() {
-            // What an initdb that was killed has left: nobody's data was ever in it.
+            // Leftover of an `initdb` that was killed: it never held any data.
             fs::remove_dir_all(&draft).map_err(failed)?;
         }
-        // Unicode order where the system knows it, byte order elsewhere.
+        // Unicode order if the system has the locale, byte order otherwise.
         let locales = if cfg!(target_os = "macos") { ["en_US.UTF-8", "C"] } else { ["C.UTF-8", "C"] };
         let mut last = String::new();
         for locale in locales {
@@ -125,7 +130,7 @@ impl Cluster {
         fs::write(&file, text).map_err(failed)
     }
 
-    /// Written at each start, since the socket's place follows the data directory.
+    /// Writes Gatepost's settings at each start, since the socket's path follows the data directory.
     fn write_our_settings(&self) -> Result<(), Trouble> {
         let file = self.folder.join("gatepost.conf");
         let socket = self.socket.display().to_string().replace('\'', "''").replace('"', "\"\"");
@@ -137,13 +142,14 @@ impl Cluster {
              log_checkpoints = off\nlogging_collector = on\nlog_directory = 'log'\nlog_filename = 'postgres-%a.log'\n\
              log_truncate_on_rotation = on\nlog_rotation_age = '1d'\nlog_rotation_size = 0\n"
         );
-        // On a full disk, writing would first empty the file.
+        // Writing would first empty the file, which on a full disk could not be filled again.
         if fs::read_to_string(&file).is_ok_and(|present| present == text) {
             return Ok(());
         }
         fs::write(&file, text).map_err(|error| Trouble::at(&file, "can't be written", &error))
     }
 
+    /// Starts the server unless it runs, and creates the database unless it exists.
     pub fn start_unless_running(&self) -> Result<(), Trouble> {
         if self.answers(DATABASE) {
             return Ok(());
@@ -152,7 +158,7 @@ impl Cluster {
         let until = Instant::now() + PATIENCE;
         while !self.answers("postgres") {
             if let Err(output) = self.try_start() {
-                // Processes of a server that was killed hold its memory until they notice.
+                // Processes of a killed server hold its shared memory until they notice.
                 let may_pass =
                     ["already exists", "still in use", "starting up"].iter().any(|sign| output.contains(sign));
                 if !may_pass || until < Instant::now() {
@@ -173,6 +179,7 @@ impl Cluster {
         self.owner.run(&mut pg_ctl, &self.log())
     }
 
+    /// Stops the server, and waits up to 60 seconds for it.
     pub fn stop(&self) -> Result<(), Trouble> {
         if !self.is_alive() {
             return Ok(());
@@ -182,9 +189,9 @@ impl Cluster {
         self.owner.run(&mut pg_ctl, &self.log()).map_err(|output| self.explain("pg_ctl stop", &output))
     }
 
-    /// True if the server runs and lets connect to this database.
+    /// True if the server runs and accepts connections to this database.
     fn answers(&self, database: &str) -> bool {
-        // Spares the time-out of a connection to a socket that nobody listens on.
+        // The check of the path saves the timeout of a connection to a socket without a server.
         self.socket.join(".s.PGSQL.5432").exists() && PgConnection::establish(&self.url(database)).is_ok()
     }
 
@@ -198,25 +205,26 @@ impl Cluster {
         made.map(drop).map_err(|error| refused(&error))
     }
 
-    /// The process that the cluster's own note names, if that is there.
+    /// Returns the process that the cluster's own pid file names, if there is one.
     fn postmaster(&self) -> Option<Pid> {
         let note = fs::read_to_string(self.folder.join("postmaster.pid")).ok()?;
         note.lines().next().and_then(|line| line.trim().parse().ok()).and_then(Pid::from_raw)
     }
 
+    /// True if the server's process runs.
     pub fn is_alive(&self) -> bool {
         let Some(pid) = self.postmaster() else { return false };
         self.bury();
         !is_dead(pid)
     }
 
-    /// Where we are the init process of a container, a killed server stays our dead child, and Postgres takes
-    /// a dead child for a living one.
+    /// Removes a dead server from the process table. In a container this process may be the init process, where a
+    /// killed server stays its zombie child, and Postgres takes a zombie for a living process.
     fn bury(&self) {
         if rustix::process::getpid().is_init()
             && let Some(pid) = self.postmaster()
         {
-            // It fails where the server is nobody's dead child: nothing is to be done then.
+            // The call fails if the server is no zombie of ours: then there is nothing to do.
             let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
         }
     }
@@ -225,6 +233,7 @@ impl Cluster {
         self.data_dir.join("postgres.log")
     }
 
+    /// Error with the most telling line of a program's output.
     fn explain(&self, what: &str, output: &str) -> Trouble {
         let told =
             output.lines().rev().find(|line| ["FATAL", "error", "could not"].iter().any(|sign| line.contains(sign)));
@@ -240,14 +249,14 @@ impl Cluster {
     }
 }
 
-/// A process that is gone, or that has ended and waits for its parent to notice.
+/// True if a process is gone, or has ended and waits for its parent to collect it.
 fn is_dead(pid: Pid) -> bool {
     let is_gone = matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH));
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     is_gone || stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
-/// A path in the query of a URL, as libpq decodes it.
+/// Encodes a path for the query of a URL, as libpq decodes it.
 fn percent(path: &Path) -> String {
     let mut text = String::new();
     for byte in path.as_os_str().as_bytes() {

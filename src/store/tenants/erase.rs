@@ -1,4 +1,4 @@
-//! Takes all of a tenant out of the database, table by table.
+//! Erasure of a tenant: deletes all its rows, table by table.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -8,11 +8,11 @@ use crate::domain::{Result, TenantId};
 use crate::model::Tenant;
 use crate::schema::tenants;
 
-/// Those that may be large, in the order in which they are emptied: a batch a transaction.
+/// Tables that may be large, in the order in which they are emptied: one batch a transaction.
 const LARGE: [&str; 4] = ["open_deliveries", "attempts", "deliveries", "events"];
 
-/// The others, those that refer to others first. Usage is in partitions of a day each, which retention has dropped
-/// mostly; the audit log goes with the end of its chain, so that it is never seen broken.
+/// All other tables, with referring tables first. Usage lies in partitions of a day each, and retention has dropped
+/// most of them. The audit log goes together with the end of its chain, so that it never looks broken.
 const REST: [&str; 20] = [
     "audit_entries",
     "audit_chains",
@@ -36,17 +36,18 @@ const REST: [&str; 20] = [
     "memberships",
 ];
 
-/// One that was deleted before a time, the first one first; nobody else erases it meanwhile.
+/// Finds and locks the tenant that was deleted first, if that was before a time.
 pub fn find_old(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Option<Tenant>> {
+    // SKIP LOCKED below: another process that erases a tenant keeps it to itself.
     let old = Tenant::query().filter(tenants::deleted_at.lt(before)).order(tenants::deleted_at).for_update();
     Ok(old.skip_locked().first(conn).optional()?)
 }
 
-/// Deletes up to `limit` rows of the first large table that still has some, and tells how many.
+/// Deletes up to `limit` rows of the first large table that still has some, and returns their number.
 pub fn delete_some(conn: &mut PgConnection, tenant: TenantId, limit: i64) -> Result<usize> {
     for table in LARGE {
         let query = diesel::sql_query(format!(
-            // Places of rows repeat in each partition: those of others are not this tenant's.
+            // Row addresses repeat in each partition, so an address alone could match another tenant's row.
             "DELETE FROM {table} WHERE tenant_id = $1
                  AND ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE tenant_id = $1 LIMIT $2))"
         ));
@@ -58,7 +59,7 @@ pub fn delete_some(conn: &mut PgConnection, tenant: TenantId, limit: i64) -> Res
     Ok(0)
 }
 
-/// Deletes what is left, and the tenant.
+/// Deletes the remaining rows, and the tenant.
 pub fn delete_rest(conn: &mut PgConnection, tenant: TenantId) -> Result<()> {
     for table in REST {
         let query = diesel::sql_query(format!("DELETE FROM {table} WHERE tenant_id = $1"));

@@ -1,4 +1,4 @@
-//! Writes usage: records by COPY, and what they add to the totals.
+//! Usage writes: records by COPY, and their additions to the totals.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -10,17 +10,20 @@ use crate::model::usage_log::NewUsageLog;
 use crate::model::usage_log::usage_logs;
 use crate::store::kept::kept;
 
-/// The key under which the totals of a whole tenant stand.
+/// Key id of rows that hold the totals of a whole tenant.
 pub const ALL_KEYS: ApiKeyId = ApiKeyId(0);
 
-/// The tables of totals.
+/// Period that one row of totals covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Width {
+    /// Rows of `usage_minutes`.
     Minute,
+    /// Rows of `usage_hours`.
     Hour,
 }
 
 impl Width {
+    /// Length in seconds.
     pub const fn seconds(self) -> i64 {
         match self {
             Self::Minute => 60,
@@ -28,6 +31,7 @@ impl Width {
         }
     }
 
+    /// Name of the table.
     pub(super) const fn table(self) -> &'static str {
         match self {
             Self::Minute => "usage_minutes",
@@ -35,6 +39,7 @@ impl Width {
         }
     }
 
+    /// Name of the column with the start of the period.
     pub(super) const fn column(self) -> &'static str {
         match self {
             Self::Minute => "minute",
@@ -43,40 +48,53 @@ impl Width {
     }
 }
 
-/// What a row of totals is about.
+/// Key of a row of totals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TotalKey<'a> {
+    /// Tenant of the verified key.
     pub tenant: TenantId,
+    /// Verified key, or [`ALL_KEYS`].
     pub api_key: ApiKeyId,
+    /// Start of the period (UTC).
     pub at: DateTime<Utc>,
+    /// Endpoint that the caller named.
     pub endpoint: &'a str,
+    /// Outcome of the verification.
     pub outcome: Outcome,
+    /// HTTP status of the answer.
     pub status: i16,
 }
 
+/// Values of a row of totals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Total {
+    /// Number of verifications.
     pub total: i64,
+    /// Sum of what they took from the rate limit.
     pub cost: i64,
 }
 
-/// What a row of the histogram is about.
+/// Key of a row of the latency histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LatencyKey {
+    /// Tenant of the verified key.
     pub tenant: TenantId,
+    /// Verified key, or [`ALL_KEYS`].
     pub api_key: ApiKeyId,
+    /// Start of the hour (UTC).
     pub hour: DateTime<Utc>,
+    /// Step of the histogram: twice the binary logarithm of the microseconds, rounded down.
     pub step: i16,
 }
 
-/// By COPY, which only the owner of the tables may do: in `Scope::Instance`.
+/// Writes records by COPY, which only the owner of the tables may do: in `Scope::Instance`.
 pub fn insert_logs<'a>(conn: &mut PgConnection, records: impl Iterator<Item = &'a UsageRecord>) -> Result<()> {
     let rows: Vec<NewUsageLog<'_>> = records.map(NewUsageLog::from).collect();
     diesel::copy_from(usage_logs::table).from_insertable(&rows).execute(conn)?;
     Ok(())
 }
 
-/// Adds to the totals; `sums` in the order of their keys, so that replicas never wait for each other in a ring.
+/// Adds to the totals. `sums` must be ordered by key, so that replicas never deadlock.
 pub fn add_totals(conn: &mut PgConnection, width: Width, sums: &[(TotalKey<'_>, Total)]) -> Result<()> {
     let query = match width {
         Width::Minute => kept(
@@ -105,7 +123,7 @@ pub fn add_totals(conn: &mut PgConnection, width: Width, sums: &[(TotalKey<'_>, 
     Ok(())
 }
 
-/// Adds to the histogram of latency; in the order of the keys too.
+/// Adds to the latency histogram. `counts` must be ordered by key as well.
 pub fn add_latencies(conn: &mut PgConnection, counts: &[(LatencyKey, i64)]) -> Result<()> {
     kept(
         "INSERT INTO usage_latencies AS l (tenant_id, api_key_id, hour, step, total)

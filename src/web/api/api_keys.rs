@@ -9,7 +9,6 @@ pub mod rotation;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -22,7 +21,7 @@ use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result, TenantId};
 use crate::model::ApiKey;
 use crate::services::api_keys::{self, MintedKey};
 use crate::services::idempotency::Told;
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{self, Json, NoParameters};
 use crate::web::object::Object;
@@ -87,19 +86,18 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
     actor.must(Permission::WriteKeys)?;
     let (once, scope) = (idempotency(&request, &body)?, Scope::Tenant(actor.tenant));
     let ask = NewKey::parse(body.into(), now)?;
-    let mint = move |conn: &mut _| match &once {
-        Some((key, hash)) => api_keys::mint_once(conn, &actor, &hasher, ask, (key, hash), now, |key| kept(key, now)),
-        None => api_keys::mint(conn, &actor, &hasher, ask, now).map(Told::First),
+    let mint = move |tx: &mut Tx<'_>| match &once {
+        Some((key, hash)) => api_keys::mint_once(tx, &actor, &hasher, ask, (key, hash), |key| kept(key, now)),
+        None => api_keys::mint(tx, &actor, &hasher, ask).map(Told::First),
     };
     match state.api.tx(scope, mint).await? {
-        Told::First(fresh) => minted(&state, fresh, now),
+        Told::First(fresh) => minted(fresh, now),
         Told::Again(answer) => Ok(minted_before(&answer)),
     }
 }
 
 /// The answer to a creation, with the secret.
-fn minted(state: &State, fresh: MintedKey, now: DateTime<Utc>) -> Answer {
-    state.forget_key(&fresh.key);
+fn minted(fresh: MintedKey, now: DateTime<Utc>) -> Answer {
     let id = fresh.key.id.0;
     Ok(made(LIST, id, &KeyBody::revealed(fresh.key, Some(fresh.secret.reveal_once()), now)))
 }
@@ -117,7 +115,7 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoPar
     let id = parse_id(&id)?;
     let actor = actor(&bearer, id).await?;
     let scope = Scope::Tenant(actor.tenant);
-    let key = state.api.read(scope, move |conn| api_keys::find(conn, &actor, id)).await?;
+    let key = state.api.read(scope, move |tx| api_keys::find(tx, &actor, id)).await?;
     Ok(HttpResponse::Ok().json(KeyBody::new(key, state.clock.now())))
 }
 
@@ -181,32 +179,31 @@ impl From<UpdateBody> for KeyPatch {
 pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<UpdateBody>) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
     let change = KeyChange::parse(body.into(), now)?;
-    let key = changed(&state, &bearer, id, move |conn, actor| api_keys::update(conn, actor, id, &change, now)).await?;
-    state.forget_lineage(&key);
+    let key = changed(&state, &bearer, id, move |tx, actor| api_keys::update(tx, actor, id, &change)).await?;
     Ok(HttpResponse::Ok().json(KeyBody::new(key, now)))
 }
 
 pub async fn activate(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
-    let key = changed(&state, &bearer, id, move |conn, actor| api_keys::activate(conn, actor, id, now)).await?;
+    let key = changed(&state, &bearer, id, move |tx, actor| api_keys::activate(tx, actor, id)).await?;
     Ok(HttpResponse::Ok().json(KeyBody::new(key, now)))
 }
 
 pub async fn deactivate(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
-    let key = changed(&state, &bearer, id, move |conn, actor| api_keys::deactivate(conn, actor, id, now)).await?;
+    let key = changed(&state, &bearer, id, move |tx, actor| api_keys::deactivate(tx, actor, id)).await?;
     Ok(HttpResponse::Ok().json(KeyBody::new(key, now)))
 }
 
 pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
-    changed(&state, &bearer, id, move |conn, actor| api_keys::delete(conn, actor, id, now)).await?;
+    let id = parse_id(&id)?;
+    changed(&state, &bearer, id, move |tx, actor| api_keys::delete(tx, actor, id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 pub async fn restore(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let (id, now) = (parse_id(&id)?, state.clock.now());
-    let key = changed(&state, &bearer, id, move |conn, actor| api_keys::restore(conn, actor, id, now)).await?;
+    let key = changed(&state, &bearer, id, move |tx, actor| api_keys::restore(tx, actor, id)).await?;
     Ok(HttpResponse::Ok().json(KeyBody::new(key, now)))
 }
 
@@ -218,11 +215,10 @@ struct RevokeBody {
 
 /// Takes an empty body or a JSON object, whatever its content type says: clients of older services send none at all.
 pub async fn revoke(state: Data<State>, bearer: Bearer, id: Path<String>, payload: Payload) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
+    let id = parse_id(&id)?;
     let body: RevokeBody =
         json::parse(&json::read(payload.into_inner(), json::BODY_LIMIT, state.settings.request_deadline).await?)?;
-    let revoke =
-        move |conn: &mut PgConnection, actor: &Actor| api_keys::revoke(conn, actor, id, body.reason.as_deref(), now);
+    let revoke = move |tx: &mut Tx<'_>, actor: &Actor| api_keys::revoke(tx, actor, id, body.reason.as_deref());
     changed(&state, &bearer, id, revoke).await?;
     Ok(HttpResponse::Ok().json(json!({"message": "API key revoked"})))
 }
@@ -230,17 +226,16 @@ pub async fn revoke(state: Data<State>, bearer: Bearer, id: Path<String>, payloa
 /// Changes a key, and makes this process forget what it knew of it before the answer goes out.
 async fn changed<F>(state: &State, bearer: &Bearer, id: ApiKeyId, change: F) -> Result<ApiKey>
 where
-    F: FnOnce(&mut PgConnection, &Actor) -> Result<ApiKey> + Send + 'static,
+    F: FnOnce(&mut Tx<'_>, &Actor) -> Result<ApiKey> + Send + 'static,
 {
     let actor = actor(bearer, id).await?;
-    let key = state.api.tx(Scope::Tenant(actor.tenant), move |conn| change(conn, &actor)).await?;
-    state.forget_key(&key);
+    let key = state.api.tx(Scope::Tenant(actor.tenant), move |tx| change(tx, &actor)).await?;
     Ok(key)
 }
 
 /// Deleted keys are found as well: what may be done with one, the services say.
 pub(super) async fn actor(bearer: &Bearer, id: ApiKeyId) -> Result<Actor> {
-    bearer.actor_for(Noun::ApiKey, move |conn| api_keys::tenant_of(conn, id)).await
+    bearer.actor_for(Noun::ApiKey, move |tx| api_keys::tenant_of(tx, id)).await
 }
 
 /// Something that is no id names no key.

@@ -81,6 +81,6 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
         since: query.since.map(Time::utc),
         until: query.until.map(Time::utc),
     };
-    let page = state.api.read(scope, move |conn| audit::list(conn, scope, &filter, &paging)).await?;
+    let page = state.api.read(scope, move |tx| audit::list(tx, scope, &filter, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(AuditBody::from))))
 }

@@ -2,8 +2,7 @@
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -12,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::{Error, Rejection, Result, TenantId};
 use crate::services::idempotency::{self, IdempotencyKey, Told};
+use crate::store::Tx;
 
 /// Reads a field of a change that always has a value: an absent field stays as it is, `null` is refused.
 pub fn set<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
@@ -73,17 +73,14 @@ pub fn idempotency(request: &HttpRequest, asked: &impl Serialize) -> Result<Opti
 /// Makes a thing with a secret: once for all requests with this idempotency key, and each time without one. `shown` is the
 /// answer that is kept, without the secret.
 pub fn make<T>(
-    conn: &mut PgConnection,
+    tx: &mut Tx<'_>,
     (tenant, route, once): (TenantId, &str, Option<&Keyed>),
-    now: DateTime<Utc>,
-    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
     shown: impl FnOnce(&T) -> Result<Value>,
 ) -> Result<Told<T>> {
     match once {
-        None => work(conn).map(Told::First),
-        Some((key, hash)) => {
-            idempotency::tell_once(conn, tenant, (route, (key, hash)), now, work, |_, made| shown(made))
-        }
+        None => work(tx).map(Told::First),
+        Some((key, hash)) => idempotency::tell_once(tx, tenant, (route, (key, hash)), work, |_, made| shown(made)),
     }
 }
 

@@ -51,7 +51,7 @@ pub async fn index(state: Data<State>, keyed: Keyed, Query(query): Query<DataQue
     let scope = Scope::Tenant(keyed.actor.tenant);
     let own = if keyed.actor.may(Permission::ReadEvents) { None } else { keyed.actor.key() };
     let filter = EventFilter { api_key: own, ..EventFilter::default() };
-    let page = state.api.read(scope, move |conn| events::list(conn, scope, &filter, &paging)).await?;
+    let page = state.api.read(scope, move |tx| events::list(tx, scope, &filter, &paging)).await?;
     let (next, total) = (page.older.map(crate::domain::page::cursor), page.total);
     let data = page.rows.into_iter().map(EventBody::try_from).collect::<Result<Vec<_>>>()?;
     Ok(HttpResponse::Ok().json(List { data, next_cursor: next, total }))

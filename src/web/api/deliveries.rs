@@ -3,7 +3,6 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 
 use super::list::{List, paging, text};
@@ -14,8 +13,7 @@ use crate::domain::time::Time;
 use crate::domain::{Actor, DeliveryId, Error, EventId, Noun, Permission, Result, WebhookId};
 use crate::model::{Attempt, Delivery};
 use crate::services::deliveries::{self, DeliveryDetail, DeliveryFilter};
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{NoParameters, Query};
 use crate::web::problem::Answer;
@@ -101,7 +99,7 @@ pub async fn index_of_webhook(
     let actor = webhooks::actor(&bearer, id).await?;
     actor.must(Permission::ReadEvents)?;
     let scope = Scope::Tenant(actor.tenant);
-    state.api.read(scope, move |conn| crate::services::webhooks::find(conn, &actor, id)).await?;
+    state.api.read(scope, move |tx| crate::services::webhooks::find(tx, &actor, id)).await?;
     listed(&state, scope, IndexQuery { webhook_id: Some(id), ..query }).await
 }
 
@@ -117,7 +115,7 @@ async fn listed(state: &State, scope: Scope, query: IndexQuery) -> Answer {
         until: query.until.map(Time::utc),
         skew: state.clock.offset(),
     };
-    let page = state.api.read(scope, move |conn| deliveries::list(conn, scope, &filter, &paging)).await?;
+    let page = state.api.read(scope, move |tx| deliveries::list(tx, scope, &filter, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(DeliveryBody::from))))
 }
 
@@ -125,36 +123,34 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoPar
     let id = parse_id(&id)?;
     let actor = actor(&bearer, id).await?;
     let scope = Scope::Tenant(actor.tenant);
-    let detail = state.api.read(scope, move |conn| deliveries::find(conn, &actor, id)).await?;
+    let detail = state.api.read(scope, move |tx| deliveries::find(tx, &actor, id)).await?;
     Ok(HttpResponse::Ok().json(DeliveryBody::with_attempts(detail)?))
 }
 
 /// Sends it again, at once.
 pub async fn redeliver(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
-    let delivery =
-        directed(&state, &bearer, id, move |conn, actor| deliveries::redeliver(conn, actor, id, now)).await?;
+    let id = parse_id(&id)?;
+    let delivery = directed(&state, &bearer, id, move |tx, actor| deliveries::redeliver(tx, actor, id)).await?;
     Ok(HttpResponse::Accepted().json(DeliveryBody::from(delivery)))
 }
 
 pub async fn cancel(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
-    let delivery = directed(&state, &bearer, id, move |conn, actor| deliveries::cancel(conn, actor, id, now)).await?;
+    let id = parse_id(&id)?;
+    let delivery = directed(&state, &bearer, id, move |tx, actor| deliveries::cancel(tx, actor, id)).await?;
     Ok(HttpResponse::Ok().json(DeliveryBody::from(delivery)))
 }
 
 async fn directed<F>(state: &State, bearer: &Bearer, id: DeliveryId, act: F) -> Result<Delivery>
 where
-    F: FnOnce(&mut PgConnection, &Actor) -> Result<Delivery> + Send + 'static,
+    F: FnOnce(&mut Tx<'_>, &Actor) -> Result<Delivery> + Send + 'static,
 {
     let actor = actor(bearer, id).await?;
-    let delivery = state.api.tx(Scope::Tenant(actor.tenant), move |conn| act(conn, &actor)).await?;
-    state.forget(&Change::delivery_at([delivery.webhook_id]));
+    let delivery = state.api.tx(Scope::Tenant(actor.tenant), move |tx| act(tx, &actor)).await?;
     Ok(delivery)
 }
 
 async fn actor(bearer: &Bearer, id: DeliveryId) -> Result<Actor> {
-    bearer.actor_for(Noun::Delivery, move |conn| deliveries::tenant_of(conn, id)).await
+    bearer.actor_for(Noun::Delivery, move |tx| deliveries::tenant_of(tx, id)).await
 }
 
 fn parse_id(text: &str) -> Result<DeliveryId> {

@@ -4,7 +4,6 @@ use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -17,8 +16,7 @@ use crate::domain::{Actor, Error, EventId, FieldErrors, Noun, Permission, Reject
 use crate::model::Event;
 use crate::services::events::{self, EventDetail, EventFilter, NewEvent, Published};
 use crate::services::idempotency::Once;
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::gated::{EventsRead, EventsWrite, TokenOrKey};
 use crate::web::json::{Json, LARGE_BODY_LIMIT, NoParameters, Query};
@@ -77,7 +75,7 @@ pub async fn index(state: Data<State>, who: TokenOrKey<EventsRead>, Query(query)
     let kind = text("type", query.kind)?;
     let filter =
         EventFilter { kind, api_key: None, since: query.since.map(Time::utc), until: query.until.map(Time::utc) };
-    let page = state.api.read(scope, move |conn| events::list(conn, scope, &filter, &paging)).await?;
+    let page = state.api.read(scope, move |tx| events::list(tx, scope, &filter, &paging)).await?;
     let cursor = page.older;
     let data = page.rows.into_iter().map(EventBody::new).collect::<Result<Vec<_>>>()?;
     Ok(HttpResponse::Ok().json(List { data, next_cursor: cursor.map(crate::domain::page::cursor), total: None }))
@@ -90,12 +88,12 @@ pub async fn show(state: Data<State>, who: TokenOrKey<EventsRead>, id: Path<Stri
         TokenOrKey::Key(keyed) => keyed.actor.clone(),
     };
     let scope = Scope::Tenant(actor.tenant);
-    let detail = state.api.read(scope, move |conn| events::find(conn, &actor, id)).await?;
+    let detail = state.api.read(scope, move |tx| events::find(tx, &actor, id)).await?;
     Ok(HttpResponse::Ok().json(EventBody::with_deliveries(detail)?))
 }
 
 async fn event_actor(bearer: &Bearer, id: EventId) -> Result<Actor> {
-    bearer.actor_for(Noun::Event, move |conn| events::tenant_of(conn, id)).await
+    bearer.actor_for(Noun::Event, move |tx| events::tenant_of(tx, id)).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -141,9 +139,8 @@ async fn publish(state: &State, actor: Actor, ask: NewEvent) -> Result<Published
         let published = state.outbox.publish(actor, vec![ask]).await?;
         return published.into_iter().next().ok_or_else(|| Error::bug("an event was lost on its way"));
     }
-    let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
-    let published = state.api.tx_again(scope, move |conn| events::publish(conn, &actor, &ask, now)).await?;
-    state.forget(&Change::delivery_at(published.webhooks.iter().copied()));
+    let scope = Scope::Tenant(actor.tenant);
+    let published = state.api.tx_again(scope, move |tx| events::publish(tx, &actor, &ask)).await?;
     Ok(published)
 }
 
@@ -156,15 +153,12 @@ async fn publish_all(
     if once.is_none() && asks.iter().all(|ask| ask.idempotency_key.is_none()) {
         return state.outbox.publish(actor, asks).await.map(Once::First);
     }
-    let (scope, now) = (Scope::Tenant(actor.tenant), state.clock.now());
-    let publish = move |conn: &mut PgConnection| match &once {
-        Some((key, hash)) => events::publish_all_once(conn, &actor, &asks, (key, hash), now),
-        None => events::publish_all(conn, &actor, &asks, now).map(Once::First),
+    let scope = Scope::Tenant(actor.tenant);
+    let publish = move |tx: &mut Tx<'_>| match &once {
+        Some((key, hash)) => events::publish_all_once(tx, &actor, &asks, (key, hash)),
+        None => events::publish_all(tx, &actor, &asks).map(Once::First),
     };
     let published = state.api.tx_again(scope, publish).await?;
-    if let Once::First(fresh) = &published {
-        state.forget(&Change::delivery_at(fresh.iter().flat_map(|one| &one.webhooks).copied()));
-    }
     Ok(published)
 }
 

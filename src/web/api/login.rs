@@ -13,7 +13,7 @@ use crate::model::User;
 use crate::services::access_tokens::{self, MintedToken};
 use crate::services::tenants::TenantRef;
 use crate::services::{Operator, accounts, second_factor};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::visitor;
 use crate::web::device;
 use crate::web::json::Json;
@@ -61,8 +61,8 @@ pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<L
     let (asked, in_query) = (TenantAsk::new(body.tenant_id, body.tenant), TenantAsk::in_query(request.head())?);
     let named = asked.named().chain(in_query.iter().flat_map(|ask| ask.named()));
     let named: Vec<TenantRef> = named.map(|(_, named)| named).collect();
-    let (hasher, now) = (state.hasher.clone(), state.clock.now());
-    let mint = move |conn: &mut _| access_tokens::mint_at_login(conn, &who, &hasher, (&user, has_code), &named, now);
+    let hasher = state.hasher.clone();
+    let mint = move |tx: &mut Tx<'_>| access_tokens::mint_at_login(tx, &who, &hasher, (&user, has_code), &named);
     let MintedToken { token, secret } = state.api.tx(Scope::Instance, mint).await?;
     let body = SignedInBody {
         token: secret.reveal_once(),
@@ -76,18 +76,18 @@ pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<L
 /// The user, and whether they have shown a code.
 async fn check(state: &State, requester: &Requester, body: &LoginBody) -> Result<(User, bool), Fail> {
     let (email, password) = (body.email.clone(), body.password.clone());
-    let credentials = state.api.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
+    let credentials = state.api.read(Scope::Instance, move |tx| accounts::credentials(tx, &email)).await?;
     let user = state.off_the_loop(requester, move || Ok(credentials.check(&password))).await?;
     let user =
         user.ok_or_else(|| refusal("unauthenticated", "this e-mail address and password do not belong together"))?;
     let id = user.id;
-    if !state.api.read(Scope::Instance, move |conn| second_factor::is_on(conn, id)).await? {
+    if !state.api.read(Scope::Instance, move |tx| second_factor::is_on(tx, id)).await? {
         return Ok((user, false));
     }
     let says = "this account has a second factor: send the code of its app, or a recovery code, as code";
     let code = body.code.clone().ok_or_else(|| refusal("code_required", says))?;
-    let (vault, asked, now) = (state.vault.clone(), user.clone(), state.clock.now());
-    let check = move |conn: &mut _| second_factor::check(conn, &vault, &asked, &code, now);
+    let (vault, asked) = (state.vault.clone(), user.clone());
+    let check = move |tx: &mut Tx<'_>| second_factor::check(tx, &vault, &asked, &code);
     match state.api.tx(Scope::Instance, check).await? {
         true => Ok((user, true)),
         false => Err(refusal("unauthenticated", "this is not the code of this moment: each works once")),

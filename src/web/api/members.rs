@@ -16,8 +16,7 @@ use crate::domain::{
 use crate::model::{Invitation, Membership, User};
 use crate::services::idempotency::Told;
 use crate::services::{invitations, members, tenants};
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::bearer::Bearer;
 use crate::web::json::{Json, Query};
 use crate::web::mail::Post;
@@ -63,7 +62,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, id: Path<String>, Query(q
     let paging = paging::<MembershipId>(query.limit, query.cursor.as_deref(), query.offset)?;
     let search = text("q", query.q)?;
     let scope = Scope::Tenant(actor.tenant);
-    let list = move |conn: &mut _| members::page(conn, &actor, search.as_deref(), &paging);
+    let list = move |tx: &mut Tx<'_>| members::page(tx, &actor, search.as_deref(), &paging);
     let page = state.api.read(scope, list).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(MemberBody::from))))
 }
@@ -80,19 +79,17 @@ pub struct CreateBody {
 pub async fn create(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<CreateBody>) -> Answer {
     let tenant = parse_id(&id)?;
     let who = bearer.operator_at(Permission::WriteMembers.scope(), tenant).await?;
-    let now = state.clock.now();
     if body.user_id.is_some() == body.email.is_some() {
         let mut errors = FieldErrors::default();
         errors.add("user_id", Rejection::new("required", "or email is required, and not both"));
         return Err(Error::from(errors).into());
     }
-    let add = move |conn: &mut _| {
-        let user = tenants::user_to_add(conn, &who, body.user_id, body.email.as_deref())?;
-        let membership = tenants::add_member(conn, &who, tenant, user.id, body.role, now)?;
+    let add = move |tx: &mut Tx<'_>| {
+        let user = tenants::user_to_add(tx, &who, body.user_id, body.email.as_deref())?;
+        let membership = tenants::add_member(tx, &who, tenant, user.id, body.role)?;
         Ok(MemberBody::from((membership, user)))
     };
     let member = state.api.tx(Scope::Instance, add).await?;
-    state.forget(&Change::Access);
     Ok(HttpResponse::Created().json(member))
 }
 
@@ -109,19 +106,17 @@ pub async fn update(
     Json(body): Json<UpdateBody>,
 ) -> Answer {
     let actor = bearer.actor_at(parse_id(&path.0)?).await?;
-    let (user, now) = (member(&path.1)?, state.clock.now());
-    let act = move |conn: &mut _| members::change_role(conn, &actor, user, body.role, now);
+    let user = member(&path.1)?;
+    let act = move |tx: &mut Tx<'_>| members::change_role(tx, &actor, user, body.role);
     let changed = state.api.tx(Scope::Tenant(parse_id(&path.0)?), act).await?;
-    state.forget(&Change::Access);
     Ok(HttpResponse::Ok().json(MemberBody::from(changed)))
 }
 
 pub async fn destroy(state: Data<State>, bearer: Bearer, path: Path<(String, String)>) -> Answer {
     let actor = bearer.actor_at(parse_id(&path.0)?).await?;
-    let (user, now) = (member(&path.1)?, state.clock.now());
-    let act = move |conn: &mut _| members::remove(conn, &actor, user, now);
+    let user = member(&path.1)?;
+    let act = move |tx: &mut Tx<'_>| members::remove(tx, &actor, user);
     state.api.tx(Scope::Tenant(parse_id(&path.0)?), act).await?;
-    state.forget(&Change::Access);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -167,9 +162,9 @@ impl From<Invitation> for InvitationBody {
 }
 
 pub async fn invited(state: Data<State>, bearer: Bearer, id: Path<String>, Query(query): Query<PagingQuery>) -> Answer {
-    let (actor, now) = (bearer.actor_at(parse_id(&id)?).await?, state.clock.now());
+    let actor = bearer.actor_at(parse_id(&id)?).await?;
     let paging = query.paging()?;
-    let list = move |conn: &mut _| invitations::page(conn, &actor, &paging, now);
+    let list = move |tx: &mut Tx<'_>| invitations::page(tx, &actor, &paging);
     let page = state.api.read(Scope::Tenant(parse_id(&id)?), list).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(InvitationBody::from))))
 }
@@ -191,20 +186,20 @@ pub async fn invite(
     id: Path<String>,
     Json(body): Json<InviteBody>,
 ) -> Answer {
-    let (actor, now) = (bearer.actor_at(parse_id(&id)?).await?, state.clock.now());
+    let actor = bearer.actor_at(parse_id(&id)?).await?;
     actor.must(Permission::WriteMembers)?;
     let once = idempotency(&request, &body)?;
     let ask = invitations::Ask::parse(&body.email, &body.role, ("expires_in_days", body.expires_in_days))?;
     let (post, inviter, public_url) =
         (Post::of(&state), bearer.caller.email.clone(), state.settings.public_url.clone());
     let ask = invitations::Ask { is_mailed: post.is_open(), ..ask };
-    let create = move |conn: &mut _| {
-        let work = |conn: &mut _| {
-            let made = invitations::create(conn, &actor, &ask, now)?;
-            post.invite(conn, &public_url, &inviter, made, now)
+    let create = move |tx: &mut Tx<'_>| {
+        let work = |tx: &mut Tx<'_>| {
+            let made = invitations::create(tx, &actor, &ask)?;
+            post.invite(tx, &public_url, &inviter, made)
         };
         let keyed = (actor.tenant, "invitations", once.as_ref());
-        make(conn, keyed, now, work, |(row, token)| {
+        make(tx, keyed, work, |(row, token)| {
             serde_json::to_value(shown(row.clone(), token.is_none(), None)).map_err(Error::bug)
         })
     };
@@ -227,8 +222,7 @@ fn shown(row: Invitation, is_mailed: bool, link: Option<String>) -> InvitationBo
 pub async fn uninvite(state: Data<State>, bearer: Bearer, path: Path<(String, String)>) -> Answer {
     let actor = bearer.actor_at(parse_id(&path.0)?).await?;
     let id: InvitationId = path.1.parse().map_err(|_| Error::NotFound(Noun::Invitation))?;
-    let now = state.clock.now();
-    let act = move |conn: &mut _| invitations::revoke(conn, &actor, id, now);
+    let act = move |tx: &mut Tx<'_>| invitations::revoke(tx, &actor, id);
     state.api.tx(Scope::Tenant(parse_id(&path.0)?), act).await?;
     Ok(HttpResponse::NoContent().finish())
 }

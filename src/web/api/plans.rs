@@ -12,7 +12,7 @@ use crate::domain::Permission;
 use crate::domain::time::Time;
 use crate::model::Plan;
 use crate::services::plans::{self, PlanChange, Standing};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::bearer::Bearer;
 use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
@@ -49,7 +49,7 @@ impl From<Plan> for PlanBody {
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<PagingQuery>) -> Answer {
     bearer.operator(Permission::ReadTenant.scope())?;
     let paging = query.paging()?;
-    let page = state.api.read(Scope::Instance, move |conn| plans::page(conn, &paging)).await?;
+    let page = state.api.read(Scope::Instance, move |tx| plans::page(tx, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(PlanBody::from))))
 }
 
@@ -84,8 +84,7 @@ pub async fn update(state: Data<State>, bearer: Bearer, name: Path<String>, Json
         max_rate_limit: body.max_rate_limit,
         seen: body.updated_at.map(Time::utc),
     };
-    let now = state.clock.now();
-    let update = move |conn: &mut _| plans::update(conn, &who, &name, &change, now);
+    let update = move |tx: &mut Tx<'_>| plans::update(tx, &who, &name, &change);
     let plan = state.api.tx(Scope::Instance, update).await?;
     Ok(HttpResponse::Ok().json(PlanBody::from(plan)))
 }
@@ -127,8 +126,7 @@ impl From<Standing> for StandingBody {
 
 pub async fn of_tenant(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let actor = bearer.actor_at(parse_id(&id)?).await?;
-    let now = state.clock.now();
     let scope = Scope::Tenant(actor.tenant);
-    let standing = state.api.read(scope, move |conn| plans::standing(conn, &actor, now)).await?;
+    let standing = state.api.read(scope, move |tx| plans::standing(tx, &actor)).await?;
     Ok(HttpResponse::Ok().json(StandingBody::from(standing)))
 }

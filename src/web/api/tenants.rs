@@ -14,8 +14,7 @@ use crate::domain::{Error, Noun, Permission, TenantId};
 use crate::model::Tenant;
 use crate::services::Operator;
 use crate::services::tenants::{self, NewTenant, Settings, TenantChange, TenantFilter, TenantRef, life};
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
@@ -74,7 +73,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadTenant).await?;
     let paging = paging::<TenantId>(query.limit, query.cursor.as_deref(), query.offset)?;
     let filter = TenantFilter { only: scope.tenant(), text: text("q", query.q)?, state: query.state };
-    let page = state.api.read(Scope::Instance, move |conn| tenants::list(conn, &filter, &paging)).await?;
+    let page = state.api.read(Scope::Instance, move |tx| tenants::list(tx, &filter, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(TenantBody::from))))
 }
 
@@ -91,9 +90,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
     let who = bearer.operator(Permission::WriteTenant.scope())?;
     let parsed = NewTenant::parse(&body.name, body.slug.as_deref(), body.plan.as_deref())?;
     let ask = NewTenant { is_active: body.is_active.unwrap_or(true), ..parsed };
-    let now = state.clock.now();
-    let tenant = state.api.tx(Scope::Instance, move |conn| tenants::create(conn, &who, &ask, now)).await?;
-    state.forget(&Change::Tenant(tenant.id));
+    let tenant = state.api.tx(Scope::Instance, move |tx| tenants::create(tx, &who, &ask)).await?;
     let place = format!("/api/tenants/{}", tenant.id);
     Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(TenantBody::from(tenant)))
 }
@@ -101,7 +98,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let actor = bearer.actor_at(parse_id(&id)?).await?;
     actor.must(Permission::ReadTenant)?;
-    let find = move |conn: &mut _| tenants::find(conn, &TenantRef::Id(actor.tenant));
+    let find = move |tx: &mut Tx<'_>| tenants::find(tx, &TenantRef::Id(actor.tenant));
     let found = state.api.read(Scope::Tenant(actor.tenant), find).await?;
     Ok(HttpResponse::Ok().json(TenantBody::from(found)))
 }
@@ -142,24 +139,20 @@ pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
         time_zone: body.time_zone,
         seen: body.updated_at.map(Time::utc),
     };
-    let now = state.clock.now();
     let scope = if is_operators { Scope::Instance } else { Scope::Tenant(actor.tenant) };
-    let update = move |conn: &mut _| {
-        let tenant = tenants::configure(conn, &actor, settings, now)?;
+    let update = move |tx: &mut Tx<'_>| {
+        let tenant = tenants::configure(tx, &actor, settings)?;
         match who {
-            Some(who) => tenants::update(conn, &who, actor.tenant, change, now),
+            Some(who) => tenants::update(tx, &who, actor.tenant, change),
             None => Ok(tenant),
         }
     };
     let tenant = state.api.tx(scope, update).await?;
-    Ok(told(&state, tenant))
+    Ok(told(tenant))
 }
 
 /// Answers with a tenant, once this process has forgotten how it was.
-fn told(state: &State, tenant: Tenant) -> HttpResponse {
-    for change in [Change::Tenant(tenant.id), Change::Access, Change::Delivery] {
-        state.forget(&change);
-    }
+fn told(tenant: Tenant) -> HttpResponse {
     HttpResponse::Ok().json(TenantBody::from(tenant))
 }
 
@@ -170,32 +163,31 @@ pub struct SuspensionBody {
 }
 
 pub async fn suspend(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<SuspensionBody>) -> Answer {
-    let (tenant, now) = (parse_id(&id)?, state.clock.now());
+    let tenant = parse_id(&id)?;
     let who = operator(&bearer, tenant).await?;
-    let act = move |conn: &mut _| life::suspend(conn, &who, tenant, body.reason.as_deref(), now);
-    Ok(told(&state, state.api.tx(Scope::Instance, act).await?))
+    let act = move |tx: &mut Tx<'_>| life::suspend(tx, &who, tenant, body.reason.as_deref());
+    Ok(told(state.api.tx(Scope::Instance, act).await?))
 }
 
 pub async fn resume(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (tenant, now) = (parse_id(&id)?, state.clock.now());
+    let tenant = parse_id(&id)?;
     let who = operator(&bearer, tenant).await?;
-    Ok(told(&state, state.api.tx(Scope::Instance, move |conn| life::resume(conn, &who, tenant, now)).await?))
+    Ok(told(state.api.tx(Scope::Instance, move |tx| life::resume(tx, &who, tenant)).await?))
 }
 
 /// By an owner or an operator; for 30 days it can be restored.
 pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
     let actor = bearer.actor_at(parse_id(&id)?).await?;
-    let now = state.clock.now();
     let db = state.api.charged_to(actor.tenant);
-    let tenant = db.tx(Scope::Instance, move |conn| life::delete_own(conn, &actor, now)).await?;
-    told(&state, tenant);
+    let tenant = db.tx(Scope::Instance, move |tx| life::delete_own(tx, &actor)).await?;
+    told(tenant);
     Ok(HttpResponse::NoContent().finish())
 }
 
 pub async fn restore(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (tenant, now) = (parse_id(&id)?, state.clock.now());
+    let tenant = parse_id(&id)?;
     let who = operator(&bearer, tenant).await?;
-    Ok(told(&state, state.api.tx(Scope::Instance, move |conn| life::restore(conn, &who, tenant, now)).await?))
+    Ok(told(state.api.tx(Scope::Instance, move |tx| life::restore(tx, &who, tenant)).await?))
 }
 
 pub(super) fn parse_id(text: &str) -> Result<TenantId, Error> {

@@ -13,8 +13,7 @@ use crate::domain::{AccessTokenId, Actor, Error, Noun, Rejection, TenantId, User
 use crate::model::AccessToken;
 use crate::services::access_tokens::{self, MintedToken};
 use crate::services::idempotency::Told;
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
@@ -67,9 +66,9 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Pagin
     let paging = query.paging()?;
     let page = match actor(&bearer, &TenantAsk::default(), READ_SCOPE).await? {
         Some(actor) => {
-            state.api.read(Scope::Tenant(actor.tenant), move |conn| access_tokens::list(conn, &actor, &paging)).await?
+            state.api.read(Scope::Tenant(actor.tenant), move |tx| access_tokens::list(tx, &actor, &paging)).await?
         }
-        None => state.api.read(Scope::Instance, move |conn| access_tokens::list_of_instance(conn, &paging)).await?,
+        None => state.api.read(Scope::Instance, move |tx| access_tokens::list_of_instance(tx, &paging)).await?,
     };
     Ok(HttpResponse::Ok().json(List::new(page.map(TokenBody::from))))
 }
@@ -109,10 +108,10 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
     let minted = match actor {
         Some(actor) => {
             let db = state.api.charged_to(actor.tenant);
-            let mint = move |conn: &mut _| {
+            let mint = move |tx: &mut Tx<'_>| {
                 let keyed = (actor.tenant, "tokens", once.as_ref());
-                let work = |conn: &mut _| access_tokens::mint(conn, &actor, &hasher, new, now);
-                make(conn, keyed, now, work, |minted| {
+                let work = |tx: &mut Tx<'_>| access_tokens::mint(tx, &actor, &hasher, new);
+                make(tx, keyed, work, |minted| {
                     serde_json::to_value(TokenBody::from(minted.token.clone())).map_err(Error::bug)
                 })
             };
@@ -125,7 +124,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
             }
             let (who, user) = (bearer.operator(SCOPE)?, bearer.caller.user_id);
             bearer.must_hold(new.scopes.as_slice())?;
-            let mint = move |conn: &mut _| access_tokens::mint_for(conn, &who, &hasher, user, new, now);
+            let mint = move |tx: &mut Tx<'_>| access_tokens::mint_for(tx, &who, &hasher, user, new);
             Told::First(state.api.tx(Scope::Instance, mint).await?)
         }
     };
@@ -142,29 +141,28 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoPar
     let id = parse_id(&id)?;
     let token = match actor(&bearer, &TenantAsk::default(), READ_SCOPE).await? {
         Some(actor) => {
-            state.api.read(Scope::Tenant(actor.tenant), move |conn| access_tokens::find(conn, &actor, id)).await?
+            state.api.read(Scope::Tenant(actor.tenant), move |tx| access_tokens::find(tx, &actor, id)).await?
         }
-        None => state.api.read(Scope::Instance, move |conn| access_tokens::find_of_instance(conn, id)).await?,
+        None => state.api.read(Scope::Instance, move |tx| access_tokens::find_of_instance(tx, id)).await?,
     };
     Ok(HttpResponse::Ok().json(TokenBody::from(token)))
 }
 
 /// Revokes it for good.
 pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
+    let id = parse_id(&id)?;
     match actor(&bearer, &TenantAsk::default(), SCOPE).await? {
         Some(actor) => {
             let db = state.api.charged_to(actor.tenant);
-            let revoke = move |conn: &mut _| access_tokens::revoke(conn, &actor, id, now);
+            let revoke = move |tx: &mut Tx<'_>| access_tokens::revoke(tx, &actor, id);
             db.tx(Scope::Instance, revoke).await?;
         }
         None => {
             let who = bearer.operator(SCOPE)?;
-            let revoke = move |conn: &mut _| access_tokens::revoke_of_instance(conn, &who, id, now);
+            let revoke = move |tx: &mut Tx<'_>| access_tokens::revoke_of_instance(tx, &who, id);
             state.api.tx(Scope::Instance, revoke).await?;
         }
     }
-    state.forget(&Change::Access);
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, SecondsFormat, Utc};
-use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 
 use super::api_keys::{actor, parse_id};
@@ -13,8 +12,8 @@ use crate::domain::time::Time;
 use crate::domain::usage::{Bucket, GroupBy, Outcome, Span};
 use crate::domain::{ApiKeyId, Error, Permission, Result};
 use crate::services::usage::{self, UsageReport};
-use crate::store::Scope;
 use crate::store::usage::{GroupRow, Of};
+use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::csv::{self, Csv};
 use crate::web::json::Query;
@@ -173,7 +172,7 @@ pub async fn of_key(state: Data<State>, bearer: Bearer, id: Path<String>, Query(
     let scope = Scope::Tenant(actor.tenant);
     let of = Of { scope, key: Some(id) };
     let by = query.grouping();
-    let read = move |conn: &mut _| Ok((usage::of_key(conn, &actor, id, span)?, grouped(conn, of, &span, by)?));
+    let read = move |tx: &mut Tx<'_>| Ok((usage::of_key(tx, &actor, id, span)?, grouped(tx, of, &span, by)?));
     let ((key, report), groups) = state.reports.read(scope, read).await?;
     if let Some(table) = query.table(&report, groups.as_deref()) {
         return Ok(table.download(&format!("usage-of-key-{id}.csv")));
@@ -188,7 +187,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Usage
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadUsage).await?;
     state.gate.flush().await;
     let (of, by) = (Of { scope, key: None }, query.grouping());
-    let read = move |conn: &mut _| Ok((usage::of_tenant(conn, scope, span)?, grouped(conn, of, &span, by)?));
+    let read = move |tx: &mut Tx<'_>| Ok((usage::of_tenant(tx, scope, span)?, grouped(tx, of, &span, by)?));
     let (report, groups) = state.reports.read(scope, read).await?;
     if let Some(table) = query.table(&report, groups.as_deref()) {
         return Ok(table.download("usage.csv"));
@@ -196,11 +195,6 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Usage
     Ok(HttpResponse::Ok().json(UsageBody::new(report, groups)))
 }
 
-fn grouped(
-    conn: &mut PgConnection,
-    of: Of,
-    span: &Span,
-    grouping: Option<(GroupBy, i64)>,
-) -> Result<Option<Vec<GroupRow>>> {
-    grouping.map(|(by, most)| usage::groups(conn, of, span, by, most)).transpose()
+fn grouped(tx: &mut Tx<'_>, of: Of, span: &Span, grouping: Option<(GroupBy, i64)>) -> Result<Option<Vec<GroupRow>>> {
+    grouping.map(|(by, most)| usage::groups(tx, of, span, by, most)).transpose()
 }

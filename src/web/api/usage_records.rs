@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -18,7 +17,7 @@ use crate::domain::{ApiKeyId, Permission, TenantId};
 use crate::model::UsageLog;
 use crate::services::idempotency::{self, Once};
 use crate::services::usage::{self, LogFilter};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::gated::{TokenOrKey, UsageWrite};
 use crate::web::json::{Json, Query};
@@ -91,7 +90,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
         until: query.until.map(Time::utc),
     };
     state.gate.flush().await;
-    let page = state.reports.read(scope, move |conn| usage::records(conn, scope, &filter, &paging)).await?;
+    let page = state.reports.read(scope, move |tx| usage::records(tx, scope, &filter, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(RecordBody::from))))
 }
 
@@ -155,15 +154,15 @@ pub async fn create(
     let drafts = body.records.into_iter().map(|Object(record)| RecordDraft::from(record)).collect();
     let reported = report::parse(actor.tenant, own, &request_id, drafts, state.clock.now())?;
     let scope = Scope::Tenant(actor.tenant);
-    let records = state.api.read(scope, move |conn| usage::named(conn, actor.tenant, lineage, reported)).await?;
+    let records = state.api.read(scope, move |tx| usage::named(tx, actor.tenant, lineage, reported)).await?;
     let count = records.len();
     let mut answer = HttpResponse::Accepted();
     match once {
         None => state.gate.report(records).await?,
         Some((key, hash)) => {
-            let (tenant, now) = (actor.tenant, state.clock.now());
-            let first = move |conn: &mut PgConnection| {
-                let done = idempotency::once(conn, tenant, "usage", &key, &hash, now, |_| Ok(count))?;
+            let tenant = actor.tenant;
+            let first = move |tx: &mut Tx<'_>| {
+                let done = idempotency::once(tx, tenant, "usage", &key, &hash, |_| Ok(count))?;
                 Ok(matches!(done, Once::First(_)))
             };
             if !state.gate.report_unless(records, Box::new(first)).await? {

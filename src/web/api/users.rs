@@ -13,7 +13,6 @@ use crate::gate::hashing::Requester;
 use crate::model::User;
 use crate::services::accounts::{self, NewUser, UserChange};
 use crate::store::Scope;
-use crate::store::notify::Change;
 use crate::web::bearer::Bearer;
 use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
@@ -52,7 +51,7 @@ impl From<User> for UserBody {
 pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<PagingQuery>) -> Answer {
     bearer.operator(READ)?;
     let paging = query.paging::<UserId>()?;
-    let page = state.api.read(Scope::Instance, move |conn| accounts::list(conn, &paging)).await?;
+    let page = state.api.read(Scope::Instance, move |tx| accounts::list(tx, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(UserBody::from))))
 }
 
@@ -70,8 +69,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
     let host = state.host();
     let parse = move || NewUser::parse(&body.email, body.name.as_deref(), &body.password, false, &[&host]);
     let ask = state.off_the_loop(&Requester::Known(who.label.clone()), parse).await?;
-    let now = state.clock.now();
-    let user = state.api.tx(Scope::Instance, move |conn| accounts::create(conn, &who, &ask, now)).await?;
+    let user = state.api.tx(Scope::Instance, move |tx| accounts::create(tx, &who, &ask)).await?;
     let place = format!("/api/users/{}", user.id);
     Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(UserBody::from(user)))
 }
@@ -79,7 +77,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     bearer.operator(READ)?;
     let id = parse_id(&id)?;
-    let user = state.api.read(Scope::Instance, move |conn| accounts::find(conn, id)).await?;
+    let user = state.api.read(Scope::Instance, move |tx| accounts::find(tx, id)).await?;
     Ok(HttpResponse::Ok().json(UserBody::from(user)))
 }
 
@@ -96,9 +94,7 @@ pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
     let who = bearer.operator(WRITE)?;
     let id = parse_id(&id)?;
     let change = UserChange { name: body.name, is_active: body.is_active, is_operator: None };
-    let now = state.clock.now();
-    let user = state.api.tx(Scope::Instance, move |conn| accounts::update(conn, &who, id, change, now)).await?;
-    state.forget(&Change::Access);
+    let user = state.api.tx(Scope::Instance, move |tx| accounts::update(tx, &who, id, change)).await?;
     Ok(HttpResponse::Ok().json(UserBody::from(user)))
 }
 

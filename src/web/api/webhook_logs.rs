@@ -133,7 +133,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
         until: query.until.map(Time::utc),
         skew: state.clock.offset(),
     };
-    let page = state.api.read(scope, move |conn| deliveries::attempts(conn, scope, &filter, &paging)).await?;
+    let page = state.api.read(scope, move |tx| deliveries::attempts(tx, scope, &filter, &paging)).await?;
     let cursor = page.older;
     let data = page.rows.into_iter().map(AttemptBody::in_a_list).collect::<Result<Vec<_>>>()?;
     Ok(HttpResponse::Ok().json(List { data, next_cursor: cursor.map(crate::domain::page::cursor), total: None }))
@@ -141,9 +141,9 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
     let id: AttemptId = id.parse().map_err(|_| Error::NotFound(Noun::Attempt))?;
-    let actor = bearer.actor_for(Noun::Attempt, move |conn| deliveries::tenant_of_attempt(conn, id)).await?;
+    let actor = bearer.actor_for(Noun::Attempt, move |tx| deliveries::tenant_of_attempt(tx, id)).await?;
     let scope = Scope::Tenant(actor.tenant);
-    let found = state.api.read(scope, move |conn| deliveries::find_attempt(conn, &actor, id)).await?;
+    let found = state.api.read(scope, move |tx| deliveries::find_attempt(tx, &actor, id)).await?;
     let body = AttemptBody::whole(found.attempt, found.event.payload, found.request_body)?;
     Ok(HttpResponse::Ok().json(body))
 }

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -19,8 +18,7 @@ use crate::domain::{Actor, DeliveryId, Error, Noun, Permission, Result, TenantId
 use crate::model::Webhook;
 use crate::services::idempotency::Told;
 use crate::services::webhooks::{self, Subscribed, WebhookFields, WebhookFilter};
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{Json, NoParameters, Query};
 use crate::web::problem::Answer;
@@ -95,14 +93,14 @@ impl From<Webhook> for WebhookBody {
 
 impl WebhookBody {
     /// With the public keys that sign for it.
-    pub fn read(conn: &mut PgConnection, row: Webhook, now: DateTime<Utc>) -> Result<Self> {
-        let keys = webhooks::secrets::public_keys(conn, Scope::Tenant(row.tenant_id), &[row.id], now)?;
+    pub fn read(tx: &mut Tx<'_>, row: Webhook) -> Result<Self> {
+        let keys = webhooks::secrets::public_keys(tx, Scope::Tenant(row.tenant_id), &[row.id])?;
         Ok(Self { public_keys: keys.into_iter().filter_map(|key| key.public_key).collect(), ..Self::from(row) })
     }
 
     /// With the secret that was just made.
-    pub fn revealed(conn: &mut PgConnection, made: Subscribed, now: DateTime<Utc>) -> Result<Self> {
-        Ok(Self { secret: Some(made.secret.reveal().to_owned()), ..Self::read(conn, made.webhook, now)? })
+    pub fn revealed(tx: &mut Tx<'_>, made: Subscribed) -> Result<Self> {
+        Ok(Self { secret: Some(made.secret.reveal().to_owned()), ..Self::read(tx, made.webhook)? })
     }
 }
 
@@ -121,11 +119,10 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Index
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadWebhooks).await?;
     let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
     let filter = WebhookFilter { text: text("q", query.q)?, state: query.state };
-    let now = state.clock.now();
-    let list = move |conn: &mut _| {
-        let page = webhooks::list(conn, scope, &filter, &paging)?;
+    let list = move |tx: &mut Tx<'_>| {
+        let page = webhooks::list(tx, scope, &filter, &paging)?;
         let ids: Vec<_> = page.rows.iter().map(|row| row.id).collect();
-        Ok((page, webhooks::secrets::public_keys(conn, scope, &ids, now)?))
+        Ok((page, webhooks::secrets::public_keys(tx, scope, &ids)?))
     };
     let (page, keys) = state.api.read(scope, list).await?;
     let mut keys_of: BTreeMap<WebhookId, Vec<String>> = BTreeMap::new();
@@ -183,21 +180,20 @@ impl From<CreateBody> for WebhookFields {
 
 /// With an `Idempotency-Key`, a repeated request makes no second webhook: it gets the first answer again, without the secret.
 pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Json(body): Json<CreateBody>) -> Answer {
-    let now = state.clock.now();
     let actor = bearer.actor(&TenantAsk::new(body.tenant_id, body.tenant.clone())).await?;
     let once = idempotency(&request, &body)?;
     let (vault, policy, ask) = (state.vault.clone(), state.policy.clone(), WebhookFields::from(body));
     let scope = Scope::Tenant(actor.tenant);
-    let subscribe = move |conn: &mut PgConnection| {
-        let work = |conn: &mut PgConnection| webhooks::subscribe(conn, &vault, &policy, &actor, &ask, now);
+    let subscribe = move |tx: &mut Tx<'_>| {
+        let work = |tx: &mut Tx<'_>| webhooks::subscribe(tx, &vault, &policy, &actor, &ask);
         let done = match &once {
-            Some((key, hash)) => webhooks::subscribe_once(conn, &actor, (key, hash), now, work, |conn, row| {
-                serde_json::to_value(WebhookBody::read(conn, row.clone(), now)?).map_err(Error::bug)
+            Some((key, hash)) => webhooks::subscribe_once(tx, &actor, (key, hash), work, |tx, row| {
+                serde_json::to_value(WebhookBody::read(tx, row.clone())?).map_err(Error::bug)
             })?,
-            None => Told::First(work(conn)?),
+            None => Told::First(work(tx)?),
         };
         Ok(match done {
-            Told::First(made) => Told::First(Box::new(WebhookBody::revealed(conn, made, now)?)),
+            Told::First(made) => Told::First(Box::new(WebhookBody::revealed(tx, made)?)),
             Told::Again(answer) => Told::Again(answer),
         })
     };
@@ -208,12 +204,12 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
 }
 
 pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
+    let id = parse_id(&id)?;
     let actor = actor(&bearer, id).await?;
     let scope = Scope::Tenant(actor.tenant);
-    let find = move |conn: &mut _| {
-        let webhook = webhooks::find(conn, &actor, id)?;
-        WebhookBody::read(conn, webhook, now)
+    let find = move |tx: &mut Tx<'_>| {
+        let webhook = webhooks::find(tx, &actor, id)?;
+        WebhookBody::read(tx, webhook)
     };
     Ok(HttpResponse::Ok().json(state.api.read(scope, find).await?))
 }
@@ -265,11 +261,11 @@ impl From<UpdateBody> for WebhookFields {
 }
 
 pub async fn update(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<UpdateBody>) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
+    let id = parse_id(&id)?;
     let (vault, policy, ask) = (state.vault.clone(), state.policy.clone(), WebhookFields::from(body));
-    let change = move |conn: &mut PgConnection, actor: &Actor| {
-        let webhook = webhooks::update(conn, &vault, &policy, actor, id, &ask, now)?;
-        WebhookBody::read(conn, webhook, now)
+    let change = move |tx: &mut Tx<'_>, actor: &Actor| {
+        let webhook = webhooks::update(tx, &vault, &policy, actor, id, &ask)?;
+        WebhookBody::read(tx, webhook)
     };
     Ok(HttpResponse::Ok().json(changed(&state, &bearer, id, change).await?))
 }
@@ -288,31 +284,31 @@ pub async fn activate(
     id: Path<String>,
     Query(asked): Query<ActivationQuery>,
 ) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
-    let change = move |conn: &mut PgConnection, actor: &Actor| {
+    let id = parse_id(&id)?;
+    let change = move |tx: &mut Tx<'_>, actor: &Actor| {
         let webhook = match asked.probe {
-            true => webhooks::probe::begin(conn, actor, id, now)?,
-            false => webhooks::activate(conn, actor, id, now)?,
+            true => webhooks::probe::begin(tx, actor, id)?,
+            false => webhooks::activate(tx, actor, id)?,
         };
         let is_probed = !webhook.is_active;
-        Ok((WebhookBody::read(conn, webhook, now)?, is_probed))
+        Ok((WebhookBody::read(tx, webhook)?, is_probed))
     };
     let (body, is_probed) = changed(&state, &bearer, id, change).await?;
     Ok(if is_probed { HttpResponse::Accepted() } else { HttpResponse::Ok() }.json(body))
 }
 
 pub async fn deactivate(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
-    let change = move |conn: &mut PgConnection, actor: &Actor| {
-        let webhook = webhooks::deactivate(conn, actor, id, now)?;
-        WebhookBody::read(conn, webhook, now)
+    let id = parse_id(&id)?;
+    let change = move |tx: &mut Tx<'_>, actor: &Actor| {
+        let webhook = webhooks::deactivate(tx, actor, id)?;
+        WebhookBody::read(tx, webhook)
     };
     Ok(HttpResponse::Ok().json(changed(&state, &bearer, id, change).await?))
 }
 
 pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
-    changed(&state, &bearer, id, move |conn, actor| webhooks::delete(conn, actor, id, now)).await?;
+    let id = parse_id(&id)?;
+    changed(&state, &bearer, id, move |tx, actor| webhooks::delete(tx, actor, id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -327,10 +323,10 @@ pub struct TestBody {
 
 /// Sends a test event to this webhook alone.
 pub async fn test(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<TestBody>) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
-    let send = move |conn: &mut PgConnection, actor: &Actor| {
+    let id = parse_id(&id)?;
+    let send = move |tx: &mut Tx<'_>, actor: &Actor| {
         let payload = body.data.as_deref().map(RawValue::get);
-        webhooks::send_test(conn, actor, id, body.kind.as_deref(), payload, now)
+        webhooks::send_test(tx, actor, id, body.kind.as_deref(), payload)
     };
     let published = changed(&state, &bearer, id, send).await?;
     Ok(HttpResponse::Accepted().json(published))
@@ -340,16 +336,15 @@ pub async fn test(state: Data<State>, bearer: Bearer, id: Path<String>, Json(bod
 async fn changed<T, F>(state: &State, bearer: &Bearer, id: WebhookId, change: F) -> Result<T>
 where
     T: Send + 'static,
-    F: FnOnce(&mut PgConnection, &Actor) -> Result<T> + Send + 'static,
+    F: FnOnce(&mut Tx<'_>, &Actor) -> Result<T> + Send + 'static,
 {
     let actor = actor(bearer, id).await?;
-    let changed = state.api.tx(Scope::Tenant(actor.tenant), move |conn| change(conn, &actor)).await?;
-    state.forget(&Change::delivery_at([id]));
+    let changed = state.api.tx(Scope::Tenant(actor.tenant), move |tx| change(tx, &actor)).await?;
     Ok(changed)
 }
 
 pub(super) async fn actor(bearer: &Bearer, id: WebhookId) -> Result<Actor> {
-    bearer.actor_for(Noun::Webhook, move |conn| webhooks::tenant_of(conn, id)).await
+    bearer.actor_for(Noun::Webhook, move |tx| webhooks::tenant_of(tx, id)).await
 }
 
 /// Something that is no id names no webhook.

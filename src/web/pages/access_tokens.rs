@@ -16,8 +16,7 @@ use crate::services::access_tokens::{self, MintedToken};
 use crate::services::account::{self, HANDLE};
 use crate::services::once::{Once, once};
 use crate::services::{Operator, random_token};
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -36,7 +35,7 @@ const EXPIRIES: [(&str, &str); 5] =
 pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Place>) -> Answer {
     who.shell.note_ignored(&asked.others.noted());
     let (actor, paging, now) = (who.actor, asked.paging::<AccessTokenId>(ROWS), state.clock.now());
-    let list = move |conn: &mut _| access_tokens::list(conn, &actor, &paging);
+    let list = move |tx: &mut Tx<'_>| access_tokens::list(tx, &actor, &paging);
     let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), list).await?;
     page(&Index {
         pager: Pager::new(urls::TOKENS, &[], &found),
@@ -129,7 +128,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     let now = state.clock.now();
     let here = who.session.get::<String>(HANDLE).ok().flatten().unwrap_or_default();
     let minted = match form.draft(&who.actor, now).and_then(|draft| NewToken::parse(draft, now)) {
-        Ok(ask) => mint(&state, (who.actor, here), form.nonce.clone(), ask, now).await,
+        Ok(ask) => mint(&state, (who.actor, here), form.nonce.clone(), ask).await,
         Err(error) => Err(error),
     };
     match minted {
@@ -148,20 +147,19 @@ async fn mint(
     (actor, here): (Actor, String),
     nonce: String,
     ask: NewToken,
-    now: DateTime<Utc>,
 ) -> Result<Once<MintedToken>> {
     let hasher = state.hasher.clone();
     let is_for_instance = ask.tenant.is_none();
     let user = actor.user.ok_or(Error::Unauthenticated)?;
     let db = state.pages.charged_to(actor.tenant);
-    let mint = move |conn: &mut _| {
-        account::must_be_signed_in(conn, user, &here, now)?;
-        let work = |conn: &mut _| match is_for_instance {
-            true if actor.is_operator => access_tokens::mint_for(conn, &operator(&actor), &hasher, user, ask, now),
+    let mint = move |tx: &mut Tx<'_>| {
+        account::must_be_signed_in(tx, user, &here)?;
+        let work = |tx: &mut Tx<'_>| match is_for_instance {
+            true if actor.is_operator => access_tokens::mint_for(tx, &operator(&actor), &hasher, user, ask),
             true => Err(Error::forbidden("only an operator can have a token for the whole instance")),
-            false => access_tokens::mint(conn, &actor, &hasher, ask, now),
+            false => access_tokens::mint(tx, &actor, &hasher, ask),
         };
-        once(conn, actor.tenant, ("page:/tokens", &nonce), now, work, |minted| minted.token.id.to_string())
+        once(tx, actor.tenant, ("page:/tokens", &nonce), work, |minted| minted.token.id.to_string())
     };
     db.tx(Scope::Instance, mint).await
 }
@@ -190,16 +188,15 @@ fn created(shell: Shell, minted: MintedToken, base: &str) -> Created {
 
 pub async fn ask_revoke(state: Data<State>, who: SignedIn, id: Path<AccessTokenId>) -> Answer {
     let (actor, id) = (who.actor, *id);
-    let find = move |conn: &mut _| access_tokens::find(conn, &actor, id);
+    let find = move |tx: &mut Tx<'_>| access_tokens::find(tx, &actor, id);
     let token = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
     let ask = ask(&token, &who.shell.csrf);
     page(&confirmations::New::of(who.shell, ask))
 }
 
 pub async fn revoke(state: Data<State>, who: SignedIn, id: Path<AccessTokenId>, _: CheckedForm<Confirmed>) -> Answer {
-    let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let act = move |conn: &mut _| access_tokens::revoke(conn, &actor, id, now);
+    let (actor, id) = (who.actor, *id);
+    let act = move |tx: &mut Tx<'_>| access_tokens::revoke(tx, &actor, id);
     let token = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
-    state.forget(&Change::Access);
     see_other(&who.session, urls::TOKENS, Flash::good(format!("{} is revoked.", token.name)))
 }

@@ -11,8 +11,7 @@ use crate::gate::hashing::Requester;
 use crate::services::account::{self, HANDLE};
 use crate::services::accounts::{self, NewPassword};
 use crate::services::second_factor as factor;
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::auth::{Anywhere, SignedIn};
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
@@ -30,7 +29,7 @@ pub async fn index(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
 
 async fn view(state: &State, who: SignedIn, form: NameForm, errors: FieldErrors) -> Result<Index> {
     let (user, here, now) = (who.user()?, handle(&who), state.clock.now());
-    let read = move |conn: &mut _| Ok((account::places(conn, user, &here, now)?, factor::is_on(conn, user)?));
+    let read = move |tx: &mut Tx<'_>| Ok((account::places(tx, user, &here)?, factor::is_on(tx, user)?));
     let (places, has_factor) = state.pages.read(Scope::Instance, read).await?;
     Ok(Index {
         has_factor,
@@ -48,8 +47,8 @@ fn handle(who: &SignedIn) -> String {
 }
 
 pub async fn rename(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<NameForm>) -> Answer {
-    let (user, person, now, name) = (who.user()?, who.person(), state.clock.now(), form.name.clone());
-    let act = move |conn: &mut _| account::rename(conn, &person, user, &name, now);
+    let (user, person, name) = (who.user()?, who.person(), form.name.clone());
+    let act = move |tx: &mut Tx<'_>| account::rename(tx, &person, user, &name);
     match state.pages.tx(Scope::Instance, act).await {
         Ok(_) => see_other(&who.session, urls::ACCOUNT, Flash::good("Your name is changed.")),
         Err(Error::Invalid(errors)) => unprocessable(&view(&state, who, form, errors).await?),
@@ -66,7 +65,7 @@ pub async fn change_password(
         Ok(()) => {
             let (new, user) = (form.password.clone(), who.user()?);
             let host = state.host();
-            let read = move |conn: &mut _| accounts::password_rules(conn, user, Some(&host));
+            let read = move |tx: &mut Tx<'_>| accounts::password_rules(tx, user, Some(&host));
             let rules = state.pages.read(Scope::Instance, read).await?;
             // Beside a second factor, the password alone changes nothing.
             if rules.has_second_factor() {
@@ -85,7 +84,7 @@ pub async fn change_password(
         Err(error) => return Err(error.into()),
     };
     let (user, person, here, now) = (who.user()?, who.person(), handle(&who), state.clock.now());
-    let act = move |conn: &mut _| account::change_password(conn, &person, user, &new, &here, now);
+    let act = move |tx: &mut Tx<'_>| account::change_password(tx, &person, user, &new, &here);
     match state.pages.tx(Scope::Instance, act).await {
         Err(Error::Invalid(errors)) => {
             let form = NameForm { name: who.shell.user_name.clone() };
@@ -94,7 +93,6 @@ pub async fn change_password(
         done => done?,
     }
     state.throttle.forgive(&attempt(&who)?, now);
-    state.forget(&Change::Access);
     // A new key for this one: who had the old one has nothing.
     session_store::renew(&who.session)?;
     see_other(
@@ -136,20 +134,20 @@ fn requester(who: &SignedIn) -> Requester {
 
 async fn is_password(state: &State, who: &SignedIn, password: &str) -> Result<bool> {
     let (email, password) = (who.shell.user_email.clone(), password.to_owned());
-    let credentials = state.pages.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
+    let credentials = state.pages.read(Scope::Instance, move |tx| accounts::credentials(tx, &email)).await?;
     state.off_the_loop(&requester(who), move || Ok(credentials.check(&password).is_some())).await
 }
 
 pub async fn sign_out(state: Data<State>, Anywhere(who): Anywhere, id: Path<i64>, _: CheckedForm<Nothing>) -> Answer {
-    let (user, person, id, now) = (who.user()?, who.person(), *id, state.clock.now());
-    let act = move |conn: &mut _| account::sign_out(conn, &person, user, id, now);
+    let (user, person, id) = (who.user()?, who.person(), *id);
+    let act = move |tx: &mut Tx<'_>| account::sign_out(tx, &person, user, id);
     state.pages.tx(Scope::Instance, act).await?;
     see_other(&who.session, urls::ACCOUNT, Flash::good("That browser is signed out."))
 }
 
 pub async fn sign_out_elsewhere(state: Data<State>, Anywhere(who): Anywhere, _: CheckedForm<Nothing>) -> Answer {
-    let (user, person, here, now) = (who.user()?, who.person(), handle(&who), state.clock.now());
-    let act = move |conn: &mut _| account::sign_out_elsewhere(conn, &person, user, &here, now);
+    let (user, person, here) = (who.user()?, who.person(), handle(&who));
+    let act = move |tx: &mut Tx<'_>| account::sign_out_elsewhere(tx, &person, user, &here);
     let ended = state.pages.tx(Scope::Instance, act).await?;
     let ended = text::counted(i64::try_from(ended).unwrap_or(i64::MAX), "other browser");
     see_other(&who.session, urls::ACCOUNT, Flash::good(format!("Signed out of {ended}.")))

@@ -25,7 +25,7 @@ use crate::model::ApiKey;
 use crate::services::api_keys::{self, MintedKey};
 use crate::services::once::{Once, once};
 use crate::services::{random_token, usage};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -49,7 +49,7 @@ pub async fn new(state: Data<State>, who: SignedIn) -> Answer {
 /// Scopes that the tenant's other keys have.
 async fn known_scopes(state: &State, actor: &Actor) -> Result<Vec<String>, Error> {
     let (actor, tenant) = (actor.clone(), actor.tenant);
-    let given = move |conn: &mut _| api_keys::scopes_given(conn, &actor, &form::no_suggestions());
+    let given = move |tx: &mut Tx<'_>| api_keys::scopes_given(tx, &actor, &form::no_suggestions());
     state.pages.read(Scope::Tenant(tenant), given).await
 }
 
@@ -75,18 +75,17 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     who.actor.must(Permission::WriteKeys)?;
     let minted = match form.new_key(state.clock.now()) {
         Ok(ask) => {
-            let (actor, hasher, nonce, now) =
-                (who.actor.clone(), state.hasher.clone(), form.nonce.clone(), state.clock.now());
-            let mint = move |conn: &mut _| {
-                let work = |conn: &mut _| api_keys::mint(conn, &actor, &hasher, ask, now);
-                once(conn, actor.tenant, ("page:/keys", &nonce), now, work, |minted| minted.key.id.to_string())
+            let (actor, hasher, nonce) = (who.actor.clone(), state.hasher.clone(), form.nonce.clone());
+            let mint = move |tx: &mut Tx<'_>| {
+                let work = |tx: &mut Tx<'_>| api_keys::mint(tx, &actor, &hasher, ask);
+                once(tx, actor.tenant, ("page:/keys", &nonce), work, |minted| minted.key.id.to_string())
             };
             state.pages.tx(Scope::Tenant(who.shell.tenant.id), mint).await
         }
         Err(error) => Err(error),
     };
     match minted {
-        Ok(Once::First(minted)) => created(&state, who.shell, minted, &who.base, None),
+        Ok(Once::First(minted)) => created(who.shell, minted, &who.base, None),
         Ok(Once::Again(id)) => {
             let said = "This form made this key already, and its secret was shown then: once. If it got lost, rotate this key.";
             see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
@@ -99,9 +98,8 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     }
 }
 
-fn created(state: &State, shell: Shell, minted: MintedKey, base: &Url, replaces: Option<Replaced>) -> Answer {
+fn created(shell: Shell, minted: MintedKey, base: &Url, replaces: Option<Replaced>) -> Answer {
     let MintedKey { key, secret } = minted;
-    state.forget_key(&key);
     let secret = KeySecret::reveal_once(secret);
     let mut snippets = snippets::calls(super::stem(base), &secret);
     snippets.extend(snippets::gateways(base, &shell, &key)?.into_iter().take(1));
@@ -130,11 +128,11 @@ pub async fn show(state: Data<State>, mut who: SignedIn, id: Path<ApiKeyId>, Que
     who.shell.note_ignored(&asked.ignored());
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let stretch = asked.stretch(now);
-    let find = move |conn: &mut _| {
-        let (key, report) = usage::of_key(conn, &actor, id, stretch.span())?;
-        let kin = api_keys::kin(conn, &actor, &key)?;
-        let quota = api_keys::quota(conn, &actor, &key, now)?;
-        let calls = usage::latest(conn, &actor, id, LATEST_CALLS)?;
+    let find = move |tx: &mut Tx<'_>| {
+        let (key, report) = usage::of_key(tx, &actor, id, stretch.span())?;
+        let kin = api_keys::kin(tx, &actor, &key)?;
+        let quota = api_keys::quota(tx, &actor, &key)?;
+        let calls = usage::latest(tx, &actor, id, LATEST_CALLS)?;
         Ok((key, report, kin, quota, calls))
     };
     let (key, report, kin, quota, calls) = state.reports.read(Scope::Tenant(who.shell.tenant.id), find).await?;
@@ -173,19 +171,16 @@ pub async fn update(
     let changed = match form.change(&before, now) {
         Ok(change) => {
             let (actor, id, seen) = (who.actor.clone(), before.id, seen::parse(&form.seen));
-            let change = move |conn: &mut _| {
-                seen.map_or(Ok(()), |seen| api_keys::must_be_as_seen(conn, &actor, id, seen))?;
-                api_keys::update(conn, &actor, id, &change, now)
+            let change = move |tx: &mut Tx<'_>| {
+                seen.map_or(Ok(()), |seen| api_keys::must_be_as_seen(tx, &actor, id, seen))?;
+                api_keys::update(tx, &actor, id, &change)
             };
             state.pages.tx(Scope::Tenant(who.shell.tenant.id), change).await
         }
         Err(error) => Err(error),
     };
     match changed {
-        Ok(key) => {
-            state.forget_lineage(&key);
-            see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is saved.", key.name)))
-        }
+        Ok(key) => see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is saved.", key.name))),
         Err(Error::Invalid(errors)) => {
             let known = known_scopes(&state, &who.actor).await?;
             unprocessable(&edit_view(who.shell, &before, form, known, errors))
@@ -204,7 +199,7 @@ pub async fn update(
 /// The key, if this person may change it.
 async fn editable(state: &State, who: &SignedIn, id: ApiKeyId) -> Result<ApiKey, Fail> {
     let actor = who.actor.clone();
-    let key = state.pages.read(Scope::Tenant(actor.tenant), move |conn| api_keys::find(conn, &actor, id)).await?;
+    let key = state.pages.read(Scope::Tenant(actor.tenant), move |tx| api_keys::find(tx, &actor, id)).await?;
     who.actor.must_own(Permission::WriteKeys, key.user_id)?;
     Ok(key)
 }

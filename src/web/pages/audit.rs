@@ -16,7 +16,7 @@ use crate::domain::audit::ACTIONS;
 use crate::domain::time;
 use crate::domain::{AuditEntryId, Error, FieldErrors, Permission, Rejection, Result};
 use crate::services::audit::{self, AuditFilter};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::json::Query;
 use crate::web::problem::Answer;
@@ -92,7 +92,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
     let (scope, (filter, ignored), now) = (asked.scope(&who)?, asked.filter(), state.clock.now());
     who.shell.note_ignored(&ignored);
     let paging = asked.place.paging::<AuditEntryId>(ROWS);
-    let found = state.pages.read(scope, move |conn| audit::list(conn, scope, &filter, &paging)).await?;
+    let found = state.pages.read(scope, move |tx| audit::list(tx, scope, &filter, &paging)).await?;
     let set = asked.parameters();
     let shown = |name: &str, value: &str| match name {
         "of" => ("Log".to_owned(), "the instance".to_owned()),
@@ -134,7 +134,7 @@ pub async fn csv(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>
     let rows = stream::try_unfold(start, move |rest| async move {
         let Some((state, filter, before, head)) = rest else { return Ok::<_, Error>(None) };
         let asked = filter.clone();
-        let batch = move |conn: &mut _| audit::export(conn, scope, &asked, before);
+        let batch = move |tx: &mut Tx<'_>| audit::export(tx, scope, &asked, before);
         let (entries, next) = state.reports.read(scope, batch).await?;
         let text = entries.iter().fold(head, |text, entry| text + export::line(entry).as_str());
         let rest = next.map(|mark| (state, filter, Some(mark), String::new()));

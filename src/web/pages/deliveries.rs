@@ -5,7 +5,6 @@ pub mod view;
 
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use diesel::pg::PgConnection;
 use serde::Deserialize;
 
 use super::api_keys::acts::Confirmed;
@@ -17,7 +16,7 @@ use crate::domain::time::{self, Time};
 use crate::domain::{DeliveryId, FieldErrors, Permission, Rejection, Result, TenantId, WebhookId};
 use crate::services::deliveries::{self, DeliveryFilter};
 use crate::services::webhooks::{self, WebhookFilter};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
@@ -86,10 +85,10 @@ fn moment(text: &str) -> Result<DateTime<Utc>, Rejection> {
 }
 
 /// What this tenant's webhooks are called: the newest hundred.
-pub fn names(conn: &mut PgConnection, tenant: TenantId) -> Result<Names> {
+pub fn names(tx: &mut Tx<'_>, tenant: TenantId) -> Result<Names> {
     let size = crate::domain::page::PageSize::new(crate::domain::page::PageSize::MAX).unwrap_or_default();
     let paging = Paging { size, ..Paging::default() };
-    let found = webhooks::list(conn, Scope::Tenant(tenant), &WebhookFilter::default(), &paging)?;
+    let found = webhooks::list(tx, Scope::Tenant(tenant), &WebhookFilter::default(), &paging)?;
     Ok(found.rows.into_iter().map(|webhook| (webhook.id, webhook.name)).collect())
 }
 
@@ -100,9 +99,8 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
     who.shell.note_ignored(&ignored);
     let now = state.clock.now();
     let tenant = who.shell.tenant.id;
-    let list = move |conn: &mut _| {
-        Ok((deliveries::list(conn, Scope::Tenant(tenant), &filter, &paging)?, names(conn, tenant)?))
-    };
+    let list =
+        move |tx: &mut Tx<'_>| Ok((deliveries::list(tx, Scope::Tenant(tenant), &filter, &paging)?, names(tx, tenant)?));
     let (found, names) = state.pages.read(Scope::Tenant(tenant), list).await?;
     let set = asked.parameters();
     let shown = |name: &str, value: &str| {
@@ -147,13 +145,13 @@ fn choices(names: &Names, chosen: &str) -> Vec<Choice> {
 
 pub async fn show(state: Data<State>, who: SignedIn, id: Path<DeliveryId>) -> Answer {
     let (actor, id) = (who.actor, *id);
-    let detail = state.pages.read(Scope::Tenant(actor.tenant), move |conn| deliveries::find(conn, &actor, id)).await?;
+    let detail = state.pages.read(Scope::Tenant(actor.tenant), move |tx| deliveries::find(tx, &actor, id)).await?;
     page(&show::show(detail, who.shell, state.clock.now()))
 }
 
 pub async fn redeliver(state: Data<State>, who: SignedIn, id: Path<DeliveryId>, _: CheckedForm<Nothing>) -> Answer {
-    let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let act = move |conn: &mut _| deliveries::redeliver(conn, &actor, id, now);
+    let (actor, id) = (who.actor, *id);
+    let act = move |tx: &mut Tx<'_>| deliveries::redeliver(tx, &actor, id);
     if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         return back(&who.session, urls::delivery(id), error);
     }
@@ -167,15 +165,15 @@ pub async fn redeliver(state: Data<State>, who: SignedIn, id: Path<DeliveryId>, 
 pub async fn ask_cancel(state: Data<State>, who: SignedIn, id: Path<DeliveryId>) -> Answer {
     who.actor.must(Permission::WriteEvents)?;
     let (actor, id) = (who.actor.clone(), *id);
-    let detail = state.pages.read(Scope::Tenant(actor.tenant), move |conn| deliveries::find(conn, &actor, id)).await?;
+    let detail = state.pages.read(Scope::Tenant(actor.tenant), move |tx| deliveries::find(tx, &actor, id)).await?;
     deliveries::must_direct(&who.actor, detail.webhook.as_ref())?;
     let ask = show::ask_cancel(&detail.delivery, &who.shell.csrf);
     page(&confirmations::New::of(who.shell, ask))
 }
 
 pub async fn cancel(state: Data<State>, who: SignedIn, id: Path<DeliveryId>, _: CheckedForm<Confirmed>) -> Answer {
-    let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let act = move |conn: &mut _| deliveries::cancel(conn, &actor, id, now);
+    let (actor, id) = (who.actor, *id);
+    let act = move |tx: &mut Tx<'_>| deliveries::cancel(tx, &actor, id);
     if let Err(error) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         return back(&who.session, urls::delivery(id), error);
     }

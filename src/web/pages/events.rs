@@ -13,7 +13,7 @@ use crate::domain::{Error, EventId, FieldErrors, Permission, Result};
 use crate::model::Event;
 use crate::services::events::{self, EventFilter, NewEvent, Published};
 use crate::services::random_token;
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -44,7 +44,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
     let wanted = EventFilter { kind: filter::text(&kind), ..EventFilter::default() };
     let (paging, now, scope) =
         (asked.place.paging::<EventId>(ROWS), state.clock.now(), Scope::Tenant(who.shell.tenant.id));
-    let found = state.pages.read(scope, move |conn| events::list(conn, scope, &wanted, &paging)).await?;
+    let found = state.pages.read(scope, move |tx| events::list(tx, scope, &wanted, &paging)).await?;
     let set = [("type", kind.as_str())];
     page(&Index {
         pager: Pager::new(urls::EVENTS, &set, &found),
@@ -81,10 +81,10 @@ fn new_view(shell: Shell, form: EventForm, errors: FieldErrors, base: &str) -> N
 
 /// The form's nonce is the idempotency key: sent again, it publishes nothing more.
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<EventForm>) -> Answer {
-    let (actor, now) = (who.actor, state.clock.now());
+    let actor = who.actor;
     let published = match NewEvent::parse(Some(form.kind.trim()), Some(&form.data), Some(&form.nonce)) {
         Ok(ask) => {
-            let publish = move |conn: &mut _| events::publish(conn, &actor, &ask, now);
+            let publish = move |tx: &mut Tx<'_>| events::publish(tx, &actor, &ask);
             state.pages.tx_again(Scope::Tenant(who.shell.tenant.id), publish).await
         }
         Err(error) => Err(error),
@@ -107,7 +107,7 @@ pub async fn show(state: Data<State>, who: SignedIn, id: Path<EventId>) -> Answe
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let tenant = actor.tenant;
     let find =
-        move |conn: &mut _| -> Result<_> { Ok((events::find(conn, &actor, id)?, deliveries::names(conn, tenant)?)) };
+        move |tx: &mut Tx<'_>| -> Result<_> { Ok((events::find(tx, &actor, id)?, deliveries::names(tx, tenant)?)) };
     let (detail, names) = state.pages.read(Scope::Tenant(tenant), find).await?;
     let event = detail.event;
     page(&Show {

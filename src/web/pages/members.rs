@@ -14,8 +14,7 @@ use crate::domain::mail::MailState;
 use crate::domain::{Actor, MembershipId, Permission, Role, UserId};
 use crate::model::{Invitation, Membership, User};
 use crate::services::{invitations as invited, members};
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -43,9 +42,9 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
     let (actor, now) = (who.actor, state.clock.now());
     let (asker, paging) = (actor.clone(), asked.place.paging::<MembershipId>(ROWS));
     let search = filter::text(&asked.q);
-    let read = move |conn: &mut _| {
-        let found = members::page(conn, &asker, search.as_deref(), &paging)?;
-        Ok((found, members::count_owners(conn, &asker)?, invited::list(conn, &asker, now)?))
+    let read = move |tx: &mut Tx<'_>| {
+        let found = members::page(tx, &asker, search.as_deref(), &paging)?;
+        Ok((found, members::count_owners(tx, &asker)?, invited::list(tx, &asker)?))
     };
     let (found, owners, open) = state.pages.read(Scope::Tenant(actor.tenant), read).await?;
     let set = [("q", asked.q.trim())];
@@ -162,7 +161,7 @@ async fn ask(
 ) -> Answer {
     who.actor.must(Permission::WriteMembers)?;
     let actor = who.actor.clone();
-    let found = state.pages.read(Scope::Tenant(actor.tenant), move |conn| members::find(conn, &actor, id)).await?;
+    let found = state.pages.read(Scope::Tenant(actor.tenant), move |tx| members::find(tx, &actor, id)).await?;
     let ask = question(found, &who.actor, &who.shell);
     page(&confirmations::New::of(who.shell, ask))
 }
@@ -179,11 +178,10 @@ pub async fn change(
     id: Path<UserId>,
     CheckedForm(form): CheckedForm<RoleForm>,
 ) -> Answer {
-    let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let act = move |conn: &mut _| members::change_role(conn, &actor, id, form.role, now);
+    let (actor, id) = (who.actor, *id);
+    let act = move |tx: &mut Tx<'_>| members::change_role(tx, &actor, id, form.role);
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         Ok((member, user)) => {
-            state.forget(&Change::Access);
             see_other(&who.session, urls::MEMBERS, Flash::good(format!("{} is {} now.", user.name, a(member.role))))
         }
         Err(error) => back(&who.session, urls::MEMBERS, error),
@@ -191,12 +189,11 @@ pub async fn change(
 }
 
 pub async fn remove(state: Data<State>, who: SignedIn, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
-    let (actor, id, now) = (who.actor, *id, state.clock.now());
+    let (actor, id) = (who.actor, *id);
     let is_self = actor.user == Some(id) && !actor.is_operator;
-    let act = move |conn: &mut _| members::remove(conn, &actor, id, now);
+    let act = move |tx: &mut Tx<'_>| members::remove(tx, &actor, id);
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         Ok(user) => {
-            state.forget(&Change::Access);
             let place = if is_self { urls::OVERVIEW } else { urls::MEMBERS };
             see_other(&who.session, place, Flash::good(format!("{} is no longer a member.", user.name)))
         }

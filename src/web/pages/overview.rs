@@ -17,8 +17,8 @@ use crate::services::deliveries::DeliveryFilter;
 use crate::services::figures::{Deliveries, MOST_WAITING, Overview};
 use crate::services::usage::UsageBucket;
 use crate::services::{deliveries, figures, usage};
-use crate::store::Scope;
 use crate::store::figures::Standing;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::json::Query;
 use crate::web::problem::Answer;
@@ -34,16 +34,16 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<As
     let (actor, now) = (who.actor, state.clock.now());
     let stretch = asked.stretch(now);
     let tenant = actor.tenant;
-    let read = move |conn: &mut _| {
+    let read = move |tx: &mut Tx<'_>| {
         let scope = Scope::Tenant(tenant);
         let failed = DeliveryFilter { state: Some(DeliveryState::Failed), ..DeliveryFilter::default() };
         let few = Paging { size: PageSize::new(FAILURES).unwrap_or_default(), ..Paging::default() };
         Ok((
-            figures::overview(conn, &actor, now)?,
-            usage::buckets(conn, scope, &stretch.span())?,
-            figures::deliveries(conn, &actor, None, stretch.since(), stretch.step_seconds())?,
-            deliveries::list(conn, scope, &failed, &few)?.rows,
-            names(conn, tenant)?,
+            figures::overview(tx, &actor)?,
+            usage::buckets(tx, scope, &stretch.span())?,
+            figures::deliveries(tx, &actor, None, stretch.since(), stretch.step_seconds())?,
+            deliveries::list(tx, scope, &failed, &few)?.rows,
+            names(tx, tenant)?,
         ))
     };
     let (overview, buckets, tally, failures, names) = state.pages.read(Scope::Tenant(tenant), read).await?;

@@ -15,8 +15,7 @@ use crate::gate::hashing::Requester;
 use crate::model::User;
 use crate::services::accounts::NewPassword;
 use crate::services::{account, accounts};
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::auth::visitor;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -56,8 +55,8 @@ pub async fn new(state: Data<State>, session: Session, Query(link): Query<Link>)
 }
 
 async fn offered(state: &State, token: &str) -> Result<User> {
-    let (token, now) = (token.to_owned(), state.clock.now());
-    state.pages.read(Scope::Instance, move |conn| account::reset_offered(conn, &token, now)).await
+    let token = token.to_owned();
+    state.pages.read(Scope::Instance, move |tx| account::reset_offered(tx, &token)).await
 }
 
 fn view(session: &Session, token: String, email: String, errors: FieldErrors) -> Result<New> {
@@ -75,7 +74,7 @@ pub async fn create(
     let user = offered(&state, &form.token).await?;
     let (password, id) = (form.password.clone(), user.id);
     let host = state.host();
-    let read = move |conn: &mut _| accounts::password_rules(conn, id, Some(&host));
+    let read = move |tx: &mut Tx<'_>| accounts::password_rules(tx, id, Some(&host));
     let rules = state.pages.read(Scope::Instance, read).await?;
     let requester = Requester::Known(user.email.clone());
     let parsed = state.off_the_loop(&requester, move || NewPassword::parse(&password, &rules)).await;
@@ -87,8 +86,7 @@ pub async fn create(
         }
         Err(error) => return Err(error.into()),
     };
-    let act = move |conn: &mut _| account::reset_password(conn, &who, &token, &new, now);
+    let act = move |tx: &mut Tx<'_>| account::reset_password(tx, &who, &token, &new);
     state.pages.tx(Scope::Instance, act).await?;
-    state.forget(&Change::Access);
     see_other(&session, urls::SIGN_IN, Flash::good("Your password is set. Sign in with it."))
 }

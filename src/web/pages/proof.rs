@@ -49,7 +49,7 @@ pub async fn new(state: Data<State>, Anywhere(who): Anywhere, Query(query): Quer
 
 async fn has_factor(state: &State, who: &SignedIn) -> Result<bool> {
     let user = who.user()?;
-    state.pages.read(Scope::Instance, move |conn| second_factor::is_on(conn, user)).await
+    state.pages.read(Scope::Instance, move |tx| second_factor::is_on(tx, user)).await
 }
 
 /// Guesses are slowed with those at the sign-in. The session gets a new key, so that a copy of the old one proves nothing.
@@ -76,8 +76,8 @@ async fn prove(state: &State, who: &SignedIn, form: &ProofForm, has_factor: bool
         return Ok(());
     }
     let code = form.code.clone();
-    own::with_code(state, who, "code", move |conn, vault, _, user, now| {
-        Ok(if second_factor::check(conn, vault, user, &code, now)? { Shown::Right(()) } else { Shown::Wrong })
+    own::with_code(state, who, "code", move |tx, vault, _, user| {
+        Ok(if second_factor::check(tx, vault, user, &code)? { Shown::Right(()) } else { Shown::Wrong })
     })
     .await
 }

@@ -123,12 +123,12 @@ pub fn place(back: &str) -> &str {
 /// Whose password this is, and whether they have a second factor.
 async fn check(state: &State, requester: &Requester, form: &SignInForm) -> Result<Option<(User, bool)>> {
     let email = form.email.clone();
-    let credentials = state.pages.read(Scope::Instance, move |conn| accounts::credentials(conn, &email)).await?;
+    let credentials = state.pages.read(Scope::Instance, move |tx| accounts::credentials(tx, &email)).await?;
     let password = form.password.clone();
     let found = state.off_the_loop(requester, move || Ok(credentials.check(&password))).await?;
     let Some(user) = found else { return Ok(None) };
     let id = user.id;
-    let has_factor = state.pages.read(Scope::Instance, move |conn| second_factor::is_on(conn, id)).await?;
+    let has_factor = state.pages.read(Scope::Instance, move |tx| second_factor::is_on(tx, id)).await?;
     Ok(Some((user, has_factor)))
 }
 
@@ -163,7 +163,7 @@ pub async fn destroy(state: Data<State>, session: Session, _: CheckedForm<Nothin
     let (user, here) = (session.get::<UserId>(USER).ok().flatten(), session.get::<String>(HANDLE).ok().flatten());
     // Another request may just have given it another key.
     if let (Some(user), Some(here)) = (user, here) {
-        state.pages.tx(Scope::Instance, move |conn| account::leave(conn, user, &here)).await?;
+        state.pages.tx(Scope::Instance, move |tx| account::leave(tx, user, &here)).await?;
     }
     session.purge();
     go(urls::SIGN_IN)
@@ -178,7 +178,7 @@ pub struct TenantForm {
 /// Switches to another tenant of this person's. The page that follows renews the session.
 pub async fn switch(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<TenantForm>) -> Answer {
     let (user, tenant) = (who.user()?, form.tenant);
-    let seat = state.pages.read(Scope::Instance, move |conn| seats::seat(conn, user, Some(tenant))).await?;
+    let seat = state.pages.read(Scope::Instance, move |tx| seats::seat(tx, user, Some(tenant))).await?;
     let here = seat.and_then(|seat| seat.here).map(|(tenant, _)| tenant).filter(|here| here.id == tenant);
     let chosen = here.ok_or(Error::NotFound(Noun::Tenant))?;
     who.session.insert(TENANT, chosen.id).map_err(|error| Error::bug(error.to_string()))?;

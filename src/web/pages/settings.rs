@@ -11,8 +11,7 @@ use crate::domain::{Actor, Error, FieldErrors, Permission, Result};
 use crate::model::Tenant;
 use crate::services::plans::{self, Standing};
 use crate::services::tenants::{self, Settings, TenantRef, life};
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -100,11 +99,10 @@ impl SettingsForm {
 }
 
 async fn own(state: &State, actor: &Actor) -> Result<(Tenant, Standing)> {
-    let (actor, now) = (actor.clone(), state.clock.now());
+    let actor = actor.clone();
     let scope = Scope::Tenant(actor.tenant);
-    let read = move |conn: &mut _| {
-        Ok((tenants::find(conn, &TenantRef::Id(actor.tenant))?, plans::standing(conn, &actor, now)?))
-    };
+    let read =
+        move |tx: &mut Tx<'_>| Ok((tenants::find(tx, &TenantRef::Id(actor.tenant))?, plans::standing(tx, &actor)?));
     state.pages.read(scope, read).await
 }
 
@@ -136,13 +134,10 @@ pub async fn edit(state: Data<State>, who: SignedIn) -> Answer {
 
 /// Where somebody else has saved meanwhile, both are shown: sending the form again then means it.
 pub async fn update(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<SettingsForm>) -> Answer {
-    let (actor, ask, now) = (who.actor.clone(), form.ask(), state.clock.now());
-    let act = move |conn: &mut _| tenants::configure(conn, &actor, ask, now);
+    let (actor, ask) = (who.actor.clone(), form.ask());
+    let act = move |tx: &mut Tx<'_>| tenants::configure(tx, &actor, ask);
     match state.pages.tx(Scope::Tenant(who.actor.tenant), act).await {
-        Ok(_) => {
-            state.forget(&Change::Tenant(who.actor.tenant));
-            see_other(&who.session, urls::SETTINGS, Flash::good("The settings are saved."))
-        }
+        Ok(_) => see_other(&who.session, urls::SETTINGS, Flash::good("The settings are saved.")),
         Err(Error::Invalid(errors)) => {
             let found = own(&state, &who.actor).await?;
             unprocessable(&view(who.shell, &found, form, errors))
@@ -172,11 +167,9 @@ pub async fn delete(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
         let ask = deletion(&tenant, &who.shell.csrf).refused();
         return unprocessable(&confirmations::New::of(who.shell, ask));
     }
-    let (actor, now) = (who.actor, state.clock.now());
+    let actor = who.actor;
     let db = state.pages.charged_to(tenant.id);
-    db.tx(Scope::Instance, move |conn| life::delete_own(conn, &actor, now)).await?;
-    state.forget(&Change::Tenant(tenant.id));
-    state.forget(&Change::Access);
+    db.tx(Scope::Instance, move |tx| life::delete_own(tx, &actor)).await?;
     let said = format!("{} is deleted. For 30 days an operator can restore it.", tenant.name);
     see_other(&who.session, urls::OVERVIEW, Flash::good(said))
 }

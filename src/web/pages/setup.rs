@@ -11,7 +11,7 @@ use crate::domain::{Error, FieldErrors};
 use crate::gate::hashing::Requester;
 use crate::services::accounts::{self, NewUser, SignIn};
 use crate::services::tenants::NewTenant;
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::visitor;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -58,8 +58,8 @@ pub async fn new(state: Data<State>, session: Session, Query(link): Query<Link>)
 }
 
 async fn may_set_up(state: &State, token: &str) -> Result<(), Error> {
-    let (token, now) = (token.to_owned(), state.clock.now());
-    state.pages.read(Scope::Instance, move |conn| accounts::may_set_up(conn, &token, now)).await
+    let token = token.to_owned();
+    state.pages.read(Scope::Instance, move |tx| accounts::may_set_up(tx, &token)).await
 }
 
 pub async fn create(
@@ -76,7 +76,7 @@ pub async fn create(
     trial.take_back();
     let done = match asked {
         Ok((user, tenant)) => {
-            let set_up = move |conn: &mut _| accounts::set_up(conn, &token, &user, &tenant, &who, now);
+            let set_up = move |tx: &mut Tx<'_>| accounts::set_up(tx, &token, &user, &tenant, &who);
             state.pages.tx(Scope::Instance, set_up).await
         }
         Err(error) => Err(error),

@@ -4,7 +4,6 @@ pub mod records;
 pub mod view;
 
 use actix_web::web::Data;
-use diesel::pg::PgConnection;
 use serde::Deserialize;
 
 use super::page;
@@ -15,8 +14,8 @@ use crate::domain::{FieldErrors, Permission, Result};
 use crate::gate;
 use crate::model::UsageLog;
 use crate::services::usage::{self, Latency, LogFilter, UsageBucket};
-use crate::store::Scope;
 use crate::store::usage::{GroupRow, Of};
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::csv;
 use crate::web::json::Query;
@@ -61,16 +60,16 @@ struct Found {
     refused: Vec<UsageLog>,
 }
 
-fn found(conn: &mut PgConnection, scope: Scope, stretch: Stretch, by: GroupBy) -> Result<Found> {
+fn found(tx: &mut Tx<'_>, scope: Scope, stretch: Stretch, by: GroupBy) -> Result<Found> {
     let (of, span) = (Of { scope, key: None }, stretch.span());
     let filter =
         LogFilter { is_refused: true, since: Some(span.since), until: Some(span.until), ..LogFilter::default() };
     let few = Paging { size: PageSize::new(LATEST).unwrap_or_default(), ..Paging::default() };
     Ok(Found {
-        buckets: usage::buckets(conn, scope, &span)?,
-        groups: usage::groups(conn, of, &span, by, MOST_GROUPS)?,
-        latency: usage::latency(conn, of, &span)?,
-        refused: usage::records(conn, scope, &filter, &few)?.rows,
+        buckets: usage::buckets(tx, scope, &span)?,
+        groups: usage::groups(tx, of, &span, by, MOST_GROUPS)?,
+        latency: usage::latency(tx, of, &span)?,
+        refused: usage::records(tx, scope, &filter, &few)?.rows,
     })
 }
 
@@ -79,7 +78,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<As
     who.shell.note_ignored(&asked.ignored());
     let now = state.clock.now();
     let (stretch, by, scope) = (asked.when.stretch(now), asked.group(), Scope::Tenant(who.shell.tenant.id));
-    let found = state.reports.read(scope, move |conn| found(conn, scope, stretch, by)).await?;
+    let found = state.reports.read(scope, move |tx| found(tx, scope, stretch, by)).await?;
     let total: i64 = found.buckets.iter().map(|bucket| bucket.total).sum();
     let valid: i64 = found.buckets.iter().filter_map(|bucket| bucket.by_outcome.get(&Outcome::Valid)).sum();
     let (from, to) = stretch.days();
@@ -109,7 +108,7 @@ pub async fn export(state: Data<State>, who: SignedIn, Query(asked): Query<Asked
     asked.ignored().refuse()?;
     let (stretch, by) = (asked.when.stretch(state.clock.now()), asked.group());
     let scope = Scope::Tenant(who.shell.tenant.id);
-    let find = move |conn: &mut _| usage::groups(conn, Of { scope, key: None }, &stretch.span(), by, MOST_IN_CSV);
+    let find = move |tx: &mut Tx<'_>| usage::groups(tx, Of { scope, key: None }, &stretch.span(), by, MOST_IN_CSV);
     let groups = state.reports.read(scope, find).await?;
     Ok(csv::groups(&groups, by).download(&format!("usage-by-{}.csv", by.as_str().replace('_', "-"))))
 }

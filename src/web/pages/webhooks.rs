@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use serde::Deserialize;
 
 use super::paging::Place;
@@ -27,7 +26,7 @@ use crate::services::deliveries::DeliveryFilter;
 use crate::services::once::{Once, once};
 use crate::services::webhooks::{self, WebhookFilter, WebhookStats};
 use crate::services::{deliveries, figures};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -60,10 +59,10 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
     let wanted = WebhookFilter { text: filter::text(&typed), state: state_asked };
     let (paging, now) = (asked.place.paging::<WebhookId>(ROWS), state.clock.now());
     let (actor, scope) = (who.actor, Scope::Tenant(who.shell.tenant.id));
-    let list = move |conn: &mut _| {
-        let page = webhooks::list(conn, scope, &wanted, &paging)?;
+    let list = move |tx: &mut Tx<'_>| {
+        let page = webhooks::list(tx, scope, &wanted, &paging)?;
         let ids: Vec<_> = page.rows.iter().map(|webhook| webhook.id).collect();
-        let figures = figures::of_webhooks(conn, &actor, &ids, now)?;
+        let figures = figures::of_webhooks(tx, &actor, &ids)?;
         Ok((page, figures))
     };
     let (found, figures) = state.pages.read(scope, list).await?;
@@ -112,11 +111,11 @@ fn policy(state: &State) -> AddressPolicy {
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<WebhookForm>) -> Answer {
     let made = match form.ask() {
         Ok(ask) => {
-            let (actor, vault, policy, now) = (who.actor, state.vault.clone(), policy(&state), state.clock.now());
+            let (actor, vault, policy) = (who.actor, state.vault.clone(), policy(&state));
             let nonce = form.nonce.clone();
-            let make = move |conn: &mut _| {
-                let work = |conn: &mut _| webhooks::subscribe(conn, &vault, &policy, &actor, &ask, now);
-                once(conn, actor.tenant, ("page:/webhooks", &nonce), now, work, |made| made.webhook.id.to_string())
+            let make = move |tx: &mut Tx<'_>| {
+                let work = |tx: &mut Tx<'_>| webhooks::subscribe(tx, &vault, &policy, &actor, &ask);
+                once(tx, actor.tenant, ("page:/webhooks", &nonce), work, |made| made.webhook.id.to_string())
             };
             state.pages.tx(Scope::Tenant(who.shell.tenant.id), make).await
         }
@@ -150,29 +149,23 @@ pub struct Found {
 }
 
 /// With the last day.
-pub fn found(conn: &mut PgConnection, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Found> {
-    found_in(conn, actor, id, Stretch::named("24h", now), now)
+pub fn found(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Found> {
+    found_in(tx, actor, id, Stretch::named("24h", now))
 }
 
-fn found_in(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    id: WebhookId,
-    stretch: Stretch,
-    now: DateTime<Utc>,
-) -> Result<Found> {
+fn found_in(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, stretch: Stretch) -> Result<Found> {
     let scope = Scope::Tenant(actor.tenant);
     let filter = DeliveryFilter { webhook: Some(id), ..DeliveryFilter::default() };
     let latest = Paging { size: PageSize::new(LATEST).unwrap_or_default(), ..Paging::default() };
-    let (webhook, probe) = webhooks::probe::look(conn, actor, id)?;
+    let (webhook, probe) = webhooks::probe::look(tx, actor, id)?;
     Ok(Found {
         webhook,
         probe,
         stretch,
-        keys: webhooks::secrets::public_keys(conn, scope, &[id], now)?,
-        stats: webhooks::stats(conn, scope, &[id], now)?.pop(),
-        tally: figures::deliveries(conn, actor, Some(id), stretch.since(), stretch.step_seconds())?,
-        deliveries: deliveries::list(conn, scope, &filter, &latest)?.rows,
+        keys: webhooks::secrets::public_keys(tx, scope, &[id])?,
+        stats: webhooks::stats(tx, scope, &[id])?.pop(),
+        tally: figures::deliveries(tx, actor, Some(id), stretch.since(), stretch.step_seconds())?,
+        deliveries: deliveries::list(tx, scope, &filter, &latest)?.rows,
     })
 }
 
@@ -198,7 +191,7 @@ pub async fn show(state: Data<State>, mut who: SignedIn, id: Path<WebhookId>, Qu
     who.shell.note_ignored(&asked.ignored());
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let stretch = asked.stretch(now);
-    let find = move |conn: &mut _| found_in(conn, &actor, id, stretch, now);
+    let find = move |tx: &mut Tx<'_>| found_in(tx, &actor, id, stretch);
     let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
     page(&detail(who.shell, found, now, OnThisPage::default()))
 }
@@ -217,11 +210,11 @@ pub async fn update(
     let before = changeable(&state, &who, *id, Permission::WriteWebhooks).await?;
     let changed = match form.ask() {
         Ok(ask) => {
-            let (actor, id, now) = (who.actor, before.id, state.clock.now());
+            let (actor, id) = (who.actor, before.id);
             let (vault, policy, seen) = (state.vault.clone(), policy(&state), seen::parse(&form.seen));
-            let change = move |conn: &mut _| {
-                seen.map_or(Ok(()), |seen| webhooks::must_be_as_seen(conn, &actor, id, seen))?;
-                webhooks::update(conn, &vault, &policy, &actor, id, &ask, now)
+            let change = move |tx: &mut Tx<'_>| {
+                seen.map_or(Ok(()), |seen| webhooks::must_be_as_seen(tx, &actor, id, seen))?;
+                webhooks::update(tx, &vault, &policy, &actor, id, &ask)
             };
             state.pages.tx(Scope::Tenant(who.shell.tenant.id), change).await
         }
@@ -246,7 +239,7 @@ pub async fn update(
 async fn changeable(state: &State, who: &SignedIn, id: WebhookId, permission: Permission) -> Result<Webhook> {
     who.actor.must(permission)?;
     let actor = who.actor.clone();
-    let webhook = state.pages.read(Scope::Tenant(actor.tenant), move |conn| webhooks::find(conn, &actor, id)).await?;
+    let webhook = state.pages.read(Scope::Tenant(actor.tenant), move |tx| webhooks::find(tx, &actor, id)).await?;
     who.actor.must_own(permission, webhook.user_id)?;
     Ok(webhook)
 }

@@ -103,7 +103,7 @@ impl Callers {
         }
         callers.key(app, "suspended", "-");
         let change = TenantChange { is_active: Some(false), ..TenantChange::default() };
-        tenants::update(&mut app.conn(), &Operator::at_the_console(), closed, change, app.clock.now()).unwrap();
+        app.tx(|tx| tenants::update(tx, &Operator::at_the_console(), closed, change)).unwrap();
         callers
     }
 
@@ -156,7 +156,7 @@ impl Callers {
             let ask = NewKey::parse(draft, app.clock.now()).unwrap();
             let actor = rows::owner_of(tenant, None);
             let hasher = &app.running().state.hasher;
-            api_keys::mint(&mut app.conn(), &actor, hasher, ask, app.clock.now()).unwrap().secret.reveal_once()
+            app.tx(|tx| api_keys::mint(tx, &actor, hasher, ask)).unwrap().secret.reveal_once()
         };
         self.once(name, scope, make)
     }

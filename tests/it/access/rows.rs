@@ -17,7 +17,7 @@ use gatepost::services::tenants::life;
 use gatepost::services::webhooks::WebhookFields;
 use gatepost::services::{Operator, access_tokens, api_keys, deliveries, events, invitations, webhooks};
 use gatepost::store::deliveries::DeliveryFilter;
-use gatepost::store::{self, Scope};
+use gatepost::store::{self, Scope, Tx};
 use gatepost::web::routes::Door;
 use serde_json::{Value, json};
 
@@ -82,13 +82,13 @@ impl<'a> Rows<'a> {
             "spare-tenant" => self.app.make_tenant(&unique("spare")).to_string(),
             "suspended-tenant" => {
                 let tenant = self.app.make_tenant(&unique("suspended"));
-                let (who, now) = (Operator::at_the_console(), self.app.clock.now());
-                life::suspend(&mut self.conn.borrow_mut(), &who, tenant, None, now).unwrap().id.to_string()
+                let who = Operator::at_the_console();
+                self.tx(|tx| life::suspend(tx, &who, tenant, None)).unwrap().id.to_string()
             }
             "deleted-tenant" => {
                 let tenant = self.app.make_tenant(&unique("deleted"));
-                let (who, now) = (Operator::at_the_console(), self.app.clock.now());
-                life::delete(&mut self.conn.borrow_mut(), &who, tenant, now).unwrap().id.to_string()
+                let who = Operator::at_the_console();
+                self.tx(|tx| life::delete(tx, &who, tenant)).unwrap().id.to_string()
             }
             "member" => {
                 let user = self.app.make_user(&unique("member"), false);
@@ -117,12 +117,12 @@ impl<'a> Rows<'a> {
     fn key(&self, actor: &Actor) -> String {
         let (hasher, now) = (&self.app.running().state.hasher, self.app.clock.now());
         let ask = NewKey::parse(KeyDraft { name: Some(MARK.to_owned()), ..KeyDraft::default() }, now).unwrap();
-        api_keys::mint(&mut self.conn.borrow_mut(), actor, hasher, ask, now).unwrap().key.id.to_string()
+        self.tx(|tx| api_keys::mint(tx, actor, hasher, ask)).unwrap().key.id.to_string()
     }
 
     fn deleted_key(&self, actor: &Actor) -> String {
         let id = self.key(actor);
-        api_keys::delete(&mut self.conn.borrow_mut(), actor, id.parse().unwrap(), self.app.clock.now()).unwrap();
+        self.tx(|tx| api_keys::delete(tx, actor, id.parse().unwrap())).unwrap();
         id
     }
 
@@ -138,17 +138,17 @@ impl<'a> Rows<'a> {
         let user = actor.user.unwrap();
         // The other tenant's admin has no tokens in this one.
         let user = if self.is_member(user) { user } else { self.ada };
-        access_tokens::mint_for(&mut self.conn.borrow_mut(), &who, hasher, user, ask, now).unwrap().token.id.to_string()
+        self.tx(|tx| access_tokens::mint_for(tx, &who, hasher, user, ask)).unwrap().token.id.to_string()
     }
 
     fn invitation(&self, actor: &Actor) -> String {
         let ask =
             invitations::Ask::parse(&format!("{}@{MARK}.example", unique("guest")), "viewer", ("days", None)).unwrap();
-        invitations::create(&mut self.conn.borrow_mut(), actor, &ask, self.app.clock.now())
-            .unwrap()
-            .invitation
-            .id
-            .to_string()
+        self.tx(|tx| invitations::create(tx, actor, &ask)).unwrap().invitation.id.to_string()
+    }
+
+    fn tx<T>(&self, work: impl FnOnce(&mut Tx<'_>) -> gatepost::domain::Result<T>) -> gatepost::domain::Result<T> {
+        Tx::run(&mut self.conn.borrow_mut(), self.app.clock.now(), work)
     }
 
     fn is_member(&self, user: UserId) -> bool {
@@ -157,13 +157,10 @@ impl<'a> Rows<'a> {
 
     /// In one transaction, so that the worker sees only how it ends: nothing of it is due.
     fn sent(&self, actor: &Actor, is_active: bool) -> Sent {
-        self.conn
-            .borrow_mut()
-            .transaction::<_, diesel::result::Error, _>(|conn| Ok(self.send(conn, actor, is_active)))
-            .unwrap()
+        self.tx(|tx| Ok(self.send(tx, actor, is_active))).unwrap()
     }
 
-    fn send(&self, conn: &mut PgConnection, actor: &Actor, is_active: bool) -> Sent {
+    fn send(&self, tx: &mut Tx<'_>, actor: &Actor, is_active: bool) -> Sent {
         let (state, now) = (&self.app.running().state, self.app.clock.now());
         let kind = unique("event").replace('-', "_");
         let fields = WebhookFields {
@@ -174,17 +171,16 @@ impl<'a> Rows<'a> {
         };
         let policy =
             AddressPolicy { private_networks: state.settings.allow_private_networks.clone(), allow_http: true };
-        let webhook = webhooks::subscribe(conn, &state.vault, &policy, actor, &fields, now).unwrap().webhook;
+        let webhook = webhooks::subscribe(tx, &state.vault, &policy, actor, &fields).unwrap().webhook;
         let data = json!({"mark": MARK}).to_string();
-        let event =
-            events::publish(conn, actor, &NewEvent::parse(Some(&kind), Some(&data), None).unwrap(), now).unwrap();
+        let event = events::publish(tx, actor, &NewEvent::parse(Some(&kind), Some(&data), None).unwrap()).unwrap();
         let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
-        let found = deliveries::list(conn, Scope::Tenant(actor.tenant), &filter, &Paging::default()).unwrap();
+        let found = deliveries::list(tx, Scope::Tenant(actor.tenant), &filter, &Paging::default()).unwrap();
         let delivery = found.rows.first().unwrap().id;
         if is_active {
-            deliveries::cancel(conn, actor, delivery, now).unwrap();
+            deliveries::cancel(tx, actor, delivery).unwrap();
         } else {
-            webhooks::deactivate(conn, actor, webhook.id, now).unwrap();
+            webhooks::deactivate(tx, actor, webhook.id).unwrap();
         }
         let (id, WebhookId(webhook_id)) = (AttemptId::generate(), webhook.id);
         let attempt = (
@@ -198,7 +194,7 @@ impl<'a> Rows<'a> {
             attempts::request_url.eq(webhook.url),
             attempts::created_at.eq(now),
         );
-        diesel::insert_into(attempts::table).values(attempt).execute(conn).unwrap();
+        diesel::insert_into(attempts::table).values(attempt).execute(&mut **tx).unwrap();
         let webhook = webhook_id;
         Sent { webhook, event: event.id.to_string(), delivery, attempt: id }
     }

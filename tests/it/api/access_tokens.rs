@@ -60,15 +60,15 @@ async fn a_token_is_never_stronger_than_its_user_is_today() {
     token.post_json("/api/keys", json!({"name": "x"})).await.assert_status(201);
     let membership = memberships::table.filter(memberships::user_id.eq(dan.user_id));
     diesel::update(membership).set(memberships::role.eq("viewer")).execute(&mut app.conn()).unwrap();
-    app.running().state.forget(&Change::Access);
+    app.running().state.hear(&Change::Access);
     token.get("/api/keys").await.assert_ok();
     token.post_json("/api/keys", json!({"name": "x"})).await.assert_problem(403, "forbidden");
     diesel::update(users::table.find(dan.user_id)).set(users::is_active.eq(false)).execute(&mut app.conn()).unwrap();
-    app.running().state.forget(&Change::Access);
+    app.running().state.hear(&Change::Access);
     token.get("/api/keys").await.assert_problem(401, "unauthenticated");
     diesel::update(users::table.find(dan.user_id)).set(users::is_active.eq(true)).execute(&mut app.conn()).unwrap();
     diesel::delete(memberships::table.filter(memberships::user_id.eq(dan.user_id))).execute(&mut app.conn()).unwrap();
-    app.running().state.forget(&Change::Access);
+    app.running().state.hear(&Change::Access);
     token.get("/api/keys").await.assert_problem(401, "unauthenticated");
 }
 

@@ -190,13 +190,13 @@ async fn work_in_a_tenant_can_only_add_to_the_log_and_not_move_its_end() {
         "INSERT INTO audit_chains VALUES (1, 0, '')",
     ] {
         let tried = db.tx(Scope::Tenant(TenantId(1)), move |conn| {
-            Ok(diesel::sql_query(sql).execute(conn).map_err(|error| error.to_string()))
+            Ok(diesel::sql_query(sql).execute(&mut **conn).map_err(|error| error.to_string()))
         });
         let said = tried.await.map_or_else(|error| format!("{error:?}"), |done| format!("{done:?}"));
         assert!(said.contains("permission denied"), "{sql}: {said}");
     }
     let forged = "INSERT INTO audit_entries (tenant_id, actor, via, action, target, details, created_at, seq, previous_hash, hash)
                   VALUES (1, 'x', 'cli', 'x.y', 'z', '{}', now(), 1, 'a', 'b')";
-    db.tx(Scope::Tenant(TenantId(1)), move |conn| Ok(diesel::sql_query(forged).execute(conn)?)).await.unwrap();
+    db.tx(Scope::Tenant(TenantId(1)), move |conn| Ok(diesel::sql_query(forged).execute(&mut **conn)?)).await.unwrap();
     assert_eq!(of_acme(&app).broken, None);
 }

@@ -115,8 +115,8 @@ async fn a_suspended_tenant_s_keys_are_refused() {
     holder.get(DATA).await.assert_ok();
     let suspend = |is_active| {
         let change = TenantChange { is_active: Some(is_active), ..TenantChange::default() };
-        tenants::update(&mut app.conn(), &Operator::at_the_console(), app.tenant, change, app.clock.now()).unwrap();
-        app.running().state.forget(&gatepost::store::notify::Change::Tenant(app.tenant));
+        app.tx(|tx| tenants::update(tx, &Operator::at_the_console(), app.tenant, change)).unwrap();
+        app.running().state.hear(&gatepost::store::notify::Change::Tenant(app.tenant));
     };
     suspend(false);
     holder.get(DATA).await.assert_problem(403, "tenant_suspended");
@@ -135,7 +135,7 @@ async fn a_key_that_requires_its_owner_goes_with_them() {
         .set(users::is_active.eq(false))
         .execute(&mut app.conn())
         .unwrap();
-    app.running().state.forget(&gatepost::store::notify::Change::Access);
+    app.running().state.hear(&gatepost::store::notify::Change::Access);
     let problem = app.key(text(&tied, "secret")).get(DATA).await.assert_problem(401, "owner_inactive");
     assert_eq!(problem["detail"], "User not found or inactive");
     app.key(text(&free, "secret")).get(DATA).await.assert_ok();

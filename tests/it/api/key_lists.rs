@@ -8,7 +8,7 @@ use gatepost::domain::ApiKeyId;
 use gatepost::domain::api_key::KeySort;
 use gatepost::domain::page::Paging;
 use gatepost::store::api_keys::{KeyFilter, Use};
-use gatepost::store::{self, Db, Scope};
+use gatepost::store::{self, Db, Scope, Tx};
 use serde_json::{Value, json};
 
 use super::{admin, mint, path, text};
@@ -290,9 +290,9 @@ async fn a_page_reads_few_keys_even_where_newer_ones_are_others() {
     {
         let scope = Scope::Tenant(app.tenant);
         let filter = KeyFilter { text: text.map(str::to_owned), ..KeyFilter::default() };
-        let list = move |conn: &mut PgConnection| {
-            let page = store::api_keys::list(conn, scope, &filter, sort, &Paging::default(), now)?;
-            Ok((page.len(), rows_read(conn, &["api_keys"])))
+        let list = move |tx: &mut Tx<'_>| {
+            let page = store::api_keys::list(tx, scope, &filter, sort, &Paging::default(), now)?;
+            Ok((page.len(), rows_read(tx, &["api_keys"])))
         };
         let (page, read) = Db::new(&app.database.url, 1).read(scope, list).await.unwrap();
         assert_eq!(page, 51, "{text:?}");

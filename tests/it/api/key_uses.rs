@@ -10,7 +10,7 @@ use gatepost::domain::page::{PageSize, Paging};
 use gatepost::model::ApiKey;
 use gatepost::services;
 use gatepost::store::api_keys::{self, KeyFilter, Use};
-use gatepost::store::{Db, Scope};
+use gatepost::store::{Db, Scope, Tx};
 use serde_json::json;
 
 use super::key_lists::multiply;
@@ -104,7 +104,7 @@ async fn every_page_by_use_and_of_the_unused_is_as_if_all_had_been_read() {
     let app = TestApp::start().await;
     history(&app, 400).await;
     let (scope, now) = (Scope::Tenant(app.tenant), Utc::now());
-    let compare = move |conn: &mut PgConnection| {
+    let compare = move |conn: &mut Tx<'_>| {
         let all = api_keys::list_after(conn, scope, &KeyFilter::default(), KeySort::Newest, None, 10_000, now)?;
         let mut met = 0;
         for filter in filters(now) {
@@ -150,7 +150,7 @@ async fn a_page_by_use_and_of_the_unused_reads_few_keys() {
         let filter =
             KeyFilter { unused_since: unused_days.map(|days| now - TimeDelta::days(days)), ..KeyFilter::default() };
         let paging = Paging { size: PageSize::new(10).unwrap(), ..Paging::default() };
-        let list = move |conn: &mut PgConnection| {
+        let list = move |conn: &mut Tx<'_>| {
             let page = api_keys::list(conn, scope, &filter, sort, &paging, now)?;
             Ok((page.len(), rows_read(conn, &["api_keys", "key_uses"])))
         };

@@ -10,7 +10,7 @@ use gatepost::domain::page::Paging;
 use gatepost::domain::{Error, Role, UserId};
 use gatepost::services::deliveries;
 use gatepost::store::attempts::AttemptFilter;
-use gatepost::store::{self, Db, Scope};
+use gatepost::store::{self, Db, Scope, Tx};
 use serde_json::json;
 
 use crate::support::database::rows_read;
@@ -154,12 +154,12 @@ async fn a_list_reads_as_little_at_the_tenth_call_of_a_connection_as_at_the_firs
     let mut read = Vec::new();
     for _ in 0..10 {
         let days = [0, 1].map(|ahead| (app.clock.now() + TimeDelta::days(ahead)).format("attempts_%Y%m%d").to_string());
-        let list = move |conn: &mut PgConnection| {
+        let list = move |tx: &mut Tx<'_>| {
             let filter = AttemptFilter { success: Some(false), ..AttemptFilter::default() };
             let days = days.each_ref().map(String::as_str);
-            let before = rows_read(conn, &days);
-            let page = deliveries::attempts(conn, scope, &filter, &Paging::default())?;
-            Ok((page.rows.len(), rows_read(conn, &days) - before))
+            let before = rows_read(tx, &days);
+            let page = deliveries::attempts(tx, scope, &filter, &Paging::default())?;
+            Ok((page.rows.len(), rows_read(tx, &days) - before))
         };
         let (rows, rows_read) = db.read(scope, list).await.unwrap();
         assert_eq!(rows, 20);
@@ -241,10 +241,10 @@ async fn a_plan_counts_keys_by_reading_a_few_rows() {
     app.conn().batch_execute("VACUUM ANALYZE api_keys").unwrap();
     let (tenant, now) = (app.tenant, app.clock.now());
 
-    let read = move |conn: &mut PgConnection| {
-        let held = store::key_counts::find(conn, tenant, now)?.held;
-        let folded = store::key_counts::fold(conn, tenant, now)?.held;
-        Ok((held, folded, rows_read(conn, &["api_keys", "key_counts"])))
+    let read = move |tx: &mut Tx<'_>| {
+        let held = store::key_counts::find(tx, tenant, now)?.held;
+        let folded = store::key_counts::fold(tx, tenant, now)?.held;
+        Ok((held, folded, rows_read(tx, &["api_keys", "key_counts"])))
     };
     let (held, folded, read) = Db::new(&app.database.url, 1).tx(Scope::Tenant(tenant), read).await.unwrap();
 
@@ -256,8 +256,8 @@ async fn a_plan_counts_keys_by_reading_a_few_rows() {
 #[actix_web::test]
 async fn a_time_limit_that_the_database_sets_is_no_advice_to_ask_for_less() {
     let app = TestApp::start().await;
-    let slow = |conn: &mut PgConnection| {
-        conn.batch_execute("SET LOCAL statement_timeout = 10; SELECT pg_sleep(60)")?;
+    let slow = |tx: &mut Tx<'_>| {
+        tx.batch_execute("SET LOCAL statement_timeout = 10; SELECT pg_sleep(60)")?;
         Ok(())
     };
     let refused = Db::new(&app.database.url, 1).tx(Scope::Tenant(app.tenant), slow).await;

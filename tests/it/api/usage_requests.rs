@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Text, Timestamptz};
 use gatepost::domain::page::Paging;
 use gatepost::store::usage_logs::{self, LogFilter};
-use gatepost::store::{Db, Scope};
+use gatepost::store::{Db, Scope, Tx};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -136,9 +136,9 @@ async fn one_request_among_a_days_is_found_without_reading_the_others() {
 
     let filter = LogFilter { request: Some(request), ..LogFilter::default() };
     let scope = Scope::Tenant(app.tenant);
-    let list = move |conn: &mut PgConnection| {
-        let found = usage_logs::list(conn, scope, &filter, &Paging::default())?;
-        Ok((found.len(), rows_read(conn, &[day.as_str()])))
+    let list = move |tx: &mut Tx<'_>| {
+        let found = usage_logs::list(tx, scope, &filter, &Paging::default())?;
+        Ok((found.len(), rows_read(tx, &[day.as_str()])))
     };
     let (found, read) = Db::new(&app.database.url, 1).read(scope, list).await.unwrap();
     assert_eq!(found, 1);

@@ -105,8 +105,8 @@ async fn a_key_that_is_not_good_any_more_is_401_and_one_in_the_wrong_place_403()
     assert_eq!(none.assert_problem(403, "missing_scopes")["detail"], "API key has no scopes");
     let suspend = |is_active| {
         let change = TenantChange { is_active: Some(is_active), ..TenantChange::default() };
-        tenants::update(&mut app.conn(), &Operator::at_the_console(), app.tenant, change, app.clock.now()).unwrap();
-        app.running().state.forget(&Change::Tenant(app.tenant));
+        app.tx(|tx| tenants::update(tx, &Operator::at_the_console(), app.tenant, change)).unwrap();
+        app.running().state.hear(&Change::Tenant(app.tenant));
     };
     suspend(false);
     holder.get("/auth?tenant=acme").await.assert_problem(403, "tenant_suspended");

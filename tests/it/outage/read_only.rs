@@ -73,6 +73,6 @@ async fn sessions_get_their_messages_in_english() {
         gatepost::domain::Result::Ok(query.get_result::<Language>(conn)?.language)
     };
     let db = Db::new(&database.url, 1);
-    assert_eq!(db.tx(Scope::Instance, language).await.unwrap(), "C");
+    assert_eq!(db.tx(Scope::Instance, move |tx| language(tx)).await.unwrap(), "C");
     assert_eq!(language(&mut db.dedicated().unwrap()).unwrap(), "C");
 }

@@ -131,7 +131,7 @@ async fn a_removed_member_is_out_at_once_and_their_keys_stay() {
     app.key(&secret).get("/protected/").await.assert_ok();
     // Whoever comes back does so without the old tokens.
     app.make_member(app.tenant, UserId(dan.user_id), Role::Developer);
-    app.running().state.forget(&gatepost::store::notify::Change::Access);
+    app.running().state.hear(&gatepost::store::notify::Change::Access);
     dan.visit("/keys").await.assert_ok();
     token.get("/api/keys").await.assert_problem(401, "unauthenticated");
 }

@@ -29,7 +29,7 @@ async fn operators_find_deactivate_and_promote_people_and_the_instance_keeps_one
     let users = gatepost::services::accounts::update;
     let change = gatepost::services::accounts::UserChange { is_operator: Some(false), ..Default::default() };
     let console = gatepost::services::Operator::at_the_console();
-    let last = users(&mut app.conn(), &console, gatepost::domain::UserId(dan.user_id), change, app.clock.now());
+    let last = app.tx(|tx| users(tx, &console, gatepost::domain::UserId(dan.user_id), change));
     assert!(last.unwrap_err().to_string().contains("needs an operator"));
 }
 

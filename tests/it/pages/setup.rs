@@ -7,7 +7,7 @@ use crate::support::people::PASSWORD;
 
 async fn first_start() -> (TestApp, String) {
     let app = TestApp::start_bare(&[]).await;
-    let token = accounts::offer_setup(&mut app.conn(), app.clock.now()).unwrap().expect("nobody is there yet");
+    let token = app.tx(accounts::offer_setup).unwrap().expect("nobody is there yet");
     (app, token)
 }
 
@@ -32,7 +32,7 @@ async fn the_setup_link_makes_the_first_operator_and_tenant_and_works_once() {
     ada.visit(format!("/setup?token={token}")).await.assert_status(404);
     let late = app.stranger();
     late.submit("/setup", &form(&token)).await.assert_status(404);
-    assert_eq!(accounts::offer_setup(&mut app.conn(), app.clock.now()).unwrap(), None);
+    assert_eq!(app.tx(accounts::offer_setup).unwrap(), None);
 }
 
 #[actix_web::test]

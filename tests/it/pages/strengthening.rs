@@ -1,11 +1,13 @@
 //! Whatever makes a sign-in stronger ends all that the weaker one opened: sessions, access tokens, links.
 
 use diesel::RunQueryDsl;
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use gatepost::domain::password::PasswordRules;
 use gatepost::domain::{TenantId, UserId};
 use gatepost::services::accounts::{self, NewPassword};
 use gatepost::services::second_factor::{self, Standing};
 use gatepost::services::{Operator, account};
+use gatepost::store::Tx;
 use serde_json::json;
 
 use super::second_factor::{Device, set_up};
@@ -45,8 +47,8 @@ async fn open_all(app: &TestApp, ada: &Person) -> Opened {
     let on_page: String = shown.assert_ok().html().select("#token-secret")[0].text().collect();
     let on_page = Person::with_token(&app.base, on_page.trim());
     let programs = vec![("login", login), ("console", console), ("token", bearing(made)), ("page", on_page)];
-    let (console, now) = (Operator::at_the_console(), app.clock.now());
-    let token = account::offer_reset(&mut app.conn(), &console, UserId(ada.user_id), now).unwrap();
+    let console = Operator::at_the_console();
+    let token = app.tx(|tx| account::offer_reset(tx, &console, UserId(ada.user_id))).unwrap();
     let opened = Opened { browser, programs, link: format!("/password-reset?token={token}") };
     opened.assert_open(app).await;
     opened
@@ -108,9 +110,9 @@ async fn a_password_that_the_console_sets_ends_what_the_old_one_opened() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let opened = open_all(&app, &ada).await;
-    let (console, now) = (Operator::at_the_console(), app.clock.now());
+    let console = Operator::at_the_console();
     let new = NewPassword::parse(OTHER, &PasswordRules::new(false, &["ada"])).unwrap();
-    accounts::set_password(&mut app.conn(), &console, UserId(ada.user_id), &new, now).unwrap();
+    app.tx(|tx| accounts::set_password(tx, &console, UserId(ada.user_id), &new)).unwrap();
     // Another process did it: this one hears of it within a second.
     for (_, program) in &opened.programs {
         program.within_a_second("/api/keys", 401).await;
@@ -168,17 +170,18 @@ async fn tokens_of_other_people_and_tokens_made_afterwards_go_on() {
 async fn during_set_up<T>(app: &TestApp, person: &Person, act: impl Future<Output = T>) -> T {
     let (vault, now, console) = (&app.running().state.vault, app.clock.now(), Operator::at_the_console());
     let mut conn = app.conn();
-    diesel::sql_query("BEGIN").execute(&mut conn).unwrap();
+    AnsiTransactionManager::begin_transaction(&mut conn).unwrap();
     let user = accounts::find(&mut conn, UserId(person.user_id)).unwrap();
-    second_factor::begin(&mut conn, vault, &user, now).unwrap();
+    Tx::run(&mut conn, now, |tx| second_factor::begin(tx, vault, &user)).unwrap();
     let Standing::SettingUp(authenticator) = second_factor::standing(&mut conn, vault, &user).unwrap() else {
         panic!("it is being set up")
     };
     let code = Device::new(&authenticator.text()).code(now);
-    second_factor::confirm(&mut conn, vault, &console, &user, (&code, "nowhere"), now).unwrap();
+    let confirm = |tx: &mut Tx<'_>| second_factor::confirm(tx, vault, &console, &user, (&code, "nowhere"));
+    Tx::run(&mut conn, now, confirm).unwrap();
     let commit = async {
         app.until_a_transaction_waits().await;
-        diesel::sql_query("COMMIT").execute(&mut conn).unwrap();
+        AnsiTransactionManager::commit_transaction(&mut conn).unwrap();
     };
     futures_util::join!(act, commit).0
 }

@@ -13,6 +13,7 @@ use gatepost::services::Operator;
 use gatepost::services::access_tokens;
 use gatepost::services::accounts::{self, NewUser};
 use gatepost::services::tenants::{self, NewTenant};
+use gatepost::store::Tx;
 
 use super::Person;
 use super::database::Database;
@@ -79,9 +80,14 @@ impl TestApp {
         self.database.connect()
     }
 
+    /// Runs `work` in a transaction of its own, as another process would.
+    pub fn tx<T>(&self, work: impl FnOnce(&mut Tx<'_>) -> gatepost::domain::Result<T>) -> gatepost::domain::Result<T> {
+        Tx::run(&mut self.conn(), self.clock.now(), work)
+    }
+
     pub fn make_tenant(&self, slug: &str) -> TenantId {
         let ask = NewTenant::parse(slug, Some(slug), Some("unlimited")).unwrap();
-        tenants::create(&mut self.conn(), &Operator::at_the_console(), &ask, self.clock.now()).unwrap().id
+        self.tx(|tx| tenants::create(tx, &Operator::at_the_console(), &ask)).unwrap().id
     }
 
     /// A user without any membership; the password is [`PASSWORD`].
@@ -93,12 +99,11 @@ impl TestApp {
             password_hash: password_hash().to_owned(),
             is_operator,
         };
-        accounts::create(&mut self.conn(), &Operator::at_the_console(), &ask, self.clock.now()).unwrap().id
+        self.tx(|tx| accounts::create(tx, &Operator::at_the_console(), &ask)).unwrap().id
     }
 
     pub fn make_member(&self, tenant: TenantId, user: UserId, role: Role) {
-        tenants::add_member(&mut self.conn(), &Operator::at_the_console(), tenant, user, role, self.clock.now())
-            .unwrap();
+        self.tx(|tx| tenants::add_member(tx, &Operator::at_the_console(), tenant, user, role)).unwrap();
     }
 
     pub fn stranger(&self) -> Person {
@@ -159,7 +164,7 @@ impl TestApp {
         let (now, hasher) = (self.clock.now(), &self.running().state.hasher);
         let ask = NewToken::parse(draft, now).unwrap();
         let who = Operator::at_the_console();
-        access_tokens::mint_for(&mut self.conn(), &who, hasher, user, ask, now).unwrap().secret.reveal_once()
+        self.tx(|tx| access_tokens::mint_for(tx, &who, hasher, user, ask)).unwrap().secret.reveal_once()
     }
 
     /// Waits until a transaction of the server waits for a lock.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::Text;
-use gatepost::store::notify::{self, Change};
+use gatepost::store::notify::Change;
 use serde_json::{Value, json};
 
 use super::{Person, Receiver, TestApp};
@@ -25,12 +25,12 @@ impl TestApp {
         let public_id = marker["key"].as_str().unwrap().to_owned();
         let disable = diesel::sql_query("UPDATE api_keys SET is_active = false WHERE public_id = $1");
         let news = Change::Key(public_id.clone());
-        self.conn()
-            .transaction::<_, gatepost::domain::Error, _>(|conn| {
-                disable.bind::<Text, _>(public_id).execute(conn)?;
-                notify::send(conn, &news)
-            })
-            .unwrap();
+        self.tx(|tx| {
+            disable.bind::<Text, _>(public_id).execute(&mut **tx)?;
+            tx.announce(news);
+            Ok(())
+        })
+        .unwrap();
         for _ in 0..100 {
             if holder.get("/protected/").await.status == 401 {
                 return;

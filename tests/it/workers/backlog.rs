@@ -13,7 +13,7 @@ use gatepost::domain::{Actor, Result, TenantId};
 use gatepost::services::dispatch::{self, Claim, Leased, Room};
 use gatepost::services::events::NewEvent;
 use gatepost::services::outbox::{self, Post};
-use gatepost::store::{Db, Scope};
+use gatepost::store::{Db, Scope, Tx};
 use serde_json::json;
 
 use crate::support::database::rows_read;
@@ -70,29 +70,24 @@ impl Worker {
     }
 
     /// Rows of open deliveries that this work read, and what it came to.
-    async fn reads<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
-    ) -> (i64, T) {
-        let work = |conn: &mut PgConnection| {
-            let before = rows_read(conn, &["open_deliveries"]);
-            let done = work(conn)?;
-            Ok((rows_read(conn, &["open_deliveries"]) - before, done))
+    async fn reads<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> (i64, T) {
+        let work = |tx: &mut Tx<'_>| {
+            let before = rows_read(tx, &["open_deliveries"]);
+            let done = work(tx)?;
+            Ok((rows_read(tx, &["open_deliveries"]) - before, done))
         };
         self.db.tx(Scope::Instance, work).await.unwrap()
     }
 
     /// One event of each tenant, published, leased, sent and settled; then a look at all that waits.
     async fn round(&self) -> Vec<(&'static str, i64)> {
-        let now = self.app.clock.now();
         let event = || NewEvent::parse(Some("a"), Some("1"), None).unwrap();
         let posts: Vec<_> =
             self.tenants.iter().map(|tenant| Arc::new(Post::new(Actor::system(*tenant), vec![event()]))).collect();
-        let (publish, mut claims) =
-            self.reads(move |conn| Ok(outbox::publish(conn, &posts, ROOM, LEASE, now)?.claims)).await;
-        let (look, webhooks) = self.reads(|conn| Ok(dispatch::look(conn, ROOM, TimeDelta::zero())?.webhooks)).await;
-        let lease = move |conn: &mut PgConnection| {
-            let Leased { claims, .. } = dispatch::claim(conn, &webhooks, ROOM, LEASE, TimeDelta::zero(), now)?;
+        let (publish, mut claims) = self.reads(move |tx| Ok(outbox::publish(tx, &posts, ROOM, LEASE)?.claims)).await;
+        let (look, webhooks) = self.reads(|tx| Ok(dispatch::look(tx, ROOM, TimeDelta::zero())?.webhooks)).await;
+        let lease = move |tx: &mut Tx<'_>| {
+            let Leased { claims, .. } = dispatch::claim(tx, &webhooks, ROOM, LEASE, TimeDelta::zero())?;
             Ok(claims)
         };
         let (claim, more) = self.reads(lease).await;
@@ -101,12 +96,12 @@ impl Worker {
         let answered = Outcome { status: Some(200), ..Outcome::default() };
         let settled =
             claims.into_iter().map(|claim: Claim| claim.settle(&[], answered.clone(), Jitter::NONE)).collect();
-        let settle = move |conn: &mut PgConnection| {
+        let settle = move |tx: &mut Tx<'_>| {
             let all: Vec<_> = settled;
-            dispatch::settle(conn, &all, TimeDelta::zero(), now).map(|_| ())
+            dispatch::settle(tx, &all, TimeDelta::zero()).map(|_| ())
         };
         let (settle, ()) = self.reads(settle).await;
-        let (reap, _) = self.reads(move |conn| dispatch::reap(conn, 100, now)).await;
+        let (reap, _) = self.reads(move |tx| dispatch::reap(tx, 100)).await;
         vec![("publish", publish), ("look", look), ("claim", claim), ("settle", settle), ("reap", reap)]
     }
 }

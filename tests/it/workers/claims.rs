@@ -10,6 +10,7 @@ use gatepost::domain::retry::Jitter;
 use gatepost::domain::{Clock, TenantId, UserId, WebhookId};
 use gatepost::schema::{attempts, deliveries, open_deliveries, webhooks};
 use gatepost::services::dispatch::{self, Claim, Held, Leased, Room};
+use gatepost::store::Tx;
 use serde_json::json;
 
 use crate::support::{Receiver, TestApp};
@@ -28,10 +29,7 @@ fn claim(conn: &mut PgConnection, slots: i64) -> Vec<Claim> {
 
 fn lease(conn: &mut PgConnection, webhooks: &[WebhookId], room: Room) -> Leased {
     let now = Clock::default().now();
-    conn.transaction::<_, gatepost::domain::Error, _>(|conn| {
-        dispatch::claim(conn, webhooks, room, LEASE, TimeDelta::zero(), now)
-    })
-    .unwrap()
+    Tx::run(conn, now, |tx| dispatch::claim(tx, webhooks, room, LEASE, TimeDelta::zero())).unwrap()
 }
 
 fn answered(status: u16) -> Outcome {
@@ -57,7 +55,7 @@ fn publish(app: &TestApp, tenant: TenantId) {
     use gatepost::services::events::{NewEvent, publish};
     let actor = gatepost::domain::Actor { user: None::<UserId>, ..gatepost::domain::Actor::system(tenant) };
     let ask = NewEvent::parse(Some("a"), Some("1"), None).unwrap();
-    publish(&mut app.conn(), &actor, &ask, app.clock.now()).unwrap();
+    app.tx(|tx| publish(tx, &actor, &ask)).unwrap();
 }
 
 #[actix_web::test]
@@ -120,18 +118,17 @@ async fn a_lease_that_ran_out_is_taken_over_and_the_late_worker_changes_nothing(
     let app = quiet(1, 10).await;
     let mut conn = app.conn();
     let late = claim(&mut conn, 1).remove(0);
-    let now = app.clock.now();
-    assert_eq!(dispatch::reap(&mut conn, 10, now).unwrap(), 0);
+    assert_eq!(Tx::run(&mut conn, app.clock.now(), |tx| dispatch::reap(tx, 10)).unwrap(), 0);
     diesel::sql_query("UPDATE open_deliveries SET lease_until = clock_timestamp() - INTERVAL '1 second'")
         .execute(&mut conn)
         .unwrap();
-    assert_eq!(dispatch::reap(&mut conn, 10, now).unwrap(), 1);
+    assert_eq!(Tx::run(&mut conn, app.clock.now(), |tx| dispatch::reap(tx, 10)).unwrap(), 1);
 
     let second = claim(&mut conn, 1).remove(0);
     let settlement = late.settle(&[], answered(500), Jitter::NONE);
-    assert_eq!(dispatch::settle(&mut conn, &[settlement], TimeDelta::zero(), now).unwrap().late, 1);
+    assert_eq!(app.tx(|tx| dispatch::settle(tx, &[settlement], TimeDelta::zero())).unwrap().late, 1);
     let settlement = second.settle(&[], answered(200), Jitter::NONE);
-    assert_eq!(dispatch::settle(&mut conn, &[settlement], TimeDelta::zero(), now).unwrap().late, 0);
+    assert_eq!(app.tx(|tx| dispatch::settle(tx, &[settlement], TimeDelta::zero())).unwrap().late, 0);
 
     let (state, made): (String, i64) =
         deliveries::table.select((deliveries::state, deliveries::attempts_made)).first(&mut conn).unwrap();
@@ -151,7 +148,7 @@ async fn what_keeps_dying_ends_as_failed() {
         diesel::sql_query("UPDATE open_deliveries SET lease_until = clock_timestamp() - INTERVAL '1 second'")
             .execute(&mut conn)
             .unwrap();
-        dispatch::reap(&mut conn, 10, app.clock.now()).unwrap();
+        Tx::run(&mut conn, app.clock.now(), |tx| dispatch::reap(tx, 10)).unwrap();
     }
     assert!(claim(&mut conn, 1).is_empty());
     assert_eq!(deliveries::table.select(deliveries::state).first(&mut conn), Ok("failed".to_owned()));
@@ -191,15 +188,15 @@ fn add_webhook(app: &TestApp, url: &str) {
 async fn to_a_host_that_does_not_answer_one_request_goes_at_a_time() {
     let app = quiet(1, 10).await;
     let conn = &mut app.conn();
-    let settle = |conn: &mut PgConnection, claims: Vec<Claim>, outcome: &Outcome| {
+    let settle = |claims: Vec<Claim>, outcome: &Outcome| {
         for claim in claims {
             let settlement = claim.settle(&[], outcome.clone(), Jitter::NONE);
-            dispatch::settle(conn, &[settlement], TimeDelta::zero(), app.clock.now()).unwrap();
+            app.tx(|tx| dispatch::settle(tx, &[settlement], TimeDelta::zero())).unwrap();
         }
     };
     let silent = Outcome::failed(ErrorKind::Connect, "nobody listens");
     let first = claim(conn, 1);
-    settle(conn, first, &silent);
+    settle(first, &silent);
     add_webhook(&app, "url || '/second'");
     add_webhook(&app, "'https://elsewhere.example/hook'");
     (0..5).for_each(|_| publish(&app, app.tenant));
@@ -209,12 +206,12 @@ async fn to_a_host_that_does_not_answer_one_request_goes_at_a_time() {
     assert_eq!((held.len(), held.iter().filter(|claim| claim.is_failing()).count()), (7, 2));
     assert!(claim(conn, 100).is_empty(), "the host is being asked already");
     let (asked, elsewhere) = held.into_iter().partition(Claim::is_failing);
-    settle(conn, elsewhere, &answered(200));
-    settle(conn, asked, &silent);
+    settle(elsewhere, &answered(200));
+    settle(asked, &silent);
 
     let next = claim(conn, 100);
     assert_eq!(next.len(), 1, "both have failed by now");
-    settle(conn, next, &answered(200));
+    settle(next, &answered(200));
     // What answered is well again, with three left of it; the other one is failing still, and is asked one thing at a time.
     assert_eq!(claim(conn, 100).len(), 4);
 }

@@ -52,7 +52,7 @@ async fn a_payload_that_went_bad_ends_in_plain_sight() {
         use gatepost::domain::Actor;
         use gatepost::services::events::{NewEvent, publish};
         let ask = NewEvent::parse(Some("a"), Some("1"), None).unwrap();
-        publish(&mut app.conn(), &Actor::system(app.tenant), &ask, app.clock.now()).unwrap()
+        app.tx(|tx| publish(tx, &Actor::system(app.tenant), &ask)).unwrap()
     };
     diesel::update(events::table).set(events::payload.eq("{not json")).execute(&mut app.conn()).unwrap();
     diesel::sql_query("UPDATE tenants SET is_active = TRUE, suspended_at = NULL").execute(&mut app.conn()).unwrap();
@@ -79,7 +79,7 @@ async fn what_another_process_publishes_is_heard() {
     use gatepost::domain::Actor;
     use gatepost::services::events::{NewEvent, publish};
     let ask = NewEvent::parse(Some("a"), Some("1"), None).unwrap();
-    publish(&mut app.conn(), &Actor::system(app.tenant), &ask, app.clock.now()).unwrap();
+    app.tx(|tx| publish(tx, &Actor::system(app.tenant), &ask)).unwrap();
     receiver.wait_for(1).await;
 }
 

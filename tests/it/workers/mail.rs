@@ -205,8 +205,8 @@ async fn links_that_are_asked_for_and_those_of_operators_leave_each_other_alone(
 
     // Whoever asks for more than anybody needs ends none of them, and gets no more.
     let ask = || {
-        let (mut conn, user) = (app.conn(), UserId(ada.user_id));
-        account::ask_reset(&mut conn, &Operator::at_the_console(), user, app.clock.now())
+        let user = UserId(ada.user_id);
+        app.tx(|tx| account::ask_reset(tx, &Operator::at_the_console(), user))
     };
     assert!(ask().is_ok() && ask().is_ok());
     assert!(matches!(ask(), Err(Error::Conflict(_))));

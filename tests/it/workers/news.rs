@@ -58,15 +58,15 @@ async fn webhooks_hear_a_week_ahead_of_keys_that_expire_once_for_each_expiry() {
     program.post_json("/api/keys", json!({"name": "never"})).await.assert_status(201);
     let off = json!({"name": "off", "expires_at": at(3), "is_active": false});
     program.post_json("/api/keys", off).await.assert_status(201);
-    let db = Db::new(&app.database.url, 1);
+    let db = Db::new(&app.database.url, 1).with_clock(&app.clock);
 
-    remind::round(&db, &app.clock).await.unwrap();
-    remind::round(&db, &app.clock).await.unwrap();
+    remind::round(&db).await.unwrap();
+    remind::round(&db).await.unwrap();
     let heard = receiver.wait_for(1).await;
     assert_eq!(told(&heard[0]).1["data"]["api_key"]["name"], "soon");
 
     program.patch_json(&path, json!({"expires_at": at(5)})).await.assert_ok();
-    remind::round(&db, &app.clock).await.unwrap();
+    remind::round(&db).await.unwrap();
     let heard = receiver.wait_for(2).await;
     assert_eq!(told(&heard[1]).1["data"]["api_key"]["name"], "soon");
     let events = program.get("/api/events").await.assert_ok().json();

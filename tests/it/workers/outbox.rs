@@ -12,7 +12,8 @@ use gatepost::schema::{attempts, deliveries, open_deliveries, webhooks};
 use gatepost::services::dispatch::Room;
 use gatepost::services::events::NewEvent;
 use gatepost::services::outbox::{self, Outcome, Post};
-use gatepost::store::{Db, Scope};
+use gatepost::store::notify::Change;
+use gatepost::store::{Db, Scope, Tx};
 use serde_json::{Value, json};
 
 use crate::support::database::rows_read;
@@ -36,25 +37,22 @@ fn post(tenant: TenantId, events: usize) -> Arc<Post> {
     Arc::new(Post::new(Actor::system(tenant), (0..events).map(|_| event()).collect()))
 }
 
-fn publish(app: &TestApp, posts: &[Arc<Post>], room: Room) -> Outcome {
-    let now = app.clock.now();
-    app.conn()
-        .transaction::<_, gatepost::domain::Error, _>(|conn| {
-            outbox::publish(conn, posts, room, Duration::from_secs(75), now)
-        })
-        .unwrap()
+/// What publishing came to, and the changes that it announced.
+fn publish(app: &TestApp, posts: &[Arc<Post>], room: Room) -> (Outcome, Vec<Change>) {
+    app.tx(|tx| Ok((outbox::publish(tx, posts, room, Duration::from_secs(75))?, tx.announced().to_vec()))).unwrap()
 }
 
 #[actix_web::test]
 async fn what_there_is_room_for_is_leased_with_its_attempt_and_the_rest_waits() {
     let app = quiet(json!({"max_in_flight": 3})).await;
 
-    let first = publish(&app, &[post(app.tenant, 1), post(app.tenant, 4)], ROOM);
+    let (first, announced) = publish(&app, &[post(app.tenant, 1), post(app.tenant, 4)], ROOM);
 
     assert_eq!(first.published.iter().map(Vec::len).collect::<Vec<_>>(), [1, 4]);
     assert!(first.published.iter().flatten().all(|event| event.deliveries == 1));
     let webhook: WebhookId = webhooks::table.select(webhooks::id).first(&mut app.conn()).unwrap();
-    assert_eq!((first.claims.len(), first.due), (3, vec![webhook]));
+    let due = [Change::delivery_at([webhook])];
+    assert_eq!((first.claims.len(), &announced[..]), (3, &due[..]));
     let conn = &mut app.conn();
     let leased = open_deliveries::table
         .filter(open_deliveries::lease_token.is_not_null())
@@ -65,14 +63,14 @@ async fn what_there_is_room_for_is_leased_with_its_attempt_and_the_rest_waits() 
     assert_eq!(deliveries::table.count().get_result(conn), Ok(5_i64));
 
     // Two wait already: nobody overtakes them.
-    let second = publish(&app, &[post(app.tenant, 1)], Room { per_tenant: 1_000, ..ROOM });
-    assert_eq!((second.claims.len(), second.due), (0, vec![webhook]));
+    let (second, announced) = publish(&app, &[post(app.tenant, 1)], Room { per_tenant: 1_000, ..ROOM });
+    assert_eq!((second.claims.len(), &announced[..]), (0, &due[..]));
 }
 
 #[actix_web::test]
 async fn no_more_is_leased_than_caps_and_rates_allow_and_nothing_of_a_failing_webhook() {
     let app = quiet(json!({"max_in_flight": 100})).await;
-    let leased = |room| publish(&app, &[post(app.tenant, 2)], room).claims.len();
+    let leased = |room| publish(&app, &[post(app.tenant, 2)], room).0.claims.len();
     assert_eq!(leased(Room { slots: 0, ..ROOM }), 0);
     clear(&app);
     assert_eq!(leased(Room { slots: 1, ..ROOM }), 1);
@@ -100,8 +98,8 @@ async fn a_process_that_dies_between_commit_and_sending_loses_nothing() {
     let receiver = Receiver::start().await;
     program.subscribe(&receiver, json!({})).await;
     app.stop().await;
-    let leased = publish(&app, &[post(app.tenant, 3)], ROOM);
-    assert_eq!((leased.claims.len(), leased.due.len()), (3, 0));
+    let (leased, announced) = publish(&app, &[post(app.tenant, 3)], ROOM);
+    assert_eq!((leased.claims.len(), announced.len()), (3, 0));
     // Whoever leased them is gone: nobody sends them until the leases have run out.
     drop(leased);
     let settings = crate::support::settings::for_test(&app.database.url, &[]);
@@ -130,8 +128,8 @@ async fn while_somebody_else_claims_nothing_is_leased_and_nobody_waits() {
     other
         .transaction::<_, diesel::result::Error, _>(|conn| {
             gatepost::store::claims::lock_turnstile(conn).unwrap();
-            let outcome = publish(&app, &[post(app.tenant, 1)], ROOM);
-            assert_eq!((outcome.claims.len(), outcome.due.len()), (0, 1));
+            let (outcome, announced) = publish(&app, &[post(app.tenant, 1)], ROOM);
+            assert_eq!((outcome.claims.len(), announced.len()), (0, 1));
             Ok(())
         })
         .unwrap();
@@ -149,13 +147,12 @@ async fn publishing_reads_the_webhooks_of_its_own_tenant_alone() {
     let silent = "INSERT INTO unreachable_hosts (tenant_id, host, since) SELECT tenant_id, host, now() FROM webhooks
         WHERE tenant_id = $1";
     diesel::sql_query(silent).bind::<BigInt, _>(other).execute(&mut app.conn()).unwrap();
-    let now = app.clock.now();
     // The second time there is room for six of twelve, and others wait.
     for (events, leased) in [(4, 4), (12, 6)] {
         let posts = vec![post(app.tenant, events)];
-        let publish = move |conn: &mut PgConnection| {
-            let outcome = outbox::publish(conn, &posts, ROOM, Duration::from_secs(75), now)?;
-            Ok((outcome.claims.len(), rows_read(conn, &["webhooks", "unreachable_hosts"])))
+        let publish = move |tx: &mut Tx<'_>| {
+            let outcome = outbox::publish(tx, &posts, ROOM, Duration::from_secs(75))?;
+            Ok((outcome.claims.len(), rows_read(tx, &["webhooks", "unreachable_hosts"])))
         };
         // As the workers' connections are set.
         let (claims, read) = Db::by_index(&app.database.url, 1).tx(Scope::Instance, publish).await.unwrap();

@@ -116,20 +116,20 @@ async fn thirty_days_after_its_deletion_all_of_a_tenant_is_erased_and_of_no_othe
     }
 
     let console = Operator::at_the_console();
-    life::delete(&mut app.conn(), &console, app.tenant, app.clock.now()).unwrap();
+    app.tx(|tx| life::delete(tx, &console, app.tenant)).unwrap();
     app.advance(TimeDelta::days(30) - TimeDelta::minutes(1));
     round(&app).await;
     // Idempotency keys are kept for a day anyhow.
     let kept: Vec<_> = before.0.iter().filter(|table| *table != "idempotency_keys").cloned().collect();
     assert_eq!(holding(&mut app.conn(), 1), kept, "there is still time");
     app.advance(TimeDelta::minutes(2));
-    let late = life::restore(&mut app.conn(), &console, app.tenant, app.clock.now());
+    let late = app.tx(|tx| life::restore(tx, &console, app.tenant));
     assert!(late.unwrap_err().to_string().contains("more than 30 days ago"));
     round(&app).await;
 
     assert_eq!(holding(&mut app.conn(), 1), [""; 0]);
     assert_eq!(holding(&mut app.conn(), beta.0), before.1);
-    assert!(life::restore(&mut app.conn(), &console, app.tenant, app.clock.now()).is_err());
+    assert!(app.tx(|tx| life::restore(tx, &console, app.tenant)).is_err());
     let erased: i64 = {
         use gatepost::schema::audit_entries;
         let found = audit_entries::table.filter(audit_entries::action.eq("tenant.erased")).count();

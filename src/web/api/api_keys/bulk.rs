@@ -2,13 +2,12 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::api_key::{Selection, TagChange};
 use crate::domain::{Actor, ApiKeyId, Permission, Result, TenantId};
 use crate::services::api_keys::{self, Bulk};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::api::body::or_default;
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::Json;
@@ -54,22 +53,21 @@ struct BulkBody {
 
 pub async fn revoke(state: Data<State>, bearer: Bearer, Json(body): Json<RevokeBody>) -> Answer {
     let actor = actor(&bearer, TenantAsk::new(body.tenant_id, body.tenant)).await?;
-    let (chosen, now) = (Selection::parse(&body.ids)?, state.clock.now());
-    done(&state, actor, move |conn, actor| api_keys::revoke_many(conn, actor, &chosen, body.reason.as_deref(), now))
-        .await
+    let chosen = Selection::parse(&body.ids)?;
+    done(&state, actor, move |tx, actor| api_keys::revoke_many(tx, actor, &chosen, body.reason.as_deref())).await
 }
 
 pub async fn tag(state: Data<State>, bearer: Bearer, Json(body): Json<TagBody>) -> Answer {
     let actor = actor(&bearer, TenantAsk::new(body.tenant_id, body.tenant)).await?;
-    let (chosen, now) = (Selection::parse(&body.ids)?, state.clock.now());
+    let chosen = Selection::parse(&body.ids)?;
     let change = TagChange::parse(&body.add, &body.remove)?;
-    done(&state, actor, move |conn, actor| api_keys::tag_many(conn, actor, &chosen, &change, now)).await
+    done(&state, actor, move |tx, actor| api_keys::tag_many(tx, actor, &chosen, &change)).await
 }
 
 pub async fn delete(state: Data<State>, bearer: Bearer, Json(body): Json<DeleteBody>) -> Answer {
     let actor = actor(&bearer, TenantAsk::new(body.tenant_id, body.tenant)).await?;
-    let (chosen, now) = (Selection::parse(&body.ids)?, state.clock.now());
-    done(&state, actor, move |conn, actor| api_keys::delete_many(conn, actor, &chosen, now)).await
+    let chosen = Selection::parse(&body.ids)?;
+    done(&state, actor, move |tx, actor| api_keys::delete_many(tx, actor, &chosen)).await
 }
 
 async fn actor(bearer: &Bearer, tenant: TenantAsk) -> Result<Actor> {
@@ -81,10 +79,9 @@ async fn actor(bearer: &Bearer, tenant: TenantAsk) -> Result<Actor> {
 /// Does it, and makes this process forget what it knew of those keys before the answer goes out.
 async fn done<F>(state: &State, actor: Actor, act: F) -> Answer
 where
-    F: FnOnce(&mut PgConnection, &Actor) -> Result<Bulk> + Send + 'static,
+    F: FnOnce(&mut Tx<'_>, &Actor) -> Result<Bulk> + Send + 'static,
 {
-    let bulk = state.api.tx(Scope::Tenant(actor.tenant), move |conn| act(conn, &actor)).await?;
-    bulk.affected.iter().for_each(|key| state.forget_key(key));
+    let bulk = state.api.tx(Scope::Tenant(actor.tenant), move |tx| act(tx, &actor)).await?;
     let ids: Vec<_> = bulk.affected.iter().map(|key| key.id).collect();
     Ok(HttpResponse::Ok().json(BulkBody { affected: ids.len(), ids, skipped: bulk.skipped }))
 }

@@ -132,7 +132,7 @@ fn either(field: &str, in_body: Option<i64>, in_query: Option<i64>) -> Result<Op
 async fn listed(state: &State, bearer: &Bearer, ask: ListAsk) -> Answer {
     let (scope, now) = (ask.scope(bearer).await?, state.clock.now());
     let (filter, sort, paging) = (ask.filter(now)?, ask.sort(), ask.paging()?);
-    let page = state.api.read(scope, move |conn| api_keys::list(conn, scope, &filter, sort, &paging, now)).await?;
+    let page = state.api.read(scope, move |tx| api_keys::list(tx, scope, &filter, sort, &paging)).await?;
     Ok(HttpResponse::Ok().json(List::new(page.map(|key| KeyBody::new(key, now)))))
 }
 
@@ -148,6 +148,6 @@ pub async fn count_search(state: Data<State>, bearer: Bearer, Json(ask): Json<Li
 async fn counted(state: &State, bearer: &Bearer, ask: ListAsk) -> Answer {
     let (scope, now) = (ask.scope(bearer).await?, state.clock.now());
     let filter = ask.filter(now)?;
-    let count = state.api.read(scope, move |conn| api_keys::count(conn, scope, &filter, now)).await?;
+    let count = state.api.read(scope, move |tx| api_keys::count(tx, scope, &filter)).await?;
     Ok(HttpResponse::Ok().json(json!({"count": count, "total": count})))
 }

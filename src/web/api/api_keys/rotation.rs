@@ -9,7 +9,7 @@ use crate::domain::api_key::Overlap;
 use crate::domain::{ApiKeyId, Permission};
 use crate::services::api_keys;
 use crate::services::idempotency::Told;
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::bearer::Bearer;
 use crate::web::json::Json;
 use crate::web::problem::Answer;
@@ -43,17 +43,14 @@ pub async fn create(
     actor.must(Permission::WriteKeys)?;
     let (overlap, once) = (Overlap::parse(body.overlap_seconds)?, idempotency(&request, &Asked { id, body: &body })?);
     let scope = Scope::Tenant(actor.tenant);
-    let rotate = move |conn: &mut _| match &once {
+    let rotate = move |tx: &mut Tx<'_>| match &once {
         Some((key, hash)) => {
-            api_keys::rotate_once(conn, &actor, &hasher, (id, overlap), (key, hash), now, |key| kept(key, now))
+            api_keys::rotate_once(tx, &actor, &hasher, (id, overlap), (key, hash), |key| kept(key, now))
         }
-        None => api_keys::rotate(conn, &actor, &hasher, id, overlap, now).map(Told::First),
+        None => api_keys::rotate(tx, &actor, &hasher, id, overlap).map(Told::First),
     };
     match state.api.tx(scope, rotate).await? {
-        Told::First(rotated) => {
-            state.forget_key(&rotated.replaced);
-            minted(&state, rotated.minted, now)
-        }
+        Told::First(rotated) => minted(rotated.minted, now),
         Told::Again(answer) => Ok(minted_before(&answer)),
     }
 }

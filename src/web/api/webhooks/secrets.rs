@@ -4,13 +4,13 @@ use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Path};
 use chrono::TimeDelta;
-use diesel::pg::PgConnection;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{WebhookBody, changed, parse_id};
 use crate::domain::{Actor, Error, Rejection, Result};
 use crate::services::webhooks::{DEFAULT_OVERLAP, headers, secrets};
+use crate::store::Tx;
 use crate::web::bearer::Bearer;
 use crate::web::json::{Json, NoParameters};
 use crate::web::problem::Answer;
@@ -18,16 +18,16 @@ use crate::web::state::State;
 
 /// The newest signing secret; looking at it is noted in the audit log.
 pub async fn reveal(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
-    let (id, now, vault) = (parse_id(&id)?, state.clock.now(), state.vault.clone());
-    let reveal = move |conn: &mut PgConnection, actor: &Actor| secrets::reveal(conn, &vault, actor, id, now);
+    let (id, vault) = (parse_id(&id)?, state.vault.clone());
+    let reveal = move |tx: &mut Tx<'_>, actor: &Actor| secrets::reveal(tx, &vault, actor, id);
     let secret = changed(&state, &bearer, id, reveal).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({"id": id, "secret": secret.reveal()})))
 }
 
 /// The values of its headers; looking at them is noted in the audit log.
 pub async fn reveal_headers(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoParameters) -> Answer {
-    let (id, now, vault) = (parse_id(&id)?, state.clock.now(), state.vault.clone());
-    let reveal = move |conn: &mut PgConnection, actor: &Actor| headers::reveal(conn, &vault, actor, id, now);
+    let (id, vault) = (parse_id(&id)?, state.vault.clone());
+    let reveal = move |tx: &mut Tx<'_>, actor: &Actor| headers::reveal(tx, &vault, actor, id);
     let values = changed(&state, &bearer, id, reveal).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({"id": id, "headers": values})))
 }
@@ -41,11 +41,11 @@ pub struct RotationBody {
 }
 
 pub async fn rotate(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<RotationBody>) -> Answer {
-    let (id, now, vault) = (parse_id(&id)?, state.clock.now(), state.vault.clone());
+    let (id, vault) = (parse_id(&id)?, state.vault.clone());
     let (overlap, brought) = (overlap(body.overlap_seconds)?, body.secret);
-    let rotate = move |conn: &mut PgConnection, actor: &Actor| {
-        let made = secrets::rotate(conn, &vault, actor, id, overlap, brought.as_deref(), now)?;
-        WebhookBody::revealed(conn, made, now)
+    let rotate = move |tx: &mut Tx<'_>, actor: &Actor| {
+        let made = secrets::rotate(tx, &vault, actor, id, overlap, brought.as_deref())?;
+        WebhookBody::revealed(tx, made)
     };
     let made = changed(&state, &bearer, id, rotate).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(made))
@@ -67,19 +67,19 @@ pub async fn rotate_key(
     id: Path<String>,
     Json(body): Json<KeyRotationBody>,
 ) -> Answer {
-    let (id, now, vault) = (parse_id(&id)?, state.clock.now(), state.vault.clone());
+    let (id, vault) = (parse_id(&id)?, state.vault.clone());
     let (overlap, brought) = (overlap(body.overlap_seconds)?, body.signing_key);
-    let rotate = move |conn: &mut PgConnection, actor: &Actor| {
-        let webhook = secrets::rotate_key(conn, &vault, actor, id, overlap, brought.as_deref(), now)?;
-        WebhookBody::read(conn, webhook, now)
+    let rotate = move |tx: &mut Tx<'_>, actor: &Actor| {
+        let webhook = secrets::rotate_key(tx, &vault, actor, id, overlap, brought.as_deref())?;
+        WebhookBody::read(tx, webhook)
     };
     Ok(HttpResponse::Ok().json(changed(&state, &bearer, id, rotate).await?))
 }
 
 /// No key pair signs any more.
 pub async fn remove_key(state: Data<State>, bearer: Bearer, id: Path<String>) -> Answer {
-    let (id, now) = (parse_id(&id)?, state.clock.now());
-    changed(&state, &bearer, id, move |conn, actor| secrets::remove_key(conn, actor, id, now)).await?;
+    let id = parse_id(&id)?;
+    changed(&state, &bearer, id, move |tx, actor| secrets::remove_key(tx, actor, id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

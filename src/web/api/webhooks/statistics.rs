@@ -3,7 +3,6 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::pg::PgConnection;
 use serde::Serialize;
 
 use super::{actor, parse_id};
@@ -11,8 +10,8 @@ use crate::domain::usage::floor_to;
 use crate::domain::{Error, Noun, WebhookId};
 use crate::services::figures;
 use crate::services::webhooks::{self, MOST_COUNTED};
-use crate::store::Scope;
 use crate::store::delivery_totals::Finished;
+use crate::store::{Scope, Tx};
 use crate::web::bearer::Bearer;
 use crate::web::json::NoParameters;
 use crate::web::problem::Answer;
@@ -55,11 +54,11 @@ pub async fn show(state: Data<State>, bearer: Bearer, id: Path<String>, _: NoPar
     let (id, now) = (parse_id(&id)?, state.clock.now());
     let actor = actor(&bearer, id).await?;
     let scope = Scope::Tenant(actor.tenant);
-    let read = move |conn: &mut PgConnection| {
-        webhooks::find(conn, &actor, id)?;
+    let read = move |tx: &mut Tx<'_>| {
+        webhooks::find(tx, &actor, id)?;
         let since = floor_to(now, 3_600) - TimeDelta::hours(23);
-        let tally = figures::deliveries(conn, &actor, Some(id), since, 3_600)?;
-        Ok((webhooks::stats(conn, scope, &[id], now)?.pop(), tally))
+        let tally = figures::deliveries(tx, &actor, Some(id), since, 3_600)?;
+        Ok((webhooks::stats(tx, scope, &[id])?.pop(), tally))
     };
     let (stats, tally) = state.api.read(scope, read).await?;
     let stats = stats.ok_or(Error::NotFound(Noun::Webhook))?;

@@ -3,7 +3,6 @@
 use actix_web::web::Data;
 use askama::Template;
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use serde::Deserialize;
 
 use super::super::api_keys::secretive;
@@ -14,8 +13,7 @@ use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::User;
 use crate::services::second_factor::{self, Shown, Standing};
 use crate::services::{Operator, accounts};
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::auth::{Anywhere, SignedIn};
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -92,12 +90,12 @@ pub struct OffForm {
 async fn with_own<T: Send + 'static>(
     state: &State,
     who: &SignedIn,
-    work: impl FnOnce(&mut PgConnection, &Vault, &Operator, &User, DateTime<Utc>) -> Result<T> + Send + 'static,
+    work: impl FnOnce(&mut Tx<'_>, &Vault, &Operator, &User) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let (user, person, vault, now) = (who.user()?, who.person(), state.vault.clone(), state.clock.now());
-    let act = move |conn: &mut PgConnection| {
-        let user = accounts::find(conn, user)?;
-        work(conn, &vault, &person, &user, now)
+    let (user, person, vault) = (who.user()?, who.person(), state.vault.clone());
+    let act = move |tx: &mut Tx<'_>| {
+        let user = accounts::find(tx, user)?;
+        work(tx, &vault, &person, &user)
     };
     state.pages.tx(Scope::Instance, act).await
 }
@@ -107,7 +105,7 @@ pub async fn with_code<T: Send + 'static>(
     state: &State,
     who: &SignedIn,
     field: &'static str,
-    work: impl FnOnce(&mut PgConnection, &Vault, &Operator, &User, DateTime<Utc>) -> Result<Shown<T>> + Send + 'static,
+    work: impl FnOnce(&mut Tx<'_>, &Vault, &Operator, &User) -> Result<Shown<T>> + Send + 'static,
 ) -> Result<T> {
     let trial = begin(state, who, field)?;
     let done = match with_own(state, who, work).await {
@@ -124,8 +122,8 @@ pub async fn with_code<T: Send + 'static>(
 
 async fn view(state: &State, who: SignedIn, errors: FieldErrors) -> Result<Show> {
     let now = state.clock.now();
-    let standing = with_own(state, &who, |conn, vault, _, user, _| {
-        Ok(match second_factor::standing(conn, vault, user)? {
+    let standing = with_own(state, &who, |tx, vault, _, user| {
+        Ok(match second_factor::standing(tx, vault, user)? {
             Standing::Off => Stage::Off,
             Standing::SettingUp(app) => {
                 let qr = Qr::new(&app.url()?, "QR code for your authenticator app")?;
@@ -164,7 +162,7 @@ pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(for
     if let Err(error) = confirm_password(&state, &who, &form.current_password).await {
         return refused(&state, who, error).await;
     }
-    let begun = with_own(&state, &who, |conn, vault, _, user, now| second_factor::begin(conn, vault, user, now));
+    let begun = with_own(&state, &who, |tx, vault, _, user| second_factor::begin(tx, vault, user));
     match begun.await {
         Ok(()) => {
             proof::note(&who.session, state.clock.now())?;
@@ -191,18 +189,17 @@ async fn refused(state: &State, who: SignedIn, error: Error) -> Answer {
 pub async fn activate(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<CodeForm>) -> Answer {
     who.proof.must_be_recent()?;
     let here = handle(&who);
-    let confirmed = with_code(&state, &who, "code", move |conn, vault, person, user, now| {
-        second_factor::confirm(conn, vault, person, user, (&form.code, &here), now)
+    let confirmed = with_code(&state, &who, "code", move |tx, vault, person, user| {
+        second_factor::confirm(tx, vault, person, user, (&form.code, &here))
     });
     match confirmed.await {
-        Ok(made) => strengthened(&state, who, &made),
+        Ok(made) => strengthened(who, &made),
         Err(error) => refused(&state, who, error).await,
     }
 }
 
 /// Shows the new recovery codes. Tokens that have just been revoked are refused before this answer is out.
-fn strengthened(state: &State, who: SignedIn, made: &[String]) -> Answer {
-    state.forget(&Change::Access);
+fn strengthened(who: SignedIn, made: &[String]) -> Answer {
     session_store::renew(&who.session)?;
     codes(who.shell, made)
 }
@@ -214,11 +211,11 @@ pub async fn renew_codes(
 ) -> Answer {
     who.proof.must_be_recent()?;
     let here = handle(&who);
-    let renewed = with_code(&state, &who, RENEWAL, move |conn, vault, person, user, now| {
-        second_factor::renew_codes(conn, vault, person, user, (&form.renewal_code, &here), now)
+    let renewed = with_code(&state, &who, RENEWAL, move |tx, vault, person, user| {
+        second_factor::renew_codes(tx, vault, person, user, (&form.renewal_code, &here))
     });
     match renewed.await {
-        Ok(made) => strengthened(&state, who, &made),
+        Ok(made) => strengthened(who, &made),
         Err(error) => refused(&state, who, error).await,
     }
 }
@@ -232,13 +229,12 @@ pub async fn deactivate(
     if let Err(error) = confirm_password(&state, &who, &form.current_password).await {
         return refused(&state, who, error).await;
     }
-    let off = with_code(&state, &who, "code", move |conn, vault, person, user, now| {
-        second_factor::switch_off(conn, vault, person, user, &form.code, now)
+    let off = with_code(&state, &who, "code", move |tx, vault, person, user| {
+        second_factor::switch_off(tx, vault, person, user, &form.code)
     });
     match off.await {
         Ok(()) => {
             state.throttle.forgive(&super::attempt(&who)?, state.clock.now());
-            state.forget(&Change::Access);
             let said = "The second factor is off: your password alone signs you in.";
             see_other(&who.session, urls::SECOND_FACTOR, Flash::good(said))
         }

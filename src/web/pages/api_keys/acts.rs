@@ -7,7 +7,7 @@ use super::show::Asks;
 use crate::domain::{Actor, ApiKeyId, Error, Permission, Result};
 use crate::model::ApiKey;
 use crate::services::api_keys;
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
@@ -45,26 +45,22 @@ async fn ask(state: Data<State>, who: SignedIn, id: ApiKeyId, pick: fn(Asks) -> 
 
 async fn find(state: &State, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
     let actor = actor.clone();
-    state.pages.read(Scope::Tenant(actor.tenant), move |conn| api_keys::find(conn, &actor, id)).await
+    state.pages.read(Scope::Tenant(actor.tenant), move |tx| api_keys::find(tx, &actor, id)).await
 }
 
 pub async fn enable(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: CheckedForm<Nothing>) -> Answer {
-    let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let act = move |conn: &mut _| api_keys::activate(conn, &actor, id, now);
+    let (actor, id) = (who.actor, *id);
+    let act = move |tx: &mut Tx<'_>| api_keys::activate(tx, &actor, id);
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
-        Ok(key) => {
-            state.forget_key(&key);
-            see_other(&who.session, urls::key(id), Flash::good(format!("{} is enabled again.", key.name)))
-        }
+        Ok(key) => see_other(&who.session, urls::key(id), Flash::good(format!("{} is enabled again.", key.name))),
         Err(error) => back(&who.session, urls::key(id), error),
     }
 }
 
 pub async fn disable(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: CheckedForm<Confirmed>) -> Answer {
-    let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let act = move |conn: &mut _| api_keys::deactivate(conn, &actor, id, now);
+    let (actor, id) = (who.actor, *id);
+    let act = move |tx: &mut Tx<'_>| api_keys::deactivate(tx, &actor, id);
     let key = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
-    state.forget_key(&key);
     let said = format!("{} is disabled. Programs that use it are refused from now on.", key.name);
     see_other(&who.session, urls::key(key.id), Flash::good(said))
 }
@@ -81,11 +77,10 @@ pub async fn revoke(
     id: Path<ApiKeyId>,
     CheckedForm(form): CheckedForm<Revocation>,
 ) -> Answer {
-    let (actor, id, now, reason) = (who.actor.clone(), *id, state.clock.now(), form.reason.clone());
-    let act = move |conn: &mut _| api_keys::revoke(conn, &actor, id, Some(&reason), now);
+    let (actor, id, reason) = (who.actor.clone(), *id, form.reason.clone());
+    let act = move |tx: &mut Tx<'_>| api_keys::revoke(tx, &actor, id, Some(&reason));
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         Ok(key) => {
-            state.forget_key(&key);
             see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is revoked for good.", key.name)))
         }
         Err(Error::Invalid(errors)) => {
@@ -100,10 +95,9 @@ pub async fn revoke(
 
 pub async fn restore(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: CheckedForm<Nothing>) -> Answer {
     let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let act = move |conn: &mut _| api_keys::restore(conn, &actor, id, now);
+    let act = move |tx: &mut Tx<'_>| api_keys::restore(tx, &actor, id);
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         Ok(key) => {
-            state.forget_key(&key);
             let said = format!("{} is restored. It is {}, as it was.", key.name, key.state(now));
             see_other(&who.session, urls::key(id), Flash::good(said))
         }
@@ -122,10 +116,9 @@ pub async fn delete(
         let asks = Asks::new(&key, &who.shell.csrf);
         return unprocessable(&confirmations::New::of(who.shell, asks.delete.refused()));
     }
-    let (actor, now) = (who.actor, state.clock.now());
-    let act = move |conn: &mut _| api_keys::delete(conn, &actor, key.id, now);
+    let actor = who.actor;
+    let act = move |tx: &mut Tx<'_>| api_keys::delete(tx, &actor, key.id);
     let key = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
-    state.forget_key(&key);
     see_other(
         &who.session,
         urls::KEYS,

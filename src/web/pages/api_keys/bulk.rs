@@ -2,7 +2,6 @@
 
 use actix_session::Session;
 use actix_web::web::Data;
-use diesel::pg::PgConnection;
 use serde::Deserialize;
 
 use super::show;
@@ -11,7 +10,7 @@ use crate::domain::api_key::{Selection, TagChange};
 use crate::domain::{Actor, Error, FieldErrors, Permission, Result};
 use crate::model::ApiKey;
 use crate::services::api_keys::{self, Bulk};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -80,7 +79,7 @@ async fn chosen(state: &State, who: &SignedIn, form: &BulkForm, act: BulkAct) ->
         return Ok(Vec::new());
     }
     let (actor, selection) = (who.actor.clone(), Selection::parse(&form.ids)?);
-    let find = move |conn: &mut _| api_keys::chosen(conn, &actor, &selection);
+    let find = move |tx: &mut Tx<'_>| api_keys::chosen(tx, &actor, &selection);
     let mut keys = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
     keys.retain(|key| act != BulkAct::Revoke || key.revoked_at.is_none());
     Ok(keys)
@@ -102,49 +101,40 @@ fn view(shell: Shell, state: &State, keys: Vec<ApiKey>, form: BulkForm, act: Bul
 }
 
 pub async fn revoke(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<BulkForm>) -> Answer {
-    let (reason, now) = (form.reason.clone(), state.clock.now());
-    let act = move |conn: &mut PgConnection, actor: &Actor, chosen: &Selection| {
-        api_keys::revoke_many(conn, actor, chosen, Some(&reason), now)
+    let reason = form.reason.clone();
+    let act = move |tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection| {
+        api_keys::revoke_many(tx, actor, chosen, Some(&reason))
     };
     done(state, who, form, BulkAct::Revoke, Ok(act)).await
 }
 
 pub async fn tag(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<BulkForm>) -> Answer {
-    let now = state.clock.now();
     let act = form.tags().map(|change| {
-        move |conn: &mut PgConnection, actor: &Actor, chosen: &Selection| {
-            api_keys::tag_many(conn, actor, chosen, &change, now)
-        }
+        move |tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection| api_keys::tag_many(tx, actor, chosen, &change)
     });
     done(state, who, form, BulkAct::Tag, act).await
 }
 
 pub async fn delete(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<BulkForm>) -> Answer {
-    let now = state.clock.now();
-    let act = move |conn: &mut PgConnection, actor: &Actor, chosen: &Selection| {
-        api_keys::delete_many(conn, actor, chosen, now)
-    };
+    let act = move |tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection| api_keys::delete_many(tx, actor, chosen);
     done(state, who, form, BulkAct::Delete, Ok(act)).await
 }
 
 async fn done<F>(state: Data<State>, who: SignedIn, form: BulkForm, act: BulkAct, work: Result<F>) -> Answer
 where
-    F: FnOnce(&mut PgConnection, &Actor, &Selection) -> Result<Bulk> + Send + 'static,
+    F: FnOnce(&mut Tx<'_>, &Actor, &Selection) -> Result<Bulk> + Send + 'static,
 {
     who.actor.must(Permission::WriteManyKeys)?;
     let (actor, selection) = (who.actor.clone(), Selection::parse(&form.ids)?);
     let bulk = match work {
         Ok(work) => {
-            let work = move |conn: &mut PgConnection| work(conn, &actor, &selection);
+            let work = move |tx: &mut Tx<'_>| work(tx, &actor, &selection);
             state.pages.tx(Scope::Tenant(who.shell.tenant.id), work).await
         }
         Err(error) => Err(error),
     };
     match bulk {
-        Ok(bulk) => {
-            bulk.affected.iter().for_each(|key| state.forget_key(key));
-            told(&who.session, form.back(), &bulk, act)
-        }
+        Ok(bulk) => told(&who.session, form.back(), &bulk, act),
         Err(Error::Invalid(errors)) => {
             let keys = chosen(&state, &who, &form, act).await?;
             unprocessable(&view(who.shell, &state, keys, form, act, errors))

@@ -14,7 +14,7 @@ use crate::domain::page::Paging;
 use crate::domain::{Error, FieldErrors, Permission, Rejection, scope};
 use crate::services::api_keys::{self, KeyFilter};
 use crate::services::figures;
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::json::Query;
 use crate::web::pages::page;
@@ -134,10 +134,10 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
     who.shell.note_ignored(&ignored);
     let (actor, scope) = (who.actor, Scope::Tenant(who.shell.tenant.id));
     let is_of_deleted = filter.state == Some(KeyState::Deleted);
-    let list = move |conn: &mut _| {
-        let page = api_keys::list(conn, scope, &filter, sort, &paging, now)?;
+    let list = move |tx: &mut Tx<'_>| {
+        let page = api_keys::list(tx, scope, &filter, sort, &paging)?;
         let ids: Vec<_> = page.rows.iter().map(|key| key.id).collect();
-        let hours = figures::hours_of_keys(conn, &actor, &ids, now)?;
+        let hours = figures::hours_of_keys(tx, &actor, &ids)?;
         Ok((page, hours))
     };
     let (found, hours) = state.pages.read(scope, list).await?;
@@ -185,7 +185,7 @@ pub async fn csv(state: Data<State>, who: SignedIn, Query(asked): Query<Listing>
     let rows = stream::try_unfold(start, move |rest| async move {
         let Some((state, filter, after, head)) = rest else { return Ok::<_, Error>(None) };
         let (asked, from) = (filter.clone(), after);
-        let batch = move |conn: &mut _| api_keys::export(conn, scope, &asked, sort, from.as_ref(), now);
+        let batch = move |tx: &mut Tx<'_>| api_keys::export(tx, scope, &asked, sort, from.as_ref());
         let (keys, next) = state.reports.read(scope, batch).await?;
         let text = keys.iter().fold(head, |text, key| text + export::line(key, now).as_str());
         let rest = next.map(|mark| (state, filter, Some(mark), String::new()));

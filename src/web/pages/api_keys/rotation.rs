@@ -11,7 +11,7 @@ use crate::model::ApiKey;
 use crate::services::api_keys::{self, Rotated};
 use crate::services::once::{Once, once};
 use crate::services::random_token;
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -43,7 +43,7 @@ pub fn ask(key: &ApiKey, csrf: &str, nonce: String) -> Ask {
 
 pub async fn new(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -> Answer {
     let (actor, id) = (who.actor.clone(), *id);
-    let key = state.pages.read(Scope::Tenant(actor.tenant), move |conn| api_keys::find(conn, &actor, id)).await?;
+    let key = state.pages.read(Scope::Tenant(actor.tenant), move |tx| api_keys::find(tx, &actor, id)).await?;
     who.actor.must_own(Permission::WriteKeys, key.user_id)?;
     if !show::may_rotate(&key, state.clock.now()) {
         let said = "This key can't be rotated any more. Its page says what can be done with it.";
@@ -70,17 +70,16 @@ pub async fn create(
     let (id, now, hasher) = (*id, state.clock.now(), state.hasher.clone());
     let (actor, overlap) = (who.actor, Overlap::parse(form.overlap_seconds)?);
     actor.must(Permission::WriteKeys)?;
-    let rotate = move |conn: &mut _| {
-        let work = |conn: &mut _| api_keys::rotate(conn, &actor, &hasher, id, overlap, now);
+    let rotate = move |tx: &mut Tx<'_>| {
+        let work = |tx: &mut Tx<'_>| api_keys::rotate(tx, &actor, &hasher, id, overlap);
         let form = ("page:/keys/rotation", form.nonce.as_str());
-        once(conn, actor.tenant, form, now, work, |rotated| rotated.minted.key.id.to_string())
+        once(tx, actor.tenant, form, work, |rotated| rotated.minted.key.id.to_string())
     };
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), rotate).await {
         Ok(Once::First(Rotated { minted, replaced })) => {
-            state.forget_key(&replaced);
             let until = replaced.rotation.rotates_out_at.filter(|at| now < *at).map(|at| When::new(at, now));
             let replaces = Replaced { id: replaced.id.0, hint: replaced.hint, until };
-            created(&state, who.shell, minted, &who.base, Some(replaces))
+            created(who.shell, minted, &who.base, Some(replaces))
         }
         Ok(Once::Again(id)) => {
             let said = "This form made this key already, and its secret was shown then: once. If it got lost, rotate this key.";

@@ -3,7 +3,6 @@
 use actix_session::Session;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
-use diesel::pg::PgConnection;
 use serde::Deserialize;
 
 use super::super::api_keys::acts::Confirmed;
@@ -18,8 +17,7 @@ use crate::services::accounts::{NewUser, SignIn};
 use crate::services::invitations::{self, Offer};
 use crate::services::once::{Once, once};
 use crate::services::random_token;
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::auth::{SignedIn, TENANT, USER, visitor};
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -54,14 +52,14 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
         Ok(ask) => {
             let (actor, nonce, post) = (who.actor.clone(), form.nonce.clone(), Post::of(&state));
             let (inviter, public_url) = (who.shell.user_name.clone(), state.settings.public_url.clone());
-            let create = move |conn: &mut PgConnection| {
+            let create = move |tx: &mut Tx<'_>| {
                 let ask = invitations::Ask { is_mailed: post.is_open(), ..ask };
-                let work = |conn: &mut PgConnection| {
-                    let made = invitations::create(conn, &actor, &ask, now)?;
-                    post.invite(conn, &public_url, &inviter, made, now)
+                let work = |tx: &mut Tx<'_>| {
+                    let made = invitations::create(tx, &actor, &ask)?;
+                    post.invite(tx, &public_url, &inviter, made)
                 };
                 let name = |(row, _): &(Invitation, Option<String>)| row.id.to_string();
-                once(conn, actor.tenant, ("page:/members/invitations", &nonce), now, work, name)
+                once(tx, actor.tenant, ("page:/members/invitations", &nonce), work, name)
             };
             state.pages.tx(Scope::Tenant(who.actor.tenant), create).await
         }
@@ -108,15 +106,15 @@ pub fn ask(row: &Invitation, csrf: &str) -> Ask {
 pub async fn ask_revoke(state: Data<State>, who: SignedIn, id: Path<InvitationId>) -> Answer {
     who.actor.must(Permission::WriteMembers)?;
     let (actor, id) = (who.actor, *id);
-    let find = move |conn: &mut _| invitations::find(conn, &actor, id);
+    let find = move |tx: &mut Tx<'_>| invitations::find(tx, &actor, id);
     let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
     let ask = ask(&found, &who.shell.csrf);
     page(&confirmations::New::of(who.shell, ask))
 }
 
 pub async fn revoke(state: Data<State>, who: SignedIn, id: Path<InvitationId>, _: CheckedForm<Confirmed>) -> Answer {
-    let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let act = move |conn: &mut _| invitations::revoke(conn, &actor, id, now);
+    let (actor, id) = (who.actor, *id);
+    let act = move |tx: &mut Tx<'_>| invitations::revoke(tx, &actor, id);
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         Ok(row) => {
             let said = format!("The invitation of {} is revoked.", row.email);
@@ -140,10 +138,10 @@ pub async fn show(state: Data<State>, session: Session, Query(link): Query<Link>
 }
 
 async fn offered(state: &State, session: &Session, token: &str) -> Result<(Offer, Guest)> {
-    let (token, now, user) = (token.to_owned(), state.clock.now(), session.get::<UserId>(USER).ok().flatten());
-    let read = move |conn: &mut _| {
-        let offer = invitations::offer(conn, &token, now)?;
-        let who = user.map(|user| crate::services::accounts::find(conn, user)).transpose()?;
+    let (token, user) = (token.to_owned(), session.get::<UserId>(USER).ok().flatten());
+    let read = move |tx: &mut Tx<'_>| {
+        let offer = invitations::offer(tx, &token)?;
+        let who = user.map(|user| crate::services::accounts::find(tx, user)).transpose()?;
         Ok((offer, who.filter(|who| who.is_active)))
     };
     let (offer, who) = state.pages.read(Scope::Instance, read).await?;
@@ -181,7 +179,7 @@ pub async fn accept(
     let (offer, guest) = offered(&state, &session, &form.token).await?;
     let joined = match session.get::<UserId>(USER).ok().flatten() {
         Some(user) if guest != Guest::New => {
-            let accept = move |conn: &mut _| invitations::accept(conn, &who, &token, user, now);
+            let accept = move |tx: &mut Tx<'_>| invitations::accept(tx, &who, &token, user);
             state.pages.tx(Scope::Instance, accept).await.map(|invitation| (invitation, None))
         }
         _ => {
@@ -194,7 +192,7 @@ pub async fn accept(
             let requester = Requester::Known(offer.invitation.email.clone());
             match state.off_the_loop(&requester, parse).await {
                 Ok(ask) => {
-                    let accept = move |conn: &mut _| invitations::accept_as_new(conn, &who, &token, &ask, now);
+                    let accept = move |tx: &mut Tx<'_>| invitations::accept_as_new(tx, &who, &token, &ask);
                     state.pages.tx(Scope::Instance, accept).await.map(|(row, user)| (row, Some(user)))
                 }
                 Err(error) => Err(error),
@@ -204,7 +202,6 @@ pub async fn accept(
     trial.take_back();
     match joined {
         Ok((invitation, new)) => {
-            state.forget(&Change::Access);
             if let Some(user) = new {
                 sessions::begin(&request, &state, &session, &SignIn::of(&user, false))?;
             }

@@ -9,7 +9,7 @@ use super::super::{page, rendered, see_other, unprocessable};
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::Plan;
 use crate::services::plans::{self, PlanChange};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::Anywhere;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -126,13 +126,13 @@ fn edit_view(shell: Shell, plan: &Plan, form: PlanForm, errors: FieldErrors) -> 
 
 pub async fn index(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
     who.operator()?;
-    let rows = state.pages.read(Scope::Instance, plans::list).await?;
+    let rows = state.pages.read(Scope::Instance, |tx| plans::list(tx)).await?;
     page(&Index { shell: who.shell, rows: rows.iter().map(Row::of).collect() })
 }
 
 async fn found(state: &State, name: &str) -> Result<Plan> {
     let name = name.to_owned();
-    state.pages.read(Scope::Instance, move |conn| plans::find(conn, &name)).await
+    state.pages.read(Scope::Instance, move |tx| plans::find(tx, &name)).await
 }
 
 pub async fn edit(state: Data<State>, Anywhere(who): Anywhere, name: Path<String>) -> Answer {
@@ -148,10 +148,10 @@ pub async fn update(
     name: Path<String>,
     CheckedForm(form): CheckedForm<PlanForm>,
 ) -> Answer {
-    let (operator, now, plan) = (who.operator()?, state.clock.now(), name.clone());
+    let (operator, plan) = (who.operator()?, name.clone());
     let changed = match form.change() {
         Ok(change) => {
-            let act = move |conn: &mut _| plans::update(conn, &operator, &plan, &change, now);
+            let act = move |tx: &mut Tx<'_>| plans::update(tx, &operator, &plan, &change);
             state.pages.tx(Scope::Instance, act).await
         }
         Err(error) => Err(error),

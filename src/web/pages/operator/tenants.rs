@@ -14,8 +14,7 @@ use crate::domain::tenant::TenantState;
 use crate::domain::{Error, FieldErrors, Result, TenantId};
 use crate::model::Tenant;
 use crate::services::tenants::{self, NewTenant, PLANS, TenantChange, TenantFigures, TenantFilter};
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::auth::{Anywhere, SignedIn};
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -46,7 +45,7 @@ pub async fn index(state: Data<State>, Anywhere(mut who): Anywhere, Query(asked)
     who.shell.note_ignored(&ignored);
     let (paging, now) = (asked.place.paging::<TenantId>(ROWS), state.clock.now());
     let wanted = TenantFilter { text: filter::text(&asked.q), state: state_asked, ..TenantFilter::default() };
-    let read = move |conn: &mut _| tenants::page(conn, &wanted, &paging, now);
+    let read = move |tx: &mut Tx<'_>| tenants::page(tx, &wanted, &paging);
     let found = state.pages.read(Scope::Instance, read).await?;
     let set = [("q", asked.q.trim()), ("state", asked.state.as_str())];
     page(&Index {
@@ -89,7 +88,7 @@ fn plans(chosen: &str) -> Vec<Choice> {
 
 pub async fn new(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
     who.operator()?;
-    let plan = state.pages.read(Scope::Instance, tenants::default_plan).await?.to_owned();
+    let plan = state.pages.read(Scope::Instance, |tx| tenants::default_plan(tx)).await?.to_owned();
     page(&blank(who.shell, NewForm { plan, ..NewForm::default() }, FieldErrors::default()))
 }
 
@@ -98,15 +97,14 @@ fn blank(shell: Shell, form: NewForm, errors: FieldErrors) -> New {
 }
 
 pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<NewForm>) -> Answer {
-    let (operator, now) = (who.operator()?, state.clock.now());
+    let operator = who.operator()?;
     let plan = Some(form.plan.as_str()).filter(|plan| !plan.is_empty());
     let made = match NewTenant::parse(&form.name, Some(form.slug.trim()), plan) {
-        Ok(ask) => state.pages.tx(Scope::Instance, move |conn| tenants::create(conn, &operator, &ask, now)).await,
+        Ok(ask) => state.pages.tx(Scope::Instance, move |tx| tenants::create(tx, &operator, &ask)).await,
         Err(error) => Err(error),
     };
     match made {
         Ok(tenant) => {
-            state.forget(&Change::Tenant(tenant.id));
             let said = format!("{} is made. Enter it to invite its owner.", tenant.name);
             see_other(&who.session, urls::tenant(tenant.id), Flash::good(said))
         }
@@ -117,8 +115,7 @@ pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(for
 
 /// A tenant and what it has, deleted or not.
 async fn found(state: &State, id: TenantId) -> Result<(Tenant, TenantFigures)> {
-    let now = state.clock.now();
-    let read = move |conn: &mut _| Ok((tenants::find_any(conn, id)?, tenants::figures(conn, id, now)?));
+    let read = move |tx: &mut Tx<'_>| Ok((tenants::find_any(tx, id)?, tenants::figures(tx, id)?));
     state.pages.read(Scope::Instance, read).await
 }
 
@@ -178,12 +175,9 @@ pub async fn update(
         is_active: None,
         seen: seen::parse(&form.seen),
     };
-    let act = move |conn: &mut _| tenants::update(conn, &operator, id, change, now);
+    let act = move |tx: &mut Tx<'_>| tenants::update(tx, &operator, id, change);
     match state.pages.tx(Scope::Instance, act).await {
-        Ok(tenant) => {
-            state.forget(&Change::Tenant(id));
-            see_other(&who.session, urls::tenant(id), Flash::good(format!("{} is saved.", tenant.name)))
-        }
+        Ok(tenant) => see_other(&who.session, urls::tenant(id), Flash::good(format!("{} is saved.", tenant.name))),
         Err(Error::Invalid(errors)) => {
             let found = found(&state, id).await?;
             unprocessable(&detail(who, found, Some(form), errors, now))

@@ -14,8 +14,7 @@ use crate::domain::{Error, Result, UserId};
 use crate::model::User;
 use crate::services::accounts::{self, UserChange};
 use crate::services::{account, second_factor};
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::auth::{Anywhere, SignedIn};
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
@@ -43,7 +42,7 @@ pub async fn index(state: Data<State>, Anywhere(mut who): Anywhere, Query(asked)
     who.shell.note_ignored(&asked.place.noted::<UserId>());
     let (paging, now) = (asked.place.paging::<UserId>(ROWS), state.clock.now());
     let search = filter::text(&asked.q);
-    let read = move |conn: &mut _| accounts::page(conn, search.as_deref(), &paging);
+    let read = move |tx: &mut Tx<'_>| accounts::page(tx, search.as_deref(), &paging);
     let found = state.pages.read(Scope::Instance, read).await?;
     let (set, handing) = ([("q", asked.q.trim())], Handing::of(&state));
     page(&Index {
@@ -152,7 +151,7 @@ fn ask(user: &User, act: Act, csrf: &str) -> Ask {
 
 async fn question(state: &State, who: SignedIn, id: UserId, act: Act) -> Answer {
     who.proven_operator()?;
-    let user = state.pages.read(Scope::Instance, move |conn| accounts::find(conn, id)).await?;
+    let user = state.pages.read(Scope::Instance, move |tx| accounts::find(tx, id)).await?;
     let ask = ask(&user, act, &who.shell.csrf);
     page(&confirmations::New::of(who.shell, ask))
 }
@@ -183,15 +182,14 @@ pub async fn remove_factor(
     id: Path<UserId>,
     _: CheckedForm<Confirmed>,
 ) -> Answer {
-    let (operator, id, now) = (who.proven_operator()?, *id, state.clock.now());
-    let act = move |conn: &mut _| {
-        let user = accounts::find(conn, id)?;
-        let is_password_ended = second_factor::remove(conn, &operator, &user, now)?;
+    let (operator, id) = (who.proven_operator()?, *id);
+    let act = move |tx: &mut Tx<'_>| {
+        let user = accounts::find(tx, id)?;
+        let is_password_ended = second_factor::remove(tx, &operator, &user)?;
         Ok((user, is_password_ended))
     };
     match state.pages.tx(Scope::Instance, act).await {
         Ok((user, is_password_ended)) => {
-            state.forget(&Change::Access);
             let mut said = format!("{} has no second factor now.", user.name);
             if is_password_ended {
                 said.push_str(
@@ -206,13 +204,10 @@ pub async fn remove_factor(
 
 /// Changes a user, and says so on the list.
 async fn change(state: &State, who: SignedIn, id: UserId, change: UserChange, said: &str) -> Answer {
-    let (operator, now) = (who.proven_operator()?, state.clock.now());
-    let act = move |conn: &mut _| accounts::update(conn, &operator, id, change, now);
+    let operator = who.proven_operator()?;
+    let act = move |tx: &mut Tx<'_>| accounts::update(tx, &operator, id, change);
     match state.pages.tx(Scope::Instance, act).await {
-        Ok(user) => {
-            state.forget(&Change::Access);
-            see_other(&who.session, urls::USERS, Flash::good(format!("{} {said}.", user.name)))
-        }
+        Ok(user) => see_other(&who.session, urls::USERS, Flash::good(format!("{} {said}.", user.name))),
         Err(error) => back(&who.session, urls::USERS, error),
     }
 }
@@ -260,12 +255,12 @@ pub async fn demote(
 /// Mails the link to its user, or shows it straight from the POST where no mail is sent. Sent again, the form makes another
 /// link, and the first stops working.
 pub async fn reset(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
-    let (operator, id, now) = (who.proven_operator()?, *id, state.clock.now());
+    let (operator, id) = (who.proven_operator()?, *id);
     let (post, public_url) = (Post::of(&state), state.settings.public_url.clone());
-    let act = move |conn: &mut _| {
-        let token = account::offer_reset(conn, &operator, id, now)?;
-        let user = accounts::find(conn, id)?;
-        let shown = post.reset(conn, &public_url, &user, token, now)?;
+    let act = move |tx: &mut Tx<'_>| {
+        let token = account::offer_reset(tx, &operator, id)?;
+        let user = accounts::find(tx, id)?;
+        let shown = post.reset(tx, &public_url, &user, token)?;
         Ok((shown, user))
     };
     match state.pages.tx(Scope::Instance, act).await {

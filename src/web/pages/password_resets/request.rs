@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::super::{page, refused, see_other};
 use crate::domain::{Error, FieldErrors, Noun, Result};
 use crate::services::{account, tenants};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::visitor;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -62,7 +62,7 @@ pub async fn create(
     CheckedForm(form): CheckedForm<RequestForm>,
 ) -> Answer {
     must_be_open(&state)?;
-    let (who, now) = (visitor(&request, &state), state.clock.now());
+    let who = visitor(&request, &state);
     let email = form.email.clone();
     if let Err(error) = count(&state, &email, who.ip) {
         let Error::Invalid(errors) = error else { return Err(error.into()) };
@@ -72,10 +72,10 @@ pub async fn create(
     let later = state.clone();
     actix_web::rt::spawn(async move {
         let (post, public_url) = (Post::of(&later), later.settings.public_url.clone());
-        let act = move |conn: &mut _| {
-            let user = tenants::user_named(conn, None, Some(&email))?;
-            let token = account::ask_reset(conn, &who, user.id, now)?;
-            post.reset(conn, &public_url, &user, token, now).map(drop)
+        let act = move |tx: &mut Tx<'_>| {
+            let user = tenants::user_named(tx, None, Some(&email))?;
+            let token = account::ask_reset(tx, &who, user.id)?;
+            post.reset(tx, &public_url, &user, token).map(drop)
         };
         match later.pages.tx(Scope::Instance, act).await {
             Ok(()) | Err(Error::NotFound(_) | Error::Conflict(_)) => {}

@@ -16,7 +16,7 @@ use crate::domain::{Error, Result, UserId};
 use crate::model::User;
 use crate::services::accounts::{self, SignIn};
 use crate::services::second_factor;
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::PENDING;
 use crate::web::forms::CheckedForm;
 use crate::web::problem::Answer;
@@ -78,7 +78,7 @@ pub async fn create(
 ) -> Answer {
     let Some(pending) = pending(&session, &state) else { return go(urls::SIGN_IN) };
     let id = pending.user;
-    let user = state.pages.read(Scope::Instance, move |conn| accounts::find(conn, id)).await?;
+    let user = state.pages.read(Scope::Instance, move |tx| accounts::find(tx, id)).await?;
     // It may be another password by now.
     if pending.since < user.updated_at {
         session.remove(PENDING);
@@ -108,7 +108,7 @@ pub async fn create(
 async fn check(state: &State, user: User, attempt: Attempt, code: String) -> Result<bool> {
     let (vault, now) = (state.vault.clone(), state.clock.now());
     let trial = state.throttle.begin(&attempt, now)?;
-    let check = move |conn: &mut _| Ok(user.is_active && second_factor::check(conn, &vault, &user, &code, now)?);
+    let check = move |tx: &mut Tx<'_>| Ok(user.is_active && second_factor::check(tx, &vault, &user, &code)?);
     let checked = state.pages.tx(Scope::Instance, check).await;
     match checked {
         Ok(true) => trial.succeed(&attempt),

@@ -64,7 +64,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
     let scope = Scope::Tenant(who.shell.tenant.id);
     // Somebody who looks for a call has just made it.
     state.gate.flush().await;
-    let found = state.reports.read(scope, move |conn| usage::records(conn, scope, &filter, &paging)).await?;
+    let found = state.reports.read(scope, move |tx| usage::records(tx, scope, &filter, &paging)).await?;
     let set = asked.parameters();
     page(&Records {
         pager: Pager::new(urls::USAGE_RECORDS, &set, &found),

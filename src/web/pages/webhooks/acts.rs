@@ -12,8 +12,7 @@ use crate::domain::{Actor, Error, EventId, Permission, Result, TenantId, Webhook
 use crate::model::Delivery;
 use crate::services::deliveries::{self, DeliveryFilter};
 use crate::services::webhooks;
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
@@ -63,16 +62,15 @@ pub async fn resume(
     id: Path<WebhookId>,
     CheckedForm(form): CheckedForm<Resuming>,
 ) -> Answer {
-    let (actor, id, now) = (who.actor.clone(), *id, state.clock.now());
-    let act = move |conn: &mut _| {
-        let webhook = webhooks::find(conn, &actor, id)?;
+    let (actor, id) = (who.actor.clone(), *id);
+    let act = move |tx: &mut Tx<'_>| {
+        let webhook = webhooks::find(tx, &actor, id)?;
         match webhook.disabled_reason.is_some() && !form.anyway {
-            true => webhooks::probe::begin(conn, &actor, id, now),
-            false => webhooks::activate(conn, &actor, id, now),
+            true => webhooks::probe::begin(tx, &actor, id),
+            false => webhooks::activate(tx, &actor, id),
         }
     };
     let webhook = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
-    state.forget(&Change::delivery_at([id]));
     let said = if webhook.is_active { resumed(&webhook.name) } else { answer_to_probe(&state, &who.actor, id).await? };
     see_other(&who.session, urls::webhook(id), said)
 }
@@ -86,7 +84,7 @@ async fn answer_to_probe(state: &State, actor: &Actor, id: WebhookId) -> Result<
     for _ in 0..PROBE_LOOKS {
         tokio::time::sleep(PROBE_PAUSE).await;
         let (asking, scope) = (actor.clone(), Scope::Tenant(actor.tenant));
-        let (webhook, probe) = state.pages.read(scope, move |conn| webhooks::probe::look(conn, &asking, id)).await?;
+        let (webhook, probe) = state.pages.read(scope, move |tx| webhooks::probe::look(tx, &asking, id)).await?;
         match probe {
             _ if webhook.is_active => return Ok(resumed(&webhook.name)),
             Some(probe) if probe.state.is_final() => {
@@ -100,8 +98,8 @@ async fn answer_to_probe(state: &State, actor: &Actor, id: WebhookId) -> Result<
 }
 
 pub async fn pause(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Confirmed>) -> Answer {
-    let (actor, id, now) = (who.actor, *id, state.clock.now());
-    let act = move |conn: &mut _| webhooks::deactivate(conn, &actor, id, now);
+    let (actor, id) = (who.actor, *id);
+    let act = move |tx: &mut Tx<'_>| webhooks::deactivate(tx, &actor, id);
     let webhook = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
     see_other(&who.session, urls::webhook(id), Flash::good(format!("{} is paused.", webhook.name)))
 }
@@ -117,8 +115,8 @@ pub async fn delete(
         let asks = Asks::new(&webhook, &who.shell.csrf);
         return unprocessable(&confirmations::New::of(who.shell, asks.delete.refused()));
     }
-    let (actor, now) = (who.actor, state.clock.now());
-    let act = move |conn: &mut _| webhooks::delete(conn, &actor, webhook.id, now);
+    let actor = who.actor;
+    let act = move |tx: &mut Tx<'_>| webhooks::delete(tx, &actor, webhook.id);
     let webhook = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
     see_other(&who.session, urls::WEBHOOKS, Flash::good(format!("{} is deleted.", webhook.name)))
 }
@@ -129,7 +127,7 @@ async fn answer_to_test(state: &State, tenant: TenantId, event: EventId) -> Resu
         tokio::time::sleep(PROBE_PAUSE).await;
         let filter = DeliveryFilter { event: Some(event), ..DeliveryFilter::default() };
         let scope = Scope::Tenant(tenant);
-        let find = move |conn: &mut _| deliveries::list(conn, scope, &filter, &Paging::default());
+        let find = move |tx: &mut Tx<'_>| deliveries::list(tx, scope, &filter, &Paging::default());
         let sent = state.pages.read(scope, find).await?.rows.into_iter().next();
         if let Some(delivery) = sent.filter(|delivery| delivery.state.is_final()) {
             return Ok(Some(delivery));
@@ -161,23 +159,20 @@ pub async fn test(
 ) -> Answer {
     let (actor, id, now) = (who.actor.clone(), *id, state.clock.now());
     let kind = form.kind.trim().to_owned();
-    let act = move |conn: &mut _| webhooks::send_test(conn, &actor, id, Some(&kind), None, now);
+    let act = move |tx: &mut Tx<'_>| webhooks::send_test(tx, &actor, id, Some(&kind), None);
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
-        Ok(published) => {
-            state.forget(&Change::delivery_at([id]));
-            match answer_to_test(&state, who.shell.tenant.id, published.id).await? {
-                Some(delivery) => {
-                    see_other(&who.session, urls::delivery(delivery.id), came_of_test(&published.kind, &delivery))
-                }
-                None => {
-                    let said = format!("{} is on its way to this webhook alone.", published.kind);
-                    see_other(&who.session, urls::event(published.id), Flash::good(said))
-                }
+        Ok(published) => match answer_to_test(&state, who.shell.tenant.id, published.id).await? {
+            Some(delivery) => {
+                see_other(&who.session, urls::delivery(delivery.id), came_of_test(&published.kind, &delivery))
             }
-        }
+            None => {
+                let said = format!("{} is on its way to this webhook alone.", published.kind);
+                see_other(&who.session, urls::event(published.id), Flash::good(said))
+            }
+        },
         Err(Error::Invalid(errors)) => {
             let actor = who.actor;
-            let find = move |conn: &mut _| found(conn, &actor, id, now);
+            let find = move |tx: &mut Tx<'_>| found(tx, &actor, id, now);
             let found = state.pages.read(Scope::Tenant(who.shell.tenant.id), find).await?;
             let once = OnThisPage { test_type: form.kind, errors, ..OnThisPage::default() };
             unprocessable(&detail(who.shell, found, now, once))

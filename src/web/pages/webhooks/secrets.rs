@@ -2,14 +2,13 @@
 
 use actix_web::web::{Data, Path};
 use chrono::TimeDelta;
-use diesel::pg::PgConnection;
 use serde::Deserialize;
 
 use super::acts::ask;
 use super::{OnThisPage, detail, found};
 use crate::domain::{Permission, Result, WebhookId};
 use crate::services::webhooks::{headers, secrets};
-use crate::store::Scope;
+use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
@@ -35,9 +34,9 @@ pub async fn ask_remove_key(state: Data<State>, who: SignedIn, id: Path<WebhookI
 /// The secret in clear on this answer alone; a reload asks the browser's user before it looks again.
 pub async fn reveal(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Nothing>) -> Answer {
     let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
-    let act = move |conn: &mut _| {
-        let secret = secrets::reveal(conn, &vault, &actor, id, now)?;
-        Ok((found(conn, &actor, id, now)?, secret.reveal().to_owned()))
+    let act = move |tx: &mut Tx<'_>| {
+        let secret = secrets::reveal(tx, &vault, &actor, id)?;
+        Ok((found(tx, &actor, id, now)?, secret.reveal().to_owned()))
     };
     let (found, secret) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
     let once = OnThisPage { secret: Some(secret), ..OnThisPage::default() };
@@ -47,9 +46,9 @@ pub async fn reveal(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: C
 /// The same for the values of its headers.
 pub async fn reveal_headers(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Nothing>) -> Answer {
     let (actor, vault, id, now) = (who.actor, state.vault.clone(), *id, state.clock.now());
-    let act = move |conn: &mut _| {
-        let values = headers::reveal(conn, &vault, &actor, id, now)?;
-        Ok((found(conn, &actor, id, now)?, values))
+    let act = move |tx: &mut Tx<'_>| {
+        let values = headers::reveal(tx, &vault, &actor, id)?;
+        Ok((found(tx, &actor, id, now)?, values))
     };
     let (found, values) = state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await?;
     let once = OnThisPage { headers: Some(values), ..OnThisPage::default() };
@@ -74,8 +73,8 @@ pub async fn rotate(
     id: Path<WebhookId>,
     CheckedForm(form): CheckedForm<Rotation>,
 ) -> Answer {
-    let (actor, vault, id, now) = (who.actor.clone(), state.vault.clone(), *id, state.clock.now());
-    let act = move |conn: &mut _| secrets::rotate(conn, &vault, &actor, id, form.overlap(), None, now);
+    let (actor, vault, id) = (who.actor.clone(), state.vault.clone(), *id);
+    let act = move |tx: &mut Tx<'_>| secrets::rotate(tx, &vault, &actor, id, form.overlap(), None);
     done(&state, &who, id, act, "A new secret signs from now on. Reveal it to give it to the receiver.").await
 }
 
@@ -86,14 +85,14 @@ pub async fn rotate_key(
     id: Path<WebhookId>,
     CheckedForm(form): CheckedForm<Rotation>,
 ) -> Answer {
-    let (actor, vault, id, now) = (who.actor.clone(), state.vault.clone(), *id, state.clock.now());
-    let act = move |conn: &mut _| secrets::rotate_key(conn, &vault, &actor, id, form.overlap(), None, now);
+    let (actor, vault, id) = (who.actor.clone(), state.vault.clone(), *id);
+    let act = move |tx: &mut Tx<'_>| secrets::rotate_key(tx, &vault, &actor, id, form.overlap(), None);
     done(&state, &who, id, act, "A new key pair signs from now on. Give its public key to the receiver.").await
 }
 
 pub async fn remove_key(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Confirmed>) -> Answer {
-    let (actor, id, now) = (who.actor.clone(), *id, state.clock.now());
-    let act = move |conn: &mut _| secrets::remove_key(conn, &actor, id, now);
+    let (actor, id) = (who.actor.clone(), *id);
+    let act = move |tx: &mut Tx<'_>| secrets::remove_key(tx, &actor, id);
     done(&state, &who, id, act, "No key pair signs any more; the signing secret does.").await
 }
 
@@ -102,7 +101,7 @@ async fn done<T: Send + 'static>(
     state: &State,
     who: &SignedIn,
     id: WebhookId,
-    act: impl FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
+    act: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     said: &'static str,
 ) -> Answer {
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {

@@ -2,15 +2,13 @@
 //! the dialog.
 
 use actix_web::web::{Data, Path};
-use diesel::pg::PgConnection;
 use serde::Deserialize;
 
 use super::found;
 use crate::domain::{Error, Result, TenantId};
 use crate::model::Tenant;
 use crate::services::tenants::life;
-use crate::store::Scope;
-use crate::store::notify::Change;
+use crate::store::{Scope, Tx};
 use crate::web::auth::{Anywhere, SignedIn};
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
@@ -59,15 +57,8 @@ pub async fn ask_delete(state: Data<State>, Anywhere(who): Anywhere, id: Path<Te
 }
 
 /// Does it, and lets this process know before it answers.
-async fn act(
-    state: &State,
-    id: TenantId,
-    work: impl FnOnce(&mut PgConnection) -> Result<Tenant> + Send + 'static,
-) -> Result<Tenant> {
+async fn act(state: &State, work: impl FnOnce(&mut Tx<'_>) -> Result<Tenant> + Send + 'static) -> Result<Tenant> {
     let tenant = state.pages.tx(Scope::Instance, work).await?;
-    for change in [Change::Tenant(id), Change::Access, Change::Delivery] {
-        state.forget(&change);
-    }
     Ok(tenant)
 }
 
@@ -83,9 +74,9 @@ pub async fn suspend(
     id: Path<TenantId>,
     CheckedForm(form): CheckedForm<Suspension>,
 ) -> Answer {
-    let (operator, id, now, reason) = (who.operator()?, *id, state.clock.now(), form.reason.clone());
-    let work = move |conn: &mut _| life::suspend(conn, &operator, id, Some(&reason), now);
-    match act(&state, id, work).await {
+    let (operator, id, reason) = (who.operator()?, *id, form.reason.clone());
+    let work = move |tx: &mut Tx<'_>| life::suspend(tx, &operator, id, Some(&reason));
+    match act(&state, work).await {
         Ok(tenant) => {
             let said = format!("{} is suspended. Its keys are refused from now on.", tenant.name);
             see_other(&who.session, urls::tenant(id), Flash::good(said))
@@ -106,8 +97,8 @@ pub async fn resume(
     id: Path<TenantId>,
     _: CheckedForm<Nothing>,
 ) -> Answer {
-    let (operator, id, now) = (who.operator()?, *id, state.clock.now());
-    let tenant = act(&state, id, move |conn| life::resume(conn, &operator, id, now)).await?;
+    let (operator, id) = (who.operator()?, *id);
+    let tenant = act(&state, move |tx| life::resume(tx, &operator, id)).await?;
     let said = format!("{} is active again. What waited is being delivered.", tenant.name);
     see_other(&who.session, urls::tenant(id), Flash::good(said))
 }
@@ -118,13 +109,13 @@ pub async fn delete(
     id: Path<TenantId>,
     CheckedForm(form): CheckedForm<Confirmed>,
 ) -> Answer {
-    let (operator, id, now) = (who.operator()?, *id, state.clock.now());
+    let (operator, id) = (who.operator()?, *id);
     let (tenant, _) = found(&state, id).await?;
     if form.confirmation.trim() != tenant.slug {
         let ask = deletion(&tenant, &who.shell.csrf).refused();
         return unprocessable(&confirmations::New::of(who.shell, ask));
     }
-    let tenant = act(&state, id, move |conn| life::delete(conn, &operator, id, now)).await?;
+    let tenant = act(&state, move |tx| life::delete(tx, &operator, id)).await?;
     let said = format!("{} is deleted. For 30 days it can be restored here.", tenant.name);
     see_other(&who.session, urls::tenant(id), Flash::good(said))
 }
@@ -135,8 +126,8 @@ pub async fn restore(
     id: Path<TenantId>,
     _: CheckedForm<Nothing>,
 ) -> Answer {
-    let (operator, id, now) = (who.operator()?, *id, state.clock.now());
-    match act(&state, id, move |conn| life::restore(conn, &operator, id, now)).await {
+    let (operator, id) = (who.operator()?, *id);
+    match act(&state, move |tx| life::restore(tx, &operator, id)).await {
         Ok(tenant) => {
             let said = format!("{} is restored. It is {}, as it was.", tenant.name, tenant.state());
             see_other(&who.session, urls::tenant(id), Flash::good(said))
