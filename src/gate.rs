@@ -132,6 +132,9 @@ impl Gate {
                 .filter(|quota| i64::try_from(cost).is_ok_and(|cost| cost <= quota.quota))
                 .and_then(|quota| quota.refills_at)
                 .map(|at| seconds_until(at, now)),
+            exceeds_quota: outcome != Outcome::Valid
+                && quota.is_some_and(|quota| i64::try_from(cost).map_or(true, |cost| quota.remaining < cost)),
+            ends_in: entry.value.key.ends_at().map(|at| seconds_until(at, now)),
             key: Some(entry),
             missing_scopes,
             cost: if is_taken { cost } else { 0 },
@@ -172,15 +175,22 @@ impl Gate {
         is_dry_run: bool,
         now: DateTime<Utc>,
     ) -> Result<Taken> {
+        let lineage = known.key.lineage_id;
         let look = || self.counting.look(&known.held, now, cost);
         let looked = match is_dry_run || !self.counting.expects(&known.held, now, cost) {
             true => Some(look().await?),
             false => None,
         };
         if let Some(looked) = looked.as_ref().filter(|looked| limited(looked) != Outcome::Valid) {
-            return Ok((Outcome::RateLimited, looked.clone(), None));
+            // The limits refuse already: without a database, that is all there is to say.
+            let asked = self.quotas.ask(lineage, quota.quota, cost, true, now).await.ok();
+            let is_possible = looked.iter().all(|standing| standing.is_allowed || standing.retry_after.is_some());
+            let outcome = match asked {
+                Some(asked) if is_possible && !asked.is_allowed => Outcome::QuotaExceeded,
+                _ => Outcome::RateLimited,
+            };
+            return Ok((outcome, looked.clone(), asked.map(|asked| asked.standing)));
         }
-        let lineage = known.key.lineage_id;
         let asked = self.quotas.ask(lineage, quota.quota, cost, is_dry_run, now).await?;
         if is_dry_run || !asked.is_allowed {
             let outcome = if asked.is_allowed { Outcome::Valid } else { Outcome::QuotaExceeded };
@@ -193,10 +203,12 @@ impl Gate {
         // Give the quota back on drop: the caller may disconnect before the limits are charged.
         let of_quota = self.quotas.hold(lineage, cost);
         let taken = self.counting.take(&known.held, now, cost).await?;
-        if limited(&taken) == Outcome::Valid {
-            of_quota.use_up();
+        let outcome = limited(&taken);
+        if outcome != Outcome::Valid {
+            return Ok((outcome, taken, None));
         }
-        Ok((limited(&taken), taken, Some(asked.standing)))
+        of_quota.use_up();
+        Ok((outcome, taken, Some(asked.standing)))
     }
 
     /// Loads a key into the cache. A batch prepares all of its keys first, so that it fails before any decision or not

@@ -163,8 +163,7 @@ fn read(path: &Path) -> Result<(PathBuf, toml::Table), Refusal> {
     let refused = |detail: String| Refusal::new(path.display().to_string(), detail);
     let text = std::fs::read_to_string(path)
         .map_err(|error| refused(format!("the settings file (--config or GATEPOST_CONFIG) can't be read: {error}")))?;
-    let table: toml::Table =
-        toml::from_str(&text).map_err(|error| refused(format!("is not valid TOML: {}", one_line(error.message()))))?;
+    let table: toml::Table = toml::from_str(&text).map_err(|error| refused(not_toml(&text, &error)))?;
     match table.keys().find(|key| SETTINGS.iter().all(|setting| setting.key != **key)) {
         Some(unknown) => {
             // An unknown key may be a misplaced URL with its password.
@@ -174,6 +173,20 @@ fn read(path: &Path) -> Result<(PathBuf, toml::Table), Refusal> {
         }
         None => Ok((path.to_owned(), table)),
     }
+}
+
+/// Names the line of text that is not TOML, and the setting on it. The value on it may be a secret.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let says = one_line(error.message());
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return format!("is not valid TOML: {says}");
+    };
+    let number = before.split('\n').count();
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    let key = line.split('=').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+    let setting = SETTINGS.iter().find(|setting| setting.key == key);
+    let name = setting.map(|setting| format!(" ({})", setting.key)).unwrap_or_default();
+    format!("is not valid TOML: line {number}{name}: {says}")
 }
 
 fn one_line(text: &str) -> String {

@@ -80,12 +80,25 @@ impl Error {
         Self::Conflict(sentence.into())
     }
 
+    /// Turns `Throttled` into a refusal of the field that was tried too often; other errors stay.
+    pub fn throttled_at(self, field: &str, says: impl FnOnce(u64) -> String) -> Self {
+        let Self::Throttled { retry_after } = self else { return self };
+        let detail = says(whole_seconds(retry_after));
+        let (field, retry_after) = (field.to_owned(), Some(retry_after));
+        FieldErrors(vec![FieldError { field, code: "throttled", detail, retry_after }]).into()
+    }
+
     /// Creates an error for one field that does not fit.
     pub fn field(field: impl Into<String>, rejection: Rejection) -> Self {
         let mut errors = FieldErrors::default();
         errors.add(field, rejection);
         Self::Invalid(errors)
     }
+}
+
+/// Seconds to wait, rounded up: the next attempt must not come too early.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add((0 < wait.subsec_nanos()).into()).max(1)
 }
 
 /// Refusal of a value: a stable code, and a sentence that says what would fit.
@@ -126,6 +139,8 @@ pub struct FieldError {
     pub code: &'static str,
     /// Sentence for people, without the field's name.
     pub detail: String,
+    /// Time after which another attempt is let in, where attempts came too fast.
+    pub retry_after: Option<Duration>,
 }
 
 /// All fields of a request that do not fit, in the order in which they were found.
@@ -135,7 +150,13 @@ pub struct FieldErrors(Vec<FieldError>);
 impl FieldErrors {
     /// Adds the refusal of a field.
     pub fn add(&mut self, field: impl Into<String>, rejection: Rejection) {
-        self.0.push(FieldError { field: field.into(), code: rejection.code, detail: rejection.detail });
+        let (field, Rejection { code, detail }) = (field.into(), rejection);
+        self.0.push(FieldError { field, code, detail, retry_after: None });
+    }
+
+    /// Returns the longest wait of fields that were tried too often.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.iter().filter_map(|error| error.retry_after).max()
     }
 
     /// Returns the parsed value, or records its refusal.

@@ -1,13 +1,15 @@
 //! Text enums (stored as TEXT, sent as strings), and checks of names, lines, slugs and JSON text.
 
 /// Messages of Rust's own parsers, each with the message that a person gets instead.
-const PARSE_ERRORS: [(&str, &str); 7] = [
+const PARSE_ERRORS: [(&str, &str); 9] = [
     ("invalid digit found in string", "must be a whole number, as in 42"),
     ("cannot parse integer from empty string", "must be a whole number, as in 42"),
     ("number too large to fit in target type", "is too large"),
     ("number too small to fit in target type", "is too small"),
     ("number would be zero for non-zero type", "must not be 0"),
     ("invalid float literal", "must be a number, as in 1.5"),
+    ("number out of range", "is too large"),
+    ("invalid IP address syntax", "must be an IPv4 or IPv6 address without a port, as in 203.0.113.7"),
     ("provided string was not `true` or `false`", "must be true or false"),
 ];
 
@@ -191,6 +193,35 @@ pub fn json_depth(json: &[u8]) -> usize {
         }
     }
     deepest
+}
+
+/// Says what to change in text that is not JSON.
+pub fn json_fault(text: &[u8], error: &serde_json::Error) -> &'static str {
+    const FAULTS: [(&str, &str); 10] = [
+        ("EOF", "the text ends too early"),
+        ("trailing comma", "remove the comma before the bracket"),
+        ("trailing characters", "nothing may follow the JSON value"),
+        ("key must be a string", "names stand in double quotes"),
+        ("expected `:`", "a colon must follow the name"),
+        ("expected `,`", "a comma or the closing bracket is missing"),
+        ("control character", "line breaks and tabs in text are written \\n and \\t"),
+        ("invalid escape", "a backslash in text is written \\\\"),
+        ("invalid number", "the number is not written as in JSON"),
+        ("invalid unicode", "the text is not valid Unicode"),
+    ];
+    let says = error.to_string();
+    if is_after_comma(text, error) {
+        return "remove the comma before the bracket";
+    }
+    let fault = FAULTS.iter().find(|(theirs, _)| says.starts_with(theirs));
+    fault.map_or("a JSON value is expected: text stands in double quotes", |(_, ours)| ours)
+}
+
+/// True for a closing bracket where another field or item is expected.
+fn is_after_comma(text: &[u8], error: &serde_json::Error) -> bool {
+    let line = text.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let (before, rest) = line.split_at_checked(error.column().saturating_sub(1)).unwrap_or_default();
+    matches!(rest.first(), Some(b'}' | b']')) && before.trim_ascii_end().ends_with(b",")
 }
 
 #[cfg(test)]

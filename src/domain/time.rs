@@ -34,7 +34,7 @@ impl FromStr for Time {
             }
             None => Err(Rejection::new(
                 "time",
-                "must be a time with an offset, as in 2026-11-30T12:00:00Z, or a day, as in 2026-11-30. In a URL, + is %2B",
+                "must be a time with an offset, as in 2026-11-30T12:00:00Z, or a day, as in 2026-11-30",
             )),
         }
     }

@@ -165,6 +165,10 @@ pub struct Decision {
     pub quota: Option<QuotaStanding>,
     /// Seconds until a refused cost fits into the quota. `None` if it never does.
     pub quota_wait: Option<u64>,
+    /// True if the quota refuses the cost, alone or beside limits.
+    pub exceeds_quota: bool,
+    /// Seconds until the key expires or its overlap is over.
+    pub ends_in: Option<u64>,
     pub missing_scopes: Vec<String>,
     /// Units charged to the limits.
     pub cost: u64,
@@ -180,6 +184,8 @@ impl Decision {
             standings: Vec::new(),
             quota: None,
             quota_wait: None,
+            exceeds_quota: false,
+            ends_in: None,
             missing_scopes: Vec::new(),
             cost: 0,
             reason: None,

@@ -65,6 +65,9 @@ impl NewEvent {
 }
 
 fn parse_payload(json: &str) -> Result<String, Rejection> {
+    if json.trim().is_empty() {
+        return Err(Rejection::new("required", "is required: write JSON, as in {\"id\": 1042}"));
+    }
     if MAX_PAYLOAD < json.len() {
         return Err(Rejection::new("too_large", "must be at most 256 KiB of JSON"));
     }
@@ -73,8 +76,8 @@ fn parse_payload(json: &str) -> Result<String, Rejection> {
     }
     let raw: Result<&RawValue, _> = serde_json::from_str(json);
     raw.map(|raw| raw.get().to_owned()).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        Rejection::new("json", format!("must be JSON: {place} is not"))
+        let (line, column, fault) = (error.line(), error.column(), text::json_fault(json.as_bytes(), &error));
+        Rejection::new("json", format!("must be JSON: line {line}, column {column}: {fault}"))
     })
 }
 

@@ -36,6 +36,11 @@ impl Reason {
     pub const READ_ONLY: Self = Self { code: "read_only", detail: "the database is read-only" };
     pub const STORAGE: Self = Self { code: "storage", detail: "the database cannot write to its disk" };
     const UNCHECKED: Self = Self { code: "database", detail: "the database has not been checked yet" };
+
+    /// False if an administrator must act first, so that waiting does not help.
+    pub fn can_pass(self) -> bool {
+        self != Self::MIGRATIONS && self != Self::UNFIT
+    }
 }
 
 /// Results of the checks so far.

@@ -11,6 +11,7 @@ use askama::Template;
 use super::forward_auth;
 use super::problem::{Fail, Problem, chain};
 use super::request_id::RequestId;
+use super::view::text;
 use crate::domain::Error;
 
 /// Error page. It has no shell, since the reader may not be signed in.
@@ -123,7 +124,7 @@ fn printed(asker: &Asker, problem: &Problem, present: &HeaderMap) -> HttpRespons
         let page = ErrorPage {
             status: problem.status.as_u16(),
             title: problem.title.clone(),
-            detail: problem.detail.clone(),
+            detail: for_people(problem),
             request_id,
         };
         let html = page.render().unwrap_or_else(|_| problem.detail.clone());
@@ -132,6 +133,12 @@ fn printed(asker: &Asker, problem: &Problem, present: &HeaderMap) -> HttpRespons
         let body = problem.to_json(asker.uri.path(), &request_id).to_string();
         response.insert_header((CONTENT_TYPE, "application/problem+json")).body(body)
     }
+}
+
+/// Detail of a problem in which fields have the names that forms show.
+fn for_people(problem: &Problem) -> String {
+    let refusals: Vec<_> = problem.errors.iter().map(|error| text::refusal(&error.field, &error.detail)).collect();
+    if refusals.is_empty() { problem.detail.clone() } else { refusals.join(" ") }
 }
 
 /// True if a person made the request: the path is not one for programs, and `Accept` includes HTML.

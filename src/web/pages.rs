@@ -1,9 +1,11 @@
 //! Pages for people, and helpers for their responses.
 
+use std::time::Duration;
+
 use actix_session::Session;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use actix_web::web::to;
 use askama::Template;
 use url::Url;
@@ -13,6 +15,7 @@ use super::problem::Answer;
 use super::routes::{Door, Entry, get, post};
 use super::view::text;
 use crate::domain::Error;
+use crate::domain::error::whole_seconds;
 
 pub mod access_tokens;
 pub mod account;
@@ -183,6 +186,14 @@ pub fn page(view: &impl Template) -> Answer {
 /// Responds 422 with a form and its error messages.
 pub fn unprocessable(view: &impl Template) -> Answer {
     rendered(StatusCode::UNPROCESSABLE_ENTITY, view)
+}
+
+/// Renders a form that is refused: with 429 and `Retry-After` where it was sent too often, else as [`unprocessable`].
+pub fn refused(retry_after: Option<Duration>, view: &impl Template) -> Answer {
+    let Some(wait) = retry_after else { return unprocessable(view) };
+    let mut response = rendered(StatusCode::TOO_MANY_REQUESTS, view)?;
+    response.headers_mut().insert(RETRY_AFTER, whole_seconds(wait).into());
+    Ok(response)
 }
 
 /// Responds with a page and this status. Caches must not store it.

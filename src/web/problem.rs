@@ -8,6 +8,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::{Map, Value, json};
 
+use crate::domain::error::whole_seconds;
 use crate::domain::{Error, FieldErrors};
 
 /// Result of every handler.
@@ -120,7 +121,7 @@ impl From<&Error> for Problem {
             }
             Error::LimitReached(_) => Self::new(StatusCode::CONFLICT, "limit_reached", says),
             Error::Throttled { retry_after } => Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", says)
-                .header(RETRY_AFTER, retry_after.as_secs().max(1).to_string()),
+                .header(RETRY_AFTER, whole_seconds(*retry_after).to_string()),
             Error::TenantBusy => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", says).header(RETRY_AFTER, "2")
             }

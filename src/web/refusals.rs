@@ -1,14 +1,13 @@
 //! Error messages for malformed input: the field at fault, and what to write there.
 
 use actix_web::http::StatusCode;
-use serde_json::error::Category;
 
 use super::problem::{Fail, Problem};
 use crate::domain::{Error, Rejection, text};
 
 /// Returns the error for a field, from its path and serde's message. That message names a missing or unknown field.
 pub fn field(path: &str, says: &str) -> Error {
-    let says = says.split(" at line ").next().unwrap_or_default();
+    let says = without_place(says);
     let parent = if path == "." { "" } else { path };
     let inside = |name: &str| match parent {
         "" => name.to_owned(),
@@ -36,25 +35,56 @@ const ONCE: &str = "must be given once";
 /// Message of `serde_html_form` for a list where one value is expected.
 const REPEATED: &str = "unsupported value";
 
-/// Translates serde's Rust terms in a message into JSON terms.
-fn plain(says: &str) -> String {
-    let (said, expected) = says.rsplit_once("expected ").unwrap_or((says, ""));
-    let expected = match expected {
-        "" => return says.to_owned(),
-        "a sequence" => "an array",
-        "a map" => "an object",
-        "a boolean" => "true or false",
-        kind if kind.starts_with("\"true\"") => "true or false",
-        kind if kind.starts_with("struct ") => "an object",
-        kind if kind.starts_with('f') && kind.len() == 3 => "a number",
-        kind if kind.starts_with(['i', 'u']) && kind.len() <= 5 => "a whole number",
-        kind => kind,
-    };
-    let said = said
-        .replace("invalid type: sequence", "invalid type: array")
-        .replace("invalid type: map", "invalid type: object");
-    format!("{said}expected {expected}")
+/// Removes the line and column that `serde_json` adds to its sentences.
+fn without_place(says: &str) -> &str {
+    let (before, place) = says.rsplit_once(" at line ").unwrap_or((says, ""));
+    let is_place = place.split(" column ").all(|number| number.parse::<usize>().is_ok());
+    if is_place { before } else { says }
 }
+
+/// Translates serde's message about a Rust type into what the client must write.
+fn plain(says: &str) -> String {
+    const FAULTS: [&str; 4] = ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant "];
+    let Some((fault, found)) = FAULTS.iter().find_map(|fault| Some((*fault, says.strip_prefix(fault)?))) else {
+        return says.to_owned();
+    };
+    let Some((found, expected)) = found.rsplit_once(", expected ") else {
+        return "has another kind of value".to_owned();
+    };
+    if fault == "unknown variant " {
+        let choices: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
+        return format!("must be one of {}", choices.join(", "));
+    }
+    match expected {
+        kind if is_integer(kind) => whole_number(found, fault == "invalid value: ", kind.starts_with('u')).to_owned(),
+        "a string" | "a borrowed string" | "string" => "must be text".to_owned(),
+        "a sequence" => "must be an array".to_owned(),
+        "a map" => "must be an object".to_owned(),
+        "a boolean" => "must be true or false".to_owned(),
+        "f32" | "f64" => "must be a number".to_owned(),
+        kind if kind.starts_with("\"true\"") => "must be true or false".to_owned(),
+        kind if kind.starts_with("struct ") => "must be an object".to_owned(),
+        kind => format!("must be {kind}"),
+    }
+}
+
+fn is_integer(kind: &str) -> bool {
+    kind.strip_prefix(['i', 'u']).is_some_and(|bits| bits.parse::<u32>().is_ok())
+}
+
+/// Refuses a number in words. JSON numbers beyond 64 bits arrive as floating point.
+fn whole_number(found: &str, is_out_of_range: bool, is_unsigned: bool) -> &'static str {
+    let number = found.split('`').nth(1).and_then(|number| number.parse::<f64>().ok()).unwrap_or_default();
+    match is_out_of_range || BEYOND_64_BITS <= number.abs() {
+        true if 0.0 <= number => "is too large",
+        true if is_unsigned => "must be 0 or more",
+        true => "is too small",
+        false => "must be a whole number",
+    }
+}
+
+/// 2^63: the first number that an `i64` cannot hold.
+const BEYOND_64_BITS: f64 = 9_223_372_036_854_775_808.0;
 
 /// Returns the error for a body that is not UTF-8, which RFC 8259, section 8.1 requires of JSON.
 pub fn not_utf8(body: &[u8], at: usize) -> Fail {
@@ -66,26 +96,23 @@ pub fn not_utf8(body: &[u8], at: usize) -> Fail {
 
 /// Returns the error for a body that is not JSON, with the likely cause.
 pub fn not_json(body: &[u8], error: &serde_json::Error) -> Fail {
-    let says = error.to_string();
-    let reason = match error.classify() {
-        _ if encoding(body).is_some() => encoding(body),
-        Category::Eof => Some("the text ends too early"),
-        _ if says.starts_with("trailing comma") || is_after_comma(body, error) => {
-            Some("remove the comma before the bracket")
-        }
-        _ if says.starts_with("trailing characters") => Some("nothing may follow the JSON value"),
-        _ if says.starts_with("key must be a string") => Some("names stand in double quotes"),
-        _ if says.starts_with("expected value") => Some("a JSON value is expected"),
-        _ => None,
-    };
-    malformed(error.line(), error.column(), reason)
+    let reason = form_instead(body).or_else(|| encoding(body)).unwrap_or_else(|| text::json_fault(body, error));
+    malformed(error.line(), error.column(), Some(reason))
 }
 
-/// True if a closing bracket stands where another field or item is expected.
-fn is_after_comma(body: &[u8], error: &serde_json::Error) -> bool {
-    let line = body.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
-    let (before, rest) = line.split_at_checked(error.column().saturating_sub(1)).unwrap_or_default();
-    matches!(rest.first(), Some(b'}' | b']')) && before.trim_ascii_end().ends_with(b",")
+/// Recognizes bodies of other formats by their first bytes.
+fn form_instead(body: &[u8]) -> Option<&'static str> {
+    let body = body.trim_ascii_start();
+    let name = body.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.+%[]".contains(byte);
+    match body {
+        [b'-', b'-', ..] => Some("the body is a multipart form: send JSON"),
+        [b'<', ..] => Some("the body is XML or HTML: send JSON"),
+        [first, ..] if first.is_ascii_alphabetic() && name.len() < body.len() && name.iter().all(is_name) => {
+            Some("the body is a form: send JSON, as in {\"name\": \"value\"}")
+        }
+        _ => None,
+    }
 }
 
 /// Returns the likely encoding of a body that is not UTF-8 text.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
@@ -291,8 +290,8 @@ impl Drop for Trial<'_> {
 }
 
 /// Returns the sentence that a page shows.
-pub fn says(retry_after: Duration) -> String {
-    format!("Too many attempts. Wait {} seconds, then try again.", retry_after.as_secs().max(1))
+pub fn says(seconds: u64) -> String {
+    format!("Too many attempts. Wait {seconds} seconds, then try again.")
 }
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ async fn a_database_that_is_away_is_a_reason_and_the_answer_names_neither_host_n
     let answer = stranger.get("/readyz").await;
 
     assert_eq!(codes(&answer.assert_problem(503, "unavailable")), ["database"]);
+    assert_eq!(answer.header("retry-after"), "2");
     let url = url::Url::parse(&app.database.url).unwrap();
     let name = url.path().trim_start_matches('/');
     assert!(!answer.body.contains(name) && !answer.body.contains("postgres"), "{}", answer.body);
@@ -111,6 +112,7 @@ async fn a_migration_that_has_not_been_run_is_a_reason() {
 
     until(503, &stranger, "/readyz").await;
 
-    let problem = stranger.get("/readyz").await.assert_problem(503, "unavailable");
-    assert_eq!(codes(&problem), ["migrations"]);
+    let answer = stranger.get("/readyz").await;
+    assert_eq!(codes(&answer.assert_problem(503, "unavailable")), ["migrations"]);
+    assert_eq!(answer.header("retry-after"), "", "waiting does not help");
 }

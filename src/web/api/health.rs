@@ -36,8 +36,10 @@ pub async fn ready(state: Data<State>) -> Answer {
 
 fn unready(reasons: &[Reason], redis: Option<&str>) -> Problem {
     let says: Vec<_> = reasons.iter().map(|reason| reason.detail).collect();
-    let mut problem =
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", says.join("; ")).header(RETRY_AFTER, "2");
+    let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", says.join("; "));
+    if reasons.iter().all(|reason| reason.can_pass()) {
+        problem = problem.header(RETRY_AFTER, "2");
+    }
     let each = reasons.iter().map(|reason| json!({"code": reason.code, "detail": reason.detail}));
     problem.extra.insert("reasons".to_owned(), each.collect());
     problem.extra.extend(redis.map(|redis| ("redis".to_owned(), redis.into())));

@@ -68,27 +68,27 @@ fn listed(all: &[NamedStanding], parameters: impl Fn(&NamedStanding) -> [(&'stat
     text
 }
 
-/// Returns the whole seconds until a refused call fits into every limit. `None` if it never fits, so that waiting is
-/// useless.
+/// Returns the whole seconds until a refused call fits into every limit and the quota. `None` if waiting is useless: the
+/// call never fits, or the key ends before.
 pub fn retry_after(decision: &Decision) -> Option<u64> {
-    match decision.outcome {
-        Outcome::RateLimited => {
-            let refusing = decision.standings.iter().filter(|named| !named.standing.is_allowed);
-            let waits = refusing.map(|named| named.standing.retry_after.map(|wait| wait.max(named.standing.more_in)));
-            waits.collect::<Option<Vec<_>>>()?.into_iter().max()
-        }
-        Outcome::QuotaExceeded => decision.quota_wait,
-        _ => None,
+    if !matches!(decision.outcome, Outcome::RateLimited | Outcome::QuotaExceeded) {
+        return None;
     }
+    let limits =
+        refusing(decision).map(|named| named.standing.retry_after.map(|wait| wait.max(named.standing.more_in)));
+    let quota = decision.exceeds_quota.then_some(decision.quota_wait);
+    let wait = limits.chain(quota).collect::<Option<Vec<_>>>()?.into_iter().max()?;
+    decision.ends_in.is_none_or(|end| wait < end).then_some(wait)
+}
+
+fn refusing(decision: &Decision) -> impl Iterator<Item = &NamedStanding> {
+    decision.standings.iter().filter(|named| !named.standing.is_allowed)
 }
 
 /// Returns the names of the limits that refused the call.
 pub fn violated(decision: &Decision) -> Vec<&str> {
-    if decision.outcome == Outcome::QuotaExceeded {
-        return vec![QUOTA_POLICY];
-    }
-    let refusing = decision.standings.iter().filter(|named| !named.standing.is_allowed);
-    refusing.map(|named| &*named.name).collect()
+    let quota = decision.exceeds_quota.then_some(QUOTA_POLICY);
+    refusing(decision).map(|named| &*named.name).chain(quota).collect()
 }
 
 /// Returns the headers of a response.

@@ -76,11 +76,14 @@ fn too_many(code: &'static str, says: &str, decision: &Decision) -> Problem {
 
 /// Returns the reason why waiting does not help.
 fn for_good(decision: &Decision) -> &'static str {
-    let has_quota_left = decision.quota.is_some_and(|quota| 0 < quota.remaining);
-    match decision.outcome {
-        Outcome::QuotaExceeded if !has_quota_left => "it is used up and not filled again",
-        Outcome::QuotaExceeded => "this call costs more than is left",
-        _ => "this call costs more than the limit allows at once",
+    let is_beyond_limit =
+        decision.standings.iter().any(|one| !one.standing.is_allowed && one.standing.retry_after.is_none());
+    let is_used_up = decision.quota.is_some_and(|quota| quota.remaining == 0 && quota.refills_at.is_none());
+    match decision.exceeds_quota && decision.quota_wait.is_none() {
+        _ if is_beyond_limit => "this call costs more than the limit allows at once",
+        true if is_used_up => "it is used up and not filled again",
+        true => "this call costs more than is left",
+        false => "the key ends before this call fits",
     }
 }
 

@@ -5,7 +5,7 @@ pub mod view;
 
 use actix_web::web::{Data, Path};
 
-use super::{page, see_other, unprocessable};
+use super::{page, refused, see_other, unprocessable};
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::gate::hashing::Requester;
 use crate::services::account::{self, HANDLE};
@@ -79,7 +79,7 @@ pub async fn change_password(
         Ok(new) => new,
         Err(Error::Invalid(errors)) => {
             let form = NameForm { name: who.shell.user_name.clone() };
-            return unprocessable(&view(&state, who, form, errors).await?);
+            return refused(errors.retry_after(), &view(&state, who, form, errors).await?);
         }
         Err(error) => return Err(error.into()),
     };
@@ -112,13 +112,7 @@ pub fn attempt(who: &SignedIn) -> Result<Attempt> {
 /// Begins an attempt, or returns the throttling error at the field.
 fn begin<'s>(state: &'s State, who: &SignedIn, field: &str) -> Result<Trial<'s>> {
     let begun = state.throttle.begin(&attempt(who)?, state.clock.now());
-    begun.map_err(|error| throttled(error, field))
-}
-
-/// Turns a throttling error into an error of the field.
-fn throttled(error: Error, field: &str) -> Error {
-    let Error::Throttled { retry_after } = error else { return error };
-    Error::field(field, Rejection::new("throttled", throttle::says(retry_after)))
+    begun.map_err(|error| error.throttled_at(field, throttle::says))
 }
 
 /// Checks the signed-in user's password. Guesses are throttled like sign-ins, so that a session left open does not

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::account::{attempt, confirm_password, second_factor as own};
 use super::paging::Others;
 use super::sessions::place;
-use super::{go, page, unprocessable};
+use super::{go, page, refused};
 use crate::domain::{Error, FieldErrors, Result};
 use crate::services::second_factor::{self, Shown};
 use crate::store::Scope;
@@ -72,7 +72,9 @@ pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(for
             proof::note(&who.session, now)?;
             go(place(&form.back))
         }
-        Err(Error::Invalid(errors)) => unprocessable(&New { shell: who.shell, back: form.back, has_factor, errors }),
+        Err(Error::Invalid(errors)) => {
+            refused(errors.retry_after(), &New { shell: who.shell, back: form.back, has_factor, errors })
+        }
         Err(error) => Err(error.into()),
     }
 }

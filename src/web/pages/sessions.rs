@@ -2,15 +2,17 @@
 
 pub mod code;
 
+use std::time::Duration;
+
 use actix_session::Session;
 use actix_web::HttpRequest;
-use actix_web::http::StatusCode;
 use actix_web::http::header::USER_AGENT;
 use actix_web::web::Data;
 use askama::Template;
 use serde::Deserialize;
 
-use super::{go, page, rendered, see_other};
+use super::{go, page, refused, see_other};
+use crate::domain::error::whole_seconds;
 use crate::domain::{Error, Noun, Result, TenantId, UserId};
 use crate::gate::hashing::Requester;
 use crate::model::User;
@@ -89,7 +91,7 @@ pub async fn create(
     let trial = match state.throttle.begin(&attempt, state.clock.now()) {
         Ok(trial) => trial,
         Err(Error::Throttled { retry_after }) => {
-            return refused(&state, &session, form, StatusCode::TOO_MANY_REQUESTS, throttle::says(retry_after));
+            return refuse(&state, &session, form, Some(retry_after), throttle::says(whole_seconds(retry_after)));
         }
         Err(error) => return Err(error.into()),
     };
@@ -113,7 +115,7 @@ pub async fn create(
 
 fn wrong(state: &State, session: &Session, form: SignInForm) -> Answer {
     let says = "That e-mail address and password do not belong together.".to_owned();
-    refused(state, session, form, StatusCode::UNPROCESSABLE_ENTITY, says)
+    refuse(state, session, form, None, says)
 }
 
 /// Returns the path to go to after the sign-in, limited to paths of this instance.
@@ -133,7 +135,7 @@ async fn check(state: &State, requester: &Requester, form: &SignInForm) -> Resul
     Ok(Some((user, has_factor)))
 }
 
-fn refused(state: &State, session: &Session, form: SignInForm, status: StatusCode, says: String) -> Answer {
+fn refuse(state: &State, session: &Session, form: SignInForm, wait: Option<Duration>, says: String) -> Answer {
     let view = New {
         csrf: csrf::token(session)?,
         flash: None,
@@ -142,7 +144,7 @@ fn refused(state: &State, session: &Session, form: SignInForm, status: StatusCod
         refusal: Some(says),
         sends_mail: state.settings.smtp.is_some(),
     };
-    rendered(status, &view)
+    refused(wait, &view)
 }
 
 /// Signs a user in to the session, with a new session key and a new CSRF token, so that an attacker cannot have

@@ -3,11 +3,12 @@
 use gatepost::web::routes::{self, Door};
 use serde_json::{Value, json};
 
+use super::odd_input::{bodies, bodies_of_operators, leaves};
 use super::{admin, mint, text};
 use crate::support::{Answer, Person, TestApp};
 
 /// Words of parsers that say nothing to a person.
-const OF_LIBRARIES: [&str; 12] = [
+const OF_LIBRARIES: [&str; 18] = [
     "premature end",
     "invalid characters",
     "unsupported value",
@@ -20,6 +21,12 @@ const OF_LIBRARIES: [&str; 12] = [
     "provided string",
     "empty string",
     "target type",
+    "invalid type",
+    "invalid value",
+    "invalid IP",
+    ", expected ",
+    "struct ",
+    "sequence",
 ];
 
 #[track_caller]
@@ -88,7 +95,7 @@ async fn a_repeated_parameter_must_be_given_once() {
 async fn no_parameter_of_any_list_is_refused_in_the_words_of_a_library() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 18] = [
         "limit",
         "offset",
         "cursor",
@@ -103,6 +110,10 @@ async fn no_parameter_of_any_list_is_refused_in_the_words_of_a_library() {
         "is_active",
         "environment",
         "status",
+        "success",
+        "format",
+        "bucket",
+        "sort",
     ];
     for entry in routes::all() {
         let is_list = entry.method.as_str() == "GET" && matches!(entry.door, Door::Api | Door::ApiOrKey);
@@ -181,7 +192,15 @@ async fn text_that_is_no_json_is_refused_with_its_place_and_reason() {
         (b"{\"name\": \"a\"".to_vec(), "line 1, column 12", "ends too early"),
         (b"{\"name\": \"a\"} x".to_vec(), "line 1, column 15", "nothing may follow"),
         (b"{name: 1}".to_vec(), "line 1, column 2", "double quotes"),
-        (b"name=a".to_vec(), "line 1", "is not JSON"),
+        (b"name=a".to_vec(), "line 1", "the body is a form: send JSON"),
+        (b"user%5Bname%5D=a&b=c".to_vec(), "line 1", "the body is a form: send JSON"),
+        (b"--x\r\nContent-Disposition: form-data\r\n".to_vec(), "line 1", "multipart form: send JSON"),
+        (b"<key/>".to_vec(), "line 1", "XML"),
+        (b"{'name': 1}".to_vec(), "line 1", "double quotes"),
+        (b"{\"name\" 1}".to_vec(), "line 1", "a colon must follow"),
+        (b"[1 2]".to_vec(), "line 1", "a comma or the closing bracket"),
+        (b"{\"name\": \"a\tb\"}".to_vec(), "line 1", "written \\n and \\t"),
+        (b"hello".to_vec(), "line 1", "a JSON value is expected"),
         (b"{\"name\": }".to_vec(), "line 1, column 10", "value is expected"),
         (b"\x1f\x8b\x08\x00\x00".to_vec(), "line 1", "gzip"),
         (utf16("{\"name\": \"a\"}"), "line 1", "UTF-16"),
@@ -224,5 +243,104 @@ async fn a_single_resource_refuses_an_unknown_parameter() {
         token.get(&path).await.assert_ok();
         token.get(format!("{path}?colour=red")).await.assert_invalid("colour");
         token.get(format!("{path}?tenant=acme")).await.assert_ok();
+    }
+}
+
+/// Values of every JSON type, and numbers that fit no integer.
+fn of_other_types() -> [Value; 9] {
+    let large: Value = serde_json::from_str("100000000000000000000").unwrap();
+    [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1.5),
+        json!("x at line 3"),
+        json!([]),
+        json!({}),
+        json!(u64::MAX),
+        large,
+    ]
+}
+
+#[actix_web::test]
+async fn no_field_of_a_body_is_refused_in_the_words_of_a_library() {
+    let app = TestApp::start().await;
+    let (token, grace) = (admin(&app).await, app.operator("grace").await);
+    let instance = app.instance_token_of(&grace, &["*"]);
+    let of_tenant = bodies().into_iter().map(|one| (&token, one));
+    for (who, (method, path, body)) in of_tenant.chain(bodies_of_operators().into_iter().map(|one| (&instance, one))) {
+        let mut places = Vec::new();
+        leaves(&body, "", &mut places);
+        for place in places {
+            for value in of_other_types() {
+                let mut sent = body.clone();
+                *sent.pointer_mut(&place).unwrap() = value;
+                let answer = who.send(method.clone(), path, Some(("application/json", sent.to_string()))).await;
+                if answer.status == 422 {
+                    assert_plain(&answer.json());
+                }
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_value_of_another_type_is_refused_with_the_type_to_write() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let large: Value = serde_json::from_str("100000000000000000000").unwrap();
+    for (field, value, says) in [
+        ("name", json!(7), "must be text"),
+        ("rate_limit", json!("5"), "must be a whole number"),
+        ("rate_limit", json!(1.5), "must be a whole number"),
+        ("rate_limit", large, "is too large"),
+        ("rate_limit", json!(u64::MAX), "is too large"),
+        ("is_active", json!("x, expected u8"), "must be true or false"),
+        ("scopes", json!("a"), "must be an array"),
+        ("quota", json!([]), "must be an object"),
+        ("expires_at", json!(7), "must be text"),
+    ] {
+        let mut body = json!({"name": "ci"});
+        body[field] = value;
+        let problem = token.post_json("/api/keys", body).await.assert_invalid(field);
+        assert_eq!(problem["errors"][0]["detail"], says, "{problem}");
+    }
+    let answer = send(&token, &[], br#"{"name": "ci", "rate_limit": 1e999}"#.to_vec()).await;
+    assert_eq!(answer.assert_invalid("rate_limit")["errors"][0]["detail"], "is too large");
+    let body = json!({"key": "sk_x", "cost": -1});
+    let problem = token.post_json("/api/keys/verification", body).await.assert_invalid("cost");
+    assert_eq!(problem["errors"][0]["detail"], "must be 0 or more");
+}
+
+#[actix_web::test]
+async fn a_parameter_that_is_no_choice_is_refused_with_the_choices() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    for (path, field, says) in [
+        ("/api/usage?format=xml", "format", "must be one of json, csv"),
+        ("/api/webhook-logs?success=yes", "success", "must be true or false"),
+        ("/api/keys?is_active=1", "is_active", "must be true or false"),
+    ] {
+        let problem = token.get(path).await.assert_invalid(field);
+        assert_eq!(problem["errors"][0]["detail"], says, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn an_address_that_is_none_is_refused_with_an_example() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    for ip in ["203.0.113.7:80", "[::1]", "localhost", "", "203.0.113.0/24", "fe80::1%eth0"] {
+        let key = json!({"key": "sk_x", "ip": ip});
+        let record = json!({"key_id": 1, "ip": ip});
+        for (path, body, field) in [
+            ("/api/keys/verification", key.clone(), "ip"),
+            ("/api/keys/verifications", json!({"verifications": [key]}), "verifications[0].ip"),
+            ("/api/usage", json!({"records": [record]}), "records[0].ip"),
+        ] {
+            let problem = token.post_json(path, body).await.assert_invalid(field);
+            let says = text(&problem["errors"][0], "detail");
+            assert_eq!(says, "must be an IPv4 or IPv6 address without a port, as in 203.0.113.7", "{ip} at {path}");
+        }
     }
 }

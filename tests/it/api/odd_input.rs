@@ -65,7 +65,7 @@ async fn narrowed(who: &Person, lists: &[(&str, &str)], is_page: bool) -> Vec<St
 }
 
 /// Every text and number in a body, by its pointer.
-fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
+pub fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, inner)| leaves(inner, &format!("{at}/{name}"), found)),
         Value::Array(items) => {
@@ -177,7 +177,7 @@ async fn no_filter_of_a_page_is_answered_with_a_failure() {
 }
 
 /// What programs write, with something in every field.
-fn bodies() -> Vec<(Method, &'static str, Value)> {
+pub fn bodies() -> Vec<(Method, &'static str, Value)> {
     let key = json!({
         "name": "n", "description": "d", "environment": "live", "prefix": "fp", "scopes": ["a"], "rate_limit": 5,
         "rate_window_seconds": 60, "limits": [{"name": "burst", "limit": 1, "window_seconds": 1, "per": "key"}],
@@ -232,7 +232,7 @@ fn bodies() -> Vec<(Method, &'static str, Value)> {
     ]
 }
 
-fn bodies_of_operators() -> Vec<(Method, &'static str, Value)> {
+pub fn bodies_of_operators() -> Vec<(Method, &'static str, Value)> {
     vec![
         (Method::POST, "/api/tenants/1/members", json!({"email": "a@b.c", "role": "viewer"})),
         (Method::POST, "/api/tenants", json!({"name": "n", "slug": "s", "plan": "free"})),
@@ -313,7 +313,7 @@ async fn an_array_is_no_object() {
     for (path, body, field) in arrays {
         let problem = post(&token, path, body).await.assert_invalid(field);
         let said = problem["errors"][0]["detail"].as_str().unwrap();
-        assert!(said.ends_with("expected an object"), "{said}");
+        assert_eq!(said, "must be an object");
     }
     assert_eq!(token.get(format!("/api/keys/{}", key["id"])).await.json()["state"], "active");
 }
@@ -324,9 +324,9 @@ async fn a_refusal_is_in_words_of_json_and_names_the_field() {
     let token = admin(&app).await;
     let wrong = [
         (r#"{"name": "a", "name": "b"}"#, "name", "must be given once"),
-        (r#"{"name": "a", "rate_limit": "5"}"#, "rate_limit", "invalid type: string \"5\", expected a whole number"),
-        (r#"{"name": "a", "scopes": {}}"#, "scopes", "invalid type: object, expected an array"),
-        (r#"{"name": "a", "is_active": 1}"#, "is_active", "invalid type: integer `1`, expected true or false"),
+        (r#"{"name": "a", "rate_limit": "5"}"#, "rate_limit", "must be a whole number"),
+        (r#"{"name": "a", "scopes": {}}"#, "scopes", "must be an array"),
+        (r#"{"name": "a", "is_active": 1}"#, "is_active", "must be true or false"),
     ];
     for (body, field, says) in wrong {
         let problem = post(&token, "/api/keys", body).await.assert_invalid(field);

@@ -107,3 +107,76 @@ async fn the_limit_of_a_plan_tells_no_time_to_wait() {
         assert_no_wait(&[answer]);
     }
 }
+
+/// Mints a key of one call a window, and makes that call.
+async fn used_once(app: &TestApp, token: &Person, mut settings: Value) -> Value {
+    settings["rate_limit"] = json!(1);
+    let key = mint(token, settings).await;
+    app.key(text(&key, "secret")).get("/api/data").await.assert_ok();
+    key
+}
+
+#[actix_web::test]
+async fn a_quota_that_is_used_up_for_good_beside_a_rate_limit_tells_no_time_to_wait() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = used_once(&app, &token, json!({"quota": {"limit": 1}})).await;
+    let answers = refused(&app, &token, &key, 1).await;
+    assert_no_wait(&answers);
+    let problem = answers[0].assert_problem(429, "quota_exceeded");
+    assert_eq!(problem["violated-policies"], json!(["key", "quota"]));
+    assert!(answers[0].body.contains("not filled again"), "{}", answers[0].body);
+    assert_eq!(answers[3].json()["code"], "QUOTA_EXCEEDED");
+}
+
+#[actix_web::test]
+async fn of_a_rate_limit_and_a_quota_that_both_refuse_the_longer_wait_is_told() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    for (window, refill) in [(60, "daily"), (2_592_000, "daily")] {
+        let quota = json!({"limit": 1, "refill": refill});
+        let key = used_once(&app, &token, json!({"rate_window_seconds": window, "quota": quota})).await;
+        let answer = app.key(text(&key, "secret")).get("/api/data").await;
+        let wait: i64 = answer.assert_status(429).header("retry-after").parse().unwrap();
+        let now = app.clock.now();
+        let midnight = now.date_naive().succ_opt().unwrap().and_hms_opt(0, 0, 0).unwrap().and_utc();
+        let longer = (midnight - now).num_seconds().max(window);
+        assert!((longer - 2..=longer + 2).contains(&wait), "{wait} instead of {longer}");
+    }
+}
+
+#[actix_web::test]
+async fn a_rate_limit_beside_a_quota_with_enough_left_tells_its_own_wait() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = used_once(&app, &token, json!({"rate_window_seconds": 60, "quota": {"limit": 5}})).await;
+    let answer = app.key(text(&key, "secret")).get("/api/data").await;
+    assert_eq!(answer.assert_problem(429, "rate_limited")["violated-policies"], json!(["key"]));
+    let wait: u64 = answer.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+}
+
+#[actix_web::test]
+async fn a_key_that_expires_before_the_wait_is_over_tells_no_time_to_wait() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let soon = (app.clock.now() + chrono::TimeDelta::minutes(30)).to_rfc3339();
+    let limited = json!({"rate_window_seconds": 3_600, "expires_at": soon});
+    let rare = json!({"rate_window_seconds": 60, "quota": {"limit": 1, "refill": "monthly"}, "expires_at": soon});
+    for settings in [limited, rare] {
+        let key = used_once(&app, &token, settings).await;
+        let answers = refused(&app, &token, &key, 1).await;
+        assert_no_wait(&answers);
+        assert!(answers[0].body.contains("ends before"), "{}", answers[0].body);
+    }
+}
+
+#[actix_web::test]
+async fn a_replaced_key_whose_overlap_ends_before_the_wait_tells_no_time_to_wait() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let key = used_once(&app, &token, json!({"rate_window_seconds": 3_600})).await;
+    let rotation = json!({"overlap_seconds": 60});
+    token.post_json(format!("/api/keys/{}/rotation", key["id"]), rotation).await.assert_status(201);
+    assert_no_wait(&refused(&app, &token, &key, 1).await);
+}

@@ -99,3 +99,12 @@ fn keys_are_listed_with_the_filters_of_the_api() {
     assert_eq!(gatepost.run(&["keys", "list", "--unused-days", "0"]).code, 2);
     gatepost.run(&["keys", "list", "--tenant", "nobody"]).assert_failed(1, &["no such tenant"]);
 }
+
+#[test]
+fn an_address_that_is_none_is_refused_with_an_example() {
+    for ip in ["203.0.113.7:80", "localhost", "203.0.113.0/24"] {
+        let ran = Gatepost::new(&[]).run(&["keys", "verify", "--ip", ip]);
+        ran.assert_wrong();
+        assert!(ran.stderr.contains("must be an IPv4 or IPv6 address without a port, as in 203.0.113.7"), "{ran:?}");
+    }
+}

@@ -275,3 +275,22 @@ fn no_command_prints_the_password_of_an_address_in_a_file_or_flag() {
     let flag = Gatepost::new(&[]).run(&["doctor", "--database-url", "postgres://u:hunter2@/db?host=/nonexistent"]);
     assert!(!flag.stdout.contains("hunter2") && !flag.stderr.contains("hunter2"), "{flag:?}");
 }
+
+#[test]
+fn a_line_of_the_settings_file_that_is_not_toml_is_named_with_its_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gatepost.toml");
+    for (text, place) in [
+        ("bind = 127.0.0.1:0\n", "line 1 (bind)"),
+        ("# comment\n\nlog = info\n", "line 3 (log)"),
+        ("bind = \"127.0.0.1:0\"\nmaster_key = hunter2\n", "line 2 (master_key)"),
+        ("bind = \"127.0.0.1:0\"\nbind = \"127.0.0.1:0\"\n", "line 2 (bind)"),
+        ("hunter2\n", "line 1"),
+        ("log = \"info\nbind = 7\n", "line 1"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let ran = Gatepost::new(&[]).run(&["serve", "--config", file.to_str().unwrap()]);
+        ran.assert_failed(1, &["gatepost.toml", "is not valid TOML", place]);
+        assert!(!ran.stderr.contains("hunter2"), "{ran:?}");
+    }
+}

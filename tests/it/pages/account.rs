@@ -84,8 +84,10 @@ async fn guesses_at_the_present_password_are_slowed_down() {
     for _ in 0..5 {
         change(&ada, "not my password at all", OTHER).await.assert_status(422);
     }
-    let page = change(&ada, PASSWORD, OTHER).await.assert_status(422).html();
-    assert!(page.error_at("current_password").contains("Too many attempts"));
+    let slowed = change(&ada, PASSWORD, OTHER).await;
+    let wait = slowed.assert_status(429).header("retry-after");
+    let says = format!("Too many attempts. Wait {wait} seconds");
+    assert!(slowed.html().error_at("current_password").contains(&says), "{}", slowed.body);
 }
 
 #[actix_web::test]

@@ -235,3 +235,33 @@ async fn an_expired_key_says_so() {
 
     assert_eq!(person.visit("/keys").await.html().texts("tbody .badge"), ["Expired"]);
 }
+
+#[actix_web::test]
+async fn a_number_of_the_form_that_does_not_fit_is_refused_at_its_field() {
+    let app = TestApp::start().await;
+    let ada = app.developer("ada").await;
+    for (field, value, says) in [
+        ("rate_limit", "99999999999999999999", "is too large"),
+        ("rate_limit", "many", "must be a whole number"),
+        ("rate_limit", "1.5", "must be a whole number"),
+        ("rate_window_seconds", "99999999999999999999", "is too large"),
+        ("quota", "99999999999999999999", "is too large"),
+    ] {
+        let (_, answer) = mint(&ada, &[("name", "ci"), (field, value)]).await;
+        let said = answer.assert_status(422).html().error_at(field);
+        assert!(said.contains(says), "{field}={value}: {said}");
+    }
+}
+
+#[actix_web::test]
+async fn a_refused_form_names_its_fields_in_words() {
+    let app = TestApp::start().await;
+    let ada = app.developer("ada").await;
+    mint(&ada, &[("name", "ci")]).await;
+    for (overlap, says) in [("soon", "Overlap seconds must be a whole number"), ("-1", "Overlap seconds")] {
+        let form = [("nonce", "x"), ("overlap_seconds", overlap)];
+        let answer = ada.with("accept", "text/html").submit("/keys/1/rotation", &form).await;
+        let page = answer.assert_status(422).html().all_text();
+        assert!(page.contains(says) && !page.to_lowercase().contains("overlap_seconds"), "{page}");
+    }
+}

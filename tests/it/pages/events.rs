@@ -45,6 +45,24 @@ async fn what_is_no_event_comes_back_at_its_fields() {
 }
 
 #[actix_web::test]
+async fn data_that_is_no_json_is_refused_with_what_to_write() {
+    let app = TestApp::start().await;
+    let ada = app.developer("ada").await;
+    for (data, says) in [
+        ("", "as in {\"id\": 1042}"),
+        (" \n", "as in {\"id\": 1042}"),
+        ("{\"id\": 1,}", "remove the comma"),
+        ("{id: 1}", "names stand in double quotes"),
+        ("{\"id\": 1", "ends too early"),
+        ("order 7", "a JSON value is expected"),
+    ] {
+        let (_, answer) = publish(&ada, "order.created", data).await;
+        let said = answer.assert_status(422).html().error_at("data");
+        assert!(said.contains(says), "{says} in {said}");
+    }
+}
+
+#[actix_web::test]
 async fn deliveries_are_found_by_state_webhook_and_type() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;

@@ -60,7 +60,9 @@ async fn guessing_is_slowed_down_and_the_rightful_user_gets_in_again() {
     for _ in 0..5 {
         mallory.submit("/sign-in", &guess).await.assert_status(422);
     }
-    mallory.submit("/sign-in", &guess).await.assert_status(429);
+    let slowed = mallory.submit("/sign-in", &guess).await;
+    let wait = slowed.assert_status(429).header("retry-after");
+    assert!(slowed.body.contains(&format!("Wait {wait} seconds")), "{wait:?} in {}", slowed.body);
     app.advance(TimeDelta::minutes(16));
     let right = [("email", "ada@example.com"), ("password", PASSWORD)];
     app.stranger().submit("/sign-in", &right).await.assert_see_other("/");

@@ -78,8 +78,9 @@ async fn while_the_role_is_out_of_reach_requests_are_503_and_the_server_says_tha
     let refused = program.post_json("/api/keys", json!({"name": "meanwhile"})).await;
     refused.assert_problem(503, "unavailable");
     until(503, &app.stranger(), "/readyz").await;
-    let problem = app.stranger().get("/readyz").await.json();
-    assert_eq!(problem["reasons"][0]["code"], "rights", "{problem}");
+    let unready = app.stranger().get("/readyz").await;
+    assert_eq!(unready.json()["reasons"][0]["code"], "rights", "{}", unready.body);
+    assert_eq!(unready.header("retry-after"), "", "waiting does not help");
     let says = wrong(&app.database);
     assert!(says.contains("GRANT gatepost_app TO plain"), "{says}");
 

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::super::api_keys::secretive;
-use super::super::{back, page, see_other, unprocessable};
-use super::{begin, confirm_password, handle, throttled};
+use super::super::{self as pages, back, page, see_other};
+use super::{begin, confirm_password, handle};
 use crate::domain::vault::Vault;
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::User;
@@ -20,6 +20,7 @@ use crate::web::forms::CheckedForm;
 use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
+use crate::web::throttle;
 use crate::web::view::qr::Qr;
 use crate::web::view::{When, text};
 use crate::web::{proof, session_store, urls};
@@ -119,7 +120,7 @@ pub async fn with_code<T: Send + 'static>(
             return Err(Error::field(field, Rejection::new("wrong", says)));
         }
         Ok(Shown::Right(done)) => Ok(done),
-        Err(error) => Err(throttled(error, field)),
+        Err(error) => Err(error.throttled_at(field, throttle::says)),
     };
     trial.take_back();
     done
@@ -187,7 +188,7 @@ fn codes(shell: Shell, codes: &[String]) -> Answer {
 /// Shows the form again with its errors, or redirects back with a message.
 async fn refused(state: &State, who: SignedIn, error: Error) -> Answer {
     match error {
-        Error::Invalid(errors) => unprocessable(&view(state, who, errors).await?).map(secretive),
+        Error::Invalid(errors) => pages::refused(errors.retry_after(), &view(state, who, errors).await?).map(secretive),
         error => back(&who.session, urls::SECOND_FACTOR, error),
     }
 }

@@ -1,5 +1,7 @@
 //! Form of a key, as the browser sends it and as a page shows it again.
 
+use std::num::ParseIntError;
+
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -8,6 +10,7 @@ use super::view::Fields;
 use crate::domain::api_key::{KeyChange, KeyDraft, KeyPatch, NewKey};
 use crate::domain::limit::named::NamedLimit;
 use crate::domain::quota::Quota;
+use crate::domain::text::plain_parse_error;
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::ApiKey;
 use crate::services::random_token;
@@ -260,7 +263,8 @@ fn joined<T>(mut errors: FieldErrors, parsed: Result<T>) -> Result<T> {
 }
 
 pub fn number(text: &str) -> Result<i64, Rejection> {
-    text.trim().parse().map_err(|_| Rejection::new("number", "must be a whole number"))
+    let parsed = text.trim().parse();
+    parsed.map_err(|error: ParseIntError| Rejection::new("number", plain_parse_error(&error.to_string())))
 }
 
 /// Returns the tags of a text, separated by commas.

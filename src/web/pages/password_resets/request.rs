@@ -8,8 +8,8 @@ use actix_web::web::Data;
 use askama::Template;
 use serde::Deserialize;
 
-use super::super::{page, see_other, unprocessable};
-use crate::domain::{Error, FieldErrors, Noun, Rejection, Result};
+use super::super::{page, refused, see_other};
+use crate::domain::{Error, FieldErrors, Noun, Result};
 use crate::services::{account, tenants};
 use crate::store::{Scope, Tx};
 use crate::web::auth::visitor;
@@ -50,14 +50,9 @@ pub async fn new(state: Data<State>, session: Session) -> Answer {
 /// Counts the request as a failed attempt, whatever its result.
 fn count(state: &State, email: &str, ip: Option<IpAddr>) -> Result<()> {
     let attempt = Attempt::at(email, ip)?.for_reset();
-    match state.throttle.begin(&attempt, state.clock.now()) {
-        Err(Error::Throttled { retry_after }) => {
-            let seconds = retry_after.as_secs().max(1);
-            let says = format!("was asked for too often. Wait {seconds} seconds, then try again.");
-            Err(Error::field("email", Rejection::new("throttled", says)))
-        }
-        begun => begun.map(drop),
-    }
+    let says = |seconds| format!("was asked for too often. Wait {seconds} seconds, then try again.");
+    let begun = state.throttle.begin(&attempt, state.clock.now());
+    begun.map(drop).map_err(|error| error.throttled_at("email", says))
 }
 
 /// Requests a reset link. Response and duration do not reveal whether the account exists, since the mail is written
@@ -73,7 +68,8 @@ pub async fn create(
     let email = form.email.clone();
     if let Err(error) = count(&state, &email, who.ip) {
         let Error::Invalid(errors) = error else { return Err(error.into()) };
-        return unprocessable(&Request { csrf: csrf::token(&session)?, email: form.email, errors });
+        let view = Request { csrf: csrf::token(&session)?, email: form.email, errors };
+        return refused(view.errors.retry_after(), &view);
     }
     let later = state.clone();
     actix_web::rt::spawn(async move {

@@ -1,15 +1,17 @@
 //! Second step of a sign-in, for users with a second factor.
 
+use std::time::Duration;
+
 use actix_session::Session;
 use actix_web::HttpRequest;
-use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::super::{go, page, rendered};
+use super::super::{go, page, refused};
 use super::{begin, place};
+use crate::domain::error::whole_seconds;
 use crate::domain::{Error, Result, UserId};
 use crate::model::User;
 use crate::services::accounts::{self, SignIn};
@@ -99,10 +101,10 @@ pub async fn create(
         }
         Ok(false) => {
             let says = "That is not the code of this moment, and no recovery code that was not used yet.".to_owned();
-            refused(&session, StatusCode::UNPROCESSABLE_ENTITY, says)
+            refuse(&session, None, says)
         }
         Err(Error::Throttled { retry_after }) => {
-            refused(&session, StatusCode::TOO_MANY_REQUESTS, throttle::says(retry_after))
+            refuse(&session, Some(retry_after), throttle::says(whole_seconds(retry_after)))
         }
         Err(error) => Err(error.into()),
     }
@@ -123,6 +125,6 @@ async fn check(state: &State, user: User, attempt: Attempt, code: String) -> Res
     checked
 }
 
-fn refused(session: &Session, status: StatusCode, says: String) -> Answer {
-    rendered(status, &New { csrf: csrf::token(session)?, refusal: Some(says) })
+fn refuse(session: &Session, wait: Option<Duration>, says: String) -> Answer {
+    refused(wait, &New { csrf: csrf::token(session)?, refusal: Some(says) })
 }
