@@ -20,26 +20,18 @@ use crate::domain::address::AddressPolicy;
 use crate::domain::digest::{HashAlgorithm, Pepper, Peppers};
 use crate::domain::vault::Vault;
 pub use conninfo::DatabaseUrl;
+pub use parse::LogFormat;
 pub use redis::{Outage, Redis};
 pub use secrets::MasterKey;
 pub use smtp::Smtp;
 pub use sources::{Environment, Origin, Refusal, Sources, no_instance};
-pub use table::{SETTINGS, Setting};
-
 use table as t;
+pub use table::{SETTINGS, Setting};
 
 /// Longest time limit of a webhook request, from the DNS look-up to the last byte.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(60);
 /// Time by which a lease outlasts the longest request: for signing, settling and a slow database.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(15);
-
-crate::text_enum! {
-    /// Format of log lines.
-    pub enum LogFormat {
-        Text = "text",
-        Json = "json",
-    }
-}
 
 /// Days for which data is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,16 +126,14 @@ impl Settings {
     }
 
     fn load_with(sources: &Sources, missing: Missing) -> Result<Self, Refusal> {
-        Self::examine(sources, missing).map_err(|mut refusals| {
-            if refusals.is_empty() { Refusal::new("settings", "do not fit") } else { refusals.swap_remove(0) }
-        })
+        let unknown = || Refusal::new("settings", "do not fit");
+        Self::examine(sources, missing).map_err(|refusals| refusals.into_iter().next().unwrap_or_else(unknown))
     }
 
     /// Parses all sources and returns every error.
     pub fn examine(sources: &Sources, missing: Missing) -> Result<Self, Vec<Refusal>> {
         let mut reader = Reader { sources, in_force: Vec::new(), refusals: Vec::new() };
-        let settings = reader.settings(missing);
-        match settings {
+        match reader.settings(missing) {
             Some(mut settings) if reader.refusals.is_empty() => {
                 reader.in_force.sort_by_key(|one| SETTINGS.iter().position(|setting| *setting == one.setting));
                 settings.in_force = reader.in_force;
@@ -152,9 +142,7 @@ impl Settings {
             _ => Err(reader.refusals),
         }
     }
-}
 
-impl Settings {
     /// Returns true if the public URL was set; otherwise it is a guess.
     pub fn has_public_url(&self) -> bool {
         !self.in_force.iter().any(|one| one.setting == t::PUBLIC_URL && one.origin == Origin::Default)

@@ -8,11 +8,18 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use url::Url;
 
-use super::LogFormat;
 use super::sources::Environment;
 use crate::domain::Rejection;
 use crate::domain::address::network;
 use crate::domain::digest::HashAlgorithm;
+
+crate::text_enum! {
+    /// Format of log lines.
+    pub enum LogFormat {
+        Text = "text",
+        Json = "json",
+    }
+}
 
 pub fn path(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
