@@ -19,8 +19,8 @@ use crate::domain::digest::Hasher;
 use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error};
 use crate::gate::Gate;
+use crate::gate::cache_trust::Listening;
 use crate::gate::hashing::Hashing;
-use crate::gate::link::Listening;
 use crate::gate::meter::Meter;
 use crate::gate::shared::Shared;
 use crate::gate::tokens::TokenGate;
@@ -35,7 +35,7 @@ use crate::web::cookies::CookieNames;
 use crate::web::state::{self, State};
 use crate::web::throttle::Throttle;
 use crate::web::{server, urls};
-use crate::workers::{Audience, Context, Workers};
+use crate::workers::{ChangeHandler, Context, Workers};
 use database::Database;
 
 /// Connections of each pool. With the listener's they stay below the limit of the private Postgres.
@@ -110,7 +110,7 @@ pub struct Running {
 /// Audience that passes changes of other replicas on to the gates.
 struct Gates(Data<State>);
 
-impl Audience for Gates {
+impl ChangeHandler for Gates {
     fn hear(&self, change: &Change) {
         self.0.hear(change);
     }
@@ -158,7 +158,7 @@ impl App {
             hasher,
             vault,
             policy: Arc::new(settings.address_policy()),
-            bell: Arc::default(),
+            delivery_signal: Arc::default(),
             readiness: Arc::default(),
             clock: clock.clone(),
             api: open(Db::new(database.url(), API)).shared_among(Sharing::Tenants, API_OF_ONE),
@@ -258,8 +258,8 @@ fn workers(state: &Data<State>, db: Db, posts: Receiver<Waiting>) -> Result<Work
         vault: Arc::clone(&state.vault),
         outbound: Outbound::new(state.settings.address_policy())?,
         mailer: state.settings.smtp.as_ref().map(Mailer::new).transpose()?.map(Arc::new),
-        turnstile: Arc::default(),
-        bell: Arc::clone(&state.bell),
+        claim_lock: Arc::default(),
+        delivery_signal: Arc::clone(&state.delivery_signal),
         readiness: Arc::clone(&state.readiness),
         slots: state.settings.deliveries_in_flight,
         per_tenant: state.settings.tenant_in_flight,

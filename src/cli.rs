@@ -1,12 +1,12 @@
 //! Command line: parses arguments, reads settings and runs one command.
 
 mod audit;
+mod console;
 mod deliveries;
 mod demo;
 mod doctor;
 mod events;
 mod flags;
-mod house;
 mod keys;
 mod logs;
 mod members;

@@ -1,6 +1,7 @@
 //! Verification of API keys, the hot path: a read from memory for every cached key.
 
 pub mod cache;
+pub mod cache_trust;
 mod counters;
 mod counting;
 pub mod credential;
@@ -8,10 +9,9 @@ pub mod decision;
 pub mod hashing;
 pub mod headroom;
 pub mod limiter;
-pub mod link;
-pub mod memory;
 pub mod meter;
 pub mod quotas;
+pub mod secret_verifier;
 pub mod shared;
 pub mod tokens;
 
@@ -22,9 +22,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 
 use crate::domain::digest::Hasher;
-use crate::domain::limit::Standing;
+use crate::domain::limit::LimitState;
 use crate::domain::limit::named::Per;
-use crate::domain::quota::{Quota, QuotaStanding};
+use crate::domain::quota::{Quota, QuotaState};
 use crate::domain::usage::{Outcome, UsageRecord};
 use crate::domain::{ApiKeyId, Clock, Result, TenantId};
 use crate::model::ApiKey;
@@ -32,17 +32,17 @@ use crate::store::notify::Change;
 use crate::store::{self, Db, Scope};
 
 pub use credential::Credential;
-pub use decision::{Ask, Decision, KnownKey, NamedStanding};
-pub use headroom::Near;
+pub use decision::{Decision, KnownKey, NamedStanding, VerificationRequest};
+pub use headroom::NearLimit;
 
 use cache::Cache;
+use cache_trust::{CacheTrust, Listening};
 use counters::Counters;
 use counting::Counting;
-use limiter::{Held, Limiter};
-use link::{Link, Listening};
-use memory::Memory;
+use limiter::{LimitSubject, Limiter};
 use meter::Meter;
 use quotas::Quotas;
+use secret_verifier::SecretVerifier;
 use shared::Shared;
 
 /// Most keys in the cache.
@@ -53,7 +53,7 @@ const MOST_TENANTS: usize = 10_000;
 const ID_MARK: char = '#';
 
 /// Outcome of a charge, with the state of the limits and the quota afterwards.
-type Taken = (Outcome, Vec<Standing>, Option<QuotaStanding>);
+type Taken = (Outcome, Vec<LimitState>, Option<QuotaState>);
 
 /// Verifier of API keys, shared by the whole process.
 pub struct Gate {
@@ -62,7 +62,7 @@ pub struct Gate {
     tenants: Arc<Cache<TenantId>>,
     counting: Counting,
     quotas: Quotas,
-    memory: Memory,
+    memory: SecretVerifier,
     meter: Meter,
     counters: Counters,
     hasher: Arc<Hasher>,
@@ -80,11 +80,11 @@ impl Gate {
         let (counts, time) = (Arc::clone(&limiter), clock.clone());
         let load = move |conn: &mut PgConnection, id: &str| load(conn, id, &counts, time.now());
         Ok(Self {
-            keys: Arc::new(Cache::new(db.clone(), Link::default(), MOST_KEYS, load)),
-            tenants: Arc::new(Cache::new(db.clone(), Link::default(), MOST_TENANTS, find_tenant)),
+            keys: Arc::new(Cache::new(db.clone(), CacheTrust::default(), MOST_KEYS, load)),
+            tenants: Arc::new(Cache::new(db.clone(), CacheTrust::default(), MOST_TENANTS, find_tenant)),
             counting: Counting::new(limiter, shared),
             quotas: Quotas::new(db.apart()),
-            memory: Memory::new()?,
+            memory: SecretVerifier::new()?,
             meter,
             counters: Counters::new(),
             hasher,
@@ -95,13 +95,13 @@ impl Gate {
     }
 
     /// Decides about a presented key. Only a key that is not cached costs a database read.
-    pub async fn decide(&self, ask: &Ask) -> Result<Decision> {
+    pub async fn decide(&self, ask: &VerificationRequest) -> Result<Decision> {
         let decision = self.decided(ask).await?;
         self.counters.count(decision.outcome);
         Ok(decision)
     }
 
-    async fn decided(&self, ask: &Ask) -> Result<Decision> {
+    async fn decided(&self, ask: &VerificationRequest) -> Result<Decision> {
         let Credential::Pair { public_id, secret } = &ask.credential else {
             return Ok(Decision::refused(ask.credential.refusal()));
         };
@@ -233,7 +233,7 @@ impl Gate {
     /// Returns the current state of a key's limits, its own limit first. Charges nothing.
     pub async fn standings(&self, key: &ApiKey) -> Vec<NamedStanding> {
         let (now, limits) = (self.clock.now(), decision::held(key));
-        let held: Vec<Held> = limits.iter().map(|(_, _, held)| *held).collect();
+        let held: Vec<LimitSubject> = limits.iter().map(|(_, _, held)| *held).collect();
         // Counts of this process are better for display than an error.
         let looked = self.counting.look(&held, now, 0).await;
         let standings = looked.unwrap_or_else(|_| self.counting.glance(&held, now));
@@ -268,7 +268,7 @@ impl Gate {
 
     /// Stores reported usage unless `first` returns false in the same transaction, as for a repeated report. Returns
     /// false then.
-    pub async fn report_unless(&self, records: Vec<UsageRecord>, first: meter::First) -> Result<bool> {
+    pub async fn report_unless(&self, records: Vec<UsageRecord>, first: meter::IsNewReport) -> Result<bool> {
         self.meter.report_unless(records, first).await
     }
 
@@ -340,7 +340,7 @@ impl Gate {
     }
 }
 
-fn limited(standings: &[Standing]) -> Outcome {
+fn limited(standings: &[LimitState]) -> Outcome {
     if standings.iter().all(|standing| standing.is_allowed) { Outcome::Valid } else { Outcome::RateLimited }
 }
 

@@ -3,14 +3,14 @@
 pub mod deliver;
 pub mod listen;
 pub mod mail;
-pub mod more;
-pub mod post;
 pub mod prune;
+pub mod publish;
 pub mod readiness;
 pub mod reap;
 pub mod remind;
 pub mod runner;
 pub mod settle;
+pub mod waiting_webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::config::Retention;
 use crate::domain::Clock;
 use crate::domain::vault::Vault;
 use crate::outbound::{Mailer, Outbound};
-use crate::services::bell::Bell;
+use crate::services::delivery_signal::DeliverySignal;
 use crate::services::readiness::Readiness;
 use crate::store::Db;
 
-pub use listen::Audience;
+pub use listen::ChangeHandler;
 pub use runner::Workers;
 
 /// Dependencies and settings that the workers share.
@@ -40,9 +40,9 @@ pub struct Context {
     pub mailer: Option<Arc<Mailer>>,
     /// Held while this process claims or publishes. Both need the same database lock, and must not wait there for each
     /// other.
-    pub turnstile: Arc<Mutex<()>>,
+    pub claim_lock: Arc<Mutex<()>>,
     /// Signalled when there may be something to deliver.
-    pub bell: Arc<Bell>,
+    pub delivery_signal: Arc<DeliverySignal>,
     /// Results of the readiness checks.
     pub readiness: Arc<Readiness>,
     /// Most requests of this process under way at once.

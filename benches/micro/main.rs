@@ -10,8 +10,8 @@ use gatepost::domain::digest::{HashAlgorithm, Hasher, Pepper, Peppers};
 use gatepost::domain::limit::Limit;
 use gatepost::domain::{ApiKeyId, LineageId, TenantId, UserId};
 use gatepost::gate::Credential;
-use gatepost::gate::decision::{Ask, KnownKey, judge};
-use gatepost::gate::limiter::{Held, Limiter, Subject};
+use gatepost::gate::decision::{KnownKey, VerificationRequest, judge};
+use gatepost::gate::limiter::{LimitSubject, Limiter, Subject};
 use gatepost::model::{ApiKey, Rotation};
 use gatepost::store::api_keys::GateRow;
 
@@ -38,7 +38,7 @@ fn digest(bench: &mut Criterion) {
 
 fn limiter(bench: &mut Criterion) {
     let begun = Utc::now();
-    let held = |name, quota| Held {
+    let held = |name, quota| LimitSubject {
         tenant: TenantId(1),
         subject: Subject::of_lineage(LineageId(1), name),
         limit: Limit { quota, window_seconds: 60 },
@@ -65,7 +65,10 @@ fn limiter(bench: &mut Criterion) {
 fn decision(bench: &mut Criterion) {
     let now = Utc::now();
     let known = KnownKey::new(row(now));
-    let ask = Ask { scopes: vec!["orders:read".into()], ..Ask::new(Credential::Malformed, "203.0.113.7".parse().ok()) };
+    let ask = VerificationRequest {
+        scopes: vec!["orders:read".into()],
+        ..VerificationRequest::new(Credential::Malformed, "203.0.113.7".parse().ok())
+    };
     bench.bench_function("judge a key", |bencher| bencher.iter(|| judge(black_box(&known), black_box(&ask), now)));
 }
 

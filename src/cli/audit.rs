@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::house::House;
+use super::console::Console;
 use super::say;
 use crate::app::Failure;
 use crate::config::Settings;
@@ -23,7 +23,7 @@ pub enum Command {
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode, Failure> {
     let Command::Verify { tenant } = command;
-    let mut house = House::open(&settings)?;
+    let mut house = Console::open(&settings)?;
     let readings = house.read(|tx| chain::verify(tx, tenant.as_deref()))?;
     let is_whole = readings.iter().all(|reading| reading.broken.is_none());
     if json {

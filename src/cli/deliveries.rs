@@ -3,7 +3,7 @@
 use chrono::{SecondsFormat, TimeDelta};
 use clap::{Args, Subcommand};
 
-use super::house::{House, actor_in, console};
+use super::console::{Console, actor_in, console};
 use super::webhooks::word;
 use super::{say, tell};
 use crate::app::Failure;
@@ -72,7 +72,7 @@ pub struct List {
 }
 
 pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Failure> {
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     match command {
         Command::List(asked) => list(&mut house, asked, json),
         Command::Show(which) => {
@@ -92,7 +92,7 @@ pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Fail
 
 /// Acts as the console in the delivery's tenant.
 fn act<T>(
-    house: &mut House,
+    house: &mut Console,
     id: DeliveryId,
     act: impl FnOnce(&mut Tx<'_>, &Actor, DeliveryId) -> Done<T>,
 ) -> Result<T, Failure> {
@@ -106,7 +106,7 @@ fn value(body: &impl serde::Serialize) -> Result<serde_json::Value, Failure> {
     serde_json::to_value(body).map_err(|error| Failure::new(error.to_string()))
 }
 
-fn list(house: &mut House, asked: List, json: bool) -> Result<(), Failure> {
+fn list(house: &mut Console, asked: List, json: bool) -> Result<(), Failure> {
     let refused = |rejection: Rejection| Failure::new(format!("cursor {}", rejection.detail));
     let paging = Paging {
         size: PageSize::new(asked.limit).map_err(refused)?,

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::house::{House, actor_in};
+use super::console::{Console, actor_in};
 use super::tell;
 use crate::app::Failure;
 use crate::config::Settings;
@@ -30,7 +30,7 @@ pub enum Command {
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
     let Command::Publish { tenant, kind, data, idempotency_key } = command;
     let ask = NewEvent::parse(Some(&kind), Some(&data), idempotency_key.as_deref())?;
-    let mut house = House::open(&settings)?;
+    let mut house = Console::open(&settings)?;
     let published = house.tx(|tx, _| {
         let actor = actor_in(tx, &tenant)?;
         events::publish(tx, &actor, &ask)

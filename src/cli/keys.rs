@@ -12,7 +12,7 @@ use clap::Subcommand;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::house::{House, actor_in};
+use super::console::{Console, actor_in};
 use super::{say, tell};
 use crate::app::{Failure, shared_limits};
 use crate::config::Settings;
@@ -22,7 +22,7 @@ use crate::domain::limit::named::NamedLimit;
 use crate::domain::quota::{Quota, Refill};
 use crate::domain::{Error, FieldErrors, verification};
 use crate::gate::meter::Meter;
-use crate::gate::{Ask, Credential, Gate};
+use crate::gate::{Credential, Gate, VerificationRequest};
 use crate::services::api_keys;
 use crate::services::tenants::{self, TenantRef};
 use crate::store::Db;
@@ -155,7 +155,7 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode,
 }
 
 fn create(settings: &Settings, ask: Create, json: bool) -> Result<(), Failure> {
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     let now = house.clock.now();
     let minted = house.tx(|tx, hasher| {
         let actor = actor_in(tx, &ask.tenant)?;
@@ -186,17 +186,17 @@ fn create(settings: &Settings, ask: Create, json: bool) -> Result<(), Failure> {
 }
 
 impl Verify {
-    fn parse(self, secret: &str) -> Result<Ask, Error> {
+    fn parse(self, secret: &str) -> Result<VerificationRequest, Error> {
         let mut errors = FieldErrors::default();
         let scopes = verification::scopes(&mut errors, "scopes", &self.scopes);
         let cost = errors.take("cost", verification::cost(self.cost)).unwrap_or(1);
-        let ask = Ask {
+        let ask = VerificationRequest {
             tenant_slug: self.tenant,
             scopes,
             environment: self.environment,
             cost,
             is_dry_run: true,
-            ..Ask::new(Credential::secret(secret), self.ip.map(|ip| ip.to_canonical()))
+            ..VerificationRequest::new(Credential::secret(secret), self.ip.map(|ip| ip.to_canonical()))
         };
         if errors.is_empty() { Ok(ask) } else { Err(errors.into()) }
     }
@@ -205,7 +205,7 @@ impl Verify {
 fn verify(settings: &Settings, mut asked: Verify, json: bool) -> Result<ExitCode, Failure> {
     let key = Zeroizing::new(std::mem::take(&mut asked.key));
     let secret = if *key == "-" { from_stdin()? } else { key };
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     if let Some(slug) = asked.tenant.clone() {
         house.tx(|tx, _| tenants::find(tx, &TenantRef::Slug(slug)))?;
     }

@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::house::{House, actor_in};
+use super::console::{Console, actor_in};
 use super::{say, tell};
 use crate::app::Failure;
 use crate::config::Settings;
 use crate::domain::{Result as Done, Role, UserId};
-use crate::services::invitations::{self, Ask};
+use crate::services::invitations::{self, InvitationRequest};
 use crate::services::{Operator, members, tenants};
 use crate::store::Tx;
 use crate::web::urls;
@@ -78,7 +78,7 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
         Command::List { tenant } => list(&settings, &tenant, json),
         Command::Add { which, role } => add(&settings, &which, role, json),
         Command::Role { which: Which { user, tenant }, role } => {
-            let mut house = House::open(&settings)?;
+            let mut house = Console::open(&settings)?;
             house.tx(|tx, _| {
                 let actor = actor_in(tx, &tenant)?;
                 let id = id_of(tx, &user)?;
@@ -87,7 +87,7 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
             tell(json, &json!({"user": user, "role": role}), &format!("{user} is {role} of {tenant}"))
         }
         Command::Remove { which: Which { user, tenant } } => {
-            let mut house = House::open(&settings)?;
+            let mut house = Console::open(&settings)?;
             house.tx(|tx, _| {
                 let actor = actor_in(tx, &tenant)?;
                 let id = id_of(tx, &user)?;
@@ -96,7 +96,7 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
             tell(json, &json!({"user": user}), &format!("{user} is no longer a member of {tenant}"))
         }
         Command::Invite { email, tenant, role, expires_in_days } => {
-            let ask = Ask::parse(&email, role.as_str(), ("expires_in_days", Some(expires_in_days)))?;
+            let ask = InvitationRequest::parse(&email, role.as_str(), ("expires_in_days", Some(expires_in_days)))?;
             invite(&settings, &tenant, &ask, json)
         }
     }
@@ -107,7 +107,7 @@ fn id_of(tx: &mut Tx<'_>, email: &str) -> Done<UserId> {
 }
 
 fn list(settings: &Settings, tenant: &str, json: bool) -> Result<(), Failure> {
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     let found = house.read(|tx| {
         let actor = actor_in(tx, tenant)?;
         members::list(tx, &actor)
@@ -121,7 +121,7 @@ fn list(settings: &Settings, tenant: &str, json: bool) -> Result<(), Failure> {
 
 fn add(settings: &Settings, which: &Which, role: Role, json: bool) -> Result<(), Failure> {
     let Which { user, tenant } = which;
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     let membership = house.tx(|tx, _| {
         let actor = actor_in(tx, tenant)?;
         let id = tenants::user_to_add(tx, &Operator::at_the_console(), None, Some(user))?.id;
@@ -131,8 +131,8 @@ fn add(settings: &Settings, which: &Which, role: Role, json: bool) -> Result<(),
     tell(json, &value, &format!("{user} is {role} of {tenant}"))
 }
 
-fn invite(settings: &Settings, tenant: &str, ask: &Ask, json: bool) -> Result<(), Failure> {
-    let mut house = House::open(settings)?;
+fn invite(settings: &Settings, tenant: &str, ask: &InvitationRequest, json: bool) -> Result<(), Failure> {
+    let mut house = Console::open(settings)?;
     let made = house.tx(|tx, _| {
         let actor = actor_in(tx, tenant)?;
         invitations::create(tx, &actor, ask)

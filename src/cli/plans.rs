@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::house::House;
+use super::console::Console;
 use super::tell;
 use crate::app::Failure;
 use crate::config::Settings;
@@ -57,7 +57,7 @@ pub enum Command {
 }
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
-    let mut house = House::open(&settings)?;
+    let mut house = Console::open(&settings)?;
     let plans = match command {
         Command::List => house.read(|tx| plans::list(tx))?,
         Command::Update(ask) => {

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::house::House;
+use super::console::Console;
 use super::{say, tell};
 use crate::app::Failure;
 use crate::config::Settings;
 use crate::services::Operator;
-use crate::services::secrets::{self, OfKey, Place};
+use crate::services::secrets::{self, OfKey, ResealCursor};
 
 /// Number of secrets re-sealed per transaction.
 const BATCH: i64 = 100;
@@ -24,14 +24,14 @@ pub enum Command {
 }
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode, Failure> {
-    let mut house = House::open(&settings)?;
+    let mut house = Console::open(&settings)?;
     match command {
         Command::Status => status(&mut house, &settings, json),
         Command::Rotate => rotate(&mut house, &settings, json),
     }
 }
 
-fn status(house: &mut House, settings: &Settings, json: bool) -> Result<ExitCode, Failure> {
+fn status(house: &mut Console, settings: &Settings, json: bool) -> Result<ExitCode, Failure> {
     let present = settings.vault().fingerprint();
     for OfKey { key, count } in house.read(|tx| secrets::by_key(tx))? {
         let is_present = key.as_ref() == Some(&present);
@@ -43,11 +43,11 @@ fn status(house: &mut House, settings: &Settings, json: bool) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-fn rotate(house: &mut House, settings: &Settings, json: bool) -> Result<ExitCode, Failure> {
+fn rotate(house: &mut Console, settings: &Settings, json: bool) -> Result<ExitCode, Failure> {
     let vault = settings.vault();
     let present = vault.fingerprint();
     let all: i64 = others(house, &present)?;
-    let (mut resealed, mut unopened, mut place) = (0, Vec::new(), Some(Place::default()));
+    let (mut resealed, mut unopened, mut place) = (0, Vec::new(), Some(ResealCursor::default()));
     while let Some(from) = place {
         let batch = house.tx(|tx, _| secrets::reseal(tx, &vault, from, BATCH))?;
         if 0 < batch.resealed && !json {
@@ -80,7 +80,7 @@ fn rotate(house: &mut House, settings: &Settings, json: bool) -> Result<ExitCode
 }
 
 /// Counts secrets that are sealed with another key than the current one.
-fn others(house: &mut House, present: &str) -> Result<i64, Failure> {
+fn others(house: &mut Console, present: &str) -> Result<i64, Failure> {
     let all = house.read(|tx| secrets::by_key(tx))?;
     Ok(all.iter().filter(|of| of.key.as_deref() != Some(present)).map(|of| of.count).sum())
 }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::house::House;
+use super::console::Console;
 use super::tell;
 use crate::app::Failure;
 use crate::config::Settings;
@@ -86,7 +86,7 @@ fn state(text: &str) -> Result<TenantState, String> {
 }
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
-    let mut house = House::open(&settings)?;
+    let mut house = Console::open(&settings)?;
     let who = Operator::at_the_console();
     let mut change = |slug: &str, work: &dyn Fn(&mut Tx<'_>, TenantId) -> Done<Tenant>| {
         house.tx(|tx, _| {
@@ -137,7 +137,7 @@ fn value(tenant: &Tenant) -> Value {
     })
 }
 
-fn list(house: &mut House, filter: &TenantFilter, json: bool) -> Result<(), Failure> {
+fn list(house: &mut Console, filter: &TenantFilter, json: bool) -> Result<(), Failure> {
     let mut paging = Paging::default();
     loop {
         let page = house.read(|tx| tenants::page(tx, filter, &paging))?;

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::house::{House, actor_in};
+use super::console::{Console, actor_in};
 use super::say;
 use crate::app::Failure;
 use crate::config::Settings;
@@ -34,7 +34,7 @@ pub enum Command {
 
 pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failure> {
     let Command::Create { user, tenant, name, scopes, expires_in_days } = command;
-    let mut house = House::open(&settings)?;
+    let mut house = Console::open(&settings)?;
     let now = house.clock.now();
     let minted = house.tx(|tx, hasher| {
         let tenant = tenant.as_deref().map(|slug| actor_in(tx, slug)).transpose()?.map(|actor| actor.tenant);

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::house::House;
+use super::console::Console;
 use super::{say, tell};
 use crate::app::Failure;
 use crate::config::Settings;
@@ -68,14 +68,14 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
 }
 
 fn create(settings: &Settings, ask: &NewUser, json: bool) -> Result<(), Failure> {
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     let user = house.tx(|tx, _| accounts::create(tx, &Operator::at_the_console(), ask))?;
     let value = json!({"id": user.id, "email": user.email, "name": user.name, "is_operator": user.is_operator});
     tell(json, &value, &format!("Made user {} ({})", user.id, user.email))
 }
 
 fn reset_link(settings: &Settings, email: &str, json: bool) -> Result<(), Failure> {
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     let token = house.tx(|tx, _| {
         let user = tenants::user_named(tx, None, Some(email))?;
         account::offer_reset(tx, &Operator::at_the_console(), user.id)
@@ -86,7 +86,7 @@ fn reset_link(settings: &Settings, email: &str, json: bool) -> Result<(), Failur
 }
 
 fn remove_second_factor(settings: &Settings, email: &str, json: bool) -> Result<(), Failure> {
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     let (user, is_password_ended) = house.tx(|tx, _| {
         let user = tenants::user_named(tx, None, Some(email))?;
         let is_password_ended = second_factor::remove(tx, &Operator::at_the_console(), &user)?;
@@ -105,7 +105,7 @@ fn host(settings: &Settings) -> &str {
 }
 
 fn set_password(settings: &Settings, email: &str, password: &str, json: bool) -> Result<(), Failure> {
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     let (user, rules) = house.read(|tx| {
         let user = tenants::user_named(tx, None, Some(email))?;
         let rules = accounts::password_rules(tx, user.id, Some(host(settings)))?;

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::house::{House, actor_in, console};
+use super::console::{Console, actor_in, console};
 use super::{say, tell};
 use crate::app::Failure;
 use crate::config::Settings;
@@ -114,15 +114,15 @@ pub fn word<T: std::str::FromStr<Err = Rejection>>(text: &str) -> Result<T, Stri
 }
 
 /// Everything that subcommands on webhooks need.
-struct Desk {
-    house: House,
+struct WebhookConsole {
+    house: Console,
     vault: Vault,
     policy: AddressPolicy,
 }
 
-impl Desk {
+impl WebhookConsole {
     fn open(settings: &Settings) -> Result<Self, Failure> {
-        let house = House::open(settings)?;
+        let house = Console::open(settings)?;
         Ok(Self { house, vault: settings.vault(), policy: settings.address_policy() })
     }
 
@@ -139,7 +139,7 @@ impl Desk {
         })
     }
 
-    /// Acts on a webhook like [`Desk::act`] and prints the changed webhook, or a sentence.
+    /// Acts on a webhook like [`WebhookConsole::act`] and prints the changed webhook, or a sentence.
     fn change(
         &mut self,
         which: &Which,
@@ -160,7 +160,7 @@ fn value(body: &impl serde::Serialize) -> Result<Value, Failure> {
 }
 
 pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Failure> {
-    let mut desk = Desk::open(settings)?;
+    let mut desk = WebhookConsole::open(settings)?;
     match command {
         Command::Create(asked) => asked.run(&mut desk, json),
         Command::Update(asked) => asked.run(&mut desk, json),
@@ -213,7 +213,7 @@ pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Fail
     }
 }
 
-fn rotate_key(desk: &mut Desk, asked: &Rotate, json: bool) -> Result<(), Failure> {
+fn rotate_key(desk: &mut WebhookConsole, asked: &Rotate, json: bool) -> Result<(), Failure> {
     let keys = desk.act(&asked.which, |tx, vault, actor, id| {
         secrets::rotate_key(tx, vault, actor, id, asked.overlap(), None)?;
         secrets::public_keys(tx, Scope::Tenant(actor.tenant), &[id])
@@ -223,7 +223,7 @@ fn rotate_key(desk: &mut Desk, asked: &Rotate, json: bool) -> Result<(), Failure
     tell(json, &json!({"id": asked.which.id, "public_keys": keys}), &newest)
 }
 
-fn show(desk: &mut Desk, which: &Which, json: bool) -> Result<(), Failure> {
+fn show(desk: &mut WebhookConsole, which: &Which, json: bool) -> Result<(), Failure> {
     let body = desk.act(which, |tx, _, actor, id| {
         let webhook = webhooks::find(tx, actor, id)?;
         WebhookBody::read(tx, webhook)
@@ -239,7 +239,7 @@ fn show(desk: &mut Desk, which: &Which, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn list(desk: &mut Desk, asked: &List, json: bool) -> Result<(), Failure> {
+fn list(desk: &mut WebhookConsole, asked: &List, json: bool) -> Result<(), Failure> {
     let refused = |rejection: Rejection| Failure::new(format!("cursor {}", rejection.detail));
     let paging = Paging {
         size: PageSize::new(asked.limit).map_err(refused)?,

@@ -1,17 +1,17 @@
 //! API keys as values: prefix, environment, state, and the secret that is shown once.
 
 mod ask;
-mod clue;
 mod life;
+mod lookup_text;
 mod order;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use ask::{KeyChange, KeyDraft, KeyPatch, NewKey};
-pub use clue::Clue;
 pub use life::{Overlap, RESTORABLE_FOR, Selection, TagChange, prefix_of};
-pub use order::{KeyMark, KeySort, Place};
+pub use lookup_text::LookupText;
+pub use order::{KeyMark, KeySort, SortValue};
 
 use super::error::{Rejection, Result};
 use super::token::{self, Malformed, Presented, Token};

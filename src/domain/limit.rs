@@ -42,7 +42,7 @@ impl DivCeil for i64 {
 
 /// State of a limit after a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct LimitState {
     /// The limit itself.
     pub limit: Limit,
     /// True if the call's cost fitted.
@@ -130,13 +130,13 @@ impl Window {
     }
 
     /// Returns the state after `cost` was taken in Redis.
-    pub fn taken(&mut self, now: DateTime<Utc>, cost: u64) -> Standing {
+    pub fn taken(&mut self, now: DateTime<Utc>, cost: u64) -> LimitState {
         self.forget(self.current(now));
         self.standing(now, cost, true)
     }
 
     /// Takes `cost` if it fits, else nothing. A cost of 0 always fits.
-    pub fn take(&mut self, now: DateTime<Utc>, cost: u64) -> Standing {
+    pub fn take(&mut self, now: DateTime<Utc>, cost: u64) -> LimitState {
         let current = self.current(now);
         self.forget(current);
         let is_allowed = self.fits(cost);
@@ -147,7 +147,7 @@ impl Window {
     }
 
     /// Returns the state as if `cost` were taken, without taking it.
-    pub fn look(&mut self, now: DateTime<Utc>, cost: u64) -> Standing {
+    pub fn look(&mut self, now: DateTime<Utc>, cost: u64) -> LimitState {
         self.forget(self.current(now));
         self.standing(now, cost, self.fits(cost))
     }
@@ -165,13 +165,13 @@ impl Window {
         self.counts.back().is_none_or(|(newest, _)| self.leaves(*newest) <= now.timestamp_micros())
     }
 
-    fn standing(&self, now: DateTime<Utc>, cost: u64, is_allowed: bool) -> Standing {
+    fn standing(&self, now: DateTime<Utc>, cost: u64, is_allowed: bool) -> LimitState {
         let (used, quota) = (self.used(), self.limit.quota);
         let frees_one = used.saturating_sub(1).min(quota.saturating_sub(1));
         let more = if used == 0 { now } else { self.when_at_most(frees_one, now) };
         let retry_after = (!is_allowed && cost <= quota)
             .then(|| seconds_until(self.when_at_most(quota.saturating_sub(cost), now), now).max(1));
-        Standing {
+        LimitState {
             limit: self.limit,
             is_allowed,
             remaining: quota.saturating_sub(used),

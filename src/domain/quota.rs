@@ -49,7 +49,7 @@ impl Quota {
 
 /// State of a key's quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QuotaStanding {
+pub struct QuotaState {
     /// Units of one period.
     pub quota: i64,
     /// Units left.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::pg::PgConnection;
 use tokio::time::timeout;
 
-use super::link::Link;
+use super::cache_trust::CacheTrust;
 use crate::domain::{Error, Result};
 use crate::store::{Db, Scope};
 
@@ -29,7 +29,7 @@ pub struct Cache<V> {
     entries: Kept<Arc<Entry<V>>>,
     /// Ids that are known not to exist.
     absent: Kept<Absent>,
-    link: Link,
+    link: CacheTrust,
     db: Db,
     load: Arc<Load<V>>,
 }
@@ -53,7 +53,7 @@ pub struct Entry<V> {
 impl<V: Send + Sync + 'static> Cache<V> {
     pub fn new(
         db: Db,
-        link: Link,
+        link: CacheTrust,
         most: usize,
         load: impl Fn(&mut PgConnection, &str) -> Result<Option<V>> + Send + Sync + 'static,
     ) -> Self {
@@ -159,7 +159,7 @@ impl<V: Send + Sync + 'static> Cache<V> {
         self.absent.clear();
     }
 
-    pub fn link(&self) -> &Link {
+    pub fn link(&self) -> &CacheTrust {
         &self.link
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::limiter::{Held, Limiter};
+use super::limiter::{LimitSubject, Limiter};
 use super::shared::Shared;
 use crate::domain::Result;
-use crate::domain::limit::Standing;
+use crate::domain::limit::LimitState;
 
 /// Rate limit counter, shared by the whole process.
 pub struct Counting {
@@ -25,7 +25,7 @@ impl Counting {
     ///
     /// # Errors
     /// `Unavailable` if the call cannot be counted: see [`Limiter::take`] and [`Shared::take`].
-    pub async fn take(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
+    pub async fn take(&self, held: &[LimitSubject], now: DateTime<Utc>, cost: u64) -> Result<Vec<LimitState>> {
         match &self.shared {
             None => self.own.take(held, now, cost),
             // Boxed to keep the future of calls without Redis small.
@@ -34,7 +34,7 @@ impl Counting {
     }
 
     /// Checks whether `cost` would fit. Charges nothing.
-    pub async fn look(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
+    pub async fn look(&self, held: &[LimitSubject], now: DateTime<Utc>, cost: u64) -> Result<Vec<LimitState>> {
         match &self.shared {
             None => Ok(self.own.look(held, now, cost)),
             Some(shared) => Box::pin(shared.look(&self.own, held, now, cost)).await,
@@ -42,12 +42,12 @@ impl Counting {
     }
 
     /// Returns true if `cost` fits by the counts of this process. Other replicas may have used up the rest.
-    pub fn expects(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> bool {
+    pub fn expects(&self, held: &[LimitSubject], now: DateTime<Utc>, cost: u64) -> bool {
         self.own.look(held, now, cost).iter().all(|standing| standing.is_allowed)
     }
 
     /// Returns the state of the limits by the counts of this process.
-    pub fn glance(&self, held: &[Held], now: DateTime<Utc>) -> Vec<Standing> {
+    pub fn glance(&self, held: &[LimitSubject], now: DateTime<Utc>) -> Vec<LimitState> {
         self.own.look(held, now, 0)
     }
 

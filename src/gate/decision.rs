@@ -10,14 +10,14 @@ use serde_json::value::RawValue;
 
 use super::Credential;
 use super::cache::Entry;
-use super::limiter::{Held, Subject};
+use super::limiter::{LimitSubject, Subject};
 use crate::domain::TenantId;
 use crate::domain::address::network;
 use crate::domain::api_key::{Environment, KeyState};
 use crate::domain::digest::StoredDigest;
 use crate::domain::limit::named::{self, NamedLimit, Per};
-use crate::domain::limit::{Limit, Standing};
-use crate::domain::quota::{Quota, QuotaStanding};
+use crate::domain::limit::{Limit, LimitState};
+use crate::domain::quota::{Quota, QuotaState};
 use crate::domain::scope::ScopeSet;
 use crate::domain::usage::Outcome;
 use crate::model::ApiKey;
@@ -28,24 +28,24 @@ use crate::store::api_keys::GateRow;
 pub struct NamedStanding {
     pub name: Arc<str>,
     pub per: Per,
-    pub standing: Standing,
+    pub standing: LimitState,
 }
 
 /// Returns the limits of a key, its own limit first, with the subject under which each is counted.
-pub fn held(key: &ApiKey) -> Vec<(Arc<str>, Per, Held)> {
+pub fn held(key: &ApiKey) -> Vec<(Arc<str>, Per, LimitSubject)> {
     let subject = Subject::of_lineage(key.lineage_id, named::FIRST);
-    let first = Held { tenant: key.tenant_id, subject, limit: key.limit() };
+    let first = LimitSubject { tenant: key.tenant_id, subject, limit: key.limit() };
     let more = key.named_limits().into_iter().map(|one| (one.name.as_str().into(), one.per, held_to(key, &one)));
     std::iter::once((named::FIRST.into(), Per::Key, first)).chain(more).collect()
 }
 
-fn held_to(key: &ApiKey, one: &NamedLimit) -> Held {
+fn held_to(key: &ApiKey, one: &NamedLimit) -> LimitSubject {
     let limit: Limit = one.limit();
     let subject = match (&key.owner, one.per) {
         (Some(owner), Per::Owner) => Subject::of_owner(key.tenant_id, owner, &one.name, limit.window_seconds),
         _ => Subject::of_lineage(key.lineage_id, &one.name),
     };
-    Held { tenant: key.tenant_id, subject, limit }
+    LimitSubject { tenant: key.tenant_id, subject, limit }
 }
 
 /// Cached key with everything parsed that a verification needs.
@@ -56,7 +56,7 @@ pub struct KnownKey {
     pub scopes: ScopeSet,
     /// Name and kind of each limit, in the order of `held`.
     pub limits: Vec<(Arc<str>, Per)>,
-    pub held: Vec<Held>,
+    pub held: Vec<LimitSubject>,
     pub quota: Option<Quota>,
     pub digest: StoredDigest,
     is_tenant_active: bool,
@@ -103,7 +103,7 @@ impl KnownKey {
     }
 
     /// Adds the names of the limits to their states.
-    pub fn named(&self, standings: Vec<Standing>) -> Vec<NamedStanding> {
+    pub fn named(&self, standings: Vec<LimitState>) -> Vec<NamedStanding> {
         let named = self.limits.iter().zip(standings);
         named.map(|((name, per), standing)| NamedStanding { name: Arc::clone(name), per: *per, standing }).collect()
     }
@@ -116,7 +116,7 @@ impl KnownKey {
 
 /// Verification request for a key.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct VerificationRequest {
     pub credential: Credential,
     /// Tenant that the key must belong to. Keys of other tenants count as unknown.
     pub tenant: Option<TenantId>,
@@ -132,7 +132,7 @@ pub struct Ask {
     pub is_dry_run: bool,
 }
 
-impl Ask {
+impl VerificationRequest {
     /// Builds the request for one ordinary call.
     pub fn new(credential: Credential, ip: Option<IpAddr>) -> Self {
         Self {
@@ -162,7 +162,7 @@ pub struct Decision {
     pub key: Option<Arc<Entry<KnownKey>>>,
     /// State of each limit, the key's own limit first. Empty if the limits were not checked.
     pub standings: Vec<NamedStanding>,
-    pub quota: Option<QuotaStanding>,
+    pub quota: Option<QuotaState>,
     /// Seconds until a refused cost fits into the quota. `None` if it never does.
     pub quota_wait: Option<u64>,
     /// True if the quota refuses the cost, alone or beside limits.
@@ -209,7 +209,7 @@ impl Decision {
     }
 
     /// Returns the reason of a refusal, if the key was refused.
-    pub fn why(&self, ask: &Ask) -> Option<String> {
+    pub fn why(&self, ask: &VerificationRequest) -> Option<String> {
         reason(self.outcome, self.known()?, ask, &self.missing_scopes, self.nearest())
     }
 }
@@ -218,7 +218,7 @@ impl Decision {
 fn reason(
     outcome: Outcome,
     known: &KnownKey,
-    ask: &Ask,
+    ask: &VerificationRequest,
     missing: &[String],
     nearest: Option<&NamedStanding>,
 ) -> Option<String> {
@@ -268,7 +268,7 @@ const fn other(environment: Environment) -> Environment {
 
 /// Runs all checks but the secret, which comes before, and the limits, which come after. Final refusals come first: it
 /// is no use to allow an address on a revoked key.
-pub fn judge(known: &KnownKey, ask: &Ask, now: DateTime<Utc>) -> (Outcome, Vec<String>) {
+pub fn judge(known: &KnownKey, ask: &VerificationRequest, now: DateTime<Utc>) -> (Outcome, Vec<String>) {
     let refused = match known.key.state(now) {
         KeyState::Deleted => Some(Outcome::NotFound),
         KeyState::Revoked => Some(Outcome::Revoked),
@@ -349,9 +349,9 @@ mod tests {
         GateRow { key, tenant_slug: "acme".into(), is_tenant_active: true, is_owner_active: true }
     }
 
-    fn outcome(change: impl FnOnce(&mut GateRow, &mut Ask)) -> Outcome {
+    fn outcome(change: impl FnOnce(&mut GateRow, &mut VerificationRequest)) -> Outcome {
         let mut row = row();
-        let mut ask = Ask::new(Credential::Malformed, "203.0.113.7".parse().ok());
+        let mut ask = VerificationRequest::new(Credential::Malformed, "203.0.113.7".parse().ok());
         change(&mut row, &mut ask);
         judge(&KnownKey::new(row), &ask, now()).0
     }

@@ -11,7 +11,7 @@ const MOST_LOOKED_AT: usize = 10_000;
 
 /// Key with the one of its limits that is used the most.
 #[derive(Debug)]
-pub struct Near {
+pub struct NearLimit {
     pub key: Arc<Entry<KnownKey>>,
     pub limit: NamedStanding,
 }
@@ -29,13 +29,13 @@ impl NamedStanding {
 
 impl Gate {
     /// Returns up to `most` keys of a tenant that have used some of a limit, the fullest first.
-    pub fn nearest_to_limits(&self, tenant: TenantId, most: usize) -> Vec<Near> {
+    pub fn nearest_to_limits(&self, tenant: TenantId, most: usize) -> Vec<NearLimit> {
         let now = self.clock.now();
         let known = self.keys.all_where(|known| known.key.tenant_id == tenant, MOST_LOOKED_AT);
         let near = |key: Arc<Entry<KnownKey>>| {
             let standings = key.value.named(self.counting.glance(&key.value.held, now));
             let limit = standings.into_iter().filter(|named| 0 < named.used()).max_by_key(NamedStanding::percent)?;
-            Some(Near { key, limit })
+            Some(NearLimit { key, limit })
         };
         let mut all: Vec<_> = known.into_iter().filter_map(near).collect();
         all.sort_by_key(|near| (std::cmp::Reverse((near.limit.percent(), near.limit.used())), near.key.value.key.id));

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use super::lock;
-use crate::domain::limit::{Limit, Standing, Window};
+use crate::domain::limit::{Limit, LimitState, Window};
 use crate::domain::{Error, LineageId, Result, TenantId};
 use shard::Shard;
 
@@ -65,7 +65,7 @@ impl fmt::Display for Subject {
 
 /// Subject with its tenant and its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct LimitSubject {
     pub tenant: TenantId,
     pub subject: Subject,
     pub limit: Limit,
@@ -90,7 +90,7 @@ impl Counted {
 
 /// Counts of this process that Redis may not have.
 #[derive(Debug)]
-pub struct Untold {
+pub struct UnreportedCounts {
     /// Window to merge. `None` if Redis has all of it.
     pub window: Option<Window>,
     /// True: always merge into Redis. False: rebuilt from minute totals, used only if Redis has no window yet.
@@ -99,7 +99,7 @@ pub struct Untold {
     alone: u64,
 }
 
-impl Untold {
+impl UnreportedCounts {
     pub const NOTHING: Self = Self { window: None, is_counted: false, alone: 0 };
 }
 
@@ -138,7 +138,7 @@ impl Limiter {
     ///
     /// # Errors
     /// `Unavailable` if the subject is new and too many of its tenant's subjects are counted already.
-    pub fn take(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
+    pub fn take(&self, held: &[LimitSubject], now: DateTime<Utc>, cost: u64) -> Result<Vec<LimitState>> {
         if let [one] = held {
             return Ok(vec![self.take_one(*one, now, cost)?]);
         }
@@ -152,7 +152,7 @@ impl Limiter {
             let here = held.iter().filter(|one| self.place(one.subject) == *number);
             shard.make_room(here, self.most_per_shard, now)?;
         }
-        let take = |one: &Held| {
+        let take = |one: &LimitSubject| {
             let counted = self.among(&mut shards, one.subject)?.begun(*one)?;
             counted.alone += 1;
             Some(counted.window.take(now, cost))
@@ -161,7 +161,7 @@ impl Limiter {
     }
 
     /// Charges a single limit, the case of most keys, without locking several shards.
-    fn take_one(&self, held: Held, now: DateTime<Utc>, cost: u64) -> Result<Standing> {
+    fn take_one(&self, held: LimitSubject, now: DateTime<Utc>, cost: u64) -> Result<LimitState> {
         let Some(mut shard) = self.shard(held.subject) else { return Err(Error::bug("no such shard")) };
         if let Some(Counted { window, alone, .. }) = shard.adopted(held) {
             *alone += 1;
@@ -180,7 +180,7 @@ impl Limiter {
     }
 
     /// Checks whether `cost` would fit. Charges nothing.
-    pub fn look(&self, held: &[Held], now: DateTime<Utc>, cost: u64) -> Vec<Standing> {
+    pub fn look(&self, held: &[LimitSubject], now: DateTime<Utc>, cost: u64) -> Vec<LimitState> {
         let mut shards = self.locked(held);
         held.iter().map(|one| self.look_in(&mut shards, *one, now, cost)).collect()
     }
@@ -194,7 +194,7 @@ impl Limiter {
     ///
     /// # Errors
     /// Like [`Limiter::take`]: without room, counting would start from zero.
-    pub fn warm(&self, held: Held, now: DateTime<Utc>, used: &[(DateTime<Utc>, i64)]) -> Result<()> {
+    pub fn warm(&self, held: LimitSubject, now: DateTime<Utc>, used: &[(DateTime<Utc>, i64)]) -> Result<()> {
         let Some(mut shard) = self.shard(held.subject) else { return Err(Error::bug("no such shard")) };
         // A concurrent call was faster, and has already added this usage.
         if used.is_empty() || shard.knows(held.subject) {
@@ -214,21 +214,21 @@ impl Limiter {
     }
 
     /// Returns the counts to report over this Redis connection.
-    pub fn untold(&self, held: Held, line: u32) -> Untold {
-        let Some(mut shard) = self.shard(held.subject) else { return Untold::NOTHING };
+    pub fn untold(&self, held: LimitSubject, line: u32) -> UnreportedCounts {
+        let Some(mut shard) = self.shard(held.subject) else { return UnreportedCounts::NOTHING };
         match shard.find(held.subject) {
             Some(counted) if counted.heard_over != line || counted.alone != 0 => {
                 counted.window.adopt(held.limit);
                 let is_counted = counted.heard_over != 0 || counted.alone != 0;
-                Untold { window: Some(counted.window.clone()), is_counted, alone: counted.alone }
+                UnreportedCounts { window: Some(counted.window.clone()), is_counted, alone: counted.alone }
             }
-            _ => Untold::NOTHING,
+            _ => UnreportedCounts::NOTHING,
         }
     }
 
     /// Stores counts received over this Redis connection after `told` was reported, for use while Redis is away.
     /// Without room, they are not stored.
-    pub fn hear(&self, held: Held, now: DateTime<Utc>, line: u32, told: &Untold, heard: Window) {
+    pub fn hear(&self, held: LimitSubject, now: DateTime<Utc>, line: u32, told: &UnreportedCounts, heard: Window) {
         let Some(mut shard) = self.shard(held.subject) else { return };
         if let Some(counted) = shard.find(held.subject) {
             if counted.heard_over == 0 && counted.alone == 0 {
@@ -244,7 +244,7 @@ impl Limiter {
     }
 
     /// Locks the shards of these subjects, each once and in ascending order, so that two calls cannot deadlock.
-    fn locked(&self, held: &[Held]) -> Locked<'_> {
+    fn locked(&self, held: &[LimitSubject]) -> Locked<'_> {
         let mut numbers: Vec<usize> = held.iter().map(|one| self.place(one.subject)).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -256,7 +256,7 @@ impl Limiter {
         shards.iter_mut().find(|(number, _)| *number == place).map(|(_, shard)| &mut **shard)
     }
 
-    fn look_in(&self, shards: &mut Locked<'_>, held: Held, now: DateTime<Utc>, cost: u64) -> Standing {
+    fn look_in(&self, shards: &mut Locked<'_>, held: LimitSubject, now: DateTime<Utc>, cost: u64) -> LimitState {
         let known = self.among(shards, held.subject).and_then(|shard| shard.adopted(held));
         match known {
             Some(counted) => counted.window.look(now, cost),
@@ -281,22 +281,22 @@ mod tests {
         DateTime::from_timestamp(1_764_000_000 + seconds, 0).unwrap()
     }
 
-    fn key(id: i64, limit: Limit) -> Held {
+    fn key(id: i64, limit: Limit) -> LimitSubject {
         of(TenantId(1), id, limit)
     }
 
-    fn of(tenant: TenantId, id: i64, limit: Limit) -> Held {
-        Held { tenant, subject: Subject::of_lineage(LineageId(id), "key"), limit }
+    fn of(tenant: TenantId, id: i64, limit: Limit) -> LimitSubject {
+        LimitSubject { tenant, subject: Subject::of_lineage(LineageId(id), "key"), limit }
     }
 
     /// Returns keys, without end, that fall into the shard of key 1.
-    fn beside(limiter: &Limiter, tenant: TenantId) -> impl Iterator<Item = Held> {
+    fn beside(limiter: &Limiter, tenant: TenantId) -> impl Iterator<Item = LimitSubject> {
         let place = limiter.place(key(1, LIMIT).subject);
         let all = (2 + 1_000_000 * tenant.0..).map(move |id| of(tenant, id, LIMIT));
         all.filter(move |held| limiter.place(held.subject) == place)
     }
 
-    fn remaining(limiter: &Limiter, held: Held, now: DateTime<Utc>) -> u64 {
+    fn remaining(limiter: &Limiter, held: LimitSubject, now: DateTime<Utc>) -> u64 {
         limiter.look(&[held], now, 0).remove(0).remaining
     }
 
@@ -314,7 +314,7 @@ mod tests {
     fn several_limits_are_charged_together_or_not_at_all() {
         let limiter = Limiter::default();
         let (tenant, limit) = (TenantId(1), Limit { quota: 2, window_seconds: 1 });
-        let burst = Held { tenant, subject: Subject::of_lineage(LineageId(1), "burst"), limit };
+        let burst = LimitSubject { tenant, subject: Subject::of_lineage(LineageId(1), "burst"), limit };
         let both = [key(1, LIMIT), burst];
         limiter.take(&both, at(0), 2).unwrap();
         let refused = limiter.take(&both, at(0), 1).unwrap();
@@ -328,7 +328,7 @@ mod tests {
     fn keys_of_an_owner_share_the_owners_limits() {
         let limiter = Limiter::default();
         let tenant = TenantId(1);
-        let owner = |limit| Held { tenant, subject: Subject::of_owner(tenant, "cust_1", "team", 60), limit };
+        let owner = |limit| LimitSubject { tenant, subject: Subject::of_owner(tenant, "cust_1", "team", 60), limit };
         limiter.take(&[key(1, LIMIT), owner(LIMIT)], at(0), 6).unwrap();
         let second = limiter.take(&[key(2, LIMIT), owner(LIMIT)], at(1), 5).unwrap();
         assert_eq!(second.iter().map(|standing| standing.is_allowed).collect::<Vec<_>>(), [true, false]);
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn new_limits_of_one_call_get_no_more_room_than_others() {
         let limiter = Limiter::new(SHARDS * 8);
-        let held: Vec<Held> = beside(&limiter, TenantId(1)).take(5).collect();
+        let held: Vec<LimitSubject> = beside(&limiter, TenantId(1)).take(5).collect();
         assert!(matches!(limiter.take(&held, at(0), 1), Err(Error::Unavailable(_))));
         assert!(held.iter().all(|held| remaining(&limiter, *held, at(0)) == 10), "from all of them or from none");
         assert!(limiter.take(&held[..4], at(0), 1).is_ok());
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn usage_from_before_a_restart_is_an_error_when_there_is_no_room() {
         let limiter = Limiter::new(SHARDS * 2);
-        let held: Vec<Held> = beside(&limiter, TenantId(1)).take(2).collect();
+        let held: Vec<LimitSubject> = beside(&limiter, TenantId(1)).take(2).collect();
         limiter.warm(held[0], at(90), &[(at(60), 4)]).unwrap();
         assert!(limiter.warm(held[1], at(90), &[(at(60), 4)]).is_err(), "it would begin from nothing");
         let other = beside(&limiter, TenantId(2)).next().unwrap();
@@ -417,8 +417,8 @@ mod tests {
         ) {
             let limiter = Limiter::new(SHARDS * 6);
             let limit = Limit { quota: 2, window_seconds: 20 };
-            let keys: Vec<Vec<Held>> = (0..4).map(|tenant| {
-                beside(&limiter, TenantId(tenant)).take(6).map(|held| Held { limit, ..held }).collect()
+            let keys: Vec<Vec<LimitSubject>> = (0..4).map(|tenant| {
+                beside(&limiter, TenantId(tenant)).take(6).map(|held| LimitSubject { limit, ..held }).collect()
             }).collect();
             let mut accepted: HashMap<Subject, Vec<i64>> = HashMap::new();
             let mut now = 0;

@@ -30,20 +30,20 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
 const REPORT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Check in the transaction that would write a report. Returns false if the report was already written.
-pub type First = Box<dyn FnOnce(&mut Tx<'_>) -> Result<bool> + Send>;
+pub type IsNewReport = Box<dyn FnOnce(&mut Tx<'_>) -> Result<bool> + Send>;
 
 /// Report that may be a repetition.
-struct Guarded {
+struct GuardedReport {
     records: Vec<UsageRecord>,
-    first: First,
+    first: IsNewReport,
     done: oneshot::Sender<Result<bool>>,
 }
 
 /// Order to the worker with a caller that waits for it.
-enum Wish {
+enum MeterOrder {
     /// Writes a report. The sender learns whether it is in the database.
     Report(Vec<UsageRecord>, oneshot::Sender<bool>),
-    Guarded(Guarded),
+    GuardedReport(GuardedReport),
     Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
@@ -63,7 +63,7 @@ pub struct Meter {
     waiting: Arc<Mutex<Waiting>>,
     /// Signalled when a whole batch waits.
     is_full: Arc<Notify>,
-    wishes: mpsc::Sender<Wish>,
+    wishes: mpsc::Sender<MeterOrder>,
     is_stopping: Arc<AtomicBool>,
 }
 
@@ -120,7 +120,7 @@ impl Meter {
     /// `Unavailable` if the database is away or does not keep up.
     pub async fn report(&self, records: Vec<UsageRecord>) -> Result<()> {
         let (done, is_done) = oneshot::channel();
-        let sent = timeout(REPORT_PATIENCE, self.wishes.send(Wish::Report(records, done))).await;
+        let sent = timeout(REPORT_PATIENCE, self.wishes.send(MeterOrder::Report(records, done))).await;
         if !matches!(sent, Ok(Ok(()))) {
             return Err(Error::unavailable("too much usage waits to be written"));
         }
@@ -131,9 +131,9 @@ impl Meter {
     }
 
     /// Stores a report unless `first` returns false in its transaction, as for a repeated report. Returns false then.
-    pub async fn report_unless(&self, records: Vec<UsageRecord>, first: First) -> Result<bool> {
+    pub async fn report_unless(&self, records: Vec<UsageRecord>, first: IsNewReport) -> Result<bool> {
         let (done, is_done) = oneshot::channel();
-        let wish = Wish::Guarded(Guarded { records, first, done });
+        let wish = MeterOrder::GuardedReport(GuardedReport { records, first, done });
         if !matches!(timeout(REPORT_PATIENCE, self.wishes.send(wish)).await, Ok(Ok(()))) {
             return Err(Error::unavailable("too much usage waits to be written"));
         }
@@ -151,7 +151,7 @@ impl Meter {
     /// Waits until everything recorded so far is written, at most three seconds.
     pub async fn flush(&self) {
         let (done, is_done) = oneshot::channel();
-        if self.wishes.send(Wish::Flush(done)).await.is_ok() {
+        if self.wishes.send(MeterOrder::Flush(done)).await.is_ok() {
             let _ = timeout(FLUSH_PATIENCE, is_done).await;
         }
     }
@@ -160,7 +160,7 @@ impl Meter {
     pub async fn stop(&self) {
         let (done, is_done) = oneshot::channel();
         self.is_stopping.store(true, Ordering::Release);
-        if self.wishes.send(Wish::Stop(done)).await.is_ok() {
+        if self.wishes.send(MeterOrder::Stop(done)).await.is_ok() {
             let _ = is_done.await;
         }
     }
@@ -187,7 +187,7 @@ struct Turn {
 struct Worker {
     db: Db,
     interval: Duration,
-    wishes: mpsc::Receiver<Wish>,
+    wishes: mpsc::Receiver<MeterOrder>,
     waiting: Arc<Mutex<Waiting>>,
     is_full: Arc<Notify>,
     batch: Batch,
@@ -195,7 +195,7 @@ struct Worker {
     parts: Vec<Batch>,
     /// Reports with the channels of their senders.
     reports: Vec<(Vec<UsageRecord>, oneshot::Sender<bool>)>,
-    guarded: Vec<Guarded>,
+    guarded: Vec<GuardedReport>,
     /// Endpoints that have their own totals today.
     endpoints: Endpoints,
     made: Made,
@@ -234,10 +234,10 @@ impl Worker {
         while let Some(wish) = next.or_else(|| self.wishes.try_recv().ok()) {
             next = None;
             match wish {
-                Wish::Report(records, done) => self.reports.push((records, done)),
-                Wish::Guarded(report) => self.guarded.push(report),
-                Wish::Flush(done) => turn.flushed.push(done),
-                Wish::Stop(done) => (turn.is_last, turn.ending) = (true, Some(done)),
+                MeterOrder::Report(records, done) => self.reports.push((records, done)),
+                MeterOrder::GuardedReport(report) => self.guarded.push(report),
+                MeterOrder::Flush(done) => turn.flushed.push(done),
+                MeterOrder::Stop(done) => (turn.is_last, turn.ending) = (true, Some(done)),
             }
         }
         turn
@@ -245,7 +245,7 @@ impl Worker {
 
     /// Writes guarded reports, each in its own transaction and without retries: a failed sender sends it again.
     async fn write_guarded(&mut self) {
-        for Guarded { records, first, done } in std::mem::take(&mut self.guarded) {
+        for GuardedReport { records, first, done } in std::mem::take(&mut self.guarded) {
             if done.is_closed() {
                 continue;
             }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::lock;
-use crate::domain::quota::QuotaStanding;
+use crate::domain::quota::QuotaState;
 use crate::domain::{LineageId, Result};
-use crate::store::key_limits::{self, Leased};
+use crate::store::key_limits::{self, QuotaLease};
 use crate::store::{Db, Scope, patience};
 
 /// Time for which an exhausted quota is trusted to stay so, which saves SQL.
@@ -19,19 +19,19 @@ const EMPTY_FOR: Duration = Duration::from_secs(1);
 /// Leases on quotas that this process holds.
 pub struct Quotas {
     db: Db,
-    tanks: Mutex<HashMap<LineageId, Arc<Tank>>>,
+    tanks: Mutex<HashMap<LineageId, Arc<LocalQuota>>>,
 }
 
 /// Lease of this process on one quota.
 #[derive(Default)]
-struct Tank {
-    level: Mutex<Level>,
+struct LocalQuota {
+    level: Mutex<LeaseState>,
     /// Held while one call asks the database. Other calls wait for it and use what it leased.
     filling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Level {
+struct LeaseState {
     /// Units leased by this process and not used yet.
     own: i64,
     /// Units left for other replicas when this process last asked.
@@ -42,7 +42,7 @@ struct Level {
     empty: Option<(i64, Instant)>,
 }
 
-impl Level {
+impl LeaseState {
     /// Returns the state, reset if its period is over. Units of a past period count for nothing.
     fn at(&mut self, now: DateTime<Utc>) -> &mut Self {
         if self.refills_at.is_some_and(|at| at <= now) {
@@ -55,25 +55,25 @@ impl Level {
         self.empty.is_some_and(|(least, since)| least <= need && since.elapsed() < EMPTY_FOR)
     }
 
-    fn standing(&self, quota: i64) -> QuotaStanding {
-        QuotaStanding { quota, remaining: self.own + self.elsewhere, refills_at: self.refills_at }
+    fn standing(&self, quota: i64) -> QuotaState {
+        QuotaState { quota, remaining: self.own + self.elsewhere, refills_at: self.refills_at }
     }
 }
 
 /// Units charged to a quota for a call that is not finished. Given back on drop unless used up.
-pub struct Taken<'a> {
+pub struct HeldCharge<'a> {
     quotas: &'a Quotas,
     lineage: LineageId,
     cost: u64,
 }
 
-impl Taken<'_> {
+impl HeldCharge<'_> {
     pub fn use_up(mut self) {
         self.cost = 0;
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for HeldCharge<'_> {
     fn drop(&mut self) {
         if 0 < self.cost {
             self.quotas.give_back(self.lineage, self.cost);
@@ -83,9 +83,9 @@ impl Drop for Taken<'_> {
 
 /// Result of a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct ChargeOutcome {
     pub is_allowed: bool,
-    pub standing: QuotaStanding,
+    pub standing: QuotaState,
 }
 
 impl Quotas {
@@ -109,7 +109,7 @@ impl Quotas {
         cost: u64,
         is_dry_run: bool,
         now: DateTime<Utc>,
-    ) -> Result<Asked> {
+    ) -> Result<ChargeOutcome> {
         let cost = i64::try_from(cost).unwrap_or(i64::MAX);
         let tank = Arc::clone(lock(&self.tanks).entry(lineage).or_default());
         if let Some(asked) = Self::from_memory(&tank, quota, cost, is_dry_run, now) {
@@ -124,15 +124,21 @@ impl Quotas {
         let leased = self.db.tx(Scope::Instance, move |conn| key_limits::lease(conn, lineage, need, now)).await?;
         let Some(leased) = leased else {
             // The quota was removed meanwhile, so nothing limits the call.
-            return Ok(Asked {
+            return Ok(ChargeOutcome {
                 is_allowed: true,
-                standing: QuotaStanding { quota, remaining: quota, refills_at: None },
+                standing: QuotaState { quota, remaining: quota, refills_at: None },
             });
         };
         Ok(Self::filled(&tank, leased, need, (quota, cost, is_dry_run)))
     }
 
-    fn from_memory(tank: &Tank, quota: i64, cost: i64, is_dry_run: bool, now: DateTime<Utc>) -> Option<Asked> {
+    fn from_memory(
+        tank: &LocalQuota,
+        quota: i64,
+        cost: i64,
+        is_dry_run: bool,
+        now: DateTime<Utc>,
+    ) -> Option<ChargeOutcome> {
         let mut level = lock(&tank.level);
         let level = level.at(now);
         let is_allowed = cost <= level.own;
@@ -142,13 +148,18 @@ impl Quotas {
         if is_allowed && !is_dry_run {
             level.own -= cost;
         }
-        Some(Asked { is_allowed, standing: level.standing(quota) })
+        Some(ChargeOutcome { is_allowed, standing: level.standing(quota) })
     }
 
-    fn filled(tank: &Tank, leased: Leased, need: i64, (quota, cost, is_dry_run): (i64, i64, bool)) -> Asked {
+    fn filled(
+        tank: &LocalQuota,
+        leased: QuotaLease,
+        need: i64,
+        (quota, cost, is_dry_run): (i64, i64, bool),
+    ) -> ChargeOutcome {
         let mut level = lock(&tank.level);
         if level.refills_at != leased.refills_at {
-            *level = Level { refills_at: leased.refills_at, ..Level::default() };
+            *level = LeaseState { refills_at: leased.refills_at, ..LeaseState::default() };
         }
         level.own += leased.taken;
         level.elsewhere = leased.remaining;
@@ -157,12 +168,12 @@ impl Quotas {
         if is_allowed && !is_dry_run {
             level.own -= cost;
         }
-        Asked { is_allowed, standing: level.standing(quota) }
+        ChargeOutcome { is_allowed, standing: level.standing(quota) }
     }
 
     /// Holds the units of a call until it is certain that they are used. Gives them back if the call ends before.
-    pub fn hold(&self, lineage: LineageId, cost: u64) -> Taken<'_> {
-        Taken { quotas: self, lineage, cost }
+    pub fn hold(&self, lineage: LineageId, cost: u64) -> HeldCharge<'_> {
+        HeldCharge { quotas: self, lineage, cost }
     }
 
     fn give_back(&self, lineage: LineageId, cost: u64) {

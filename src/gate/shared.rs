@@ -1,6 +1,6 @@
 //! Rate limits shared by replicas in Redis or Valkey. Each call runs one Lua script there.
 
-mod line;
+mod connection;
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use chrono::{DateTime, Utc};
 use metrics::Counter;
 use redis::{RedisResult, Script, ScriptInvocation};
 
-use super::limiter::{Held, Limiter, Untold};
+use super::limiter::{LimitSubject, Limiter, UnreportedCounts};
 use crate::config::{Outage, Redis};
-use crate::domain::limit::{Limit, Standing, Window};
+use crate::domain::limit::{Limit, LimitState, Window};
 use crate::domain::{Clock, Error, Result};
-use line::{Keeper, Line};
+use connection::{Reconnector, RedisConnection};
 
-pub use line::{Report, examine};
+pub use connection::{Report, examine};
 
 /// Response of the script: its time, whether the cost was charged, and per limit the sub-windows as pairs of newest
 /// call and count.
@@ -22,7 +22,7 @@ type Answer = (i64, i64, Vec<Vec<i64>>);
 
 /// Shared counts with the connection to them.
 pub struct Shared {
-    keeper: Keeper,
+    keeper: Reconnector,
     script: Arc<Script>,
     names: Names,
     outage: Outage,
@@ -37,7 +37,7 @@ struct Names {
 }
 
 impl Names {
-    fn of(&self, held: &Held) -> String {
+    fn of(&self, held: &LimitSubject) -> String {
         format!("gatepost:{}:limit:{}", self.instance, held.subject)
     }
 
@@ -59,7 +59,7 @@ impl Shared {
             "Calls that could not be counted in Redis: this process counted alone, or refused them with 503"
         );
         let (script, names) = (Arc::new(script()), Names { instance });
-        let keeper = Keeper::start(redis, Arc::clone(&script), names.of_trial()).await?;
+        let keeper = Reconnector::start(redis, Arc::clone(&script), names.of_trial()).await?;
         let missed = metrics::counter!("gatepost_shared_limits_missed_total");
         Ok(Self { keeper, script, names, outage: redis.outage, clock, missed })
     }
@@ -68,7 +68,13 @@ impl Shared {
     ///
     /// # Errors
     /// `Unavailable` if Redis does not respond and the settings forbid to count alone, or like [`Limiter::take`].
-    pub async fn take(&self, own: &Limiter, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
+    pub async fn take(
+        &self,
+        own: &Limiter,
+        held: &[LimitSubject],
+        now: DateTime<Utc>,
+        cost: u64,
+    ) -> Result<Vec<LimitState>> {
         if let Some(standings) = self.ask(own, held, now, cost, true).await {
             return Ok(standings);
         }
@@ -81,7 +87,13 @@ impl Shared {
     ///
     /// # Errors
     /// Like [`Shared::take`].
-    pub async fn look(&self, own: &Limiter, held: &[Held], now: DateTime<Utc>, cost: u64) -> Result<Vec<Standing>> {
+    pub async fn look(
+        &self,
+        own: &Limiter,
+        held: &[LimitSubject],
+        now: DateTime<Utc>,
+        cost: u64,
+    ) -> Result<Vec<LimitState>> {
         match self.ask(own, held, now, cost, false).await {
             Some(standings) => Ok(standings),
             None => self.may_be_away().map(|()| own.look(held, now, cost)),
@@ -108,11 +120,11 @@ impl Shared {
     async fn ask(
         &self,
         own: &Limiter,
-        held: &[Held],
+        held: &[LimitSubject],
         now: DateTime<Utc>,
         cost: u64,
         takes: bool,
-    ) -> Option<Vec<Standing>> {
+    ) -> Option<Vec<LimitState>> {
         let mut line = self.keeper.line()?;
         match self.answered(&mut line, own, held, now, cost, takes).await {
             Ok(standings) => Some(standings),
@@ -125,22 +137,22 @@ impl Shared {
 
     async fn answered(
         &self,
-        line: &mut Line,
+        line: &mut RedisConnection,
         own: &Limiter,
-        held: &[Held],
+        held: &[LimitSubject],
         now: DateTime<Utc>,
         cost: u64,
         takes: bool,
-    ) -> RedisResult<Vec<Standing>> {
+    ) -> RedisResult<Vec<LimitState>> {
         let mut call = self.script.prepare_invoke();
         begin(&mut call, self.clock.offset().num_microseconds().unwrap_or(0), cost, takes);
-        let told: Vec<Untold> = held.iter().map(|one| own.untold(*one, line.number)).collect();
+        let told: Vec<UnreportedCounts> = held.iter().map(|one| own.untold(*one, line.number)).collect();
         for (one, untold) in held.iter().zip(&told) {
             add(&mut call, &self.names.of(one), one.limit, untold);
         }
         let (at, is_taken, windows): Answer = call.invoke_async(&mut line.connection).await?;
         let at = DateTime::from_timestamp_micros(at).unwrap_or(now);
-        let stands = |((one, told), counts): ((&Held, &Untold), &Vec<i64>)| {
+        let stands = |((one, told), counts): ((&LimitSubject, &UnreportedCounts), &Vec<i64>)| {
             let mut window = Window::of(one.limit, pairs(counts));
             let standing = if is_taken == 1 { window.taken(at, cost) } else { window.look(at, cost) };
             own.hear(*one, now, line.number, told, window);
@@ -154,7 +166,7 @@ fn begin(call: &mut ScriptInvocation<'_>, offset: i64, cost: u64, takes: bool) {
     call.arg(offset).arg(cost).arg(if takes { "take" } else { "look" });
 }
 
-fn add(call: &mut ScriptInvocation<'_>, name: &str, limit: Limit, untold: &Untold) {
+fn add(call: &mut ScriptInvocation<'_>, name: &str, limit: Limit, untold: &UnreportedCounts) {
     call.key(name).arg(limit.quota).arg(limit.sub_window()).arg(limit.window());
     let window = untold.window.as_ref();
     call.arg(if untold.is_counted { "always" } else { "absent" }).arg(window.map_or(0, |window| window.counts().len()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::cache::{Cache, Entry};
-use super::link::{Link, Listening};
+use super::cache_trust::{CacheTrust, Listening};
 use super::meter::Meter;
 use crate::domain::digest::Hasher;
 use crate::domain::scope::ScopeSet;
@@ -80,7 +80,7 @@ pub struct TokenGate {
 
 impl TokenGate {
     pub fn new(db: Db, hasher: Arc<Hasher>, clock: Clock, meter: Meter) -> Self {
-        let tokens = Cache::new(db, Link::default(), MOST_TOKENS, |conn, id| {
+        let tokens = Cache::new(db, CacheTrust::default(), MOST_TOKENS, |conn, id| {
             Ok(store::access_tokens::find_for_gate(conn, id)?.map(KnownToken::new))
         });
         Self { tokens: Arc::new(tokens), hasher, clock, meter }

@@ -106,7 +106,7 @@ impl Lookups {
     }
 
     fn begin(&self, name: &str) -> io::Result<()> {
-        let mut place = Place { name: name.to_owned(), under_way: Arc::clone(&self.under_way), answer: None };
+        let mut place = LookupSlot { name: name.to_owned(), under_way: Arc::clone(&self.under_way), answer: None };
         let find = Arc::clone(&self.find);
         let work = move || place.answer = Some(find(&place.name));
         thread::Builder::new().name("look-up".to_owned()).spawn(work)?;
@@ -115,13 +115,13 @@ impl Lookups {
 }
 
 /// Entry of a look-up among those under way. It is removed when the thread returns, not before.
-struct Place {
+struct LookupSlot {
     name: String,
     under_way: Arc<Mutex<HashMap<String, UnderWay>>>,
     answer: Option<Answer>,
 }
 
-impl Drop for Place {
+impl Drop for LookupSlot {
     /// Sends the result to all callers. Without a result, because the thread panicked or did not start, their channels
     /// close.
     fn drop(&mut self) {

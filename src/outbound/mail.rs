@@ -8,7 +8,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use uuid::Uuid;
 
 use crate::config::Smtp;
-use crate::domain::mail::Letter;
+use crate::domain::mail::MailMessage;
 use crate::domain::{Error, Result, email};
 
 /// Timeout of each step of the SMTP session.
@@ -38,7 +38,7 @@ impl Mailer {
         Ok(Self { transport: transport.timeout(Some(STEP)).build(), from: smtp.from.clone() })
     }
 
-    pub async fn send(&self, letter: &Letter) -> std::result::Result<(), Unsent> {
+    pub async fn send(&self, letter: &MailMessage) -> std::result::Result<(), Unsent> {
         let message = self.message(letter).map_err(|says| Unsent { says, is_hopeless: true })?;
         match tokio::time::timeout(DEADLINE, self.transport.send(message)).await {
             Ok(Ok(_)) => Ok(()),
@@ -47,7 +47,7 @@ impl Mailer {
         }
     }
 
-    fn message(&self, letter: &Letter) -> std::result::Result<Message, String> {
+    fn message(&self, letter: &MailMessage) -> std::result::Result<Message, String> {
         let to = email::address(&letter.to).map_err(|rejection| format!("the address {}", rejection.detail))?;
         let id = format!("<{}@{}>", Uuid::new_v4(), self.from.email.domain());
         let message =

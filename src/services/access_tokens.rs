@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 
 use super::Operator;
 use super::accounts::SignIn;
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use super::tenants::{self, TenantRef};
 use crate::domain::access_token::{NewToken, TokenSecret};
 use crate::domain::actor::Authority;
@@ -156,12 +156,13 @@ fn insert(tx: &mut Tx<'_>, hasher: &Hasher, user: UserId, ask: NewToken, is_from
     Ok(MintedToken { token, secret })
 }
 
-fn minted_deed(token: &AccessToken) -> Deed {
+fn minted_deed(token: &AccessToken) -> AuditedAct {
     deed("access_token.minted", token).with("scopes", token.scopes.clone())
 }
 
-fn deed(action: &'static str, token: &AccessToken) -> Deed {
-    let deed = Deed::new(action, target(token.id)).with("name", token.name.as_str()).with("user", token.user_id.0);
+fn deed(action: &'static str, token: &AccessToken) -> AuditedAct {
+    let deed =
+        AuditedAct::new(action, target(token.id)).with("name", token.name.as_str()).with("user", token.user_id.0);
     match token.minted_by {
         Some(maker) => deed.with("minted_by", maker.0),
         None => deed,
@@ -250,7 +251,7 @@ fn revoke_with_its_own(tx: &mut Tx<'_>, token: &AccessToken) -> Result<Vec<Acces
     Ok(revoked)
 }
 
-fn revoked_deed(token: &AccessToken) -> Deed {
+fn revoked_deed(token: &AccessToken) -> AuditedAct {
     deed("access_token.revoked", token)
 }
 

@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use serde_json::Value;
 
 use super::accounts::{self, NewPassword};
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use super::links::digest;
 use super::{Operator, random_token};
 use crate::domain::{Error, Noun, Result, UserId, text};
@@ -27,7 +27,7 @@ pub const ADDRESS: &str = "address";
 
 /// Session of a signed-in user, as the account page shows it.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct UserSession {
     /// Id of the session's row.
     pub id: i64,
     /// True for the session that makes this request.
@@ -40,7 +40,7 @@ pub struct Place {
     pub last_seen: DateTime<Utc>,
 }
 
-impl Place {
+impl UserSession {
     fn of(row: Session, here: &str) -> Self {
         Self {
             id: row.id,
@@ -60,10 +60,10 @@ fn entry(state: &Value, name: &str) -> String {
 }
 
 /// Lists a user's sessions, most recent first. `here` is the handle of the current session.
-pub fn places(tx: &mut Tx<'_>, user: UserId, here: &str) -> Result<Vec<Place>> {
+pub fn places(tx: &mut Tx<'_>, user: UserId, here: &str) -> Result<Vec<UserSession>> {
     let now = tx.now;
     let rows = store::sessions::list_of_user(tx, user, now)?;
-    Ok(rows.into_iter().map(|row| Place::of(row, here)).collect())
+    Ok(rows.into_iter().map(|row| UserSession::of(row, here)).collect())
 }
 
 /// Ends one session of a user. Returns false if it had ended already.
@@ -118,8 +118,8 @@ fn end_where(conn: &mut PgConnection, user: UserId, is_meant: impl Fn(&str) -> b
     store::sessions::delete_many(conn, user, &meant)
 }
 
-fn signed_out(user: UserId, sessions: usize) -> Deed {
-    Deed::new("user.signed_out", target(user)).with("sessions_ended", sessions)
+fn signed_out(user: UserId, sessions: usize) -> AuditedAct {
+    AuditedAct::new("user.signed_out", target(user)).with("sessions_ended", sessions)
 }
 
 pub fn rename(tx: &mut Tx<'_>, who: &Operator, user: UserId, name: &str) -> Result<User> {
@@ -132,7 +132,7 @@ pub fn rename(tx: &mut Tx<'_>, who: &Operator, user: UserId, name: &str) -> Resu
 pub fn change_password(tx: &mut Tx<'_>, who: &Operator, user: UserId, new: &NewPassword, here: &str) -> Result<()> {
     accounts::write_password(tx, user, new)?;
     let ended = end_access(tx, user, Some(here))?;
-    audit::record_for_instance(tx, who, None, ended.noted(Deed::new("user.password_changed", target(user))))
+    audit::record_for_instance(tx, who, None, ended.noted(AuditedAct::new("user.password_changed", target(user))))
 }
 
 /// Numbers of sessions and access tokens that ended because a sign-in became stronger.
@@ -142,7 +142,7 @@ pub(super) struct EndedAccess {
 }
 
 impl EndedAccess {
-    pub(super) fn noted(&self, deed: Deed) -> Deed {
+    pub(super) fn noted(&self, deed: AuditedAct) -> AuditedAct {
         deed.with("sessions_ended", self.sessions).with("tokens_revoked", self.tokens)
     }
 }
@@ -216,7 +216,7 @@ fn make_reset(tx: &mut Tx<'_>, who: &Operator, user: UserId, origin: Origin) -> 
     let token = random_token()?;
     let expires_at = now + RESET_LINK_LIVES;
     store::one_time_links::insert_for(tx, RESET, &digest(&token), (user.id, origin), now, expires_at)?;
-    let deed = Deed::new("user.reset_link_made", target(user.id)).with("name", user.email.as_str());
+    let deed = AuditedAct::new("user.reset_link_made", target(user.id)).with("name", user.email.as_str());
     audit::record_for_instance(tx, who, None, deed)?;
     Ok(token)
 }

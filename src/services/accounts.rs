@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 
 use super::account;
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use super::links::{self, digest};
 use super::second_factor;
 use super::tenants::{self, NewTenant};
@@ -70,7 +70,7 @@ pub fn create(tx: &mut Tx<'_>, who: &Operator, ask: &NewUser) -> Result<User> {
         is_email_confirmed: ask.is_email_confirmed,
     };
     let user = store::users::insert(tx, &row, now)?;
-    let deed = Deed::new("user.created", format!("user:{}", user.id)).with("is_operator", ask.is_operator);
+    let deed = AuditedAct::new("user.created", format!("user:{}", user.id)).with("is_operator", ask.is_operator);
     audit::record_for_instance(tx, who, None, deed)?;
     Ok(user)
 }
@@ -128,7 +128,7 @@ pub fn update(tx: &mut Tx<'_>, who: &Operator, user: UserId, change: UserChange)
     }
     let after = store::users::update(tx, user, &name, (is_active, is_operator), now)?;
     let after = after.ok_or(Error::NotFound(Noun::User))?;
-    let deed = Deed::new("user.updated", format!("user:{user}"))
+    let deed = AuditedAct::new("user.updated", format!("user:{user}"))
         .with("name", after.email.as_str())
         .changing(facts(&before), facts(&after));
     audit::record_for_instance(tx, who, None, deed)?;
@@ -195,7 +195,7 @@ pub(super) fn write_password(tx: &mut Tx<'_>, user: UserId, new: &NewPassword) -
 pub fn set_password(tx: &mut Tx<'_>, who: &Operator, user: UserId, new: &NewPassword) -> Result<()> {
     write_password(tx, user, new)?;
     let ended = account::end_access(tx, user, None)?;
-    let deed = ended.noted(Deed::new("user.password_set", format!("user:{user}")));
+    let deed = ended.noted(AuditedAct::new("user.password_set", format!("user:{user}")));
     audit::record_for_instance(tx, who, None, deed)
 }
 

@@ -2,22 +2,22 @@
 
 mod bulk;
 mod end;
-mod kin;
+mod granted_scopes;
+mod lineage;
 mod news;
-mod opens;
 mod rotation;
 
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::Value;
 
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use super::idempotency::{self, IdempotencyKey, Told};
-use super::plans::{self, Thing};
-use crate::domain::api_key::{KeyChange, KeyMark, KeyPrefix, KeySecret, KeySort, NewKey, Place};
+use super::plans::{self, LimitedResource};
+use crate::domain::api_key::{KeyChange, KeyMark, KeyPrefix, KeySecret, KeySort, NewKey, SortValue};
 use crate::domain::digest::Hasher;
 use crate::domain::page::{Page, Paging};
-use crate::domain::quota::QuotaStanding;
+use crate::domain::quota::QuotaState;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result, TenantId};
 use crate::model::{ApiKey, NewApiKey};
 pub use crate::store::api_keys::KeyFilter;
@@ -25,7 +25,7 @@ use crate::store::notify::Change;
 use crate::store::{self, Scope, Tx};
 pub use bulk::{Bulk, chosen, delete_many, revoke_many, tag_many};
 pub use end::{delete, restore, revoke};
-pub use kin::{Kin, MOST_ALIKE, kin, matching};
+pub use lineage::{LineageNeighbors, MOST_ALIKE, matching, neighbors};
 pub use news::tell_of_expiring;
 pub use rotation::{Rotated, rotate, rotate_once};
 
@@ -55,8 +55,8 @@ pub fn mint_once(
 pub fn mint(tx: &mut Tx<'_>, actor: &Actor, hasher: &Hasher, ask: NewKey) -> Result<MintedKey> {
     let now = tx.now;
     actor.must(Permission::WriteKeys)?;
-    opens::must_hold(actor, &[], &ask.scopes)?;
-    plans::must_have_room(tx, actor.tenant, Thing::Key)?;
+    granted_scopes::must_hold(actor, &[], &ask.scopes)?;
+    plans::must_have_room(tx, actor.tenant, LimitedResource::Key)?;
     let plan = plans::of_tenant(tx, actor.tenant)?;
     let rate_limit = ask.rate_limit.unwrap_or(plan.default_rate_limit);
     if ask.rate_limit.is_some() {
@@ -73,7 +73,7 @@ pub fn mint(tx: &mut Tx<'_>, actor: &Actor, hasher: &Hasher, ask: NewKey) -> Res
         store::key_limits::put(tx, key.tenant_id, key.lineage_id, (&shared.0, shared.1), now)?;
         key = store::api_keys::find(tx, key.tenant_id, key.id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     }
-    let deed = Deed::new("api_key.minted", target(key.id))
+    let deed = AuditedAct::new("api_key.minted", target(key.id))
         .with("name", key.name.as_str())
         .with("hint", key.hint.as_str())
         .with("environment", key.environment.as_str())
@@ -180,10 +180,10 @@ pub fn export(
 /// Returns a key's cursor in a list of this order.
 pub fn mark(key: &ApiKey, sort: KeySort) -> KeyMark {
     let place = match sort {
-        KeySort::Newest => Place::Newest,
-        KeySort::Name => Place::Name(key.name.clone()),
-        KeySort::LastUsed => Place::LastUsed(key.last_used_at),
-        KeySort::Expires => Place::Expires(key.expires_at),
+        KeySort::Newest => SortValue::Newest,
+        KeySort::Name => SortValue::Name(key.name.clone()),
+        KeySort::LastUsed => SortValue::LastUsed(key.last_used_at),
+        KeySort::Expires => SortValue::Expires(key.expires_at),
     };
     KeyMark { place, id: key.id }
 }
@@ -194,7 +194,7 @@ pub fn count(tx: &mut Tx<'_>, scope: Scope, filter: &KeyFilter) -> Result<i64> {
 }
 
 /// Returns the quota of a key's lineage and what is left of it. Quota leased by replicas counts as used.
-pub fn quota(tx: &mut Tx<'_>, actor: &Actor, key: &ApiKey) -> Result<Option<QuotaStanding>> {
+pub fn quota(tx: &mut Tx<'_>, actor: &Actor, key: &ApiKey) -> Result<Option<QuotaState>> {
     let now = tx.now;
     actor.must(Permission::ReadKeys)?;
     let found = store::key_limits::find(tx, actor.tenant, key.lineage_id)?;
@@ -218,7 +218,7 @@ pub fn update(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, change: &KeyChange) 
         return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
     }
     if let Some(scopes) = &change.scopes {
-        opens::must_hold(actor, &before.scopes, scopes)?;
+        granted_scopes::must_hold(actor, &before.scopes, scopes)?;
     }
     must_fit_plan(tx, &before, change)?;
     if change.limits.is_some() || change.quota.is_some() {
@@ -231,7 +231,7 @@ pub fn update(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, change: &KeyChange) 
         // The lineage shares one counter, so all of its keys get this limit.
         store::api_keys::share_limit(tx, &after, now)?;
     }
-    let deed = Deed::new("api_key.updated", target(id))
+    let deed = AuditedAct::new("api_key.updated", target(id))
         .with("name", after.name.as_str())
         .with("changed", change.fields())
         .changing(facts(&before), facts(&after));
@@ -252,7 +252,7 @@ fn must_fit_plan(tx: &mut Tx<'_>, before: &ApiKey, change: &KeyChange) -> Result
     let is_back =
         change.expires_at.is_some() && before.revoked_at.is_none() && before.expires_at.is_some_and(|at| at <= now);
     if is_back {
-        plans::must_have_room(tx, before.tenant_id, Thing::Key)?;
+        plans::must_have_room(tx, before.tenant_id, LimitedResource::Key)?;
     }
     Ok(())
 }
@@ -288,7 +288,7 @@ fn to_change(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId) -> Result<Api
     Ok(key)
 }
 
-fn changed(tx: &mut Tx<'_>, actor: &Actor, key: ApiKey, deed: Deed) -> Result<ApiKey> {
+fn changed(tx: &mut Tx<'_>, actor: &Actor, key: ApiKey, deed: AuditedAct) -> Result<ApiKey> {
     audit::record(tx, actor, deed)?;
     tx.announce(Change::Key(key.public_id.clone()));
     Ok(key)

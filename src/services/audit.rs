@@ -17,13 +17,13 @@ const BATCH: i64 = PageSize::MAX;
 
 /// Audited act: an action (`api_key.minted`), its target (`api_key:7`), and details without secrets.
 #[derive(Debug, Clone)]
-pub struct Deed {
+pub struct AuditedAct {
     action: &'static str,
     target: String,
     details: Map<String, Value>,
 }
 
-impl Deed {
+impl AuditedAct {
     pub fn new(action: &'static str, target: impl Into<String>) -> Self {
         Self { action, target: target.into(), details: Map::new() }
     }
@@ -55,19 +55,19 @@ impl Deed {
 }
 
 /// Records an act in the actor's tenant.
-pub fn record(tx: &mut Tx<'_>, actor: &Actor, deed: Deed) -> Result<()> {
+pub fn record(tx: &mut Tx<'_>, actor: &Actor, deed: AuditedAct) -> Result<()> {
     let now = tx.now;
     store::audit_entries::insert(tx, &entry(actor, deed, now))
 }
 
 /// Records several acts of one call, an entry each.
-pub fn record_all(tx: &mut Tx<'_>, actor: &Actor, deeds: Vec<Deed>) -> Result<()> {
+pub fn record_all(tx: &mut Tx<'_>, actor: &Actor, deeds: Vec<AuditedAct>) -> Result<()> {
     let now = tx.now;
     let entries: Vec<_> = deeds.into_iter().map(|deed| entry(actor, deed, now)).collect();
     store::audit_entries::insert_all(tx, &entries)
 }
 
-fn entry(actor: &Actor, deed: Deed, now: DateTime<Utc>) -> NewAuditEntry {
+fn entry(actor: &Actor, deed: AuditedAct, now: DateTime<Utc>) -> NewAuditEntry {
     NewAuditEntry {
         tenant_id: Some(actor.tenant),
         user_id: actor.user,
@@ -83,7 +83,12 @@ fn entry(actor: &Actor, deed: Deed, now: DateTime<Utc>) -> NewAuditEntry {
 }
 
 /// Records an act on the instance itself, or an operator's act on a tenant.
-pub fn record_for_instance(tx: &mut Tx<'_>, who: &super::Operator, tenant: Option<TenantId>, deed: Deed) -> Result<()> {
+pub fn record_for_instance(
+    tx: &mut Tx<'_>,
+    who: &super::Operator,
+    tenant: Option<TenantId>,
+    deed: AuditedAct,
+) -> Result<()> {
     let now = tx.now;
     let entry = NewAuditEntry {
         tenant_id: tenant,

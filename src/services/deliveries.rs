@@ -2,7 +2,7 @@
 
 use diesel::pg::PgConnection;
 
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use crate::domain::page::{Page, Paging};
 use crate::domain::signature::{self, Envelope};
 use crate::domain::{Actor, AttemptId, DeliveryId, Error, Noun, Permission, Result, TenantId};
@@ -86,7 +86,7 @@ pub fn redeliver(tx: &mut Tx<'_>, actor: &Actor, id: DeliveryId) -> Result<Deliv
         false => before.attempts_max,
     };
     let after = store::deliveries::update_due(tx, actor.tenant, id, attempts_max)?.ok_or_else(under_way)?;
-    audit::record(tx, actor, Deed::new("delivery.redelivered", format!("delivery:{id}")))?;
+    audit::record(tx, actor, AuditedAct::new("delivery.redelivered", format!("delivery:{id}")))?;
     tx.announce(Change::delivery_at([after.webhook_id]));
     Ok(after)
 }
@@ -99,7 +99,7 @@ pub fn cancel(tx: &mut Tx<'_>, actor: &Actor, id: DeliveryId) -> Result<Delivery
         return Err(Error::conflict(format!("this delivery has come to its end already: it is {}", before.state)));
     }
     let after = store::deliveries::update_cancelled(tx, actor.tenant, id, now)?.ok_or_else(under_way)?;
-    audit::record(tx, actor, Deed::new("delivery.cancelled", format!("delivery:{id}")))?;
+    audit::record(tx, actor, AuditedAct::new("delivery.cancelled", format!("delivery:{id}")))?;
     Ok(after)
 }
 

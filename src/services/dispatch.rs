@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::PgConnection;
 use serde_json::{Map, Value, json};
 
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use super::events;
 use super::webhooks::headers::open;
 use super::webhooks::{probe, target};
@@ -19,8 +19,8 @@ use crate::domain::webhook::MASK;
 use crate::domain::{Actor, DeliveryId, Error, Result, TenantId, WebhookId};
 use crate::model::{Claimed, Webhook};
 use crate::outbound::Request;
-pub use crate::store::claims::{Held, Look, Room};
-use crate::store::settlements::Settled;
+pub use crate::store::claims::{ClaimableWebhooks, LeaseLimits, WebhookBacklog};
+use crate::store::settlements::AttemptResult;
 use crate::store::{self, Tx};
 
 /// Leased delivery with the attempt that its lease names. It is sent once and settled once.
@@ -28,32 +28,32 @@ use crate::store::{self, Tx};
 pub struct Claim(Claimed);
 
 /// Finds webhooks that have deliveries due and room for them.
-pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Look> {
+pub fn look(conn: &mut PgConnection, room: LeaseLimits, offset: TimeDelta) -> Result<ClaimableWebhooks> {
     store::claims::look(conn, room, offset)
 }
 
 /// Deliveries leased from some webhooks.
 #[derive(Debug, Default)]
-pub struct Leased {
+pub struct LeasedDeliveries {
     pub claims: Vec<Claim>,
     /// Healthy webhooks among them that have more due. The rest waits for requests under way, or for the rate limit.
-    pub with_more: Vec<Held>,
+    pub with_more: Vec<WebhookBacklog>,
 }
 
 /// Leases due deliveries of these webhooks as room allows, and records the attempt that each is about to have.
 pub fn claim(
     tx: &mut Tx<'_>,
     webhooks: &[WebhookId],
-    room: Room,
+    room: LeaseLimits,
     lease: Duration,
     offset: TimeDelta,
-) -> Result<Leased> {
+) -> Result<LeasedDeliveries> {
     // One transaction leases at a time, across all replicas, so that caps and rates hold.
     let now = tx.now;
-    store::claims::lock_turnstile(tx)?;
+    store::claims::lock_claims(tx)?;
     let rows = store::claims::lease(tx, webhooks, room, lease, offset, now)?;
     let with_more = store::claims::with_more(tx, webhooks, offset)?;
-    Ok(Leased { claims: rows.into_iter().map(Claim).collect(), with_more })
+    Ok(LeasedDeliveries { claims: rows.into_iter().map(Claim).collect(), with_more })
 }
 
 impl Claim {
@@ -151,7 +151,7 @@ impl Claim {
             Some(_) => MASK.to_owned(),
             None => value.clone(),
         };
-        let settled = Settled {
+        let settled = AttemptResult {
             tenant: self.0.tenant_id,
             delivery: self.0.id,
             event: self.0.event_id,
@@ -197,7 +197,7 @@ fn object(lines: impl Iterator<Item = (String, String)>) -> Value {
 /// Judged attempt, ready to be written.
 #[derive(Debug, Clone)]
 pub struct Settlement {
-    settled: Settled,
+    settled: AttemptResult,
     is_gone: bool,
     /// True if a success may activate its webhook.
     is_probe: bool,
@@ -258,11 +258,11 @@ impl Written {
 /// Writes a batch of settlements. A settlement whose lease was lost changes nothing.
 pub fn settle(tx: &mut Tx<'_>, batch: &[Settlement], offset: TimeDelta) -> Result<Written> {
     let now = tx.now;
-    let all: Vec<&Settled> = batch.iter().map(|one| &one.settled).collect();
+    let all: Vec<&AttemptResult> = batch.iter().map(|one| &one.settled).collect();
     let held: HashSet<DeliveryId> = store::settlements::settle(tx, &all, offset, now)?.into_iter().collect();
     let kept: Vec<&Settlement> = batch.iter().filter(|one| held.contains(&one.settled.delivery)).collect();
     judge_webhooks(tx, &kept)?;
-    let late: Vec<&Settled> = all.into_iter().filter(|one| !held.contains(&one.delivery)).collect();
+    let late: Vec<&AttemptResult> = all.into_iter().filter(|one| !held.contains(&one.delivery)).collect();
     let cancelled = match late.is_empty() {
         true => 0,
         false => store::settlements::complete_cancelled(tx, &late)?,
@@ -339,7 +339,8 @@ fn disable(tx: &mut Tx<'_>, ids: &[WebhookId], failing_before: Option<DateTime<U
     for webhook in disabled {
         let facts = json!({"webhook": {"id": webhook.id, "name": webhook.name, "url": webhook.url}, "reason": reason});
         events::announce(tx, webhook.tenant_id, "webhook.disabled", &facts)?;
-        let deed = Deed::new("webhook.disabled", target(webhook.id)).with("name", webhook.name).with("reason", reason);
+        let deed =
+            AuditedAct::new("webhook.disabled", target(webhook.id)).with("name", webhook.name).with("reason", reason);
         audit::record(tx, &Actor::system(webhook.tenant_id), deed)?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use diesel::pg::PgConnection;
 use crate::domain::page::Capped;
 use crate::domain::{Actor, ApiKeyId, Permission, Result, WebhookId};
 use crate::store::delivery_totals::{self, Finished};
-use crate::store::figures::{self, Named, Standing, Troubled};
+use crate::store::figures::{self, KeyAtTime, TenantSetup, Troubled};
 use crate::store::{self, Tx};
 
 const HOURS: usize = 24;
@@ -101,9 +101,9 @@ pub fn deliveries(
 pub struct Overview {
     /// Number of active keys. A replaced key is not counted: its successor is.
     pub active_keys: i64,
-    pub standing: Standing,
-    pub expiring: Capped<Named>,
-    pub idle: Capped<Named>,
+    pub standing: TenantSetup,
+    pub expiring: Capped<KeyAtTime>,
+    pub idle: Capped<KeyAtTime>,
     pub troubled: Capped<Troubled>,
 }
 

@@ -4,9 +4,9 @@ use chrono::TimeDelta;
 use diesel::pg::PgConnection;
 
 use super::accounts::{self, NewUser};
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use super::links::digest;
-use super::plans::{self, Thing};
+use super::plans::{self, LimitedResource};
 use super::{Operator, random_token};
 use crate::domain::actor::Authority;
 use crate::domain::mail::MailState;
@@ -25,7 +25,7 @@ pub const USUAL_DAYS: i64 = 7;
 
 /// Invitation to create.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct InvitationRequest {
     pub email: String,
     pub role: Role,
     /// Lifetime of the link, in days.
@@ -34,7 +34,7 @@ pub struct Ask {
     pub is_mailed: bool,
 }
 
-impl Ask {
+impl InvitationRequest {
     /// Parses an invitation. `field` names the field of the days in error messages.
     pub fn parse(email: &str, role: &str, (field, days): (&str, Option<i64>)) -> Result<Self> {
         let mut errors = FieldErrors::default();
@@ -56,20 +56,20 @@ impl Ask {
 
 /// New invitation with the token of its link, which is stored nowhere.
 #[derive(Debug)]
-pub struct Made {
+pub struct CreatedInvitation {
     pub invitation: Invitation,
     pub token: String,
 }
 
 /// Creates an invitation. Only owners can invite owners.
-pub fn create(tx: &mut Tx<'_>, actor: &Actor, ask: &Ask) -> Result<Made> {
+pub fn create(tx: &mut Tx<'_>, actor: &Actor, ask: &InvitationRequest) -> Result<CreatedInvitation> {
     let now = tx.now;
     actor.must(needed(ask.role))?;
     if store::memberships::has_email(tx, actor.tenant, &ask.email)? {
         return Err(Error::field("email", Rejection::new("member", "belongs to a member already")));
     }
     // A member is counted only on joining, but a full tenant refuses invitations already.
-    plans::must_have_room(tx, actor.tenant, Thing::Member)?;
+    plans::must_have_room(tx, actor.tenant, LimitedResource::Member)?;
     let token = random_token()?;
     let row = NewInvitation {
         tenant_id: actor.tenant,
@@ -84,7 +84,7 @@ pub fn create(tx: &mut Tx<'_>, actor: &Actor, ask: &Ask) -> Result<Made> {
     };
     let invitation = store::invitations::insert(tx, &row)?;
     audit::record(tx, actor, deed("invitation.created", &invitation))?;
-    Ok(Made { invitation, token })
+    Ok(CreatedInvitation { invitation, token })
 }
 
 /// Returns the permission needed to invite a person as this role. The permission to make owners includes inviting.
@@ -259,10 +259,10 @@ fn redeem(tx: &mut Tx<'_>, token: &str, guest: Option<UserId>) -> Result<Invitat
 
 fn join(tx: &mut Tx<'_>, who: &Operator, invitation: &Invitation, user: &User) -> Result<()> {
     let now = tx.now;
-    plans::must_have_room(tx, invitation.tenant_id, Thing::Member)?;
+    plans::must_have_room(tx, invitation.tenant_id, LimitedResource::Member)?;
     store::memberships::insert(tx, invitation.tenant_id, user.id, invitation.role, now)?;
     let who = Operator { user: Some(user.id), label: user.email.clone(), ..who.clone() };
-    let deed = Deed::new("member.joined", format!("user:{}", user.id))
+    let deed = AuditedAct::new("member.joined", format!("user:{}", user.id))
         .with("name", user.email.as_str())
         .with("role", invitation.role.as_str())
         .with("invitation", invitation.id.0);
@@ -271,8 +271,8 @@ fn join(tx: &mut Tx<'_>, who: &Operator, invitation: &Invitation, user: &User) -
     Ok(())
 }
 
-fn deed(action: &'static str, invitation: &Invitation) -> Deed {
-    Deed::new(action, format!("invitation:{}", invitation.id))
+fn deed(action: &'static str, invitation: &Invitation) -> AuditedAct {
+    AuditedAct::new(action, format!("invitation:{}", invitation.id))
         .with("name", invitation.email.as_str())
         .with("role", invitation.role.as_str())
 }

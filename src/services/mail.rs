@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 use diesel::pg::PgConnection;
 
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use super::{Operator, links};
-use crate::domain::mail::{Letter, MailState};
+use crate::domain::mail::{MailMessage, MailState};
 use crate::domain::vault::Vault;
 use crate::domain::{Result, TenantId};
 use crate::model::Mail;
@@ -30,7 +30,12 @@ const LONGEST_ERROR: usize = 300;
 const NOBODYS: TenantId = TenantId(0);
 
 /// Queues a mail with the link of this token. It is sent after this transaction.
-pub fn queue(tx: &mut Tx<'_>, vault: &Vault, tenant: Option<TenantId>, (letter, token): (&Letter, &str)) -> Result<()> {
+pub fn queue(
+    tx: &mut Tx<'_>,
+    vault: &Vault,
+    tenant: Option<TenantId>,
+    (letter, token): (&MailMessage, &str),
+) -> Result<()> {
     let now = tx.now;
     let id = store::mails::next_id(tx)?;
     let sealed = vault.seal(tenant.unwrap_or(NOBODYS), &row_of(id), letter.content().as_bytes())?;
@@ -55,9 +60,9 @@ pub fn claim(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Mail>> {
     Ok(due)
 }
 
-pub fn opened(vault: &Vault, mail: &Mail) -> Result<Letter> {
+pub fn opened(vault: &Vault, mail: &Mail) -> Result<MailMessage> {
     let content = vault.open(mail.tenant_id.unwrap_or(NOBODYS), &row_of(mail.id), &mail.sealed)?;
-    Ok(Letter::of_content(mail.recipient.clone(), &String::from_utf8_lossy(&content)))
+    Ok(MailMessage::of_content(mail.recipient.clone(), &String::from_utf8_lossy(&content)))
 }
 
 /// Records that a mail was sent, and deletes its content.
@@ -78,7 +83,7 @@ pub fn failed(tx: &mut Tx<'_>, mail: &Mail, (says, is_hopeless): (&str, bool)) -
         return store::mails::postpone(tx, mail.id, now + *gap).map(|()| true);
     }
     note(tx, mail, MailState::Failed, Some(&error))?;
-    let deed = Deed::new("mail.failed", format!("mail:{}", mail.id)).with("name", mail.recipient.as_str());
+    let deed = AuditedAct::new("mail.failed", format!("mail:{}", mail.id)).with("name", mail.recipient.as_str());
     audit::record_for_instance(tx, &Operator::system(), mail.tenant_id, deed.with("error", error))?;
     store::mails::delete(tx, mail.id).map(|()| false)
 }

@@ -3,7 +3,7 @@
 use diesel::pg::PgConnection;
 use serde_json::json;
 
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use super::invitations;
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Actor, Error, MembershipId, Noun, Permission, Result, Role, UserId};
@@ -52,7 +52,7 @@ pub fn change_role(tx: &mut Tx<'_>, actor: &Actor, user: UserId, role: Role) -> 
     }
     let after = store::memberships::update_role(tx, actor.tenant, user.id, role)?;
     let after = after.ok_or(Error::NotFound(Noun::Membership))?;
-    let deed = Deed::new("member.role_changed", target(user.id))
+    let deed = AuditedAct::new("member.role_changed", target(user.id))
         .with("name", user.email.as_str())
         .changing(json!({"role": before.role}), json!({"role": role}));
     audit::record(tx, actor, deed)?;
@@ -70,7 +70,7 @@ pub fn remove(tx: &mut Tx<'_>, actor: &Actor, user: UserId) -> Result<User> {
     let (before, user) = to_change(tx, actor, user, None)?;
     store::memberships::delete(tx, actor.tenant, user.id)?;
     let tokens = store::access_tokens::revoke_of_member(tx, actor.tenant, user.id, now)?;
-    let deed = Deed::new("member.removed", target(user.id))
+    let deed = AuditedAct::new("member.removed", target(user.id))
         .with("name", user.email.as_str())
         .with("role", before.role.as_str())
         .with("tokens_revoked", tokens);

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use tokio::sync::{mpsc, oneshot};
 
-use super::dispatch::{self, Claim, Leased, Room};
+use super::dispatch::{self, Claim, LeaseLimits, LeasedDeliveries};
 use super::events::{NewEvent, Published};
 use super::plans;
 use crate::domain::retry::Schedule;
 use crate::domain::{Actor, Error, EventId, Permission, Result, TenantId, WebhookId};
 use crate::store::notify::Change;
-use crate::store::outbox::{Placed, Posted};
+use crate::store::outbox::{CreatedDelivery, EventToPublish};
 use crate::store::{self, Tx};
 
 /// Most requests that wait to be published.
@@ -24,12 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Events of one caller, published all or none.
 #[derive(Debug)]
-pub struct Post {
+pub struct PublishRequest {
     actor: Actor,
     events: Vec<NewEvent>,
 }
 
-impl Post {
+impl PublishRequest {
     /// Wraps events. The caller has checked that the actor may publish.
     pub fn new(actor: Actor, events: Vec<NewEvent>) -> Self {
         Self { actor, events }
@@ -46,7 +46,7 @@ impl Post {
 
 /// Post with the channel for its result.
 pub struct Waiting {
-    pub post: Arc<Post>,
+    pub post: Arc<PublishRequest>,
     pub done: oneshot::Sender<Result<Vec<Published>>>,
 }
 
@@ -96,7 +96,7 @@ impl Outbox {
         let is_one = events.len() == 1;
         self.full.must_not_be(tenant)?;
         let (done, is_done) = oneshot::channel();
-        let waiting = Waiting { post: Arc::new(Post::new(actor, events)), done };
+        let waiting = Waiting { post: Arc::new(PublishRequest::new(actor, events)), done };
         self.way
             .send_timeout(waiting, PATIENCE)
             .await
@@ -121,18 +121,18 @@ pub struct Outcome {
 
 /// Publishes these posts in `Scope::Instance` and leases deliveries as room allows. The caller has authorised the
 /// actors.
-pub fn publish(tx: &mut Tx<'_>, posts: &[Arc<Post>], room: Room, lease: Duration) -> Result<Outcome> {
+pub fn publish(tx: &mut Tx<'_>, posts: &[Arc<PublishRequest>], room: LeaseLimits, lease: Duration) -> Result<Outcome> {
     let now = tx.now;
     let asked: Vec<_> =
         posts.iter().map(|post| (post.actor.tenant, i64::try_from(post.len()).unwrap_or(i64::MAX))).collect();
     plans::count_events(tx, &asked)?;
     // Caps hold only while one transaction leases at a time. If another one holds the lock, do not wait: the worker
     // claims these deliveries later.
-    let is_alone = 0 < room.slots && store::claims::try_turnstile(tx)?;
-    let room = if is_alone { room } else { Room { slots: 0, ..room } };
-    let posted: Vec<Vec<Posted<'_>>> = posts.iter().map(|post| posted(post)).collect();
+    let is_alone = 0 < room.slots && store::claims::try_lock_claims(tx)?;
+    let room = if is_alone { room } else { LeaseLimits { slots: 0, ..room } };
+    let posted: Vec<Vec<EventToPublish<'_>>> = posts.iter().map(|post| posted(post)).collect();
     let counts: Vec<usize> = posted.iter().map(Vec::len).collect();
-    let events: Vec<Posted<'_>> = posted.into_iter().flatten().collect();
+    let events: Vec<EventToPublish<'_>> = posted.into_iter().flatten().collect();
     let attempts = Schedule::default().attempts();
     let placed = store::outbox::insert(tx, &events, attempts, room, lease, now)?;
     let mut deliveries: HashMap<EventId, i64> = HashMap::new();
@@ -146,20 +146,20 @@ pub fn publish(tx: &mut Tx<'_>, posts: &[Arc<Post>], room: Room, lease: Duration
         is_replay: false,
     });
     let published = counts.into_iter().map(|count| all.by_ref().take(count).collect()).collect();
-    let by_id: HashMap<EventId, &Posted<'_>> = events.iter().map(|event| (event.id, event)).collect();
+    let by_id: HashMap<EventId, &EventToPublish<'_>> = events.iter().map(|event| (event.id, event)).collect();
     let late = placed.iter().filter(|one| !one.is_leased());
     let late: HashSet<WebhookId> = late.map(|one| one.webhook_id).collect();
-    let claim = |one: Placed| {
+    let claim = |one: CreatedDelivery| {
         let event = by_id.get(&one.event_id)?;
         one.into_claimed(event, now).map(Claim::new)
     };
-    let mut claims: Vec<Claim> = placed.into_iter().filter(Placed::is_leased).filter_map(claim).collect();
+    let mut claims: Vec<Claim> = placed.into_iter().filter(CreatedDelivery::is_leased).filter_map(claim).collect();
     let free = room.slots.saturating_sub(i64::try_from(claims.len()).unwrap_or(i64::MAX));
     let mut due: Vec<WebhookId> = late.into_iter().collect();
     if !due.is_empty() && 0 < free {
         // Claim through the queue, so that older deliveries go first.
-        let room = Room { slots: free, ..room };
-        let Leased { claims: more, with_more } = dispatch::claim(tx, &due, room, lease, TimeDelta::zero())?;
+        let room = LeaseLimits { slots: free, ..room };
+        let LeasedDeliveries { claims: more, with_more } = dispatch::claim(tx, &due, room, lease, TimeDelta::zero())?;
         // A failing webhook is not claimed here, so it stays due, as does any webhook with more to send.
         let asked: HashSet<WebhookId> = more.iter().map(Claim::webhook).collect();
         let left: HashSet<WebhookId> = with_more.iter().map(|held| held.webhook_id).collect();
@@ -172,10 +172,10 @@ pub fn publish(tx: &mut Tx<'_>, posts: &[Arc<Post>], room: Room, lease: Duration
     Ok(Outcome { published, claims })
 }
 
-fn posted(post: &Post) -> Vec<Posted<'_>> {
+fn posted(post: &PublishRequest) -> Vec<EventToPublish<'_>> {
     let mut all = Vec::with_capacity(post.events.len());
     for NewEvent { kind, payload, .. } in &post.events {
-        all.push(Posted {
+        all.push(EventToPublish {
             id: EventId::generate(),
             tenant: post.actor.tenant,
             kind: kind.as_str(),

@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use serde_json::json;
 
 use super::Operator;
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use crate::domain::api_key::NewKey;
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
@@ -86,7 +86,7 @@ pub fn update(tx: &mut Tx<'_>, who: &Operator, name: &str, change: &PlanChange) 
         return Ok(after);
     }
     store::plans::update(tx, &after, now)?;
-    let deed = Deed::new("plan.updated", format!("plan:{name}")).with("name", name);
+    let deed = AuditedAct::new("plan.updated", format!("plan:{name}")).with("name", name);
     audit::record_for_instance(tx, who, None, deed.changing(facts(&before), facts(&after)))?;
     find(tx, name)
 }
@@ -123,13 +123,13 @@ fn facts(plan: &Plan) -> serde_json::Value {
 
 /// Kind of thing whose number a plan limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Thing {
+pub enum LimitedResource {
     Key,
     Webhook,
     Member,
 }
 
-impl Thing {
+impl LimitedResource {
     const fn noun(self) -> &'static str {
         match self {
             Self::Key => "keys",
@@ -161,7 +161,7 @@ impl Thing {
 ///
 /// # Errors
 /// `LimitReached`, with a message that names the limit.
-pub fn must_have_room(tx: &mut Tx<'_>, tenant: TenantId, thing: Thing) -> Result<()> {
+pub fn must_have_room(tx: &mut Tx<'_>, tenant: TenantId, thing: LimitedResource) -> Result<()> {
     let plan = of_tenant(tx, tenant)?;
     if thing.most(&plan).is_none() {
         return Ok(());
@@ -244,7 +244,7 @@ fn no_room(limited: Limited) -> Error {
 
 /// Plan of a tenant with the counts that it limits.
 #[derive(Debug, Clone)]
-pub struct Standing {
+pub struct PlanUsage {
     pub plan: Plan,
     /// Number of API keys that count towards the plan.
     pub keys: i64,
@@ -256,7 +256,7 @@ pub struct Standing {
     pub events: Option<i64>,
 }
 
-pub fn standing(tx: &mut Tx<'_>, actor: &Actor) -> Result<Standing> {
+pub fn standing(tx: &mut Tx<'_>, actor: &Actor) -> Result<PlanUsage> {
     let now = tx.now;
     actor.must(Permission::ReadTenant)?;
     let plan = of_tenant(tx, actor.tenant)?;
@@ -264,7 +264,7 @@ pub fn standing(tx: &mut Tx<'_>, actor: &Actor) -> Result<Standing> {
         Some(_) => Some(store::event_months::find(tx, actor.tenant, now)?.unwrap_or(0)),
         None => None,
     };
-    Ok(Standing {
+    Ok(PlanUsage {
         keys: store::key_counts::find(tx, actor.tenant, now)?.held,
         webhooks: store::plans::count_webhooks(tx, actor.tenant)?,
         members: store::plans::count_members(tx, actor.tenant)?,

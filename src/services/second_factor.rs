@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use super::{Operator, account};
 use crate::domain::password;
 use crate::domain::totp::{self, Authenticator, RECOVERY_CODES};
@@ -17,7 +17,7 @@ use crate::store::{self, Tx};
 const NOBODYS: TenantId = TenantId(0);
 
 /// State of a person's second factor.
-pub enum Standing {
+pub enum SecondFactorState {
     Off,
     /// Secret shown to the person, not confirmed by a code yet.
     SettingUp(Authenticator),
@@ -28,13 +28,13 @@ pub enum Standing {
     },
 }
 
-pub fn standing(conn: &mut PgConnection, vault: &Vault, user: &User) -> Result<Standing> {
+pub fn standing(conn: &mut PgConnection, vault: &Vault, user: &User) -> Result<SecondFactorState> {
     Ok(match store::second_factors::find(conn, user.id)? {
-        None => Standing::Off,
+        None => SecondFactorState::Off,
         Some(SecondFactor { confirmed_at: Some(since), .. }) => {
-            Standing::On { since, codes: store::second_factors::count_codes(conn, user.id)? }
+            SecondFactorState::On { since, codes: store::second_factors::count_codes(conn, user.id)? }
         }
-        Some(row) => Standing::SettingUp(opened(vault, user, &row)?),
+        Some(row) => SecondFactorState::SettingUp(opened(vault, user, &row)?),
     })
 }
 
@@ -53,7 +53,7 @@ pub fn begin(tx: &mut Tx<'_>, vault: &Vault, user: &User) -> Result<()> {
 
 /// Result of an act that needs a code. A wrong code is not an error: the transaction must commit, to count the
 /// attempt.
-pub enum Shown<T> {
+pub enum CodeOutcome<T> {
     Right(T),
     Wrong,
 }
@@ -66,7 +66,7 @@ pub fn confirm(
     who: &Operator,
     user: &User,
     (code, here): (&str, &str),
-) -> Result<Shown<Vec<String>>> {
+) -> Result<CodeOutcome<Vec<String>>> {
     let now = tx.now;
     // A concurrent sign-in with the password alone waits for this lock and is refused, or came first and is ended.
     store::users::lock(tx, &[user.id])?;
@@ -81,12 +81,12 @@ pub fn confirm(
         None => Ok(false),
     })?;
     if !is_right {
-        return Ok(Shown::Wrong);
+        return Ok(CodeOutcome::Wrong);
     }
     store::second_factors::confirm(tx, user.id, now)?;
     let ended = account::end_access(tx, user.id, Some(here))?;
     audit::record_for_instance(tx, who, None, ended.noted(deed("user.second_factor_on", user)))?;
-    new_codes(tx, user.id).map(Shown::Right)
+    new_codes(tx, user.id).map(CodeOutcome::Right)
 }
 
 /// Replaces all recovery codes, for a person who shows a code. Ends all other sessions and every access token: the old
@@ -97,29 +97,29 @@ pub fn renew_codes(
     who: &Operator,
     user: &User,
     (code, here): (&str, &str),
-) -> Result<Shown<Vec<String>>> {
+) -> Result<CodeOutcome<Vec<String>>> {
     // Wait for concurrent token creation, so that those tokens are revoked too.
     store::users::lock(tx, &[user.id])?;
     if !shows(tx, vault, user, code)? {
-        return Ok(Shown::Wrong);
+        return Ok(CodeOutcome::Wrong);
     }
     let ended = account::end_access(tx, user.id, Some(here))?;
     audit::record_for_instance(tx, who, None, ended.noted(deed("user.recovery_codes_renewed", user)))?;
-    new_codes(tx, user.id).map(Shown::Right)
+    new_codes(tx, user.id).map(CodeOutcome::Right)
 }
 
 /// Turns the second factor off, for a person who has proven their password and shows a code.
-pub fn switch_off(tx: &mut Tx<'_>, vault: &Vault, who: &Operator, user: &User, code: &str) -> Result<Shown<()>> {
+pub fn switch_off(tx: &mut Tx<'_>, vault: &Vault, who: &Operator, user: &User, code: &str) -> Result<CodeOutcome<()>> {
     // A change to a short password takes the same lock, so the two run one after the other.
     if store::users::lock_has_short_password(tx, user.id)? {
         let says = "Your password is too short to stand alone: set one of at least 15 characters first.";
         return Err(Error::field("current_password", Rejection::new("too_short", says)));
     }
     if !shows(tx, vault, user, code)? {
-        return Ok(Shown::Wrong);
+        return Ok(CodeOutcome::Wrong);
     }
     end(tx, who, user)?;
-    Ok(Shown::Right(()))
+    Ok(CodeOutcome::Right(()))
 }
 
 /// Removes the second factor of a user who lost it. Only an operator can do this, never on their own account.
@@ -205,8 +205,8 @@ pub(super) fn row_of(user: UserId) -> String {
     format!("user:{user}/totp")
 }
 
-fn deed(action: &'static str, user: &User) -> Deed {
-    Deed::new(action, format!("user:{}", user.id)).with("name", user.email.as_str())
+fn deed(action: &'static str, user: &User) -> AuditedAct {
+    AuditedAct::new(action, format!("user:{}", user.id)).with("name", user.email.as_str())
 }
 
 fn on_already() -> Error {

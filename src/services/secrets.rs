@@ -3,18 +3,18 @@
 use diesel::pg::PgConnection;
 use serde_json::Map;
 
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use super::{Operator, mail, second_factor, webhooks};
 use crate::domain::vault::Vault;
 use crate::domain::{Error, Result, UserId, WebhookId};
 use crate::model::Webhook;
 pub use crate::store::sealed::OfKey;
-use crate::store::sealed::{Kept, Sealed};
+use crate::store::sealed::{Sealed, SecretTable};
 use crate::store::{self, Tx};
 
 /// Progress of a re-sealing run: the next batch starts here.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Place {
+pub struct ResealCursor {
     /// Index into the list of tables.
     table: usize,
     /// Key of the last row done.
@@ -28,12 +28,12 @@ pub struct Batch {
     /// Names of secrets that no given master key opens.
     pub unopened: Vec<String>,
     /// Start of the next batch. `None` at the end.
-    pub next: Option<Place>,
+    pub next: Option<ResealCursor>,
 }
 
 /// Re-seals up to `size` secrets of other master keys. A secret that changes meanwhile is left to the next run.
-pub fn reseal(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64) -> Result<Batch> {
-    let Some(kept) = Kept::ALL.get(from.table).copied() else { return reseal_headers(conn, vault, from, size) };
+pub fn reseal(conn: &mut PgConnection, vault: &Vault, from: ResealCursor, size: i64) -> Result<Batch> {
+    let Some(kept) = SecretTable::ALL.get(from.table).copied() else { return reseal_headers(conn, vault, from, size) };
     let rows = store::sealed::list_others(conn, kept, &vault.mark(), from.after, size)?;
     let mut batch = Batch::default();
     for row in &rows {
@@ -50,14 +50,14 @@ pub fn reseal(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64) ->
     }
     let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == size);
     batch.next = match rows.last().filter(|_| is_full) {
-        Some(last) => Some(Place { after: last.key, ..from }),
-        None => Some(Place { table: from.table + 1, after: 0 }),
+        Some(last) => Some(ResealCursor { after: last.key, ..from }),
+        None => Some(ResealCursor { table: from.table + 1, after: 0 }),
     };
     Ok(batch)
 }
 
 /// Re-seals the header values of up to `size` webhooks. Runs after the last of the tables.
-fn reseal_headers(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64) -> Result<Batch> {
+fn reseal_headers(conn: &mut PgConnection, vault: &Vault, from: ResealCursor, size: i64) -> Result<Batch> {
     let rows = store::sealed::lock_headers(conn, &vault.mark(), from.after, size)?;
     let mut batch = Batch::default();
     for (tenant, id, headers) in &rows {
@@ -71,23 +71,24 @@ fn reseal_headers(conn: &mut PgConnection, vault: &Vault, from: Place, size: i64
         }
     }
     let is_full = i64::try_from(rows.len()).is_ok_and(|count| count == size);
-    batch.next = rows.last().filter(|_| is_full).map(|(_, id, _)| Place { after: id.0, ..from });
+    batch.next = rows.last().filter(|_| is_full).map(|(_, id, _)| ResealCursor { after: id.0, ..from });
     Ok(batch)
 }
 
 /// Returns the name that the vault binds a secret to.
-fn bound_to(kept: Kept, row: &Sealed) -> String {
+fn bound_to(kept: SecretTable, row: &Sealed) -> String {
     match kept {
-        Kept::SigningSecrets => Webhook::vault_name(WebhookId(row.owner)),
-        Kept::SecondFactors => second_factor::row_of(UserId(row.owner)),
-        Kept::Mails => mail::row_of(row.owner),
+        SecretTable::SigningSecrets => Webhook::vault_name(WebhookId(row.owner)),
+        SecretTable::SecondFactors => second_factor::row_of(UserId(row.owner)),
+        SecretTable::Mails => mail::row_of(row.owner),
     }
 }
 
 /// Records the run and the number of re-sealed secrets in the audit log.
 pub fn note(tx: &mut Tx<'_>, who: &Operator, vault: &Vault, resealed: usize) -> Result<()> {
-    let deed =
-        Deed::new("secrets.rotated", "instance").with("master_key", vault.fingerprint()).with("resealed", resealed);
+    let deed = AuditedAct::new("secrets.rotated", "instance")
+        .with("master_key", vault.fingerprint())
+        .with("resealed", resealed);
     audit::record_for_instance(tx, who, None, deed)
 }
 

@@ -10,7 +10,7 @@ use crate::store;
 const OFFERED: i64 = 100;
 
 #[derive(Debug, Clone)]
-pub struct Seat {
+pub struct SessionContext {
     pub user: User,
     /// Chosen tenant, else the first one. `None` for a user without a tenant.
     pub here: Option<(Tenant, Role)>,
@@ -21,7 +21,7 @@ pub struct Seat {
 
 /// Returns the state of a session's user. `None` if the user is deleted or not active. Operators act as owner in every
 /// tenant.
-pub fn seat(conn: &mut PgConnection, user: UserId, chosen: Option<TenantId>) -> Result<Option<Seat>> {
+pub fn seat(conn: &mut PgConnection, user: UserId, chosen: Option<TenantId>) -> Result<Option<SessionContext>> {
     let Some(user) = store::users::find(conn, user)?.filter(|user| user.is_active) else { return Ok(None) };
     let mut places = store::memberships::list_of_user(conn, user.id)?;
     let own: Vec<TenantId> = places.iter().map(|(tenant, _)| tenant.id).collect();
@@ -40,5 +40,5 @@ pub fn seat(conn: &mut PgConnection, user: UserId, chosen: Option<TenantId>) -> 
     }
     let here = places.iter().find(|(tenant, _)| Some(tenant.id) == chosen).or(places.first()).cloned();
     let is_member = here.as_ref().is_some_and(|(tenant, _)| own.contains(&tenant.id));
-    Ok(Some(Seat { user, here, is_member, tenants: places.into_iter().map(|(tenant, _)| tenant).collect() }))
+    Ok(Some(SessionContext { user, here, is_member, tenants: places.into_iter().map(|(tenant, _)| tenant).collect() }))
 }

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use super::Operator;
-use super::audit::{self, Deed};
-use super::plans::{self, Thing};
+use super::audit::{self, AuditedAct};
+use super::plans::{self, LimitedResource};
 use crate::domain::page::{Page, Paging};
 use crate::domain::{Error, FieldErrors, Noun, Rejection, Result, Role, TenantId, UserId, email, text};
 use crate::model::{Membership, Tenant, User};
@@ -88,7 +88,7 @@ pub fn create(tx: &mut Tx<'_>, who: &Operator, ask: &NewTenant) -> Result<Tenant
         None => default_plan(tx)?,
     };
     let tenant = store::tenants::insert(tx, &ask.name, &slug, plan, now)?;
-    let deed = Deed::new("tenant.created", target(tenant.id)).with("slug", slug);
+    let deed = AuditedAct::new("tenant.created", target(tenant.id)).with("slug", slug);
     audit::record_for_instance(tx, who, Some(tenant.id), deed)?;
     // Gates may have cached the absence of this tenant.
     tx.announce(Change::Tenant(tenant.id));
@@ -183,7 +183,7 @@ pub fn update(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, change: TenantC
     if name.is_some() || plan.is_some() {
         let set = TenantSet { name: name.as_deref(), plan: plan.as_deref(), ..TenantSet::default() };
         after = store::tenants::update(tx, tenant, &set, now)?.ok_or(Error::NotFound(Noun::Tenant))?;
-        let deed = Deed::new("tenant.updated", target(tenant)).with("name", after.slug.as_str());
+        let deed = AuditedAct::new("tenant.updated", target(tenant)).with("name", after.slug.as_str());
         audit::record_for_instance(tx, who, Some(tenant), deed.changing(facts(&before), facts(&after)))?;
         tx.announce(Change::Tenant(tenant));
     }
@@ -207,7 +207,7 @@ fn target(tenant: TenantId) -> String {
 /// Records that an operator who is not a member enters a tenant.
 pub fn note_entry(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<()> {
     let slug = find(tx, &TenantRef::Id(tenant))?.slug;
-    let deed = Deed::new("tenant.entered", target(tenant)).with("name", slug);
+    let deed = AuditedAct::new("tenant.entered", target(tenant)).with("name", slug);
     audit::record_for_instance(tx, who, Some(tenant), deed)
 }
 
@@ -215,9 +215,9 @@ pub fn add_member(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, user: UserI
     let now = tx.now;
     find(tx, &TenantRef::Id(tenant))?;
     user_named(tx, Some(user), None)?;
-    plans::must_have_room(tx, tenant, Thing::Member)?;
+    plans::must_have_room(tx, tenant, LimitedResource::Member)?;
     let membership = store::memberships::insert(tx, tenant, user, role, now)?;
-    let deed = Deed::new("member.added", format!("user:{user}")).with("role", role.as_str());
+    let deed = AuditedAct::new("member.added", format!("user:{user}")).with("role", role.as_str());
     audit::record_for_instance(tx, who, Some(tenant), deed)?;
     tx.announce(Change::Access);
     Ok(membership)

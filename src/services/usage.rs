@@ -10,7 +10,7 @@ use crate::domain::usage::report::{KeyName, Reported};
 use crate::domain::usage::{GroupBy, Outcome, RecordPlace, Span, UsageRecord};
 use crate::domain::{Actor, ApiKeyId, Error, FieldErrors, LineageId, Noun, Permission, Rejection, Result, TenantId};
 use crate::model::{ApiKey, UsageLog};
-use crate::store::usage::{GroupRow, Of};
+use crate::store::usage::{GroupRow, UsageScope};
 pub use crate::store::usage_logs::LogFilter;
 use crate::store::{self, Scope};
 
@@ -55,26 +55,32 @@ pub struct Latency {
 pub fn of_key(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, span: Span) -> Result<(ApiKey, UsageReport)> {
     actor.must(Permission::ReadUsage)?;
     let key = store::api_keys::find(conn, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
-    let report = report(conn, Of { scope: Scope::Tenant(actor.tenant), key: Some(id) }, span)?;
+    let report = report(conn, UsageScope { scope: Scope::Tenant(actor.tenant), key: Some(id) }, span)?;
     Ok((key, report))
 }
 
 /// Reports the usage of a tenant or of the whole instance. The caller has checked that the actor may read the scope.
 pub fn of_tenant(conn: &mut PgConnection, scope: Scope, span: Span) -> Result<UsageReport> {
-    report(conn, Of { scope, key: None }, span)
+    report(conn, UsageScope { scope, key: None }, span)
 }
 
 /// Returns only the buckets of a time span.
 pub fn buckets(conn: &mut PgConnection, scope: Scope, span: &Span) -> Result<Vec<UsageBucket>> {
-    bucketed(conn, Of { scope, key: None }, span)
+    bucketed(conn, UsageScope { scope, key: None }, span)
 }
 
 /// Groups usage by the given property, busiest group first.
-pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: i64) -> Result<Capped<GroupRow>> {
+pub fn groups(
+    conn: &mut PgConnection,
+    of: UsageScope,
+    span: &Span,
+    by: GroupBy,
+    limit: i64,
+) -> Result<Capped<GroupRow>> {
     Ok(Capped::cut(store::usage::groups(conn, of, span, by, limit.saturating_add(1))?, limit))
 }
 
-pub fn latency(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Option<Latency>> {
+pub fn latency(conn: &mut PgConnection, of: UsageScope, span: &Span) -> Result<Option<Latency>> {
     // Include requests of the current second, at the span's end.
     let to_now = Span { until: span.until + TimeDelta::seconds(1), ..*span };
     let row = store::usage::latency(conn, of, &to_now, LATENCY_SAMPLE)?;
@@ -146,7 +152,7 @@ pub fn named(
         .collect())
 }
 
-fn report(conn: &mut PgConnection, of: Of, span: Span) -> Result<UsageReport> {
+fn report(conn: &mut PgConnection, of: UsageScope, span: Span) -> Result<UsageReport> {
     let buckets = bucketed(conn, of, &span)?;
     let statuses = store::usage::groups(conn, of, &span, GroupBy::Status, MOST_STATUSES)?;
     Ok(UsageReport {
@@ -159,7 +165,7 @@ fn report(conn: &mut PgConnection, of: Of, span: Span) -> Result<UsageReport> {
     })
 }
 
-fn bucketed(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Vec<UsageBucket>> {
+fn bucketed(conn: &mut PgConnection, of: UsageScope, span: &Span) -> Result<Vec<UsageBucket>> {
     let mut buckets: Vec<UsageBucket> = Vec::new();
     for row in store::usage::buckets(conn, of, span)? {
         if buckets.last().is_none_or(|bucket| bucket.at != row.at) {

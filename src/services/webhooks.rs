@@ -11,10 +11,10 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use serde_json::Value;
 
-use super::audit::{self, Deed};
+use super::audit::{self, AuditedAct};
 use super::events::{self, NewEvent, Published};
 use super::idempotency::{self, IdempotencyKey, Told};
-use super::plans::{self, Thing};
+use super::plans::{self, LimitedResource};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{Page, Paging};
 use crate::domain::signature::SigningSecret;
@@ -85,7 +85,7 @@ pub fn subscribe(
     let now = tx.now;
     actor.must(Permission::WriteWebhooks)?;
     let Fresh { settings, headers, secret, key } = settings::parse_new(ask, policy)?;
-    plans::must_have_room(tx, actor.tenant, Thing::Webhook)?;
+    plans::must_have_room(tx, actor.tenant, LimitedResource::Webhook)?;
     if MAX_WEBHOOKS <= store::webhooks::count(tx, Scope::Tenant(actor.tenant), &WebhookFilter::default())? {
         return Err(Error::LimitReached(format!("a tenant can have {MAX_WEBHOOKS} webhooks: delete one first")));
     }
@@ -95,7 +95,7 @@ pub fn subscribe(
     if let Some(key) = key {
         secrets::keep_key(tx, vault, &webhook, &key)?;
     }
-    let deed = Deed::new("webhook.created", target(webhook.id)).with("name", webhook.name.as_str());
+    let deed = AuditedAct::new("webhook.created", target(webhook.id)).with("name", webhook.name.as_str());
     audit::record(tx, actor, deed.with("url", webhook.url.as_str()).with("events", webhook.events.clone()))?;
     Ok(Subscribed { webhook, secret })
 }
@@ -180,7 +180,7 @@ pub fn update(
     if is_switched {
         after = switch(tx, actor, id, settings.is_active)?;
     }
-    let deed = Deed::new("webhook.updated", target(id))
+    let deed = AuditedAct::new("webhook.updated", target(id))
         .with("name", after.name.as_str())
         .changing(facts(&before), facts(&after));
     // Header values are secret, but the log says that they changed.
@@ -228,7 +228,7 @@ fn set_active(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, is_active: bool) ->
     }
     let after = switch(tx, actor, id, is_active)?;
     let action = if is_active { "webhook.activated" } else { "webhook.deactivated" };
-    audit::record(tx, actor, Deed::new(action, target(id)).with("name", after.name.as_str()))?;
+    audit::record(tx, actor, AuditedAct::new(action, target(id)).with("name", after.name.as_str()))?;
     Ok(after)
 }
 
@@ -253,7 +253,7 @@ pub fn delete(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> 
     let published_meanwhile = store::deliveries::cancel_all_of(tx, actor.tenant, id, now)?;
     let cancelled = waiting + published_meanwhile;
     let deed =
-        Deed::new("webhook.deleted", target(id)).with("name", webhook.name.as_str()).with("cancelled", cancelled);
+        AuditedAct::new("webhook.deleted", target(id)).with("name", webhook.name.as_str()).with("cancelled", cancelled);
     audit::record(tx, actor, deed)?;
     Ok(webhook)
 }

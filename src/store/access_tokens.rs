@@ -8,7 +8,7 @@ use crate::domain::page::Paging;
 use crate::domain::{AccessTokenId, Result, Role, TenantId, UserId};
 use crate::model::{AccessToken, NewAccessToken, User};
 use crate::schema::{access_tokens, memberships, tenants, users};
-use crate::store::kept::kept;
+use crate::store::cached_sql::cached_sql;
 
 /// Filter of a token list.
 #[derive(Debug, Clone, Copy, Default)]
@@ -166,7 +166,7 @@ pub fn revoke_of_logins(conn: &mut PgConnection, user: UserId, now: DateTime<Utc
 
 /// Moves `last_used_at` forward, never back: replicas write their batches in any order.
 pub fn update_last_used(conn: &mut PgConnection, uses: &[(AccessTokenId, DateTime<Utc>)]) -> Result<()> {
-    kept(
+    cached_sql(
         "UPDATE access_tokens SET last_used_at = used.at FROM unnest($1, $2) AS used (id, at)
          WHERE access_tokens.id = used.id AND (last_used_at IS NULL OR last_used_at < used.at)",
     )

@@ -9,33 +9,33 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Timestamptz};
 
-use super::kept::kept;
+use super::cached_sql::cached_sql;
 use crate::domain::{Result, TenantId, WebhookId};
 use crate::model::Claimed;
 
 /// Key of the advisory lock that makes claims run one after another. Two workers at once would exceed a webhook's cap.
-const TURNSTILE: i64 = 7_461_021;
+const CLAIM_LOCK: i64 = 7_461_021;
 
 /// Waits for the claim lock and holds it until the transaction ends.
-pub fn lock_turnstile(conn: &mut PgConnection) -> Result<()> {
-    kept("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(TURNSTILE).execute(conn)?;
+pub fn lock_claims(conn: &mut PgConnection) -> Result<()> {
+    cached_sql("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(CLAIM_LOCK).execute(conn)?;
     Ok(())
 }
 
 /// Tries to take the claim lock without waiting. Returns false if another transaction holds it.
-pub fn try_turnstile(conn: &mut PgConnection) -> Result<bool> {
+pub fn try_lock_claims(conn: &mut PgConnection) -> Result<bool> {
     #[derive(QueryableByName)]
     struct Got {
         #[diesel(sql_type = Bool)]
         is_mine: bool,
     }
-    let query = kept("SELECT pg_try_advisory_xact_lock($1) AS is_mine").bind::<BigInt, _>(TURNSTILE);
+    let query = cached_sql("SELECT pg_try_advisory_xact_lock($1) AS is_mine").bind::<BigInt, _>(CLAIM_LOCK);
     Ok(query.get_result::<Got>(conn)?.is_mine)
 }
 
 /// Limits on how many deliveries one claim may lease.
 #[derive(Debug, Clone, Copy)]
-pub struct Room {
+pub struct LeaseLimits {
     /// Free slots of this process.
     pub slots: i64,
     /// Slots of this process that may go to failing webhooks: dead endpoints hold a slot until their timeout.
@@ -211,7 +211,7 @@ const LEASE: &str = concat!(
 
 /// Webhooks that [`look`] found.
 #[derive(Debug, Default)]
-pub struct Look {
+pub struct ClaimableWebhooks {
     /// Webhooks from which [`lease`] would lease something.
     pub webhooks: Vec<WebhookId>,
     /// Healthy webhooks whose own cap or tenant's cap is used up by requests in flight.
@@ -220,7 +220,7 @@ pub struct Look {
 
 /// Finds the webhooks from which something can be leased. With many waiting webhooks this takes a while, so callers
 /// run it before they take the claim lock.
-pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Look> {
+pub fn look(conn: &mut PgConnection, room: LeaseLimits, offset: TimeDelta) -> Result<ClaimableWebhooks> {
     #[derive(QueryableByName)]
     struct Found {
         #[diesel(sql_type = BigInt)]
@@ -229,14 +229,14 @@ pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Lo
         #[diesel(sql_type = Nullable<BigInt>)]
         tenant_id: Option<TenantId>,
     }
-    let query = kept(LOOK);
+    let query = cached_sql(LOOK);
     let bound = query
         .bind::<BigInt, _>(room.slots)
         .bind::<Double, _>(seconds(offset))
         .bind::<BigInt, _>(room.per_tenant)
         .bind::<BigInt, _>(room.for_failing);
     let found: Vec<Found> = bound.load(conn)?;
-    Ok(Look {
+    Ok(ClaimableWebhooks {
         webhooks: found.iter().filter(|one| one.tenant_id.is_none()).map(|one| one.webhook_id).collect(),
         held_up: found.iter().filter_map(|one| Some((one.tenant_id?, one.webhook_id))).collect(),
     })
@@ -256,12 +256,12 @@ pub fn look(conn: &mut PgConnection, room: Room, offset: TimeDelta) -> Result<Lo
 pub fn lease(
     conn: &mut PgConnection,
     webhooks: &[WebhookId],
-    room: Room,
+    room: LeaseLimits,
     lease: Duration,
     offset: TimeDelta,
     now: DateTime<Utc>,
 ) -> Result<Vec<Claimed>> {
-    let query = kept(LEASE);
+    let query = cached_sql(LEASE);
     let bound = query
         .bind::<BigInt, _>(room.slots)
         .bind::<Double, _>(seconds(offset))
@@ -275,7 +275,7 @@ pub fn lease(
 
 /// A healthy webhook of an active tenant that has more due deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
-pub struct Held {
+pub struct WebhookBacklog {
     /// Tenant of the webhook.
     #[diesel(sql_type = BigInt)]
     pub tenant_id: TenantId,
@@ -288,8 +288,8 @@ pub struct Held {
 }
 
 /// Returns the healthy ones of these webhooks that have more due deliveries.
-pub fn with_more(conn: &mut PgConnection, webhooks: &[WebhookId], offset: TimeDelta) -> Result<Vec<Held>> {
-    let query = kept(
+pub fn with_more(conn: &mut PgConnection, webhooks: &[WebhookId], offset: TimeDelta) -> Result<Vec<WebhookBacklog>> {
+    let query = cached_sql(
         "SELECT w.tenant_id, w.id AS webhook_id, w.rate_per_second IS NOT NULL AS is_paced FROM unnest($1) AS asked (id)
          CROSS JOIN LATERAL (
              SELECT id, tenant_id, host, rate_per_second FROM webhooks
@@ -315,7 +315,7 @@ pub(super) fn seconds(span: TimeDelta) -> f64 {
 /// Takes back up to `limit` deliveries whose lease has run out, and returns their number. Each becomes due at once, or
 /// failed if it has no attempt left. The attempt that was under way is written as lost.
 pub fn take_back(conn: &mut PgConnection, limit: i64, now: DateTime<Utc>) -> Result<usize> {
-    let query = kept(
+    let query = cached_sql(
         "WITH late AS (
              SELECT tenant_id, delivery_id, attempt_id, attempted_at FROM open_deliveries
              WHERE lease_token IS NOT NULL AND lease_until < clock_timestamp()

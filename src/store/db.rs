@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::cached_sql::cached_sql;
 use super::connect;
 use super::error::is_read_only;
-use super::kept::kept;
 use super::repairs::{self, Repairs};
 use super::shares::Shares;
 pub use super::shares::Sharing;
@@ -51,7 +51,7 @@ impl Scope {
     /// Switches the open transaction to the tenant's role and id. The settings end with the transaction.
     pub(super) fn enter(self, conn: &mut PgConnection) -> QueryResult<()> {
         if let Self::Tenant(tenant) = self {
-            kept("SELECT set_config('role', 'gatepost_app', TRUE), set_config('gatepost.tenant_id', $1, TRUE)")
+            cached_sql("SELECT set_config('role', 'gatepost_app', TRUE), set_config('gatepost.tenant_id', $1, TRUE)")
                 .bind::<Text, _>(tenant.to_string())
                 .execute(conn)?;
         }

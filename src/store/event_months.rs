@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Date};
 
-use super::kept::kept;
+use super::cached_sql::cached_sql;
 use crate::domain::{Result, TenantId};
 use crate::schema::event_months;
 
@@ -27,7 +27,7 @@ pub struct Limited {
 
 /// Returns those of these tenants whose plan limits their events, ordered by id.
 pub fn limited(conn: &mut PgConnection, tenants: &[TenantId]) -> Result<Vec<Limited>> {
-    let query = kept(
+    let query = cached_sql(
         "SELECT t.id AS tenant, p.max_events_per_month AS most FROM tenants t JOIN plans p ON p.name = t.plan
          WHERE t.id = ANY ($1) AND p.max_events_per_month IS NOT NULL ORDER BY t.id",
     );
@@ -47,7 +47,7 @@ pub fn take_written(conn: &mut PgConnection, of: Limited, count: i64, now: DateT
 
 /// Creates the month's row, starting from the events written in it. Returns false if the row exists.
 fn begin(conn: &mut PgConnection, of: Limited, now: DateTime<Utc>) -> Result<bool> {
-    let begun = kept(
+    let begun = cached_sql(
         "INSERT INTO event_months (tenant_id, month, total)
          SELECT $1, $2, (SELECT count(*) FROM events
              WHERE tenant_id = $1 AND id >= uuid_floor($2::timestamp AT TIME ZONE 'UTC'))
@@ -58,8 +58,9 @@ fn begin(conn: &mut PgConnection, of: Limited, now: DateTime<Utc>) -> Result<boo
 
 /// Adds to the month's count within the limit. Returns false if there is no row or no room.
 fn add(conn: &mut PgConnection, of: Limited, count: i64, now: DateTime<Utc>) -> Result<bool> {
-    let query =
-        kept("UPDATE event_months SET total = total + $3 WHERE tenant_id = $1 AND month = $2 AND total + $3 <= $4");
+    let query = cached_sql(
+        "UPDATE event_months SET total = total + $3 WHERE tenant_id = $1 AND month = $2 AND total + $3 <= $4",
+    );
     let bound = query.bind::<BigInt, _>(of.tenant).bind::<Date, _>(month(now));
     Ok(bound.bind::<BigInt, _>(count).bind::<BigInt, _>(of.most).execute(conn)? == 1)
 }

@@ -44,7 +44,7 @@ pub fn hours_of_keys(
 
 /// Counts of what a tenant has set up.
 #[derive(Debug, Clone, Copy, QueryableByName)]
-pub struct Standing {
+pub struct TenantSetup {
     /// 1 if the tenant ever had a key, else 0.
     #[diesel(sql_type = BigInt)]
     pub keys_ever: i64,
@@ -60,7 +60,7 @@ pub struct Standing {
 }
 
 /// Returns what a tenant has set up so far.
-pub fn standing(conn: &mut PgConnection, tenant: TenantId) -> Result<Standing> {
+pub fn standing(conn: &mut PgConnection, tenant: TenantId) -> Result<TenantSetup> {
     let row = diesel::sql_query(
         "SELECT
            (SELECT count(*) FROM (SELECT FROM api_keys WHERE tenant_id = $1 LIMIT 1) AS any_key) AS keys_ever,
@@ -76,7 +76,7 @@ pub fn standing(conn: &mut PgConnection, tenant: TenantId) -> Result<Standing> {
 
 /// A key with the time that a list shows beside it.
 #[derive(Debug, Clone, QueryableByName)]
-pub struct Named {
+pub struct KeyAtTime {
     /// Id of the key.
     #[diesel(sql_type = BigInt)]
     pub id: i64,
@@ -89,7 +89,12 @@ pub struct Named {
 }
 
 /// Lists keys that expire within a week, the next one first.
-pub fn expiring_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>, limit: i64) -> Result<Vec<Named>> {
+pub fn expiring_keys(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<KeyAtTime>> {
     let rows = diesel::sql_query(
         "SELECT id, name, expires_at AS at FROM api_keys
          WHERE tenant_id = $1 AND deleted_at IS NULL AND revoked_at IS NULL AND is_active
@@ -104,7 +109,7 @@ pub fn expiring_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Ut
 
 /// Lists active keys that were not used for 30 days. They are ordered by the week in which they were last used or
 /// created, the earliest first: an index has that order.
-pub fn idle_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>, limit: i64) -> Result<Vec<Named>> {
+pub fn idle_keys(conn: &mut PgConnection, tenant: TenantId, now: DateTime<Utc>, limit: i64) -> Result<Vec<KeyAtTime>> {
     let rows = diesel::sql_query(
         "SELECT k.id, k.name, greatest(u.created_at, u.used_at) AS at
          FROM key_uses u JOIN api_keys k ON k.id = u.api_key_id

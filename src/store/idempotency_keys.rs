@@ -11,7 +11,7 @@ use crate::schema::idempotency_keys;
 /// An earlier request with the same key.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = idempotency_keys)]
-pub struct Kept {
+pub struct StoredRequest {
     /// Digest of the request's body.
     pub request_hash: Vec<u8>,
     /// Response to the request, once it has one.
@@ -53,10 +53,10 @@ pub fn insert(
 }
 
 /// Finds the earlier request with this key.
-pub fn find(conn: &mut PgConnection, tenant: TenantId, route: &str, key: &str) -> Result<Option<Kept>> {
+pub fn find(conn: &mut PgConnection, tenant: TenantId, route: &str, key: &str) -> Result<Option<StoredRequest>> {
     let found = idempotency_keys::table.filter(idempotency_keys::tenant_id.eq(tenant));
     let found = found.filter(idempotency_keys::route.eq(route)).filter(idempotency_keys::key.eq(key));
-    Ok(found.select(Kept::as_select()).first(conn).optional()?)
+    Ok(found.select(StoredRequest::as_select()).first(conn).optional()?)
 }
 
 /// Stores the response of a request.

@@ -5,36 +5,37 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Timestamptz};
 
 use crate::domain::limit::named::{self, NamedLimit};
-use crate::domain::quota::{Quota, QuotaStanding, Refill};
+use crate::domain::quota::{Quota, QuotaState, Refill};
 use crate::domain::{LineageId, Result, TenantId};
 use crate::schema::key_limits;
 
 /// Quota of a lineage, as stored.
 #[derive(Debug, Clone, Copy, HasQuery)]
 #[diesel(table_name = key_limits)]
-pub struct Left {
+pub struct StoredQuota {
     quota: Option<i64>,
     refill: Option<Refill>,
     remaining: Option<i64>,
     refills_at: Option<DateTime<Utc>>,
 }
 
-impl Left {
+impl StoredQuota {
     /// Returns the quota as of `now`, refilled if its period is over; `None` without a quota.
-    pub fn standing(&self, now: DateTime<Utc>) -> Option<QuotaStanding> {
+    pub fn standing(&self, now: DateTime<Utc>) -> Option<QuotaState> {
         let quota = self.quota?;
         Some(match (self.refill, self.refills_at) {
             (Some(refill), Some(at)) if at <= now => {
-                QuotaStanding { quota, remaining: quota, refills_at: Some(refill.after(now)) }
+                QuotaState { quota, remaining: quota, refills_at: Some(refill.after(now)) }
             }
-            _ => QuotaStanding { quota, remaining: self.remaining.unwrap_or(quota), refills_at: self.refills_at },
+            _ => QuotaState { quota, remaining: self.remaining.unwrap_or(quota), refills_at: self.refills_at },
         })
     }
 }
 
 /// Finds the limits of a lineage.
-pub fn find(conn: &mut PgConnection, tenant: TenantId, lineage: LineageId) -> Result<Option<Left>> {
-    let found = Left::query().filter(key_limits::tenant_id.eq(tenant)).filter(key_limits::lineage_id.eq(lineage));
+pub fn find(conn: &mut PgConnection, tenant: TenantId, lineage: LineageId) -> Result<Option<StoredQuota>> {
+    let found =
+        StoredQuota::query().filter(key_limits::tenant_id.eq(tenant)).filter(key_limits::lineage_id.eq(lineage));
     Ok(found.first(conn).optional()?)
 }
 
@@ -79,7 +80,7 @@ pub fn put(
 
 /// A lease on part of a quota, which a process may spend without another query.
 #[derive(Debug, Clone, Copy, QueryableByName)]
-pub struct Leased {
+pub struct QuotaLease {
     /// Units that the lease holds; 0 if less is left than was needed.
     #[diesel(sql_type = BigInt)]
     pub taken: i64,
@@ -96,7 +97,7 @@ const MOST_LEASED: i64 = 1_000;
 
 /// Leases at least `need` units, and up to a twentieth of what is left. Near the end of a quota, leases shrink to what
 /// is needed, so that replicas share the rest. `None` if the lineage has no quota.
-pub fn lease(conn: &mut PgConnection, lineage: LineageId, need: i64, now: DateTime<Utc>) -> Result<Option<Leased>> {
+pub fn lease(conn: &mut PgConnection, lineage: LineageId, need: i64, now: DateTime<Utc>) -> Result<Option<QuotaLease>> {
     let query = diesel::sql_query(
         "WITH current AS (
              SELECT lineage_id, CASE WHEN refills_at <= $3 THEN quota ELSE remaining END AS available,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 
-use super::kept::kept;
+use super::cached_sql::cached_sql;
 use crate::domain::{Error, Rejection, Result, TenantId, WebhookId};
 
 /// Channel that every process listens on.
@@ -75,7 +75,7 @@ pub(super) fn send_all(conn: &mut PgConnection, changes: &[Change]) -> Result<()
         return Ok(());
     }
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-    kept("SELECT count(pg_notify($1, change)) FROM unnest($2) AS news (change)")
+    cached_sql("SELECT count(pg_notify($1, change)) FROM unnest($2) AS news (change)")
         .bind::<Text, _>(CHANNEL)
         .bind::<Array<Text>, _>(changes)
         .execute(conn)?;

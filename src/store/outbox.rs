@@ -8,15 +8,15 @@ use diesel::sql_types::{Array, BigInt, Bytea, Double, Jsonb, Nullable, Text, Tim
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::claims::Room;
-use super::kept::kept;
+use super::cached_sql::cached_sql;
+use super::claims::LeaseLimits;
 use crate::domain::webhook::{PayloadFormat, SignatureStyle};
 use crate::domain::{ApiKeyId, AttemptId, DeliveryId, EventId, Result, TenantId, UserId, WebhookId};
 use crate::model::Claimed;
 
 /// An event to write, with a delivery to each active webhook of its tenant whose patterns match.
 #[derive(Debug)]
-pub struct Posted<'a> {
+pub struct EventToPublish<'a> {
     /// Id of the event, made before the write.
     pub id: EventId,
     /// Tenant that the event belongs to.
@@ -35,7 +35,7 @@ pub struct Posted<'a> {
 
 /// A delivery that was written. It has a lease if this process is to send it.
 #[derive(Debug, QueryableByName)]
-pub struct Placed {
+pub struct CreatedDelivery {
     /// Id of the delivery.
     #[diesel(sql_type = SqlUuid)]
     pub id: DeliveryId,
@@ -80,14 +80,14 @@ pub struct Placed {
     secrets: Vec<Vec<u8>>,
 }
 
-impl Placed {
+impl CreatedDelivery {
     /// True if this process holds the lease and is to send the delivery.
     pub fn is_leased(&self) -> bool {
         self.lease_token.is_some()
     }
 
     /// Turns the delivery into a claim on its first attempt; `None` if it has no lease.
-    pub fn into_claimed(self, event: &Posted<'_>, now: DateTime<Utc>) -> Option<Claimed> {
+    pub fn into_claimed(self, event: &EventToPublish<'_>, now: DateTime<Utc>) -> Option<Claimed> {
         Some(Claimed {
             id: self.id,
             lease_token: self.lease_token?,
@@ -198,13 +198,13 @@ const INSERT: &str = "WITH asked AS (
 /// are due for a claim.
 pub fn insert(
     conn: &mut PgConnection,
-    events: &[Posted<'_>],
+    events: &[EventToPublish<'_>],
     attempts_max: i64,
-    room: Room,
+    room: LeaseLimits,
     lease: Duration,
     now: DateTime<Utc>,
-) -> Result<Vec<Placed>> {
-    let query = kept(INSERT);
+) -> Result<Vec<CreatedDelivery>> {
+    let query = cached_sql(INSERT);
     let mut tenants = each(events, |event| event.tenant.0);
     tenants.sort_unstable();
     tenants.dedup();
@@ -227,6 +227,6 @@ pub fn insert(
 }
 
 /// Collects one column of the events.
-fn each<'a, T>(events: &'a [Posted<'_>], of: impl Fn(&'a Posted<'_>) -> T) -> Vec<T> {
+fn each<'a, T>(events: &'a [EventToPublish<'_>], of: impl Fn(&'a EventToPublish<'_>) -> T) -> Vec<T> {
     events.iter().map(of).collect()
 }

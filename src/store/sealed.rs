@@ -10,7 +10,7 @@ use crate::schema::webhooks;
 
 /// A table with sealed secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum SecretTable {
     /// Signing secrets of webhooks.
     SigningSecrets,
     /// Second factors of users.
@@ -19,7 +19,7 @@ pub enum Kept {
     Mails,
 }
 
-impl Kept {
+impl SecretTable {
     /// All of these tables.
     pub const ALL: [Self; 3] = [Self::SigningSecrets, Self::SecondFactors, Self::Mails];
 
@@ -57,7 +57,13 @@ pub struct Sealed {
 }
 
 /// Lists up to `limit` secrets with a key after `after` that don't start with this mark, ordered by key.
-pub fn list_others(conn: &mut PgConnection, kept: Kept, mark: &[u8], after: i64, limit: i64) -> Result<Vec<Sealed>> {
+pub fn list_others(
+    conn: &mut PgConnection,
+    kept: SecretTable,
+    mark: &[u8],
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Sealed>> {
     let [table, key, tenant, owner] = kept.columns();
     let query = diesel::sql_query(format!(
         "SELECT {key} AS key, {tenant} AS tenant, {owner} AS owner, sealed FROM {table}
@@ -84,7 +90,7 @@ pub fn lock_headers(
 }
 
 /// Replaces a sealed secret. Returns false if it has changed meanwhile.
-pub fn replace(conn: &mut PgConnection, kept: Kept, row: &Sealed, sealed: &[u8]) -> Result<bool> {
+pub fn replace(conn: &mut PgConnection, kept: SecretTable, row: &Sealed, sealed: &[u8]) -> Result<bool> {
     let [table, key, ..] = kept.columns();
     let query = diesel::sql_query(format!("UPDATE {table} SET sealed = $1 WHERE {key} = $2 AND sealed = $3"));
     let bound = query.bind::<Bytea, _>(sealed).bind::<BigInt, _>(row.key).bind::<Bytea, _>(&row.sealed);

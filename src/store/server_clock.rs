@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Timestamptz;
 
-use super::kept::kept;
+use super::cached_sql::cached_sql;
 use crate::domain::{Clock, Result};
 
 /// Longest round trip that still gives a useful offset.
@@ -21,7 +21,7 @@ struct Moment {
 /// too long.
 pub fn offset(conn: &mut PgConnection, clock: &Clock) -> Result<Option<TimeDelta>> {
     let sent = clock.now();
-    let Moment { now } = kept("SELECT clock_timestamp() AS now").get_result(conn)?;
+    let Moment { now } = cached_sql("SELECT clock_timestamp() AS now").get_result(conn)?;
     // The database is assumed to have read its clock halfway through the round trip.
     let trip = clock.now() - sent;
     Ok((trip <= LONGEST).then(|| sent + trip / 2 - now))

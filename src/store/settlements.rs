@@ -10,8 +10,8 @@ use diesel::sql_types::{
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::cached_sql::cached_sql;
 use super::claims::seconds;
-use super::kept::kept;
 use crate::domain::delivery::{DeliveryState, ErrorKind, Timings};
 use crate::domain::webhook::PayloadFormat;
 use crate::domain::{AttemptId, DeliveryId, EventId, Result, TenantId, WebhookId};
@@ -19,7 +19,7 @@ use crate::schema::{attempts, deliveries};
 
 /// Result of a finished attempt: written to the attempt, and to its delivery.
 #[derive(Debug, Clone)]
-pub struct Settled {
+pub struct AttemptResult {
     /// Tenant that the delivery belongs to.
     pub tenant: TenantId,
     /// Delivery that the attempt belongs to.
@@ -118,11 +118,11 @@ struct Held {
 /// deliveries have been leased again or closed meanwhile.
 pub fn settle(
     conn: &mut PgConnection,
-    batch: &[&Settled],
+    batch: &[&AttemptResult],
     offset: TimeDelta,
     now: DateTime<Utc>,
 ) -> Result<Vec<DeliveryId>> {
-    let query = kept(SETTLE);
+    let query = cached_sql(SETTLE);
     let bound = query
         .bind::<Array<BigInt>, _>(each(batch, |one| one.tenant.0))
         .bind::<Array<SqlUuid>, _>(each(batch, |one| one.delivery.0))
@@ -157,7 +157,7 @@ pub fn settle(
 
 /// Adds the responses to attempts whose delivery was cancelled meanwhile, and returns their number. The cancellation
 /// has recorded these attempts already, and they stay failures.
-pub fn complete_cancelled(conn: &mut PgConnection, late: &[&Settled]) -> Result<usize> {
+pub fn complete_cancelled(conn: &mut PgConnection, late: &[&AttemptResult]) -> Result<usize> {
     let found = deliveries::table.filter(deliveries::id.eq_any(late.iter().map(|one| one.delivery)));
     let found = found.filter(deliveries::state.eq(DeliveryState::Cancelled));
     let cancelled: HashSet<DeliveryId> = found.select(deliveries::id).load(conn)?.into_iter().collect();
@@ -181,6 +181,6 @@ pub fn complete_cancelled(conn: &mut PgConnection, late: &[&Settled]) -> Result<
 }
 
 /// Collects one column of the batch.
-fn each<'a, T>(batch: &[&'a Settled], of: impl Fn(&'a Settled) -> T) -> Vec<T> {
+fn each<'a, T>(batch: &[&'a AttemptResult], of: impl Fn(&'a AttemptResult) -> T) -> Vec<T> {
     batch.iter().map(|one| of(one)).collect()
 }

@@ -60,14 +60,14 @@ fn cost_of(
 
 /// Owner of the usage: a tenant or the instance, and one key or all.
 #[derive(Debug, Clone, Copy)]
-pub struct Of {
+pub struct UsageScope {
     /// One tenant, or all of the instance.
     pub scope: Scope,
     /// One key, or all keys if `None`.
     pub key: Option<ApiKeyId>,
 }
 
-impl Of {
+impl UsageScope {
     fn tenant(self) -> Option<TenantId> {
         match self.scope {
             Scope::Tenant(tenant) => Some(tenant),
@@ -79,7 +79,7 @@ impl Of {
 type Query = BoxedSqlQuery<'static, Pg, diesel::query_builder::SqlQuery>;
 
 /// Builds `SELECT` … `FROM totals` …, where `totals` holds the rows of a span. They use the first six parameters.
-fn totals(select: &str, rest: &str, of: Of, span: &Span, (is_each_key, is_fine): (bool, bool)) -> Query {
+fn totals(select: &str, rest: &str, of: UsageScope, span: &Span, (is_each_key, is_fine): (bool, bool)) -> Query {
     let parts = span.parts(is_fine);
     let keys = if is_each_key { "api_key_id <> 0" } else { "api_key_id = $2" };
     let part = |width: Width, range: &str| {
@@ -122,7 +122,7 @@ pub struct BucketRow {
 }
 
 /// Returns totals by bucket and outcome, ordered by time.
-pub fn buckets(conn: &mut PgConnection, of: Of, span: &Span) -> Result<Vec<BucketRow>> {
+pub fn buckets(conn: &mut PgConnection, of: UsageScope, span: &Span) -> Result<Vec<BucketRow>> {
     let select = "SELECT date_bin(make_interval(secs => $7), at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS at, outcome,
                          sum(total)::bigint AS total";
     let query = totals(select, "GROUP BY 1, 2 ORDER BY 1, 2", of, span, (false, span.bucket == Bucket::Minute));
@@ -147,7 +147,7 @@ pub struct GroupRow {
 }
 
 /// Returns the busiest groups, at most `limit`. Deleted keys count too.
-pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: i64) -> Result<Vec<GroupRow>> {
+pub fn groups(conn: &mut PgConnection, of: UsageScope, span: &Span, by: GroupBy, limit: i64) -> Result<Vec<GroupRow>> {
     let plain = |expression: &str| {
         let select = format!(
             "SELECT {expression} AS \"group\", {expression} AS label, sum(total)::bigint AS total,
@@ -167,7 +167,7 @@ pub fn groups(conn: &mut PgConnection, of: Of, span: &Span, by: GroupBy, limit: 
 }
 
 /// Sums up by key first, then looks up the keys. The rows of some keys are gone.
-fn by_key(group: &str, label: &str, of: Of, span: &Span) -> Query {
+fn by_key(group: &str, label: &str, of: UsageScope, span: &Span) -> Query {
     let select = format!(
         "SELECT {group} AS \"group\", {label} AS label, sum(s.total)::bigint AS total, sum(s.valid)::bigint AS valid
          FROM (SELECT api_key_id, sum(total) AS total, coalesce(sum(total) FILTER (WHERE outcome = 'VALID'), 0) AS valid"
@@ -195,12 +195,12 @@ pub struct LatencyRow {
 
 /// Returns the percentiles of a span. A short span uses its newest `sample` records. A longer one uses the histogram
 /// of the hours that it touches, which is exact to one step: half an octave.
-pub fn latency(conn: &mut PgConnection, of: Of, span: &Span, sample: i64) -> Result<LatencyRow> {
+pub fn latency(conn: &mut PgConnection, of: UsageScope, span: &Span, sample: i64) -> Result<LatencyRow> {
     if span.until - span.since <= FEW_HOURS { sampled(conn, of, span, sample) } else { estimated(conn, of, span) }
 }
 
 /// Computes percentiles from the newest records.
-fn sampled(conn: &mut PgConnection, of: Of, span: &Span, sample: i64) -> Result<LatencyRow> {
+fn sampled(conn: &mut PgConnection, of: UsageScope, span: &Span, sample: i64) -> Result<LatencyRow> {
     let row = diesel::sql_query(
         "SELECT count(*) FILTER (WHERE is_measured) < count(*) AS is_sampled,
                 percentile_cont(0.50) WITHIN GROUP (ORDER BY duration_us) FILTER (WHERE is_measured) / 1000.0 AS p50,
@@ -220,7 +220,7 @@ fn sampled(conn: &mut PgConnection, of: Of, span: &Span, sample: i64) -> Result<
 }
 
 /// Estimates percentiles from the histogram, interpolating within the step that contains each.
-fn estimated(conn: &mut PgConnection, of: Of, span: &Span) -> Result<LatencyRow> {
+fn estimated(conn: &mut PgConnection, of: UsageScope, span: &Span) -> Result<LatencyRow> {
     // Two steps of the histogram make an octave: step `n` begins at 2^(n/2) microseconds.
     let at = |share: &str| {
         format!(

@@ -22,7 +22,7 @@ use crate::domain::scope::ScopeSet;
 use crate::domain::{Actor, Error, Result, Role, TenantId, UserId, Via};
 use crate::model::{Tenant, User};
 use crate::services::Operator;
-use crate::services::sessions::{self, Seat};
+use crate::services::sessions::{self, SessionContext};
 use crate::services::tenants;
 use crate::store::Scope;
 
@@ -65,9 +65,9 @@ impl FromRequest for SignedIn {
 }
 
 /// Extractor for pages outside any tenant, such as the account and the operator's pages. The user may have no tenant.
-pub struct Anywhere(pub SignedIn);
+pub struct SignedInAnyTenant(pub SignedIn);
 
-impl FromRequest for Anywhere {
+impl FromRequest for SignedInAnyTenant {
     type Error = Fail;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Fail>>>>;
 
@@ -144,7 +144,7 @@ impl SignedIn {
         self.session.insert(RIGHTS, rights).map_err(|error| Error::bug(error.to_string()).into())
     }
 
-    fn seated(request: &HttpRequest, state: &State, session: Session, seat: Seat) -> Result<Self, Fail> {
+    fn seated(request: &HttpRequest, state: &State, session: Session, seat: SessionContext) -> Result<Self, Fail> {
         let (tenant, role) = match &seat.here {
             Some((tenant, role)) => (choice(tenant), *role),
             None => (TenantChoice::nowhere(), Role::Viewer),

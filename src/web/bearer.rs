@@ -12,11 +12,11 @@ use actix_web::{FromRequest, HttpRequest};
 
 use super::auth::state;
 use super::client;
-use super::gated::refusal::REALM;
+use super::key_auth::refusal::REALM;
 use super::problem::Fail;
 use super::request_id::RequestId;
 use super::state::State;
-pub use super::tenant_ask::TenantAsk;
+pub use super::tenant_param::TenantAsk;
 use crate::domain::actor::Authority;
 use crate::domain::{Actor, Error, Noun, Permission, Rejection, Result, Role, TenantId, Via, text};
 use crate::gate::tokens::Presenter;

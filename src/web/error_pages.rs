@@ -27,13 +27,13 @@ pub struct ErrorPage {
 
 /// Parts of a request that an error response needs. A clone of the whole request would deny the router the exclusive
 /// access that it needs.
-pub struct Asker {
+pub struct ErrorContext {
     uri: Uri,
     wants_page: bool,
     id: RequestId,
 }
 
-impl Asker {
+impl ErrorContext {
     /// Collects what an error response needs of the request.
     pub fn of(head: &RequestHead, id: RequestId) -> Self {
         Self { uri: head.uri.clone(), wants_page: wants_page(head), id }
@@ -45,7 +45,7 @@ impl Asker {
 }
 
 /// Returns the response with its problem printed as a body. A response without a problem stays unchanged.
-pub fn print(response: ServiceResponse<BoxBody>, asker: &Asker) -> ServiceResponse<BoxBody> {
+pub fn print(response: ServiceResponse<BoxBody>, asker: &ErrorContext) -> ServiceResponse<BoxBody> {
     if !is_error(response.status()) {
         return response;
     }
@@ -63,7 +63,7 @@ pub fn print(response: ServiceResponse<BoxBody>, asker: &Asker) -> ServiceRespon
 }
 
 /// Returns the response for a failure.
-pub fn refusal(fail: &Fail, asker: &Asker) -> HttpResponse {
+pub fn refusal(fail: &Fail, asker: &ErrorContext) -> HttpResponse {
     log(fail, asker);
     printed(asker, &fail.problem, &HeaderMap::new())
 }
@@ -80,7 +80,7 @@ fn is_error(status: StatusCode) -> bool {
 
 /// Returns the response for an error of a middleware. Handlers never return `Err` to this point; only the session
 /// middleware does, when its store fails.
-pub fn refusal_of_middleware(error: &actix_web::Error, asker: &Asker) -> HttpResponse {
+pub fn refusal_of_middleware(error: &actix_web::Error, asker: &ErrorContext) -> HttpResponse {
     let status = error.as_response_error().status_code();
     let problem = match error.as_error::<Fail>() {
         Some(fail) => (*fail.problem).clone(),
@@ -98,7 +98,7 @@ pub fn as_error(error: actix_web::Error, refusal: HttpResponse) -> actix_web::Er
     InternalError::from_response(error, refusal).into()
 }
 
-fn log(fail: &Fail, asker: &Asker) {
+fn log(fail: &Fail, asker: &ErrorContext) {
     let Some(cause) = &fail.cause else { return };
     // Log by cause, not by status: nginx gets 403 for every failure.
     if matches!(cause, Error::Bug(_) | Error::Unavailable(_)) {
@@ -109,7 +109,7 @@ fn log(fail: &Fail, asker: &Asker) {
 }
 
 /// Builds the error response. Headers that are already on the response stay and win.
-fn printed(asker: &Asker, problem: &Problem, present: &HeaderMap) -> HttpResponse {
+fn printed(asker: &ErrorContext, problem: &Problem, present: &HeaderMap) -> HttpResponse {
     let mut response = HttpResponse::build(problem.status);
     for (name, value) in present {
         response.append_header((name.clone(), value.clone()));

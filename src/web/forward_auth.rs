@@ -10,7 +10,7 @@ use actix_web::dev::RequestHead;
 use actix_web::web::{Data, to};
 use actix_web::{HttpMessage, HttpRequest};
 
-use super::gated::{self, Passage};
+use super::key_auth::{self, KeyRequest};
 use super::problem::{Answer, Fail};
 use super::routes::{Door, Entry, any};
 use super::state::State;
@@ -40,7 +40,7 @@ pub async fn show(state: Data<State>, request: HttpRequest) -> Answer {
 }
 
 /// Returns the response, and the record for usage accounting if a key was recognized.
-pub async fn answered(state: &State, head: &RequestHead) -> (Answer, Option<Passage>) {
+pub async fn answered(state: &State, head: &RequestHead) -> (Answer, Option<KeyRequest>) {
     let is_for_nginx = requirements::is_for_nginx(head);
     let (answer, passage) = match decide(state, head, is_for_nginx).await {
         Ok((passage, None)) => (answer::allowed(passage.decision()).map_err(Fail::from), Some(passage)),
@@ -50,11 +50,11 @@ pub async fn answered(state: &State, head: &RequestHead) -> (Answer, Option<Pass
     (if is_for_nginx { answer::in_nginx_terms(answer) } else { answer }, passage)
 }
 
-async fn decide(state: &State, head: &RequestHead, is_for_nginx: bool) -> Result<(Passage, Option<Fail>), Fail> {
+async fn decide(state: &State, head: &RequestHead, is_for_nginx: bool) -> Result<(KeyRequest, Option<Fail>), Fail> {
     let required = requirements::of(head, &state.settings.trusted_proxies)?;
     let original = original::of(head, is_for_nginx);
     // Compare the required tenant with the slug of the key's own tenant. A tenant's existence then changes neither
     // response nor cost. Boxed so that the allocation stays small: allocators keep small blocks ready.
-    let (passage, refused) = Box::pin(gated::decide(head, state, required, Some(original))).await?;
+    let (passage, refused) = Box::pin(key_auth::decide(head, state, required, Some(original))).await?;
     Ok((passage, refused.map(Fail::from)))
 }

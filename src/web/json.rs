@@ -16,10 +16,10 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::timeout;
 
-use super::object::Object;
+use super::json_object::JsonObject;
 use super::problem::{Answer, Fail, Problem};
 use super::state::State;
-use super::{refusals, tenant_ask};
+use super::{refusals, tenant_param};
 use crate::domain::text::{self, DEEPEST};
 use crate::domain::{Error, Rejection};
 
@@ -182,7 +182,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
         let says = format!("the body is nested deeper than {DEEPEST} levels");
         return Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_json", says).into());
     }
-    if let Ok(Object(parsed)) = serde_json::from_slice(body) {
+    if let Ok(JsonObject(parsed)) = serde_json::from_slice(body) {
         return Ok(parsed);
     }
     // Parse a refused body again, slowly, to find the place of the error. Check the syntax of the whole text first:
@@ -190,7 +190,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
     let text = std::str::from_utf8(body).map_err(|error| refusals::not_utf8(body, error.valid_up_to()))?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| refusals::not_json(body, &error))?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let parsed = serde_path_to_error::deserialize(&mut reader).map(|Object(parsed)| parsed);
+    let parsed = serde_path_to_error::deserialize(&mut reader).map(|JsonObject(parsed)| parsed);
     parsed.map_err(|error| refusals::field(&error.path().to_string(), &error.inner().to_string()).into())
 }
 
@@ -203,7 +203,7 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Future = std::future::Ready<Result<Self, Fail>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let query = tenant_ask::left_out(request.query_string());
+        let query = tenant_param::left_out(request.query_string());
         std::future::ready(pairs(query.as_bytes()).map(Self).map_err(Fail::from))
     }
 }
@@ -223,7 +223,7 @@ impl FromRequest for NoParameters {
     type Future = std::future::Ready<Result<Self, Fail>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let query = tenant_ask::left_out(request.query_string());
+        let query = tenant_param::left_out(request.query_string());
         let first = url::form_urlencoded::parse(query.as_bytes()).next().map(|(name, _)| name.into_owned());
         std::future::ready(first.map_or(Ok(Self), |name| {
             Err(Error::field(name, Rejection::new("unknown", "is no parameter of this request")).into())

@@ -1,7 +1,7 @@
 //! Key lookup by a secret, an id or a hint, for pages and API.
 
 use crate::domain::Result;
-use crate::domain::api_key::Clue;
+use crate::domain::api_key::LookupText;
 use crate::domain::page::Capped;
 use crate::model::ApiKey;
 use crate::services::api_keys;
@@ -10,7 +10,7 @@ use crate::web::state::State;
 
 /// Result of a lookup.
 #[derive(Debug)]
-pub enum Finding {
+pub enum LookupResult {
     /// Exactly one key matches.
     Key(Box<ApiKey>),
     /// The key is deleted and can still be restored.
@@ -32,31 +32,31 @@ pub enum Finding {
 }
 
 /// Looks up the key that `text` leads to. The text is neither stored nor logged.
-pub async fn find(state: &State, db: &Db, scope: Scope, text: &str) -> Result<Finding> {
-    let clue = Clue::read(text);
+pub async fn find(state: &State, db: &Db, scope: Scope, text: &str) -> Result<LookupResult> {
+    let clue = LookupText::read(text);
     let asked = clue.clone();
     let mut found = match clue {
-        Clue::Empty => return Ok(Finding::Empty),
-        Clue::Mistyped => return Ok(Finding::Mistyped),
-        Clue::Foreign(kind) => return Ok(Finding::Foreign(kind)),
-        Clue::Unreadable => return Ok(Finding::Unreadable),
+        LookupText::Empty => return Ok(LookupResult::Empty),
+        LookupText::Mistyped => return Ok(LookupResult::Mistyped),
+        LookupText::Foreign(kind) => return Ok(LookupResult::Foreign(kind)),
+        LookupText::Unreadable => return Ok(LookupResult::Unreadable),
         _ => db.read(scope, move |tx| api_keys::matching(tx, scope, &asked)).await?,
     };
-    let Some(key) = found.pop() else { return Ok(Finding::Unknown) };
+    let Some(key) = found.pop() else { return Ok(LookupResult::Unknown) };
     if !found.is_empty() {
         found.push(key);
-        return Ok(Finding::Several(Capped::cut(found, api_keys::MOST_ALIKE)));
+        return Ok(LookupResult::Several(Capped::cut(found, api_keys::MOST_ALIKE)));
     }
     let key = Box::new(key);
-    if let Clue::Secret { text, .. } = &clue
+    if let LookupText::Secret { text, .. } = &clue
         && !state.gate.fits(&key, text).await?
     {
-        return Ok(Finding::WrongSecret(key));
+        return Ok(LookupResult::WrongSecret(key));
     }
-    Ok(if key.deleted_at.is_some() { Finding::Deleted(key) } else { Finding::Key(key) })
+    Ok(if key.deleted_at.is_some() { LookupResult::Deleted(key) } else { LookupResult::Key(key) })
 }
 
-impl Finding {
+impl LookupResult {
     /// Returns the code of the result for programs. Codes are stable.
     pub fn code(&self) -> &'static str {
         match self {

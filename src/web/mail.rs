@@ -6,11 +6,11 @@ use url::Url;
 
 use super::state::State;
 use super::urls;
-use crate::domain::mail::Letter;
+use crate::domain::mail::MailMessage;
 use crate::domain::vault::Vault;
 use crate::domain::{Error, Result, TenantId};
 use crate::model::{Invitation as Invited, User};
-use crate::services::invitations::Made;
+use crate::services::invitations::CreatedInvitation;
 use crate::services::mail;
 use crate::services::tenants::{self, TenantRef};
 use crate::store::Tx;
@@ -31,9 +31,9 @@ pub struct Invitation<'a> {
 }
 
 impl Invitation<'_> {
-    pub fn letter(&self) -> Result<Letter> {
+    pub fn letter(&self) -> Result<MailMessage> {
         let text = self.render().map_err(Error::bug)?;
-        Ok(Letter { to: self.email.to_owned(), subject: format!("Join {} on Gatepost", self.tenant), text })
+        Ok(MailMessage { to: self.email.to_owned(), subject: format!("Join {} on Gatepost", self.tenant), text })
     }
 }
 
@@ -46,9 +46,9 @@ pub struct Reset<'a> {
 }
 
 impl Reset<'_> {
-    pub fn letter(&self, to: &str) -> Result<Letter> {
+    pub fn letter(&self, to: &str) -> Result<MailMessage> {
         let text = self.render().map_err(Error::bug)?;
-        Ok(Letter { to: to.to_owned(), subject: "Set a new password on Gatepost".to_owned(), text })
+        Ok(MailMessage { to: to.to_owned(), subject: "Set a new password on Gatepost".to_owned(), text })
     }
 }
 
@@ -59,9 +59,9 @@ pub fn moment(at: DateTime<Utc>) -> String {
 
 /// Adds mail to the queue. Does nothing if no mail server is configured.
 #[derive(Clone)]
-pub struct Post(Option<std::sync::Arc<Vault>>);
+pub struct MailQueue(Option<std::sync::Arc<Vault>>);
 
-impl Post {
+impl MailQueue {
     /// Returns the queue, which is closed without a mail server.
     pub fn of(state: &State) -> Self {
         Self(state.settings.smtp.is_some().then(|| state.vault.clone()))
@@ -79,7 +79,7 @@ impl Post {
         tx: &mut Tx<'_>,
         public_url: &Url,
         inviter: &str,
-        Made { invitation, token }: Made,
+        CreatedInvitation { invitation, token }: CreatedInvitation,
     ) -> Result<(Invited, Option<String>)> {
         if !self.is_open() {
             return Ok((invitation, Some(token)));
@@ -119,7 +119,7 @@ impl Post {
         &self,
         tx: &mut Tx<'_>,
         tenant: Option<TenantId>,
-        (letter, token): (impl FnOnce() -> Result<Letter>, &str),
+        (letter, token): (impl FnOnce() -> Result<MailMessage>, &str),
     ) -> Result<()> {
         match &self.0 {
             Some(vault) => mail::queue(tx, vault, tenant, (&letter()?, token)),

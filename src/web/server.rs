@@ -17,13 +17,13 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use tokio::net::TcpStream;
 
-use super::direct::DirectFactory;
+use super::fast_path::FastPathFactory;
 use super::problem::{Fail, Problem};
 use super::routes::{self, Door};
 use super::session_store::{ABSOLUTE, PostgresSessions};
 use super::state::State;
 use super::upgrade_offers::Plain;
-use super::{front, overtaken};
+use super::{middleware, session_race};
 
 /// How long an idle connection stays open.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -47,12 +47,12 @@ pub fn listen(state: Data<State>, listener: TcpListener, more: MoreRoutes) -> io
                     .wrap(sessions(&state, key.clone()))
                     // The last `wrap` is the outermost: `overtaken` must see the cookie that the session middleware
                     // sets.
-                    .wrap(from_fn(overtaken::pass))
+                    .wrap(from_fn(session_race::pass))
                     .configure(|config| routes::configure(config, |entry| entry.door == Door::Page))
                     .default_service(web::to(nothing_here)),
             )
-            .wrap(from_fn(front::pass));
-        DirectFactory { app: app.into_factory(), state: state.clone() }
+            .wrap(from_fn(middleware::pass));
+        FastPathFactory { app: app.into_factory(), state: state.clone() }
     };
     let builder = Server::build().workers(workers).disable_signals().shutdown_timeout(10);
     let stopping = builder.graceful_shutdown_signal();

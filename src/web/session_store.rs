@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::auth::{PENDING, USER};
-use super::{overtaken, visitors};
+use super::{session_race, visitors};
 use crate::domain::{Clock, Error, Result, UserId};
 use crate::services::account::{self, HANDLE};
 use crate::services::accounts::SignIn;
@@ -96,24 +96,24 @@ impl SessionStore for PostgresSessions {
         let update = move |tx: &mut Tx<'_>| {
             sessions::touch(tx, &old, now, IDLE, ABSOLUTE)?;
             if sessions::update_state(tx, &old, &new, user, &value, now)? {
-                return Ok(Fate::Kept);
+                return Ok(SessionOutcome::Kept);
             }
             // No row has the old key. A live session with this handle means that another request renewed the key.
             let lives = account::is_signed_in(tx, user, value.get(HANDLE))?;
-            Ok(if lives { Fate::Renewed } else { Fate::Ended })
+            Ok(if lives { SessionOutcome::Renewed } else { SessionOutcome::Ended })
         };
         let fate = self.db.tx(Scope::Instance, update).await.map_err(|error| UpdateError::Other(opaque(error)))?;
         match (fate, renewed) {
-            (Fate::Kept, Some(renewed)) => session_key(renewed).map_err(UpdateError::Other),
-            (Fate::Kept, None) => Ok(key),
+            (SessionOutcome::Kept, Some(renewed)) => session_key(renewed).map_err(UpdateError::Other),
+            (SessionOutcome::Kept, None) => Ok(key),
             // This request's changes are lost: it does not know the new key that the other request created.
-            (Fate::Renewed, _) => {
-                overtaken::note();
+            (SessionOutcome::Renewed, _) => {
+                session_race::note();
                 Ok(key)
             }
             // Save the other entries in a new session, without the user: a signed-out user would otherwise be signed
             // in again.
-            (Fate::Ended, _) => self.save(state, ttl).await.map_err(|error| UpdateError::Other(error.into())),
+            (SessionOutcome::Ended, _) => self.save(state, ttl).await.map_err(|error| UpdateError::Other(error.into())),
         }
     }
 
@@ -127,7 +127,7 @@ impl SessionStore for PostgresSessions {
             sessions::is_live(tx, &digest, now)
         };
         if !self.db.tx(Scope::Instance, touch).await.map_err(opaque)? {
-            overtaken::note();
+            session_race::note();
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl PostgresSessions {
 }
 
 /// State of a session after a request ran.
-enum Fate {
+enum SessionOutcome {
     /// The session still has the key that this request used.
     Kept,
     /// Another request gave the session another key.

@@ -16,10 +16,10 @@ use crate::domain::digest::Hasher;
 use crate::domain::vault::Vault;
 use crate::domain::{Clock, Error, Result};
 use crate::gate::Gate;
+use crate::gate::cache_trust::Listening;
 use crate::gate::hashing::{Hashing, Requester};
-use crate::gate::link::Listening;
 use crate::gate::tokens::TokenGate;
-use crate::services::bell::Bell;
+use crate::services::delivery_signal::DeliverySignal;
 use crate::services::outbox::Outbox;
 use crate::services::readiness::Readiness;
 use crate::store::Db;
@@ -52,7 +52,7 @@ pub struct State {
     /// Publisher of events.
     pub outbox: Outbox,
     /// Wakes the delivery workers after this process published an event.
-    pub bell: Arc<Bell>,
+    pub delivery_signal: Arc<DeliverySignal>,
     /// Results of the readiness checks, for `/readyz`.
     pub readiness: Arc<Readiness>,
     /// Queue for password hashing.
@@ -73,7 +73,7 @@ impl State {
     pub fn hear(&self, change: &Change) {
         self.gate.invalidate(change);
         self.tokens.invalidate(change);
-        self.bell.hear(change);
+        self.delivery_signal.hear(change);
     }
 
     /// Tells the caches how reliably this process hears of changes by other replicas.
@@ -112,7 +112,7 @@ impl State {
 
     /// Runs CPU-heavy work, such as hashing a password, off the async threads. Only a few run at a time, known
     /// requesters first. Refuses as unavailable if the work does not start within [`PATIENCE`].
-    pub async fn off_the_loop<T: Send + 'static>(
+    pub async fn run_blocking<T: Send + 'static>(
         &self,
         requester: &Requester,
         work: impl FnOnce() -> Result<T> + Send + 'static,

@@ -146,7 +146,7 @@ impl Throttle {
 
     /// Counts an attempt before its password is checked, or refuses it if it must wait. Counting first means that
     /// concurrent attempts get no more guesses than sequential ones.
-    pub fn begin(&self, attempt: &Attempt, now: DateTime<Utc>) -> Result<Trial<'_>> {
+    pub fn begin(&self, attempt: &Attempt, now: DateTime<Utc>) -> Result<PendingAttempt<'_>> {
         let subjects = self.subjects(attempt);
         let mut known = self.known();
         let is_known = attempt.device.is_some() || known.at_home.contains_key(&self.here(attempt));
@@ -166,7 +166,12 @@ impl Throttle {
             Some(account) if is_known => Requester::Known(account.clone()),
             _ => Requester::Unknown,
         };
-        Ok(Trial { throttle: self, keys: subjects.iter().map(|subject| subject.key).collect(), requester, now })
+        Ok(PendingAttempt {
+            throttle: self,
+            keys: subjects.iter().map(|subject| subject.key).collect(),
+            requester,
+            now,
+        })
     }
 
     /// Forgets the account's failures on this network and this device. Failures of the network stay, or one known
@@ -245,14 +250,14 @@ impl Known {
 
 /// Attempt in progress. Dropping it counts as a failure, also if the client disconnected before the result.
 #[must_use]
-pub struct Trial<'a> {
+pub struct PendingAttempt<'a> {
     throttle: &'a Throttle,
     keys: Vec<Key>,
     requester: Requester,
     now: DateTime<Utc>,
 }
 
-impl Trial<'_> {
+impl PendingAttempt<'_> {
     /// Returns the requester for the order of hashing: known if device or network signed in to the account before.
     pub fn requester(&self) -> &Requester {
         &self.requester
@@ -283,7 +288,7 @@ impl Trial<'_> {
     }
 }
 
-impl Drop for Trial<'_> {
+impl Drop for PendingAttempt<'_> {
     fn drop(&mut self) {
         self.end(true);
     }
@@ -353,7 +358,7 @@ mod tests {
         let trials: Vec<_> = (0..600).filter_map(|_| throttle.begin(&attempt, now).ok()).collect();
         assert_eq!(trials.len(), 1);
         // An attempt that was taken back does not count.
-        trials.into_iter().for_each(Trial::take_back);
+        trials.into_iter().for_each(PendingAttempt::take_back);
         assert_eq!(wait(&throttle, &attempt, now), None);
     }
 

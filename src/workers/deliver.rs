@@ -7,12 +7,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::more::More;
+use super::waiting_webhooks::WaitingWebhooks;
 use super::{Context, Stop, is_over};
 use crate::domain::retry::Jitter;
 use crate::domain::{Result, WebhookId};
-use crate::services::bell::Call;
-use crate::services::dispatch::{self, Claim, Leased, Room, Settlement};
+use crate::services::delivery_signal::DueWebhooks;
+use crate::services::dispatch::{self, Claim, LeaseLimits, LeasedDeliveries, Settlement};
 use crate::store::{Scope, Tx};
 
 /// Pause after a claim, so that the next one finds more.
@@ -55,7 +55,7 @@ impl From<OwnedSemaphorePermit> for Slot {
 pub async fn run(
     context: Context,
     slots: Arc<Semaphore>,
-    more: Arc<More>,
+    more: Arc<WaitingWebhooks>,
     done: UnboundedSender<Done>,
     mut stop: Stop,
 ) {
@@ -64,9 +64,9 @@ pub async fn run(
     let mut look_at = Instant::now();
     while !is_over(&stop) {
         let begun = Instant::now();
-        let rung = context.bell.take().and(more.paced());
-        let call = if look_at <= begun { Call::Anywhere } else { rung };
-        if call == Call::Anywhere {
+        let rung = context.delivery_signal.take().and(more.paced());
+        let call = if look_at <= begun { DueWebhooks::Anywhere } else { rung };
+        if call == DueWebhooks::Anywhere {
             look_at = begun + POLL;
         }
         // After a short pause more slots are free and more events are published: larger claims cost less per delivery.
@@ -82,7 +82,7 @@ pub async fn run(
         };
         tokio::select! {
             // After a failure ignore signals until the next look, since each claim would fail too.
-            () = context.bell.rung(), if wait.is_some() => tokio::time::sleep(wait.unwrap_or_default()).await,
+            () = context.delivery_signal.notified(), if wait.is_some() => tokio::time::sleep(wait.unwrap_or_default()).await,
             () = tokio::time::sleep_until(look_at) => {}
             () = tokio::time::sleep(PACE), if wait.is_some() && more.has_paced() => {}
             _ = stop.wait_for(|is_over| *is_over) => {}
@@ -96,13 +96,13 @@ async fn round(
     context: &Context,
     slots: &Arc<Semaphore>,
     of_failing: &Arc<Semaphore>,
-    more: &More,
+    more: &WaitingWebhooks,
     done: &UnboundedSender<Done>,
-    call: Call,
+    call: DueWebhooks,
 ) -> Result<usize> {
     let webhooks = match call {
-        Call::At(webhooks) => webhooks.into_iter().collect(),
-        Call::Anywhere => look(context, slots, of_failing, more).await?,
+        DueWebhooks::At(webhooks) => webhooks.into_iter().collect(),
+        DueWebhooks::Anywhere => look(context, slots, of_failing, more).await?,
     };
     if webhooks.is_empty() {
         return Ok(0);
@@ -115,7 +115,7 @@ async fn round(
     let claimed = claims.len();
     if held.num_permits() <= claimed {
         if 0 < slots.available_permits() {
-            context.bell.ring(Call::at(webhooks));
+            context.delivery_signal.notify(DueWebhooks::at(webhooks));
         } else {
             more.wait_for_a_slot();
         }
@@ -130,7 +130,12 @@ async fn round(
 }
 
 /// Returns webhooks with something due that may be sent now, at most one per free slot.
-async fn look(context: &Context, slots: &Semaphore, of_failing: &Semaphore, more: &More) -> Result<Vec<WebhookId>> {
+async fn look(
+    context: &Context,
+    slots: &Semaphore,
+    of_failing: &Semaphore,
+    more: &WaitingWebhooks,
+) -> Result<Vec<WebhookId>> {
     let free = free(slots, u32::MAX);
     if free == 0 {
         more.wait_for_a_slot();
@@ -149,21 +154,21 @@ async fn lease(
     context: &Context,
     slots: &Arc<Semaphore>,
     of_failing: &Semaphore,
-    more: &More,
+    more: &WaitingWebhooks,
     webhooks: &[WebhookId],
 ) -> Result<Option<(Vec<Claim>, OwnedSemaphorePermit)>> {
-    let _turn = context.turnstile.lock().await;
+    let _turn = context.claim_lock.lock().await;
     let Some(held) = hold(slots, MOST_AT_ONCE) else { return Ok(None) };
     let room = room(context, u32::try_from(held.num_permits()).unwrap_or(MOST_AT_ONCE), of_failing);
     let (lease, clock, from) = (context.lease, context.clock.clone(), webhooks.to_vec());
     let claim = move |tx: &mut Tx<'_>| dispatch::claim(tx, &from, room, lease, clock.offset());
-    let Leased { claims, with_more } = context.db.tx(Scope::Instance, claim).await?;
+    let LeasedDeliveries { claims, with_more } = context.db.tx(Scope::Instance, claim).await?;
     more.wait_only_at(webhooks, &with_more);
     Ok(Some((claims, held)))
 }
 
-fn room(context: &Context, slots: u32, of_failing: &Semaphore) -> Room {
-    Room {
+fn room(context: &Context, slots: u32, of_failing: &Semaphore) -> LeaseLimits {
+    LeaseLimits {
         slots: slots.into(),
         for_failing: i64::try_from(of_failing.available_permits()).unwrap_or(i64::MAX),
         per_tenant: context.per_tenant,

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use diesel::pg::PgConnection;
 
 use crate::domain::{Clock, Error, Result, clock};
-use crate::gate::link::Listening;
+use crate::gate::cache_trust::Listening;
 use crate::store::notify::{self, Change};
 use crate::store::{Db, server_clock};
 
@@ -27,22 +27,22 @@ const CONNECTING: Duration = Duration::from_secs(10);
 const RECONNECT: Duration = Duration::from_millis(500);
 
 /// Receiver of changes, and of the time until which its cache can be trusted.
-pub trait Audience: Send + Sync + 'static {
+pub trait ChangeHandler: Send + Sync + 'static {
     fn hear(&self, change: &Change);
     fn set_listening(&self, listening: Listening);
 }
 
 /// State shared by all attempts to listen.
-struct Line {
+struct ListenerState {
     db: Db,
     clock: Clock,
-    audiences: Vec<Arc<dyn Audience>>,
+    audiences: Vec<Arc<dyn ChangeHandler>>,
     is_over: AtomicBool,
     /// True if the last comparison found the clocks too far apart.
     is_off: AtomicBool,
 }
 
-impl Line {
+impl ListenerState {
     fn tell(&self, listening: Listening) {
         self.audiences.iter().for_each(|audience| audience.set_listening(listening));
     }
@@ -66,7 +66,7 @@ impl Line {
 
 /// Listening connection on its own thread, because libpq can hang for minutes when the other end is silently gone.
 struct Attempt {
-    line: Arc<Line>,
+    line: Arc<ListenerState>,
     started: Instant,
     /// Milliseconds after `started` at which the attempt counts as hanging.
     deadline: AtomicU64,
@@ -76,7 +76,7 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn new(line: &Arc<Line>) -> Self {
+    fn new(line: &Arc<ListenerState>) -> Self {
         let attempt = Self {
             line: Arc::clone(line),
             started: Instant::now(),
@@ -150,18 +150,18 @@ impl Attempt {
 
 /// Handle of the listener's threads.
 pub struct Listener {
-    line: Arc<Line>,
+    line: Arc<ListenerState>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Listener {
-    pub fn start(db: Db, clock: Clock, audiences: Vec<Arc<dyn Audience>>) -> Result<Self> {
+    pub fn start(db: Db, clock: Clock, audiences: Vec<Arc<dyn ChangeHandler>>) -> Result<Self> {
         metrics::describe_gauge!(
             "gatepost_clock_offset_seconds",
             "Seconds by which this machine's clock is ahead of the database's; negative: behind"
         );
         let (is_over, is_off) = (AtomicBool::new(false), AtomicBool::new(false));
-        let line = Arc::new(Line { db, clock, audiences, is_over, is_off });
+        let line = Arc::new(ListenerState { db, clock, audiences, is_over, is_off });
         let thread = spawn("listen-watch", {
             let line = Arc::clone(&line);
             move || keep_listening(&line)
@@ -187,7 +187,7 @@ fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'stati
 }
 
 /// Listens again and again until the process stops.
-fn keep_listening(line: &Arc<Line>) {
+fn keep_listening(line: &Arc<ListenerState>) {
     let mut was_said = false;
     while !line.is_over() {
         let attempt = Arc::new(Attempt::new(line));

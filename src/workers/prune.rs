@@ -30,7 +30,7 @@ const DAYS_AHEAD: i64 = 7;
 type Delete = fn(&mut PgConnection, DateTime<Utc>, i64) -> Result<usize>;
 
 pub async fn run(context: Context, mut stop: Stop) {
-    let keeper = Keeper { db: context.db, clock: context.clock, retention: context.retention };
+    let keeper = Pruner { db: context.db, clock: context.clock, retention: context.retention };
     let mut wait = FIRST_AFTER;
     while pause(&mut stop, wait).await {
         keeper.round(&mut stop).await;
@@ -39,13 +39,13 @@ pub async fn run(context: Context, mut stop: Stop) {
 }
 
 /// Maintenance of stored data, run periodically.
-pub struct Keeper {
+pub struct Pruner {
     pub db: Db,
     pub clock: Clock,
     pub retention: Retention,
 }
 
-impl Keeper {
+impl Pruner {
     /// Makes needed partitions and removes expired data.
     pub async fn round(&self, stop: &mut Stop) {
         self.make_ahead().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Context, Stop, pause};
-use crate::services::bell::Call;
+use crate::services::delivery_signal::DueWebhooks;
 use crate::services::dispatch;
 use crate::store::Scope;
 
@@ -20,7 +20,7 @@ pub async fn run(context: Context, mut stop: Stop) {
                     count,
                     "leases ran out: their attempts are recorded as lost, and made again where any are left"
                 );
-                context.bell.ring(Call::Anywhere);
+                context.delivery_signal.notify(DueWebhooks::Anywhere);
             }
             Err(error) => {
                 tracing::debug!(cause = ?std::error::Error::source(&error), "leases can't be looked at just now")

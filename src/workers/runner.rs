@@ -8,12 +8,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 
-use super::listen::{Audience, Listener};
-use super::more::More;
-use super::{Context, Stop, deliver, mail, post, prune, readiness, reap, remind, settle};
+use super::listen::{ChangeHandler, Listener};
+use super::waiting_webhooks::WaitingWebhooks;
+use super::{Context, Stop, deliver, mail, prune, publish, readiness, reap, remind, settle};
 use crate::domain::{Error, Result};
-use crate::gate::link::Listening;
-use crate::services::bell::{Bell, Call};
+use crate::gate::cache_trust::Listening;
+use crate::services::delivery_signal::{DeliverySignal, DueWebhooks};
 use crate::services::outbox::Waiting;
 use crate::store::notify::Change;
 
@@ -21,9 +21,9 @@ use crate::store::notify::Change;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Signals the delivery worker when another replica has published.
-struct News(Arc<Bell>);
+struct News(Arc<DeliverySignal>);
 
-impl Audience for News {
+impl ChangeHandler for News {
     fn hear(&self, change: &Change) {
         self.0.hear(change);
     }
@@ -31,7 +31,7 @@ impl Audience for News {
     /// After a gap in listening, look everywhere: events published meanwhile are due as well.
     fn set_listening(&self, listening: Listening) {
         if matches!(listening, Listening::Began) {
-            self.0.ring(Call::Anywhere);
+            self.0.notify(DueWebhooks::Anywhere);
         }
     }
 }
@@ -48,9 +48,9 @@ impl Workers {
     pub fn start(
         context: Context,
         posts: mpsc::Receiver<Waiting>,
-        mut audiences: Vec<Arc<dyn Audience>>,
+        mut audiences: Vec<Arc<dyn ChangeHandler>>,
     ) -> Result<Self> {
-        audiences.push(Arc::new(News(Arc::clone(&context.bell))));
+        audiences.push(Arc::new(News(Arc::clone(&context.delivery_signal))));
         let listener = Listener::start(context.db.clone(), context.clock.clone(), audiences)?;
         let runtime = Builder::new_current_thread().enable_all().thread_name("deliver").build().map_err(Error::bug)?;
         let (stop, stopped) = watch::channel(false);
@@ -94,12 +94,12 @@ fn on_thread(runtime: &Runtime, context: Context, posts: mpsc::Receiver<Waiting>
 
 async fn deliver_and_settle(context: Context, posts: mpsc::Receiver<Waiting>, stop: Stop) {
     let slots = Arc::new(Semaphore::new(context.slots));
-    let more = Arc::new(More::default());
+    let more = Arc::new(WaitingWebhooks::default());
     // Bounded by the number of slots, since each entry holds one.
     let (done, settled) = mpsc::unbounded_channel();
     let settling = tokio::spawn(settle::run(context.clone(), Arc::clone(&more), settled, stop.clone()));
-    let off = post::Off { slots: Arc::clone(&slots), done: done.clone() };
-    let posting = tokio::spawn(post::run(context.clone(), off, posts, stop.clone()));
+    let off = publish::Off { slots: Arc::clone(&slots), done: done.clone() };
+    let posting = tokio::spawn(publish::run(context.clone(), off, posts, stop.clone()));
     let all = u32::try_from(context.slots).unwrap_or(u32::MAX);
     deliver::run(context, Arc::clone(&slots), more, done, stop).await;
     // The panic of a failed task is already in the log.

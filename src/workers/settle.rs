@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::deliver::Done;
-use super::more::More;
+use super::waiting_webhooks::WaitingWebhooks;
 use super::{Context, Stop, is_over};
 use crate::domain::{Error, Result};
-use crate::services::bell::Call;
+use crate::services::delivery_signal::DueWebhooks;
 use crate::services::dispatch::{self, Settlement, Written};
 use crate::store::{Tx, patience};
 
@@ -33,7 +33,7 @@ fn describe() {
 }
 
 /// Settles until all senders are gone.
-pub async fn run(context: Context, more: Arc<More>, mut done: UnboundedReceiver<Done>, stop: Stop) {
+pub async fn run(context: Context, more: Arc<WaitingWebhooks>, mut done: UnboundedReceiver<Done>, stop: Stop) {
     describe();
     let mut batch = Vec::with_capacity(MOST_AT_ONCE);
     while 0 < done.recv_many(&mut batch, MOST_AT_ONCE).await {
@@ -46,8 +46,8 @@ pub async fn run(context: Context, more: Arc<More>, mut done: UnboundedReceiver<
         let (settlements, slots): (Vec<_>, Vec<_>) = batch.drain(..).map(|one| (one.settlement, one.slot)).unzip();
         write(&context, settlements, &stop).await;
         drop(slots);
-        context.bell.ring(next);
-        context.bell.ring(more.call(&tenants));
+        context.delivery_signal.notify(next);
+        context.delivery_signal.notify(more.call(&tenants));
     }
 }
 
@@ -57,11 +57,11 @@ fn answered(batch: &[Done]) -> impl Iterator<Item = &Done> {
 
 /// Returns webhooks to try next. Failing webhooks are sent one request at a time. When one recovers, others with the
 /// same host may have waited, so look at all.
-fn next(batch: &[Done]) -> Call {
+fn next(batch: &[Done]) -> DueWebhooks {
     let answered = || answered(batch).filter(|one| one.slot.is_of_failing()).map(|one| &one.settlement);
     match answered().any(Settlement::is_success) {
-        true => Call::Anywhere,
-        false => Call::at(answered().map(Settlement::webhook)),
+        true => DueWebhooks::Anywhere,
+        false => DueWebhooks::at(answered().map(Settlement::webhook)),
     }
 }
 

@@ -320,7 +320,7 @@ async fn links_of_the_console_have_no_creator_who_could_lose_a_right() {
     let console = Operator::at_the_console();
     let token = app.tx(|tx| account::offer_reset(tx, &console, UserId(ada.user_id))).unwrap();
     let reset = Link(format!("/password-reset?token={token}"));
-    let ask = invitations::Ask::parse("guest@example.com", "owner", ("days", None)).unwrap();
+    let ask = invitations::InvitationRequest::parse("guest@example.com", "owner", ("days", None)).unwrap();
     let made = app.tx(|tx| invitations::create(tx, &Actor::system(app.tenant), &ask)).unwrap();
     let made_by: Vec<Option<UserId>> =
         one_time_links::table.select(one_time_links::created_by).load(&mut app.conn()).unwrap();

@@ -4,7 +4,7 @@ mod outages;
 mod windows;
 
 use gatepost::app::{App, Running};
-use gatepost::gate::{Ask, Credential};
+use gatepost::gate::{Credential, VerificationRequest};
 use serde_json::{Value, json};
 
 use crate::support::{Person, Redis, TestApp, settings};
@@ -120,7 +120,9 @@ async fn racers_at_two_processes_win_exactly_as_often_as_the_limit_says() {
     let gates = [&pair.app.running().state.gate, &pair.other.state.gate];
     let races = (0..200).map(|n: usize| {
         let (gate, secret) = (gates[n % 2].clone(), key["secret"].as_str().unwrap().to_owned());
-        tokio::spawn(async move { gate.decide(&Ask::new(Credential::secret(&secret), None)).await.unwrap().is_valid() })
+        tokio::spawn(async move {
+            gate.decide(&VerificationRequest::new(Credential::secret(&secret), None)).await.unwrap().is_valid()
+        })
     });
     let won = futures_util::future::join_all(races).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();
     assert_eq!(won, 50);

@@ -5,14 +5,14 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
 use serde_json::{Value, json};
 
-use crate::web::gated::{Keyed, Needs};
 use crate::web::json::Json;
+use crate::web::key_auth::{KeyAuth, RequiredScopes};
 use crate::web::problem::{Answer, Problem};
 
 /// Scope of the warehouse's keys.
 struct InventoryWrite;
 
-impl Needs for InventoryWrite {
+impl RequiredScopes for InventoryWrite {
     const SCOPES: &'static [&'static str] = &["inventory:write"];
 }
 
@@ -24,19 +24,19 @@ pub fn configure(config: &mut ServiceConfig) {
 }
 
 /// Accepts orders with any key.
-async fn orders(keyed: Keyed, Json(order): Json<Value>) -> Answer {
+async fn orders(keyed: KeyAuth, Json(order): Json<Value>) -> Answer {
     let name = keyed.key()?.key.name.clone();
     Ok(HttpResponse::Ok().json(json!({"status": "received", "key": name, "order": order})))
 }
 
 /// Changes the stock, with a key that has the scope `inventory:write`.
-async fn inventory(keyed: Keyed<InventoryWrite>, Json(change): Json<Value>) -> Answer {
+async fn inventory(keyed: KeyAuth<InventoryWrite>, Json(change): Json<Value>) -> Answer {
     let name = keyed.key()?.key.name.clone();
     Ok(HttpResponse::Ok().json(json!({"status": "updated", "key": name, "change": change})))
 }
 
 /// Lists products, with a key whose owner is an active user.
-async fn products(keyed: Keyed) -> Answer {
+async fn products(keyed: KeyAuth) -> Answer {
     if !keyed.key()?.has_active_owner() {
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "owner_inactive", "User not found or inactive").into());
     }

@@ -4,10 +4,10 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::app::Failure;
-use crate::cli::house::{House, console};
+use crate::cli::console::{Console, console};
 use crate::cli::{say, tell};
 use crate::config::Settings;
-use crate::domain::api_key::{Clue, Overlap};
+use crate::domain::api_key::{LookupText, Overlap};
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Result as Done};
 use crate::model::ApiKey;
 use crate::services::api_keys;
@@ -21,10 +21,10 @@ pub struct Which {
 }
 
 impl Which {
-    fn clue(&self) -> Result<Clue, Failure> {
-        match Clue::read(&self.key) {
-            clue @ (Clue::Id(_) | Clue::PublicId(_) | Clue::Hint(_)) => Ok(clue),
-            Clue::Secret { .. } | Clue::Mistyped => Err(Failure::new(
+    fn clue(&self) -> Result<LookupText, Failure> {
+        match LookupText::read(&self.key) {
+            clue @ (LookupText::Id(_) | LookupText::PublicId(_) | LookupText::Hint(_)) => Ok(clue),
+            LookupText::Secret { .. } | LookupText::Mistyped => Err(Failure::new(
                 "that is a secret, and every user of this machine can see it on a command line: name the key by its id or hint",
             )),
             _ => Err(Failure::new("a key is named by its id (7), its public id (pk_…) or its hint (sk_3kTq…9xZ2)")),
@@ -33,7 +33,7 @@ impl Which {
 }
 
 /// Finds the key, deleted or not.
-fn find(tx: &mut Tx<'_>, clue: &Clue) -> Done<ApiKey> {
+fn find(tx: &mut Tx<'_>, clue: &LookupText) -> Done<ApiKey> {
     let mut found = api_keys::matching(tx, Scope::Instance, clue)?;
     match (found.pop(), found.len()) {
         (Some(key), 0) => Ok(key),
@@ -51,7 +51,7 @@ pub fn run(
     act: impl FnOnce(&mut Tx<'_>, &Actor, ApiKeyId) -> Done<ApiKey>,
 ) -> Result<(), Failure> {
     let clue = which.clue()?;
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     let now = house.clock.now();
     let key = house.tx(|tx, _| {
         let key = find(tx, &clue)?;
@@ -63,7 +63,7 @@ pub fn run(
 
 pub fn show(settings: &Settings, which: &Which, json: bool) -> Result<(), Failure> {
     let clue = which.clue()?;
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     let now = house.clock.now();
     let key = house.tx(|tx, _| find(tx, &clue))?;
     let body = value(KeyBody::new(key, now))?;
@@ -79,7 +79,7 @@ pub fn show(settings: &Settings, which: &Which, json: bool) -> Result<(), Failur
 
 pub fn rotate(settings: &Settings, which: &Which, overlap: Option<i64>, json: bool) -> Result<(), Failure> {
     let (clue, overlap) = (which.clue()?, Overlap::parse(overlap)?);
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     let now = house.clock.now();
     let rotated = house.tx(|tx, hasher| {
         let key = find(tx, &clue)?;

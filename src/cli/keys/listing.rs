@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clap::Args;
 
 use crate::app::Failure;
-use crate::cli::house::{House, actor_in};
+use crate::cli::console::{Console, actor_in};
 use crate::cli::say;
 use crate::config::Settings;
 use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState};
@@ -94,7 +94,7 @@ impl List {
 
 pub fn run(settings: &Settings, ask: List, json: bool) -> Result<(), Failure> {
     let paging = ask.paging()?;
-    let mut house = House::open(settings)?;
+    let mut house = Console::open(settings)?;
     let now = house.clock.now();
     let page = house.tx(|tx, _| {
         let scope = match &ask.tenant {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 
-use super::{Desk, Which, value};
+use super::{WebhookConsole, Which, value};
 use crate::app::Failure;
-use crate::cli::house::actor_in;
+use crate::cli::console::actor_in;
 use crate::cli::say;
 use crate::domain::retry;
 use crate::services::webhooks::{self, WebhookFields};
@@ -105,7 +105,7 @@ impl Besides {
 }
 
 impl Create {
-    pub(super) fn run(self, desk: &mut Desk, json: bool) -> Result<(), Failure> {
+    pub(super) fn run(self, desk: &mut WebhookConsole, json: bool) -> Result<(), Failure> {
         let fields = WebhookFields {
             url: Some(self.url),
             events: Some(self.events),
@@ -128,7 +128,7 @@ impl Create {
 }
 
 impl Update {
-    pub(super) fn run(self, desk: &mut Desk, json: bool) -> Result<(), Failure> {
+    pub(super) fn run(self, desk: &mut WebhookConsole, json: bool) -> Result<(), Failure> {
         let fields = WebhookFields {
             url: self.url,
             events: Some(self.events).filter(|events| !events.is_empty()),

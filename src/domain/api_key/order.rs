@@ -24,14 +24,14 @@ crate::text_enum! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyMark {
     /// Sort value of the key.
-    pub place: Place,
+    pub place: SortValue,
     /// Id of the key, for keys with equal values.
     pub id: ApiKeyId,
 }
 
 /// Sort value of a key, by order. Times are UTC; `None` stands for never.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum SortValue {
     Newest,
     Name(String),
     LastUsed(Option<DateTime<Utc>>),
@@ -42,10 +42,10 @@ impl KeyMark {
     /// Returns the order that the place belongs to.
     pub fn sort(&self) -> KeySort {
         match self.place {
-            Place::Newest => KeySort::Newest,
-            Place::Name(_) => KeySort::Name,
-            Place::LastUsed(_) => KeySort::LastUsed,
-            Place::Expires(_) => KeySort::Expires,
+            SortValue::Newest => KeySort::Newest,
+            SortValue::Name(_) => KeySort::Name,
+            SortValue::LastUsed(_) => KeySort::LastUsed,
+            SortValue::Expires(_) => KeySort::Expires,
         }
     }
 }
@@ -54,9 +54,9 @@ impl fmt::Display for KeyMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.id;
         match &self.place {
-            Place::Newest => write!(f, "{id}"),
-            Place::Name(name) => write!(f, "{}:{id}:{name}", self.sort()),
-            Place::LastUsed(at) | Place::Expires(at) => {
+            SortValue::Newest => write!(f, "{id}"),
+            SortValue::Name(name) => write!(f, "{}:{id}:{name}", self.sort()),
+            SortValue::LastUsed(at) | SortValue::Expires(at) => {
                 write!(
                     f,
                     "{}:{id}:{}",
@@ -75,15 +75,15 @@ impl FromStr for KeyMark {
     fn from_str(text: &str) -> Result<Self, Rejection> {
         let refused = || Rejection::new("cursor", "is not a cursor of this list");
         let Some((sort, rest)) = text.split_once(':') else {
-            return Ok(Self { place: Place::Newest, id: text.parse()? });
+            return Ok(Self { place: SortValue::Newest, id: text.parse()? });
         };
         let (id, value) = rest.split_once(':').ok_or_else(refused)?;
         let place = match sort.parse()? {
             KeySort::Newest => return Err(refused()),
             KeySort::Name if value.contains('\0') || 100 < value.chars().count() => return Err(refused()),
-            KeySort::Name => Place::Name(value.to_owned()),
-            KeySort::LastUsed => Place::LastUsed(moment(value).ok_or_else(refused)?),
-            KeySort::Expires => Place::Expires(moment(value).ok_or_else(refused)?),
+            KeySort::Name => SortValue::Name(value.to_owned()),
+            KeySort::LastUsed => SortValue::LastUsed(moment(value).ok_or_else(refused)?),
+            KeySort::Expires => SortValue::Expires(moment(value).ok_or_else(refused)?),
         };
         Ok(Self { place, id: id.parse()? })
     }
@@ -106,13 +106,13 @@ mod tests {
     fn a_mark_can_be_written_and_parsed_again() {
         let at = DateTime::from_timestamp_micros(1_764_000_000_123_456);
         for place in [
-            Place::Newest,
-            Place::Name("a:b: ü".into()),
-            Place::Name(String::new()),
-            Place::LastUsed(at),
-            Place::LastUsed(None),
-            Place::Expires(at),
-            Place::Expires(None),
+            SortValue::Newest,
+            SortValue::Name("a:b: ü".into()),
+            SortValue::Name(String::new()),
+            SortValue::LastUsed(at),
+            SortValue::LastUsed(None),
+            SortValue::Expires(at),
+            SortValue::Expires(None),
         ] {
             let mark = KeyMark { place, id: ApiKeyId(7) };
             assert_eq!(mark.to_string().parse::<KeyMark>(), Ok(mark));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Counted, Held, Subject};
+use super::{Counted, LimitSubject, Subject};
 use crate::domain::limit::Window;
 use crate::domain::{Error, Result, TenantId};
 
@@ -30,7 +30,7 @@ impl Shard {
     }
 
     /// Returns the counts of a subject, adapted to its current limit.
-    pub fn adopted(&mut self, held: Held) -> Option<&mut Counted> {
+    pub fn adopted(&mut self, held: LimitSubject) -> Option<&mut Counted> {
         let counted = self.counted.get_mut(&held.subject)?;
         if counted.window.limit() != held.limit {
             counted.window.adopt(held.limit);
@@ -39,7 +39,7 @@ impl Shard {
     }
 
     /// Returns the counts of a subject, inserted if it is new. Call [`Shard::make_room`] first.
-    pub fn begun(&mut self, held: Held) -> Option<&mut Counted> {
+    pub fn begun(&mut self, held: LimitSubject) -> Option<&mut Counted> {
         if !self.knows(held.subject) {
             self.insert(held, Counted::own(held.tenant, Window::new(held.limit), 0));
         }
@@ -47,7 +47,7 @@ impl Shard {
     }
 
     /// Inserts counts. Call [`Shard::make_room`] first.
-    pub fn insert(&mut self, held: Held, counted: Counted) {
+    pub fn insert(&mut self, held: LimitSubject, counted: Counted) {
         if self.counted.insert(held.subject, counted).is_none() {
             *self.by_tenant.entry(held.tenant).or_default() += 1;
         }
@@ -61,7 +61,7 @@ impl Shard {
     /// get equal shares, and one more share stays free.
     pub fn make_room<'h>(
         &mut self,
-        held: impl Iterator<Item = &'h Held> + Clone,
+        held: impl Iterator<Item = &'h LimitSubject> + Clone,
         most: usize,
         now: DateTime<Utc>,
     ) -> Result<()> {
@@ -78,7 +78,7 @@ impl Shard {
         Err(Error::unavailable("too many limits of this tenant are being counted"))
     }
 
-    fn has_room<'h>(&self, held: impl Iterator<Item = &'h Held>, most: usize) -> bool {
+    fn has_room<'h>(&self, held: impl Iterator<Item = &'h LimitSubject>, most: usize) -> bool {
         let mut new = held.filter(|one| !self.knows(one.subject));
         let Some(first) = new.next() else { return true };
         // Check room for the last new subject, with the others counted as inserted.

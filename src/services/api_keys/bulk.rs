@@ -10,7 +10,7 @@ use super::{news, target};
 use crate::domain::api_key::{Selection, TagChange};
 use crate::domain::{Actor, ApiKeyId, Permission, Result};
 use crate::model::ApiKey;
-use crate::services::audit::{self, Deed};
+use crate::services::audit::{self, AuditedAct};
 use crate::store::notify::Change;
 use crate::store::{self, Tx};
 
@@ -57,7 +57,7 @@ pub fn tag_many(tx: &mut Tx<'_>, actor: &Actor, chosen: &Selection, change: &Tag
     let tags: Vec<_> = affected.iter().map(|key| (key.id, Value::from(key.tags.clone()))).collect();
     store::api_keys::update_tags(tx, actor.tenant, &tags, now)?;
     let deed = |key: &ApiKey| {
-        Deed::new("api_key.updated", target(key.id))
+        AuditedAct::new("api_key.updated", target(key.id))
             .with("name", key.name.as_str())
             .with("changed", vec!["tags"])
             .changing(json!({"tags": before.get(&key.id)}), json!({"tags": key.tags}))
@@ -75,7 +75,7 @@ fn done(
     actor: &Actor,
     chosen: &Selection,
     mut affected: Vec<ApiKey>,
-    deed: impl Fn(&ApiKey) -> Deed,
+    deed: impl Fn(&ApiKey) -> AuditedAct,
 ) -> Result<Bulk> {
     affected.sort_unstable_by_key(|key| key.id);
     let is_affected = |id: &ApiKeyId| affected.binary_search_by_key(id, |key| key.id).is_ok();

@@ -3,8 +3,8 @@
 use super::{changed, news, target, to_change};
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Rejection, Result, text};
 use crate::model::ApiKey;
-use crate::services::audit::Deed;
-use crate::services::plans::{self, Thing};
+use crate::services::audit::AuditedAct;
+use crate::services::plans::{self, LimitedResource};
 use crate::store::{self, Tx};
 
 /// Revokes the key for good. A revoked key stays as it is.
@@ -26,8 +26,8 @@ pub(super) fn parse_reason(reason: Option<&str>) -> Result<Option<String>> {
     parsed.map_err(|rejection: Rejection| Error::field("reason", rejection))
 }
 
-pub(super) fn deed_of_revocation(key: &ApiKey) -> Deed {
-    Deed::new("api_key.revoked", target(key.id))
+pub(super) fn deed_of_revocation(key: &ApiKey) -> AuditedAct {
+    AuditedAct::new("api_key.revoked", target(key.id))
         .with("name", key.name.as_str())
         .with("reason", key.revoked_reason.clone())
 }
@@ -42,8 +42,8 @@ pub fn delete(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
     changed(tx, actor, key, deed)
 }
 
-pub(super) fn deed_of_deletion(key: &ApiKey) -> Deed {
-    Deed::new("api_key.deleted", target(key.id)).with("name", key.name.as_str())
+pub(super) fn deed_of_deletion(key: &ApiKey) -> AuditedAct {
+    AuditedAct::new("api_key.deleted", target(key.id)).with("name", key.name.as_str())
 }
 
 /// Restores a key that was deleted in the last 30 days, in its former state. A revoked key stays revoked.
@@ -57,10 +57,10 @@ pub fn restore(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
     }
     // A revoked or expired key does not count towards the plan.
     if kept.revoked_at.is_none() && kept.ends_at().is_none_or(|at| now < at) {
-        plans::must_have_room(tx, actor.tenant, Thing::Key)?;
+        plans::must_have_room(tx, actor.tenant, LimitedResource::Key)?;
     }
     let key = store::api_keys::restore(tx, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
-    let deed = Deed::new("api_key.restored", target(id))
+    let deed = AuditedAct::new("api_key.restored", target(id))
         .with("name", key.name.as_str())
         .with("state", key.state(now).as_str());
     changed(tx, actor, key, deed)

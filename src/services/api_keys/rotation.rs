@@ -4,12 +4,12 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{MintedKey, news, opens, prefix_of_tenant, target};
+use super::{MintedKey, granted_scopes, news, prefix_of_tenant, target};
 use crate::domain::api_key::{KeySecret, Overlap, prefix_of};
 use crate::domain::digest::Hasher;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result};
 use crate::model::{ApiKey, NewApiKey};
-use crate::services::audit::{self, Deed};
+use crate::services::audit::{self, AuditedAct};
 use crate::services::idempotency::{self, IdempotencyKey, Told};
 use crate::store::notify::Change;
 use crate::store::{self, Scope, Tx};
@@ -63,7 +63,7 @@ fn to_rotate(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
     actor.must(Permission::WriteKeys)?;
     let key = store::api_keys::lock_kept(tx, actor.tenant, id, now)?.ok_or(Error::NotFound(Noun::ApiKey))?;
     actor.must_own(Permission::WriteKeys, key.user_id)?;
-    opens::must_hold(actor, &[], &key.scopes)?;
+    granted_scopes::must_hold(actor, &[], &key.scopes)?;
     if key.deleted_at.is_some() {
         return Err(Error::conflict("this key is deleted: restore it, then rotate it"));
     }
@@ -118,13 +118,13 @@ fn successor(old: &ApiKey, hasher: &Hasher, secret: &KeySecret, now: DateTime<Ut
 }
 
 /// Returns the audit entries of both keys.
-fn deeds(old: &ApiKey, new: &ApiKey, overlap: Overlap) -> Vec<Deed> {
-    let rotated = Deed::new("api_key.rotated", target(old.id))
+fn deeds(old: &ApiKey, new: &ApiKey, overlap: Overlap) -> Vec<AuditedAct> {
+    let rotated = AuditedAct::new("api_key.rotated", target(old.id))
         .with("name", old.name.as_str())
         .with("rotated_to", new.id.0)
         .with("overlap_seconds", overlap.seconds())
         .with("rotates_out_at", old.rotation.rotates_out_at.map(|at| at.to_rfc3339()));
-    let minted = Deed::new("api_key.minted", target(new.id))
+    let minted = AuditedAct::new("api_key.minted", target(new.id))
         .with("name", new.name.as_str())
         .with("hint", new.hint.as_str())
         .with("environment", new.environment.as_str())

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 
 use super::super::Operator;
-use super::super::audit::{self, Deed};
+use super::super::audit::{self, AuditedAct};
 use super::target;
 use crate::domain::tenant::{self, TenantState};
 use crate::domain::{Actor, Error, Noun, Permission, Result, TenantId};
@@ -24,7 +24,7 @@ pub fn suspend(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, reason: Option
     }
     let since = before.suspended_at.unwrap_or(now);
     let after = store::tenants::update_state(tx, tenant, Some((since, reason.as_deref())), None, now)?;
-    let deed = Deed::new("tenant.suspended", target(tenant)).with("name", before.slug).with("reason", reason);
+    let deed = AuditedAct::new("tenant.suspended", target(tenant)).with("name", before.slug).with("reason", reason);
     audit::record_for_instance(tx, who, Some(tenant), deed)?;
     told(tx, after)
 }
@@ -37,7 +37,7 @@ pub fn resume(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<Tenan
         return Ok(before);
     }
     let after = store::tenants::update_state(tx, tenant, None, None, now)?;
-    let deed = Deed::new("tenant.resumed", target(tenant)).with("name", before.slug);
+    let deed = AuditedAct::new("tenant.resumed", target(tenant)).with("name", before.slug);
     audit::record_for_instance(tx, who, Some(tenant), deed)?;
     tx.announce(Change::Delivery);
     told(tx, after)
@@ -50,7 +50,7 @@ pub fn delete(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<Tenan
     let before = locked(tx, tenant)?;
     let suspended = before.suspended_at.map(|at| (at, before.suspended_reason.as_deref()));
     let after = store::tenants::update_state(tx, tenant, suspended, Some(now), now)?;
-    let deed = Deed::new("tenant.deleted", target(tenant)).with("name", before.slug);
+    let deed = AuditedAct::new("tenant.deleted", target(tenant)).with("name", before.slug);
     audit::record_for_instance(tx, who, Some(tenant), deed)?;
     tx.announce(Change::Access);
     told(tx, after)
@@ -74,7 +74,7 @@ pub fn restore(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId) -> Result<Tena
     }
     let suspended = before.suspended_at.map(|at| (at, before.suspended_reason.as_deref()));
     let after = store::tenants::update_state(tx, tenant, suspended, None, now)?;
-    let deed = Deed::new("tenant.restored", target(tenant)).with("name", before.slug);
+    let deed = AuditedAct::new("tenant.restored", target(tenant)).with("name", before.slug);
     audit::record_for_instance(tx, who, Some(tenant), deed)?;
     tx.announce(Change::Access);
     tx.announce(Change::Delivery);
@@ -87,7 +87,7 @@ pub fn erase_old(tx: &mut Tx<'_>, before: DateTime<Utc>, limit: i64) -> Result<u
     let Some(old) = store::tenants::erase::find_old(tx, before)? else { return Ok(0) };
     if store::tenants::erase::delete_some(tx, old.id, limit)? == 0 {
         store::tenants::erase::delete_rest(tx, old.id)?;
-        let deed = Deed::new("tenant.erased", target(old.id)).with("name", old.slug);
+        let deed = AuditedAct::new("tenant.erased", target(old.id)).with("name", old.slug);
         audit::record_for_instance(tx, &Operator::system(), None, deed)?;
         tx.announce(Change::Tenant(old.id));
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::super::audit::{self, Deed};
+use super::super::audit::{self, AuditedAct};
 use super::{TenantRef, facts, find, target};
 use crate::domain::api_key::KeyPrefix;
 use crate::domain::{Actor, Error, FieldErrors, Noun, Permission, Result, tenant, text};
@@ -62,7 +62,7 @@ pub fn configure(tx: &mut Tx<'_>, actor: &Actor, ask: Settings) -> Result<Tenant
         return find(tx, &TenantRef::Id(actor.tenant));
     }
     let after = store::tenants::update(tx, actor.tenant, &set, now)?.ok_or(Error::NotFound(Noun::Tenant))?;
-    let deed = Deed::new("tenant.updated", target(actor.tenant)).with("name", after.slug.as_str());
+    let deed = AuditedAct::new("tenant.updated", target(actor.tenant)).with("name", after.slug.as_str());
     audit::record(tx, actor, deed.changing(facts(&before), facts(&after)))?;
     tx.announce(Change::Tenant(actor.tenant));
     Ok(after)

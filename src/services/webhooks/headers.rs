@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use diesel::pg::PgConnection;
 use serde_json::{Map, Value, json};
 
-use super::super::audit::{self, Deed};
+use super::super::audit::{self, AuditedAct};
 use super::{target, to_reveal};
 use crate::domain::vault::Vault;
 use crate::domain::webhook;
@@ -115,7 +115,7 @@ pub(in crate::services) fn open(
 pub fn reveal(tx: &mut Tx<'_>, vault: &Vault, actor: &Actor, id: WebhookId) -> Result<BTreeMap<String, String>> {
     let webhook = to_reveal(tx, actor, id)?;
     let values = open(vault, actor.tenant, id, &webhook.headers)?;
-    let deed = Deed::new("webhook.headers_revealed", target(id)).with("name", webhook.name.as_str());
+    let deed = AuditedAct::new("webhook.headers_revealed", target(id)).with("name", webhook.name.as_str());
     audit::record(tx, actor, deed.with("headers", values.keys().cloned().collect::<Vec<_>>()))?;
     Ok(values)
 }

@@ -2,7 +2,7 @@
 
 use diesel::pg::PgConnection;
 
-use super::super::audit::{self, Deed};
+use super::super::audit::{self, AuditedAct};
 use super::super::events::{self, NewEvent};
 use super::{find, target, to_change};
 use crate::domain::page::Paging;
@@ -29,7 +29,7 @@ pub fn begin(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     let sent = store::deliveries::list(tx, Scope::Tenant(actor.tenant), &filter, &Paging::default())?;
     let probe = sent.first().ok_or_else(|| Error::bug("a probe without its delivery"))?.id;
     store::webhooks::update_probe(tx, actor.tenant, id, probe)?;
-    let deed = Deed::new("webhook.probed", target(id)).with("name", webhook.name.as_str());
+    let deed = AuditedAct::new("webhook.probed", target(id)).with("name", webhook.name.as_str());
     audit::record(tx, actor, deed.with("delivery", probe.to_string()))?;
     Ok(Webhook { probe_id: Some(probe), ..webhook })
 }
@@ -57,7 +57,7 @@ pub(in crate::services) fn succeed(tx: &mut Tx<'_>, probes: &[DeliveryId]) -> Re
     // deadlocks.
     well.sort_unstable_by_key(|webhook| (webhook.tenant_id, webhook.id));
     for webhook in &well {
-        let deed = Deed::new("webhook.activated", target(webhook.id)).with("name", webhook.name.as_str());
+        let deed = AuditedAct::new("webhook.activated", target(webhook.id)).with("name", webhook.name.as_str());
         audit::record(tx, &Actor::system(webhook.tenant_id), deed.with("by", "a probe that was taken"))?;
     }
     if !well.is_empty() {

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use diesel::pg::PgConnection;
 
-use super::super::audit::{self, Deed};
+use super::super::audit::{self, AuditedAct};
 use super::{Subscribed, target, to_change, to_reveal};
 use crate::domain::signature::SigningSecret;
 use crate::domain::signing_key::SigningKey;
@@ -38,7 +38,7 @@ pub fn reveal(tx: &mut Tx<'_>, vault: &Vault, actor: &Actor, id: WebhookId) -> R
     let live = signing_secrets::list_live(tx, actor.tenant, id, Kind::Secret, now)?;
     let newest = live.first().ok_or_else(|| Error::bug("a webhook without a signing secret"))?;
     let secret = SigningSecret::from_bytes(vault.open(actor.tenant, &Webhook::vault_name(id), &newest.sealed)?)?;
-    let deed = Deed::new("webhook.secret_revealed", target(id)).with("name", webhook.name.as_str());
+    let deed = AuditedAct::new("webhook.secret_revealed", target(id)).with("name", webhook.name.as_str());
     audit::record(tx, actor, deed)?;
     Ok(secret)
 }
@@ -59,7 +59,7 @@ pub fn rotate(
     };
     make_room(tx, &webhook, Kind::Secret, overlap)?;
     keep(tx, vault, &webhook, &secret)?;
-    let deed = Deed::new("webhook.secret_rotated", target(id)).with("name", webhook.name.as_str());
+    let deed = AuditedAct::new("webhook.secret_rotated", target(id)).with("name", webhook.name.as_str());
     audit::record(tx, actor, deed.with("overlap_seconds", overlap.num_seconds()))?;
     Ok(Subscribed { webhook, secret })
 }
@@ -80,7 +80,7 @@ pub fn rotate_key(
     };
     make_room(tx, &webhook, Kind::KeyPair, overlap)?;
     keep_key(tx, vault, &webhook, &key)?;
-    let deed = Deed::new("webhook.key_rotated", target(id)).with("name", webhook.name.as_str());
+    let deed = AuditedAct::new("webhook.key_rotated", target(id)).with("name", webhook.name.as_str());
     let deed = deed.with("overlap_seconds", overlap.num_seconds()).with("public_key", key.public());
     audit::record(tx, actor, deed)?;
     Ok(webhook)
@@ -91,7 +91,7 @@ pub fn remove_key(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webho
     let now = tx.now;
     let webhook = to_rotate(tx, actor, id, TimeDelta::zero())?;
     if 0 < signing_secrets::update_expiry(tx, actor.tenant, id, Kind::KeyPair, now)? {
-        let deed = Deed::new("webhook.key_removed", target(id)).with("name", webhook.name.as_str());
+        let deed = AuditedAct::new("webhook.key_removed", target(id)).with("name", webhook.name.as_str());
         audit::record(tx, actor, deed)?;
     }
     Ok(webhook)

@@ -10,7 +10,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
 
 use super::search::{Narrowed, by_order, matching, narrowed, words};
 use super::uses::{self, Stretch};
-use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState, Place, RESTORABLE_FOR};
+use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState, RESTORABLE_FOR, SortValue};
 use crate::domain::page::Paging;
 use crate::domain::{ApiKeyId, Result, UserId};
 use crate::model::ApiKey;
@@ -68,7 +68,7 @@ type Query<'a> = api_keys::BoxedQuery<'a, Pg>;
 
 /// Request for a list: who asks for which keys, in which order and when.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
+struct ListRequest<'a> {
     scope: Scope,
     filter: &'a KeyFilter,
     /// Folded words of the filter's text.
@@ -78,7 +78,7 @@ struct Asked<'a> {
 }
 
 /// Query for the requested keys, and whether to walk through them in the order of the list.
-struct Found<'a> {
+struct PlannedQuery<'a> {
     query: Query<'a>,
     is_walked: bool,
 }
@@ -99,7 +99,7 @@ pub fn list(
         offset: paging.offset.unwrap_or_default(),
     };
     let words = words(conn, filter)?;
-    read(conn, Asked { scope, filter, words: &words, sort, now }, &stretch)
+    read(conn, ListRequest { scope, filter, words: &words, sort, now }, &stretch)
 }
 
 /// Returns the next `limit` rows after a place in the list, whatever their number. Used for exports.
@@ -114,7 +114,7 @@ pub fn list_after(
 ) -> Result<Vec<ApiKey>> {
     let stretch = Stretch { mark, is_backwards: false, limit, offset: 0 };
     let words = words(conn, filter)?;
-    read(conn, Asked { scope, filter, words: &words, sort, now }, &stretch)
+    read(conn, ListRequest { scope, filter, words: &words, sort, now }, &stretch)
 }
 
 /// Counts the keys that match a filter.
@@ -124,18 +124,18 @@ pub fn count(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, now: Dat
     }
     let words = words(conn, filter)?;
     let narrowed = narrowed(conn, scope, filter, &words)?;
-    let asked = Asked { scope, filter, words: &words, sort: KeySort::Newest, now };
+    let asked = ListRequest { scope, filter, words: &words, sort: KeySort::Newest, now };
     Ok(found(conn, asked, narrowed)?.query.count().get_result(conn)?)
 }
 
 /// Reads one stretch of a list, by the cheapest index that fits.
-fn read(conn: &mut PgConnection, asked: Asked<'_>, stretch: &Stretch<'_>) -> Result<Vec<ApiKey>> {
-    let Asked { scope, filter, words, sort, .. } = asked;
+fn read(conn: &mut PgConnection, asked: ListRequest<'_>, stretch: &Stretch<'_>) -> Result<Vec<ApiKey>> {
+    let ListRequest { scope, filter, words, sort, .. } = asked;
     let narrowed = narrowed(conn, scope, filter, words)?;
     if let Some(ids) = by_uses(conn, asked, &narrowed, stretch)? {
         return these(conn, &ids, sort, stretch);
     }
-    let Found { mut query, is_walked } = found(conn, asked, narrowed)?;
+    let PlannedQuery { mut query, is_walked } = found(conn, asked, narrowed)?;
     if let Some(mark) = stretch.mark {
         query = query.filter(beyond(mark, stretch.is_backwards));
     }
@@ -159,11 +159,11 @@ fn these(conn: &mut PgConnection, ids: &[ApiKeyId], sort: KeySort, stretch: &Str
 /// lists, and if too few of its keys match the rest of the filter.
 fn by_uses(
     conn: &mut PgConnection,
-    asked: Asked<'_>,
+    asked: ListRequest<'_>,
     narrowed: &Narrowed,
     stretch: &Stretch<'_>,
 ) -> Result<Option<Vec<ApiKeyId>>> {
-    let Asked { scope, filter, .. } = asked;
+    let ListRequest { scope, filter, .. } = asked;
     let is_of_uses = match (scope, narrowed) {
         (Scope::Tenant(_), Narrowed::Many) => filter.is_of_marks(),
         // Few keys match: they are sorted by `key_uses` before their wide rows are read.
@@ -206,7 +206,7 @@ fn by_uses(
 /// Reads the next places of the list from `key_uses`; `None` if it has no index for this order.
 fn next_by_uses(
     conn: &mut PgConnection,
-    asked: Asked<'_>,
+    asked: ListRequest<'_>,
     narrowed: &Narrowed,
     stretch: &Stretch<'_>,
 ) -> Result<Option<Vec<KeyMark>>> {
@@ -226,22 +226,22 @@ fn next_by_uses(
 }
 
 /// Builds the query. If the filter matches few keys, they are found by an index first.
-fn found<'a>(conn: &mut PgConnection, asked: Asked<'a>, narrowed: Narrowed) -> Result<Found<'a>> {
-    let Asked { scope, filter, .. } = asked;
+fn found<'a>(conn: &mut PgConnection, asked: ListRequest<'a>, narrowed: Narrowed) -> Result<PlannedQuery<'a>> {
+    let ListRequest { scope, filter, .. } = asked;
     let query = filtered(asked);
     let is_walked = matches!(narrowed, Narrowed::Many) && filter.is_of_marks();
     if let (Scope::Tenant(tenant), Some(since), true) = (scope, filter.unused_since, is_walked)
         && let Some(few) = uses::unused_if_few(conn, tenant, since, FEW_UNUSED)?
     {
-        return Ok(Found { query: query.filter(among(&few)), is_walked: false });
+        return Ok(PlannedQuery { query: query.filter(among(&few)), is_walked: false });
     }
     let query = match filter.unused_since {
         Some(since) => query.filter(unused(since)),
         None => query,
     };
     Ok(match narrowed {
-        Narrowed::Few(rare) => Found { query: query.filter(rare.condition()), is_walked: false },
-        Narrowed::Many | Narrowed::Unknown => Found { query, is_walked },
+        Narrowed::Few(rare) => PlannedQuery { query: query.filter(rare.condition()), is_walked: false },
+        Narrowed::Many | Narrowed::Unknown => PlannedQuery { query, is_walked },
     })
 }
 
@@ -256,7 +256,7 @@ fn in_order<T>(
 }
 
 /// Adds the conditions that hold in every plan.
-fn filtered(Asked { scope, filter, words, now, .. }: Asked<'_>) -> Query<'_> {
+fn filtered(ListRequest { scope, filter, words, now, .. }: ListRequest<'_>) -> Query<'_> {
     let mut query = api_keys::table.into_boxed();
     query = match filter.state {
         Some(state) => in_state(query, state, now),
@@ -358,29 +358,33 @@ type Beyond = Box<dyn BoxableExpression<api_keys::table, Pg, SqlType = Nullable<
 fn beyond(mark: &KeyMark, is_before: bool) -> Beyond {
     let id = mark.id;
     match (&mark.place, is_before) {
-        (Place::Newest, false) => Box::new(api_keys::id.lt(id).nullable()),
-        (Place::Newest, true) => Box::new(api_keys::id.gt(id).nullable()),
-        (Place::Name(name), _) => {
+        (SortValue::Newest, false) => Box::new(api_keys::id.lt(id).nullable()),
+        (SortValue::Newest, true) => Box::new(api_keys::id.gt(id).nullable()),
+        (SortValue::Name(name), _) => {
             let than = if is_before { ") < (lower(" } else { ") > (lower(" };
             let row = sql::<Nullable<Bool>>("(lower(api_keys.name), api_keys.id").sql(than);
             Box::new(row.bind::<Text, _>(name.clone()).sql("), ").bind::<BigInt, _>(id).sql(")"))
         }
-        (Place::LastUsed(at), _) => {
+        (SortValue::LastUsed(at), _) => {
             let than = if is_before { ", api_keys.id) > (coalesce(" } else { ", api_keys.id) < (coalesce(" };
             let row = sql::<Nullable<Bool>>("(").sql(USED_AT).sql(than).bind::<Nullable<Timestamptz>, _>(*at);
             Box::new(row.sql(", 'epoch'), ").bind::<BigInt, _>(id).sql(")"))
         }
         // Keys that never expire come last.
-        (Place::Expires(Some(at)), false) => Box::new(
+        (SortValue::Expires(Some(at)), false) => Box::new(
             api_keys::expires_at
                 .gt(*at)
                 .or(api_keys::expires_at.eq(*at).and(api_keys::id.gt(id)))
                 .or(api_keys::expires_at.is_null().nullable()),
         ),
-        (Place::Expires(None), false) => Box::new(api_keys::expires_at.is_null().and(api_keys::id.gt(id)).nullable()),
-        (Place::Expires(Some(at)), true) => {
+        (SortValue::Expires(None), false) => {
+            Box::new(api_keys::expires_at.is_null().and(api_keys::id.gt(id)).nullable())
+        }
+        (SortValue::Expires(Some(at)), true) => {
             Box::new(api_keys::expires_at.lt(*at).or(api_keys::expires_at.eq(*at).and(api_keys::id.lt(id))))
         }
-        (Place::Expires(None), true) => Box::new(api_keys::expires_at.is_not_null().or(api_keys::id.lt(id)).nullable()),
+        (SortValue::Expires(None), true) => {
+            Box::new(api_keys::expires_at.is_not_null().or(api_keys::id.lt(id)).nullable())
+        }
     }
 }

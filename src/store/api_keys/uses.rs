@@ -5,10 +5,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
 
 use super::search::Rare;
-use crate::domain::api_key::{KeyMark, Place};
+use crate::domain::api_key::{KeyMark, SortValue};
 use crate::domain::{ApiKeyId, Result, TenantId};
 use crate::store::Scope;
-use crate::store::kept::kept;
+use crate::store::cached_sql::cached_sql;
 
 /// Last use of a key.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Use {
 /// Moves last uses forward, never back. Rows are locked in the order of their ids, so that two processes never
 /// deadlock, whatever the plan.
 pub fn update_last_used(conn: &mut PgConnection, uses: &[Use]) -> Result<()> {
-    kept(
+    cached_sql(
         "WITH held AS (
              SELECT api_key_id, used.at, used.ip
              FROM key_uses JOIN unnest($1, $2, $3) AS used (id, at, ip) ON api_key_id = used.id
@@ -68,7 +68,7 @@ impl Stretch<'_> {
     /// Last use of the mark's key.
     fn used_at(&self) -> Option<DateTime<Utc>> {
         match self.mark?.place {
-            Place::LastUsed(at) => at,
+            SortValue::LastUsed(at) => at,
             _ => None,
         }
     }
@@ -107,7 +107,7 @@ impl Stretch<'_> {
             .bind::<Text, _>(rare.map_or("", |rare| &rare.words))
             .bind::<Text, _>(rare.map_or("", |rare| &rare.terms));
         let found: Vec<Used> = query.load(conn)?;
-        Ok(found.into_iter().map(|used| KeyMark { place: Place::LastUsed(used.at), id: used.id }).collect())
+        Ok(found.into_iter().map(|used| KeyMark { place: SortValue::LastUsed(used.at), id: used.id }).collect())
     }
 
     /// Direction of the order in SQL.
@@ -164,7 +164,7 @@ pub fn unused_by_use(
     since: DateTime<Utc>,
     stretch: &Stretch<'_>,
 ) -> Result<Vec<KeyMark>> {
-    let is_never = |mark: &KeyMark| mark.place == Place::LastUsed(None);
+    let is_never = |mark: &KeyMark| mark.place == SortValue::LastUsed(None);
     let wanted = stretch.limit + stretch.offset;
     let mut all = Vec::new();
     for of_never in [stretch.is_backwards, !stretch.is_backwards] {
@@ -178,7 +178,7 @@ pub fn unused_by_use(
         let part = Stretch { mark, limit: left, offset: 0, ..*stretch };
         if of_never {
             let never = unused_of_weeks(conn, tenant, since, &part, "used_at = 'epoch'")?;
-            all.extend(never.into_iter().map(|id| KeyMark { place: Place::LastUsed(None), id }));
+            all.extend(never.into_iter().map(|id| KeyMark { place: SortValue::LastUsed(None), id }));
         } else {
             let used = part.of_tenant("$4", &format!("used_at > 'epoch' AND {UNUSED}"), "$5 OFFSET $6");
             all.extend(part.load(conn, &used, Some(since), tenant.0, None)?);
@@ -195,7 +195,7 @@ pub fn unused_by_age(
     stretch: &Stretch<'_>,
 ) -> Result<Vec<KeyMark>> {
     let found = unused_of_weeks(conn, tenant, since, stretch, "TRUE")?;
-    Ok(found.into_iter().map(|id| KeyMark { place: Place::Newest, id }).collect())
+    Ok(found.into_iter().map(|id| KeyMark { place: SortValue::Newest, id }).collect())
 }
 
 /// Lists keys unused since a time by id. By id alone, all of them may lie behind every other key. So an index finds

@@ -8,7 +8,7 @@ use crate::domain::usage::{Outcome, UsageRecord};
 use crate::domain::{ApiKeyId, Result, TenantId};
 use crate::model::usage_log::NewUsageLog;
 use crate::model::usage_log::usage_logs;
-use crate::store::kept::kept;
+use crate::store::cached_sql::cached_sql;
 
 /// Key id of rows that hold the totals of a whole tenant.
 pub const ALL_KEYS: ApiKeyId = ApiKeyId(0);
@@ -97,13 +97,13 @@ pub fn insert_logs<'a>(conn: &mut PgConnection, records: impl Iterator<Item = &'
 /// Adds to the totals. `sums` must be ordered by key, so that replicas never deadlock.
 pub fn add_totals(conn: &mut PgConnection, width: Width, sums: &[(TotalKey<'_>, Total)]) -> Result<()> {
     let query = match width {
-        Width::Minute => kept(
+        Width::Minute => cached_sql(
             "INSERT INTO usage_minutes AS t (tenant_id, api_key_id, minute, endpoint, outcome, status, total, cost)
              SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
              ON CONFLICT (tenant_id, api_key_id, minute, endpoint, outcome, status)
              DO UPDATE SET total = t.total + excluded.total, cost = t.cost + excluded.cost",
         ),
-        Width::Hour => kept(
+        Width::Hour => cached_sql(
             "INSERT INTO usage_hours AS t (tenant_id, api_key_id, hour, endpoint, outcome, status, total, cost)
              SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
              ON CONFLICT (tenant_id, api_key_id, hour, endpoint, outcome, status)
@@ -125,7 +125,7 @@ pub fn add_totals(conn: &mut PgConnection, width: Width, sums: &[(TotalKey<'_>, 
 
 /// Adds to the latency histogram. `counts` must be ordered by key as well.
 pub fn add_latencies(conn: &mut PgConnection, counts: &[(LatencyKey, i64)]) -> Result<()> {
-    kept(
+    cached_sql(
         "INSERT INTO usage_latencies AS l (tenant_id, api_key_id, hour, step, total)
          SELECT * FROM unnest($1, $2, $3, $4, $5)
          ON CONFLICT (tenant_id, api_key_id, hour, step) DO UPDATE SET total = l.total + excluded.total",

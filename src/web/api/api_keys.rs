@@ -24,7 +24,7 @@ use crate::services::idempotency::Told;
 use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{self, Json, NoParameters};
-use crate::web::object::Object;
+use crate::web::json_object::JsonObject;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 pub use body::KeyBody;
@@ -56,9 +56,9 @@ pub struct CreateBody {
     rate_window_seconds: Option<i64>,
     /// Further rate limits besides the first.
     #[serde(default, deserialize_with = "or_default")]
-    limits: Vec<Object<NamedLimit>>,
+    limits: Vec<JsonObject<NamedLimit>>,
     /// Number of calls that the key may use up.
-    quota: Option<Object<QuotaBody>>,
+    quota: Option<JsonObject<QuotaBody>>,
     /// Addresses and networks that may use the key. Empty: all.
     allowed_ips: Option<Vec<String>>,
     /// Owner of the key, in the client's own words.
@@ -85,8 +85,8 @@ impl From<CreateBody> for KeyDraft {
             scopes: body.scopes.unwrap_or_default(),
             rate_limit: body.rate_limit,
             rate_window_seconds: body.rate_window_seconds,
-            limits: body.limits.into_iter().map(|Object(limit)| limit).collect(),
-            quota: body.quota.map(|Object(quota)| Quota::from(quota)),
+            limits: body.limits.into_iter().map(|JsonObject(limit)| limit).collect(),
+            quota: body.quota.map(|JsonObject(quota)| Quota::from(quota)),
             allowed_ips: body.allowed_ips.unwrap_or_default(),
             owner: body.owner,
             requires_owner: body.requires_owner,
@@ -160,10 +160,10 @@ pub struct UpdateBody {
     rate_window_seconds: Option<i64>,
     /// Further rate limits besides the first.
     #[serde(deserialize_with = "cleared")]
-    limits: Option<Vec<Object<NamedLimit>>>,
+    limits: Option<Vec<JsonObject<NamedLimit>>>,
     /// Number of calls that the key may use up.
     #[serde(deserialize_with = "cleared")]
-    quota: Option<Option<Object<QuotaBody>>>,
+    quota: Option<Option<JsonObject<QuotaBody>>>,
     /// Addresses and networks that may use the key. Empty: all.
     #[serde(deserialize_with = "cleared")]
     allowed_ips: Option<Vec<String>>,
@@ -198,8 +198,8 @@ impl From<UpdateBody> for KeyPatch {
             scopes: body.scopes,
             rate_limit: body.rate_limit,
             rate_window_seconds: body.rate_window_seconds,
-            limits: body.limits.map(|limits| limits.into_iter().map(|Object(limit)| limit).collect()),
-            quota: body.quota.map(|quota| quota.map(|Object(quota)| Quota::from(quota))),
+            limits: body.limits.map(|limits| limits.into_iter().map(|JsonObject(limit)| limit).collect()),
+            quota: body.quota.map(|quota| quota.map(|JsonObject(quota)| Quota::from(quota))),
             allowed_ips: body.allowed_ips,
             owner: body.owner,
             requires_owner: body.requires_owner,

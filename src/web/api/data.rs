@@ -11,8 +11,8 @@ use crate::domain::{Error, EventId, Permission, Result};
 use crate::model::Event;
 use crate::services::events::{self, EventFilter};
 use crate::store::Scope;
-use crate::web::gated::Keyed;
 use crate::web::json::Query;
+use crate::web::key_auth::KeyAuth;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -54,7 +54,7 @@ impl TryFrom<Event> for EventBody {
 }
 
 /// Lists the tenant's events for a key with `events:read`. Any other key gets the events that were published with it.
-pub async fn index(state: Data<State>, keyed: Keyed, Query(query): Query<DataQuery>) -> Answer {
+pub async fn index(state: Data<State>, keyed: KeyAuth, Query(query): Query<DataQuery>) -> Answer {
     let paging = paging(query.limit, query.cursor.as_deref(), query.offset)?;
     let scope = Scope::Tenant(keyed.actor.tenant);
     let own = if keyed.actor.may(Permission::ReadEvents) { None } else { keyed.actor.key() };

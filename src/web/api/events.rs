@@ -18,9 +18,9 @@ use crate::services::events::{self, EventDetail, EventFilter, NewEvent, Publishe
 use crate::services::idempotency::Once;
 use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
-use crate::web::gated::{EventsRead, EventsWrite, TokenOrKey};
 use crate::web::json::{Json, LARGE_BODY_LIMIT, NoParameters, Query};
-use crate::web::object::Object;
+use crate::web::json_object::JsonObject;
+use crate::web::key_auth::{EventsRead, EventsWrite, TokenOrKey};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -211,7 +211,7 @@ pub struct BatchBody {
     /// Tenant's slug.
     tenant: Option<String>,
     /// Events to publish, 1 to 1,000.
-    events: Vec<Object<BatchItem>>,
+    events: Vec<JsonObject<BatchItem>>,
 }
 
 /// Publishes up to 1,000 events: all of them or none. A batch repeated with the same `Idempotency-Key` publishes
@@ -236,13 +236,13 @@ pub async fn create_batch(
 }
 
 /// Parses the events of a batch. Errors name each invalid item, as in `events[2].type`.
-fn parse_batch(items: &[Object<BatchItem>]) -> Result<Vec<NewEvent>> {
+fn parse_batch(items: &[JsonObject<BatchItem>]) -> Result<Vec<NewEvent>> {
     if !(1..=MOST_AT_ONCE).contains(&items.len()) {
         return Err(Error::field("events", Rejection::new("range", "must be 1 to 1000 events")));
     }
     let mut errors = FieldErrors::default();
     let mut asks = Vec::with_capacity(items.len());
-    for (index, Object(item)) in items.iter().enumerate() {
+    for (index, JsonObject(item)) in items.iter().enumerate() {
         let data = item.data.as_deref().map(RawValue::get);
         match NewEvent::parse(item.kind.as_deref(), data, item.idempotency_key.as_deref()) {
             Ok(ask) => asks.push(ask),

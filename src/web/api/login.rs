@@ -20,7 +20,7 @@ use crate::web::device;
 use crate::web::json::Json;
 use crate::web::problem::{Answer, Fail, Problem};
 use crate::web::state::State;
-use crate::web::tenant_ask::TenantAsk;
+use crate::web::tenant_param::TenantAsk;
 use crate::web::throttle::Attempt;
 
 /// Request body of a sign-in.
@@ -88,7 +88,7 @@ pub async fn create(request: HttpRequest, state: Data<State>, Json(body): Json<L
 async fn check(state: &State, requester: &Requester, body: &LoginBody) -> Result<(User, bool), Fail> {
     let (email, password) = (body.email.clone(), body.password.clone());
     let credentials = state.api.read(Scope::Instance, move |tx| accounts::credentials(tx, &email)).await?;
-    let user = state.off_the_loop(requester, move || Ok(credentials.check(&password))).await?;
+    let user = state.run_blocking(requester, move || Ok(credentials.check(&password))).await?;
     let user =
         user.ok_or_else(|| refusal("unauthenticated", "this e-mail address and password do not belong together"))?;
     let id = user.id;

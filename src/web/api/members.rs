@@ -19,7 +19,7 @@ use crate::services::{invitations, members, tenants};
 use crate::store::{Scope, Tx};
 use crate::web::bearer::Bearer;
 use crate::web::json::{Json, Query};
-use crate::web::mail::Post;
+use crate::web::mail::MailQueue;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::{base, urls};
@@ -217,10 +217,11 @@ pub async fn invite(
     let actor = bearer.actor_at(parse_id(&id)?).await?;
     actor.must(Permission::WriteMembers)?;
     let once = idempotency(&request, &body)?;
-    let ask = invitations::Ask::parse(&body.email, &body.role, ("expires_in_days", body.expires_in_days))?;
+    let ask =
+        invitations::InvitationRequest::parse(&body.email, &body.role, ("expires_in_days", body.expires_in_days))?;
     let (post, inviter, public_url) =
-        (Post::of(&state), bearer.caller.email.clone(), state.settings.public_url.clone());
-    let ask = invitations::Ask { is_mailed: post.is_open(), ..ask };
+        (MailQueue::of(&state), bearer.caller.email.clone(), state.settings.public_url.clone());
+    let ask = invitations::InvitationRequest { is_mailed: post.is_open(), ..ask };
     let create = move |tx: &mut Tx<'_>| {
         let work = |tx: &mut Tx<'_>| {
             let made = invitations::create(tx, &actor, &ask)?;

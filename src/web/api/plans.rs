@@ -11,7 +11,7 @@ use super::tenants::parse_id;
 use crate::domain::Permission;
 use crate::domain::time::Time;
 use crate::model::Plan;
-use crate::services::plans::{self, PlanChange, Standing};
+use crate::services::plans::{self, PlanChange, PlanUsage};
 use crate::store::{Scope, Tx};
 use crate::web::bearer::Bearer;
 use crate::web::json::{Json, NoParameters, Query};
@@ -132,9 +132,9 @@ pub struct StandingBody {
     max_rate_limit: Option<i64>,
 }
 
-impl From<Standing> for StandingBody {
-    fn from(standing: Standing) -> Self {
-        let Standing { plan, keys, webhooks, members, events } = standing;
+impl From<PlanUsage> for StandingBody {
+    fn from(standing: PlanUsage) -> Self {
+        let PlanUsage { plan, keys, webhooks, members, events } = standing;
         let used = |used, allowed| Used { used, allowed };
         Self {
             keys: used(Some(keys), plan.max_keys),

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::domain::ApiKeyId;
-use crate::web::gated::Keyed;
+use crate::web::key_auth::KeyAuth;
 use crate::web::problem::Answer;
 
 /// Response to a valid key.
@@ -38,7 +38,7 @@ struct Shown<'a> {
     last_used_at: Option<DateTime<Utc>>,
 }
 
-pub async fn show(keyed: Keyed) -> Answer {
+pub async fn show(keyed: KeyAuth) -> Answer {
     let key = &keyed.key()?.key;
     let shown = Shown {
         id: key.id,

@@ -103,7 +103,7 @@ pub struct CreateBody {
 /// Content of the request that the idempotency key's hash covers. It includes the user, so that no member gets another
 /// member's token.
 #[derive(Serialize)]
-struct Asked<'a> {
+struct HashedRequest<'a> {
     user: UserId,
     #[serde(flatten)]
     body: &'a CreateBody,
@@ -113,7 +113,7 @@ struct Asked<'a> {
 /// tenant. A request repeated with the same `Idempotency-Key` creates no second token and gets the first response
 /// again, without the secret.
 pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Json(body): Json<CreateBody>) -> Answer {
-    let once = idempotency(&request, &Asked { user: bearer.caller.user_id, body: &body })?;
+    let once = idempotency(&request, &HashedRequest { user: bearer.caller.user_id, body: &body })?;
     let ask = TenantAsk::new(body.tenant_id, body.tenant);
     let actor = actor(&bearer, &ask, SCOPE).await?;
     let (now, hasher) = (state.clock.now(), state.hasher.clone());

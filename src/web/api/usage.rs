@@ -13,7 +13,7 @@ use crate::domain::time::Time;
 use crate::domain::usage::{Bucket, GroupBy, Outcome, Span};
 use crate::domain::{ApiKeyId, Error, Permission, Result};
 use crate::services::usage::{self, UsageReport};
-use crate::store::usage::{GroupRow, Of};
+use crate::store::usage::{GroupRow, UsageScope};
 use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::csv::{self, Csv};
@@ -208,7 +208,7 @@ pub async fn of_key(state: Data<State>, bearer: Bearer, id: Path<String>, Query(
     actor.must(Permission::ReadUsage)?;
     state.gate.flush().await;
     let scope = Scope::Tenant(actor.tenant);
-    let of = Of { scope, key: Some(id) };
+    let of = UsageScope { scope, key: Some(id) };
     let by = query.grouping();
     let read = move |tx: &mut Tx<'_>| Ok((usage::of_key(tx, &actor, id, span)?, grouped(tx, of, &span, by)?));
     let ((key, report), groups) = state.reports.read(scope, read).await?;
@@ -224,7 +224,7 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Usage
     let span = query.span(state.clock.now())?;
     let scope = bearer.reach(&TenantAsk::default(), Permission::ReadUsage).await?;
     state.gate.flush().await;
-    let (of, by) = (Of { scope, key: None }, query.grouping());
+    let (of, by) = (UsageScope { scope, key: None }, query.grouping());
     let read = move |tx: &mut Tx<'_>| Ok((usage::of_tenant(tx, scope, span)?, grouped(tx, of, &span, by)?));
     let (report, groups) = state.reports.read(scope, read).await?;
     if let Some(table) = query.table(&report, groups.as_ref()) {
@@ -233,6 +233,11 @@ pub async fn index(state: Data<State>, bearer: Bearer, Query(query): Query<Usage
     Ok(HttpResponse::Ok().json(UsageBody::new(report, groups)))
 }
 
-fn grouped(tx: &mut Tx<'_>, of: Of, span: &Span, grouping: Option<(GroupBy, i64)>) -> Result<Option<Capped<GroupRow>>> {
+fn grouped(
+    tx: &mut Tx<'_>,
+    of: UsageScope,
+    span: &Span,
+    grouping: Option<(GroupBy, i64)>,
+) -> Result<Option<Capped<GroupRow>>> {
     grouping.map(|(by, most)| usage::groups(tx, of, span, by, most)).transpose()
 }

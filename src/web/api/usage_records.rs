@@ -19,9 +19,9 @@ use crate::services::idempotency::{self, Once};
 use crate::services::usage::{self, LogFilter};
 use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
-use crate::web::gated::{TokenOrKey, UsageWrite};
 use crate::web::json::{Json, Query};
-use crate::web::object::Object;
+use crate::web::json_object::JsonObject;
+use crate::web::key_auth::{TokenOrKey, UsageWrite};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -123,7 +123,7 @@ pub struct ReportBody {
     tenant: Option<String>,
     /// Records to add.
     #[serde(default, deserialize_with = "or_default")]
-    records: Vec<Object<ReportedBody>>,
+    records: Vec<JsonObject<ReportedBody>>,
 }
 
 /// Reported usage record.
@@ -185,7 +185,7 @@ pub async fn create(
         TokenOrKey::Key(keyed) => (Some(keyed.key()?.key.id), Some(keyed.key()?.key.lineage_id)),
     };
     let request_id = actor.request_id.clone().unwrap_or_default();
-    let drafts = body.records.into_iter().map(|Object(record)| RecordDraft::from(record)).collect();
+    let drafts = body.records.into_iter().map(|JsonObject(record)| RecordDraft::from(record)).collect();
     let reported = report::parse(actor.tenant, own, &request_id, drafts, state.clock.now())?;
     let scope = Scope::Tenant(actor.tenant);
     let records = state.api.read(scope, move |tx| usage::named(tx, actor.tenant, lineage, reported)).await?;

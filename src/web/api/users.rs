@@ -80,7 +80,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<CreateB
     let who = bearer.operator(WRITE)?;
     let host = state.host();
     let parse = move || NewUser::parse(&body.email, body.name.as_deref(), &body.password, false, &[&host]);
-    let ask = state.off_the_loop(&Requester::Known(who.label.clone()), parse).await?;
+    let ask = state.run_blocking(&Requester::Known(who.label.clone()), parse).await?;
     let user = state.api.tx(Scope::Instance, move |tx| accounts::create(tx, &who, &ask)).await?;
     let place = format!("/api/users/{}", user.id);
     Ok(HttpResponse::Created().insert_header((LOCATION, place)).json(UserBody::from(user)))

@@ -16,12 +16,12 @@ use answer::Verified;
 use crate::domain::api_key::Environment;
 use crate::domain::usage::{self, UsageRecord};
 use crate::domain::{Error, FieldErrors, Noun, Permission, Rejection, Result, TenantId, verification};
-use crate::gate::{Ask, Credential, Decision};
+use crate::gate::{Credential, Decision, VerificationRequest};
 use crate::store::Scope;
 use crate::web::bearer::{Bearer, TenantAsk};
-use crate::web::gated::refusal;
 use crate::web::json::{self, Json};
-use crate::web::object::Object;
+use crate::web::json_object::JsonObject;
+use crate::web::key_auth::refusal;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -66,12 +66,12 @@ pub struct VerifyBody {
 #[serde(deny_unknown_fields)]
 pub struct BatchBody {
     /// Verifications, 1 to 100.
-    verifications: Vec<Object<VerifyBody>>,
+    verifications: Vec<JsonObject<VerifyBody>>,
 }
 
 /// Question to the gate, with the endpoint and method to record.
 struct Verification {
-    ask: Ask,
+    ask: VerificationRequest,
     endpoint: Cow<'static, str>,
     method: Cow<'static, str>,
 }
@@ -106,13 +106,13 @@ pub async fn create_batch(state: Data<State>, bearer: Bearer, Json(body): Json<B
 }
 
 /// Parses the verifications of a batch. Errors name each invalid item, as in `verifications[3].cost`.
-async fn parse_batch(bearer: &Bearer, items: Vec<Object<VerifyBody>>) -> Result<Vec<Box<Verification>>> {
+async fn parse_batch(bearer: &Bearer, items: Vec<JsonObject<VerifyBody>>) -> Result<Vec<Box<Verification>>> {
     if !(1..=MOST_AT_ONCE).contains(&items.len()) {
         let says = format!("must be 1 to {MOST_AT_ONCE} verifications");
         return Err(Error::field("verifications", Rejection::new("range", says)));
     }
     let (mut errors, mut all) = (FieldErrors::default(), Vec::with_capacity(items.len()));
-    for (index, Object(item)) in items.into_iter().enumerate() {
+    for (index, JsonObject(item)) in items.into_iter().enumerate() {
         let field = if item.tenant_id.is_some() { "tenant_id" } else { "tenant" };
         let parsed = match bearer.reach(&item.tenant_ask(), Permission::VerifyKeys).await {
             Ok(reach) => Verification::parse(item, reach),
@@ -153,13 +153,13 @@ impl Verification {
                     Scope::Tenant(tenant) => Some(tenant),
                     Scope::Instance => None,
                 };
-                let ask = Ask {
+                let ask = VerificationRequest {
                     tenant,
                     scopes,
                     environment: body.environment,
                     cost,
                     is_dry_run: body.dry_run,
-                    ..Ask::new(credential, body.ip.map(|ip| ip.to_canonical()))
+                    ..VerificationRequest::new(credential, body.ip.map(|ip| ip.to_canonical()))
                 };
                 let endpoint = if named.is_empty() { Cow::Borrowed(PATH) } else { Cow::Owned(named) };
                 Ok(Box::new(Self { ask, endpoint, method }))

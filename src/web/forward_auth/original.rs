@@ -6,7 +6,7 @@ use actix_web::http::header::HeaderName;
 use super::PATH;
 use super::requirements::is_exact;
 use crate::domain::verification;
-use crate::web::gated::Original;
+use crate::web::key_auth::Original;
 
 /// Header names for the original request's URI and method.
 type Names = (HeaderName, HeaderName);

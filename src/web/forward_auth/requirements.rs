@@ -9,7 +9,7 @@ use url::form_urlencoded;
 use super::BELOW;
 use crate::domain::{Error, FieldErrors, Rejection, Result, text, verification};
 use crate::web::client;
-use crate::web::gated::Requirements;
+use crate::web::key_auth::Requirements;
 use crate::web::problem::{Fail, Problem};
 
 /// Names of each requirement: in the query, and as a header.
@@ -85,7 +85,7 @@ fn query(head: &RequestHead, errors: &mut FieldErrors) -> Vec<Written> {
             }
             (None, "nginx") if value == "1" => {}
             (None, "nginx") => errors.add("nginx", Rejection::new("choice", "must be 1, or left out")),
-            // Skip: `gated::presented` reads the key, if the settings allow keys in queries.
+            // Skip: `key_auth::presented` reads the key, if the settings allow keys in queries.
             (None, "api_key") => {}
             (None, _) => {
                 let field: String = name.chars().take(64).collect();

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::api_keys::acts::Confirmed;
 use super::api_keys::secretive;
-use super::paging::Place;
+use super::paging::PagePlace;
 use super::{confirmations, page, see_other, stem, unprocessable};
 use crate::domain::access_token::{NewToken, SCOPES, TokenDraft};
 use crate::domain::{AccessTokenId, Actor, Error, FieldErrors, Rejection, Result};
@@ -25,14 +25,14 @@ use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Ask, Badge, Choice, Pager, Snippet, When};
+use crate::web::view::{Badge, Choice, Confirmation, Pager, Snippet, When};
 use view::{Created, Index, New, Row, TokenForm};
 
 const ROWS: i64 = 50;
 const EXPIRIES: [(&str, &str); 5] =
     [("30", "In 30 days"), ("90", "In 90 days"), ("180", "In 180 days"), ("365", "In a year"), ("never", "Never")];
 
-pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Place>) -> Answer {
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<PagePlace>) -> Answer {
     who.shell.note_ignored(&asked.noted::<AccessTokenId>());
     let (actor, paging, now) = (who.actor, asked.paging::<AccessTokenId>(ROWS), state.clock.now());
     let list = move |tx: &mut Tx<'_>| access_tokens::list(tx, &actor, &paging);
@@ -64,9 +64,9 @@ fn row(token: AccessToken, csrf: &str, now: DateTime<Utc>) -> Row {
     }
 }
 
-fn ask(token: &AccessToken, csrf: &str) -> Ask {
+fn ask(token: &AccessToken, csrf: &str) -> Confirmation {
     let says = "Programs that use it are refused from now on, for good, and so are those that use tokens made with it.";
-    Ask::new(format!("revoke-token-{}", token.id), format!("Revoke {}?", token.name), says).posts(
+    Confirmation::new(format!("revoke-token-{}", token.id), format!("Revoke {}?", token.name), says).posts(
         "Revoke token",
         urls::token_act(token.id, "revocation"),
         csrf,

@@ -12,17 +12,17 @@ use crate::services::account::{self, HANDLE};
 use crate::services::accounts::{self, NewPassword};
 use crate::services::second_factor as factor;
 use crate::store::{Scope, Tx};
-use crate::web::auth::{Anywhere, SignedIn};
+use crate::web::auth::{SignedIn, SignedInAnyTenant};
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::problem::Answer;
 use crate::web::state::State;
-use crate::web::throttle::{self, Attempt, Trial};
+use crate::web::throttle::{self, Attempt, PendingAttempt};
 use crate::web::view::text;
 use crate::web::{session_store, urls};
 use view::{Index, NameForm, PasswordForm, Row};
 
-pub async fn index(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
+pub async fn index(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant) -> Answer {
     let form = NameForm { name: who.shell.user_name.clone() };
     page(&view(&state, who, form, FieldErrors::default()).await?)
 }
@@ -46,7 +46,11 @@ fn handle(who: &SignedIn) -> String {
     who.session.get::<String>(HANDLE).ok().flatten().unwrap_or_default()
 }
 
-pub async fn rename(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<NameForm>) -> Answer {
+pub async fn rename(
+    state: Data<State>,
+    SignedInAnyTenant(who): SignedInAnyTenant,
+    CheckedForm(form): CheckedForm<NameForm>,
+) -> Answer {
     let (user, person, name) = (who.user()?, who.person(), form.name.clone());
     let act = move |tx: &mut Tx<'_>| account::rename(tx, &person, user, &name);
     match state.pages.tx(Scope::Instance, act).await {
@@ -58,7 +62,7 @@ pub async fn rename(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(for
 
 pub async fn change_password(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     CheckedForm(form): CheckedForm<PasswordForm>,
 ) -> Answer {
     let checked = match confirm_password(&state, &who, &form.current_password).await {
@@ -71,7 +75,7 @@ pub async fn change_password(
             if rules.has_second_factor() {
                 who.proof.must_be_recent()?;
             }
-            state.off_the_loop(&requester(&who), move || NewPassword::parse(&new, &rules)).await
+            state.run_blocking(&requester(&who), move || NewPassword::parse(&new, &rules)).await
         }
         Err(error) => Err(error),
     };
@@ -110,7 +114,7 @@ pub fn attempt(who: &SignedIn) -> Result<Attempt> {
 }
 
 /// Begins an attempt, or returns the throttling error at the field.
-fn begin<'s>(state: &'s State, who: &SignedIn, field: &str) -> Result<Trial<'s>> {
+fn begin<'s>(state: &'s State, who: &SignedIn, field: &str) -> Result<PendingAttempt<'s>> {
     let begun = state.throttle.begin(&attempt(who)?, state.clock.now());
     begun.map_err(|error| error.throttled_at(field, throttle::says))
 }
@@ -137,17 +141,26 @@ fn requester(who: &SignedIn) -> Requester {
 async fn is_password(state: &State, who: &SignedIn, password: &str) -> Result<bool> {
     let (email, password) = (who.shell.user_email.clone(), password.to_owned());
     let credentials = state.pages.read(Scope::Instance, move |tx| accounts::credentials(tx, &email)).await?;
-    state.off_the_loop(&requester(who), move || Ok(credentials.check(&password).is_some())).await
+    state.run_blocking(&requester(who), move || Ok(credentials.check(&password).is_some())).await
 }
 
-pub async fn sign_out(state: Data<State>, Anywhere(who): Anywhere, id: Path<i64>, _: CheckedForm<Nothing>) -> Answer {
+pub async fn sign_out(
+    state: Data<State>,
+    SignedInAnyTenant(who): SignedInAnyTenant,
+    id: Path<i64>,
+    _: CheckedForm<Nothing>,
+) -> Answer {
     let (user, person, id) = (who.user()?, who.person(), *id);
     let act = move |tx: &mut Tx<'_>| account::sign_out(tx, &person, user, id);
     state.pages.tx(Scope::Instance, act).await?;
     see_other(&who.session, urls::ACCOUNT, Flash::good("That browser is signed out."))
 }
 
-pub async fn sign_out_elsewhere(state: Data<State>, Anywhere(who): Anywhere, _: CheckedForm<Nothing>) -> Answer {
+pub async fn sign_out_elsewhere(
+    state: Data<State>,
+    SignedInAnyTenant(who): SignedInAnyTenant,
+    _: CheckedForm<Nothing>,
+) -> Answer {
     let (user, person, here) = (who.user()?, who.person(), handle(&who));
     let act = move |tx: &mut Tx<'_>| account::sign_out_elsewhere(tx, &person, user, &here);
     let ended = state.pages.tx(Scope::Instance, act).await?;

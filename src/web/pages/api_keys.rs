@@ -17,7 +17,7 @@ use actix_web::http::header::HeaderValue;
 use actix_web::web::{Data, Path};
 use url::Url;
 
-use super::spans::Asked;
+use super::spans::TimeQuery;
 use super::{back, page, rendered, see_other, unprocessable};
 use crate::domain::api_key::KeySecret;
 use crate::domain::{Actor, ApiKeyId, Error, FieldErrors, Permission, Result};
@@ -34,7 +34,7 @@ use crate::web::problem::{Answer, Fail};
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::seen;
+use crate::web::view::form_version;
 use form::KeyForm;
 use view::{Created, Edit, New, Replaced};
 
@@ -124,13 +124,13 @@ pub fn secretive(mut answer: HttpResponse) -> HttpResponse {
     answer
 }
 
-pub async fn show(state: Data<State>, mut who: SignedIn, id: Path<ApiKeyId>, Query(asked): Query<Asked>) -> Answer {
+pub async fn show(state: Data<State>, mut who: SignedIn, id: Path<ApiKeyId>, Query(asked): Query<TimeQuery>) -> Answer {
     who.shell.note_ignored(&asked.ignored());
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let stretch = asked.stretch(now);
     let find = move |tx: &mut Tx<'_>| {
         let (key, report) = usage::of_key(tx, &actor, id, stretch.span())?;
-        let kin = api_keys::kin(tx, &actor, &key)?;
+        let kin = api_keys::neighbors(tx, &actor, &key)?;
         let quota = api_keys::quota(tx, &actor, &key)?;
         let calls = usage::latest(tx, &actor, id, LATEST_CALLS)?;
         Ok((key, report, kin, quota, calls))
@@ -170,7 +170,7 @@ pub async fn update(
     let (before, now) = (editable(&state, &who, *id).await?, state.clock.now());
     let changed = match form.change(&before, now) {
         Ok(change) => {
-            let (actor, id, seen) = (who.actor.clone(), before.id, seen::parse(&form.seen));
+            let (actor, id, seen) = (who.actor.clone(), before.id, form_version::parse(&form.seen));
             let change = move |tx: &mut Tx<'_>| {
                 seen.map_or(Ok(()), |seen| api_keys::must_be_as_seen(tx, &actor, id, seen))?;
                 api_keys::update(tx, &actor, id, &change)
@@ -186,8 +186,8 @@ pub async fn update(
             unprocessable(&edit_view(who.shell, &before, form, known, errors))
         }
         // The page of the key shows the other user's change. Submitting the form again then overwrites it on purpose.
-        Err(Error::Conflict(_)) if seen::parse(&form.seen).is_some_and(|seen| seen != before.updated_at) => {
-            let again = KeyForm { seen: seen::seen(before.updated_at), ..form };
+        Err(Error::Conflict(_)) if form_version::parse(&form.seen).is_some_and(|seen| seen != before.updated_at) => {
+            let again = KeyForm { seen: form_version::seen(before.updated_at), ..form };
             let known = known_scopes(&state, &who.actor).await?;
             let view = edit_view(who.shell, &before, again, known, FieldErrors::default());
             rendered(StatusCode::CONFLICT, &Edit { is_stale: true, ..view })

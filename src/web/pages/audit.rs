@@ -11,7 +11,7 @@ use futures_util::stream;
 use serde::Deserialize;
 
 use super::page;
-use super::paging::Place;
+use super::paging::PagePlace;
 use crate::domain::audit::ACTIONS;
 use crate::domain::time;
 use crate::domain::{AuditEntryId, Error, FieldErrors, Permission, Rejection, Result};
@@ -40,7 +40,7 @@ pub struct Listing {
     from: String,
     to: String,
     #[serde(flatten)]
-    place: Place,
+    place: PagePlace,
 }
 
 impl Listing {

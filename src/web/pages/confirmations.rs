@@ -3,18 +3,18 @@
 use askama::Template;
 
 use crate::web::shell::Shell;
-use crate::web::view::Ask;
+use crate::web::view::Confirmation;
 
 /// Page with a confirmation.
 #[derive(Template)]
 #[template(path = "confirmations/new.html")]
 pub struct New {
     pub shell: Shell,
-    pub ask: Ask,
+    pub ask: Confirmation,
 }
 
 impl New {
-    pub fn of(shell: Shell, ask: Ask) -> Self {
-        Self { shell, ask: Ask { is_page: true, ..ask } }
+    pub fn of(shell: Shell, ask: Confirmation) -> Self {
+        Self { shell, ask: Confirmation { is_page: true, ..ask } }
     }
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
 use super::api_keys::acts::Confirmed;
-use super::paging::Place;
+use super::paging::PagePlace;
 use super::{back, confirmations, page, see_other};
 use crate::domain::delivery::DeliveryState;
 use crate::domain::page::{Page, PageSize, Paging};
@@ -46,7 +46,7 @@ pub struct Listing {
     since: String,
     until: String,
     #[serde(flatten)]
-    place: Place,
+    place: PagePlace,
 }
 
 impl Listing {

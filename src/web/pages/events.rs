@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::deliveries;
-use super::paging::Place;
+use super::paging::PagePlace;
 use super::{page, see_other, stem, unprocessable};
 use crate::domain::{Error, EventId, FieldErrors, Permission, Result};
 use crate::model::Event;
@@ -34,7 +34,7 @@ pub struct Listing {
     #[serde(rename = "type")]
     kind: String,
     #[serde(flatten)]
-    place: Place,
+    place: PagePlace,
 }
 
 pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::api_keys::acts::Confirmed;
-use super::paging::Place;
+use super::paging::PagePlace;
 use super::{back, confirmations, page, see_other};
 use crate::domain::mail::MailState;
 use crate::domain::{Actor, MembershipId, Permission, Role, UserId};
@@ -23,7 +23,7 @@ use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Ask, Badge, Choice, Pager, Tone, When, filter, text};
+use crate::web::view::{Badge, Choice, Confirmation, Pager, Tone, When, filter, text};
 use view::{Index, Invited, Row};
 
 const ROWS: i64 = 50;
@@ -34,7 +34,7 @@ const ROWS: i64 = 50;
 pub struct Listing {
     q: String,
     #[serde(flatten)]
-    place: Place,
+    place: PagePlace,
 }
 
 pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
@@ -119,15 +119,15 @@ pub fn roles(actor: &Actor, chosen: &str) -> Vec<Choice> {
     all.map(|role| Choice::new(role.as_str(), says(role), chosen)).collect()
 }
 
-fn ask_role(member: &Membership, user: &User, actor: &Actor, csrf: &str) -> Ask {
+fn ask_role(member: &Membership, user: &User, actor: &Actor, csrf: &str) -> Confirmation {
     let says = "It holds from their next click on, for their access tokens too.";
-    Ask::new(format!("role-{}", user.id), format!("Change the role of {}?", user.name), says)
+    Confirmation::new(format!("role-{}", user.id), format!("Change the role of {}?", user.name), says)
         .posts("Change role", urls::member_act(user.id, "role"), csrf, urls::MEMBERS)
         .choosing("role", "Role", roles(actor, member.role.as_str()))
         .gentle()
 }
 
-fn ask_remove(user: &User, actor: &Actor, csrf: &str) -> Ask {
+fn ask_remove(user: &User, actor: &Actor, csrf: &str) -> Confirmation {
     let (title, says) = if actor.user == Some(user.id) {
         (
             "Leave this tenant?".to_owned(),
@@ -137,7 +137,7 @@ fn ask_remove(user: &User, actor: &Actor, csrf: &str) -> Ask {
         let says = "They lose access to this tenant at once, with their access tokens for it and the invitations that they sent. API keys that they made stay and go on working.";
         (format!("Remove {}?", user.name), says)
     };
-    Ask::new(format!("remove-{}", user.id), title, says).posts(
+    Confirmation::new(format!("remove-{}", user.id), title, says).posts(
         "Remove member",
         urls::member_act(user.id, "removal"),
         csrf,
@@ -157,7 +157,7 @@ async fn ask(
     state: &State,
     who: SignedIn,
     id: UserId,
-    question: impl FnOnce((Membership, User), &Actor, &Shell) -> Ask,
+    question: impl FnOnce((Membership, User), &Actor, &Shell) -> Confirmation,
 ) -> Answer {
     who.actor.must(Permission::WriteMembers)?;
     let actor = who.actor.clone();

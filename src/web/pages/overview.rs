@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::deliveries::{names, show::row};
 use super::page;
-use super::spans::Asked;
+use super::spans::TimeQuery;
 use super::webhooks::show::switches_off;
 use crate::domain::delivery::DeliveryState;
 use crate::domain::page::{PageSize, Paging};
@@ -17,7 +17,7 @@ use crate::services::deliveries::DeliveryFilter;
 use crate::services::figures::{Deliveries, MOST_WAITING, Overview};
 use crate::services::usage::UsageBucket;
 use crate::services::{deliveries, figures, usage};
-use crate::store::figures::Standing;
+use crate::store::figures::TenantSetup;
 use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::json::Query;
@@ -30,7 +30,7 @@ use view::{Attention, Index, Stat, Step, Warning};
 /// Number of failed deliveries shown.
 const FAILURES: i64 = 5;
 
-pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Asked>) -> Answer {
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<TimeQuery>) -> Answer {
     who.shell.note_ignored(&asked.ignored());
     let (actor, now) = (who.actor, state.clock.now());
     let stretch = asked.stretch(now);
@@ -141,7 +141,7 @@ fn more(overview: &Overview) -> Vec<(&'static str, &'static str)> {
 }
 
 /// Returns the first steps of a new tenant, or nothing once all are done.
-fn steps(standing: &Standing) -> Vec<Step> {
+fn steps(standing: &TenantSetup) -> Vec<Step> {
     let done = [0 < standing.keys_ever, 0 < standing.webhooks, 0 < standing.events_ever];
     if done.iter().all(|is_done| *is_done) {
         return Vec::new();

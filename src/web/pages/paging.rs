@@ -13,32 +13,32 @@ use crate::web::shell::unknown_parameters;
 /// Cursors in the query of a list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct Place {
+pub struct PagePlace {
     pub before: String,
     pub after: String,
     #[serde(flatten)]
-    pub others: Others,
+    pub others: UnknownParameters,
 }
 
 /// Unknown parameters of a page. Flattened last, the field collects all names that the fields before it left over.
 #[derive(Debug, Clone, Default)]
-pub struct Others(Vec<String>);
+pub struct UnknownParameters(Vec<String>);
 
-impl<'de> Deserialize<'de> for Others {
+impl<'de> Deserialize<'de> for UnknownParameters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let left = BTreeMap::<String, IgnoredAny>::deserialize(deserializer)?;
         Ok(Self(left.into_keys().collect()))
     }
 }
 
-impl Others {
+impl UnknownParameters {
     /// Returns an error for each unknown parameter.
     pub fn noted(&self) -> FieldErrors {
         unknown_parameters(self.0.iter().cloned())
     }
 }
 
-impl Place {
+impl PagePlace {
     /// Returns an error for each unknown parameter, and for each cursor that does not belong to this list.
     pub fn noted<K: FromStr>(&self) -> FieldErrors {
         let mut errors = self.others.noted();

@@ -80,7 +80,7 @@ pub async fn create(
     let read = move |tx: &mut Tx<'_>| accounts::password_rules(tx, id, Some(&host));
     let rules = state.pages.read(Scope::Instance, read).await?;
     let requester = Requester::Known(user.email.clone());
-    let parsed = state.off_the_loop(&requester, move || NewPassword::parse(&password, &rules)).await;
+    let parsed = state.run_blocking(&requester, move || NewPassword::parse(&password, &rules)).await;
     trial.take_back();
     let new = match parsed {
         Ok(new) => new,

@@ -5,13 +5,13 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::account::{attempt, confirm_password, second_factor as own};
-use super::paging::Others;
+use super::paging::UnknownParameters;
 use super::sessions::place;
 use super::{go, page, refused};
 use crate::domain::{Error, FieldErrors, Result};
-use crate::services::second_factor::{self, Shown};
+use crate::services::second_factor::{self, CodeOutcome};
 use crate::store::Scope;
-use crate::web::auth::{Anywhere, SignedIn};
+use crate::web::auth::{SignedIn, SignedInAnyTenant};
 use crate::web::forms::CheckedForm;
 use crate::web::json::Query;
 use crate::web::problem::Answer;
@@ -37,7 +37,7 @@ pub struct ProofQuery {
     #[serde(default)]
     back: String,
     #[serde(flatten)]
-    others: Others,
+    others: UnknownParameters,
 }
 
 /// Form of the proof.
@@ -49,7 +49,11 @@ pub struct ProofForm {
     code: String,
 }
 
-pub async fn new(state: Data<State>, Anywhere(mut who): Anywhere, Query(query): Query<ProofQuery>) -> Answer {
+pub async fn new(
+    state: Data<State>,
+    SignedInAnyTenant(mut who): SignedInAnyTenant,
+    Query(query): Query<ProofQuery>,
+) -> Answer {
     who.shell.note_ignored(&query.others.noted());
     let has_factor = has_factor(&state, &who).await?;
     page(&New { shell: who.shell, back: query.back, has_factor, errors: FieldErrors::default() })
@@ -62,7 +66,11 @@ async fn has_factor(state: &State, who: &SignedIn) -> Result<bool> {
 
 /// Checks the proof. Guesses are throttled like sign-ins. The session gets a new key, so that a copy of the old one
 /// proves nothing.
-pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<ProofForm>) -> Answer {
+pub async fn create(
+    state: Data<State>,
+    SignedInAnyTenant(who): SignedInAnyTenant,
+    CheckedForm(form): CheckedForm<ProofForm>,
+) -> Answer {
     let has_factor = has_factor(&state, &who).await?;
     match prove(&state, &who, &form, has_factor).await {
         Ok(()) => {
@@ -86,7 +94,7 @@ async fn prove(state: &State, who: &SignedIn, form: &ProofForm, has_factor: bool
     }
     let code = form.code.clone();
     own::with_code(state, who, "code", move |tx, vault, _, user| {
-        Ok(if second_factor::check(tx, vault, user, &code)? { Shown::Right(()) } else { Shown::Wrong })
+        Ok(if second_factor::check(tx, vault, user, &code)? { CodeOutcome::Right(()) } else { CodeOutcome::Wrong })
     })
     .await
 }

@@ -20,7 +20,7 @@ use crate::services::account::{self, ADDRESS, DEVICE, HANDLE};
 use crate::services::accounts::SignIn;
 use crate::services::{accounts, random_token, second_factor, sessions as seats};
 use crate::store::Scope;
-use crate::web::auth::{Anywhere, RIGHTS, TENANT, USER};
+use crate::web::auth::{RIGHTS, SignedInAnyTenant, TENANT, USER};
 use crate::web::flash::{self, Flash};
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::json::Query;
@@ -49,7 +49,7 @@ pub struct New {
 
 /// Query of the sign-in page.
 #[derive(Debug, Deserialize)]
-pub struct Asked {
+pub struct SignInQuery {
     #[serde(default)]
     back: String,
 }
@@ -66,7 +66,7 @@ pub struct SignInForm {
     back: String,
 }
 
-pub async fn new(state: Data<State>, session: Session, Query(asked): Query<Asked>) -> Answer {
+pub async fn new(state: Data<State>, session: Session, Query(asked): Query<SignInQuery>) -> Answer {
     if session.contains_key(USER) {
         return go(urls::OVERVIEW);
     }
@@ -128,7 +128,7 @@ async fn check(state: &State, requester: &Requester, form: &SignInForm) -> Resul
     let email = form.email.clone();
     let credentials = state.pages.read(Scope::Instance, move |tx| accounts::credentials(tx, &email)).await?;
     let password = form.password.clone();
-    let found = state.off_the_loop(requester, move || Ok(credentials.check(&password))).await?;
+    let found = state.run_blocking(requester, move || Ok(credentials.check(&password))).await?;
     let Some(user) = found else { return Ok(None) };
     let id = user.id;
     let has_factor = state.pages.read(Scope::Instance, move |tx| second_factor::is_on(tx, id)).await?;
@@ -182,7 +182,11 @@ pub struct TenantForm {
 }
 
 /// Switches to another tenant of the user. The next page renews the session.
-pub async fn switch(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<TenantForm>) -> Answer {
+pub async fn switch(
+    state: Data<State>,
+    SignedInAnyTenant(who): SignedInAnyTenant,
+    CheckedForm(form): CheckedForm<TenantForm>,
+) -> Answer {
     let (user, tenant) = (who.user()?, form.tenant);
     let seat = state.pages.read(Scope::Instance, move |tx| seats::seat(tx, user, Some(tenant))).await?;
     let here = seat.and_then(|seat| seat.here).map(|(tenant, _)| tenant).filter(|here| here.id == tenant);

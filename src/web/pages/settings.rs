@@ -9,7 +9,7 @@ use super::api_keys::acts::Confirmed;
 use super::{confirmations, page, rendered, see_other, unprocessable};
 use crate::domain::{Actor, Error, FieldErrors, Permission, Result};
 use crate::model::Tenant;
-use crate::services::plans::{self, Standing};
+use crate::services::plans::{self, PlanUsage};
 use crate::services::tenants::{self, Settings, TenantRef, life};
 use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
@@ -19,7 +19,7 @@ use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Ask, seen, text};
+use crate::web::view::{Confirmation, form_version, text};
 
 /// Page with the settings of a tenant.
 #[derive(Template)]
@@ -33,7 +33,7 @@ pub struct Edit {
     /// Settings as another user saved them while this form was open.
     pub meanwhile: Option<SettingsForm>,
     /// Confirmation to delete the tenant. Only owners have it.
-    pub delete: Option<Ask>,
+    pub delete: Option<Confirmation>,
     pub errors: FieldErrors,
 }
 
@@ -57,7 +57,7 @@ impl Used {
         }
     }
 
-    fn all(standing: &Standing) -> Vec<Self> {
+    fn all(standing: &PlanUsage) -> Vec<Self> {
         let plan = &standing.plan;
         vec![
             Self::new("Keys", Some(standing.keys), plan.max_keys),
@@ -85,7 +85,7 @@ impl SettingsForm {
             name: tenant.name.clone(),
             key_prefix: tenant.key_prefix.clone(),
             time_zone: tenant.time_zone.clone().unwrap_or_default(),
-            seen: seen::seen(tenant.updated_at),
+            seen: form_version::seen(tenant.updated_at),
         }
     }
 
@@ -94,12 +94,12 @@ impl SettingsForm {
             name: Some(self.name.clone()),
             key_prefix: Some(self.key_prefix.clone()),
             time_zone: Some(Some(self.time_zone.clone())),
-            seen: seen::parse(&self.seen),
+            seen: form_version::parse(&self.seen),
         }
     }
 }
 
-async fn own(state: &State, actor: &Actor) -> Result<(Tenant, Standing)> {
+async fn own(state: &State, actor: &Actor) -> Result<(Tenant, PlanUsage)> {
     let actor = actor.clone();
     let scope = Scope::Tenant(actor.tenant);
     let read =
@@ -107,7 +107,7 @@ async fn own(state: &State, actor: &Actor) -> Result<(Tenant, Standing)> {
     state.pages.read(scope, read).await
 }
 
-fn view(shell: Shell, (tenant, standing): &(Tenant, Standing), form: SettingsForm, errors: FieldErrors) -> Edit {
+fn view(shell: Shell, (tenant, standing): &(Tenant, PlanUsage), form: SettingsForm, errors: FieldErrors) -> Edit {
     Edit {
         delete: shell.rights.may(Permission::DeleteTenant).then(|| deletion(tenant, &shell.csrf)),
         slug: tenant.slug.clone(),
@@ -120,9 +120,9 @@ fn view(shell: Shell, (tenant, standing): &(Tenant, Standing), form: SettingsFor
     }
 }
 
-fn deletion(tenant: &Tenant, csrf: &str) -> Ask {
+fn deletion(tenant: &Tenant, csrf: &str) -> Confirmation {
     let says = "Its keys and access tokens stop working at once, and nobody can work in it. For 30 days an operator can restore it as it is now; then all of it is erased: keys, webhooks, events, usage and audit log.";
-    Ask::new("delete-tenant", format!("Delete {}?", tenant.name), says)
+    Confirmation::new("delete-tenant", format!("Delete {}?", tenant.name), says)
         .posts("Delete tenant", urls::SETTINGS_DELETION, csrf, urls::SETTINGS)
         .typed(tenant.slug.as_str())
 }

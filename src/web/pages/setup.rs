@@ -100,7 +100,7 @@ pub async fn create(
 async fn parse(state: &State, form: SetupForm) -> Result<(NewUser, NewTenant), Error> {
     let host = state.host();
     state
-        .off_the_loop(&Requester::Known(form.email.clone()), move || {
+        .run_blocking(&Requester::Known(form.email.clone()), move || {
             let known = [form.tenant.as_str(), &host];
             let user = NewUser::parse(&form.email, Some(&form.name), &form.password, true, &known);
             let tenant = NewTenant::parse(&form.tenant, None, None);

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Deserialize;
 
 use super::api_keys::view::Range;
-use super::paging::Others;
+use super::paging::UnknownParameters;
 use crate::domain::time;
 use crate::domain::usage::{Bucket, Outcome, Span, floor_to};
 use crate::domain::{FieldErrors, Rejection};
@@ -16,7 +16,7 @@ use crate::web::view::{Chart, Series, filter};
 
 /// Time span of a chart and the width of its bars: a predefined range, or chosen days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stretch {
+pub struct ChartSpan {
     /// Name of the range in the URL. Empty for chosen days.
     name: &'static str,
     since: DateTime<Utc>,
@@ -50,17 +50,17 @@ const MOST_DAYS: i64 = 400;
 /// Time parameters in the URL of a page.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct Asked {
+pub struct TimeQuery {
     pub range: String,
     /// First day, in UTC.
     pub from: String,
     /// Last day, in UTC.
     pub to: String,
     #[serde(flatten)]
-    pub others: Others,
+    pub others: UnknownParameters,
 }
 
-impl Asked {
+impl TimeQuery {
     /// Returns an error for each invalid parameter.
     pub fn ignored(&self) -> FieldErrors {
         let mut errors = self.others.noted();
@@ -76,15 +76,15 @@ impl Asked {
     }
 
     /// Returns the chosen days, else the named range, else the last 24 hours.
-    pub fn stretch(&self, now: DateTime<Utc>) -> Stretch {
+    pub fn stretch(&self, now: DateTime<Utc>) -> ChartSpan {
         match (time::day(&self.from), time::day(&self.to)) {
-            (None, None) => Stretch::named(&self.range, now),
-            (from, to) => Stretch::between(from, to, now),
+            (None, None) => ChartSpan::named(&self.range, now),
+            (from, to) => ChartSpan::between(from, to, now),
         }
     }
 }
 
-impl Stretch {
+impl ChartSpan {
     /// Returns the named range, or the last 24 hours. It ends now and starts at the boundary of a bar.
     pub fn named(name: &str, now: DateTime<Utc>) -> Self {
         let [_, day, ..] = &ALL;
@@ -217,7 +217,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(stretch: Stretch) -> Self {
+    fn new(stretch: ChartSpan) -> Self {
         Self {
             since: stretch.since.timestamp(),
             step: stretch.step_seconds,
@@ -249,19 +249,19 @@ mod tests {
     #[test]
     fn a_chart_ends_with_the_current_bar_and_has_at_most_sixty() {
         for known in &ALL {
-            let stretch = Stretch::named(known.name, now());
+            let stretch = ChartSpan::named(known.name, now());
             let marks = stretch.marks();
             assert_eq!(marks.len(), usize::try_from(known.bars).unwrap(), "{}", known.name);
             let last = *marks.last().unwrap();
             assert!(last <= now() && now() < last + TimeDelta::seconds(known.step), "{}", known.name);
         }
-        assert_eq!(Stretch::named("no such", now()).name, "24h");
+        assert_eq!(ChartSpan::named("no such", now()).name, "24h");
     }
 
     #[test]
     fn days_can_be_chosen() {
         let asked = |from: &str, to: &str| {
-            let asked = Asked { from: from.into(), to: to.into(), ..Asked::default() };
+            let asked = TimeQuery { from: from.into(), to: to.into(), ..TimeQuery::default() };
             let stretch = asked.stretch(now());
             let (first, last) = stretch.days();
             (first, last, stretch.step_seconds, stretch.marks().len())

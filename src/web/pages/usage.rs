@@ -7,14 +7,14 @@ use actix_web::web::Data;
 use serde::Deserialize;
 
 use super::page;
-use super::spans::{self, Stretch};
+use super::spans::{self, ChartSpan};
 use crate::domain::page::{Capped, PageSize, Paging};
 use crate::domain::usage::{GroupBy, Outcome};
 use crate::domain::{FieldErrors, Permission, Result};
 use crate::gate;
 use crate::model::UsageLog;
 use crate::services::usage::{self, LATENCY_SAMPLE, Latency, LogFilter, UsageBucket};
-use crate::store::usage::{GroupRow, Of};
+use crate::store::usage::{GroupRow, UsageScope};
 use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::csv;
@@ -37,13 +37,13 @@ const MOST_NEAR: usize = 8;
 /// URL parameters of the page.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct Asked {
+pub struct UsageQuery {
     group: String,
     #[serde(flatten)]
-    when: spans::Asked,
+    when: spans::TimeQuery,
 }
 
-impl Asked {
+impl UsageQuery {
     fn group(&self) -> GroupBy {
         self.group.parse().unwrap_or(GroupBy::Endpoint)
     }
@@ -57,19 +57,19 @@ impl Asked {
 }
 
 /// Data of the page.
-struct Found {
+struct UsageData {
     buckets: Vec<UsageBucket>,
     groups: Capped<GroupRow>,
     latency: Option<Latency>,
     refused: Vec<UsageLog>,
 }
 
-fn found(tx: &mut Tx<'_>, scope: Scope, stretch: Stretch, by: GroupBy) -> Result<Found> {
-    let (of, span) = (Of { scope, key: None }, stretch.span());
+fn found(tx: &mut Tx<'_>, scope: Scope, stretch: ChartSpan, by: GroupBy) -> Result<UsageData> {
+    let (of, span) = (UsageScope { scope, key: None }, stretch.span());
     let filter =
         LogFilter { is_refused: true, since: Some(span.since), until: Some(span.until), ..LogFilter::default() };
     let few = Paging { size: PageSize::new(LATEST).unwrap_or_default(), ..Paging::default() };
-    Ok(Found {
+    Ok(UsageData {
         buckets: usage::buckets(tx, scope, &span)?,
         groups: usage::groups(tx, of, &span, by, MOST_GROUPS)?,
         latency: usage::latency(tx, of, &span)?,
@@ -77,7 +77,7 @@ fn found(tx: &mut Tx<'_>, scope: Scope, stretch: Stretch, by: GroupBy) -> Result
     })
 }
 
-pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Asked>) -> Answer {
+pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<UsageQuery>) -> Answer {
     who.actor.must(Permission::ReadUsage)?;
     who.shell.note_ignored(&asked.ignored());
     let now = state.clock.now();
@@ -108,12 +108,13 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<As
 }
 
 /// Responds with the shown breakdown as CSV.
-pub async fn export(state: Data<State>, who: SignedIn, Query(asked): Query<Asked>) -> Answer {
+pub async fn export(state: Data<State>, who: SignedIn, Query(asked): Query<UsageQuery>) -> Answer {
     who.actor.must(Permission::ReadUsage)?;
     asked.ignored().refuse()?;
     let (stretch, by) = (asked.when.stretch(state.clock.now()), asked.group());
     let scope = Scope::Tenant(who.shell.tenant.id);
-    let find = move |tx: &mut Tx<'_>| usage::groups(tx, Of { scope, key: None }, &stretch.span(), by, MOST_IN_CSV);
+    let find =
+        move |tx: &mut Tx<'_>| usage::groups(tx, UsageScope { scope, key: None }, &stretch.span(), by, MOST_IN_CSV);
     let groups = state.reports.read(scope, find).await?;
     Ok(csv::groups(&groups.rows, by).download(&format!("usage-by-{}.csv", by.as_str().replace('_', "-"))))
 }
@@ -126,7 +127,7 @@ fn latency_note(latency: Option<Latency>) -> String {
     }
 }
 
-fn near(near: &gate::Near) -> Near {
+fn near(near: &gate::NearLimit) -> Near {
     let (key, limit) = (&near.key.value.key, near.limit.standing.limit);
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     Near {
@@ -140,14 +141,14 @@ fn near(near: &gate::Near) -> Near {
     }
 }
 
-fn csv_link(stretch: Stretch, by: GroupBy) -> String {
+fn csv_link(stretch: ChartSpan, by: GroupBy) -> String {
     let when = stretch.parameters();
     let mut parameters: Vec<_> = when.iter().map(|(name, value)| (*name, value.as_str())).collect();
     parameters.push(("group", by.as_str()));
     filter::href(urls::USAGE_CSV, &parameters)
 }
 
-fn groupings(stretch: Stretch, chosen: GroupBy) -> Vec<Choice> {
+fn groupings(stretch: ChartSpan, chosen: GroupBy) -> Vec<Choice> {
     let when = stretch.parameters();
     let choice = |by: &GroupBy| {
         let mut parameters: Vec<_> = when.iter().map(|(name, value)| (*name, value.as_str())).collect();

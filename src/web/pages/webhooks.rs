@@ -14,8 +14,8 @@ use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::paging::Place;
-use super::spans::{Asked, Stretch};
+use super::paging::PagePlace;
+use super::spans::{ChartSpan, TimeQuery};
 use super::{back, page, rendered, see_other, unprocessable};
 use crate::domain::page::{PageSize, Paging};
 use crate::domain::webhook::WebhookState;
@@ -34,7 +34,7 @@ use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Choice, Pager, filter, seen, text};
+use crate::web::view::{Choice, Pager, filter, form_version, text};
 use view::{Edit, Index, New, Show, WebhookForm};
 
 const ROWS: i64 = 25;
@@ -47,7 +47,7 @@ pub struct Listing {
     q: String,
     state: String,
     #[serde(flatten)]
-    place: Place,
+    place: PagePlace,
 }
 
 pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Listing>) -> Answer {
@@ -127,28 +127,28 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
 }
 
 /// Webhook with all data of its page.
-pub struct Found {
+pub struct WebhookDetail {
     webhook: Webhook,
     keys: Vec<PublicKey>,
     /// Test delivery whose success activates the webhook again.
     probe: Option<Delivery>,
     stats: Option<WebhookStats>,
-    stretch: Stretch,
+    stretch: ChartSpan,
     tally: figures::Deliveries,
     deliveries: Vec<Delivery>,
 }
 
 /// Returns a webhook with data of the last 24 hours.
-pub fn found(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<Found> {
-    found_in(tx, actor, id, Stretch::named("24h", now))
+pub fn found(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, now: DateTime<Utc>) -> Result<WebhookDetail> {
+    found_in(tx, actor, id, ChartSpan::named("24h", now))
 }
 
-fn found_in(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, stretch: Stretch) -> Result<Found> {
+fn found_in(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId, stretch: ChartSpan) -> Result<WebhookDetail> {
     let scope = Scope::Tenant(actor.tenant);
     let filter = DeliveryFilter { webhook: Some(id), ..DeliveryFilter::default() };
     let latest = Paging { size: PageSize::new(LATEST).unwrap_or_default(), ..Paging::default() };
     let (webhook, probe) = webhooks::probe::look(tx, actor, id)?;
-    Ok(Found {
+    Ok(WebhookDetail {
         webhook,
         probe,
         stretch,
@@ -169,7 +169,7 @@ pub struct OnThisPage {
 }
 
 /// Returns the page of a webhook, with content for this response only.
-pub fn detail(shell: Shell, found: Found, now: DateTime<Utc>, once: OnThisPage) -> Show {
+pub fn detail(shell: Shell, found: WebhookDetail, now: DateTime<Utc>, once: OnThisPage) -> Show {
     let test_type = if once.test_type.is_empty() && once.errors.is_empty() {
         "webhook.test".to_owned()
     } else {
@@ -178,7 +178,12 @@ pub fn detail(shell: Shell, found: Found, now: DateTime<Utc>, once: OnThisPage) 
     show::show(show::Context { shell, found, now, once: OnThisPage { test_type, ..once } })
 }
 
-pub async fn show(state: Data<State>, mut who: SignedIn, id: Path<WebhookId>, Query(asked): Query<Asked>) -> Answer {
+pub async fn show(
+    state: Data<State>,
+    mut who: SignedIn,
+    id: Path<WebhookId>,
+    Query(asked): Query<TimeQuery>,
+) -> Answer {
     who.shell.note_ignored(&asked.ignored());
     let (actor, id, now) = (who.actor, *id, state.clock.now());
     let stretch = asked.stretch(now);
@@ -202,7 +207,7 @@ pub async fn update(
     let changed = match form.ask() {
         Ok(ask) => {
             let (actor, id) = (who.actor, before.id);
-            let (vault, policy, seen) = (state.vault.clone(), state.policy.clone(), seen::parse(&form.seen));
+            let (vault, policy, seen) = (state.vault.clone(), state.policy.clone(), form_version::parse(&form.seen));
             let change = move |tx: &mut Tx<'_>| {
                 seen.map_or(Ok(()), |seen| webhooks::must_be_as_seen(tx, &actor, id, seen))?;
                 webhooks::update(tx, &vault, &policy, &actor, id, &ask)
@@ -218,8 +223,8 @@ pub async fn update(
         Err(Error::Invalid(errors)) => unprocessable(&edit_view(who.shell, &before, form.without_secrets(), errors)),
         // The page of the webhook shows the other user's change. Submitting the form again then overwrites it on
         // purpose.
-        Err(Error::Conflict(_)) if seen::parse(&form.seen).is_some_and(|seen| seen != before.updated_at) => {
-            let again = WebhookForm { seen: seen::seen(before.updated_at), ..form.without_secrets() };
+        Err(Error::Conflict(_)) if form_version::parse(&form.seen).is_some_and(|seen| seen != before.updated_at) => {
+            let again = WebhookForm { seen: form_version::seen(before.updated_at), ..form.without_secrets() };
             let view = edit_view(who.shell, &before, again, FieldErrors::default());
             rendered(StatusCode::CONFLICT, &Edit { is_stale: true, ..view })
         }

@@ -142,8 +142,12 @@ impl<'a> Rows<'a> {
     }
 
     fn invitation(&self, actor: &Actor) -> String {
-        let ask =
-            invitations::Ask::parse(&format!("{}@{MARK}.example", unique("guest")), "viewer", ("days", None)).unwrap();
+        let ask = invitations::InvitationRequest::parse(
+            &format!("{}@{MARK}.example", unique("guest")),
+            "viewer",
+            ("days", None),
+        )
+        .unwrap();
         self.tx(|tx| invitations::create(tx, actor, &ask)).unwrap().invitation.id.to_string()
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use gatepost::gate::{Ask, Credential};
+use gatepost::gate::{Credential, VerificationRequest};
 use serde_json::{Value, json};
 
 use super::gate::restart;
@@ -128,7 +128,9 @@ async fn of_two_hundred_racers_for_fifty_exactly_fifty_win() {
     let gate = Arc::clone(&app.running().state.gate);
     let races = (0..200).map(|_| {
         let (gate, secret) = (Arc::clone(&gate), text(&key, "secret").to_owned());
-        tokio::spawn(async move { gate.decide(&Ask::new(Credential::secret(&secret), None)).await.unwrap().is_valid() })
+        tokio::spawn(async move {
+            gate.decide(&VerificationRequest::new(Credential::secret(&secret), None)).await.unwrap().is_valid()
+        })
     });
     let won = futures_util::future::join_all(races).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();
     assert_eq!(won, 50);

@@ -5,7 +5,7 @@ use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use gatepost::domain::password::PasswordRules;
 use gatepost::domain::{TenantId, UserId};
 use gatepost::services::accounts::{self, NewPassword};
-use gatepost::services::second_factor::{self, Standing};
+use gatepost::services::second_factor::{self, SecondFactorState};
 use gatepost::services::{Operator, account};
 use gatepost::store::Tx;
 use serde_json::json;
@@ -173,7 +173,7 @@ async fn during_set_up<T>(app: &TestApp, person: &Person, act: impl Future<Outpu
     AnsiTransactionManager::begin_transaction(&mut conn).unwrap();
     let user = accounts::find(&mut conn, UserId(person.user_id)).unwrap();
     Tx::run(&mut conn, now, |tx| second_factor::begin(tx, vault, &user)).unwrap();
-    let Standing::SettingUp(authenticator) = second_factor::standing(&mut conn, vault, &user).unwrap() else {
+    let SecondFactorState::SettingUp(authenticator) = second_factor::standing(&mut conn, vault, &user).unwrap() else {
         panic!("it is being set up")
     };
     let code = Device::new(&authenticator.text()).code(now);

@@ -17,7 +17,7 @@ use gatepost::web::pages::{
     password_resets, proof, sessions, setup, usage, webhooks,
 };
 use gatepost::web::shell::{Shell, TenantChoice};
-use gatepost::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Series, Snippet, Spark, Tone, When, text};
+use gatepost::web::view::{Badge, Chart, Chip, Choice, Confirmation, Pager, Series, Snippet, Spark, Tone, When, text};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -238,8 +238,8 @@ fn shares(kind: Kind, names: &[&str]) -> Vec<Share> {
     })
 }
 
-fn ask(kind: Kind, id: &str, action: &str) -> Ask {
-    let mut ask = Ask::new(
+fn ask(kind: Kind, id: &str, action: &str) -> Confirmation {
+    let mut ask = Confirmation::new(
         id,
         format!("Delete {}?", t(kind, "Billing worker")),
         "It is refused at once and leaves the list. Its usage stays in the charts.",
@@ -673,8 +673,8 @@ fn show_webhook(kind: Kind) -> String {
         trouble: (kind != Kind::Empty).then(|| webhooks::view::Trouble {
             says: t(kind, "Gatepost switched it off: nothing but failures for 5 days."),
             way: match kind {
-                Kind::Hostile => webhooks::view::Way::Again("dlv_01h2xcejqtf2nbrexx3vqjhp41".into()),
-                _ => webhooks::view::Way::Probe,
+                Kind::Hostile => webhooks::view::NextStep::Again("dlv_01h2xcejqtf2nbrexx3vqjhp41".into()),
+                _ => webhooks::view::NextStep::Probe,
             },
         }),
         is_disabled: kind == Kind::Hostile,
@@ -713,7 +713,7 @@ fn show_webhook(kind: Kind) -> String {
         errors: errors(kind, &["type"]),
         snippets: snippets(kind),
         pause: ask(kind, "pause-webhook", "/webhooks/3/deactivation"),
-        rotate: Ask::new("rotate-secret", "Rotate the signing secret?", "A new secret signs at once.")
+        rotate: Confirmation::new("rotate-secret", "Rotate the signing secret?", "A new secret signs at once.")
             .posts("Rotate secret", "/webhooks/3/secret-rotation", "csrf-token", "/webhooks/3")
             .gentle()
             .choosing(

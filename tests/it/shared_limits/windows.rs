@@ -2,9 +2,9 @@
 
 use chrono::TimeDelta;
 use gatepost::config::Outage;
-use gatepost::domain::limit::{Limit, Standing};
+use gatepost::domain::limit::{Limit, LimitState};
 use gatepost::domain::{Clock, LineageId, TenantId};
-use gatepost::gate::limiter::{Held, Limiter, Subject};
+use gatepost::gate::limiter::{LimitSubject, Limiter, Subject};
 use gatepost::gate::shared::Shared;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -26,14 +26,14 @@ impl Process {
         Self { own: Limiter::default(), shared, clock: clock.clone() }
     }
 
-    async fn take(&self, held: Held, cost: u64) -> Standing {
+    async fn take(&self, held: LimitSubject, cost: u64) -> LimitState {
         self.shared.take(&self.own, &[held], self.clock.now(), cost).await.unwrap().remove(0)
     }
 }
 
-fn held(subject: i64, quota: u64, window_seconds: u64) -> Held {
+fn held(subject: i64, quota: u64, window_seconds: u64) -> LimitSubject {
     let (tenant, limit) = (TenantId(1), Limit { quota, window_seconds });
-    Held { tenant, subject: Subject::of_lineage(LineageId(subject), "key"), limit }
+    LimitSubject { tenant, subject: Subject::of_lineage(LineageId(subject), "key"), limit }
 }
 
 /// One call of a made-up history: how far the clock is moved before it, in 320ths of the window and, so as to be off

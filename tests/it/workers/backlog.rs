@@ -10,16 +10,16 @@ use diesel::sql_types::BigInt;
 use gatepost::domain::delivery::Outcome;
 use gatepost::domain::retry::Jitter;
 use gatepost::domain::{Actor, Result, TenantId};
-use gatepost::services::dispatch::{self, Claim, Leased, Room};
+use gatepost::services::dispatch::{self, Claim, LeaseLimits, LeasedDeliveries};
 use gatepost::services::events::NewEvent;
-use gatepost::services::outbox::{self, Post};
+use gatepost::services::outbox::{self, PublishRequest};
 use gatepost::store::{Db, Scope, Tx};
 use serde_json::json;
 
 use crate::support::database::rows_read;
 use crate::support::{Receiver, TestApp};
 
-const ROOM: Room = Room { slots: 16, for_failing: 4, per_tenant: 48 };
+const ROOM: LeaseLimits = LeaseLimits { slots: 16, for_failing: 4, per_tenant: 48 };
 const LEASE: Duration = Duration::from_secs(75);
 const BACKLOG: i64 = 100_000;
 /// Most rows that a statement may read here: a few for each delivery that it is about and for each in flight.
@@ -82,12 +82,15 @@ impl Worker {
     /// One event of each tenant, published, leased, sent and settled; then a look at all that waits.
     async fn round(&self) -> Vec<(&'static str, i64)> {
         let event = || NewEvent::parse(Some("a"), Some("1"), None).unwrap();
-        let posts: Vec<_> =
-            self.tenants.iter().map(|tenant| Arc::new(Post::new(Actor::system(*tenant), vec![event()]))).collect();
+        let posts: Vec<_> = self
+            .tenants
+            .iter()
+            .map(|tenant| Arc::new(PublishRequest::new(Actor::system(*tenant), vec![event()])))
+            .collect();
         let (publish, mut claims) = self.reads(move |tx| Ok(outbox::publish(tx, &posts, ROOM, LEASE)?.claims)).await;
         let (look, webhooks) = self.reads(|tx| Ok(dispatch::look(tx, ROOM, TimeDelta::zero())?.webhooks)).await;
         let lease = move |tx: &mut Tx<'_>| {
-            let Leased { claims, .. } = dispatch::claim(tx, &webhooks, ROOM, LEASE, TimeDelta::zero())?;
+            let LeasedDeliveries { claims, .. } = dispatch::claim(tx, &webhooks, ROOM, LEASE, TimeDelta::zero())?;
             Ok(claims)
         };
         let (claim, more) = self.reads(lease).await;

@@ -9,7 +9,7 @@ use gatepost::domain::delivery::{ErrorKind, Outcome};
 use gatepost::domain::retry::Jitter;
 use gatepost::domain::{Clock, TenantId, UserId, WebhookId};
 use gatepost::schema::{attempts, deliveries, open_deliveries, webhooks};
-use gatepost::services::dispatch::{self, Claim, Held, Leased, Room};
+use gatepost::services::dispatch::{self, Claim, LeaseLimits, LeasedDeliveries, WebhookBacklog};
 use gatepost::store::Tx;
 use serde_json::json;
 
@@ -17,8 +17,8 @@ use crate::support::{Receiver, TestApp};
 
 const LEASE: Duration = Duration::from_secs(75);
 
-fn room(slots: i64) -> Room {
-    Room { slots, for_failing: slots, per_tenant: 1_000 }
+fn room(slots: i64) -> LeaseLimits {
+    LeaseLimits { slots, for_failing: slots, per_tenant: 1_000 }
 }
 
 fn claim(conn: &mut PgConnection, slots: i64) -> Vec<Claim> {
@@ -27,7 +27,7 @@ fn claim(conn: &mut PgConnection, slots: i64) -> Vec<Claim> {
     lease(conn, &webhooks, room).claims
 }
 
-fn lease(conn: &mut PgConnection, webhooks: &[WebhookId], room: Room) -> Leased {
+fn lease(conn: &mut PgConnection, webhooks: &[WebhookId], room: LeaseLimits) -> LeasedDeliveries {
     let now = Clock::default().now();
     Tx::run(conn, now, |tx| dispatch::claim(tx, webhooks, room, LEASE, TimeDelta::zero())).unwrap()
 }
@@ -238,7 +238,7 @@ async fn a_look_names_whose_turn_it_is_and_who_waits_for_a_cap() {
     // What nobody asks for is not leased, whatever is due.
     diesel::sql_query("UPDATE webhooks SET max_in_flight = 5").execute(conn).unwrap();
     assert!(lease(conn, &[], room(100)).claims.is_empty());
-    let capped = look(conn, Room { per_tenant: 20, ..room(100) });
+    let capped = look(conn, LeaseLimits { per_tenant: 20, ..room(100) });
     assert_eq!((capped.webhooks.len(), capped.held_up.into_iter().collect::<HashSet<_>>()), (0, each));
     assert_eq!(look(conn, room(100)).webhooks.len(), 10);
 }
@@ -249,18 +249,18 @@ async fn whoever_leases_hears_of_what_is_left_where_all_is_well() {
     let conn = &mut app.conn();
     let webhook: WebhookId = webhooks::table.select(webhooks::id).first(conn).unwrap();
     let leased = |conn: &mut PgConnection, room| {
-        let Leased { claims, with_more } = lease(conn, &[webhook], room);
+        let LeasedDeliveries { claims, with_more } = lease(conn, &[webhook], room);
         (claims.len(), with_more)
     };
-    let left = vec![Held { tenant_id: app.tenant, webhook_id: webhook, is_paced: false }];
+    let left = vec![WebhookBacklog { tenant_id: app.tenant, webhook_id: webhook, is_paced: false }];
 
     // By the number of slots, by the tenant's cap, by the webhook's own.
     assert_eq!(leased(conn, room(1)), (1, left.clone()));
-    assert_eq!(leased(conn, Room { per_tenant: 2, ..room(100) }), (1, left.clone()));
+    assert_eq!(leased(conn, LeaseLimits { per_tenant: 2, ..room(100) }), (1, left.clone()));
     assert_eq!(leased(conn, room(100)), (1, left.clone()));
     assert_eq!(leased(conn, room(100)), (0, left.clone()));
     diesel::sql_query("UPDATE webhooks SET rate_per_second = 3").execute(conn).unwrap();
-    assert_eq!(leased(conn, room(100)), (0, vec![Held { is_paced: true, ..left[0] }]));
+    assert_eq!(leased(conn, room(100)), (0, vec![WebhookBacklog { is_paced: true, ..left[0] }]));
     diesel::sql_query("UPDATE webhooks SET rate_per_second = NULL").execute(conn).unwrap();
     diesel::sql_query("UPDATE tenants SET is_active = FALSE, suspended_at = now()").execute(conn).unwrap();
     assert_eq!(leased(conn, room(100)), (0, Vec::new()), "what is suspended waits for nothing that comes by itself");

@@ -8,7 +8,7 @@ use gatepost::config::Retention;
 use gatepost::model::usage_log::usage_logs;
 use gatepost::schema::{attempts, deliveries, events, usage_hours, usage_minutes};
 use gatepost::store::{Db, partitions};
-use gatepost::workers::prune::Keeper;
+use gatepost::workers::prune::Pruner;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -44,7 +44,7 @@ async fn partitions_are_made_ahead_and_old_ones_are_dropped_with_their_rows() {
     let program = app.program().await;
     let key = program.post_json("/api/keys", json!({"name": "k"})).await.json();
     let holder = app.key(key["secret"].as_str().unwrap());
-    let keeper = Keeper {
+    let keeper = Pruner {
         db: Db::new(&app.database.url, 1),
         clock: app.clock.clone(),
         retention: Retention { usage_days: 30, buckets_days: 400, deliveries_days: 30, audit_days: 400 },
@@ -106,7 +106,7 @@ async fn days_of_deliveries_are_dropped_and_what_is_open_keeps_its_day() {
     deliver_in_the_past(&app, 40, false);
     deliver_in_the_past(&app, 41, false);
     deliver_in_the_past(&app, 41, true);
-    let keeper = Keeper {
+    let keeper = Pruner {
         db: Db::new(&app.database.url, 1),
         clock: app.clock.clone(),
         retention: Retention { usage_days: 30, buckets_days: 400, deliveries_days: 30, audit_days: 400 },

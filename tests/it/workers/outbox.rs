@@ -9,9 +9,9 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use gatepost::domain::{Actor, TenantId, WebhookId};
 use gatepost::schema::{attempts, deliveries, open_deliveries, webhooks};
-use gatepost::services::dispatch::Room;
+use gatepost::services::dispatch::LeaseLimits;
 use gatepost::services::events::NewEvent;
-use gatepost::services::outbox::{self, Outcome, Post};
+use gatepost::services::outbox::{self, Outcome, PublishRequest};
 use gatepost::store::notify::Change;
 use gatepost::store::{Db, Scope, Tx};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::support::database::rows_read;
 use crate::support::receiver::Reply;
 use crate::support::{Receiver, TestApp};
 
-const ROOM: Room = Room { slots: 64, for_failing: 0, per_tenant: 48 };
+const ROOM: LeaseLimits = LeaseLimits { slots: 64, for_failing: 0, per_tenant: 48 };
 
 /// A stopped server with one webhook, so that nobody but the test claims.
 async fn quiet(settings: Value) -> TestApp {
@@ -32,13 +32,13 @@ async fn quiet(settings: Value) -> TestApp {
     app
 }
 
-fn post(tenant: TenantId, events: usize) -> Arc<Post> {
+fn post(tenant: TenantId, events: usize) -> Arc<PublishRequest> {
     let event = || NewEvent::parse(Some("order.created"), Some("{}"), None).unwrap();
-    Arc::new(Post::new(Actor::system(tenant), (0..events).map(|_| event()).collect()))
+    Arc::new(PublishRequest::new(Actor::system(tenant), (0..events).map(|_| event()).collect()))
 }
 
 /// What publishing came to, and the changes that it announced.
-fn publish(app: &TestApp, posts: &[Arc<Post>], room: Room) -> (Outcome, Vec<Change>) {
+fn publish(app: &TestApp, posts: &[Arc<PublishRequest>], room: LeaseLimits) -> (Outcome, Vec<Change>) {
     app.tx(|tx| Ok((outbox::publish(tx, posts, room, Duration::from_secs(75))?, tx.announced().to_vec()))).unwrap()
 }
 
@@ -63,7 +63,7 @@ async fn what_there_is_room_for_is_leased_with_its_attempt_and_the_rest_waits() 
     assert_eq!(deliveries::table.count().get_result(conn), Ok(5_i64));
 
     // Two wait already: nobody overtakes them.
-    let (second, announced) = publish(&app, &[post(app.tenant, 1)], Room { per_tenant: 1_000, ..ROOM });
+    let (second, announced) = publish(&app, &[post(app.tenant, 1)], LeaseLimits { per_tenant: 1_000, ..ROOM });
     assert_eq!((second.claims.len(), &announced[..]), (0, &due[..]));
 }
 
@@ -71,12 +71,12 @@ async fn what_there_is_room_for_is_leased_with_its_attempt_and_the_rest_waits() 
 async fn no_more_is_leased_than_caps_and_rates_allow_and_nothing_of_a_failing_webhook() {
     let app = quiet(json!({"max_in_flight": 100})).await;
     let leased = |room| publish(&app, &[post(app.tenant, 2)], room).0.claims.len();
-    assert_eq!(leased(Room { slots: 0, ..ROOM }), 0);
+    assert_eq!(leased(LeaseLimits { slots: 0, ..ROOM }), 0);
     clear(&app);
-    assert_eq!(leased(Room { slots: 1, ..ROOM }), 1);
+    assert_eq!(leased(LeaseLimits { slots: 1, ..ROOM }), 1);
     clear(&app);
-    assert_eq!(leased(Room { per_tenant: 1, ..ROOM }), 1);
-    assert_eq!(leased(Room { per_tenant: 1, ..ROOM }), 0, "one is in flight");
+    assert_eq!(leased(LeaseLimits { per_tenant: 1, ..ROOM }), 1);
+    assert_eq!(leased(LeaseLimits { per_tenant: 1, ..ROOM }), 0, "one is in flight");
     for (settings, expected) in [("rate_per_second = 1", 1), ("rate_per_second = NULL, failing_since = now()", 0)] {
         clear(&app);
         diesel::sql_query(format!("UPDATE webhooks SET {settings}")).execute(&mut app.conn()).unwrap();
@@ -127,7 +127,7 @@ async fn while_somebody_else_claims_nothing_is_leased_and_nobody_waits() {
     let mut other = app.conn();
     other
         .transaction::<_, diesel::result::Error, _>(|conn| {
-            gatepost::store::claims::lock_turnstile(conn).unwrap();
+            gatepost::store::claims::lock_claims(conn).unwrap();
             let (outcome, announced) = publish(&app, &[post(app.tenant, 1)], ROOM);
             assert_eq!((outcome.claims.len(), announced.len()), (0, 1));
             Ok(())

@@ -6,7 +6,7 @@ use gatepost::config::Retention;
 use gatepost::model::usage_log::usage_logs;
 use gatepost::schema::api_keys;
 use gatepost::store::Db;
-use gatepost::workers::prune::Keeper;
+use gatepost::workers::prune::Pruner;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -27,7 +27,7 @@ async fn a_deleted_key_s_row_goes_after_thirty_days_and_its_usage_stays() {
     program.delete(format!("/api/keys/{}", made[1]["id"])).await.assert_status(204);
     app.advance(TimeDelta::days(10));
 
-    let keeper = Keeper {
+    let keeper = Pruner {
         db: Db::new(&app.database.url, 1),
         clock: app.clock.clone(),
         retention: Retention { usage_days: 400, buckets_days: 400, deliveries_days: 400, audit_days: 400 },

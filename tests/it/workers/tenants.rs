@@ -8,7 +8,7 @@ use gatepost::services::Operator;
 use gatepost::services::audit::chain;
 use gatepost::services::tenants::life;
 use gatepost::store::Db;
-use gatepost::workers::prune::Keeper;
+use gatepost::workers::prune::Pruner;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -83,7 +83,7 @@ fn holding(conn: &mut PgConnection, tenant: i64) -> Vec<String> {
 }
 
 async fn round(app: &TestApp) {
-    let keeper = Keeper {
+    let keeper = Pruner {
         db: Db::new(&app.database.url, 1),
         clock: app.clock.clone(),
         retention: Retention { usage_days: 400, buckets_days: 400, deliveries_days: 400, audit_days: 400 },

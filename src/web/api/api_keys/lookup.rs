@@ -10,7 +10,7 @@ use super::body::KeyBody;
 use crate::domain::{Permission, TenantId};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::Json;
-use crate::web::lookup::{self, Finding};
+use crate::web::lookup::{self, LookupResult};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 
@@ -28,7 +28,7 @@ pub struct LookupBody {
 
 /// Result of a lookup.
 #[derive(Debug, Serialize)]
-struct Found {
+struct LookupReport {
     /// True if an undeleted key matches.
     found: bool,
     /// Stable code of the result.
@@ -47,11 +47,11 @@ pub async fn create(state: Data<State>, bearer: Bearer, Json(body): Json<LookupB
     let scope = bearer.reach(&TenantAsk::new(body.tenant_id, body.tenant), Permission::ReadKeys).await?;
     let finding = lookup::find(&state, &state.api, scope, &text).await?;
     let now = state.clock.now();
-    Ok(HttpResponse::Ok().json(Found {
-        found: matches!(finding, Finding::Key(_) | Finding::Several(_)),
+    Ok(HttpResponse::Ok().json(LookupReport {
+        found: matches!(finding, LookupResult::Key(_) | LookupResult::Several(_)),
         code: finding.code(),
         detail: finding.sentence(),
-        keys_are_capped: matches!(&finding, Finding::Several(keys) if keys.is_capped),
+        keys_are_capped: matches!(&finding, LookupResult::Several(keys) if keys.is_capped),
         keys: finding.into_keys().into_iter().map(|key| KeyBody::new(key, now)).collect(),
     }))
 }

@@ -25,7 +25,7 @@ pub struct RotateBody {
 
 /// Content of the request that the idempotency key's hash covers.
 #[derive(Serialize)]
-struct Asked<'a> {
+struct HashedRequest<'a> {
     id: ApiKeyId,
     #[serde(flatten)]
     body: &'a RotateBody,
@@ -43,7 +43,8 @@ pub async fn create(
     let (id, now, hasher) = (parse_id(&id)?, state.clock.now(), state.hasher.clone());
     let actor = actor(&bearer, id).await?;
     actor.must(Permission::WriteKeys)?;
-    let (overlap, once) = (Overlap::parse(body.overlap_seconds)?, idempotency(&request, &Asked { id, body: &body })?);
+    let (overlap, once) =
+        (Overlap::parse(body.overlap_seconds)?, idempotency(&request, &HashedRequest { id, body: &body })?);
     let scope = Scope::Tenant(actor.tenant);
     let rotate = move |tx: &mut Tx<'_>| match &once {
         Some((key, hash)) => {

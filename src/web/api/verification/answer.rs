@@ -5,11 +5,11 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
-use crate::domain::quota::QuotaStanding;
+use crate::domain::quota::QuotaState;
 use crate::domain::{Error, Result};
 use crate::gate::{Decision, NamedStanding};
 use crate::web::api::api_keys::KeyBody;
-use crate::web::gated::rate_headers;
+use crate::web::key_auth::rate_headers;
 use crate::web::request_id::RequestId;
 
 /// Initial capacity in bytes, enough for most responses, so that the buffer is not reallocated while it grows.
@@ -158,7 +158,7 @@ impl Printer {
     }
 }
 
-fn quota(standing: QuotaStanding) -> Quota {
+fn quota(standing: QuotaState) -> Quota {
     Quota { limit: standing.quota, remaining: standing.remaining, refills_at: standing.refills_at }
 }
 
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_quota_is_shown() {
-        let quota = QuotaStanding { quota: 100, remaining: 3, refills_at: None };
+        let quota = QuotaState { quota: 100, remaining: 3, refills_at: None };
         let told = answered(Decision { quota: Some(quota), ..Decision::refused(Outcome::QuotaExceeded) });
         assert_eq!(told["quota"], json!({"limit": 100, "remaining": 3, "refills_at": null}));
     }

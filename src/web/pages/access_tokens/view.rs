@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::domain::FieldErrors;
 use crate::web::shell::Shell;
-use crate::web::view::{Ask, Badge, Choice, Pager, Snippet, When};
+use crate::web::view::{Badge, Choice, Confirmation, Pager, Snippet, When};
 
 /// Page with the list of tokens.
 #[derive(Template)]
@@ -28,7 +28,7 @@ pub struct Row {
     pub last_used: Option<When>,
     pub expires: Option<When>,
     pub is_live: bool,
-    pub revoke: Ask,
+    pub revoke: Confirmation,
 }
 
 /// Form fields as the browser sends them.

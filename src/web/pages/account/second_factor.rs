@@ -11,10 +11,10 @@ use super::{begin, confirm_password, handle};
 use crate::domain::vault::Vault;
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::User;
-use crate::services::second_factor::{self, Shown, Standing};
+use crate::services::second_factor::{self, CodeOutcome, SecondFactorState};
 use crate::services::{Operator, accounts};
 use crate::store::{Scope, Tx};
-use crate::web::auth::{Anywhere, SignedIn};
+use crate::web::auth::{SignedIn, SignedInAnyTenant};
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
 use crate::web::problem::Answer;
@@ -111,15 +111,15 @@ pub async fn with_code<T: Send + 'static>(
     state: &State,
     who: &SignedIn,
     field: &'static str,
-    work: impl FnOnce(&mut Tx<'_>, &Vault, &Operator, &User) -> Result<Shown<T>> + Send + 'static,
+    work: impl FnOnce(&mut Tx<'_>, &Vault, &Operator, &User) -> Result<CodeOutcome<T>> + Send + 'static,
 ) -> Result<T> {
     let trial = begin(state, who, field)?;
     let done = match with_own(state, who, work).await {
-        Ok(Shown::Wrong) => {
+        Ok(CodeOutcome::Wrong) => {
             let says = "That is not the code of this moment. Each works once, for half a minute or so.";
             return Err(Error::field(field, Rejection::new("wrong", says)));
         }
-        Ok(Shown::Right(done)) => Ok(done),
+        Ok(CodeOutcome::Right(done)) => Ok(done),
         Err(error) => Err(error.throttled_at(field, throttle::says)),
     };
     trial.take_back();
@@ -130,12 +130,12 @@ async fn view(state: &State, who: SignedIn, errors: FieldErrors) -> Result<Show>
     let now = state.clock.now();
     let standing = with_own(state, &who, |tx, vault, _, user| {
         Ok(match second_factor::standing(tx, vault, user)? {
-            Standing::Off => Stage::Off,
-            Standing::SettingUp(app) => {
+            SecondFactorState::Off => Stage::Off,
+            SecondFactorState::SettingUp(app) => {
                 let qr = Qr::new(&app.url()?, "QR code for your authenticator app")?;
                 Stage::SettingUp { qr: Box::new(qr), secret: app.text() }
             }
-            Standing::On { since, codes } => Stage::On {
+            SecondFactorState::On { since, codes } => Stage::On {
                 since: When::new(since, since),
                 codes: text::counted(codes, "recovery code"),
                 is_running_out: codes < 3,
@@ -154,7 +154,7 @@ async fn view(state: &State, who: SignedIn, errors: FieldErrors) -> Result<Show>
 
 /// Shows the second factor's state. The secret of an unfinished setup needs a recent proof: its holder can create
 /// every later code.
-pub async fn show(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
+pub async fn show(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant) -> Answer {
     let proof = who.proof.clone();
     let view = view(&state, who, FieldErrors::default()).await?;
     if matches!(view.stage, Stage::SettingUp { .. }) {
@@ -165,7 +165,11 @@ pub async fn show(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
 
 /// Begins the setup; the page then shows what the app needs. The password is required, or any session left open would
 /// suffice to lock the user out.
-pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<BeginForm>) -> Answer {
+pub async fn create(
+    state: Data<State>,
+    SignedInAnyTenant(who): SignedInAnyTenant,
+    CheckedForm(form): CheckedForm<BeginForm>,
+) -> Answer {
     if let Err(error) = confirm_password(&state, &who, &form.current_password).await {
         return refused(&state, who, error).await;
     }
@@ -193,7 +197,11 @@ async fn refused(state: &State, who: SignedIn, error: Error) -> Answer {
     }
 }
 
-pub async fn activate(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<CodeForm>) -> Answer {
+pub async fn activate(
+    state: Data<State>,
+    SignedInAnyTenant(who): SignedInAnyTenant,
+    CheckedForm(form): CheckedForm<CodeForm>,
+) -> Answer {
     who.proof.must_be_recent()?;
     let here = handle(&who);
     let confirmed = with_code(&state, &who, "code", move |tx, vault, person, user| {
@@ -214,7 +222,7 @@ fn strengthened(who: SignedIn, made: &[String]) -> Answer {
 
 pub async fn renew_codes(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     CheckedForm(form): CheckedForm<RenewalForm>,
 ) -> Answer {
     who.proof.must_be_recent()?;
@@ -232,7 +240,7 @@ pub async fn renew_codes(
 /// device suffices.
 pub async fn deactivate(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     CheckedForm(form): CheckedForm<OffForm>,
 ) -> Answer {
     if let Err(error) = confirm_password(&state, &who, &form.current_password).await {

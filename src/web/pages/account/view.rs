@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::domain::FieldErrors;
-use crate::services::account::Place;
+use crate::services::account::UserSession;
 use crate::web::shell::Shell;
 use crate::web::view::When;
 
@@ -49,7 +49,7 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn new(place: Place, now: DateTime<Utc>) -> Self {
+    pub fn new(place: UserSession, now: DateTime<Utc>) -> Self {
         Self {
             id: place.id,
             device: device(&place.device),

@@ -15,7 +15,7 @@ use crate::web::pages::{back, confirmations, page, see_other, unprocessable};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Ask, text};
+use crate::web::view::{Confirmation, text};
 
 /// Form of a confirmation, with the text that the user typed to confirm.
 #[derive(Debug, Default, Deserialize)]
@@ -36,7 +36,7 @@ pub async fn ask_delete(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -
     ask(state, who, *id, |asks| asks.delete).await
 }
 
-async fn ask(state: Data<State>, who: SignedIn, id: ApiKeyId, pick: fn(Asks) -> Ask) -> Answer {
+async fn ask(state: Data<State>, who: SignedIn, id: ApiKeyId, pick: fn(Asks) -> Confirmation) -> Answer {
     let key = find(&state, &who.actor, id).await?;
     who.actor.must_own(Permission::WriteKeys, key.user_id)?;
     let ask = pick(Asks::new(&key, &who.shell.csrf));

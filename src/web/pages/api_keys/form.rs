@@ -14,7 +14,7 @@ use crate::domain::text::plain_parse_error;
 use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::ApiKey;
 use crate::services::random_token;
-use crate::web::view::{Choice, seen, text};
+use crate::web::view::{Choice, form_version, text};
 
 /// Form fields as the browser sends them.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -92,7 +92,7 @@ impl KeyForm {
             text::pretty(&key.metadata.to_string())
         };
         Self {
-            seen: seen::seen(key.updated_at),
+            seen: form_version::seen(key.updated_at),
             name: key.name.clone(),
             description: key.description.clone().unwrap_or_default(),
             environment: key.environment.to_string(),

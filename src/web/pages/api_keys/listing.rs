@@ -18,7 +18,7 @@ use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
 use crate::web::json::Query;
 use crate::web::pages::page;
-use crate::web::pages::paging::Place;
+use crate::web::pages::paging::PagePlace;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
@@ -54,7 +54,7 @@ pub struct Listing {
     expiring_days: String,
     sort: String,
     #[serde(flatten)]
-    place: Place,
+    place: PagePlace,
 }
 
 impl Listing {

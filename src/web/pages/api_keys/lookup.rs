@@ -10,7 +10,7 @@ use crate::domain::{FieldErrors, Permission, Rejection};
 use crate::store::Scope;
 use crate::web::auth::SignedIn;
 use crate::web::forms::CheckedForm;
-use crate::web::lookup::{self, Finding};
+use crate::web::lookup::{self, LookupResult};
 use crate::web::pages::{go, page, unprocessable};
 use crate::web::problem::Answer;
 use crate::web::state::State;
@@ -36,8 +36,8 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     let said = finding.sentence();
     let mut errors = FieldErrors::default();
     match &finding {
-        Finding::Key(key) => return go(urls::key(key.id)),
-        Finding::Several(_) | Finding::Deleted(_) => {}
+        LookupResult::Key(key) => return go(urls::key(key.id)),
+        LookupResult::Several(_) | LookupResult::Deleted(_) => {}
         _ => errors.add("clue", Rejection::new("lookup", said.clone())),
     }
     let is_refused = !errors.is_empty();

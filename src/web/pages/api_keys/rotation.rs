@@ -19,7 +19,7 @@ use crate::web::pages::{back, confirmations, page, see_other};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Ask, Choice, When};
+use crate::web::view::{Choice, Confirmation, When};
 
 const OVERLAPS: [(&str, &str); 7] = [
     ("0", "Stops now"),
@@ -32,9 +32,9 @@ const OVERLAPS: [(&str, &str); 7] = [
 ];
 
 /// Returns the confirmation, used in the dialog and on its own page.
-pub fn ask(key: &ApiKey, csrf: &str, nonce: String) -> Ask {
+pub fn ask(key: &ApiKey, csrf: &str, nonce: String) -> Confirmation {
     let says = "A new key with the same settings takes its place, and its secret is shown once, on the next page. The old secret is let in until the time that you choose is over; both share one limit.";
-    Ask::new("rotate-key", format!("Rotate {}?", key.name), says)
+    Confirmation::new("rotate-key", format!("Rotate {}?", key.name), says)
         .posts("Rotate key", urls::key_act(key.id, "rotation"), csrf, urls::key(key.id))
         .gentle()
         .once(nonce)

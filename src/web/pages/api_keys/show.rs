@@ -8,17 +8,17 @@ use super::{rotation, snippets};
 use crate::domain::Permission;
 use crate::domain::api_key::{Environment, KeyState, RESTORABLE_FOR};
 use crate::domain::limit::named::Per;
-use crate::domain::quota::QuotaStanding;
+use crate::domain::quota::QuotaState;
 use crate::gate::NamedStanding;
 use crate::model::{ApiKey, UsageLog};
-use crate::services::api_keys::Kin;
+use crate::services::api_keys::LineageNeighbors;
 use crate::services::figures::Hours;
 use crate::services::usage::UsageReport;
-use crate::web::pages::spans::Stretch;
+use crate::web::pages::spans::ChartSpan;
 use crate::web::pages::usage::records;
 use crate::web::shell::Shell;
 use crate::web::urls;
-use crate::web::view::{Ask, Badge, Snippet, Spark, When, text};
+use crate::web::view::{Badge, Confirmation, Snippet, Spark, When, text};
 
 /// Returns a key as a row of the list.
 pub fn row(shell: &Shell, key: ApiKey, hours: &Hours, now: DateTime<Utc>) -> Row {
@@ -60,12 +60,12 @@ pub fn named(key: ApiKey, now: DateTime<Utc>) -> Named {
 pub struct Context<'a> {
     pub shell: Shell,
     pub report: &'a UsageReport,
-    pub kin: Kin,
+    pub kin: LineageNeighbors,
     pub limits: Vec<NamedStanding>,
     /// Newest calls.
     pub calls: Vec<UsageLog>,
-    pub quota: Option<QuotaStanding>,
-    pub stretch: Stretch,
+    pub quota: Option<QuotaState>,
+    pub stretch: ChartSpan,
     pub base: &'a str,
     pub gateways: Vec<Snippet>,
     /// Random value for the form that rotates.
@@ -141,7 +141,7 @@ fn fact(named: &NamedStanding) -> LimitFact {
     }
 }
 
-fn quota_fact(standing: &QuotaStanding, now: DateTime<Utc>) -> String {
+fn quota_fact(standing: &QuotaState, now: DateTime<Utc>) -> String {
     let left = format!("{} left of {}", text::grouped(standing.remaining), text::grouped(standing.quota));
     match standing.refills_at {
         Some(at) => format!("{left}, full again {}", When::new(at, now).text),
@@ -212,9 +212,9 @@ fn notice(key: &ApiKey, state: KeyState, now: DateTime<Utc>) -> Option<String> {
 
 /// Confirmations of a key, with equal texts in the dialogs and on their own pages.
 pub struct Asks {
-    pub disable: Ask,
-    pub revoke: Ask,
-    pub delete: Ask,
+    pub disable: Confirmation,
+    pub revoke: Confirmation,
+    pub delete: Confirmation,
 }
 
 impl Asks {
@@ -226,13 +226,13 @@ impl Asks {
             "Every request with it is refused from now on, within a second, for good. Its history and usage stay.";
         let deleted = "Every request with it is refused from now on, and it leaves the list. For 30 days it can be restored; then it is gone for good. Its usage stays in the charts.";
         Self {
-            disable: Ask::new("disable-key", format!("Disable {name}?"), disabled)
+            disable: Confirmation::new("disable-key", format!("Disable {name}?"), disabled)
                 .posts("Disable key", act("deactivation"), csrf, back.clone())
                 .gentle(),
-            revoke: Ask::new("revoke-key", format!("Revoke {name}?"), revoked)
+            revoke: Confirmation::new("revoke-key", format!("Revoke {name}?"), revoked)
                 .posts("Revoke key", act("revocation"), csrf, back.clone())
                 .noting("reason", "Reason", "Shown on the key's page and in the API: \"leaked\", \"customer left\"."),
-            delete: Ask::new("delete-key", format!("Delete {name}?"), deleted)
+            delete: Confirmation::new("delete-key", format!("Delete {name}?"), deleted)
                 .posts("Delete key", act("deletion"), csrf, back)
                 .typed(name.clone()),
         }

@@ -7,7 +7,7 @@ use super::form::KeyForm;
 use crate::domain::FieldErrors;
 use crate::web::pages::usage::view as usage;
 use crate::web::shell::Shell;
-use crate::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Snippet, Spark, When};
+use crate::web::view::{Badge, Chart, Chip, Choice, Confirmation, Pager, Snippet, Spark, When};
 
 /// Page with the list of keys.
 #[derive(Template)]
@@ -174,10 +174,10 @@ pub struct Show {
     pub snippets: Vec<Snippet>,
     /// Configurations of gateways that check keys.
     pub gateways: Vec<Snippet>,
-    pub rotate: Ask,
-    pub disable: Ask,
-    pub revoke: Ask,
-    pub delete: Ask,
+    pub rotate: Confirmation,
+    pub disable: Confirmation,
+    pub revoke: Confirmation,
+    pub delete: Confirmation,
 }
 
 /// Key that replaced this one, and whether this one is still in use.

@@ -12,7 +12,7 @@ use crate::model::{Attempt, Delivery};
 use crate::services::deliveries::{self, DeliveryDetail};
 use crate::web::shell::Shell;
 use crate::web::urls;
-use crate::web::view::{Ask, Badge, Snippet, When, text};
+use crate::web::view::{Badge, Confirmation, Snippet, When, text};
 
 /// Names of webhooks by id.
 pub type Names = BTreeMap<WebhookId, String>;
@@ -79,9 +79,9 @@ pub fn show(detail: DeliveryDetail, shell: Shell, now: DateTime<Utc>) -> Show {
     }
 }
 
-pub fn ask_cancel(delivery: &Delivery, csrf: &str) -> Ask {
+pub fn ask_cancel(delivery: &Delivery, csrf: &str) -> Confirmation {
     let says = "No further attempt is made. What the receiver has got already stays with it.";
-    Ask::new("cancel-delivery", format!("Cancel the delivery of {}?", delivery.event_type), says).posts(
+    Confirmation::new("cancel-delivery", format!("Cancel the delivery of {}?", delivery.event_type), says).posts(
         "Cancel delivery",
         urls::delivery_act(delivery.id, "cancellation"),
         csrf,

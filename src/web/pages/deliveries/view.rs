@@ -3,7 +3,7 @@
 use askama::Template;
 
 use crate::web::shell::Shell;
-use crate::web::view::{Ask, Badge, Chip, Choice, Pager, Snippet, When};
+use crate::web::view::{Badge, Chip, Choice, Confirmation, Pager, Snippet, When};
 
 /// Page with the list of deliveries.
 #[derive(Template)]
@@ -64,7 +64,7 @@ pub struct Show {
     pub curl: Vec<Snippet>,
     pub may_redeliver: bool,
     pub may_cancel: bool,
-    pub cancel: Ask,
+    pub cancel: Confirmation,
 }
 
 /// Attempt in the timeline of a delivery.

@@ -22,12 +22,12 @@ use crate::web::auth::{SignedIn, TENANT, USER, visitor};
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
 use crate::web::json::Query;
-use crate::web::mail::Post;
+use crate::web::mail::MailQueue;
 use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::throttle::Attempt;
-use crate::web::view::{Ask, Choice, When};
+use crate::web::view::{Choice, Confirmation, When};
 use crate::web::{csrf, urls};
 
 const DAYS: [(&str, &str); 3] = [("1", "In a day"), ("7", "In 7 days"), ("30", "In 30 days")];
@@ -40,7 +40,7 @@ pub async fn new(state: Data<State>, who: SignedIn) -> Answer {
 }
 
 fn new_view(state: &State, shell: Shell, actor: &Actor, form: InvitationForm, errors: FieldErrors) -> New {
-    let is_mailed = Post::of(state).is_open();
+    let is_mailed = MailQueue::of(state).is_open();
     New { roles: roles(actor, &form.role), days: Choice::list(&DAYS, &form.days), shell, form, errors, is_mailed }
 }
 
@@ -48,12 +48,12 @@ fn new_view(state: &State, shell: Shell, actor: &Actor, form: InvitationForm, er
 pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): CheckedForm<InvitationForm>) -> Answer {
     who.actor.must(Permission::WriteMembers)?;
     let now = state.clock.now();
-    let made = match invitations::Ask::parse(&form.email, &form.role, ("days", form.days.parse().ok())) {
+    let made = match invitations::InvitationRequest::parse(&form.email, &form.role, ("days", form.days.parse().ok())) {
         Ok(ask) => {
-            let (actor, nonce, post) = (who.actor.clone(), form.nonce.clone(), Post::of(&state));
+            let (actor, nonce, post) = (who.actor.clone(), form.nonce.clone(), MailQueue::of(&state));
             let (inviter, public_url) = (who.shell.user_name.clone(), state.settings.public_url.clone());
             let create = move |tx: &mut Tx<'_>| {
-                let ask = invitations::Ask { is_mailed: post.is_open(), ..ask };
+                let ask = invitations::InvitationRequest { is_mailed: post.is_open(), ..ask };
                 let work = |tx: &mut Tx<'_>| {
                     let made = invitations::create(tx, &actor, &ask)?;
                     post.invite(tx, &public_url, &inviter, made)
@@ -93,14 +93,10 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     }
 }
 
-pub fn ask(row: &Invitation, csrf: &str) -> Ask {
+pub fn ask(row: &Invitation, csrf: &str) -> Confirmation {
     let says = "Its link stops working. You can invite the same person again.";
-    Ask::new(format!("revoke-invitation-{}", row.id), format!("Revoke the invitation of {}?", row.email), says).posts(
-        "Revoke invitation",
-        urls::invitation_revocation(row.id),
-        csrf,
-        urls::MEMBERS,
-    )
+    Confirmation::new(format!("revoke-invitation-{}", row.id), format!("Revoke the invitation of {}?", row.email), says)
+        .posts("Revoke invitation", urls::invitation_revocation(row.id), csrf, urls::MEMBERS)
 }
 
 pub async fn ask_revoke(state: Data<State>, who: SignedIn, id: Path<InvitationId>) -> Answer {
@@ -191,7 +187,7 @@ pub async fn accept(
                 NewUser::parse(&email, Some(&name), &password, false, &known)
             };
             let requester = Requester::Known(offer.invitation.email.clone());
-            match state.off_the_loop(&requester, parse).await {
+            match state.run_blocking(&requester, parse).await {
                 Ok(ask) => {
                     let accept = move |tx: &mut Tx<'_>| invitations::accept_as_new(tx, &who, &token, &ask);
                     state.pages.tx(Scope::Instance, accept).await.map(|(row, user)| (row, Some(user)))

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::domain::FieldErrors;
 use crate::web::shell::Shell;
-use crate::web::view::{Ask, Badge, Chip, Choice, Pager, When};
+use crate::web::view::{Badge, Chip, Choice, Confirmation, Pager, When};
 
 /// Page with the members and open invitations.
 #[derive(Template)]
@@ -29,8 +29,8 @@ pub struct Row {
     pub since: When,
     pub may_change: bool,
     pub is_last_owner: bool,
-    pub change: Ask,
-    pub remove: Ask,
+    pub change: Confirmation,
+    pub remove: Confirmation,
 }
 
 /// Open invitation.
@@ -42,7 +42,7 @@ pub struct Invited {
     /// State of the mail with the link. `None` if the link was shown instead.
     pub mail: Option<Badge>,
     pub mail_error: String,
-    pub revoke: Ask,
+    pub revoke: Confirmation,
 }
 
 /// Form of an invitation as the browser sends it.

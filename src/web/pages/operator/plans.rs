@@ -10,7 +10,7 @@ use crate::domain::{Error, FieldErrors, Rejection, Result};
 use crate::model::Plan;
 use crate::services::plans::{self, PlanChange};
 use crate::store::{Scope, Tx};
-use crate::web::auth::Anywhere;
+use crate::web::auth::SignedInAnyTenant;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
 use crate::web::pages::api_keys::form::number;
@@ -18,7 +18,7 @@ use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{seen, text};
+use crate::web::view::{form_version, text};
 
 /// Page with the list of plans.
 #[derive(Template)]
@@ -84,7 +84,7 @@ impl PlanForm {
             max_events_per_month: typed(plan.max_events_per_month),
             default_rate_limit: plan.default_rate_limit.to_string(),
             max_rate_limit: typed(plan.max_rate_limit),
-            seen: seen::seen(plan.updated_at),
+            seen: form_version::seen(plan.updated_at),
         }
     }
 
@@ -98,7 +98,7 @@ impl PlanForm {
             max_events_per_month: e.take("max_events_per_month", optional(&self.max_events_per_month)),
             default_rate_limit: e.take("default_rate_limit", number(&self.default_rate_limit)),
             max_rate_limit: e.take("max_rate_limit", optional(&self.max_rate_limit)),
-            seen: seen::parse(&self.seen),
+            seen: form_version::parse(&self.seen),
         };
         if errors.is_empty() { Ok(change) } else { Err(errors.into()) }
     }
@@ -127,7 +127,7 @@ fn edit_view(shell: Shell, plan: &Plan, form: PlanForm, errors: FieldErrors) -> 
     Edit { shell, name: plan.name.clone(), title, form, meanwhile: None, errors }
 }
 
-pub async fn index(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
+pub async fn index(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant) -> Answer {
     who.operator()?;
     let rows = state.pages.read(Scope::Instance, |tx| plans::list(tx)).await?;
     page(&Index { shell: who.shell, rows: rows.iter().map(Row::of).collect() })
@@ -138,7 +138,7 @@ async fn found(state: &State, name: &str) -> Result<Plan> {
     state.pages.read(Scope::Instance, move |tx| plans::find(tx, &name)).await
 }
 
-pub async fn edit(state: Data<State>, Anywhere(who): Anywhere, name: Path<String>) -> Answer {
+pub async fn edit(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant, name: Path<String>) -> Answer {
     who.operator()?;
     let plan = found(&state, &name).await?;
     page(&edit_view(who.shell, &plan, PlanForm::of(&plan), FieldErrors::default()))
@@ -147,7 +147,7 @@ pub async fn edit(state: Data<State>, Anywhere(who): Anywhere, name: Path<String
 /// Saves a plan. If another user saved it meanwhile, shows both versions; submitting again then overwrites on purpose.
 pub async fn update(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     name: Path<String>,
     CheckedForm(form): CheckedForm<PlanForm>,
 ) -> Answer {

@@ -8,14 +8,14 @@ use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::super::paging::Place;
+use super::super::paging::PagePlace;
 use super::super::{page, rendered, see_other, unprocessable};
 use crate::domain::tenant::TenantState;
 use crate::domain::{Error, FieldErrors, Result, TenantId};
 use crate::model::Tenant;
 use crate::services::tenants::{self, NewTenant, PLANS, TenantChange, TenantFigures, TenantFilter};
 use crate::store::{Scope, Tx};
-use crate::web::auth::{Anywhere, SignedIn};
+use crate::web::auth::{SignedIn, SignedInAnyTenant};
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
 use crate::web::json::Query;
@@ -23,7 +23,7 @@ use crate::web::problem::Answer;
 use crate::web::shell::Shell;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Badge, Choice, Pager, When, filter, seen, text};
+use crate::web::view::{Badge, Choice, Pager, When, filter, form_version, text};
 use view::{Facts, Index, New, NewForm, Row, Show, TenantForm};
 
 const ROWS: i64 = 50;
@@ -35,10 +35,14 @@ pub struct Listing {
     q: String,
     state: String,
     #[serde(flatten)]
-    place: Place,
+    place: PagePlace,
 }
 
-pub async fn index(state: Data<State>, Anywhere(mut who): Anywhere, Query(asked): Query<Listing>) -> Answer {
+pub async fn index(
+    state: Data<State>,
+    SignedInAnyTenant(mut who): SignedInAnyTenant,
+    Query(asked): Query<Listing>,
+) -> Answer {
     who.operator()?;
     let mut ignored = asked.place.noted::<TenantId>();
     let state_asked = filter::read(&mut ignored, "state", &asked.state, str::parse);
@@ -86,7 +90,7 @@ fn plans(chosen: &str) -> Vec<Choice> {
     PLANS.iter().map(|plan| Choice::new(*plan, text::capitalized(plan), chosen)).collect()
 }
 
-pub async fn new(state: Data<State>, Anywhere(who): Anywhere) -> Answer {
+pub async fn new(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant) -> Answer {
     who.operator()?;
     let plan = state.pages.read(Scope::Instance, |tx| tenants::default_plan(tx)).await?.to_owned();
     page(&blank(who.shell, NewForm { plan, ..NewForm::default() }, FieldErrors::default()))
@@ -96,7 +100,11 @@ fn blank(shell: Shell, form: NewForm, errors: FieldErrors) -> New {
     New { shell, plans: plans(&form.plan), form, errors }
 }
 
-pub async fn create(state: Data<State>, Anywhere(who): Anywhere, CheckedForm(form): CheckedForm<NewForm>) -> Answer {
+pub async fn create(
+    state: Data<State>,
+    SignedInAnyTenant(who): SignedInAnyTenant,
+    CheckedForm(form): CheckedForm<NewForm>,
+) -> Answer {
     let operator = who.operator()?;
     let plan = Some(form.plan.as_str()).filter(|plan| !plan.is_empty());
     let made = match NewTenant::parse(&form.name, Some(form.slug.trim()), plan) {
@@ -119,7 +127,7 @@ async fn found(state: &State, id: TenantId) -> Result<(Tenant, TenantFigures)> {
     state.pages.read(Scope::Instance, read).await
 }
 
-pub async fn show(state: Data<State>, Anywhere(who): Anywhere, id: Path<TenantId>) -> Answer {
+pub async fn show(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant, id: Path<TenantId>) -> Answer {
     who.operator()?;
     let found = found(&state, *id).await?;
     page(&detail(who, found, None, FieldErrors::default(), state.clock.now()))
@@ -164,7 +172,7 @@ fn detail(
 
 pub async fn update(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     id: Path<TenantId>,
     CheckedForm(form): CheckedForm<TenantForm>,
 ) -> Answer {
@@ -173,7 +181,7 @@ pub async fn update(
         name: Some(form.name.clone()),
         plan: Some(form.plan.clone()),
         is_active: None,
-        seen: seen::parse(&form.seen),
+        seen: form_version::parse(&form.seen),
     };
     let act = move |tx: &mut Tx<'_>| tenants::update(tx, &operator, id, change);
     match state.pages.tx(Scope::Instance, act).await {

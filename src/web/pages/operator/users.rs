@@ -8,22 +8,22 @@ use serde::Deserialize;
 
 use super::super::api_keys::acts::Confirmed;
 use super::super::api_keys::secretive;
-use super::super::paging::Place;
+use super::super::paging::PagePlace;
 use super::super::{back, confirmations, page, see_other};
 use crate::domain::{Error, Result, UserId};
 use crate::model::User;
 use crate::services::accounts::{self, UserChange};
 use crate::services::{account, second_factor};
 use crate::store::{Scope, Tx};
-use crate::web::auth::{Anywhere, SignedIn};
+use crate::web::auth::{SignedIn, SignedInAnyTenant};
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::json::Query;
-use crate::web::mail::Post;
+use crate::web::mail::MailQueue;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Ask, Badge, Pager, Tone, When, filter};
+use crate::web::view::{Badge, Confirmation, Pager, Tone, When, filter};
 use view::{Index, Link, Row};
 
 const ROWS: i64 = 50;
@@ -34,17 +34,21 @@ const ROWS: i64 = 50;
 pub struct Listing {
     q: String,
     #[serde(flatten)]
-    place: Place,
+    place: PagePlace,
 }
 
-pub async fn index(state: Data<State>, Anywhere(mut who): Anywhere, Query(asked): Query<Listing>) -> Answer {
+pub async fn index(
+    state: Data<State>,
+    SignedInAnyTenant(mut who): SignedInAnyTenant,
+    Query(asked): Query<Listing>,
+) -> Answer {
     who.operator()?;
     who.shell.note_ignored(&asked.place.noted::<UserId>());
     let (paging, now) = (asked.place.paging::<UserId>(ROWS), state.clock.now());
     let search = filter::text(&asked.q);
     let read = move |tx: &mut Tx<'_>| accounts::page(tx, search.as_deref(), &paging);
     let found = state.pages.read(Scope::Instance, read).await?;
-    let (set, handing) = ([("q", asked.q.trim())], Handing::of(&state));
+    let (set, handing) = ([("q", asked.q.trim())], LinkDelivery::of(&state));
     page(&Index {
         pager: Pager::new(urls::USERS, &set, &found),
         chips: filter::chips(urls::USERS, &set, |_, value| ("Search".to_owned(), value.to_owned())),
@@ -54,7 +58,7 @@ pub async fn index(state: Data<State>, Anywhere(mut who): Anywhere, Query(asked)
     })
 }
 
-fn row((user, has_factor): (User, bool), who: &SignedIn, handing: Handing, now: DateTime<Utc>) -> Row {
+fn row((user, has_factor): (User, bool), who: &SignedIn, handing: LinkDelivery, now: DateTime<Utc>) -> Row {
     let csrf = &who.shell.csrf;
     Row {
         state: if user.is_active { Badge::state("active") } else { Badge::new(Tone::Bad, "stop", "Deactivated") },
@@ -80,22 +84,22 @@ enum Act {
     Deactivation,
     Promotion,
     Demotion,
-    ResetLink(Handing),
+    ResetLink(LinkDelivery),
     SecondFactor,
 }
 
 /// Way in which a reset link reaches its user.
 #[derive(Debug, Clone, Copy)]
-enum Handing {
+enum LinkDelivery {
     /// The server mails the link.
     Mail,
     /// The page shows the link, and the operator passes it on.
     Page,
 }
 
-impl Handing {
+impl LinkDelivery {
     fn of(state: &State) -> Self {
-        if Post::of(state).is_open() { Self::Mail } else { Self::Page }
+        if MailQueue::of(state).is_open() { Self::Mail } else { Self::Page }
     }
 }
 
@@ -111,7 +115,7 @@ impl Act {
     }
 }
 
-fn ask(user: &User, act: Act, csrf: &str) -> Ask {
+fn ask(user: &User, act: Act, csrf: &str) -> Confirmation {
     let name = &user.name;
     let (title, says, verb) = match act {
         Act::Deactivation => (
@@ -129,12 +133,12 @@ fn ask(user: &User, act: Act, csrf: &str) -> Ask {
             "They keep what their memberships allow, and lose everything else at once, instance tokens included.",
             "Make an ordinary user",
         ),
-        Act::ResetLink(Handing::Mail) => (
+        Act::ResetLink(LinkDelivery::Mail) => (
             format!("Mail {name} a link to set a new password?"),
             "You do not see it. It works once, within a day. The present password works until then.",
             "Mail the link",
         ),
-        Act::ResetLink(Handing::Page) => (
+        Act::ResetLink(LinkDelivery::Page) => (
             format!("Make a link for {name} to set a new password?"),
             "You get it shown once, to send it yourself. It works once, within a day. The present password works until then.",
             "Make the link",
@@ -145,7 +149,7 @@ fn ask(user: &User, act: Act, csrf: &str) -> Ask {
             "Remove second factor",
         ),
     };
-    let ask = Ask::new(format!("{}-{}", act.path(), user.id), title, says);
+    let ask = Confirmation::new(format!("{}-{}", act.path(), user.id), title, says);
     let ask = ask.posts(verb, urls::user_act(user.id, act.path()), csrf, urls::USERS);
     if matches!(act, Act::ResetLink(_)) { ask.gentle() } else { ask }
 }
@@ -157,29 +161,33 @@ async fn question(state: &State, who: SignedIn, id: UserId, act: Act) -> Answer 
     page(&confirmations::New::of(who.shell, ask))
 }
 
-pub async fn ask_deactivate(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
+pub async fn ask_deactivate(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant, id: Path<UserId>) -> Answer {
     question(&state, who, *id, Act::Deactivation).await
 }
 
-pub async fn ask_promote(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
+pub async fn ask_promote(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant, id: Path<UserId>) -> Answer {
     question(&state, who, *id, Act::Promotion).await
 }
 
-pub async fn ask_demote(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
+pub async fn ask_demote(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant, id: Path<UserId>) -> Answer {
     question(&state, who, *id, Act::Demotion).await
 }
 
-pub async fn ask_reset(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
-    question(&state, who, *id, Act::ResetLink(Handing::of(&state))).await
+pub async fn ask_reset(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant, id: Path<UserId>) -> Answer {
+    question(&state, who, *id, Act::ResetLink(LinkDelivery::of(&state))).await
 }
 
-pub async fn ask_remove_factor(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>) -> Answer {
+pub async fn ask_remove_factor(
+    state: Data<State>,
+    SignedInAnyTenant(who): SignedInAnyTenant,
+    id: Path<UserId>,
+) -> Answer {
     question(&state, who, *id, Act::SecondFactor).await
 }
 
 pub async fn remove_factor(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     id: Path<UserId>,
     _: CheckedForm<Confirmed>,
 ) -> Answer {
@@ -215,7 +223,7 @@ async fn change(state: &State, who: SignedIn, id: UserId, change: UserChange, sa
 
 pub async fn deactivate(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     id: Path<UserId>,
     _: CheckedForm<Confirmed>,
 ) -> Answer {
@@ -225,7 +233,7 @@ pub async fn deactivate(
 
 pub async fn activate(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     id: Path<UserId>,
     _: CheckedForm<Nothing>,
 ) -> Answer {
@@ -235,7 +243,7 @@ pub async fn activate(
 
 pub async fn promote(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     id: Path<UserId>,
     _: CheckedForm<Confirmed>,
 ) -> Answer {
@@ -245,7 +253,7 @@ pub async fn promote(
 
 pub async fn demote(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     id: Path<UserId>,
     _: CheckedForm<Confirmed>,
 ) -> Answer {
@@ -255,9 +263,14 @@ pub async fn demote(
 
 /// Creates a reset link. Mails it, or without a mail server shows it in the response to the POST. A repeated
 /// submission creates another link, and the first one stops working.
-pub async fn reset(state: Data<State>, Anywhere(who): Anywhere, id: Path<UserId>, _: CheckedForm<Confirmed>) -> Answer {
+pub async fn reset(
+    state: Data<State>,
+    SignedInAnyTenant(who): SignedInAnyTenant,
+    id: Path<UserId>,
+    _: CheckedForm<Confirmed>,
+) -> Answer {
     let (operator, id) = (who.proven_operator()?, *id);
-    let (post, public_url) = (Post::of(&state), state.settings.public_url.clone());
+    let (post, public_url) = (MailQueue::of(&state), state.settings.public_url.clone());
     let act = move |tx: &mut Tx<'_>| {
         let token = account::offer_reset(tx, &operator, id)?;
         let user = accounts::find(tx, id)?;

@@ -15,7 +15,7 @@ use crate::store::{Scope, Tx};
 use crate::web::auth::visitor;
 use crate::web::flash::Flash;
 use crate::web::forms::CheckedForm;
-use crate::web::mail::Post;
+use crate::web::mail::MailQueue;
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::throttle::Attempt;
@@ -73,7 +73,7 @@ pub async fn create(
     }
     let later = state.clone();
     actix_web::rt::spawn(async move {
-        let (post, public_url) = (Post::of(&later), later.settings.public_url.clone());
+        let (post, public_url) = (MailQueue::of(&later), later.settings.public_url.clone());
         let act = move |tx: &mut Tx<'_>| {
             let user = tenants::user_named(tx, None, Some(&email))?;
             let token = account::ask_reset(tx, &who, user.id)?;

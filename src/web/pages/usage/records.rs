@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::super::page;
-use super::super::paging::Place;
+use super::super::paging::PagePlace;
 use super::view::{Records, Row};
 use super::{millis, words};
 use crate::domain::usage::{Outcome, RecordPlace};
@@ -32,7 +32,7 @@ pub struct Listing {
     key: String,
     outcome: String,
     #[serde(flatten)]
-    place: Place,
+    place: PagePlace,
 }
 
 impl Listing {

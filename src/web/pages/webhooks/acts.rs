@@ -21,7 +21,7 @@ use crate::web::pages::{back, confirmations, page, see_other, unprocessable};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Ask, text};
+use crate::web::view::{Confirmation, text};
 
 /// Number of polls for the result of a probe or test before the page gives up waiting.
 const PROBE_LOOKS: u32 = 30;
@@ -42,7 +42,7 @@ pub async fn ask(
     who: SignedIn,
     id: WebhookId,
     permission: Permission,
-    pick: fn(Asks) -> Ask,
+    pick: fn(Asks) -> Confirmation,
 ) -> Answer {
     let webhook = changeable(&state, &who, id, permission).await?;
     let ask = pick(Asks::new(&webhook, &who.shell.csrf));

@@ -9,7 +9,7 @@ use crate::model::Webhook;
 use crate::services::random_token;
 use crate::services::webhooks::WebhookFields;
 use crate::web::pages::api_keys::form::number;
-use crate::web::view::{Choice, seen, text};
+use crate::web::view::{Choice, form_version, text};
 
 use super::view::{Fields, WebhookForm};
 
@@ -29,7 +29,7 @@ impl WebhookForm {
     /// Returns the form filled with a webhook's values. Header values are masked.
     pub fn of(webhook: &Webhook) -> Self {
         Self {
-            seen: seen::seen(webhook.updated_at),
+            seen: form_version::seen(webhook.updated_at),
             name: webhook.name.clone(),
             url: webhook.url.clone(),
             events: webhook.events.join("\n"),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::form::own_schedule;
-use super::view::{Key, Row, Show, Trouble, Way};
-use super::{Found, OnThisPage, snippets};
+use super::view::{Key, NextStep, Row, Show, Trouble};
+use super::{OnThisPage, WebhookDetail, snippets};
 use crate::domain::Permission;
 use crate::domain::webhook::{MASK, PayloadFormat, SignatureStyle, WebhookState};
 use crate::model::{Delivery, PublicKey, Webhook};
@@ -16,7 +16,7 @@ use crate::services::webhooks::{MOST_COUNTED, WebhookStats};
 use crate::web::pages::deliveries::show::{Names, row as delivery_row};
 use crate::web::shell::Shell;
 use crate::web::urls;
-use crate::web::view::{Ask, Badge, Choice, Spark, When, text};
+use crate::web::view::{Badge, Choice, Confirmation, Spark, When, text};
 
 /// Maximum number of event types in a row of the list.
 const SHOWN_TYPES: usize = 2;
@@ -41,7 +41,7 @@ pub fn row(webhook: Webhook, figures: &WebhookFigures, now: DateTime<Utc>) -> Ro
 /// Data for the page of a webhook.
 pub struct Context {
     pub shell: Shell,
-    pub found: Found,
+    pub found: WebhookDetail,
     pub now: DateTime<Utc>,
     pub once: OnThisPage,
 }
@@ -49,7 +49,7 @@ pub struct Context {
 /// Returns the page of a webhook.
 pub fn show(context: Context) -> Show {
     let Context { shell, found, now, once } = context;
-    let Found { webhook, keys, probe, stats, stretch, tally, deliveries } = found;
+    let WebhookDetail { webhook, keys, probe, stats, stretch, tally, deliveries } = found;
     let names = Names::from([(webhook.id, webhook.name.clone())]);
     let asks = Asks::new(&webhook, &shell.csrf);
     Show {
@@ -136,14 +136,14 @@ fn trouble(
         (WebhookState::Disabled, Some(reason)) => {
             let reason = text::sentence(reason);
             let (says, way) = match probe {
-                None => ("Send a probe: it goes on once the receiver answers with 2xx.".to_owned(), Way::Probe),
+                None => ("Send a probe: it goes on once the receiver answers with 2xx.".to_owned(), NextStep::Probe),
                 Some(probe) if !probe.state.is_final() => (
                     "A probe is on its way. Reload this page to see what came of it.".to_owned(),
-                    Way::Wait(probe.id.to_string()),
+                    NextStep::Wait(probe.id.to_string()),
                 ),
                 Some(probe) => {
                     let came = probe.last_error.as_deref().map(text::sentence).unwrap_or_default();
-                    (format!("The probe was not taken. {came}"), Way::Again(probe.id.to_string()))
+                    (format!("The probe was not taken. {came}"), NextStep::Again(probe.id.to_string()))
                 }
             };
             Some(Trouble { says: format!("Gatepost switched it off: {reason} {says}"), way })
@@ -153,11 +153,14 @@ fn trouble(
             let lasting = webhook.failing_since.map(|since| When::lasting(since, now)).unwrap_or_default();
             let off = webhook.switches_off_at().map(|at| switches_off(at, now)).unwrap_or_default();
             let host = stats.and_then(|stats| stats.unreachable_since).map(|_| HELD_BACK).unwrap_or_default();
-            Some(Trouble { says: format!("Nothing has been accepted {lasting}. {last}{host} {off}"), way: Way::None })
+            Some(Trouble {
+                says: format!("Nothing has been accepted {lasting}. {last}{host} {off}"),
+                way: NextStep::None,
+            })
         }
         _ => stats.and_then(|stats| stats.unreachable_since).map(|since| Trouble {
             says: format!("Its host has not answered {}.{HELD_BACK}", When::lasting(since, now)),
-            way: Way::None,
+            way: NextStep::None,
         }),
     }
 }
@@ -200,11 +203,11 @@ const OVERLAPS: [(&str, &str); 5] = [
 
 /// Confirmations of a webhook, with equal texts in the dialogs and on their own pages.
 pub struct Asks {
-    pub pause: Ask,
-    pub rotate: Ask,
-    pub rotate_key: Ask,
-    pub remove_key: Ask,
-    pub delete: Ask,
+    pub pause: Confirmation,
+    pub rotate: Confirmation,
+    pub rotate_key: Confirmation,
+    pub remove_key: Confirmation,
+    pub delete: Confirmation,
 }
 
 impl Asks {
@@ -217,24 +220,24 @@ impl Asks {
         let no_key = "Requests no longer carry a v1a signature: receivers that verify with the public key refuse them. The signing secret goes on signing.";
         let deleted = "It gets no more events, and what waits for it is cancelled. The log of its past stays.";
         Self {
-            pause: Ask::new("pause-webhook", format!("Pause {name}?"), paused)
+            pause: Confirmation::new("pause-webhook", format!("Pause {name}?"), paused)
                 .posts("Pause webhook", act("deactivation"), csrf, back.clone())
                 .gentle(),
-            rotate: Ask::new("rotate-secret", "Rotate the signing secret?", rotated)
+            rotate: Confirmation::new("rotate-secret", "Rotate the signing secret?", rotated)
                 .posts("Rotate secret", act("secret-rotation"), csrf, back.clone())
                 .gentle()
                 .choosing("overlap_seconds", "The old secret signs along for", Choice::list(&OVERLAPS, "86400")),
-            rotate_key: Ask::new("rotate-key", "Rotate the key pair?", new_key)
+            rotate_key: Confirmation::new("rotate-key", "Rotate the key pair?", new_key)
                 .posts("Rotate key pair", act("key-rotation"), csrf, back.clone())
                 .gentle()
                 .choosing("overlap_seconds", "The old key signs along for", Choice::list(&OVERLAPS, "86400")),
-            remove_key: Ask::new("remove-key", "Stop signing with key pairs?", no_key).posts(
+            remove_key: Confirmation::new("remove-key", "Stop signing with key pairs?", no_key).posts(
                 "Remove key pair",
                 act("key-removal"),
                 csrf,
                 back.clone(),
             ),
-            delete: Ask::new("delete-webhook", format!("Delete {name}?"), deleted)
+            delete: Confirmation::new("delete-webhook", format!("Delete {name}?"), deleted)
                 .posts("Delete webhook", act("deletion"), csrf, back)
                 .typed(name.clone()),
         }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::domain::FieldErrors;
 use crate::web::pages::api_keys::view::Range;
 use crate::web::shell::Shell;
-use crate::web::view::{Ask, Badge, Chart, Chip, Choice, Pager, Snippet, Spark, When};
+use crate::web::view::{Badge, Chart, Chip, Choice, Confirmation, Pager, Snippet, Spark, When};
 
 /// Page with the list of webhooks.
 #[derive(Template)]
@@ -140,21 +140,21 @@ pub struct Show {
     pub test_type: String,
     pub errors: FieldErrors,
     pub snippets: Vec<Snippet>,
-    pub pause: Ask,
-    pub rotate: Ask,
-    pub rotate_key: Ask,
-    pub remove_key: Ask,
-    pub delete: Ask,
+    pub pause: Confirmation,
+    pub rotate: Confirmation,
+    pub rotate_key: Confirmation,
+    pub remove_key: Confirmation,
+    pub delete: Confirmation,
 }
 
 /// Description of a webhook's problem, with the user's next step.
 pub struct Trouble {
     pub says: String,
-    pub way: Way,
+    pub way: NextStep,
 }
 
 /// Next step to solve a problem. A probe is named by the id of its delivery.
-pub enum Way {
+pub enum NextStep {
     None,
     /// Send a first probe.
     Probe,

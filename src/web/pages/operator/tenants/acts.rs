@@ -9,7 +9,7 @@ use crate::domain::{Error, Result, TenantId};
 use crate::model::Tenant;
 use crate::services::tenants::life;
 use crate::store::{Scope, Tx};
-use crate::web::auth::{Anywhere, SignedIn};
+use crate::web::auth::{SignedIn, SignedInAnyTenant};
 use crate::web::flash::Flash;
 use crate::web::forms::{CheckedForm, Nothing};
 use crate::web::pages::api_keys::acts::Confirmed;
@@ -17,15 +17,15 @@ use crate::web::pages::{back, confirmations, page, see_other, unprocessable};
 use crate::web::problem::Answer;
 use crate::web::state::State;
 use crate::web::urls;
-use crate::web::view::{Ask, text};
+use crate::web::view::{Confirmation, text};
 
-pub fn suspension(tenant: &Tenant, csrf: &str) -> Ask {
+pub fn suspension(tenant: &Tenant, csrf: &str) -> Confirmation {
     let says = "Its API keys are refused at once, with 403. Deliveries wait, and go out once it is resumed: nothing is lost. Its people can look around, and read the reason.";
     let (name, id) = (&tenant.name, tenant.id);
-    let ask = Ask::new(format!("suspend-{id}"), format!("Suspend {name}?"), says)
+    let ask = Confirmation::new(format!("suspend-{id}"), format!("Suspend {name}?"), says)
         .posts("Suspend", urls::tenant_act(id, "suspension"), csrf, urls::tenant(id))
         .noting("reason", "Reason", "Shown to its people.");
-    Ask {
+    Confirmation {
         note: ask
             .note
             .map(|note| crate::web::view::Note { value: tenant.suspended_reason.clone().unwrap_or_default(), ..note }),
@@ -33,26 +33,26 @@ pub fn suspension(tenant: &Tenant, csrf: &str) -> Ask {
     }
 }
 
-pub fn deletion(tenant: &Tenant, csrf: &str) -> Ask {
+pub fn deletion(tenant: &Tenant, csrf: &str) -> Confirmation {
     let says = "Its keys and access tokens stop working at once, and nobody can work in it. For 30 days it can be restored as it is now; then all of it is erased: keys, webhooks, events, usage and audit log.";
     let (name, id) = (&tenant.name, tenant.id);
-    Ask::new(format!("delete-{id}"), format!("Delete {name}?"), says)
+    Confirmation::new(format!("delete-{id}"), format!("Delete {name}?"), says)
         .posts("Delete tenant", urls::tenant_act(id, "deletion"), csrf, urls::tenant(id))
         .typed(tenant.slug.as_str())
 }
 
-async fn question(state: &State, who: SignedIn, id: TenantId, ask: fn(&Tenant, &str) -> Ask) -> Answer {
+async fn question(state: &State, who: SignedIn, id: TenantId, ask: fn(&Tenant, &str) -> Confirmation) -> Answer {
     who.operator()?;
     let (tenant, _) = found(state, id).await?;
     let ask = ask(&tenant, &who.shell.csrf);
     page(&confirmations::New::of(who.shell, ask))
 }
 
-pub async fn ask_suspend(state: Data<State>, Anywhere(who): Anywhere, id: Path<TenantId>) -> Answer {
+pub async fn ask_suspend(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant, id: Path<TenantId>) -> Answer {
     question(&state, who, *id, suspension).await
 }
 
-pub async fn ask_delete(state: Data<State>, Anywhere(who): Anywhere, id: Path<TenantId>) -> Answer {
+pub async fn ask_delete(state: Data<State>, SignedInAnyTenant(who): SignedInAnyTenant, id: Path<TenantId>) -> Answer {
     question(&state, who, *id, deletion).await
 }
 
@@ -71,7 +71,7 @@ pub struct Suspension {
 
 pub async fn suspend(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     id: Path<TenantId>,
     CheckedForm(form): CheckedForm<Suspension>,
 ) -> Answer {
@@ -94,7 +94,7 @@ pub async fn suspend(
 
 pub async fn resume(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     id: Path<TenantId>,
     _: CheckedForm<Nothing>,
 ) -> Answer {
@@ -106,7 +106,7 @@ pub async fn resume(
 
 pub async fn delete(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     id: Path<TenantId>,
     CheckedForm(form): CheckedForm<Confirmed>,
 ) -> Answer {
@@ -123,7 +123,7 @@ pub async fn delete(
 
 pub async fn restore(
     state: Data<State>,
-    Anywhere(who): Anywhere,
+    SignedInAnyTenant(who): SignedInAnyTenant,
     id: Path<TenantId>,
     _: CheckedForm<Nothing>,
 ) -> Answer {

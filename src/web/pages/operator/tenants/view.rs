@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::domain::FieldErrors;
 use crate::model::Tenant;
 use crate::web::shell::Shell;
-use crate::web::view::{Ask, Badge, Chip, Choice, Pager, When, seen};
+use crate::web::view::{Badge, Chip, Choice, Confirmation, Pager, When, form_version};
 
 /// Page with the list of tenants.
 #[derive(Template)]
@@ -65,7 +65,7 @@ pub struct TenantForm {
 
 impl TenantForm {
     pub fn of(tenant: &Tenant) -> Self {
-        Self { name: tenant.name.clone(), plan: tenant.plan.clone(), seen: seen::seen(tenant.updated_at) }
+        Self { name: tenant.name.clone(), plan: tenant.plan.clone(), seen: form_version::seen(tenant.updated_at) }
     }
 }
 
@@ -98,8 +98,8 @@ pub struct Show {
     pub is_deleted: bool,
     pub form: TenantForm,
     pub plans: Vec<Choice>,
-    pub suspend: Ask,
-    pub delete: Ask,
+    pub suspend: Confirmation,
+    pub delete: Confirmation,
     /// URL to which the form to resume the tenant is posted.
     pub resume: String,
     /// URL to which the form to restore the tenant is posted.

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use crate::web::shell::Shell;
-use crate::web::view::{Ask, Badge, Chip, Pager, When};
+use crate::web::view::{Badge, Chip, Confirmation, Pager, When};
 
 /// Page with the list of users.
 #[derive(Template)]
@@ -29,12 +29,12 @@ pub struct Row {
     pub since: When,
     /// URL to which the form to activate the user is posted.
     pub activate: String,
-    pub deactivate: Ask,
-    pub promote: Ask,
-    pub demote: Ask,
-    pub reset: Ask,
+    pub deactivate: Confirmation,
+    pub promote: Confirmation,
+    pub demote: Confirmation,
+    pub reset: Confirmation,
     /// Confirmation to remove the second factor, if the user has one.
-    pub remove_factor: Option<Ask>,
+    pub remove_factor: Option<Confirmation>,
 }
 
 /// Page that shows a reset link, only once.

@@ -9,7 +9,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, InfoDict, RedisError, RedisResul
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::{Answer, Untold, add, begin};
+use super::{Answer, UnreportedCounts, add, begin};
 use crate::config::redis::{Redis, Server};
 use crate::domain::limit::Limit;
 use crate::domain::{Error, Result};
@@ -22,14 +22,14 @@ const TRIAL: Duration = Duration::from_secs(5);
 
 /// Connection shared by all calls, with its serial number.
 #[derive(Clone)]
-pub struct Line {
+pub struct RedisConnection {
     pub connection: MultiplexedConnection,
     /// Serial number, starting with 1.
     pub number: u32,
 }
 
 /// Keeps a connection open until it is dropped.
-pub struct Keeper {
+pub struct Reconnector {
     state: Arc<State>,
     work: AbortHandle,
 }
@@ -48,12 +48,12 @@ struct State {
 
 #[derive(Default)]
 struct Kept {
-    line: Option<Line>,
+    line: Option<RedisConnection>,
     /// Number of connections so far.
     made: u32,
 }
 
-impl Keeper {
+impl Reconnector {
     pub async fn start(redis: &Redis, script: Arc<Script>, trial: String) -> Result<Self> {
         metrics::describe_gauge!(
             "gatepost_shared_limits_up",
@@ -78,17 +78,17 @@ impl Keeper {
     }
 
     /// Returns the connection, or `None` while there is none.
-    pub fn line(&self) -> Option<Line> {
+    pub fn line(&self) -> Option<RedisConnection> {
         self.state.line()
     }
 
     /// Reports a broken connection. No further call uses it.
-    pub fn broke(&self, line: &Line, error: &RedisError) {
+    pub fn broke(&self, line: &RedisConnection, error: &RedisError) {
         self.state.broke(line, error);
     }
 }
 
-impl Drop for Keeper {
+impl Drop for Reconnector {
     fn drop(&mut self) {
         self.work.abort();
     }
@@ -119,11 +119,11 @@ impl State {
         }
     }
 
-    fn line(&self) -> Option<Line> {
+    fn line(&self) -> Option<RedisConnection> {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).line.clone()
     }
 
-    fn broke(&self, line: &Line, error: &RedisError) {
+    fn broke(&self, line: &RedisConnection, error: &RedisError) {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         // Only the first of all calls that fail on one connection reports it.
         if kept.line.as_ref().is_some_and(|kept| kept.number == line.number) {
@@ -141,7 +141,7 @@ impl State {
         try_out(&self.script, &self.trial, &mut connection).await?;
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         kept.made = kept.made.wrapping_add(1).max(1);
-        kept.line = Some(Line { connection, number: kept.made });
+        kept.line = Some(RedisConnection { connection, number: kept.made });
         self.up.set(1.0);
         Ok(())
     }
@@ -192,5 +192,5 @@ pub fn examine(server: &Server) -> RedisResult<Report> {
 
 fn trial(call: &mut ScriptInvocation<'_>, name: &str) {
     begin(call, 0, 1, true);
-    add(call, name, Limit { quota: u64::from(u32::MAX), window_seconds: 1 }, &Untold::NOTHING);
+    add(call, name, Limit { quota: u64::from(u32::MAX), window_seconds: 1 }, &UnreportedCounts::NOTHING);
 }

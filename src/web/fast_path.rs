@@ -17,7 +17,7 @@ use tracing::Level;
 use super::api::body::IDEMPOTENCY_KEY;
 use super::api::verification;
 use super::bearer::Bearer;
-use super::error_pages::{self, Asker};
+use super::error_pages::{self, ErrorContext};
 use super::problem::{Answer, Fail};
 use super::request_id::RequestId;
 use super::state::State;
@@ -51,13 +51,13 @@ impl Call {
     }
 }
 
-/// Wraps the application in a [`Direct`] for each worker thread.
-pub struct DirectFactory<F> {
+/// Wraps the application in a [`FastPath`] for each worker thread.
+pub struct FastPathFactory<F> {
     pub app: F,
     pub state: Data<State>,
 }
 
-impl<F, B> ServiceFactory<Request> for DirectFactory<F>
+impl<F, B> ServiceFactory<Request> for FastPathFactory<F>
 where
     F: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error>,
     F::Future: 'static,
@@ -67,18 +67,18 @@ where
     type Response = Response<BoxBody>;
     type Error = Error;
     type Config = AppConfig;
-    type Service = Direct<F::Service>;
+    type Service = FastPath<F::Service>;
     type InitError = F::InitError;
     type Future = LocalBoxFuture<'static, Result<Self::Service, Self::InitError>>;
 
     fn new_service(&self, config: AppConfig) -> Self::Future {
         let (app, state) = (self.app.new_service(config), Rc::new(self.state.clone()));
-        Box::pin(async move { Ok(Direct { app: app.await?, state }) })
+        Box::pin(async move { Ok(FastPath { app: app.await?, state }) })
     }
 }
 
 /// Service that answers verifications and gateway requests itself and passes all others to the application.
-pub struct Direct<S> {
+pub struct FastPath<S> {
     app: S,
     /// One `Rc` per worker, so that workers do not contend for the atomic count of the `Arc` inside.
     state: Rc<Data<State>>,
@@ -86,7 +86,7 @@ pub struct Direct<S> {
 
 type Answered = Result<Response<BoxBody>, Error>;
 
-impl<S, B> Service<Request> for Direct<S>
+impl<S, B> Service<Request> for FastPath<S>
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = Error>,
     S::Future: 'static,
@@ -117,7 +117,7 @@ where
     }
 }
 
-impl<S> Direct<S> {
+impl<S> FastPath<S> {
     fn state(&self) -> Rc<Data<State>> {
         Rc::clone(&self.state)
     }
@@ -180,7 +180,7 @@ async fn gateway(state: &State, head: &RequestHead, id: RequestId) -> HttpRespon
 }
 
 fn refused(fail: &Fail, head: &RequestHead, id: RequestId) -> HttpResponse {
-    error_pages::refusal(fail, &Asker::of(head, id))
+    error_pages::refusal(fail, &ErrorContext::of(head, id))
 }
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{TenantId, WebhookId};
-use crate::services::bell::Call;
-use crate::services::dispatch::Held;
+use crate::services::delivery_signal::DueWebhooks;
+use crate::services::dispatch::WebhookBacklog;
 
 /// Most rate-limited webhooks per retry. The next look finds the rest.
 const MOST_PACED: usize = 100;
@@ -14,7 +14,7 @@ const MOST_PACED: usize = 100;
 /// respond triggers no retry here. Such endpoints tend to be many, and a look through them finds little: the next
 /// periodic look is early enough.
 #[derive(Debug, Default)]
-pub struct More(Mutex<Waiting>);
+pub struct WaitingWebhooks(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -32,7 +32,7 @@ impl Waiting {
     }
 }
 
-impl More {
+impl WaitingWebhooks {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -43,7 +43,7 @@ impl More {
     }
 
     /// Updates the webhooks that were leased from: only those in `still` wait.
-    pub fn wait_only_at(&self, leased_from: &[WebhookId], still: &[Held]) {
+    pub fn wait_only_at(&self, leased_from: &[WebhookId], still: &[WebhookBacklog]) {
         let mut waiting = self.lock();
         for webhook in leased_from {
             waiting.at.remove(webhook);
@@ -58,8 +58,8 @@ impl More {
     }
 
     /// Returns webhooks whose rate limit may allow more by now.
-    pub fn paced(&self) -> Call {
-        Call::at(self.lock().paced.iter().copied().take(MOST_PACED))
+    pub fn paced(&self) -> DueWebhooks {
+        DueWebhooks::at(self.lock().paced.iter().copied().take(MOST_PACED))
     }
 
     /// Replaces all waiting webhooks after a look at all of them.
@@ -71,12 +71,12 @@ impl More {
     }
 
     /// Returns the webhooks to signal when slots become free and endpoints of these tenants have responded.
-    pub fn call(&self, answered: &HashSet<TenantId>) -> Call {
+    pub fn call(&self, answered: &HashSet<TenantId>) -> DueWebhooks {
         let waiting = self.lock();
         if waiting.for_a_slot {
-            return Call::Anywhere;
+            return DueWebhooks::Anywhere;
         }
-        Call::at(waiting.at.iter().filter(|(_, tenant)| answered.contains(tenant)).map(|(webhook, _)| *webhook))
+        DueWebhooks::at(waiting.at.iter().filter(|(_, tenant)| answered.contains(tenant)).map(|(webhook, _)| *webhook))
     }
 }
 
@@ -84,41 +84,41 @@ impl More {
 mod tests {
     use super::*;
 
-    fn held(tenant_id: TenantId, webhook_id: WebhookId, is_paced: bool) -> Held {
-        Held { tenant_id, webhook_id, is_paced }
+    fn held(tenant_id: TenantId, webhook_id: WebhookId, is_paced: bool) -> WebhookBacklog {
+        WebhookBacklog { tenant_id, webhook_id, is_paced }
     }
 
     #[test]
     fn rate_limited_webhooks_are_tried_again_until_nothing_waits() {
-        let more = More::default();
+        let more = WaitingWebhooks::default();
         let (one, [first, second]) = (TenantId(1), [WebhookId(1), WebhookId(2)]);
-        assert_eq!(more.paced(), Call::at([]));
+        assert_eq!(more.paced(), DueWebhooks::at([]));
         more.wait_only_at(&[first, second], &[held(one, first, true), held(one, second, false)]);
-        assert_eq!(more.paced(), Call::at([first]));
+        assert_eq!(more.paced(), DueWebhooks::at([first]));
         // A look at all webhooks does not check rate limits.
         more.reset([]);
-        assert_eq!(more.paced(), Call::at([first]));
+        assert_eq!(more.paced(), DueWebhooks::at([first]));
         more.wait_only_at(&[first], &[]);
-        assert_eq!(more.paced(), Call::at([]));
+        assert_eq!(more.paced(), DueWebhooks::at([]));
     }
 
     #[test]
     fn waiting_webhooks_are_signalled_and_all_of_them_when_slots_are_short() {
-        let more = More::default();
+        let more = WaitingWebhooks::default();
         let [one, other] = [TenantId(1), TenantId(2)];
         let [first, second, third] = [WebhookId(1), WebhookId(2), WebhookId(3)];
         let calls = |answered: &[TenantId]| more.call(&answered.iter().copied().collect());
-        let nowhere = Call::at([]);
+        let nowhere = DueWebhooks::at([]);
         assert_eq!(calls(&[one, other]), nowhere);
         more.reset([(one, first), (one, second), (other, third)]);
-        assert_eq!((calls(&[one]), calls(&[])), (Call::at([first, second]), nowhere.clone()));
-        assert_eq!(calls(&[one, other]), Call::at([first, second, third]));
+        assert_eq!((calls(&[one]), calls(&[])), (DueWebhooks::at([first, second]), nowhere.clone()));
+        assert_eq!(calls(&[one, other]), DueWebhooks::at([first, second, third]));
         more.wait_for_a_slot();
-        assert_eq!((calls(&[one]), calls(&[])), (Call::Anywhere, Call::Anywhere));
+        assert_eq!((calls(&[one]), calls(&[])), (DueWebhooks::Anywhere, DueWebhooks::Anywhere));
         more.reset([(one, first), (one, second), (other, third)]);
         more.wait_only_at(&[first, second], &[held(one, second, false)]);
-        assert_eq!((calls(&[one]), calls(&[other])), (Call::at([second]), Call::at([third])));
+        assert_eq!((calls(&[one]), calls(&[other])), (DueWebhooks::at([second]), DueWebhooks::at([third])));
         more.reset([(other, third)]);
-        assert_eq!((calls(&[one]), calls(&[other])), (nowhere, Call::at([third])));
+        assert_eq!((calls(&[one]), calls(&[other])), (nowhere, DueWebhooks::at([third])));
     }
 }

@@ -27,53 +27,53 @@ use crate::domain::actor::Authority;
 use crate::domain::api_key::Environment;
 use crate::domain::usage::{self, UsageRecord};
 use crate::domain::{Actor, Error, Noun, Permission, Result, Via, access_token};
-use crate::gate::{Ask, Decision, KnownKey};
+use crate::gate::{Decision, KnownKey, VerificationRequest};
 use crate::store::Scope;
 use presented::Presented;
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Fail>>>>;
 
 /// Scopes that a route requires of a key, as a type.
-pub trait Needs: 'static {
+pub trait RequiredScopes: 'static {
     const SCOPES: &'static [&'static str];
 }
 
 /// Requires no scope.
 pub struct AnyKey;
 
-impl Needs for AnyKey {
+impl RequiredScopes for AnyKey {
     const SCOPES: &'static [&'static str] = &[];
 }
 
 /// Requires the scope to read events.
 pub struct EventsRead;
 
-impl Needs for EventsRead {
+impl RequiredScopes for EventsRead {
     const SCOPES: &'static [&'static str] = &["events:read"];
 }
 
 /// Requires the scope to publish events.
 pub struct EventsWrite;
 
-impl Needs for EventsWrite {
+impl RequiredScopes for EventsWrite {
     const SCOPES: &'static [&'static str] = &["events:write"];
 }
 
 /// Requires the scope to report usage.
 pub struct UsageWrite;
 
-impl Needs for UsageWrite {
+impl RequiredScopes for UsageWrite {
     const SCOPES: &'static [&'static str] = &["usage:write"];
 }
 
 /// Extractor for a valid key with the required scopes. The request has been counted against the key's limits.
-pub struct Keyed<N: Needs = AnyKey> {
+pub struct KeyAuth<N: RequiredScopes = AnyKey> {
     decision: Arc<Decision>,
     pub actor: Actor,
     needs: PhantomData<N>,
 }
 
-impl<N: Needs> Keyed<N> {
+impl<N: RequiredScopes> KeyAuth<N> {
     /// Returns the key.
     pub fn key(&self) -> Result<&KnownKey> {
         self.decision.known().ok_or_else(|| Error::bug("a valid decision has its key"))
@@ -88,7 +88,7 @@ impl<N: Needs> Keyed<N> {
     }
 }
 
-impl<N: Needs> FromRequest for Keyed<N> {
+impl<N: RequiredScopes> FromRequest for KeyAuth<N> {
     type Error = Fail;
     type Future = Extracting<Self>;
 
@@ -108,12 +108,12 @@ impl<N: Needs> FromRequest for Keyed<N> {
 }
 
 /// Extractor for an access token, or a key with the required scopes.
-pub enum TokenOrKey<N: Needs> {
+pub enum TokenOrKey<N: RequiredScopes> {
     Token(Box<Bearer>),
-    Key(Box<Keyed<N>>),
+    Key(Box<KeyAuth<N>>),
 }
 
-impl<N: Needs> TokenOrKey<N> {
+impl<N: RequiredScopes> TokenOrKey<N> {
     /// Returns the actor for a change. A key, like a tenant token, acts in its own tenant and gets 404 for any other.
     pub async fn actor(&self, ask: &TenantAsk) -> Result<Actor> {
         match self {
@@ -131,7 +131,7 @@ impl<N: Needs> TokenOrKey<N> {
     }
 }
 
-impl<N: Needs> FromRequest for TokenOrKey<N> {
+impl<N: RequiredScopes> FromRequest for TokenOrKey<N> {
     type Error = Fail;
     type Future = Extracting<Self>;
 
@@ -142,14 +142,14 @@ impl<N: Needs> FromRequest for TokenOrKey<N> {
             let token = Bearer::from_request(request, payload);
             return Box::pin(async move { Ok(Self::Token(Box::new(token.await?))) });
         }
-        let key = Keyed::from_request(request, payload);
+        let key = KeyAuth::from_request(request, payload);
         Box::pin(async move { Ok(Self::Key(Box::new(key.await?))) })
     }
 }
 
 /// Decision about a recognized key, with what is needed for rate headers and the usage record. Left in the request's
 /// extensions for [`account`].
-pub struct Passage {
+pub struct KeyRequest {
     decision: Arc<Decision>,
     original: Option<Original>,
     /// Decided status, for a gateway response whose own status differs.
@@ -203,7 +203,7 @@ pub async fn decide(
     state: &State,
     required: Requirements,
     original: Option<Original>,
-) -> Result<(Passage, Option<Problem>), Fail> {
+) -> Result<(KeyRequest, Option<Problem>), Fail> {
     let query = original.as_ref().map_or("", |original| &original.query);
     let credential = match presented::find(head, query, state.settings.allow_query_key) {
         Presented::Credential(credential) => credential,
@@ -211,17 +211,17 @@ pub async fn decide(
         Presented::Conflict => return Err(refusal::conflict().into()),
     };
     let ip = client::address(head, &state.settings.trusted_proxies);
-    let ask = Ask {
+    let ask = VerificationRequest {
         tenant_slug: required.tenant,
         scopes: required.scopes,
         environment: required.environment,
         cost: required.cost,
-        ..Ask::new(credential, ip)
+        ..VerificationRequest::new(credential, ip)
     };
     let decision = Arc::new(state.gate.decide(&ask).await?);
     let refused = refusal::of(&decision);
     let status = refused.as_ref().map_or(StatusCode::OK, |problem| problem.status).as_u16();
-    Ok((Passage { decision, original, status, ip }, refused))
+    Ok((KeyRequest { decision, original, status, ip }, refused))
 }
 
 fn acting(request: &HttpRequest, state: &State, decision: &Decision) -> Result<Actor> {
@@ -240,7 +240,7 @@ fn acting(request: &HttpRequest, state: &State, decision: &Decision) -> Result<A
 
 /// Adds rate-limit headers to the response and records usage. Applies to every recognized key, refusals included.
 pub fn account(state: &State, response: &mut ServiceResponse, start: Instant) {
-    let Some(passage) = response.request().extensions_mut().remove::<Passage>() else { return };
+    let Some(passage) = response.request().extensions_mut().remove::<KeyRequest>() else { return };
     passage.add_headers(response.headers_mut());
     let request = response.request();
     let pattern = || request.app_data::<Pattern>().map(|pattern| pattern.0.to_string());
@@ -249,7 +249,7 @@ pub fn account(state: &State, response: &mut ServiceResponse, start: Instant) {
     passage.record(state, RequestId::of(request), this, response.status().as_u16(), start);
 }
 
-impl Passage {
+impl KeyRequest {
     pub fn decision(&self) -> &Decision {
         &self.decision
     }

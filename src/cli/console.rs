@@ -14,14 +14,14 @@ use crate::services::tenants::{self, TenantRef};
 use crate::store::Tx;
 
 /// Open, migrated database. A private Postgres runs at least as long as this value lives.
-pub struct House {
+pub struct Console {
     pub hasher: Hasher,
     pub clock: Clock,
     conn: PgConnection,
     database: Database,
 }
 
-impl House {
+impl Console {
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
         let (database, mut conn) = Database::open_existing(settings)?;
         let vault = settings.vault();
@@ -41,7 +41,7 @@ impl House {
         Ok(Tx::run(&mut self.conn, self.clock.now(), |tx| work(tx, hasher))?)
     }
 
-    /// Runs `work` like [`House::tx`], but read-only, on a snapshot.
+    /// Runs `work` like [`Console::tx`], but read-only, on a snapshot.
     pub fn read<T>(&mut self, work: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T, Failure> {
         Ok(Tx::read(&mut self.conn, self.clock.now(), work)?)
     }

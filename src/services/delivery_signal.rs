@@ -13,12 +13,12 @@ const MOST_NAMED: usize = 256;
 
 /// Webhooks that may have due deliveries: all, or those named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
+pub enum DueWebhooks {
     Anywhere,
     At(HashSet<WebhookId>),
 }
 
-impl Call {
+impl DueWebhooks {
     /// Names webhooks that may each have something due.
     pub fn at(webhooks: impl IntoIterator<Item = WebhookId>) -> Self {
         Self::At(webhooks.into_iter().collect()).bounded()
@@ -50,28 +50,28 @@ impl Call {
 
 /// Signal of this process to its delivery worker. It is kept until the worker takes it.
 #[derive(Debug)]
-pub struct Bell {
-    rung: Mutex<Call>,
+pub struct DeliverySignal {
+    rung: Mutex<DueWebhooks>,
     notify: Notify,
 }
 
-impl Default for Bell {
+impl Default for DeliverySignal {
     fn default() -> Self {
-        Self { rung: Mutex::new(Call::at([])), notify: Notify::new() }
+        Self { rung: Mutex::new(DueWebhooks::at([])), notify: Notify::new() }
     }
 }
 
-impl Bell {
-    fn lock(&self) -> MutexGuard<'_, Call> {
+impl DeliverySignal {
+    fn lock(&self) -> MutexGuard<'_, DueWebhooks> {
         self.rung.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn ring(&self, call: Call) {
+    pub fn notify(&self, call: DueWebhooks) {
         if call.is_empty() {
             return;
         }
         let mut rung = self.lock();
-        let before = std::mem::replace(&mut *rung, Call::Anywhere);
+        let before = std::mem::replace(&mut *rung, DueWebhooks::Anywhere);
         *rung = before.and(call);
         drop(rung);
         self.notify.notify_one();
@@ -80,20 +80,20 @@ impl Bell {
     /// Passes on a change that leaves something to deliver.
     pub fn hear(&self, change: &Change) {
         match change {
-            Change::Delivery => self.ring(Call::Anywhere),
-            Change::DeliveryAt(webhooks) => self.ring(Call::at(webhooks.iter().copied())),
+            Change::Delivery => self.notify(DueWebhooks::Anywhere),
+            Change::DeliveryAt(webhooks) => self.notify(DueWebhooks::at(webhooks.iter().copied())),
             Change::Key(_) | Change::Tenant(_) | Change::Access => {}
         }
     }
 
     /// Waits for the next signal.
-    pub async fn rung(&self) {
+    pub async fn notified(&self) {
         self.notify.notified().await;
     }
 
     /// Takes the webhooks named since the last call.
-    pub fn take(&self) -> Call {
-        std::mem::replace(&mut *self.lock(), Call::at([]))
+    pub fn take(&self) -> DueWebhooks {
+        std::mem::replace(&mut *self.lock(), DueWebhooks::at([]))
     }
 }
 
@@ -107,40 +107,40 @@ mod tests {
 
     #[test]
     fn signals_are_collected_until_they_are_taken() {
-        let bell = Bell::default();
-        assert_eq!(bell.take(), Call::at([]));
-        bell.hear(&Change::DeliveryAt(ids([1, 2])));
-        bell.ring(Call::at(ids([2, 3])));
-        assert_eq!(bell.take(), Call::at(ids([1, 2, 3])));
-        assert_eq!(bell.take(), Call::at([]));
+        let signal = DeliverySignal::default();
+        assert_eq!(signal.take(), DueWebhooks::at([]));
+        signal.hear(&Change::DeliveryAt(ids([1, 2])));
+        signal.notify(DueWebhooks::at(ids([2, 3])));
+        assert_eq!(signal.take(), DueWebhooks::at(ids([1, 2, 3])));
+        assert_eq!(signal.take(), DueWebhooks::at([]));
     }
 
     #[test]
     fn a_signal_for_all_webhooks_covers_named_ones() {
-        let bell = Bell::default();
-        bell.hear(&Change::Delivery);
-        bell.ring(Call::at(ids([1])));
-        assert_eq!(bell.take(), Call::Anywhere);
-        bell.ring(Call::at(ids([1])));
-        bell.ring(Call::Anywhere);
-        assert_eq!(bell.take(), Call::Anywhere);
+        let signal = DeliverySignal::default();
+        signal.hear(&Change::Delivery);
+        signal.notify(DueWebhooks::at(ids([1])));
+        assert_eq!(signal.take(), DueWebhooks::Anywhere);
+        signal.notify(DueWebhooks::at(ids([1])));
+        signal.notify(DueWebhooks::Anywhere);
+        assert_eq!(signal.take(), DueWebhooks::Anywhere);
     }
 
     #[test]
     fn a_signal_for_too_many_webhooks_becomes_one_for_all() {
-        assert!(matches!(Call::at(ids(1..=256)), Call::At(_)));
-        assert_eq!(Call::at(ids(1..=257)), Call::Anywhere);
-        assert_eq!(Call::at(ids(1..=200)).and(Call::at(ids(101..=300))), Call::Anywhere);
+        assert!(matches!(DueWebhooks::at(ids(1..=256)), DueWebhooks::At(_)));
+        assert_eq!(DueWebhooks::at(ids(1..=257)), DueWebhooks::Anywhere);
+        assert_eq!(DueWebhooks::at(ids(1..=200)).and(DueWebhooks::at(ids(101..=300))), DueWebhooks::Anywhere);
     }
 
     #[tokio::test]
     async fn an_early_signal_is_kept_and_an_empty_one_is_ignored() {
-        let bell = Bell::default();
-        bell.ring(Call::at([]));
-        bell.hear(&Change::Access);
-        let heard = tokio::time::timeout(std::time::Duration::from_millis(20), bell.rung()).await;
+        let signal = DeliverySignal::default();
+        signal.notify(DueWebhooks::at([]));
+        signal.hear(&Change::Access);
+        let heard = tokio::time::timeout(std::time::Duration::from_millis(20), signal.notified()).await;
         assert!(heard.is_err());
-        bell.ring(Call::at(ids([1])));
-        bell.rung().await;
+        signal.notify(DueWebhooks::at(ids([1])));
+        signal.notified().await;
     }
 }

@@ -106,9 +106,9 @@ mod tests {
 
     use super::*;
     use crate::domain::limit::named::Per;
-    use crate::domain::limit::{Limit, Standing, Window};
+    use crate::domain::limit::{Limit, LimitState, Window};
 
-    fn decision(outcome: Outcome, standings: Vec<(&str, Standing)>) -> Decision {
+    fn decision(outcome: Outcome, standings: Vec<(&str, LimitState)>) -> Decision {
         let standings =
             standings.into_iter().map(|(name, standing)| NamedStanding { name: name.into(), per: Per::Key, standing });
         Decision { outcome, standings: standings.collect(), ..Decision::refused(outcome) }

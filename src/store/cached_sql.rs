@@ -8,18 +8,18 @@ use diesel::sql_types::{HasSqlType, Untyped};
 use diesel::{QueryResult, RunQueryDsl};
 
 /// A statement with the values of its `$1`, `$2` …
-pub struct Kept<'a> {
+pub struct CachedSql<'a> {
     sql: &'static str,
     binds: Vec<Box<dyn QueryFragment<Pg> + Send + 'a>>,
 }
 
 /// Creates a statement like `diesel::sql_query`. Each distinct text is prepared and cached once per connection, so the
 /// text must be constant. It may contain `$` only before the number of a value, in its comments as well.
-pub fn kept<'a>(sql: &'static str) -> Kept<'a> {
-    Kept { sql, binds: Vec::new() }
+pub fn cached_sql<'a>(sql: &'static str) -> CachedSql<'a> {
+    CachedSql { sql, binds: Vec::new() }
 }
 
-impl<'a> Kept<'a> {
+impl<'a> CachedSql<'a> {
     /// Binds the value of the next parameter.
     #[must_use]
     pub fn bind<ST, T>(mut self, value: T) -> Self
@@ -48,7 +48,7 @@ where
     }
 }
 
-impl QueryFragment<Pg> for Kept<'_> {
+impl QueryFragment<Pg> for CachedSql<'_> {
     /// Writes the SQL. A parameter that is used in several places is bound once for each.
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut parts = self.sql.split('$');
@@ -66,14 +66,14 @@ impl QueryFragment<Pg> for Kept<'_> {
     }
 }
 
-impl QueryId for Kept<'_> {
+impl QueryId for CachedSql<'_> {
     type QueryId = ();
     // The cache of prepared statements uses the text as key.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl Query for Kept<'_> {
+impl Query for CachedSql<'_> {
     type SqlType = Untyped;
 }
 
-impl<Conn> RunQueryDsl<Conn> for Kept<'_> {}
+impl<Conn> RunQueryDsl<Conn> for CachedSql<'_> {}

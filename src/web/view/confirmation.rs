@@ -5,7 +5,7 @@ use askama::Template;
 /// Confirmation, with equal texts in the dialog and on the page.
 #[derive(Debug, Clone, Template)]
 #[template(path = "components/ask.html")]
-pub struct Ask {
+pub struct Confirmation {
     /// Id of the dialog, to which its trigger points.
     pub id: String,
     /// True if shown as a page of its own.
@@ -45,9 +45,9 @@ pub struct Note {
     pub error: Option<String>,
 }
 
-impl askama::filters::HtmlSafe for Ask {}
+impl askama::filters::HtmlSafe for Confirmation {}
 
-impl Ask {
+impl Confirmation {
     pub fn new(id: impl Into<String>, title: impl Into<String>, consequence: impl Into<String>) -> Self {
         Self {
             id: id.into(),

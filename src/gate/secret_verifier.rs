@@ -20,7 +20,7 @@ const MOST_WRONG: usize = 10_000;
 type Fingerprint = [u8; 32];
 
 /// Cache of verified secrets, stored as HMACs under a random key of this process.
-pub struct Memory {
+pub struct SecretVerifier {
     mac: Hmac<Sha256>,
     right: Cache<Fingerprint, ()>,
     wrong: Cache<Fingerprint, ()>,
@@ -29,7 +29,7 @@ pub struct Memory {
     nobodys: Arc<OnceLock<StoredDigest>>,
 }
 
-impl Memory {
+impl SecretVerifier {
     pub fn new() -> Result<Self> {
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(key.as_mut()).map_err(|cause| Error::bug(cause.to_string()))?;
@@ -98,7 +98,7 @@ mod tests {
     async fn the_result_of_a_slow_hash_is_cached() {
         let peppers = Peppers { current: Pepper::from_bytes(vec![7; 32]).unwrap(), old: Vec::new() };
         let hasher = Arc::new(Hasher::new(peppers, HashAlgorithm::Argon2id));
-        let memory = Memory::new().unwrap();
+        let memory = SecretVerifier::new().unwrap();
         let stored = hasher.digest("sk_right").unwrap();
         for (digest, secret, fits) in
             [(Some(&stored), "sk_right", true), (Some(&stored), "sk_wrong", false), (None, "sk_none", false)]

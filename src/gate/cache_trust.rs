@@ -26,7 +26,7 @@ pub enum Listening {
 
 /// State of the connection to the database, as caches see it.
 #[derive(Debug)]
-pub struct Link {
+pub struct CacheTrust {
     epoch: Instant,
     /// Time until which caches can be trusted, in microseconds since `epoch`. It expires by itself, because a listener
     /// that hangs cannot report it.
@@ -39,7 +39,7 @@ pub struct Link {
     retry_at: Mutex<Option<Instant>>,
 }
 
-impl Default for Link {
+impl Default for CacheTrust {
     fn default() -> Self {
         Self {
             epoch: Instant::now(),
@@ -58,7 +58,7 @@ pub struct Mark {
     pub generation: u64,
 }
 
-impl Link {
+impl CacheTrust {
     pub fn set_listening(&self, listening: Listening) {
         match listening {
             Listening::Began => {
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_slow_load_cannot_restore_an_invalidated_entry() {
-        let link = Link::default();
+        let link = CacheTrust::default();
         let mark = link.mark("pk_1");
         link.invalidate("pk_1", || {});
         let mut is_kept = false;
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn data_read_before_listening_is_not_trusted() {
-        let link = Link::default();
+        let link = CacheTrust::default();
         let before = link.mark("pk_1").generation;
         assert!(!link.trusts(before));
         link.set_listening(Listening::Began);
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn caches_are_trusted_only_while_changes_arrive() {
-        let link = Link::default();
+        let link = CacheTrust::default();
         link.set_listening(Listening::Began);
         let generation = link.mark("pk_1").generation;
         link.set_listening(Listening::Until(Instant::now()));
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn after_a_failure_the_database_is_not_asked_for_a_while() {
-        let link = Link::default();
+        let link = CacheTrust::default();
         assert!(link.may_ask());
         link.failed(0);
         assert!(!link.may_ask());
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_failure_of_an_older_connection_does_not_stop_queries() {
-        let link = Link::default();
+        let link = CacheTrust::default();
         link.failed(0);
         link.set_listening(Listening::Began);
         assert!(link.may_ask());

@@ -10,7 +10,7 @@ use super::{has_secret_form, is_public_id, parse_secret, public_id};
 
 /// A pasted text by its kind. A secret in it can't be printed.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Clue {
+pub enum LookupText {
     /// No text.
     Empty,
     /// A whole secret with a valid checksum.
@@ -34,7 +34,7 @@ pub enum Clue {
     Unreadable,
 }
 
-impl Clue {
+impl LookupText {
     /// Recognizes a text.
     pub fn read(text: &str) -> Self {
         let text = text.trim();
@@ -61,7 +61,7 @@ impl Clue {
     }
 }
 
-impl fmt::Debug for Clue {
+impl fmt::Debug for LookupText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "Clue(empty)",
@@ -111,21 +111,26 @@ mod tests {
         let secret = KeySecret::generate(&KeyPrefix::parse("sk").unwrap(), Environment::Test).unwrap();
         let (id, hint, beginning) = (secret.public_id(), secret.hint(), secret.key_prefix());
         let text = secret.reveal_once();
-        assert!(matches!(Clue::read(&format!(" {text}\n")), Clue::Secret { public_id, .. } if public_id == id));
+        assert!(
+            matches!(LookupText::read(&format!(" {text}\n")), LookupText::Secret { public_id, .. } if public_id == id)
+        );
         let last = if text.ends_with('0') { '1' } else { '0' };
-        assert_eq!(Clue::read(&format!("{}{last}", &text[..text.len() - 1])), Clue::Mistyped);
-        assert_eq!(Clue::read(&id), Clue::PublicId(id.clone()));
-        assert_eq!(Clue::read("7"), Clue::Id(ApiKeyId(7)));
-        assert_eq!(Clue::read(&hint), Clue::Hint(hint.clone()));
-        assert_eq!(Clue::read(&hint.replace('…', "...")), Clue::Hint(hint.clone()));
-        assert_eq!(Clue::read(&beginning), Clue::Hint(beginning.clone()));
-        assert_eq!(Clue::read("  "), Clue::Empty);
+        assert_eq!(LookupText::read(&format!("{}{last}", &text[..text.len() - 1])), LookupText::Mistyped);
+        assert_eq!(LookupText::read(&id), LookupText::PublicId(id.clone()));
+        assert_eq!(LookupText::read("7"), LookupText::Id(ApiKeyId(7)));
+        assert_eq!(LookupText::read(&hint), LookupText::Hint(hint.clone()));
+        assert_eq!(LookupText::read(&hint.replace('…', "...")), LookupText::Hint(hint.clone()));
+        assert_eq!(LookupText::read(&beginning), LookupText::Hint(beginning.clone()));
+        assert_eq!(LookupText::read("  "), LookupText::Empty);
         let token = TokenSecret::generate().unwrap().reveal_once();
-        assert_eq!(Clue::read(&token), Clue::Foreign("an access token"));
-        assert_eq!(Clue::read("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), Clue::Foreign("a webhook's signing secret"));
+        assert_eq!(LookupText::read(&token), LookupText::Foreign("an access token"));
+        assert_eq!(
+            LookupText::read("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+            LookupText::Foreign("a webhook's signing secret")
+        );
         for junk in ["hello", "pk_short", "sk_", "sk_3kTq…", "sk_3kTq…9x", "Sk_3kTq…9xZ2", &"x".repeat(5_000)] {
-            assert_eq!(Clue::read(junk), Clue::Unreadable, "{junk}");
+            assert_eq!(LookupText::read(junk), LookupText::Unreadable, "{junk}");
         }
-        assert!(!format!("{:?}", Clue::read(&text)).contains(&text[20..40]));
+        assert!(!format!("{:?}", LookupText::read(&text)).contains(&text[20..40]));
     }
 }

@@ -8,9 +8,9 @@ use tokio::sync::mpsc::{Receiver, UnboundedSender};
 use super::deliver::{self, Done};
 use super::{Context, Stop};
 use crate::domain::{Error, Result};
-use crate::services::dispatch::Room;
+use crate::services::dispatch::LeaseLimits;
 use crate::services::events::Published;
-use crate::services::outbox::{self, Outcome, Post, Waiting};
+use crate::services::outbox::{self, Outcome, PublishRequest, Waiting};
 use crate::store::{Scope, Tx};
 
 /// Most requests in one transaction.
@@ -49,7 +49,7 @@ fn group(first: Waiting, posts: &mut Receiver<Waiting>) -> Vec<Waiting> {
 }
 
 async fn publish(context: &Context, off: &Off, group: Vec<Waiting>) {
-    let posts: Vec<Arc<Post>> = group.iter().map(|one| Arc::clone(&one.post)).collect();
+    let posts: Vec<Arc<PublishRequest>> = group.iter().map(|one| Arc::clone(&one.post)).collect();
     match write(context, off, posts).await {
         Ok(published) => {
             for (one, published) in group.into_iter().zip(published) {
@@ -74,10 +74,10 @@ async fn publish(context: &Context, off: &Off, group: Vec<Waiting>) {
 }
 
 /// Publishes in one transaction and sends the deliveries that it leased.
-async fn write(context: &Context, off: &Off, posts: Vec<Arc<Post>>) -> Result<Vec<Vec<Published>>> {
-    let turn = context.turnstile.lock().await;
+async fn write(context: &Context, off: &Off, posts: Vec<Arc<PublishRequest>>) -> Result<Vec<Vec<Published>>> {
+    let turn = context.claim_lock.lock().await;
     let mut held = deliver::hold(&off.slots, deliver::MOST_AT_ONCE);
-    let room = Room {
+    let room = LeaseLimits {
         slots: held.as_ref().and_then(|held| i64::try_from(held.num_permits()).ok()).unwrap_or(0),
         for_failing: 0,
         per_tenant: context.per_tenant,

@@ -10,10 +10,10 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use tracing::Instrument;
 
-use super::error_pages::{self, Asker};
+use super::error_pages::{self, ErrorContext};
 use super::request_id::{self, RequestId};
 use super::state::State;
-use super::{device, forward_auth, gated, headers};
+use super::{device, forward_auth, headers, key_auth};
 
 /// Assigns the request's id and tracing span, then runs the request.
 pub async fn pass(
@@ -37,7 +37,7 @@ async fn answer(
     id: RequestId,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let start = Instant::now();
-    let asker = Asker::of(request.head(), id);
+    let asker = ErrorContext::of(request.head(), id);
     // Gateways pass these headers on for another host, so none of this instance's are added.
     let is_ours = !forward_auth::is_asked(request.path());
     let mut response = match next.call(request).await {
@@ -49,7 +49,7 @@ async fn answer(
             return Err(error_pages::as_error(error, refusal));
         }
     };
-    gated::account(state, &mut response, start);
+    key_auth::account(state, &mut response, start);
     device::add_cookie(response.response_mut());
     if is_ours {
         headers::add(state, response.headers_mut());
