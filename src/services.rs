@@ -16,7 +16,6 @@ pub mod invitations;
 mod links;
 pub mod mail;
 pub mod members;
-pub mod once;
 pub mod outbox;
 pub mod plans;
 pub mod readiness;

@@ -12,7 +12,7 @@ use diesel::pg::PgConnection;
 use serde_json::Value;
 
 use super::audit::{self, AuditedAct};
-use super::idempotency::{self, IdempotencyKey, Told};
+use super::idempotency::{self, IdempotencyKey, IdempotencyOutcome};
 use super::plans::{self, LimitedResource};
 use crate::domain::api_key::{KeyChange, KeyMark, KeyPrefix, KeySecret, KeySort, NewKey, SortValue};
 use crate::domain::digest::Hasher;
@@ -45,10 +45,10 @@ pub fn mint_once(
     ask: NewKey,
     request: (&IdempotencyKey, &[u8]),
     shown: impl Fn(&ApiKey) -> Result<Value>,
-) -> Result<Told<MintedKey>> {
+) -> Result<IdempotencyOutcome<MintedKey>> {
     actor.must(Permission::WriteKeys)?;
     let work = |tx: &mut Tx<'_>| mint(tx, actor, hasher, ask);
-    idempotency::tell_once(tx, actor.tenant, ("api_keys", request), work, |_, minted| shown(&minted.key))
+    idempotency::create_once(tx, actor.tenant, ("api_keys", request), work, |_, minted| shown(&minted.key))
 }
 
 /// Creates a key. The secret exists only in the returned value.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::idempotency::{self, IdempotencyKey, Once};
+use super::idempotency::{self, IdempotencyKey, IdempotencyOutcome};
 use super::plans;
 use crate::domain::page::{Capped, Page, PageSize, Paging};
 use crate::domain::retry::Schedule;
@@ -125,18 +125,18 @@ pub fn publish_all_once(
     actor: &Actor,
     asks: &[NewEvent],
     (key, hash): (&IdempotencyKey, &[u8]),
-) -> Result<Once<Vec<Published>>> {
+) -> Result<IdempotencyOutcome<Vec<Published>, Vec<Published>>> {
     actor.must(Permission::WriteEvents)?;
-    idempotency::once(tx, actor.tenant, "events/batch", key, hash, |tx| publish_all(tx, actor, asks))
+    idempotency::run_once(tx, actor.tenant, "events/batch", key, hash, |tx| publish_all(tx, actor, asks))
 }
 
 fn publish_uncounted(tx: &mut Tx<'_>, actor: &Actor, ask: &NewEvent) -> Result<Published> {
     let write = |tx: &mut Tx<'_>| write(tx, actor, ask, None);
     let Some(key) = &ask.idempotency_key else { return write(tx) };
-    let once = idempotency::once(tx, actor.tenant, "events", key, &ask.hash(), write)?;
+    let once = idempotency::run_once(tx, actor.tenant, "events", key, &ask.hash(), write)?;
     Ok(match once {
-        Once::First(published) => published,
-        Once::Again(published) => Published { is_replay: true, ..published },
+        IdempotencyOutcome::First(published) => published,
+        IdempotencyOutcome::Again(published) => Published { is_replay: true, ..published },
     })
 }
 

@@ -1,4 +1,5 @@
-//! Idempotency keys of the API: a request is processed once, and its repetitions get the stored response.
+//! Idempotency: a request with a key of the API, or a form of a page, is processed once. Its repetitions get the stored
+//! response.
 
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -27,11 +28,12 @@ impl IdempotencyKey {
     }
 }
 
-/// Response, either new or stored by an earlier request.
+/// Result of work that runs once for all repetitions of a request.
 #[derive(Debug)]
-pub enum Once<T> {
+pub enum IdempotencyOutcome<T, R = Value> {
     First(T),
-    Again(T),
+    /// Response stored by an earlier request. It lacks any secret, which only that request was shown.
+    Again(R),
 }
 
 /// Runs `work` unless this key was used in the last 24 hours. Key and response are stored in the transaction of the
@@ -40,14 +42,14 @@ pub enum Once<T> {
 /// # Errors
 /// `IdempotencyInFlight` while another request with this key runs. `IdempotencyMismatch` if the key belongs to a
 /// different request.
-pub fn once<T: Serialize + DeserializeOwned>(
+pub fn run_once<T: Serialize + DeserializeOwned>(
     tx: &mut Tx<'_>,
     tenant: TenantId,
     route: &str,
     key: &IdempotencyKey,
     request_hash: &[u8],
     work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
-) -> Result<Once<T>> {
+) -> Result<IdempotencyOutcome<T, T>> {
     let now = tx.now;
     let IdempotencyKey(key) = key;
     // Refuse a concurrent request at once: the insert below would wait for the other transaction to end.
@@ -62,7 +64,7 @@ pub fn once<T: Serialize + DeserializeOwned>(
                 return Err(Error::IdempotencyMismatch);
             }
             let answer = kept.answer.ok_or(Error::IdempotencyInFlight)?;
-            return serde_json::from_value(answer).map(Once::Again).map_err(Error::bug);
+            return serde_json::from_value(answer).map(IdempotencyOutcome::Again).map_err(Error::bug);
         }
         // The stored response has expired but is not pruned yet: replace it.
         store::idempotency_keys::delete(tx, tenant, route, key)?;
@@ -71,41 +73,63 @@ pub fn once<T: Serialize + DeserializeOwned>(
     let answer = work(tx)?;
     let text = serde_json::to_value(&answer).map_err(Error::bug)?;
     store::idempotency_keys::update_answer(tx, tenant, route, key, &text)?;
-    Ok(Once::First(answer))
+    Ok(IdempotencyOutcome::First(answer))
 }
 
-/// Result of a request that makes something with a secret. The stored response leaves the secret out.
-#[derive(Debug)]
-pub enum Told<T> {
-    First(T),
-    /// Response to an earlier request with this key. It lacks the secret, which was shown only then.
-    Again(Value),
-}
-
-/// Runs `work` like [`once`], but stores what `shown` makes of the result, without the secret. Later requests get that
+/// Runs `work` like [`run_once`], but stores what `shown` makes of the result, without the secret. Later requests get that
 /// response unchanged, even if the created thing has changed since.
-pub fn tell_once<T>(
+pub fn create_once<T>(
     tx: &mut Tx<'_>,
     tenant: TenantId,
     (route, (key, hash)): (&str, (&IdempotencyKey, &[u8])),
     work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
     shown: impl FnOnce(&mut Tx<'_>, &T) -> Result<Value>,
-) -> Result<Told<T>> {
+) -> Result<IdempotencyOutcome<T>> {
     let mut made = None;
-    let done = once(tx, tenant, route, key, hash, |tx| {
+    let done = run_once(tx, tenant, route, key, hash, |tx| {
         let fresh = work(tx)?;
         let answer = shown(tx, &fresh)?;
         made = Some(fresh);
         Ok(answer)
     })?;
     match (made, done) {
-        (Some(made), _) => Ok(Told::First(made)),
-        (None, Once::First(answer) | Once::Again(answer)) if answer.is_object() => Ok(Told::Again(answer)),
+        (Some(made), _) => Ok(IdempotencyOutcome::First(made)),
+        (None, IdempotencyOutcome::First(answer) | IdempotencyOutcome::Again(answer)) if answer.is_object() => {
+            Ok(IdempotencyOutcome::Again(answer))
+        }
         // Earlier versions stored only an id, from which no response can be rebuilt.
         (None, _) => {
             Err(Error::conflict("this request was answered already, and its answer is not kept: look for what it made"))
         }
     }
+}
+
+/// Runs `work` unless this form was submitted before. `name` is stored to answer a second submission. The second of
+/// two concurrent submissions waits for the first one's transaction.
+pub fn submit_once<T>(
+    tx: &mut Tx<'_>,
+    tenant: TenantId,
+    form: (&str, &str),
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
+    name: impl FnOnce(&T) -> String,
+) -> Result<IdempotencyOutcome<T, String>> {
+    let now = tx.now;
+    let (route, nonce) = form;
+    if !(16..=64).contains(&nonce.len()) || !nonce.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+        return Err(Error::field(
+            "form",
+            Rejection::new("nonce", "Open this form again: it was not sent by its page."),
+        ));
+    }
+    if store::idempotency_keys::insert(tx, tenant, route, nonce, &[], now)? {
+        let made = work(tx)?;
+        store::idempotency_keys::update_answer(tx, tenant, route, nonce, &Value::from(name(&made)))?;
+        return Ok(IdempotencyOutcome::First(made));
+    }
+    let kept = store::idempotency_keys::find(tx, tenant, route, nonce)?;
+    let answer = kept.and_then(|kept| kept.answer);
+    let name = answer.as_ref().and_then(Value::as_str).ok_or_else(|| Error::conflict("this form was sent before"))?;
+    Ok(IdempotencyOutcome::Again(name.to_owned()))
 }
 
 #[cfg(test)]

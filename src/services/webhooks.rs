@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::audit::{self, AuditedAct};
 use super::events::{self, NewEvent, Published};
-use super::idempotency::{self, IdempotencyKey, Told};
+use super::idempotency::{self, IdempotencyKey, IdempotencyOutcome};
 use super::plans::{self, LimitedResource};
 use crate::domain::address::AddressPolicy;
 use crate::domain::page::{Page, Paging};
@@ -113,10 +113,10 @@ pub fn subscribe_once(
     request: (&IdempotencyKey, &[u8]),
     work: impl FnOnce(&mut Tx<'_>) -> Result<Subscribed>,
     shown: impl FnOnce(&mut Tx<'_>, &Webhook) -> Result<Value>,
-) -> Result<Told<Subscribed>> {
+) -> Result<IdempotencyOutcome<Subscribed>> {
     actor.must(Permission::WriteWebhooks)?;
     let shown = |tx: &mut Tx<'_>, made: &Subscribed| shown(tx, &made.webhook);
-    idempotency::tell_once(tx, actor.tenant, ("webhooks", request), work, shown)
+    idempotency::create_once(tx, actor.tenant, ("webhooks", request), work, shown)
 }
 
 /// Returns the tenant of a webhook, for callers without a tenant. `None` if there is no such webhook.

@@ -10,7 +10,7 @@ use crate::domain::digest::Hasher;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result};
 use crate::model::{ApiKey, NewApiKey};
 use crate::services::audit::{self, AuditedAct};
-use crate::services::idempotency::{self, IdempotencyKey, Told};
+use crate::services::idempotency::{self, IdempotencyKey, IdempotencyOutcome};
 use crate::store::notify::Change;
 use crate::store::{self, Scope, Tx};
 
@@ -29,11 +29,11 @@ pub fn rotate_once(
     (id, overlap): (ApiKeyId, Overlap),
     request: (&IdempotencyKey, &[u8]),
     shown: impl Fn(&ApiKey) -> Result<Value>,
-) -> Result<Told<Rotated>> {
+) -> Result<IdempotencyOutcome<Rotated>> {
     actor.must(Permission::WriteKeys)?;
     let work = |tx: &mut Tx<'_>| rotate(tx, actor, hasher, id, overlap);
     let shown = |_: &mut Tx<'_>, rotated: &Rotated| shown(&rotated.minted.key);
-    idempotency::tell_once(tx, actor.tenant, ("api_keys/rotation", request), work, shown)
+    idempotency::create_once(tx, actor.tenant, ("api_keys/rotation", request), work, shown)
 }
 
 /// Makes the key's successor. The second of two concurrent calls fails, since the successor exists.

@@ -20,7 +20,7 @@ use crate::domain::time::Time;
 use crate::domain::{Actor, ApiKeyId, Error, Noun, Permission, Result, TenantId};
 use crate::model::ApiKey;
 use crate::services::api_keys::{self, MintedKey};
-use crate::services::idempotency::Told;
+use crate::services::idempotency::IdempotencyOutcome;
 use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{self, Json, NoParameters};
@@ -108,11 +108,11 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
     let ask = NewKey::parse(body.into(), now)?;
     let mint = move |tx: &mut Tx<'_>| match &once {
         Some((key, hash)) => api_keys::mint_once(tx, &actor, &hasher, ask, (key, hash), |key| kept(key, now)),
-        None => api_keys::mint(tx, &actor, &hasher, ask).map(Told::First),
+        None => api_keys::mint(tx, &actor, &hasher, ask).map(IdempotencyOutcome::First),
     };
     match state.api.tx(scope, mint).await? {
-        Told::First(fresh) => minted(fresh, now),
-        Told::Again(answer) => Ok(minted_before(&answer)),
+        IdempotencyOutcome::First(fresh) => minted(fresh, now),
+        IdempotencyOutcome::Again(answer) => Ok(minted_before(&answer)),
     }
 }
 

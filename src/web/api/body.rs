@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::domain::{Error, Rejection, Result, TenantId};
-use crate::services::idempotency::{self, IdempotencyKey, Told};
+use crate::services::idempotency::{self, IdempotencyKey, IdempotencyOutcome};
 use crate::store::Tx;
 
 /// Reads a field of a change that always has a value. An absent field keeps the value; `null` is refused.
@@ -77,10 +77,10 @@ pub fn make<T>(
     (tenant, route, once): (TenantId, &str, Option<&Keyed>),
     work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
     shown: impl FnOnce(&T) -> Result<Value>,
-) -> Result<Told<T>> {
+) -> Result<IdempotencyOutcome<T>> {
     match once {
-        None => work(tx).map(Told::First),
-        Some((key, hash)) => idempotency::tell_once(tx, tenant, (route, (key, hash)), work, |_, made| shown(made)),
+        None => work(tx).map(IdempotencyOutcome::First),
+        Some((key, hash)) => idempotency::create_once(tx, tenant, (route, (key, hash)), work, |_, made| shown(made)),
     }
 }
 

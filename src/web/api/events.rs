@@ -15,7 +15,7 @@ use crate::domain::time::Time;
 use crate::domain::{Actor, Error, EventId, FieldErrors, Noun, Permission, Rejection, Result, TenantId};
 use crate::model::Event;
 use crate::services::events::{self, EventDetail, EventFilter, NewEvent, Published};
-use crate::services::idempotency::Once;
+use crate::services::idempotency::IdempotencyOutcome;
 use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{Json, LARGE_BODY_LIMIT, NoParameters, Query};
@@ -175,14 +175,14 @@ async fn publish_all(
     actor: Actor,
     asks: Vec<NewEvent>,
     once: Option<Keyed>,
-) -> Result<Once<Vec<Published>>> {
+) -> Result<IdempotencyOutcome<Vec<Published>, Vec<Published>>> {
     if once.is_none() && asks.iter().all(|ask| ask.idempotency_key.is_none()) {
-        return state.outbox.publish(actor, asks).await.map(Once::First);
+        return state.outbox.publish(actor, asks).await.map(IdempotencyOutcome::First);
     }
     let scope = Scope::Tenant(actor.tenant);
     let publish = move |tx: &mut Tx<'_>| match &once {
         Some((key, hash)) => events::publish_all_once(tx, &actor, &asks, (key, hash)),
-        None => events::publish_all(tx, &actor, &asks).map(Once::First),
+        None => events::publish_all(tx, &actor, &asks).map(IdempotencyOutcome::First),
     };
     let published = state.api.tx_again(scope, publish).await?;
     Ok(published)
@@ -226,8 +226,8 @@ pub async fn create_batch(
     let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant)).await?;
     let mut answer = HttpResponse::Accepted();
     let published = match publish_all(&state, actor, parse_batch(&body.events)?, once).await? {
-        Once::First(published) => published,
-        Once::Again(published) => {
+        IdempotencyOutcome::First(published) => published,
+        IdempotencyOutcome::Again(published) => {
             answer.insert_header(("Idempotent-Replayed", "true"));
             published
         }

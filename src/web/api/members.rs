@@ -14,7 +14,7 @@ use crate::domain::{
     Error, FieldErrors, InvitationId, MembershipId, Noun, Permission, Rejection, Result, Role, UserId,
 };
 use crate::model::{Invitation, Membership, User};
-use crate::services::idempotency::Told;
+use crate::services::idempotency::IdempotencyOutcome;
 use crate::services::{invitations, members, tenants};
 use crate::store::{Scope, Tx};
 use crate::web::bearer::Bearer;
@@ -234,12 +234,12 @@ pub async fn invite(
     };
     let list = format!("/api/tenants/{}/invitations", parse_id(&id)?);
     Ok(match state.api.tx(Scope::Tenant(parse_id(&id)?), create).await? {
-        Told::First((row, token)) => {
+        IdempotencyOutcome::First((row, token)) => {
             let link = |token: &String| base::of(&request, &state).join(&urls::invitation_with(token));
             let link = token.as_ref().map(link).transpose().map_err(Error::bug)?;
             made(&list, row.id.0, &shown(row, token.is_none(), link.map(String::from)))
         }
-        Told::Again(answer) => made_before(&list, &answer),
+        IdempotencyOutcome::Again(answer) => made_before(&list, &answer),
     })
 }
 

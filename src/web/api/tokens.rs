@@ -12,7 +12,7 @@ use crate::domain::time::Time;
 use crate::domain::{AccessTokenId, Actor, Error, Noun, Rejection, TenantId, UserId};
 use crate::model::AccessToken;
 use crate::services::access_tokens::{self, MintedToken};
-use crate::services::idempotency::Told;
+use crate::services::idempotency::IdempotencyOutcome;
 use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{Json, NoParameters, Query};
@@ -145,15 +145,15 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
             let (who, user) = (bearer.operator(SCOPE)?, bearer.caller.user_id);
             bearer.must_hold(new.scopes.as_slice())?;
             let mint = move |tx: &mut Tx<'_>| access_tokens::mint_for(tx, &who, &hasher, user, new);
-            Told::First(state.api.tx(Scope::Instance, mint).await?)
+            IdempotencyOutcome::First(state.api.tx(Scope::Instance, mint).await?)
         }
     };
     Ok(match minted {
-        Told::First(MintedToken { token, secret }) => {
+        IdempotencyOutcome::First(MintedToken { token, secret }) => {
             let body = TokenBody { token: Some(secret.reveal_once()), ..TokenBody::from(token) };
             made(LIST, body.id.0, &body)
         }
-        Told::Again(answer) => made_before(LIST, &answer),
+        IdempotencyOutcome::Again(answer) => made_before(LIST, &answer),
     })
 }
 

@@ -15,7 +15,7 @@ use crate::domain::usage::report::{self, RecordDraft};
 use crate::domain::usage::{Outcome, RecordPlace};
 use crate::domain::{ApiKeyId, Permission, TenantId};
 use crate::model::UsageLog;
-use crate::services::idempotency::{self, Once};
+use crate::services::idempotency::{self, IdempotencyOutcome};
 use crate::services::usage::{self, LogFilter};
 use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -196,8 +196,8 @@ pub async fn create(
         Some((key, hash)) => {
             let tenant = actor.tenant;
             let first = move |tx: &mut Tx<'_>| {
-                let done = idempotency::once(tx, tenant, "usage", &key, &hash, |_| Ok(count))?;
-                Ok(matches!(done, Once::First(_)))
+                let done = idempotency::run_once(tx, tenant, "usage", &key, &hash, |_| Ok(count))?;
+                Ok(matches!(done, IdempotencyOutcome::First(_)))
             };
             if !state.gate.report_unless(records, Box::new(first)).await? {
                 answer.insert_header(("Idempotent-Replayed", "true"));

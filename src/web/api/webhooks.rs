@@ -16,7 +16,7 @@ use super::list::{List, paging, text};
 use crate::domain::webhook::{MASK, PayloadFormat, SignatureStyle, WebhookState};
 use crate::domain::{Actor, DeliveryId, Error, Noun, Permission, Result, TenantId, UserId, WebhookId};
 use crate::model::Webhook;
-use crate::services::idempotency::Told;
+use crate::services::idempotency::IdempotencyOutcome;
 use crate::services::webhooks::{self, Subscribed, WebhookFields, WebhookFilter};
 use crate::store::{Scope, Tx};
 use crate::web::bearer::{Bearer, TenantAsk};
@@ -222,16 +222,16 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
             Some((key, hash)) => webhooks::subscribe_once(tx, &actor, (key, hash), work, |tx, row| {
                 serde_json::to_value(WebhookBody::read(tx, row.clone())?).map_err(Error::bug)
             })?,
-            None => Told::First(work(tx)?),
+            None => IdempotencyOutcome::First(work(tx)?),
         };
         Ok(match done {
-            Told::First(made) => Told::First(Box::new(WebhookBody::revealed(tx, made)?)),
-            Told::Again(answer) => Told::Again(answer),
+            IdempotencyOutcome::First(made) => IdempotencyOutcome::First(Box::new(WebhookBody::revealed(tx, made)?)),
+            IdempotencyOutcome::Again(answer) => IdempotencyOutcome::Again(answer),
         })
     };
     Ok(match state.api.tx(scope, subscribe).await? {
-        Told::First(body) => made(LIST, body.id.0, &body),
-        Told::Again(answer) => made_before(LIST, &answer),
+        IdempotencyOutcome::First(body) => made(LIST, body.id.0, &body),
+        IdempotencyOutcome::Again(answer) => made_before(LIST, &answer),
     })
 }
 

@@ -14,7 +14,7 @@ use crate::domain::{AccessTokenId, Actor, Error, FieldErrors, Rejection, Result}
 use crate::model::AccessToken;
 use crate::services::access_tokens::{self, MintedToken};
 use crate::services::account::{self, HANDLE};
-use crate::services::once::{Once, once};
+use crate::services::idempotency::{IdempotencyOutcome, submit_once};
 use crate::services::{Operator, random_token};
 use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
@@ -132,8 +132,8 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
         Err(error) => Err(error),
     };
     match minted {
-        Ok(Once::First(minted)) => page(&created(who.shell, minted, stem(&who.base))).map(secretive),
-        Ok(Once::Again(_)) => {
+        Ok(IdempotencyOutcome::First(minted)) => page(&created(who.shell, minted, stem(&who.base))).map(secretive),
+        Ok(IdempotencyOutcome::Again(_)) => {
             let said = "This form made its token already, and it was shown then: once. If it got lost, revoke it and make another.";
             see_other(&who.session, urls::TOKENS, Flash::good(said))
         }
@@ -147,7 +147,7 @@ async fn mint(
     (actor, here): (Actor, String),
     nonce: String,
     ask: NewToken,
-) -> Result<Once<MintedToken>> {
+) -> Result<IdempotencyOutcome<MintedToken, String>> {
     let hasher = state.hasher.clone();
     let is_for_instance = ask.tenant.is_none();
     let user = actor.user.ok_or(Error::Unauthenticated)?;
@@ -159,7 +159,7 @@ async fn mint(
             true => Err(Error::forbidden("only an operator can have a token for the whole instance")),
             false => access_tokens::mint(tx, &actor, &hasher, ask),
         };
-        once(tx, actor.tenant, ("page:/tokens", &nonce), work, |minted| minted.token.id.to_string())
+        submit_once(tx, actor.tenant, ("page:/tokens", &nonce), work, |minted| minted.token.id.to_string())
     };
     db.tx(Scope::Instance, mint).await
 }

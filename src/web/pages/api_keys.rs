@@ -23,7 +23,7 @@ use crate::domain::api_key::KeySecret;
 use crate::domain::{Actor, ApiKeyId, Error, FieldErrors, Permission, Result};
 use crate::model::ApiKey;
 use crate::services::api_keys::{self, MintedKey};
-use crate::services::once::{Once, once};
+use crate::services::idempotency::{IdempotencyOutcome, submit_once};
 use crate::services::{random_token, usage};
 use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
@@ -78,15 +78,15 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             let (actor, hasher, nonce) = (who.actor.clone(), state.hasher.clone(), form.nonce.clone());
             let mint = move |tx: &mut Tx<'_>| {
                 let work = |tx: &mut Tx<'_>| api_keys::mint(tx, &actor, &hasher, ask);
-                once(tx, actor.tenant, ("page:/keys", &nonce), work, |minted| minted.key.id.to_string())
+                submit_once(tx, actor.tenant, ("page:/keys", &nonce), work, |minted| minted.key.id.to_string())
             };
             state.pages.tx(Scope::Tenant(who.shell.tenant.id), mint).await
         }
         Err(error) => Err(error),
     };
     match minted {
-        Ok(Once::First(minted)) => created(who.shell, minted, &who.base, None),
-        Ok(Once::Again(id)) => {
+        Ok(IdempotencyOutcome::First(minted)) => created(who.shell, minted, &who.base, None),
+        Ok(IdempotencyOutcome::Again(id)) => {
             let said = "This form made this key already, and its secret was shown then: once. If it got lost, rotate this key.";
             see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
         }

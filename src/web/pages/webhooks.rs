@@ -22,7 +22,7 @@ use crate::domain::webhook::WebhookState;
 use crate::domain::{Actor, Error, FieldErrors, Permission, Result, WebhookId};
 use crate::model::{Delivery, PublicKey, Webhook};
 use crate::services::deliveries::DeliveryFilter;
-use crate::services::once::{Once, once};
+use crate::services::idempotency::{IdempotencyOutcome, submit_once};
 use crate::services::webhooks::{self, WebhookFilter, WebhookStats};
 use crate::services::{deliveries, figures};
 use crate::store::{Scope, Tx};
@@ -105,18 +105,18 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             let nonce = form.nonce.clone();
             let make = move |tx: &mut Tx<'_>| {
                 let work = |tx: &mut Tx<'_>| webhooks::subscribe(tx, &vault, &policy, &actor, &ask);
-                once(tx, actor.tenant, ("page:/webhooks", &nonce), work, |made| made.webhook.id.to_string())
+                submit_once(tx, actor.tenant, ("page:/webhooks", &nonce), work, |made| made.webhook.id.to_string())
             };
             state.pages.tx(Scope::Tenant(who.shell.tenant.id), make).await
         }
         Err(error) => Err(error),
     };
     match made {
-        Ok(Once::First(made)) => {
+        Ok(IdempotencyOutcome::First(made)) => {
             let said = format!("{} is ready. Reveal its signing secret, then send a test event.", made.webhook.name);
             see_other(&who.session, urls::webhook(made.webhook.id), Flash::good(said))
         }
-        Ok(Once::Again(id)) => {
+        Ok(IdempotencyOutcome::Again(id)) => {
             let said = Flash::good("This form made this webhook already.");
             see_other(&who.session, format!("{}/{id}", urls::WEBHOOKS), said)
         }

@@ -8,7 +8,7 @@ use super::{actor, idempotency, kept, minted, minted_before, parse_id};
 use crate::domain::api_key::Overlap;
 use crate::domain::{ApiKeyId, Permission};
 use crate::services::api_keys;
-use crate::services::idempotency::Told;
+use crate::services::idempotency::IdempotencyOutcome;
 use crate::store::{Scope, Tx};
 use crate::web::bearer::Bearer;
 use crate::web::json::Json;
@@ -50,10 +50,10 @@ pub async fn create(
         Some((key, hash)) => {
             api_keys::rotate_once(tx, &actor, &hasher, (id, overlap), (key, hash), |key| kept(key, now))
         }
-        None => api_keys::rotate(tx, &actor, &hasher, id, overlap).map(Told::First),
+        None => api_keys::rotate(tx, &actor, &hasher, id, overlap).map(IdempotencyOutcome::First),
     };
     match state.api.tx(scope, rotate).await? {
-        Told::First(rotated) => minted(rotated.minted, now),
-        Told::Again(answer) => Ok(minted_before(&answer)),
+        IdempotencyOutcome::First(rotated) => minted(rotated.minted, now),
+        IdempotencyOutcome::Again(answer) => Ok(minted_before(&answer)),
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::api_key::Overlap;
 use crate::domain::{ApiKeyId, Permission};
 use crate::model::ApiKey;
 use crate::services::api_keys::{self, Rotated};
-use crate::services::once::{Once, once};
+use crate::services::idempotency::{IdempotencyOutcome, submit_once};
 use crate::services::random_token;
 use crate::store::{Scope, Tx};
 use crate::web::auth::SignedIn;
@@ -74,15 +74,15 @@ pub async fn create(
     let rotate = move |tx: &mut Tx<'_>| {
         let work = |tx: &mut Tx<'_>| api_keys::rotate(tx, &actor, &hasher, id, overlap);
         let form = ("page:/keys/rotation", form.nonce.as_str());
-        once(tx, actor.tenant, form, work, |rotated| rotated.minted.key.id.to_string())
+        submit_once(tx, actor.tenant, form, work, |rotated| rotated.minted.key.id.to_string())
     };
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), rotate).await {
-        Ok(Once::First(Rotated { minted, replaced })) => {
+        Ok(IdempotencyOutcome::First(Rotated { minted, replaced })) => {
             let until = replaced.rotation.rotates_out_at.filter(|at| now < *at).map(|at| When::new(at, now));
             let replaces = Replaced { id: replaced.id.0, hint: replaced.hint, until };
             created(who.shell, minted, &who.base, Some(replaces))
         }
-        Ok(Once::Again(id)) => {
+        Ok(IdempotencyOutcome::Again(id)) => {
             let said = "This form made this key already, and its secret was shown then: once. If it got lost, rotate this key.";
             see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
         }

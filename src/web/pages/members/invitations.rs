@@ -14,8 +14,8 @@ use crate::domain::{Actor, Error, FieldErrors, InvitationId, Permission, Result,
 use crate::gate::hashing::Requester;
 use crate::model::Invitation;
 use crate::services::accounts::{NewUser, SignIn};
+use crate::services::idempotency::{IdempotencyOutcome, submit_once};
 use crate::services::invitations::{self, Offer};
-use crate::services::once::{Once, once};
 use crate::services::random_token;
 use crate::store::{Scope, Tx};
 use crate::web::auth::{SignedIn, TENANT, USER, visitor};
@@ -59,21 +59,21 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
                     post.invite(tx, &public_url, &inviter, made)
                 };
                 let name = |(row, _): &(Invitation, Option<String>)| row.id.to_string();
-                once(tx, actor.tenant, ("page:/members/invitations", &nonce), work, name)
+                submit_once(tx, actor.tenant, ("page:/members/invitations", &nonce), work, name)
             };
             state.pages.tx(Scope::Tenant(who.actor.tenant), create).await
         }
         Err(error) => Err(error),
     };
     match made {
-        Ok(Once::First((row, None))) => {
+        Ok(IdempotencyOutcome::First((row, None))) => {
             let said = format!(
                 "An invitation is being mailed to {}. Its link works once, and is shown to nobody else.",
                 row.email
             );
             see_other(&who.session, urls::MEMBERS, Flash::good(said))
         }
-        Ok(Once::First((row, Some(token)))) => {
+        Ok(IdempotencyOutcome::First((row, Some(token)))) => {
             let link = who.base.join(&urls::invitation_with(&token)).map_err(Error::bug)?;
             let view = Created {
                 shell: who.shell,
@@ -84,7 +84,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             };
             page(&view).map(secretive)
         }
-        Ok(Once::Again(_)) => {
+        Ok(IdempotencyOutcome::Again(_)) => {
             let said = "This form made its invitation already, and the link was shown or mailed then: once. If it got lost, revoke it and invite again.";
             see_other(&who.session, urls::MEMBERS, Flash::good(said))
         }
