@@ -27,6 +27,7 @@ pub mod problem;
 pub mod proof;
 pub mod refusals;
 pub mod request_id;
+pub mod route;
 pub mod routes;
 pub mod server;
 pub mod session_race;

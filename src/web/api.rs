@@ -2,7 +2,7 @@
 
 use actix_web::web::to;
 
-use super::routes::{Door, Entry, delete, get, patch, post};
+use super::route::{Door, Entry, delete, get, patch, post};
 
 pub mod api_keys;
 pub mod audit;

@@ -12,7 +12,7 @@ use actix_web::{HttpMessage, HttpRequest};
 
 use super::key_auth::{self, KeyRequest};
 use super::problem::{Answer, Fail};
-use super::routes::{Door, Entry, any};
+use super::route::{Door, Entry, any};
 use super::state::State;
 
 /// Path without an original path. Requirements stand in the query at exactly this path.

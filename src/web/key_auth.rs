@@ -21,7 +21,7 @@ use super::bearer::{self, Bearer, TenantAsk};
 use super::client;
 use super::problem::{Fail, Problem};
 use super::request_id::{RequestId, request_id};
-use super::routes::Pattern;
+use super::route::Pattern;
 use super::state::State;
 use crate::domain::actor::Authority;
 use crate::domain::api_key::Environment;

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::flash::{self, Flash};
 use super::problem::Answer;
-use super::routes::{Door, Entry, get, post};
+use super::route::{Door, Entry, get, post};
 use super::view::text;
 use crate::domain::Error;
 use crate::domain::error::whole_seconds;

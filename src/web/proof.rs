@@ -10,7 +10,8 @@ use actix_web::http::{Method, StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::problem::{Fail, Problem};
-use super::routes::{self, Door, Pattern};
+use super::route::{Door, Pattern};
+use super::routes;
 use super::urls;
 use crate::domain::{Error, Result};
 

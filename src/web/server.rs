@@ -19,7 +19,8 @@ use tokio::net::TcpStream;
 
 use super::fast_path::FastPathFactory;
 use super::problem::{Fail, Problem};
-use super::routes::{self, Door};
+use super::route::Door;
+use super::routes;
 use super::session_store::{ABSOLUTE, PostgresSessions};
 use super::state::State;
 use super::upgrade_offers::Plain;
