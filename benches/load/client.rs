@@ -1,4 +1,5 @@
-//! Cheap HTTP client: requests are serialised once, connections are kept, bodies are read by content length.
+//! HTTP client with little overhead: requests are serialised once, connections are kept, bodies are read by content
+//! length.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ impl Line {
         Self { stream, buffer: Vec::with_capacity(4096) }
     }
 
-    /// Sends a request and returns the body. Any other status than the expected one ends the measurement.
+    /// Sends a request and returns the body. A status other than the expected one ends the measurement.
     pub async fn ask(&mut self, request: &Request) -> String {
         self.stream.write_all(&request.bytes).await.unwrap();
         self.buffer.clear();

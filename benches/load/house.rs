@@ -21,7 +21,7 @@ use gatepost::services::{Operator, access_tokens, api_keys};
 use gatepost::store::{Scope, Tx};
 use serde_json::{Value, json};
 
-/// Body about as long as a verification's response, within a tenth: measures the cost of HTTP alone.
+/// Body about as long as a verification's response, within a tenth. It measures the cost of HTTP alone.
 pub const AS_MUCH: &[u8] = &[b' '; 1_180];
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
 /// Event numbers with their arrival times, in microseconds of the machine's clock.
@@ -63,7 +63,7 @@ pub fn bare() -> Value {
 
 /// Starts Gatepost with a database of this name and these additional settings.
 pub async fn gatepost(name: &str, extra: &[(&str, &str)]) -> Value {
-    // Like the product. Without a subscriber, each span would be formatted for `log`.
+    // Logs like the product. Without a subscriber, each span would be formatted for `log`.
     tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::sink).init();
     let url = database(name);
     let running = App::start(settings(&url, extra), Clock::default()).await.expect("the server starts");

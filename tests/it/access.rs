@@ -1,4 +1,4 @@
-//! Who may call what: every route of the product, for every kind of caller, as one table.
+//! Access table: the expected status of every route for every kind of caller.
 
 mod callers;
 mod named;
@@ -13,12 +13,16 @@ use crate::support::TestApp;
 use callers::{CALLERS, Callers};
 use rows::Rows;
 
-/// One line a route: method, path, the scope that a token or key needs, and the answer to each caller.
+/// Expected statuses, one line per route: method, path, required scope, then one status per caller. `in` means a
+/// redirect to the sign-in page.
 ///
-/// `in` is the way to the sign-in page. Ids in braces are those of fresh rows of the tenant `acme`, made by its admin;
-/// `own` ones by whoever asks. Where a tenant can be named, everybody names `acme`, whose suspended twin is `closed`.
-/// `other` is an admin elsewhere, `stranger` nobody at all. People come with a session to pages, with a token that
-/// may everything to the API. `bare` ones hold every scope but the one that is needed.
+/// In a path, `{key}` becomes the id of a new key of the tenant `acme`, created by its admin. `{own-key}` becomes the
+/// id of a key that the caller owns. Other placeholders work alike. Requests name the tenant `acme` where a route takes
+/// a tenant.
+///
+/// `other` is an admin of another tenant, `stranger` sends no credentials, and `suspended` has a key of the suspended
+/// tenant `closed`. People use a session for pages, and a token with all scopes for the API. `bare-token` and
+/// `bare-key` have every scope except the required one.
 const TABLE: &str = include_str!("access/table.txt");
 
 struct Line {
@@ -29,7 +33,7 @@ struct Line {
     is_alias: bool,
 }
 
-/// Other names are registered with the same handlers: these callers tell whether they stand behind the same door.
+/// Callers for the alternative paths. These suffice to show that an alternative path has the same access rules.
 const CALLERS_OF_ALIASES: [&str; 4] = ["stranger", "other", "viewer", "admin"];
 
 fn lines() -> Vec<Line> {
@@ -53,7 +57,7 @@ fn lines() -> Vec<Line> {
     lines.into_iter().chain(aliases).collect()
 }
 
-/// The other names of `/api/keys`, which answer alike.
+/// Returns the alternative paths of an `/api/keys` route, with the same expected statuses.
 fn aliases(line: &Line) -> Vec<Line> {
     let rest = line.path.strip_prefix("/api/keys").map(str::to_owned);
     let names = rest.map(|rest| [format!("/api/api-keys{rest}"), format!("/api-keys{rest}")]);
@@ -67,7 +71,7 @@ fn aliases(line: &Line) -> Vec<Line> {
     names.into_iter().flatten().map(named).collect()
 }
 
-/// `/api/keys/{own-key}?tenant_id={tenant}` is the route `/api/keys/{}`.
+/// Returns the route's pattern: `/api/keys/{own-key}?tenant_id={tenant}` becomes `/api/keys/{}`.
 fn pattern(path: &str) -> String {
     let path = path.split('?').next().unwrap();
     let mut pattern = String::new();
@@ -81,7 +85,7 @@ fn pattern(path: &str) -> String {
 }
 
 #[test]
-fn every_route_stands_in_the_table() {
+fn every_route_is_in_the_table() {
     let named: BTreeSet<_> = lines().iter().map(|line| format!("{} {}", line.method, pattern(&line.path))).collect();
     let routes: BTreeSet<_> =
         routes::all().iter().map(|entry| format!("{} {}", entry.method, pattern(&entry.path))).collect();
@@ -90,7 +94,7 @@ fn every_route_stands_in_the_table() {
     assert!(missing.is_empty() && gone.is_empty(), "missing: {missing:#?}\nno such route: {gone:#?}");
 }
 
-/// Reads of a webhook or delivery, which every member may do; all other routes with their ids act on them.
+/// Read-only routes for webhooks and deliveries, open to every member. All other routes with such ids change something.
 const READS_OF_WEBHOOKS: [&str; 6] = [
     "GET /api/webhooks/{}",
     "GET /api/webhooks/{}/statistics",
@@ -101,7 +105,7 @@ const READS_OF_WEBHOOKS: [&str; 6] = [
 ];
 
 #[test]
-fn every_act_on_a_webhook_stands_for_own_ones_and_for_others() {
+fn every_change_of_a_webhook_is_in_the_table_for_own_and_other_webhooks() {
     let is_of_webhooks = |path: &str| path.contains("/webhooks/{}") || path.contains("/deliveries/{}");
     for entry in routes::all() {
         let route = format!("{} {}", entry.method, pattern(&entry.path));
@@ -119,14 +123,14 @@ fn every_act_on_a_webhook_stands_for_own_ones_and_for_others() {
     }
 }
 
-/// `None` for a line without a route, which the test above reports.
+/// Returns the kind of route. `None` if no route matches the line, which `every_route_is_in_the_table` reports.
 fn door(line: &Line) -> Option<Door> {
     let is_it =
         |entry: &routes::Entry| entry.method.as_str() == line.method && pattern(&entry.path) == pattern(&line.path);
     routes::all().into_iter().find(is_it).map(|entry| entry.door)
 }
 
-/// Goes through the lines of some doors, and prints each line that is answered otherwise as it should stand.
+/// Requests the table's lines of some kinds of routes. Fails with the corrected line for each unexpected status.
 async fn walk(is_wanted: impl Fn(Door, &str) -> bool) {
     let app = TestApp::start().await;
     let callers = Callers::gather(&app).await;
@@ -158,7 +162,7 @@ async fn walk(is_wanted: impl Fn(Door, &str) -> bool) {
             wrong.push(print(&line, &answers));
         }
     }
-    // Each of them is walked through by the test that looks for secrets where none may stand.
+    // The test in `boot::leaks` calls each of these routes and searches for their secrets.
     let known = leaks::MAKERS.iter().chain(&leaks::MORE_MAKERS);
     let known: BTreeSet<_> = known.map(|route| (*route).to_owned()).collect();
     let unknown: Vec<_> = makers.difference(&known).collect();
@@ -172,7 +176,7 @@ fn print(line: &Line, answers: &[String]) -> String {
     format!("{:<6} {:<47} {:<28}{}", line.method, line.path, line.scope, cells).trim_end().to_owned()
 }
 
-/// Which of the tests about pages a path belongs to: there are too many for one.
+/// Returns the number of the test that covers this page, since all pages are too many for one test.
 fn part(path: &str) -> usize {
     let begins = |roots: &[&str]| roots.iter().any(|root| path.starts_with(root));
     if begins(&["/keys", "/usage", "/setup"]) {
@@ -185,26 +189,26 @@ fn part(path: &str) -> usize {
 }
 
 #[actix_web::test]
-async fn pages_about_keys_answer_to_everybody_as_the_table_says() {
+async fn pages_about_keys_answer_every_caller_as_in_the_table() {
     walk(|door, path| door == Door::Page && part(path) == 0).await;
 }
 
 #[actix_web::test]
-async fn pages_about_people_and_tenants_answer_to_everybody_as_the_table_says() {
+async fn pages_about_people_and_tenants_answer_every_caller_as_in_the_table() {
     walk(|door, path| door == Door::Page && part(path) == 1).await;
 }
 
 #[actix_web::test]
-async fn all_other_pages_answer_to_everybody_as_the_table_says() {
+async fn all_other_pages_answer_every_caller_as_in_the_table() {
     walk(|door, path| door == Door::Page && part(path) == 2).await;
 }
 
 #[actix_web::test]
-async fn the_api_answers_to_everybody_as_the_table_says() {
+async fn the_api_answers_every_caller_as_in_the_table() {
     walk(|door, _| door == Door::Api).await;
 }
 
 #[actix_web::test]
-async fn what_keys_open_and_what_is_open_answers_to_everybody_as_the_table_says() {
+async fn routes_for_keys_and_public_routes_answer_every_caller_as_in_the_table() {
     walk(|door, _| door != Door::Page && door != Door::Api).await;
 }

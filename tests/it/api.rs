@@ -1,4 +1,4 @@
-//! The JSON API and the routes that a key opens, as programs use them.
+//! JSON API and routes for API keys, used as programs use them.
 
 mod access_tokens;
 mod addresses;
@@ -38,13 +38,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Person, TestApp};
 
-/// A program with a token of Ada's, who is an admin of `acme`.
+/// Returns a program with a token of Ada, an admin of `acme`.
 async fn admin(app: &TestApp) -> Person {
     let ada = app.admin("ada").await;
     app.token_of(&ada, &["*"])
 }
 
-/// Mints a key with these fields beside its name.
+/// Creates a key with these additional fields.
 async fn mint(token: &Person, extra: Value) -> Value {
     let mut body = json!({"name": "ci"});
     body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());

@@ -1,4 +1,4 @@
-//! Starting up: settings, the private Postgres, the command line.
+//! Start, settings, the private Postgres, and the command line.
 
 mod audit;
 mod cancelled;

@@ -1,4 +1,4 @@
-//! The main job in a real Chromium: set up, mint a key, copy its secret, add a webhook, publish, see the delivery.
+//! Main job in a real Chromium: set up, create a key, copy its secret, add a webhook, publish, and see the delivery.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use thirtyfour::prelude::*;
 use crate::support::people::PASSWORD;
 use crate::support::{Answer, Receiver, TestApp};
 
-/// A Chromium with a profile of its own, driven by a chromedriver of its own.
+/// Chromium with its own profile and its own chromedriver.
 struct Browser {
     driver: WebDriver,
     process: Child,
-    /// Kept open: whoever writes there is not to find nobody.
+    /// Kept open, so that chromedriver can write to it.
     _output: BufReader<ChildStdout>,
     _profile: tempfile::TempDir,
 }
@@ -28,7 +28,7 @@ impl Drop for Browser {
     }
 }
 
-/// The port that a chromedriver has found for itself: the last one that it names before it is ready.
+/// Returns the port that chromedriver chose: the last one that it prints before it is ready.
 fn port_of(output: &mut impl BufRead) -> u16 {
     let (mut port, mut said) = (None, String::new());
     for line in output.lines().map(Result::unwrap) {
@@ -56,7 +56,7 @@ impl Browser {
         Self::open_with(json!({"prefs": {"profile.managed_default_content_settings.javascript": 2}})).await
     }
 
-    /// With these options of Chromium's own.
+    /// Opens a browser with these Chromium options.
     async fn open_with(options: Value) -> Self {
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
@@ -108,7 +108,7 @@ impl Browser {
         self.driver.query(By::Css(css)).first().await.unwrap_or_else(|error| panic!("{css}: {error}"))
     }
 
-    /// Presses the main button of the page.
+    /// Clicks the button or link with these words.
     async fn press(&self, words: &str) {
         let path = format!("//main//*[self::button or self::a][contains(normalize-space(.), '{words}')]");
         let button = self.driver.query(By::XPath(path)).first().await;
@@ -124,7 +124,7 @@ impl Browser {
         }
     }
 
-    /// Kept as output of the run, for people to look at.
+    /// Saves a screenshot in `test-output`.
     async fn picture(&self, name: &str) {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("test-output");
         std::fs::create_dir_all(&folder).unwrap();
@@ -133,7 +133,7 @@ impl Browser {
 }
 
 #[actix_web::test]
-async fn somebody_new_gets_from_the_setup_link_to_a_seen_delivery() {
+async fn a_new_operator_gets_from_the_setup_link_to_the_first_delivery() {
     let app = TestApp::start_bare(&[]).await;
     let token = app.tx(accounts::offer_setup).unwrap().unwrap();
     let receiver = Receiver::start().await;
@@ -149,7 +149,7 @@ async fn somebody_new_gets_from_the_setup_link_to_a_seen_delivery() {
     browser.picture("2-overview-empty").await;
 
     let secret = mint_a_key(&browser, &app).await;
-    // The page of the key is open, and shows a call as it comes in.
+    // The page of the new key is open, and shows calls live.
     browser.sees("Nobody has called with this key yet").await;
     browser.press("Live").await;
     let answer = app.key(&secret).get("/protected/").await;
@@ -175,7 +175,7 @@ async fn somebody_new_gets_from_the_setup_link_to_a_seen_delivery() {
 }
 
 #[actix_web::test]
-async fn the_main_job_is_done_with_scripts_off() {
+async fn the_main_job_works_without_scripts() {
     let app = TestApp::start_bare(&[]).await;
     let token = app.tx(accounts::offer_setup).unwrap().unwrap();
     let receiver = Receiver::start().await;
@@ -207,7 +207,7 @@ async fn the_main_job_is_done_with_scripts_off() {
 }
 
 #[actix_web::test]
-async fn a_person_confirms_who_they_are_with_scripts_off_and_goes_on_where_they_were() {
+async fn proof_of_identity_works_without_scripts_and_returns_to_the_page() {
     let app = TestApp::start().await;
     app.make_user("ada", true);
     let browser = Browser::without_scripts().await;
@@ -227,7 +227,7 @@ async fn a_person_confirms_who_they_are_with_scripts_off_and_goes_on_where_they_
 }
 
 #[actix_web::test]
-async fn no_page_is_wider_than_a_phone_whatever_is_unfolded() {
+async fn no_page_is_wider_than_a_phone_even_with_details_open() {
     let app = TestApp::start().await;
     let ada = app.make_user("ada", false);
     app.make_member(app.tenant, ada, gatepost::domain::Role::Owner);
@@ -261,7 +261,7 @@ async fn no_page_is_wider_than_a_phone_whatever_is_unfolded() {
     browser.driver.clone().quit().await.unwrap();
 }
 
-/// Mints a key and copies its secret with the button, as a person does.
+/// Creates a key with the form, copies the secret with the button, and returns it.
 async fn mint_a_key(browser: &Browser, app: &TestApp) -> String {
     browser.driver.goto(format!("{}/keys/new", app.base)).await.unwrap();
     browser.fill("name", "Billing worker").await;
@@ -296,7 +296,7 @@ async fn publish(browser: &Browser, app: &TestApp) {
     browser.picture("5-event").await;
 }
 
-/// The receiver has the request a moment before its answer is written down.
+/// Waits until the delivery is recorded, a moment after the receiver gets the request.
 async fn wait_until_delivered(app: &TestApp, browser: &Browser) {
     let cookies = browser.driver.get_all_cookies().await.unwrap();
     let cookie =

@@ -1,4 +1,4 @@
-//! `/auth`, as gateways ask it: what they are told, what is recorded, and a real nginx in front.
+//! Forward-auth at `/auth`: responses to gateways, usage records, and a real nginx in front.
 
 mod contract;
 mod gateways;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Person, TestApp};
 
-/// Mints a key of `acme` with these fields beside its name.
+/// Creates a key of `acme` with these additional fields.
 async fn mint(app: &TestApp, extra: Value) -> Value {
     let token = app.program().await;
     mint_as(&token, extra).await
@@ -31,17 +31,18 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("{field} in {value}"))
 }
 
-/// What was recorded so far, oldest first: method, endpoint, status, outcome.
+/// Returns the usage records, oldest first: method, endpoint, status, outcome.
 async fn recorded(app: &TestApp) -> Vec<(String, String, i16, String)> {
     app.running().state.gate.flush().await;
     let columns = (usage_logs::method, usage_logs::endpoint, usage_logs::status, usage_logs::outcome);
     usage_logs::table.order(usage_logs::id).select(columns).load(&mut app.conn()).unwrap()
 }
 
-/// Headers of every answer of HTTP.
+/// Headers of every HTTP response.
 const EVERYWHERE: [&str; 2] = ["date", "content-length"];
 
-/// Status, headers and the body's fields in the order of the alphabet. What differs each time is looked at and put as a word: `<id>`, `<reset>`, `<t>`.
+/// Returns status, headers and the body's fields in alphabetical order. Varying values are checked and replaced with
+/// `<id>`, `<reset>` or `<t>`.
 fn said(app: &TestApp, answer: &Answer) -> String {
     let now = app.clock.now().timestamp();
     let mut body = answer.body.clone();
@@ -79,7 +80,7 @@ fn said(app: &TestApp, answer: &Answer) -> String {
     format!("{}\n{}\n\n{body}", answer.status, lines.join("\n")).trim_end().to_owned()
 }
 
-/// A text that stands indented in a test.
+/// Removes the indentation of a text in a test.
 fn plain(text: &str) -> String {
     text.trim().lines().map(str::trim).collect::<Vec<_>>().join("\n")
 }

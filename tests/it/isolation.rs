@@ -1,4 +1,4 @@
-//! Row-level security: a query that forgets its tenant still finds nothing of another's.
+//! Row-level security: a query without a tenant filter finds no rows of other tenants.
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -12,7 +12,7 @@ struct Count {
     count: i64,
 }
 
-/// Every table of a tenant, asked without a filter.
+/// Tables with rows of tenants, which are read without a filter.
 const TABLES: [&str; 28] = [
     "access_tokens",
     "api_keys",
@@ -62,7 +62,7 @@ async fn a_query_without_its_tenant_filter_finds_only_its_own_tenant() {
     for ((table, seen), all) in TABLES.iter().zip(seen).zip(all) {
         match *table {
             "tenants" => assert_eq!((seen, all), (1, 2)),
-            // Making a tenant is noted in it.
+            // Creating a tenant writes an entry to its own audit log.
             "audit_chains" | "audit_entries" => assert!(seen == 1 && seen < all, "{seen} of {all}"),
             "memberships" => assert_eq!((seen, all), (0, 1)),
             _ => assert_eq!(seen, 0, "{table}"),
@@ -71,7 +71,7 @@ async fn a_query_without_its_tenant_filter_finds_only_its_own_tenant() {
 }
 
 #[actix_web::test]
-async fn every_table_with_a_tenant_is_under_row_level_security() {
+async fn every_table_with_a_tenant_has_row_level_security() {
     let app = TestApp::start().await;
     let sql = "SELECT count(*) AS count FROM information_schema.columns c JOIN pg_class t ON t.relname = c.table_name
                WHERE c.column_name = 'tenant_id' AND c.table_schema = 'public' AND NOT t.relrowsecurity AND NOT t.relispartition AND t.relkind IN ('r', 'p')";
@@ -80,7 +80,7 @@ async fn every_table_with_a_tenant_is_under_row_level_security() {
 }
 
 #[actix_web::test]
-async fn passwords_are_out_of_reach_for_work_in_a_tenant() {
+async fn the_database_role_for_tenants_cannot_read_passwords() {
     let app = TestApp::start().await;
     app.admin("ada").await;
     let db = Db::new(&app.database.url, 1);

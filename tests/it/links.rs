@@ -1,4 +1,5 @@
-//! One-time links end with the right of the person who made them: every kind of link, every loss of a right.
+//! One-time links: they end when their creator loses the right. Tests cover every kind of link and every loss of a
+//! right.
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::prelude::*;
@@ -13,7 +14,7 @@ use crate::support::{Person, TestApp};
 
 const NEW_PASSWORD: &str = "another horse and another staple";
 
-/// A link in the hands of the person that it is for: `/password-reset?token=…` or `/invitation?token=…`.
+/// Link as its receiver gets it: `/password-reset?token=…` or `/invitation?token=…`.
 #[derive(Clone)]
 struct Link(String);
 
@@ -26,7 +27,7 @@ impl Link {
         self.0.split_once("token=").unwrap().1
     }
 
-    /// Uses the link up; 303 if it is taken.
+    /// Uses the link, and returns 303 if it is valid.
     async fn follow(&self, app: &TestApp) -> u16 {
         let path = self.0.split_once('?').unwrap().0;
         let fields = [("token", self.token()), ("password", NEW_PASSWORD), ("name", "Guest")];
@@ -50,14 +51,14 @@ impl Link {
     }
 }
 
-/// Made by an operator on the page of users.
+/// Creates a reset link as an operator, on the page of users.
 async fn reset_by(operator: &Person, user: i64) -> Link {
     let made = operator.submit(format!("/operator/users/{user}/reset-link"), &[]).await;
     let link: String = made.assert_ok().html().select("#reset-link")[0].text().collect();
     Link::of(&link)
 }
 
-/// Made on the page of members, in the tenant in which this person works.
+/// Creates an invitation on the page of members, in the person's current tenant.
 async fn invitation_on_page(person: &Person, email: &str, role: &str) -> Link {
     let form = person.visit("/members/invitations/new").await.html();
     let (token, nonce) = (form.value("_csrf"), form.value("nonce"));
@@ -67,20 +68,20 @@ async fn invitation_on_page(person: &Person, email: &str, role: &str) -> Link {
     Link::of(&link)
 }
 
-/// Made by a program with a token of this person's.
+/// Creates an invitation in the API, with a token of this person.
 async fn invitation_by_api(program: &Person, app: &TestApp, email: &str, role: &str) -> Link {
     let ask = json!({"email": email, "role": role});
     let path = format!("/api/tenants/{}/invitations", app.tenant);
     Link::of(program.post_json(path, ask).await.assert_status(201).json()["link"].as_str().unwrap())
 }
 
-/// An operator, and one link of every kind that operators make.
-struct Made {
+/// Operator with one link of every kind that operators can create.
+struct OperatorLinks {
     oscar: Person,
     links: Vec<Link>,
 }
 
-async fn all_by_an_operator(app: &TestApp) -> Made {
+async fn links_of_an_operator(app: &TestApp) -> OperatorLinks {
     let (oscar, other) = (app.operator("oscar").await, app.make_user("other", true));
     let everywhere = app.instance_token_of(&oscar, &["*"]);
     let links = vec![
@@ -88,10 +89,10 @@ async fn all_by_an_operator(app: &TestApp) -> Made {
         invitation_on_page(&oscar, "page@example.com", "owner").await,
         invitation_by_api(&everywhere, app, "api@example.com", "viewer").await,
     ];
-    Made { oscar, links }
+    OperatorLinks { oscar, links }
 }
 
-async fn operate(operator: &Person, user: i64, act: &str) {
+async fn operator_action(operator: &Person, user: i64, act: &str) {
     let path = format!("/operator/users/{user}/{act}");
     operator.submit(path, &[]).await.assert_see_other("/operator/users");
 }
@@ -102,9 +103,9 @@ fn change(app: &TestApp, user: i64, change: UserChange) {
 }
 
 #[actix_web::test]
-async fn links_of_an_operator_work_while_they_are_one() {
+async fn links_work_while_their_creator_is_an_operator() {
     let app = TestApp::start().await;
-    for link in all_by_an_operator(&app).await.links {
+    for link in links_of_an_operator(&app).await.links {
         link.assert_works(&app).await;
     }
 }
@@ -113,8 +114,8 @@ async fn links_of_an_operator_work_while_they_are_one() {
 async fn links_of_an_operator_end_with_their_demotion() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
-    let made = all_by_an_operator(&app).await;
-    operate(&grace, made.oscar.user_id, "demotion").await;
+    let made = links_of_an_operator(&app).await;
+    operator_action(&grace, made.oscar.user_id, "demotion").await;
     for link in &made.links {
         link.assert_ended(&app).await;
     }
@@ -125,8 +126,8 @@ async fn links_of_an_operator_end_with_their_demotion() {
 async fn links_of_an_operator_end_with_their_deactivation_on_the_page() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
-    let made = all_by_an_operator(&app).await;
-    operate(&grace, made.oscar.user_id, "deactivation").await;
+    let made = links_of_an_operator(&app).await;
+    operator_action(&grace, made.oscar.user_id, "deactivation").await;
     for link in &made.links {
         link.assert_ended(&app).await;
     }
@@ -136,7 +137,7 @@ async fn links_of_an_operator_end_with_their_deactivation_on_the_page() {
 async fn links_of_an_operator_end_with_their_deactivation_by_the_api() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
-    let made = all_by_an_operator(&app).await;
+    let made = links_of_an_operator(&app).await;
     let program = app.instance_token_of(&grace, &["*"]);
     let path = format!("/api/users/{}", made.oscar.user_id);
     program.patch_json(path, json!({"is_active": false})).await.assert_ok();
@@ -146,22 +147,22 @@ async fn links_of_an_operator_end_with_their_deactivation_by_the_api() {
 }
 
 #[actix_web::test]
-async fn links_that_ended_stay_so_when_the_right_comes_back() {
+async fn ended_links_stay_ended_when_the_right_comes_back() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
-    let made = all_by_an_operator(&app).await;
-    operate(&grace, made.oscar.user_id, "demotion").await;
-    operate(&grace, made.oscar.user_id, "promotion").await;
+    let made = links_of_an_operator(&app).await;
+    operator_action(&grace, made.oscar.user_id, "demotion").await;
+    operator_action(&grace, made.oscar.user_id, "promotion").await;
     for link in &made.links {
         link.assert_ended(&app).await;
     }
 }
 
 #[actix_web::test]
-async fn links_are_refused_whose_creator_has_lost_the_right_in_any_way() {
+async fn a_link_is_refused_however_its_creator_lost_the_right() {
     let app = TestApp::start().await;
-    let made = all_by_an_operator(&app).await;
-    // Past all services: what is checked is the right of this moment.
+    let made = links_of_an_operator(&app).await;
+    // Changes the row directly, without a service: each use of a link checks the creator's current right.
     let row = users::table.find(made.oscar.user_id);
     diesel::update(row).set(users::is_operator.eq(false)).execute(&mut app.conn()).unwrap();
     for link in &made.links {
@@ -177,13 +178,13 @@ async fn a_demoted_operator_keeps_invitations_that_their_membership_allows() {
     change(&app, oscar.user_id, UserChange { is_operator: Some(true), ..UserChange::default() });
     let of_admin = invitation_on_page(&oscar, "viewer@example.com", "viewer").await;
     let of_operator = invitation_on_page(&oscar, "owner@example.com", "owner").await;
-    operate(&grace, oscar.user_id, "demotion").await;
+    operator_action(&grace, oscar.user_id, "demotion").await;
     of_operator.assert_ended(&app).await;
     of_admin.assert_works(&app).await;
 }
 
-/// What one member sent out by both doors, for each role.
-async fn all_by_a_member(app: &TestApp, person: &Person, roles: &[&'static str]) -> Vec<(&'static str, Link)> {
+/// Creates an invitation on the page and one in the API for each role.
+async fn invitations_of_a_member(app: &TestApp, person: &Person, roles: &[&'static str]) -> Vec<(&'static str, Link)> {
     let program = app.token_of(person, &["*"]);
     let mut links = Vec::new();
     for role in roles {
@@ -197,7 +198,7 @@ async fn all_by_a_member(app: &TestApp, person: &Person, roles: &[&'static str])
 async fn invitations_of_a_member_end_with_their_removal() {
     let app = TestApp::start().await;
     let (otto, ada) = (app.owner("otto").await, app.admin("ada").await);
-    let links = all_by_a_member(&app, &ada, &["viewer", "admin"]).await;
+    let links = invitations_of_a_member(&app, &ada, &["viewer", "admin"]).await;
     otto.submit(format!("/members/{}/removal", ada.user_id), &[]).await.assert_see_other("/members");
     for (_, link) in &links {
         link.assert_ended(&app).await;
@@ -208,7 +209,7 @@ async fn invitations_of_a_member_end_with_their_removal() {
 async fn invitations_of_a_member_end_with_their_removal_by_the_api() {
     let app = TestApp::start().await;
     let (otto, ada) = (app.owner("otto").await, app.admin("ada").await);
-    let links = all_by_a_member(&app, &ada, &["viewer"]).await;
+    let links = invitations_of_a_member(&app, &ada, &["viewer"]).await;
     let path = format!("/api/tenants/{}/members/{}", app.tenant, ada.user_id);
     app.token_of(&otto, &["*"]).delete(path).await.assert_status(204);
     for (_, link) in &links {
@@ -220,9 +221,9 @@ async fn invitations_of_a_member_end_with_their_removal_by_the_api() {
 async fn invitations_of_a_member_end_with_their_deactivation() {
     let app = TestApp::start().await;
     let (grace, ada) = (app.operator("grace").await, app.admin("ada").await);
-    let links = all_by_a_member(&app, &ada, &["viewer"]).await;
-    operate(&grace, ada.user_id, "deactivation").await;
-    operate(&grace, ada.user_id, "activation").await;
+    let links = invitations_of_a_member(&app, &ada, &["viewer"]).await;
+    operator_action(&grace, ada.user_id, "deactivation").await;
+    operator_action(&grace, ada.user_id, "activation").await;
     for (_, link) in &links {
         link.assert_ended(&app).await;
     }
@@ -232,7 +233,7 @@ async fn invitations_of_a_member_end_with_their_deactivation() {
 async fn invitations_of_an_admin_end_when_they_become_a_developer() {
     let app = TestApp::start().await;
     let (otto, ada) = (app.owner("otto").await, app.admin("ada").await);
-    let links = all_by_a_member(&app, &ada, &["viewer"]).await;
+    let links = invitations_of_a_member(&app, &ada, &["viewer"]).await;
     let path = format!("/api/tenants/{}/members/{}", app.tenant, ada.user_id);
     app.token_of(&otto, &["*"]).patch_json(path, json!({"role": "developer"})).await.assert_ok();
     for (_, link) in &links {
@@ -244,7 +245,7 @@ async fn invitations_of_an_admin_end_when_they_become_a_developer() {
 async fn an_owner_who_becomes_an_admin_keeps_the_invitations_that_an_admin_can_make() {
     let app = TestApp::start().await;
     let (otto, olga) = (app.owner("otto").await, app.owner("olga").await);
-    let links = all_by_a_member(&app, &olga, &["owner", "admin"]).await;
+    let links = invitations_of_a_member(&app, &olga, &["owner", "admin"]).await;
     otto.submit(format!("/members/{}/role", olga.user_id), &[("role", "admin")]).await.assert_see_other("/members");
     for (role, link) in &links {
         match *role {
@@ -259,7 +260,8 @@ async fn invitations_do_not_work_while_their_tenant_is_deleted() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let ada = app.admin("ada").await;
-    let mut links: Vec<_> = all_by_a_member(&app, &ada, &["viewer"]).await.into_iter().map(|(_, link)| link).collect();
+    let mut links: Vec<_> =
+        invitations_of_a_member(&app, &ada, &["viewer"]).await.into_iter().map(|(_, link)| link).collect();
     links.push(invitation_on_page(&grace, "operator@example.com", "owner").await);
     let path = format!("/operator/tenants/{}", app.tenant);
     let deletion = [("confirmation", "acme")];
@@ -267,7 +269,7 @@ async fn invitations_do_not_work_while_their_tenant_is_deleted() {
     for link in &links {
         link.assert_ended(&app).await;
     }
-    // A restored tenant is as it was.
+    // After restoration, the links work again.
     grace.submit(format!("{path}/restoration"), &[]).await.assert_status(303);
     for link in &links {
         link.assert_works(&app).await;
@@ -281,14 +283,14 @@ async fn invitations_to_a_deleted_tenant_end_with_the_right_of_their_inviter() {
     let link = invitation_on_page(&oscar, "guest@example.com", "owner").await;
     let path = format!("/operator/tenants/{}", app.tenant);
     grace.submit(format!("{path}/deletion"), &[("confirmation", "acme")]).await.assert_status(303);
-    operate(&grace, oscar.user_id, "demotion").await;
-    operate(&grace, oscar.user_id, "promotion").await;
+    operator_action(&grace, oscar.user_id, "demotion").await;
+    operator_action(&grace, oscar.user_id, "promotion").await;
     grace.submit(format!("{path}/restoration"), &[]).await.assert_status(303);
     link.assert_ended(&app).await;
 }
 
 #[actix_web::test]
-async fn invitations_wait_while_their_tenant_is_suspended() {
+async fn invitations_pause_while_their_tenant_is_suspended() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let ada = app.admin("ada").await;
@@ -308,8 +310,8 @@ async fn reset_links_of_a_user_end_with_their_own_deactivation() {
     let grace = app.operator("grace").await;
     let ada = app.viewer("ada").await;
     let link = reset_by(&grace, ada.user_id).await;
-    operate(&grace, ada.user_id, "deactivation").await;
-    operate(&grace, ada.user_id, "activation").await;
+    operator_action(&grace, ada.user_id, "deactivation").await;
+    operator_action(&grace, ada.user_id, "activation").await;
     link.assert_ended(&app).await;
 }
 
@@ -330,7 +332,7 @@ async fn links_of_the_console_have_no_creator_who_could_lose_a_right() {
 }
 
 #[actix_web::test]
-async fn a_reset_link_is_not_made_with_a_right_that_is_gone() {
+async fn a_person_without_the_right_cannot_create_a_reset_link() {
     let app = TestApp::start().await;
     let (dan, ada) = (app.make_user("dan", false), app.make_user("ada", false));
     let who = Operator { user: Some(dan), ..Operator::at_the_console() };
@@ -338,7 +340,7 @@ async fn a_reset_link_is_not_made_with_a_right_that_is_gone() {
     assert!(matches!(refused, Err(Error::Forbidden { .. })), "{refused:?}");
 }
 
-/// Uses the link while its creator's right is being taken away, in a transaction that has not ended.
+/// Uses the link while a transaction that removes its creator's right is still open.
 async fn follow_during(
     app: &TestApp,
     link: &Link,
@@ -358,7 +360,7 @@ async fn follow_during(
 async fn a_link_that_is_used_during_the_demotion_of_its_creator_is_refused() {
     let app = TestApp::start().await;
     let _grace = app.operator("grace").await;
-    let made = all_by_an_operator(&app).await;
+    let made = links_of_an_operator(&app).await;
     let [reset, owner, _] = &made.links[..] else { panic!("three kinds of links") };
     let demote = |tx: &mut Tx<'_>| {
         let off = UserChange { is_operator: Some(false), ..UserChange::default() };
@@ -384,11 +386,11 @@ async fn an_invitation_that_is_used_during_the_removal_of_its_inviter_is_refused
 }
 
 #[actix_web::test]
-async fn what_ended_stands_in_the_log_of_its_tenant() {
+async fn ended_invitations_are_in_the_audit_log_of_their_tenant() {
     let app = TestApp::start().await;
     let (grace, ada) = (app.operator("grace").await, app.admin("ada").await);
     invitation_on_page(&ada, "guest@example.com", "viewer").await;
-    operate(&grace, ada.user_id, "deactivation").await;
+    operator_action(&grace, ada.user_id, "deactivation").await;
     let log = grace.visit("/audit?action=invitation.revoked").await.html();
     assert_eq!(log.select("tbody tr").len(), 1);
     let open = invitation_rows::table.filter(invitation_rows::revoked_at.is_null());
@@ -396,11 +398,11 @@ async fn what_ended_stands_in_the_log_of_its_tenant() {
 }
 
 #[actix_web::test]
-async fn an_operator_who_entered_a_tenant_is_out_with_their_demotion() {
+async fn a_demoted_operator_loses_access_to_an_entered_tenant() {
     let app = TestApp::start().await;
     let (grace, oscar) = (app.operator("grace").await, app.operator("oscar").await);
     oscar.visit("/members").await.assert_ok();
-    operate(&grace, oscar.user_id, "demotion").await;
+    operator_action(&grace, oscar.user_id, "demotion").await;
     oscar.visit("/members").await.assert_status(403);
 }
 
@@ -415,7 +417,7 @@ async fn an_inviter_does_not_accept_their_own_invitation() {
 }
 
 #[actix_web::test]
-async fn reset_links_that_a_person_made_end_with_their_new_password() {
+async fn a_new_password_ends_reset_links_that_the_person_created() {
     let app = TestApp::start().await;
     let (oscar, dan) = (app.operator("oscar").await, app.make_user("dan", false));
     let link = reset_by(&oscar, dan.0).await;

@@ -1,4 +1,4 @@
-//! The product through its front door: a real server, a real Postgres.
+//! Integration tests: a real server on a real Postgres.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! The migrations, and the tables that Diesel believes in.
+//! Migrations, and the table definitions of Diesel.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ struct Kept {
 }
 
 #[test]
-fn tenants_of_before_keep_their_state_and_get_no_limits() {
+fn existing_tenants_keep_their_state_and_get_no_limits() {
     let database = Database::empty();
     let mut conn = database.connect();
     let migrations = || FileBasedMigrations::from_path(MIGRATIONS).unwrap();
@@ -104,7 +104,7 @@ fn tenants_of_before_keep_their_state_and_get_no_limits() {
 }
 
 #[test]
-fn deliveries_of_before_are_kept_and_what_was_under_way_is_due_again() {
+fn existing_deliveries_are_kept_and_attempts_under_way_become_due_again() {
     let database = Database::empty();
     let mut conn = database.connect();
     let migrations = || FileBasedMigrations::from_path(MIGRATIONS).unwrap();
@@ -141,7 +141,7 @@ fn deliveries_of_before_are_kept_and_what_was_under_way_is_due_again() {
     let parts = "SELECT tableoid::regclass::text AS row FROM events";
     assert_eq!(rows(&mut conn, parts), ["events_before"; 3]);
 
-    // What comes now goes into it as well, and what comes in three days into a day of its own.
+    // New rows of today go into the same partition, and rows of three days ahead into a partition of their day.
     conn.batch_execute(
         "INSERT INTO events (id, tenant_id, type, payload, created_at)
          SELECT uuid_v7(now() + n * INTERVAL '1 day'), 1, 'a', '{}', now() FROM generate_series(0, 3, 3) n",
@@ -157,7 +157,7 @@ fn deliveries_of_before_are_kept_and_what_was_under_way_is_due_again() {
 }
 
 #[test]
-fn the_last_uses_of_before_are_kept_there_and_back() {
+fn existing_last_uses_are_kept_by_migrating_up_and_down() {
     let database = Database::empty();
     let mut conn = database.connect();
     let migrations = || FileBasedMigrations::from_path(MIGRATIONS).unwrap();
@@ -195,7 +195,7 @@ fn the_last_uses_of_before_are_kept_there_and_back() {
 }
 
 #[test]
-fn addresses_of_before_get_ascii_domains_unless_they_are_taken() {
+fn existing_addresses_get_ascii_domains_unless_taken() {
     let database = Database::empty();
     let mut conn = database.connect();
     let migrations = || FileBasedMigrations::from_path(MIGRATIONS).unwrap();
@@ -219,7 +219,7 @@ fn addresses_of_before_get_ascii_domains_unless_they_are_taken() {
     conn.run_pending_migrations(migrations()).unwrap();
     let rows: Vec<Kept> = diesel::sql_query("SELECT email AS row FROM users ORDER BY id").load(&mut conn).unwrap();
     let rows: Vec<_> = rows.into_iter().map(|one| one.row).collect();
-    // What could not change is the second account of one mailbox.
+    // An address stays unchanged if another account has its ASCII form.
     let expected =
         before.map(
             |email| if email.contains("bu\u{308}") { email.to_owned() } else { gatepost::domain::email::lookup(email) },

@@ -1,4 +1,4 @@
-//! A Postgres that goes away: clear refusals, known keys still verified, and recovery without a restart.
+//! Outage of Postgres: clear error responses, cached keys still verified, and recovery without a restart.
 
 mod full_disk;
 mod read_only;
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::support::{Person, TestApp};
 
-/// Asks until the answer has this status: recovery takes a moment, but no restart.
+/// Sends requests until the response has this status. Recovery takes a moment, but no restart.
 pub async fn until(status: u16, person: &Person, path: &str) {
     for _ in 0..400 {
         if person.get(path).await.status == status {
@@ -26,7 +26,7 @@ pub async fn until(status: u16, person: &Person, path: &str) {
 }
 
 #[actix_web::test]
-async fn while_postgres_is_away_known_keys_are_verified_and_the_rest_is_503() {
+async fn while_postgres_is_unreachable_known_keys_are_verified_and_the_rest_is_503() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let token = app.token_of(&ada, &["*"]);
@@ -61,7 +61,7 @@ async fn while_postgres_is_away_known_keys_are_verified_and_the_rest_is_503() {
 }
 
 #[actix_web::test]
-async fn whoever_loses_a_deadlock_is_told_to_try_again() {
+async fn the_loser_of_a_deadlock_is_told_to_try_again() {
     let app = TestApp::start().await;
     let program = app.program().await;
     for name in ["one", "two"] {

@@ -1,4 +1,4 @@
-//! Pages, as people use them.
+//! Pages, used as people use them.
 
 mod access_tokens;
 mod account;

@@ -1,4 +1,4 @@
-//! Databases as operators have them: versions, users with few rights, restored dumps, poolers.
+//! Databases in various setups: versions, users with few rights, restored dumps, poolers.
 
 mod pooler;
 mod restore;
@@ -10,14 +10,14 @@ use std::time::Duration;
 use crate::boot::{Gatepost, Ran};
 use crate::support::database::Database;
 
-/// The statements that a refusal tells an administrator to run.
+/// Returns the SQL statements that an error message tells an administrator to run.
 #[track_caller]
 fn advised_sql(refused: &Ran) -> &str {
     let quoted = refused.stderr.split('`').skip(1).step_by(2);
     quoted.filter(|words| words.contains("gatepost_app")).last().unwrap_or_else(|| panic!("no SQL in {refused:?}"))
 }
 
-/// Waits until this holds: the server notices it without a request.
+/// Waits until the condition holds, without sending a request.
 async fn soon(mut holds: impl FnMut() -> bool) {
     for _ in 0..400 {
         if holds() {

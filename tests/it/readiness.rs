@@ -21,14 +21,14 @@ struct Count {
     count: i64,
 }
 
-/// Statements of this database that wait for a lock.
+/// Counts statements of this database that wait for a lock.
 fn waiting(conn: &mut PgConnection) -> i64 {
     let sql = "SELECT count(*) AS count FROM pg_stat_activity
                WHERE datname = current_database() AND wait_event_type = 'Lock'";
     diesel::sql_query(sql).get_result::<Count>(conn).unwrap().count
 }
 
-/// Programs of as many tenants as there are API connections, each with the id of a key of its own.
+/// Returns one program for each connection in the API pool, each of another tenant and with the id of its own key.
 async fn programs(app: &TestApp) -> Vec<(Person, String)> {
     let mut programs = Vec::new();
     for number in 0..API_CONNECTIONS {
@@ -68,8 +68,8 @@ async fn readiness_does_not_wait_behind_requests_that_hold_every_api_connection(
 }
 
 #[actix_web::test]
-async fn metrics_are_answered_on_this_machine_and_refused_through_a_proxy_on_it() {
-    // Such a proxy may be a trusted one.
+async fn metrics_are_served_to_this_machine_and_refused_through_a_proxy_on_it() {
+    // The proxy may be trusted or not.
     for trusted in ["", "127.0.0.1"] {
         let app = TestApp::start_with(&[("GATEPOST_TRUSTED_PROXIES", trusted)]).await;
         let stranger = app.stranger();
@@ -84,7 +84,7 @@ async fn metrics_are_answered_on_this_machine_and_refused_through_a_proxy_on_it(
 }
 
 #[actix_web::test]
-async fn a_database_that_is_away_is_a_reason_and_the_answer_names_neither_host_nor_database() {
+async fn an_unreachable_database_is_a_reason_without_names_of_host_and_database() {
     let app = TestApp::start().await;
     app.database.cut();
     let stranger = app.stranger();
@@ -102,7 +102,7 @@ async fn a_database_that_is_away_is_a_reason_and_the_answer_names_neither_host_n
 }
 
 #[actix_web::test]
-async fn a_migration_that_has_not_been_run_is_a_reason() {
+async fn a_missing_migration_is_a_reason() {
     let app = TestApp::start().await;
     let stranger = app.stranger();
     stranger.get("/readyz").await.assert_ok();

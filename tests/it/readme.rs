@@ -1,4 +1,4 @@
-//! The documents, held to the product: README's tour is run, its settings are compared, links and paths lead somewhere.
+//! Documents compared with the product: the README's tour runs, the settings agree, and links and paths exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::support::{Person, TestApp};
 
-/// How long the whole tour may take: most of it is python3 starting.
+/// Time limit of the whole tour, which mostly starts python3.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn root() -> &'static Path {
@@ -25,7 +25,7 @@ pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The bodies of all fenced blocks with this tag.
+/// Returns the bodies of all fenced blocks with this tag.
 pub fn blocks(text: &str, tag: &str) -> Vec<String> {
     let (mut found, mut open) = (Vec::new(), None::<(bool, String)>);
     for line in text.lines() {
@@ -48,7 +48,7 @@ pub fn blocks(text: &str, tag: &str) -> Vec<String> {
     found
 }
 
-/// The `NAME=value` words before `make run` where the tour says how to start.
+/// Returns the `NAME=value` words before `make run` in the tour's start command.
 fn tour_settings(readme: &str) -> Vec<(String, String)> {
     let start = blocks(readme, "console")
         .into_iter()
@@ -59,7 +59,7 @@ fn tour_settings(readme: &str) -> Vec<(String, String)> {
 }
 
 #[actix_web::test]
-async fn the_tour_runs_as_it_stands() {
+async fn the_tour_runs_as_written() {
     let readme = read("README.md");
     let settings = tour_settings(&readme);
     assert_eq!(settings.len(), 3, "{settings:?}");
@@ -67,7 +67,7 @@ async fn the_tour_runs_as_it_stands() {
     let app = TestApp::start_with(&settings).await;
     let ada = app.owner("ada").await;
     let token = app.mint_token(UserId(ada.user_id), Some(app.tenant), &["*"]);
-    // Whatever the tour leaves running ends with it.
+    // Background jobs of the tour are stopped at its end.
     let script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}", blocks(&readme, "sh").concat());
 
     let mut command = Command::new("bash");
@@ -97,7 +97,7 @@ async fn the_tour_runs_as_it_stands() {
 }
 
 #[actix_web::test]
-async fn readme_names_the_limits_of_the_free_plan_as_they_are() {
+async fn readme_states_the_real_limits_of_the_free_plan() {
     let app = TestApp::start().await;
     let operator = app.operator("grace").await;
     let plans = app.instance_token_of(&operator, &["*"]).get("/api/plans").await.json();
@@ -109,7 +109,7 @@ async fn readme_names_the_limits_of_the_free_plan_as_they_are() {
 }
 
 #[test]
-fn readme_lists_the_settings_as_they_are() {
+fn readme_lists_all_settings_with_their_real_defaults() {
     let row = |cells: [String; 5]| format!("| {} |", cells.join(" | "));
     let mut table = vec![
         row(["environment", "flag", "`gatepost.toml`", "default", "what it does"].map(str::to_owned)),
@@ -125,7 +125,7 @@ fn readme_lists_the_settings_as_they_are() {
     assert!(read("README.md").contains(&table), "README.md's table of settings should read:\n{table}");
 }
 
-/// Every document of the project, with its path.
+/// Returns all documents of the project, with their paths.
 fn documents() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().to_owned()];
@@ -146,7 +146,7 @@ fn documents() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The text without its fenced blocks.
+/// Returns the text without its fenced blocks.
 fn prose(text: &str) -> String {
     let mut is_inside = false;
     let mut kept = String::new();
@@ -177,7 +177,7 @@ fn every_relative_link_leads_to_a_file() {
     assert!(dead.is_empty(), "{dead:#?}");
 }
 
-/// Whether a word in backticks means a place in this repository.
+/// True if a word in backticks is a path in this repository.
 fn is_place(word: &str) -> bool {
     const FOLDERS: [&str; 9] =
         ["src/", "tests/", "templates/", "static/", "migrations/", "docs/", "benches/", "scripts/", ".ci/"];
@@ -199,7 +199,7 @@ fn every_path_that_a_document_names_exists() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
-/// `file.rs::name` in ARCHITECTURE.md's walkthroughs: the file says the name.
+/// Checks each `file.rs::name` in ARCHITECTURE.md: the file must contain the name.
 #[test]
 fn every_function_that_the_architecture_names_exists() {
     let text = read("ARCHITECTURE.md");
@@ -222,7 +222,7 @@ fn every_function_that_the_architecture_names_exists() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
-/// Whether a route is for programs; static files are for pages.
+/// True if a route is for programs. Static files are for pages.
 fn is_for_programs(entry: &Entry) -> bool {
     entry.door != Door::Page && !entry.path.starts_with("/static/")
 }
@@ -236,7 +236,7 @@ fn the_documented_routes_are_those_of_the_program() {
         .map(|(route, _)| route.to_owned())
         .collect();
     let documented: BTreeSet<_> = documented.into_iter().filter(|route| route.contains(" /")).collect();
-    // The document tells of these names once, for all.
+    // The document mentions these alternative paths only once.
     let is_alias = |path: &str| path.starts_with("/api/api-keys") || path.starts_with("/api-keys");
     let routes = routes::all().into_iter().filter(|entry| is_for_programs(entry) && !is_alias(&entry.path));
     let routes: BTreeSet<_> = routes.map(|entry| format!("{} {}", entry.method, entry.path)).collect();

@@ -1,4 +1,4 @@
-//! Every view, with nothing, with much, and with what an enemy would type.
+//! Views rendered without data, with much data, and with hostile input.
 
 mod samples;
 
@@ -10,7 +10,7 @@ use scraper::{Html, Selector};
 use samples::{Kind, all};
 
 #[test]
-fn every_page_is_whole_and_named() {
+fn every_page_is_valid_html_with_a_title_and_one_heading() {
     for (name, html) in rendered() {
         let page = Html::parse_document(&html);
         let texts = |css: &str| texts(&page, css);
@@ -22,7 +22,7 @@ fn every_page_is_whole_and_named() {
 }
 
 #[test]
-fn what_people_type_stays_text() {
+fn user_input_is_escaped() {
     for (name, html) in rendered() {
         let page = Html::parse_document(&html);
         let scripts: Vec<_> = select(&page, "script").iter().map(|script| script.value().attr("src")).collect();
@@ -39,7 +39,7 @@ fn what_people_type_stays_text() {
 }
 
 #[test]
-fn every_field_has_a_label_and_every_id_is_one() {
+fn every_field_has_a_label_and_every_id_is_unique() {
     for (name, html) in rendered() {
         let page = Html::parse_document(&html);
         let ids: Vec<_> = select(&page, "[id]").iter().filter_map(|one| one.value().attr("id")).collect();
@@ -59,7 +59,7 @@ fn every_field_has_a_label_and_every_id_is_one() {
 }
 
 #[test]
-fn every_link_leads_to_a_route() {
+fn every_link_has_a_route() {
     let routes = routes::all();
     for (name, html) in rendered() {
         let page = Html::parse_document(&html);
@@ -92,7 +92,7 @@ fn posts_carry_the_form_token() {
     }
 }
 
-/// Whether a path is one that the pattern stands for: `/keys/{id}`.
+/// True if the path matches the pattern, such as `/keys/{id}`.
 fn fits(pattern: &str, path: &str) -> bool {
     let (pattern, path): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
     pattern.len() == path.len() && pattern.iter().zip(&path).all(|(want, is)| want == is || want.starts_with('{'))
@@ -101,7 +101,7 @@ fn fits(pattern: &str, path: &str) -> bool {
 fn rendered() -> Vec<(String, String)> {
     let kinds = [Kind::Empty, Kind::Full, Kind::Hostile];
     let pages: Vec<_> = kinds.into_iter().flat_map(all).collect();
-    // For looking at them: `GATEPOST_GALLERY=/tmp/gallery cargo nextest run render`.
+    // Saves the pages for viewing: `GATEPOST_GALLERY=/tmp/gallery cargo nextest run render`.
     if let Ok(folder) = std::env::var("GATEPOST_GALLERY") {
         for (name, html) in &pages {
             std::fs::write(format!("{folder}/{name}.html"), html).unwrap();

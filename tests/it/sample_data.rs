@@ -1,4 +1,4 @@
-//! The made-up past of a demonstration: every total on a page or in the API equals the rows below it.
+//! Generated history of a demo: every total on a page or in the API equals the rows that it sums up.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Person, TestApp};
 
-/// A tenant with three keys, two webhooks and a past, in which nothing happens any more.
-async fn past() -> (TestApp, Person) {
+/// Starts a tenant with three keys, two webhooks and a generated history, to which nothing is added.
+async fn start_with_history() -> (TestApp, Person) {
     let app = TestApp::start().await;
     let program = app.program().await;
     for name in ["Storefront", "Scanner", "Report"] {
@@ -23,7 +23,7 @@ async fn past() -> (TestApp, Person) {
     (app, program)
 }
 
-/// All rows of a list of the API.
+/// Returns all rows of a list in the API.
 async fn rows(who: &Person, path: &str) -> Vec<Value> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
     let separator = if path.contains('?') { '&' } else { '?' };
@@ -41,7 +41,7 @@ fn time(row: &Value, field: &str) -> DateTime<Utc> {
     row[field].as_str().unwrap_or_else(|| panic!("{field} in {row}")).parse().unwrap()
 }
 
-/// How many rows a condition on a table meets.
+/// Returns the number of rows of a table that meet a condition.
 fn count(app: &TestApp, from: &str) -> i64 {
     #[derive(QueryableByName)]
     struct Count {
@@ -58,7 +58,7 @@ fn length(rows: &[Value]) -> i64 {
 
 #[actix_web::test]
 async fn usage_of_every_key_equals_its_records() {
-    let (app, program) = past().await;
+    let (app, program) = start_with_history().await;
     let day = |ago: i64| (app.clock.now() - TimeDelta::days(ago)).format("%Y-%m-%dT%H:%M:00Z").to_string();
     let span = format!("since={}&until={}", day(1), day(0));
     let mut all = 0;
@@ -82,7 +82,7 @@ async fn usage_of_every_key_equals_its_records() {
 
 #[actix_web::test]
 async fn totals_of_minutes_hours_and_latency_agree() {
-    let (app, _) = past().await;
+    let (app, _) = start_with_history().await;
     let records = count(&app, "usage_logs");
     for (table, what) in [("usage_minutes", "total"), ("usage_hours", "total"), ("usage_latencies", "total")] {
         for keys in ["= 0", "<> 0"] {
@@ -94,7 +94,7 @@ async fn totals_of_minutes_hours_and_latency_agree() {
 
 #[actix_web::test]
 async fn totals_of_every_webhook_equal_its_deliveries() {
-    let (app, program) = past().await;
+    let (app, program) = start_with_history().await;
     let ada = app.admin("ada").await;
     for webhook in rows(&program, "/api/webhooks").await {
         let id = &webhook["id"];
@@ -133,8 +133,8 @@ async fn totals_of_every_webhook_equal_its_deliveries() {
 }
 
 #[actix_web::test]
-async fn the_list_of_failed_deliveries_has_all_of_them() {
-    let (app, program) = past().await;
+async fn the_list_of_failed_deliveries_is_complete() {
+    let (app, program) = start_with_history().await;
     let failed = rows(&program, "/api/deliveries?state=failed").await;
     assert_eq!(length(&failed), count(&app, "deliveries WHERE state = 'failed'"));
     assert!(!failed.is_empty());
@@ -150,7 +150,7 @@ async fn the_list_of_failed_deliveries_has_all_of_them() {
 
 #[actix_web::test]
 async fn a_busy_key_is_not_shown_as_never_used() {
-    let (app, _) = past().await;
+    let (app, _) = start_with_history().await;
     let ada = app.admin("ada").await;
     let page = ada.visit("/keys").await.assert_ok().html();
     let rows = page.texts("tbody tr");

@@ -1,4 +1,4 @@
-//! Limits that several processes count together in a Redis.
+//! Limits that several processes count together in Redis.
 
 mod outages;
 mod windows;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Person, Redis, TestApp, settings};
 
-/// Two processes on one database, which count in one Redis.
+/// Two processes on one database that count in one Redis.
 struct Pair {
     redis: Redis,
     app: TestApp,
     other: Running,
-    /// Programs with the same token at the one and the other.
+    /// Clients of the two processes, with the same token.
     here: Person,
     there: Person,
 }
@@ -48,7 +48,7 @@ async fn verify(program: &Person, key: &Value, extra: Value) -> Value {
     program.post_json("/api/keys/verification", body).await.assert_ok().json()
 }
 
-/// The outcome, and what is left of the first limit.
+/// Verifies the key. Returns the outcome and the remaining amount of the first limit.
 async fn ask(program: &Person, key: &Value, extra: Value) -> (String, i64) {
     let answer = verify(program, key, extra).await;
     (answer["code"].as_str().unwrap().to_owned(), answer["rate_limits"][0]["remaining"].as_i64().unwrap())
@@ -63,7 +63,7 @@ fn limited(remaining: i64) -> (String, i64) {
 }
 
 #[actix_web::test]
-async fn two_processes_let_no_more_through_than_one() {
+async fn two_processes_together_allow_no_more_calls_than_one() {
     let pair = Pair::start().await;
     let key = pair.mint(json!({"rate_limit": 5})).await;
 
@@ -89,7 +89,7 @@ async fn two_processes_let_no_more_through_than_one() {
 }
 
 #[actix_web::test]
-async fn several_limits_are_taken_from_together_and_an_owner_s_is_one_for_all_keys_and_processes() {
+async fn several_limits_are_counted_together_and_an_owner_s_by_all_keys_and_processes() {
     let pair = Pair::start().await;
     let limits = json!([
         {"name": "burst", "limit": 3, "window_seconds": 60},
@@ -114,7 +114,7 @@ async fn several_limits_are_taken_from_together_and_an_owner_s_is_one_for_all_ke
 }
 
 #[actix_web::test]
-async fn racers_at_two_processes_win_exactly_as_often_as_the_limit_says() {
+async fn racing_calls_at_two_processes_use_a_limit_exactly() {
     let pair = Pair::start().await;
     let key = pair.mint(json!({"rate_limit": 50})).await;
     let gates = [&pair.app.running().state.gate, &pair.other.state.gate];
@@ -130,7 +130,7 @@ async fn racers_at_two_processes_win_exactly_as_often_as_the_limit_says() {
 }
 
 #[actix_web::test]
-async fn a_quota_and_a_shared_limit_cost_nothing_where_the_other_refuses() {
+async fn a_call_refused_by_quota_or_limit_counts_against_neither() {
     let pair = Pair::start().await;
     let key = pair.mint(json!({"rate_limit": 3, "quota": {"limit": 2}})).await;
     assert_eq!(ask(&pair.here, &key, json!({"cost": 2})).await, valid(1));
@@ -142,7 +142,7 @@ async fn a_quota_and_a_shared_limit_cost_nothing_where_the_other_refuses() {
 }
 
 #[actix_web::test]
-async fn a_quota_that_was_asked_gets_back_what_a_shared_limit_refuses() {
+async fn a_quota_gets_back_a_call_that_a_shared_limit_refuses() {
     let pair = Pair::start().await;
     let key = pair.mint(json!({"rate_limit": 2, "quota": {"limit": 10}})).await;
     assert_eq!(ask(&pair.here, &key, json!({})).await, valid(1));
@@ -155,7 +155,7 @@ async fn a_quota_that_was_asked_gets_back_what_a_shared_limit_refuses() {
 }
 
 #[actix_web::test]
-async fn redis_is_asked_once_for_each_call_with_or_without_a_quota() {
+async fn each_call_uses_redis_once_with_or_without_a_quota() {
     let redis = Redis::start();
     let app = TestApp::start_with(&[("REDIS_URL", &redis.url)]).await;
     let program = app.program().await;
@@ -165,28 +165,28 @@ async fn redis_is_asked_once_for_each_call_with_or_without_a_quota() {
         for _ in 0..50 {
             assert_eq!(verify(&program, &key, json!({})).await["code"], "VALID");
         }
-        // And a trial from time to time.
+        // In addition, Redis is checked from time to time.
         let asked = redis.scripts_run() - before;
         assert!((50..=70).contains(&asked), "{asked} for {key}");
     }
 }
 
 #[actix_web::test]
-async fn a_new_limit_holds_for_what_was_counted_under_the_old_one() {
+async fn a_new_limit_includes_the_calls_counted_under_the_old_one() {
     let pair = Pair::start().await;
     let key = pair.mint(json!({"rate_limit": 10})).await;
     assert_eq!(ask(&pair.here, &key, json!({"cost": 6})).await, valid(4));
     let narrower = json!({"rate_limit": 8, "rate_window_seconds": 60});
     pair.here.patch_json(format!("/api/keys/{}", key["id"]), narrower).await.assert_ok();
     assert_eq!(ask(&pair.here, &key, json!({})).await, valid(1));
-    // What was counted in a sub-window of a minute may have come at its end.
+    // Calls in a sub-window of a minute count as if they came at its end.
     pair.app.advance(chrono::TimeDelta::seconds(121));
     assert_eq!(ask(&pair.here, &key, json!({})).await, valid(7));
     pair.other.stop().await;
 }
 
 #[actix_web::test]
-async fn redis_holds_numbers_and_no_names() {
+async fn redis_contains_numbers_and_no_names() {
     let pair = Pair::start().await;
     let limits = json!([{"name": "team", "limit": 4, "window_seconds": 3600, "per": "owner"}]);
     let key = pair.mint(json!({"owner": "cust_secret", "limits": limits})).await;

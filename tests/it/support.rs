@@ -1,4 +1,4 @@
-//! The harness: `TestApp`, the people who use it, and what they see.
+//! Test harness: `TestApp`, its users, and their view of the server.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod answer;

@@ -1,14 +1,15 @@
-//! The house, held by reading it: floors, a first sentence per file, sizes, and what templates may not do.
+//! Rules for the code, checked by reading it: layers, a first sentence per file, sizes, and forbidden parts of
+//! templates.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Lines of a source file and of a function beyond which there must be a reason.
+/// Maximum lines of a source file and of a function.
 const FILE_BUDGET: usize = 400;
 const FUNCTION_BUDGET: usize = 60;
 
-/// Rooms by floor; a room imports only lower floors, never a sibling (ARCHITECTURE.md).
-const FLOORS: [(&str, u8); 14] = [
+/// Modules and their layers. A module imports only lower layers, never a module of its own layer (ARCHITECTURE.md).
+const LAYERS: [(&str, u8); 14] = [
     ("domain", 0),
     ("config", 1),
     ("schema", 2),
@@ -46,30 +47,30 @@ fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-fn room(path: &Path) -> String {
+fn module_of(path: &Path) -> String {
     let inside = path.strip_prefix(root().join("src")).unwrap();
     let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
     first.trim_end_matches(".rs").to_owned()
 }
 
-fn floor(room: &str) -> Option<u8> {
-    FLOORS.iter().find(|(name, _)| *name == room).map(|(_, floor)| *floor)
+fn layer_of(module: &str) -> Option<u8> {
+    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
 }
 
-/// The rooms that a file names: `crate::store::…`, `use crate::{domain, …}` is not written here.
+/// Returns the modules that a file imports by `crate::store::…`. The code does not use `use crate::{domain, …}`.
 fn imported(source: &str) -> Vec<String> {
     let uses = source.split("crate::").skip(1);
     uses.map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()).collect()
 }
 
 #[test]
-fn a_room_imports_only_lower_floors_and_never_a_sibling() {
+fn a_module_imports_only_lower_layers() {
     let mut wrong = Vec::new();
     for (path, source) in files("src", "rs") {
-        let own = room(&path);
-        let here = floor(&own).unwrap_or_else(|| panic!("{} stands on no floor", path.display()));
+        let own = module_of(&path);
+        let here = layer_of(&own).unwrap_or_else(|| panic!("{} stands on no floor", path.display()));
         for other in imported(&source) {
-            let Some(there) = floor(&other) else { continue };
+            let Some(there) = layer_of(&other) else { continue };
             if other != own && here <= there {
                 wrong.push(format!("{} imports {other}", path.display()));
             }
@@ -79,7 +80,7 @@ fn a_room_imports_only_lower_floors_and_never_a_sibling() {
 }
 
 #[test]
-fn pages_api_and_forward_auth_are_floors_of_their_own() {
+fn pages_api_and_forward_auth_do_not_import_each_other() {
     for (path, source) in files("src/web", "rs") {
         let text = path.to_str().unwrap();
         for (own, other) in [
@@ -94,7 +95,7 @@ fn pages_api_and_forward_auth_are_floors_of_their_own() {
 }
 
 #[test]
-fn every_source_file_begins_with_what_it_owns() {
+fn every_source_file_begins_with_a_module_comment() {
     for (path, source) in files("src", "rs").into_iter().chain(files("tests", "rs")) {
         if path.ends_with("src/schema.rs") {
             continue;
@@ -104,9 +105,9 @@ fn every_source_file_begins_with_what_it_owns() {
 }
 
 #[test]
-fn sql_stays_in_the_store_and_http_statuses_out_of_the_services() {
+fn only_the_store_contains_sql_and_services_contain_no_http_status() {
     for (path, source) in files("src", "rs") {
-        let own = room(&path);
+        let own = module_of(&path);
         let code = source.split("#[cfg(test)]").next().unwrap();
         if !matches!(own.as_str(), "store" | "model" | "schema") {
             for sign in ["sql_query(", "diesel::insert_into", "diesel::update(", "diesel::delete("] {
@@ -131,7 +132,7 @@ fn lints_are_expected_with_a_reason_and_never_allowed() {
 }
 
 #[test]
-fn files_and_functions_keep_to_their_size() {
+fn files_and_functions_stay_below_their_maximum_size() {
     let mut large = Vec::new();
     for (path, source) in files("src", "rs") {
         if path.ends_with("schema.rs") {
@@ -146,13 +147,13 @@ fn files_and_functions_keep_to_their_size() {
     assert!(large.is_empty(), "{large:#?}");
 }
 
-/// Functions by their indentation: rustfmt closes each at the column where it began.
+/// Finds functions by indentation: rustfmt puts the closing brace in the column where the function begins.
 fn long_functions(path: &Path, code: &str) -> Vec<String> {
     let lines: Vec<&str> = code.lines().collect();
     let mut found = Vec::new();
     for (start, line) in lines.iter().enumerate() {
         let text = line.trim_start();
-        // The table of routes is one screen, and no function that anybody has to follow.
+        // The list of routes is data on one screen, not a function with steps.
         if text.starts_with("pub fn routes()") {
             continue;
         }
@@ -170,7 +171,7 @@ fn long_functions(path: &Path, code: &str) -> Vec<String> {
 }
 
 #[test]
-fn templates_escape_everything_and_hold_no_scripts_or_styles() {
+fn templates_escape_everything_and_contain_no_scripts_or_styles() {
     for (path, source) in files("templates", "html") {
         let name = path.display();
         assert!(!source.contains("|safe") && !source.contains("| safe"), "{name} prints something unescaped");
@@ -183,7 +184,7 @@ fn templates_escape_everything_and_hold_no_scripts_or_styles() {
 }
 
 #[test]
-fn nothing_of_this_project_calls_another_origin() {
+fn pages_load_nothing_from_other_origins() {
     for (path, source) in
         files("templates", "html").into_iter().chain(files("static", "css")).chain(files("static", "js"))
     {

@@ -1,4 +1,4 @@
-//! What happens behind the doors.
+//! Background workers: deliveries, mail, pruning.
 
 mod backlog;
 mod cancelled;

@@ -1,4 +1,4 @@
-//! Everybody who may come along: people with sessions and tokens, programs with tokens and keys.
+//! Callers of the access table: people with sessions and tokens, programs with tokens and keys.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -32,19 +32,19 @@ pub const CALLERS: [&str; 13] = [
     "suspended",
 ];
 
-/// What a request carries beside its path.
+/// Body of a request.
 pub enum Body {
     Nothing,
     Json(Value),
     Form(Vec<(&'static str, String)>),
 }
 
-/// Somebody at one door.
+/// Caller with credentials for one kind of route.
 pub struct Caller {
     pub person: Person,
-    /// `None` for visitors, who take it from the sign-in page.
+    /// Token for forms. `None` for visitors, who read it from the sign-in page.
     form: Option<String>,
-    /// Whose rows count as their own.
+    /// User whose rows the placeholders `{own-…}` mean.
     pub user: Option<UserId>,
 }
 
@@ -72,12 +72,12 @@ impl Caller {
 
 pub struct Callers {
     people: HashMap<&'static str, Person>,
-    /// The tokens of their sessions' forms, which stay the same from sign-in to sign-out.
+    /// Form tokens by caller. They stay the same for a whole session.
     forms: HashMap<&'static str, String>,
-    /// Without a session; programs are this one with a header, since making a client takes long.
+    /// Client without a session. Programs use it with a header added, since creating a client is slow.
     visitor: Person,
     closed: TenantId,
-    /// Credentials by caller and scope: made once each.
+    /// Credentials by caller and scope, created at the first use.
     made: Mutex<HashMap<String, String>>,
 }
 
@@ -97,7 +97,7 @@ impl Callers {
             forms.insert(*name, person.form_token().await);
         }
         let callers = Self { people, forms, visitor: app.stranger(), closed, made: Mutex::default() };
-        // Keys of a tenant are made while it may still have some.
+        // Create keys before the tenant is suspended, since it cannot create any afterwards.
         for scope in SCOPES {
             callers.key(app, "suspended", scope);
         }
@@ -111,7 +111,7 @@ impl Callers {
         UserId(self.people[name].user_id)
     }
 
-    /// The caller of this name, equipped for this door and scope.
+    /// Returns the caller of this name, with credentials for this kind of route and scope.
     pub fn named(&self, name: &'static str, scope: &str, door: Door, app: &TestApp) -> Caller {
         let bearing = |token: String| self.visitor.with("authorization", &format!("Bearer {token}"));
         let person = match name {
@@ -142,7 +142,7 @@ impl Callers {
                 _ => app.mint_token(self.user(name), Some(app.tenant), &scopes),
             }
         };
-        self.once(name, scope, make)
+        self.cached(name, scope, make)
     }
 
     fn key(&self, app: &TestApp, name: &str, scope: &str) -> String {
@@ -158,16 +158,17 @@ impl Callers {
             let hasher = &app.running().state.hasher;
             app.tx(|tx| api_keys::mint(tx, &actor, hasher, ask)).unwrap().secret.reveal_once()
         };
-        self.once(name, scope, make)
+        self.cached(name, scope, make)
     }
 
-    fn once(&self, name: &str, scope: &str, make: impl FnOnce() -> String) -> String {
+    fn cached(&self, name: &str, scope: &str, make: impl FnOnce() -> String) -> String {
         let mut made = self.made.lock().unwrap();
         made.entry(format!("{name} {scope}")).or_insert_with(make).clone()
     }
 }
 
-/// Exactly these scopes (`a:read+a:write`); or, for `bare` ones, all that give none of them. `-`: everything.
+/// Returns the scopes in `scope` (`a:read+a:write`), or all scopes for `-`. With `is_bare`, returns all scopes that do
+/// not allow any of them.
 fn scopes(scope: &str, is_bare: bool) -> Vec<&str> {
     let needed: Vec<&str> = scope.split('+').collect();
     let gives_none = |held: &&str| {

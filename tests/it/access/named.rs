@@ -1,4 +1,4 @@
-//! A tenant that is named in the query: every route of the API heeds it.
+//! Tenants named in the query: every route of the API respects them.
 
 use gatepost::domain::TenantId;
 use gatepost::services::tenants::{self, TenantRef};
@@ -10,11 +10,11 @@ use super::rows::{self, Rows};
 use super::{Line, door, lines};
 use crate::support::{Answer, TestApp};
 
-/// What an operator does to the instance, where no tenant can be named.
+/// Routes of the whole instance, which refuse a tenant.
 const OF_THE_INSTANCE: [&str; 3] = ["/api/users", "/api/plans", "POST /api/tenants"];
 
-/// The lines that programs with a token ask, but for those that name a tenant in their query themselves.
-fn asked() -> Vec<(Line, Door)> {
+/// Returns the table's lines for API routes, except those whose path already has `tenant_id`.
+fn api_lines() -> Vec<(Line, Door)> {
     let with_door = |line: Line| door(&line).map(|door| (line, door));
     let wanted = |(line, door): &(Line, Door)| {
         matches!(door, Door::Api | Door::ApiOrKey) && !line.is_alias && !line.path.contains("tenant_id=")
@@ -31,8 +31,8 @@ fn naming(path: &str, tenant: &str) -> String {
     format!("{path}{}{tenant}", if path.contains('?') { '&' } else { '?' })
 }
 
-/// Without the tenant, wherever it stands.
-fn bare(body: Body) -> Body {
+/// Returns the body without any `tenant_id`.
+fn without_tenant(body: Body) -> Body {
     let Body::Json(mut value) = body else { return body };
     value.as_object_mut().unwrap().remove("tenant_id");
     if let Some(items) = value.get_mut("verifications").and_then(Value::as_array_mut) {
@@ -41,7 +41,7 @@ fn bare(body: Body) -> Body {
     Body::Json(value)
 }
 
-fn names_one(body: &Body) -> bool {
+fn names_tenant(body: &Body) -> bool {
     matches!(body, Body::Json(value) if value.to_string().contains("tenant_id"))
 }
 
@@ -66,21 +66,21 @@ impl Walk<'_> {
         }
     }
 
-    /// An instance token that names `beta`, and rows of `acme` in the path or the body.
-    async fn elsewhere(&mut self, instance: &Caller, line: &Line, door: Door) {
+    /// Sends an instance token that names `beta`, with rows of `acme` in the path or the body.
+    async fn check_instance_token(&mut self, instance: &Caller, line: &Line, door: Door) {
         let body = self.rows.body(&line.method, &line.path, door);
-        if names_one(&body) {
+        if names_tenant(&body) {
             let both = self.ask(instance, line, "tenant=beta", body).await;
             self.expect(line, "named acme and beta", &both, both.status == 422 && both.body.contains("tenant"));
         }
-        let body = bare(self.rows.body(&line.method, &line.path, door));
+        let body = without_tenant(self.rows.body(&line.method, &line.path, door));
         let answer = self.ask(instance, line, "tenant=beta", body).await;
         let is_right = if is_of_the_instance(line) {
             answer.status == 422
         } else if line.path.contains('{') {
             answer.status == 404
         } else {
-            // Keys of `acme` are reported as unknown, and skipped by acts on many.
+            // Keys of `acme` are reported as unknown, and bulk changes skip them.
             answer.status < 300 || (line.path == "/api/usage" && answer.status == 422)
         };
         self.expect(line, "was asked in beta", &answer, is_right && !answer.body.contains(rows::MARK));
@@ -90,8 +90,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A token of `acme`'s and a key of `acme`'s, which find no other tenant.
-    async fn foreign(&mut self, callers: &Callers, line: &Line, door: Door) {
+    /// Sends a token and a key of `acme` that name other tenants, which must look nonexistent.
+    async fn check_other_tenants(&mut self, callers: &Callers, line: &Line, door: Door) {
         let names = if door == Door::ApiOrKey { &["owner", "key"][..] } else { &["owner"][..] };
         let scope = if door == Door::ApiOrKey { line.scope.as_str() } else { "-" };
         for name in names.iter().copied() {
@@ -99,7 +99,7 @@ impl Walk<'_> {
             let mut details = Vec::new();
             let by_id = format!("tenant_id={}", beta(self.app));
             for tenant in ["tenant=beta", &by_id, "tenant=none", "tenant_id=999999"] {
-                let body = bare(self.rows.body(&line.method, &line.path, door));
+                let body = without_tenant(self.rows.body(&line.method, &line.path, door));
                 let answer = self.ask(&caller, line, tenant, body).await;
                 let is_operators = answer.status == 403 && line.expected[5] == "403";
                 let is_hidden = answer.status == 404 || is_operators;
@@ -115,24 +115,24 @@ impl Walk<'_> {
 }
 
 #[actix_web::test]
-async fn a_tenant_named_in_the_query_is_heeded_by_every_route() {
+async fn every_route_respects_a_tenant_named_in_the_query() {
     let app = TestApp::start().await;
     let callers = Callers::gather(&app).await;
     let mut walk = Walk { app: &app, rows: Rows::new(&app, &callers), wrong: Vec::new() };
-    for (line, door) in asked() {
+    for (line, door) in api_lines() {
         let instance = callers.named("instance", "-", door, &app);
-        walk.elsewhere(&instance, &line, door).await;
-        walk.foreign(&callers, &line, door).await;
+        walk.check_instance_token(&instance, &line, door).await;
+        walk.check_other_tenants(&callers, &line, door).await;
     }
     assert!(walk.wrong.is_empty(), "{}", walk.wrong.join("\n"));
 }
 
 #[actix_web::test]
-async fn a_write_takes_nothing_in_its_query_that_nobody_reads() {
+async fn a_write_refuses_unknown_query_parameters() {
     let app = TestApp::start().await;
     let callers = Callers::gather(&app).await;
     let mut walk = Walk { app: &app, rows: Rows::new(&app, &callers), wrong: Vec::new() };
-    for (line, door) in asked().into_iter().filter(|(line, _)| line.method != "GET") {
+    for (line, door) in api_lines().into_iter().filter(|(line, _)| line.method != "GET") {
         for name in if door == Door::ApiOrKey { &["instance", "key"][..] } else { &["instance"] } {
             let caller = callers.named(name, if *name == "key" { &line.scope } else { "-" }, door, &app);
             let body = walk.rows.body(&line.method, &line.path, door);
@@ -144,7 +144,7 @@ async fn a_write_takes_nothing_in_its_query_that_nobody_reads() {
 }
 
 #[actix_web::test]
-async fn all_that_names_a_tenant_names_the_same() {
+async fn contradictory_tenants_in_one_request_are_refused() {
     let app = TestApp::start().await;
     let (beta, oscar) = (app.make_tenant("beta"), app.operator("oscar").await);
     let instance = app.instance_token_of(&oscar, &["*"]);
@@ -156,7 +156,7 @@ async fn all_that_names_a_tenant_names_the_same() {
     instance.get(format!("/api/keys?{acme}&tenant=beta")).await.assert_invalid("tenant");
     instance.get(format!("/api/keys?{acme}&tenant_id={beta}")).await.assert_invalid("tenant_id");
     instance.get("/api/keys?tenant_id=acme").await.assert_invalid("tenant_id");
-    // The short way and the routes alike.
+    // Verifications answered before routing (`src/web/direct.rs`) and routed ones behave alike.
     let asked = json!({"key": made["secret"]});
     for path in ["/api/keys/verification", "/api/keys/verify"] {
         let here = instance.post_json(format!("{path}?tenant=acme"), asked.clone()).await.assert_ok().json();
@@ -169,7 +169,7 @@ async fn all_that_names_a_tenant_names_the_same() {
     let refused = instance.post_json("/api/keys/verifications?tenant=acme", many.clone()).await;
     refused.assert_invalid("verifications[1].tenant");
     instance.post_json("/api/keys/verifications?tenant=none", many).await.assert_problem(404, "not_found");
-    // A token of a tenant's, where its tenant is named.
+    // An instance token can create a token for the named tenant.
     let token = json!({"name": "ci", "scopes": ["keys:read"]});
     let token = instance.post_json("/api/tokens?tenant=acme", token).await.assert_status(201).json();
     assert_eq!(token["tenant_id"], json!(app.tenant));

@@ -1,4 +1,4 @@
-//! The rows that the table's paths name, fresh for every request, and the bodies that go with the paths.
+//! New rows for the placeholders of the table's paths, and request bodies for the routes.
 
 use std::cell::RefCell;
 
@@ -26,10 +26,10 @@ use super::pattern;
 use crate::support::TestApp;
 use crate::support::people::PASSWORD;
 
-/// In the names and payloads of all rows of `acme`: nobody elsewhere may ever see it.
+/// Text in the names and payloads of all rows of `acme`. Callers of other tenants must never see it.
 pub const MARK: &str = "for-acme-only";
 
-/// Somebody who may everything in a tenant.
+/// Returns an actor who can do everything in a tenant.
 pub fn owner_of(tenant: TenantId, user: Option<UserId>) -> Actor {
     Actor {
         tenant,
@@ -43,8 +43,8 @@ pub fn owner_of(tenant: TenantId, user: Option<UserId>) -> Actor {
     }
 }
 
-/// A webhook, an event to it, and its delivery with one attempt.
-struct Sent {
+/// Webhook, an event sent to it, and their delivery with one attempt.
+struct DeliveryRows {
     webhook: i64,
     event: String,
     delivery: DeliveryId,
@@ -54,7 +54,7 @@ struct Sent {
 pub struct Rows<'a> {
     app: &'a TestApp,
     conn: RefCell<PgConnection>,
-    /// Whose rows are not the caller's own.
+    /// Owner of rows that are not the caller's own.
     ada: UserId,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Rows<'a> {
         Self { app, conn: RefCell::new(app.conn()), ada: callers.user("admin") }
     }
 
-    /// Puts fresh rows' ids in the place of `{key}`, `{own-webhook}` and so on.
+    /// Replaces `{key}`, `{own-webhook}` and other placeholders with ids of new rows.
     pub fn fill(&self, path: &str, caller: &Caller) -> String {
         let Some((before, rest)) = path.split_once('{') else { return path.to_owned() };
         let (what, after) = rest.split_once('}').unwrap();
@@ -95,19 +95,19 @@ impl<'a> Rows<'a> {
                 self.app.make_member(self.app.tenant, user, Role::Viewer);
                 user.to_string()
             }
-            // Nobody's: ending it is no news.
+            // Id of no session, so that no caller is signed out.
             "session" => "4611686018427387904".to_owned(),
             "invitation" => self.invitation(actor),
             "user" => self.app.make_user(&unique("user"), false).to_string(),
             "key" => self.key(actor),
             "deleted-key" => self.deleted_key(actor),
             "token" => self.token(actor),
-            "webhook" => self.sent(actor, true).webhook.to_string(),
-            "event" => self.sent(actor, true).event,
-            // What waits can be cancelled; what has ended can be sent again.
-            "waiting-delivery" => self.sent(actor, false).delivery.to_string(),
-            "delivery" => self.sent(actor, true).delivery.to_string(),
-            "attempt" => self.sent(actor, true).attempt.to_string(),
+            "webhook" => self.delivery_rows(actor, true).webhook.to_string(),
+            "event" => self.delivery_rows(actor, true).event,
+            // A waiting delivery can be cancelled, and an ended one can be sent again.
+            "waiting-delivery" => self.delivery_rows(actor, false).delivery.to_string(),
+            "delivery" => self.delivery_rows(actor, true).delivery.to_string(),
+            "attempt" => self.delivery_rows(actor, true).attempt.to_string(),
             "file" => "gatepost.css".to_owned(),
             "original" => "orders/7".to_owned(),
             _ => panic!("nobody knows how to make a {kind}"),
@@ -126,7 +126,7 @@ impl<'a> Rows<'a> {
         id
     }
 
-    /// Of somebody else's in `acme`: what bulk acts name.
+    /// Creates a key that belongs to another member of `acme`, for bulk changes.
     fn some_key(&self) -> i64 {
         self.key(&owner_of(self.app.tenant, Some(self.ada))).parse().unwrap()
     }
@@ -136,7 +136,7 @@ impl<'a> Rows<'a> {
         let draft = TokenDraft { name: Some(MARK.to_owned()), tenant: Some(actor.tenant), ..TokenDraft::default() };
         let (ask, who) = (NewToken::parse(draft, now).unwrap(), Operator::at_the_console());
         let user = actor.user.unwrap();
-        // The other tenant's admin has no tokens in this one.
+        // The admin of the other tenant cannot have tokens in this one.
         let user = if self.is_member(user) { user } else { self.ada };
         self.tx(|tx| access_tokens::mint_for(tx, &who, hasher, user, ask)).unwrap().token.id.to_string()
     }
@@ -159,12 +159,12 @@ impl<'a> Rows<'a> {
         store::memberships::find(&mut self.conn.borrow_mut(), self.app.tenant, user).unwrap().is_some()
     }
 
-    /// In one transaction, so that the worker sees only how it ends: nothing of it is due.
-    fn sent(&self, actor: &Actor, is_active: bool) -> Sent {
-        self.tx(|tx| Ok(self.send(tx, actor, is_active))).unwrap()
+    /// Creates all rows in one transaction, so that the worker never sees a due delivery.
+    fn delivery_rows(&self, actor: &Actor, is_active: bool) -> DeliveryRows {
+        self.tx(|tx| Ok(self.insert_delivery(tx, actor, is_active))).unwrap()
     }
 
-    fn send(&self, tx: &mut Tx<'_>, actor: &Actor, is_active: bool) -> Sent {
+    fn insert_delivery(&self, tx: &mut Tx<'_>, actor: &Actor, is_active: bool) -> DeliveryRows {
         let (state, now) = (&self.app.running().state, self.app.clock.now());
         let kind = unique("event").replace('-', "_");
         let fields = WebhookFields {
@@ -200,10 +200,10 @@ impl<'a> Rows<'a> {
         );
         diesel::insert_into(attempts::table).values(attempt).execute(&mut **tx).unwrap();
         let webhook = webhook_id;
-        Sent { webhook, event: event.id.to_string(), delivery, attempt: id }
+        DeliveryRows { webhook, event: event.id.to_string(), delivery, attempt: id }
     }
 
-    /// What would succeed, if only the caller may.
+    /// Returns a body that succeeds if the caller is allowed.
     pub fn body(&self, method: &str, path: &str, door: Door) -> Body {
         if method == "GET" || method == "DELETE" {
             return Body::Nothing;
@@ -212,7 +212,7 @@ impl<'a> Rows<'a> {
         if door == Door::Page {
             return Body::Form(self.form(&path));
         }
-        // Aliases take what the routes take that they stand for.
+        // Alternative paths take the same bodies.
         let path = path.replace("/api/api-keys", "/api/keys");
         let path = path.strip_prefix("/api-keys").map_or_else(|| path.clone(), |rest| format!("/api/keys{rest}"));
         self.json(method, &path).map_or(Body::Nothing, Body::Json)
@@ -221,7 +221,7 @@ impl<'a> Rows<'a> {
     fn json(&self, method: &str, path: &str) -> Option<Value> {
         let tenant = self.app.tenant;
         Some(match (method, path) {
-            // Each time somebody else, or guessing would be slowed down.
+            // A new address each time, since repeated guesses would be rate-limited.
             (_, "/api/auth/login") => {
                 json!({"email": format!("{}@example.com", unique("nobody")), "password": "no password of anybody's"})
             }
@@ -271,7 +271,7 @@ impl<'a> Rows<'a> {
                 ("password", text(PASSWORD)),
                 ("tenant", text("New")),
             ],
-            // Each time somebody else, or guessing would be slowed down.
+            // A new address each time, since repeated guesses would be rate-limited.
             "/sign-in" => {
                 vec![
                     ("email", format!("{}@example.com", unique("nobody"))),
@@ -283,7 +283,7 @@ impl<'a> Rows<'a> {
             }
             "/account/second-factor" => vec![("current_password", text(PASSWORD))],
             "/account" => vec![("name", text("somebody"))],
-            // Wrong: who had the right one would be throttled or change it.
+            // Lacks the current password on purpose: the request must not change the password.
             "/account/password" => vec![("password", text(PASSWORD))],
             "/password-reset/request" => vec![("email", format!("{}@example.com", unique("nobody")))],
             "/password-reset" => vec![("token", text("a guess")), ("password", text(PASSWORD))],
@@ -306,7 +306,7 @@ impl<'a> Rows<'a> {
             "/keys/bulk-revocation" | "/keys/bulk-deletion" => vec![("ids", self.some_key().to_string())],
             "/keys/bulk-tagging" => vec![("ids", self.some_key().to_string()), ("add", text("new"))],
             "/keys/{}/rotation" => vec![("nonce", unique("nonce-of-this-test")), ("overlap_seconds", text("86400"))],
-            // What can't be undone asks for the name again.
+            // Deletion asks to type the name again.
             "/keys/{}/deletion" | "/webhooks/{}/deletion" => vec![("confirmation", text(MARK))],
             "/keys" | "/keys/{}" => vec![
                 ("nonce", unique("nonce-of-this-test")),

@@ -1,4 +1,4 @@
-//! Bearer access tokens: made, used, never stronger than their user, refused once revoked.
+//! Access tokens: creation, use, limits to the rights of their user, and revocation.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -34,7 +34,7 @@ async fn a_token_is_made_shown_once_and_revoked() {
 }
 
 #[actix_web::test]
-async fn an_expired_token_and_nonsense_are_refused_alike() {
+async fn an_expired_token_is_refused_like_an_unknown_one() {
     let app = TestApp::start().await;
     let ada = admin(&app).await;
     let soon = (app.clock.now() + TimeDelta::minutes(1)).to_rfc3339();
@@ -53,7 +53,7 @@ async fn an_expired_token_and_nonsense_are_refused_alike() {
 }
 
 #[actix_web::test]
-async fn a_token_is_never_stronger_than_its_user_is_today() {
+async fn a_token_never_has_more_rights_than_its_user_has_now() {
     let app = TestApp::start().await;
     let dan = app.developer("dan").await;
     let token = app.token_of(&dan, &["*"]);
@@ -73,7 +73,7 @@ async fn a_token_is_never_stronger_than_its_user_is_today() {
 }
 
 #[actix_web::test]
-async fn nobody_hands_on_scopes_that_they_do_not_have() {
+async fn a_token_cannot_create_tokens_with_scopes_that_it_lacks() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let narrow = app.token_of(&ada, &["tokens:*", "keys:read"]);
@@ -93,7 +93,7 @@ async fn a_token_does_not_outlive_the_one_that_made_it() {
     let app = TestApp::start().await;
     let ada = admin(&app).await;
     let at = |minutes| (app.clock.now() + TimeDelta::minutes(minutes)).to_rfc3339();
-    let short = made(&ada, json!({"name": "short", "expires_at": at(60)})).await;
+    let short = create_token(&ada, json!({"name": "short", "expires_at": at(60)})).await;
     let (end, short) = (short["expires_at"].clone(), with(&app, &short));
     for later in
         [json!({"name": "x"}), json!({"name": "x", "expires_at": null}), json!({"name": "x", "expires_at": at(61)})]
@@ -101,21 +101,21 @@ async fn a_token_does_not_outlive_the_one_that_made_it() {
         let refused = short.post_json("/api/tokens", later).await.assert_invalid("expires_at");
         assert!(refused.to_string().contains("or earlier: the token that asks expires then"), "{refused}");
     }
-    let child = made(&short, json!({"name": "child", "expires_at": end})).await;
+    let child = create_token(&short, json!({"name": "child", "expires_at": end})).await;
     assert_ne!(child["minted_by"], Value::Null);
     app.advance(TimeDelta::minutes(60));
     with(&app, &child).get("/api/keys").await.assert_problem(401, "unauthenticated");
 }
 
 #[actix_web::test]
-async fn with_a_token_those_are_revoked_that_it_made_and_that_they_made() {
+async fn revoking_a_token_revokes_all_its_descendants() {
     let app = TestApp::start().await;
     let person = app.admin("ada").await;
     let ada = app.token_of(&person, &["*"]);
-    let first = made(&ada, json!({"name": "first"})).await;
-    let second = made(&with(&app, &first), json!({"name": "second"})).await;
-    let third = made(&with(&app, &second), json!({"name": "third"})).await;
-    let beside = made(&ada, json!({"name": "beside"})).await;
+    let first = create_token(&ada, json!({"name": "first"})).await;
+    let second = create_token(&with(&app, &first), json!({"name": "second"})).await;
+    let third = create_token(&with(&app, &second), json!({"name": "third"})).await;
+    let beside = create_token(&ada, json!({"name": "beside"})).await;
     assert_eq!((&second["minted_by"], &third["minted_by"]), (&first["id"], &second["id"]));
     for token in [&first, &second, &third] {
         with(&app, token).get("/api/keys").await.assert_ok();
@@ -134,23 +134,23 @@ async fn with_a_token_those_are_revoked_that_it_made_and_that_they_made() {
 }
 
 #[actix_web::test]
-async fn what_an_instance_token_made_for_a_tenant_ends_with_it() {
+async fn a_tenant_token_created_by_an_instance_token_ends_with_it() {
     let app = TestApp::start().await;
     let olga = app.operator("olga").await;
     let everywhere = app.instance_token_of(&olga, &["*"]);
-    let instance = made(&everywhere, json!({"name": "instance"})).await;
-    let tenants = made(&with(&app, &instance), json!({"name": "tenant's", "tenant": "acme"})).await;
+    let instance = create_token(&everywhere, json!({"name": "instance"})).await;
+    let tenants = create_token(&with(&app, &instance), json!({"name": "tenant's", "tenant": "acme"})).await;
     with(&app, &tenants).get("/api/keys").await.assert_ok();
     everywhere.delete(format!("/api/tokens/{}", instance["id"])).await.assert_status(204);
     with(&app, &tenants).get("/api/keys").await.assert_problem(401, "unauthenticated");
 }
 
-async fn made(by: &Person, ask: Value) -> Value {
+async fn create_token(by: &Person, ask: Value) -> Value {
     by.post_json("/api/tokens", ask).await.assert_status(201).json()
 }
 
 #[actix_web::test]
-async fn the_last_use_of_a_token_is_kept() {
+async fn the_last_use_of_a_token_is_recorded() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     token.get("/api/keys").await.assert_ok();

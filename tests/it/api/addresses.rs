@@ -1,4 +1,4 @@
-//! E-mail addresses, wherever they are taken.
+//! E-mail addresses, at every place that accepts one.
 
 use serde_json::json;
 
@@ -38,7 +38,7 @@ async fn only_one_bare_address_can_be_invited_or_get_an_account() {
 }
 
 #[actix_web::test]
-async fn the_console_makes_no_user_with_an_odd_address() {
+async fn the_console_refuses_a_user_with_an_odd_address() {
     let app = TestApp::start().await;
     let gatepost = Gatepost::on(&app.database);
     for email in ODD {

@@ -1,4 +1,4 @@
-//! `/api/keys`: minting, listing, changing, revoking, and what is refused.
+//! `/api/keys`: creation, lists, changes, revocation, and refused requests.
 
 use diesel::prelude::*;
 use gatepost::domain::Role;
@@ -58,7 +58,7 @@ async fn a_repeated_request_makes_one_key_and_shows_its_secret_once() {
         .post_json("/api/keys", json!({"name": "ci"}))
         .await
         .assert_invalid("Idempotency-Key");
-    // A refused request leaves nothing behind.
+    // A refused request does not use up its idempotency key.
     let wrong = token.with("idempotency-key", "another");
     wrong.post_json("/api/keys", json!({"name": ""})).await.assert_invalid("name");
     wrong.post_json("/api/keys", json!({"name": "ci"})).await.assert_status(201);
@@ -76,13 +76,13 @@ async fn no_secret_is_stored_in_any_column() {
     let sql = "SELECT k::text AS row FROM api_keys k UNION ALL SELECT a::text FROM audit_entries a";
     let rows: Vec<Row> = diesel::sql_query(sql).load(&mut app.conn()).unwrap();
     assert!(rows.len() >= 2);
-    // The secret part proper: what stands between id and checksum.
+    // Secret part of the key, between id and checksum.
     let part = &text(&key, "secret")[25..68];
     assert!(rows.iter().all(|row| !row.row.contains(part)));
 }
 
 #[actix_web::test]
-async fn curl_s_usual_content_type_is_read_as_json() {
+async fn the_default_content_type_of_curl_is_read_as_json() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let body = format!(r#"{{"name": "Production Key", "tenant_id": {}}}"#, app.tenant);
@@ -93,7 +93,7 @@ async fn curl_s_usual_content_type_is_read_as_json() {
 }
 
 #[actix_web::test]
-async fn everything_of_a_key_can_be_asked_for() {
+async fn a_key_can_be_created_with_every_setting() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let asked = json!({
@@ -114,7 +114,7 @@ async fn everything_of_a_key_can_be_asked_for() {
 }
 
 #[actix_web::test]
-async fn what_does_not_fit_is_refused_and_named() {
+async fn an_invalid_field_is_refused_by_name() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let long = "x".repeat(101);
@@ -210,7 +210,7 @@ async fn keys_are_searched_and_counted() {
 }
 
 #[actix_web::test]
-async fn a_change_changes_what_it_names_and_null_clears() {
+async fn a_patch_changes_only_the_named_fields_and_null_clears_a_field() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"description": "old", "owner": "me", "expires_at": "2099-01-01T00:00:00Z"})).await;
@@ -229,7 +229,7 @@ async fn a_change_changes_what_it_names_and_null_clears() {
 }
 
 #[actix_web::test]
-async fn a_key_is_switched_off_and_on_and_revoked_for_good() {
+async fn a_key_can_be_deactivated_activated_and_revoked_for_good() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -285,7 +285,7 @@ async fn every_change_is_in_the_audit_log() {
 }
 
 #[actix_web::test]
-async fn the_older_addresses_lead_to_the_same_keys() {
+async fn the_older_paths_lead_to_the_same_keys() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     for root in ["/api/api-keys", "/api-keys"] {
@@ -346,7 +346,7 @@ async fn an_instance_token_names_the_tenant() {
 }
 
 #[actix_web::test]
-async fn roles_and_scopes_are_held() {
+async fn roles_and_scopes_are_enforced() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let (vera, dan) = (app.viewer("vera").await, app.developer("dan").await);
@@ -370,7 +370,7 @@ async fn roles_and_scopes_are_held() {
 }
 
 #[actix_web::test]
-async fn fields_of_another_service_mean_the_same_here() {
+async fn fields_of_the_replaced_service_keep_their_meaning() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let ask = json!({"name": "ci", "scopes": ["orders:read"], "expires_at": "2999-01-01T00:00:00Z"});
@@ -401,7 +401,7 @@ async fn a_slash_at_the_end_of_a_path_makes_no_difference() {
 }
 
 #[actix_web::test]
-async fn who_makes_keys_gives_them_nothing_here_that_they_may_not_do() {
+async fn a_key_never_gets_rights_in_gatepost_that_its_creator_lacks() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let (all, narrow) = (app.token_of(&ada, &["*"]), app.token_of(&ada, &["keys:*", "events:read"]));
@@ -425,7 +425,7 @@ async fn who_makes_keys_gives_them_nothing_here_that_they_may_not_do() {
     narrow.patch_json(&wide, json!({"scopes": ["orders:*"]})).await.assert_ok();
     refused(narrow.patch_json(&wide, json!({"scopes": ["*"]})).await, "events:write, usage:write");
     narrow.post_json(format!("{wide}/revocation"), json!({})).await.assert_ok();
-    // On a page, the role alone decides: a developer publishes too.
+    // Pages check only the role, and developers can publish.
     let dan = app.developer("dan").await;
     mint(&app.token_of(&dan, &["*"]), json!({"scopes": ["*"]})).await;
 }

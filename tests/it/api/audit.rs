@@ -1,4 +1,4 @@
-//! The audit log for programs, and its chain.
+//! Audit log in the API, and its hash chain.
 
 use diesel::prelude::*;
 use gatepost::domain::TenantId;
@@ -9,22 +9,22 @@ use serde_json::{Value, json};
 use super::{admin, mint, text};
 use crate::support::{Person, TestApp};
 
-/// Every chain as it stands.
-fn read(app: &TestApp) -> Vec<Reading> {
+/// Verifies every chain.
+fn verify_chains(app: &TestApp) -> Vec<Reading> {
     let mut conn = app.conn();
     conn.build_transaction().repeatable_read().run(|conn| chain::verify(conn, None)).unwrap()
 }
 
 fn of_acme(app: &TestApp) -> Reading {
-    read(app).into_iter().find(|reading| reading.slug.as_deref() == Some("acme")).unwrap()
+    verify_chains(app).into_iter().find(|reading| reading.slug.as_deref() == Some("acme")).unwrap()
 }
 
 fn run(app: &TestApp, sql: &str) {
     diesel::sql_query(sql).execute(&mut app.conn()).unwrap();
 }
 
-/// Five keys' worth of entries in acme's chain.
-async fn busy() -> (TestApp, Person) {
+/// Starts a server and writes entries about five keys to the chain of `acme`.
+async fn start_with_entries() -> (TestApp, Person) {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     for index in 0..5 {
@@ -34,8 +34,8 @@ async fn busy() -> (TestApp, Person) {
 }
 
 #[actix_web::test]
-async fn entries_are_listed_and_narrowed_and_follow_each_other() {
-    let (app, token) = busy().await;
+async fn entries_are_listed_filtered_and_paged() {
+    let (app, token) = start_with_entries().await;
     token.patch_json("/api/keys/1", json!({"rate_limit": 7})).await.assert_ok();
 
     let page = token.get("/api/audit?limit=100").await.assert_ok().json();
@@ -68,7 +68,7 @@ async fn entries_are_listed_and_narrowed_and_follow_each_other() {
 }
 
 #[actix_web::test]
-async fn an_instance_token_sees_the_log_of_the_instance_and_a_tenants_does_not() {
+async fn only_an_instance_token_sees_the_log_of_the_instance() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let actions = |page: Value| -> Vec<String> {
@@ -81,10 +81,10 @@ async fn an_instance_token_sees_the_log_of_the_instance_and_a_tenants_does_not()
 }
 
 #[actix_web::test]
-async fn the_chain_holds_and_says_where_it_was_changed() {
-    let (app, _) = busy().await;
+async fn verification_confirms_an_intact_chain_and_finds_a_changed_entry() {
+    let (app, _) = start_with_entries().await;
     let whole = of_acme(&app);
-    assert!(read(&app).iter().all(|reading| reading.broken.is_none() && 0 < reading.entries));
+    assert!(verify_chains(&app).iter().all(|reading| reading.broken.is_none() && 0 < reading.entries));
     assert!(5 <= whole.entries);
 
     for change in [
@@ -103,7 +103,7 @@ async fn the_chain_holds_and_says_where_it_was_changed() {
         run(&app, &format!("UPDATE audit_entries SET {change} WHERE tenant_id = 1 AND seq = 4"));
         let broken = of_acme(&app).broken.unwrap_or_else(|| panic!("{change} goes unnoticed"));
         assert_eq!((broken.seq, broken.says), (4, "it is not what was written"), "{change}");
-        // Nor does it help to write a fitting hash beside it: the next one has the old.
+        // Recomputing the entry's hash does not help: the next entry contains the old hash.
         run(&app, "UPDATE audit_entries e SET hash = audit_hash(e) WHERE tenant_id = 1 AND seq = 4");
         let broken = of_acme(&app).broken.unwrap();
         assert_eq!((broken.seq, broken.says), (5, "it does not follow the one before it"), "{change}");
@@ -117,33 +117,33 @@ async fn the_chain_holds_and_says_where_it_was_changed() {
 }
 
 #[actix_web::test]
-async fn a_removed_entry_is_missed_wherever_it_stood() {
+async fn a_removed_entry_is_found_wherever_it_was() {
     for (which, seq) in [("seq = 1", 1), ("seq = 3", 3), ("seq IN (3, 4)", 3)] {
-        let (app, _) = busy().await;
+        let (app, _) = start_with_entries().await;
         run(&app, &format!("DELETE FROM audit_entries WHERE tenant_id = 1 AND {which}"));
         let broken = of_acme(&app).broken.unwrap();
         assert_eq!((broken.seq, broken.says, broken.entry), (seq, "it is missing", None), "{which}");
     }
-    let (app, token) = busy().await;
+    let (app, token) = start_with_entries().await;
     let last = of_acme(&app).entries;
     run(&app, &format!("DELETE FROM audit_entries WHERE tenant_id = 1 AND seq = {last}"));
     assert_eq!(of_acme(&app).broken.unwrap().seq, last);
-    // What is written afterwards does not close the gap.
+    // Later entries do not close the gap.
     mint(&token, json!({"name": "later"})).await;
     assert_eq!(of_acme(&app).broken.unwrap().seq, last);
     run(&app, "DELETE FROM audit_chains WHERE tenant_id = 1");
     assert!(of_acme(&app).broken.is_some());
-    assert!(read(&app).iter().any(|reading| reading.slug.is_none() && reading.broken.is_none()));
+    assert!(verify_chains(&app).iter().any(|reading| reading.slug.is_none() && reading.broken.is_none()));
 }
 
 #[actix_web::test]
-async fn a_chain_stays_one_whoever_races_and_however_it_ends() {
+async fn a_chain_stays_intact_when_requests_race_and_some_fail() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let racing = (0..12).map(|index| {
         let token = token.clone();
         async move {
-            // Every third is refused, and takes no place.
+            // Every third request is refused, and must not use a sequence number.
             let name = if index % 3 == 0 { String::new() } else { format!("key {index}") };
             token.post_json("/api/keys", json!({"name": name})).await.status
         }
@@ -156,17 +156,17 @@ async fn a_chain_stays_one_whoever_races_and_however_it_ends() {
 }
 
 #[actix_web::test]
-async fn retention_takes_the_beginning_and_the_rest_still_holds() {
-    let (app, token) = busy().await;
+async fn retention_removes_the_oldest_entries_and_the_chain_stays_intact() {
+    let (app, token) = start_with_entries().await;
     let all = of_acme(&app).entries;
     app.advance(chrono::TimeDelta::days(10));
     mint(&token, json!({"name": "young"})).await;
     let before = app.clock.now() - chrono::TimeDelta::days(5);
-    // In pieces, as the worker does.
+    // Delete in batches, as the worker does.
     let mut deleted = 0;
     loop {
         let batch = audit_entries::delete_old(&mut app.conn(), before, 2).unwrap();
-        assert!(read(&app).iter().all(|reading| reading.broken.is_none()));
+        assert!(verify_chains(&app).iter().all(|reading| reading.broken.is_none()));
         deleted += batch;
         if batch < 2 {
             break;
@@ -179,8 +179,8 @@ async fn retention_takes_the_beginning_and_the_rest_still_holds() {
 }
 
 #[actix_web::test]
-async fn work_in_a_tenant_can_only_add_to_the_log_and_not_move_its_end() {
-    let (app, _) = busy().await;
+async fn the_database_role_for_tenants_can_only_append_to_the_log() {
+    let (app, _) = start_with_entries().await;
     let db = Db::new(&app.database.url, 1);
     for sql in [
         "UPDATE audit_entries SET actor = 'x'",

@@ -1,4 +1,4 @@
-//! `/api/keys/bulk-…`: one act on many keys.
+//! `/api/keys/bulk-…`: one change of many keys.
 
 use diesel::prelude::*;
 use gatepost::domain::Role;
@@ -24,7 +24,7 @@ fn audited(app: &TestApp, action: &str) -> i64 {
     audit_entries::table.filter(audit_entries::action.eq(action)).count().get_result(&mut app.conn()).unwrap()
 }
 
-/// A program of an admin of the tenant `beta`.
+/// Returns a program with a token of an admin of the tenant `beta`.
 async fn elsewhere(app: &TestApp) -> Person {
     let beta = app.make_tenant("beta");
     let eve = app.person("eve", beta, Role::Admin).await;
@@ -32,7 +32,7 @@ async fn elsewhere(app: &TestApp) -> Person {
 }
 
 #[actix_web::test]
-async fn many_keys_are_revoked_at_once_and_each_is_noted() {
+async fn a_bulk_revocation_writes_an_audit_entry_for_each_key() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let made = keys(&token, 4).await;
@@ -56,7 +56,7 @@ async fn many_keys_are_revoked_at_once_and_each_is_noted() {
 }
 
 #[actix_web::test]
-async fn a_bulk_revocation_is_heard_at_the_other_replica() {
+async fn a_bulk_revocation_reaches_the_other_replica() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let made = keys(&token, 3).await;
@@ -74,7 +74,7 @@ async fn a_bulk_revocation_is_heard_at_the_other_replica() {
 }
 
 #[actix_web::test]
-async fn many_keys_are_tagged_and_those_that_have_it_so_are_skipped() {
+async fn bulk_tagging_skips_keys_that_already_have_the_tags() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let made = keys(&token, 3).await;
@@ -92,7 +92,7 @@ async fn many_keys_are_tagged_and_those_that_have_it_so_are_skipped() {
 }
 
 #[actix_web::test]
-async fn many_keys_are_deleted_and_come_back_one_by_one() {
+async fn many_keys_are_deleted_at_once_and_restored_one_by_one() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let made = keys(&token, 3).await;
@@ -127,7 +127,7 @@ async fn another_tenant_s_keys_are_skipped() {
 }
 
 #[actix_web::test]
-async fn a_developer_may_do_nothing_in_bulk() {
+async fn a_developer_cannot_change_keys_in_bulk() {
     let app = TestApp::start().await;
     let dan = app.developer("dan").await;
     let developer = app.token_of(&dan, &["*"]);
@@ -144,7 +144,7 @@ async fn a_developer_may_do_nothing_in_bulk() {
 }
 
 #[actix_web::test]
-async fn what_does_not_fit_is_refused_and_changes_nothing() {
+async fn an_invalid_bulk_request_is_refused_and_changes_nothing() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let made = keys(&token, 1).await;
@@ -173,7 +173,7 @@ async fn what_does_not_fit_is_refused_and_changes_nothing() {
 }
 
 #[actix_web::test]
-async fn a_thousand_keys_are_one_act() {
+async fn one_bulk_request_can_change_a_thousand_keys() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -197,7 +197,7 @@ async fn a_thousand_keys_are_one_act() {
 }
 
 #[actix_web::test]
-async fn an_instance_token_names_the_tenant_of_a_bulk_act() {
+async fn an_instance_token_names_the_tenant_of_a_bulk_request() {
     let app = TestApp::start().await;
     let made = keys(&admin(&app).await, 1).await;
     let olga = app.operator("olga").await;

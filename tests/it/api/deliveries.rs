@@ -6,7 +6,7 @@ use crate::support::receiver::Reply;
 use crate::support::{Person, Receiver, TestApp};
 
 #[actix_web::test]
-async fn a_delivery_shows_its_attempts_and_the_log_shows_them_too() {
+async fn a_delivery_and_the_log_show_its_attempts() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -51,7 +51,7 @@ async fn a_delivery_shows_its_attempts_and_the_log_shows_them_too() {
 }
 
 #[actix_web::test]
-async fn deliveries_are_found_by_what_is_asked() {
+async fn deliveries_are_filtered_by_state_type_and_webhook() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -99,7 +99,7 @@ async fn a_finished_delivery_can_be_sent_again() {
 }
 
 #[actix_web::test]
-async fn what_waits_can_be_cancelled_and_deleting_a_webhook_cancels_all() {
+async fn waiting_deliveries_can_be_cancelled_and_deleting_a_webhook_cancels_all() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -118,7 +118,7 @@ async fn what_waits_can_be_cancelled_and_deleting_a_webhook_cancels_all() {
 }
 
 #[actix_web::test]
-async fn another_tenant_s_deliveries_are_absent() {
+async fn another_tenant_s_deliveries_are_not_found() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -142,7 +142,7 @@ async fn another_tenant_s_deliveries_are_absent() {
 }
 
 #[actix_web::test]
-async fn the_log_is_narrowed_by_answer_event_and_time() {
+async fn the_log_is_filtered_by_response_event_and_time() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;

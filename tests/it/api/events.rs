@@ -9,7 +9,7 @@ use super::{admin, mint, text};
 use crate::support::{Receiver, TestApp};
 
 #[actix_web::test]
-async fn an_event_goes_to_every_webhook_that_wants_it() {
+async fn an_event_goes_to_every_webhook_whose_patterns_match() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -34,7 +34,7 @@ async fn the_older_names_of_the_fields_are_accepted() {
 }
 
 #[actix_web::test]
-async fn what_does_not_fit_is_named_and_nothing_is_written() {
+async fn an_invalid_event_is_refused_by_field_and_nothing_is_stored() {
     let app = TestApp::start().await;
     let program = app.program().await;
     program.post_json("/api/events", json!({"data": {}})).await.assert_invalid("type");
@@ -90,7 +90,7 @@ async fn racing_requests_with_one_key_publish_once() {
 }
 
 #[actix_web::test]
-async fn while_the_first_request_is_under_way_a_second_one_with_its_key_is_a_conflict() {
+async fn a_second_request_with_the_idempotency_key_of_a_running_one_is_a_conflict() {
     use gatepost::store::idempotency_keys::try_hold;
     let app = TestApp::start().await;
     let program = app.program().await;
@@ -108,12 +108,12 @@ async fn while_the_first_request_is_under_way_a_second_one_with_its_key_is_a_con
 }
 
 #[actix_web::test]
-async fn publishing_fails_as_a_whole() {
+async fn an_event_is_not_stored_when_its_deliveries_cannot_be() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
     program.subscribe(&receiver, json!({})).await;
-    // The fan-out can't be written, so the event must not be either.
+    // Inserting the delivery fails, so the event must not be stored either.
     diesel::sql_query("ALTER TABLE deliveries ADD CONSTRAINT none_today CHECK (FALSE) NOT VALID")
         .execute(&mut app.conn())
         .unwrap();
@@ -126,7 +126,7 @@ async fn publishing_fails_as_a_whole() {
 }
 
 #[actix_web::test]
-async fn a_batch_is_published_in_one_go() {
+async fn a_batch_is_published_in_one_request() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let batch = json!({"events": [{"type": "a", "data": 1}, {"event": "b", "payload": 2}]});
@@ -140,7 +140,7 @@ async fn a_batch_is_published_in_one_go() {
 }
 
 #[actix_web::test]
-async fn nobody_publishes_in_the_name_of_gatepost() {
+async fn event_types_of_gatepost_cannot_be_published() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"scopes": ["events:write"]})).await;

@@ -1,4 +1,4 @@
-//! Routes that a key opens: who is let in, what refusals say, limits, and how little it costs.
+//! Routes for API keys: valid and refused keys, error responses, limits, and the number of SQL statements.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -36,7 +36,7 @@ async fn a_key_in_the_query_counts_only_where_it_is_allowed() {
 }
 
 #[actix_web::test]
-async fn refusals_say_what_the_contract_says() {
+async fn refused_keys_get_the_documented_errors() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let (key, other) = (mint(&token, json!({})).await, mint(&token, json!({})).await);
@@ -69,7 +69,7 @@ async fn refusals_say_what_the_contract_says() {
 }
 
 #[actix_web::test]
-async fn switched_off_revoked_and_expired_keys_are_told_apart_at_once() {
+async fn disabled_revoked_and_expired_keys_get_different_errors_at_once() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let soon = (app.clock.now() + TimeDelta::minutes(5)).to_rfc3339();
@@ -125,7 +125,7 @@ async fn a_suspended_tenant_s_keys_are_refused() {
 }
 
 #[actix_web::test]
-async fn a_key_that_requires_its_owner_goes_with_them() {
+async fn a_key_that_requires_its_owner_is_refused_when_the_owner_is_deactivated() {
     let app = TestApp::start().await;
     let dan = app.developer("dan").await;
     let token = app.token_of(&dan, &["*"]);
@@ -142,20 +142,20 @@ async fn a_key_that_requires_its_owner_goes_with_them() {
 }
 
 #[actix_web::test]
-async fn a_key_is_held_to_its_addresses() {
+async fn a_key_works_only_from_its_allowed_addresses() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let near = mint(&token, json!({"allowed_ips": ["127.0.0.0/8", "::1"]})).await;
     let far = mint(&token, json!({"allowed_ips": ["203.0.113.7"]})).await;
     app.key(text(&near, "secret")).get(DATA).await.assert_ok();
     app.key(text(&far, "secret")).get(DATA).await.assert_problem(403, "address_not_allowed");
-    // Nobody but a trusted proxy is believed about addresses.
+    // Only a trusted proxy can name the client's address.
     let forged = app.key(text(&far, "secret")).with("x-forwarded-for", "203.0.113.7");
     forged.get(DATA).await.assert_problem(403, "address_not_allowed");
 }
 
 #[actix_web::test]
-async fn the_limit_is_told_and_held() {
+async fn the_limit_is_in_the_headers_and_enforced() {
     let app = TestApp::start().await;
     let key = mint(&admin(&app).await, json!({"rate_limit": 3, "rate_window_seconds": 60})).await;
     let holder = app.key(text(&key, "secret"));
@@ -180,7 +180,7 @@ async fn the_limit_is_told_and_held() {
 }
 
 #[actix_web::test]
-async fn a_handler_s_own_refusal_carries_the_limit_too() {
+async fn an_error_of_a_handler_has_the_limit_headers_too() {
     let app = TestApp::start().await;
     let key = mint(&admin(&app).await, json!({})).await;
     let answer = app.key(text(&key, "secret")).get("/api/data?limit=0").await;
@@ -206,9 +206,9 @@ async fn a_restart_resets_no_limit() {
 }
 
 #[actix_web::test]
-async fn a_warm_verification_does_no_sql() {
+async fn verifying_a_cached_key_runs_no_sql() {
     statements::record();
-    // The meter writes later than this test takes.
+    // Usage must be written later than this test takes.
     let app = TestApp::start_with(&[("GATEPOST_USAGE_FLUSH_MS", "10000")]).await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -252,7 +252,7 @@ async fn the_guarded_endpoint_answers_in_the_older_form() {
 }
 
 #[actix_web::test]
-async fn a_key_sees_its_tenant_s_events_if_it_may_and_else_its_own() {
+async fn a_key_sees_its_tenant_s_events_with_the_scope_and_else_its_own() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let reader = app.key(text(&mint(&token, json!({"scopes": ["events:read"]})).await, "secret"));
@@ -284,7 +284,7 @@ fn publish(app: &TestApp, tenant: TenantId, key: Option<i64>, kind: &str) {
     diesel::insert_into(events::table).values(row).execute(&mut app.conn()).unwrap();
 }
 
-/// A server of these settings on the database of `app`, in its place.
+/// Replaces the server of `app` with a new one on the same database, with these settings.
 pub async fn restart(app: &mut TestApp, extra: &[(&str, &str)]) {
     app.stop().await;
     let running = App::start(settings::for_test(&app.database.url, extra), app.clock.clone()).await.unwrap();
@@ -293,7 +293,7 @@ pub async fn restart(app: &mut TestApp, extra: &[(&str, &str)]) {
 }
 
 #[actix_web::test]
-async fn argon2id_can_be_chosen_and_older_digests_still_hold() {
+async fn argon2id_can_be_chosen_and_older_digests_still_work() {
     let mut app = TestApp::start_with(&[("GATEPOST_KEY_HASH", "argon2id")]).await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -311,12 +311,12 @@ async fn argon2id_can_be_chosen_and_older_digests_still_hold() {
     }
     restart(&mut app, &[]).await;
     app.key(text(&key, "secret")).get(DATA).await.assert_ok();
-    redigested(&app, || stored(&app).0 == "hmac-sha256").await;
+    until_redigested(&app, || stored(&app).0 == "hmac-sha256").await;
     app.key(text(&key, "secret")).get(DATA).await.assert_ok();
 }
 
 #[actix_web::test]
-async fn a_key_under_a_retired_pepper_is_digested_anew() {
+async fn a_key_digested_with_a_retired_pepper_gets_a_new_digest() {
     let mut app = TestApp::start().await;
     let key = mint(&admin(&app).await, json!({})).await;
     let pepper =
@@ -328,12 +328,12 @@ async fn a_key_under_a_retired_pepper_is_digested_anew() {
         [("API_KEY_PEPPER", "Zr1vW0xJ5mT7nB3kD9hF2sL6pC4yGaXuEiOoRtYwq8"), ("API_KEY_PEPPERS_OLD", retired.as_str())];
     restart(&mut app, &peppers).await;
     app.key(text(&key, "secret")).get(DATA).await.assert_ok();
-    redigested(&app, || pepper(&app) != old).await;
+    until_redigested(&app, || pepper(&app) != old).await;
     app.key(text(&key, "secret")).get(DATA).await.assert_ok();
 }
 
-/// It happens off the request's path: asks until it has.
-async fn redigested(app: &TestApp, is_done: impl Fn() -> bool) {
+/// Sends requests until the background update of the digest is done.
+async fn until_redigested(app: &TestApp, is_done: impl Fn() -> bool) {
     for _ in 0..1_000 {
         if is_done() {
             return;
@@ -345,7 +345,7 @@ async fn redigested(app: &TestApp, is_done: impl Fn() -> bool) {
 }
 
 #[actix_web::test]
-async fn a_key_never_reaches_another_tenant() {
+async fn a_key_never_sees_events_of_another_tenant() {
     let app = TestApp::start().await;
     let other = app.make_tenant("other");
     let eve = app.person("eve", other, Role::Owner).await;

@@ -1,4 +1,4 @@
-//! `Idempotency-Key` on every route: honored, or refused with 422.
+//! `Idempotency-Key` on every route: respected, or refused with 422.
 
 use gatepost::web::routes::{self, Door, Entry};
 use reqwest::Method;
@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use super::admin;
 use crate::support::{Answer, Person, TestApp};
 
-/// Fields that only the first answer has.
+/// Fields that only the first response has.
 const ONE_TIME: [&str; 4] = ["secret", "api_key", "token", "link"];
 
-/// A route that replays: path, body, a changed body, and a list whose length tells how often the effect took place.
+/// Route that replays responses: path, body, a changed body, and a list whose length shows the number of effects.
 struct Replayed {
     path: String,
     body: Value,
@@ -65,7 +65,7 @@ fn without_one_time_fields(answer: &Answer) -> Map<String, Value> {
 }
 
 #[actix_web::test]
-async fn a_repeated_request_has_one_effect_and_the_first_answer() {
+async fn a_repeated_request_has_one_effect_and_gets_the_first_response() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = super::mint(&token, json!({})).await["id"].as_i64().unwrap();
@@ -122,7 +122,7 @@ async fn every_other_write_refuses_the_header() {
 }
 
 #[actix_web::test]
-async fn the_short_way_of_a_verification_refuses_the_header_too() {
+async fn a_verification_answered_before_routing_refuses_the_header_too() {
     let app = TestApp::start_with(&[("GATEPOST_LOG", "info")]).await;
     let token = admin(&app).await;
     let verify = json!({"key": "sk_x"});
@@ -131,13 +131,13 @@ async fn the_short_way_of_a_verification_refuses_the_header_too() {
 }
 
 #[actix_web::test]
-async fn a_read_takes_the_header_and_passes_it_over() {
+async fn a_read_ignores_the_header() {
     let app = TestApp::start().await;
     admin(&app).await.with("idempotency-key", "once").get("/api/keys").await.assert_ok();
 }
 
 #[actix_web::test]
-async fn a_token_of_the_instance_is_not_made_under_an_idempotency_key() {
+async fn creating_an_instance_token_refuses_the_header() {
     let app = TestApp::start().await;
     let operator = app.operator("root").await;
     let instance = app.instance_token_of(&operator, &["*"]);
@@ -148,7 +148,7 @@ async fn a_token_of_the_instance_is_not_made_under_an_idempotency_key() {
 }
 
 #[actix_web::test]
-async fn another_member_is_not_answered_with_ones_token() {
+async fn another_member_with_the_same_idempotency_key_does_not_get_the_first_one_s_token() {
     let app = TestApp::start().await;
     let (ada, bob) = (admin(&app).await, app.admin("bob").await);
     let bob = app.token_of(&bob, &["*"]);
@@ -157,7 +157,7 @@ async fn another_member_is_not_answered_with_ones_token() {
 }
 
 #[actix_web::test]
-async fn a_refused_request_leaves_its_key_free() {
+async fn a_refused_request_does_not_use_up_its_idempotency_key() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let path = format!("/api/tenants/{}/invitations", app.tenant.0);

@@ -1,4 +1,4 @@
-//! What comes in: too large, too deep, compressed, or too slow.
+//! Requests that are too large, too deep, compressed or too slow.
 
 use reqwest::Method;
 use serde_json::json;
@@ -13,7 +13,7 @@ async fn post(person: &Person, path: &str, body: String) -> crate::support::Answ
 }
 
 #[actix_web::test]
-async fn bodies_are_bounded_by_route() {
+async fn each_route_limits_the_size_of_its_body() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let of = |bytes: usize| format!(r#"{{"name": "{}"}}"#, "x".repeat(bytes));
@@ -26,7 +26,7 @@ async fn bodies_are_bounded_by_route() {
 }
 
 #[actix_web::test]
-async fn what_is_nested_without_end_is_refused_before_anybody_walks_through_it() {
+async fn deeply_nested_json_is_refused() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let token = app.token_of(&ada, &["*"]);
@@ -52,7 +52,7 @@ async fn what_is_nested_without_end_is_refused_before_anybody_walks_through_it()
 async fn nothing_is_decompressed() {
     let app = TestApp::start().await;
     let token = admin(&app).await.with("content-encoding", "gzip");
-    // `{"name": "ci"}`, as gzip makes it.
+    // gzip of `{"name": "ci"}`.
     let bomb = hex::decode("1f8b0800000000000003ab56ca4bcc4d55b252504acedc5500a0d0b4f70e000000").unwrap();
     let sent = token.client.post(format!("{}/api/keys", token.base)).headers(token.headers.clone()).body(bomb);
     let answer = crate::support::Answer::read(sent.send().await.unwrap()).await;
@@ -60,19 +60,19 @@ async fn nothing_is_decompressed() {
     assert!(problem["detail"].as_str().unwrap().contains("Content-Encoding gzip"), "{problem}");
 }
 
-/// Everything that the server still says on a connection, until it closes it.
+/// Reads the rest of a connection until the server closes it.
 async fn rest(mut connection: TcpStream) -> String {
     let mut said = String::new();
     let read = connection.read_to_string(&mut said);
     let patience = std::time::Duration::from_secs(20);
     let read = tokio::time::timeout(patience, read).await.expect("the server closes the connection");
-    // It may have been reset: that is closed too.
+    // A reset counts as closed, too.
     let _ = read;
     said
 }
 
 #[actix_web::test]
-async fn clients_that_take_too_long_are_sent_away() {
+async fn slow_clients_get_a_timeout() {
     let app = TestApp::start_with(&[("GATEPOST_REQUEST_SECONDS", "3")]).await;
     let ada = app.admin("ada").await;
     let token = app.mint_token(gatepost::domain::UserId(ada.user_id), Some(app.tenant), &["*"]);
@@ -89,6 +89,6 @@ async fn clients_that_take_too_long_are_sent_away() {
         futures_util::future::join(slow("GET /healthz HTTP/1.1\r\nhost: x\r\n".into()), slow(body)).await;
     assert!(head.is_empty() || head.starts_with("HTTP/1.1 408"), "{head}");
     assert!(body.starts_with("HTTP/1.1 408") && body.contains("\"code\":\"timeout\""), "{body}");
-    // Who is quick enough is served by the same server.
+    // The server still serves a client that is fast enough.
     app.token_of(&ada, &["*"]).post_json("/api/keys", json!({"name": "ci"})).await.assert_status(201);
 }

@@ -1,4 +1,4 @@
-//! `/api/keys`: rotation with its overlap, deletion and the way back.
+//! `/api/keys`: rotation with its overlap, deletion and restoration.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -25,7 +25,7 @@ fn actions(app: &TestApp, key: &Value) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn a_rotated_key_works_during_the_overlap_and_is_rotated_out_after_it() {
+async fn a_rotated_key_works_during_the_overlap_and_is_refused_after_it() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let old = mint(&token, json!({})).await;
@@ -118,7 +118,7 @@ async fn a_rotation_without_overlap_ends_the_old_key_at_once() {
 }
 
 #[actix_web::test]
-async fn old_and_new_key_share_one_limit_also_after_a_restart() {
+async fn a_rotated_key_and_its_successor_share_one_limit_also_after_a_restart() {
     let mut app = TestApp::start().await;
     let token = admin(&app).await;
     let old = mint(&token, json!({"rate_limit": 4})).await;
@@ -144,7 +144,7 @@ async fn old_and_new_key_share_one_limit_also_after_a_restart() {
 }
 
 #[actix_web::test]
-async fn a_limit_changed_on_one_key_holds_for_its_lineage() {
+async fn a_limit_changed_on_one_key_applies_to_its_lineage() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let (old, stranger) = (mint(&token, json!({})).await, mint(&token, json!({})).await);
@@ -177,7 +177,7 @@ async fn racing_rotations_make_one_successor() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_rotated_says_what_to_do() {
+async fn a_key_that_cannot_be_rotated_gets_an_error_with_what_to_do() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let conflict = |key: Value| {
@@ -199,7 +199,7 @@ async fn what_cannot_be_rotated_says_what_to_do() {
     assert!(conflict(expired.clone()).await.contains("later expiry"));
     token.patch_json(path(&expired, ""), json!({"expires_at": null})).await.assert_ok();
     let new = rotate(&token, &expired, json!({})).await;
-    // Its successor is gone for good: there is nothing left to rotate.
+    // Its successor is permanently deleted, so neither can be rotated.
     token.delete(path(&new, "")).await.assert_status(204);
     diesel::delete(api_keys::table.filter(api_keys::id.eq(new["id"].as_i64().unwrap())))
         .execute(&mut app.conn())
@@ -251,12 +251,12 @@ async fn a_repeated_rotation_makes_one_successor_and_shows_its_secret_once() {
     another.assert_problem(422, "idempotency_mismatch");
     let longer = once.post_json(path(&old, "/rotation"), json!({"overlap_seconds": 5})).await;
     longer.assert_problem(422, "idempotency_mismatch");
-    // The same word means something else where keys are made.
+    // An idempotency key belongs to one route, so another route can use the same text.
     once.post_json("/api/keys", json!({"name": "x"})).await.assert_status(201);
 }
 
 #[actix_web::test]
-async fn a_rotation_at_one_replica_is_heard_at_the_other() {
+async fn a_rotation_at_one_replica_reaches_the_other() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let old = mint(&token, json!({})).await;
@@ -270,7 +270,7 @@ async fn a_rotation_at_one_replica_is_heard_at_the_other() {
 }
 
 #[actix_web::test]
-async fn a_developer_rotates_and_restores_their_own_keys_alone() {
+async fn a_developer_rotates_and_restores_only_their_own_keys() {
     let app = TestApp::start().await;
     let dan = app.developer("dan").await;
     let (hers, developer) = (admin(&app).await, app.token_of(&dan, &["*"]));
@@ -284,7 +284,7 @@ async fn a_developer_rotates_and_restores_their_own_keys_alone() {
 }
 
 #[actix_web::test]
-async fn a_deleted_key_comes_back_as_it_was() {
+async fn a_restored_key_is_as_it_was_before_deletion() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let (alive, ended) = (mint(&token, json!({})).await, mint(&token, json!({})).await);
@@ -318,7 +318,7 @@ async fn a_deleted_key_comes_back_as_it_was() {
 }
 
 #[actix_web::test]
-async fn after_thirty_days_a_deleted_key_is_gone() {
+async fn a_deleted_key_cannot_be_restored_after_thirty_days() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;

@@ -1,4 +1,4 @@
-//! `/api/keys` as a list: every filter, every order, page after page.
+//! Lists of `/api/keys`: every filter, every order, and paging.
 
 use chrono::TimeDelta;
 use diesel::connection::SimpleConnection;
@@ -24,7 +24,7 @@ async fn found(token: &Person, query: &str) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn a_count_refuses_what_chooses_a_page() {
+async fn a_count_refuses_paging_parameters() {
     let app = TestApp::start().await;
     let token = app.token_of(&app.admin("ada").await, &["*"]);
     for (field, value) in [
@@ -88,7 +88,7 @@ async fn each_state_finds_its_keys() {
 }
 
 #[actix_web::test]
-async fn keys_are_found_by_what_stands_on_them() {
+async fn keys_are_filtered_by_their_fields() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     mint(&token, json!({"name": "exact", "owner": "cus_1", "scopes": ["orders:read"], "tags": ["eu", "shop"]})).await;
@@ -125,7 +125,7 @@ async fn keys_are_found_by_what_stands_on_them() {
 }
 
 #[actix_web::test]
-async fn keys_are_found_by_how_long_they_were_not_used_and_how_soon_they_end() {
+async fn keys_are_filtered_by_time_since_last_use_and_time_to_expiry() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let now = app.clock.now();
@@ -147,8 +147,8 @@ async fn keys_are_found_by_how_long_they_were_not_used_and_how_soon_they_end() {
     assert_eq!(found(&token, "expiring_days=90&sort=expires").await, ["used", "idle"]);
 }
 
-/// Many keys like one, every 100th of them with something that the others have not. Half are even and half are dull, but only
-/// every 100th is both.
+/// Copies a key many times, giving every 100th copy distinct values. Half of the copies are even and half are dull, but
+/// only every 100th is both.
 pub fn multiply(app: &TestApp, count: i32) {
     let sql = "INSERT INTO api_keys (tenant_id, name, environment, public_id, key_prefix, hint, hash_algorithm, pepper_id, digest,
              scopes, rate_limit, rate_window_seconds, allowed_ips, requires_owner, metadata, tags, is_active, revoked_at,
@@ -166,12 +166,12 @@ pub fn multiply(app: &TestApp, count: i32) {
 }
 
 #[actix_web::test]
-async fn the_few_among_many_are_found_by_each_of_their_marks() {
+async fn few_matching_keys_among_many_are_found_by_each_filter() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     mint(&token, json!({"name": "first", "tags": ["most"]})).await;
     multiply(&app, 1_000);
-    // Those that end in these two digits, the newest first.
+    // Numbers that end in one of these pairs of digits, newest first.
     let expect = |digits: &[usize]| -> Vec<usize> {
         (1..=1_000).rev().filter(|number| digits.contains(&(number % 100))).collect()
     };
@@ -202,7 +202,7 @@ async fn the_few_among_many_are_found_by_each_of_their_marks() {
         let count = token.get(format!("/api/keys/count?{query}")).await.json()["count"].as_u64().unwrap();
         assert_eq!(count, u64::try_from(numbers.len()).unwrap(), "{query}");
     }
-    // In another order, page after page.
+    // Another order, over several pages.
     let page = |cursor: String| {
         let token = token.clone();
         async move { token.get(format!("/api/keys?q=rare&sort=name&limit=4{cursor}")).await.assert_ok().json() }
@@ -214,7 +214,7 @@ async fn the_few_among_many_are_found_by_each_of_their_marks() {
         cursor = list["next_cursor"].as_str().map(|next| format!("&cursor={next}")).unwrap_or_default();
     }
     assert!(cursor.is_empty() && all.is_sorted(), "{all:?}");
-    // Another tenant's keys are not among them.
+    // Keys of another tenant are not included.
     let other = app.make_tenant("other");
     diesel::sql_query(format!("UPDATE api_keys SET tenant_id = {other} WHERE id % 200 < 100"))
         .execute(&mut app.conn())
@@ -225,8 +225,8 @@ async fn the_few_among_many_are_found_by_each_of_their_marks() {
     );
 }
 
-/// Every page of a list, by cursor, and then all the way by offset.
-async fn walked(token: &Person, sort: &str, limit: usize) -> (Vec<String>, Vec<String>) {
+/// Reads a whole list by cursor, and once more by offset.
+async fn read_all_pages(token: &Person, sort: &str, limit: usize) -> (Vec<String>, Vec<String>) {
     let (mut by_cursor, mut cursor) = (Vec::new(), String::new());
     loop {
         let list = token.get(format!("/api/keys?sort={sort}&limit={limit}{cursor}")).await.assert_ok().json();
@@ -242,11 +242,11 @@ async fn walked(token: &Person, sort: &str, limit: usize) -> (Vec<String>, Vec<S
 }
 
 #[actix_web::test]
-async fn pages_follow_each_other_in_every_order() {
+async fn paging_works_in_every_order() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let now = app.clock.now();
-    // Names and moments that are equal, differ in case only, or are not there at all.
+    // Names and times that are equal, differ only in case, or are missing.
     let made = [
         ("beta", Some(3), None),
         ("Alpha", None, Some(1)),
@@ -269,7 +269,7 @@ async fn pages_follow_each_other_in_every_order() {
     let expires = ["gamma:7:x", "alpha", "beta", "alpha", "Émile", "Alpha", "delta"];
     for (sort, expected) in [("newest", newest), ("last_used", used), ("expires", expires)] {
         for limit in [1, 2, 3, 7] {
-            let (by_cursor, by_offset) = walked(&token, sort, limit).await;
+            let (by_cursor, by_offset) = read_all_pages(&token, sort, limit).await;
             assert_eq!(
                 (by_cursor, by_offset),
                 (expected.map(str::to_owned).to_vec(), expected.map(str::to_owned).to_vec()),
@@ -278,7 +278,7 @@ async fn pages_follow_each_other_in_every_order() {
         }
     }
     for limit in [1, 2, 3, 7] {
-        let (by_cursor, by_offset) = walked(&token, "name", limit).await;
+        let (by_cursor, by_offset) = read_all_pages(&token, "name", limit).await;
         assert_eq!(by_cursor, by_offset);
         assert_eq!(by_cursor[..5], ["Alpha", "alpha", "alpha", "beta", "delta"], "whatever the collation makes of É");
     }
@@ -293,12 +293,12 @@ async fn pages_follow_each_other_in_every_order() {
 }
 
 #[actix_web::test]
-async fn a_page_reads_few_keys_even_where_newer_ones_are_others() {
+async fn a_page_reads_few_keys_even_if_newer_ones_belong_to_another_tenant() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     mint(&token, json!({"name": "first", "tags": ["most"]})).await;
     let other = app.make_tenant("other");
-    // The other tenant's are the newer half.
+    // Keys of the other tenant are the newer half.
     multiply(&app, 3_000);
     let later = "UPDATE api_keys SET tenant_id = $1 WHERE id > (SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY id) FROM api_keys)";
     diesel::sql_query(later).bind::<BigInt, _>(other).execute(&mut app.conn()).unwrap();
@@ -316,7 +316,7 @@ async fn a_page_reads_few_keys_even_where_newer_ones_are_others() {
         };
         let (page, read) = Db::new(&app.database.url, 1).read(scope, list).await.unwrap();
         assert_eq!(page, 51, "{text:?}");
-        // A search asks 500 first how many there are.
+        // A search first counts up to 500 matches.
         assert!(read < if text.is_some() { 750 } else { 150 }, "{text:?} by {sort:?} read {read}");
     }
 }

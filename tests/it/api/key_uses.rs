@@ -1,4 +1,4 @@
-//! Keys by their last use: the order that it makes, and the keys that nobody uses.
+//! Keys by last use: their order, and the filter for unused keys.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::connection::SimpleConnection;
@@ -18,9 +18,9 @@ use super::{admin, mint, path, text};
 use crate::support::TestApp;
 use crate::support::database::rows_read;
 
-/// Many keys, of which each hundredth has something of its own, some minutes older than the next. Every third was never used, the
-/// others at times that have nothing to do with their age.
-async fn history(app: &TestApp, count: i32) {
+/// Creates many keys, created minutes apart, where every 100th has distinct values. Every third was never used; the
+/// others were used at times unrelated to their age.
+async fn create_keys_with_uses(app: &TestApp, count: i32) {
     let token = admin(app).await;
     mint(&token, json!({"name": "first", "tags": ["most"]})).await;
     multiply(app, count);
@@ -41,8 +41,13 @@ fn ids(keys: &[ApiKey]) -> Vec<ApiKeyId> {
     keys.iter().map(|key| key.id).collect()
 }
 
-/// A list from its beginning to its end, and back.
-fn walked(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, sort: KeySort) -> (Vec<ApiKeyId>, Vec<ApiKeyId>) {
+/// Reads a list forward to its end, and backward to its beginning.
+fn read_both_ways(
+    conn: &mut PgConnection,
+    scope: Scope,
+    filter: &KeyFilter,
+    sort: KeySort,
+) -> (Vec<ApiKeyId>, Vec<ApiKeyId>) {
     let size = PageSize::new(37).unwrap();
     let now = Utc::now();
     let page = |conn: &mut PgConnection, before: Option<KeyMark>, after: Option<KeyMark>| {
@@ -59,7 +64,7 @@ fn walked(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, sort: KeySo
         mark = rows.last().map(|key| services::api_keys::mark(key, sort));
         there.extend(ids(&rows));
     }
-    // A mark is no part of what lies beyond it.
+    // The key at the cursor is not part of the next page.
     let (mut back, mut has_more) = (Vec::from_iter(there.last().copied()), mark.is_some());
     while has_more {
         let rows;
@@ -71,7 +76,7 @@ fn walked(conn: &mut PgConnection, scope: Scope, filter: &KeyFilter, sort: KeySo
     (there, back)
 }
 
-/// Every combination of words, a tag, a state and a time since which a key was not used.
+/// Combines search words, a tag, a state and the time since which a key was not used.
 fn filters(now: DateTime<Utc>) -> Vec<KeyFilter> {
     let mut filters = Vec::new();
     for since in [None, Some(1), Some(14), Some(25)] {
@@ -92,7 +97,7 @@ fn filters(now: DateTime<Utc>) -> Vec<KeyFilter> {
     filters
 }
 
-fn is_asked(key: &ApiKey, filter: &KeyFilter, now: DateTime<Utc>) -> bool {
+fn matches_filter(key: &ApiKey, filter: &KeyFilter, now: DateTime<Utc>) -> bool {
     filter.text.as_ref().is_none_or(|text| key.name.contains(text))
         && filter.tag.as_ref().is_none_or(|tag| key.tags.contains(tag))
         && filter.state.is_none_or(|state| key.state(now) == state)
@@ -100,15 +105,15 @@ fn is_asked(key: &ApiKey, filter: &KeyFilter, now: DateTime<Utc>) -> bool {
 }
 
 #[actix_web::test]
-async fn every_page_by_use_and_of_the_unused_is_as_if_all_had_been_read() {
+async fn pages_by_last_use_and_of_unused_keys_equal_a_full_read() {
     let app = TestApp::start().await;
-    history(&app, 400).await;
+    create_keys_with_uses(&app, 400).await;
     let (scope, now) = (Scope::Tenant(app.tenant), Utc::now());
     let compare = move |conn: &mut Tx<'_>| {
         let all = api_keys::list_after(conn, scope, &KeyFilter::default(), KeySort::Newest, None, 10_000, now)?;
         let mut met = 0;
         for filter in filters(now) {
-            let mut expected: Vec<&ApiKey> = all.iter().filter(|key| is_asked(key, &filter, now)).collect();
+            let mut expected: Vec<&ApiKey> = all.iter().filter(|key| matches_filter(key, &filter, now)).collect();
             met += expected.len();
             assert_eq!(api_keys::count(conn, scope, &filter, now)?, i64::try_from(expected.len()).unwrap());
             for sort in [KeySort::LastUsed, KeySort::Newest] {
@@ -116,7 +121,7 @@ async fn every_page_by_use_and_of_the_unused_is_as_if_all_had_been_read() {
                     std::cmp::Reverse((key.last_used_at.filter(|_| sort == KeySort::LastUsed), key.id))
                 });
                 let expected: Vec<_> = expected.iter().map(|key| key.id).collect();
-                let (there, back) = walked(conn, scope, &filter, sort);
+                let (there, back) = read_both_ways(conn, scope, &filter, sort);
                 assert_eq!(there, expected, "{filter:?} by {sort:?}");
                 assert_eq!(back, expected, "{filter:?} by {sort:?}, backwards");
                 let paging = Paging { offset: Some(40), ..Paging::default() };
@@ -131,10 +136,10 @@ async fn every_page_by_use_and_of_the_unused_is_as_if_all_had_been_read() {
 }
 
 #[actix_web::test]
-async fn a_page_by_use_and_of_the_unused_reads_few_keys() {
+async fn pages_by_last_use_and_of_unused_keys_read_few_rows() {
     let app = TestApp::start().await;
-    history(&app, 3_000).await;
-    // The newer half is used, the older half is not, and few of it for longest.
+    create_keys_with_uses(&app, 3_000).await;
+    // The newer half has just been used, and the older half long ago.
     let split = "UPDATE key_uses SET used_at = CASE WHEN api_key_id <= 1500 THEN 'epoch' ELSE now() END";
     app.conn().batch_execute(split).unwrap();
     app.conn().batch_execute("VACUUM ANALYZE key_uses").unwrap();
@@ -160,7 +165,7 @@ async fn a_page_by_use_and_of_the_unused_reads_few_keys() {
 }
 
 #[actix_web::test]
-async fn a_use_moves_a_key_to_the_front_and_its_deletion_takes_it_out_until_it_is_restored() {
+async fn a_use_moves_a_key_to_the_front_and_deletion_hides_it_until_restored() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let mut keys = Vec::new();
@@ -178,7 +183,7 @@ async fn a_use_moves_a_key_to_the_front_and_its_deletion_takes_it_out_until_it_i
         app.running().state.gate.flush().await;
         assert_eq!(listed().await, expected);
     }
-    // What is told late moves nothing back.
+    // A late report of an earlier use changes no order.
     let (id, at) = (ApiKeyId(keys[1]["id"].as_i64().unwrap()), app.clock.now() - TimeDelta::hours(1));
     api_keys::update_last_used(&mut app.conn(), &[Use { id, at, ip: None }]).unwrap();
     assert_eq!(listed().await, ["two", "one", "three"]);
@@ -198,9 +203,9 @@ struct Count {
 }
 
 #[actix_web::test]
-async fn uses_of_all_tenants_stand_in_one_order_and_go_with_their_keys() {
+async fn uses_of_all_tenants_share_one_order_and_are_deleted_with_their_keys() {
     let app = TestApp::start().await;
-    history(&app, 400).await;
+    create_keys_with_uses(&app, 400).await;
     let other = app.make_tenant("other");
     let some = "UPDATE api_keys SET tenant_id = $1 WHERE id % 3 = 1";
     diesel::sql_query(some).bind::<BigInt, _>(other).execute(&mut app.conn()).unwrap();
@@ -210,7 +215,7 @@ async fn uses_of_all_tenants_stand_in_one_order_and_go_with_their_keys() {
         let mut all =
             api_keys::list_after(&mut conn, scope, &KeyFilter::default(), KeySort::Newest, None, 1_000, now).unwrap();
         all.sort_by_key(|key| std::cmp::Reverse((key.last_used_at, key.id)));
-        let (there, back) = walked(&mut conn, scope, &KeyFilter::default(), KeySort::LastUsed);
+        let (there, back) = read_both_ways(&mut conn, scope, &KeyFilter::default(), KeySort::LastUsed);
         assert_eq!(there, ids(&all));
         assert_eq!(back, ids(&all));
         all.len()

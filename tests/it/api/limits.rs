@@ -1,4 +1,4 @@
-//! Several limits, limits that keys of an owner share, and quotas.
+//! Several limits, limits shared by an owner's keys, and quotas.
 
 use std::sync::Arc;
 
@@ -46,13 +46,13 @@ async fn a_call_counts_against_all_limits_or_none() {
     assert!((1..=61).contains(&wait), "{wait}");
     app.advance(TimeDelta::seconds(wait));
     assert_eq!(verify(&token, &key, json!({"dry_run": true})).await["code"], "VALID");
-    // The second call was later than the first, on a busy machine by more than the wait was rounded up.
+    // On a busy machine, the second call may be later than the first by more than the rounding of the wait.
     app.advance(TimeDelta::seconds(62 - wait));
     assert_eq!(remaining(&verify(&token, &key, json!({})).await), [("key".into(), 7), ("burst".into(), 1)]);
 }
 
 #[actix_web::test]
-async fn keys_of_an_owner_share_a_limit_that_is_the_owner_s() {
+async fn keys_of_an_owner_share_the_owner_s_limit() {
     let mut app = TestApp::start().await;
     let token = admin(&app).await;
     let team = json!([{"name": "team", "limit": 3, "window_seconds": 3600, "per": "owner"}]);
@@ -70,7 +70,7 @@ async fn keys_of_an_owner_share_a_limit_that_is_the_owner_s() {
 }
 
 #[actix_web::test]
-async fn limits_and_quotas_that_do_not_fit_are_named() {
+async fn invalid_limits_and_quotas_are_refused_by_field() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let refused = |extra: Value| {
@@ -121,7 +121,7 @@ async fn a_quota_is_used_up_and_full_again_the_next_day() {
 }
 
 #[actix_web::test]
-async fn of_two_hundred_racers_for_fifty_exactly_fifty_win() {
+async fn two_hundred_racing_calls_use_a_quota_of_fifty_exactly() {
     let mut app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"quota": {"limit": 50}, "rate_limit": 1_000_000})).await;
@@ -135,7 +135,7 @@ async fn of_two_hundred_racers_for_fifty_exactly_fifty_win() {
     let won = futures_util::future::join_all(races).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();
     assert_eq!(won, 50);
 
-    // A stop gives back what was leased and not used: of a new quota nothing is lost.
+    // A stop returns the unused part of a lease, so a new quota loses nothing.
     token.patch_json(path(&key, ""), json!({"quota": {"limit": 1_050}})).await.assert_ok();
     assert_eq!(code(&token, &key).await, "VALID");
     restart(&mut app, &[]).await;

@@ -66,7 +66,7 @@ async fn a_sign_in_does_not_tell_which_tenants_exist() {
 }
 
 #[actix_web::test]
-async fn wrong_credentials_are_refused_alike_and_slowed_down() {
+async fn wrong_credentials_get_the_same_error_and_are_slowed_down() {
     let app = TestApp::start().await;
     app.viewer("ada").await;
     let guess = |email: &'static str| {
@@ -83,7 +83,7 @@ async fn wrong_credentials_are_refused_alike_and_slowed_down() {
     let slowed = login(&app, "ada@example.com", json!({})).await;
     slowed.assert_problem(429, "rate_limited");
     assert!(!slowed.header("retry-after").is_empty());
-    // The page counts with it.
+    // The sign-in page shares the counts of guesses.
     let fields = [("email", "ada@example.com"), ("password", PASSWORD)];
     app.stranger().submit("/sign-in", &fields).await.assert_status(429);
     app.stranger().post_json("/api/auth/login", json!({"email": "a@b.c"})).await.assert_invalid("password");
@@ -103,14 +103,14 @@ async fn a_second_factor_is_asked_for_and_its_code_works_once() {
 }
 
 #[actix_web::test]
-async fn of_many_guesses_at_once_no_more_are_judged_than_of_many_in_a_row() {
+async fn concurrent_guesses_are_slowed_down_like_consecutive_ones() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let (device, _) = set_up(&app, &ada).await;
     let codes = (0..60).map(|number| json!({"code": format!("{number:06}")}));
     let answers = futures_util::future::join_all(codes.map(|code| login(&app, "ada@example.com", code))).await;
     let judged = answers.iter().filter(|answer| answer.status != 429).count();
-    // The free ones, and one more for each second or two that this took.
+    // The first guesses are free, and one more is checked for each second or two that this took.
     assert!((1..=8).contains(&judged), "{judged} of sixty were judged");
     let slowed = answers.iter().find(|answer| answer.status == 429).unwrap();
     assert!(!slowed.header("retry-after").is_empty());
@@ -124,7 +124,7 @@ async fn wrong_codes_are_counted_by_all_processes_together() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let (device, _) = set_up(&app, &ada).await;
-    // As another process leaves it.
+    // Nine wrong codes, as another process would record them.
     let wrong = (second_factors::wrong_codes.eq(9), second_factors::last_wrong_at.eq(app.clock.now()));
     diesel::update(second_factors::table).set(wrong).execute(&mut app.conn()).unwrap();
     let code = device.code(app.clock.now());
@@ -140,7 +140,7 @@ async fn wrong_codes_are_counted_by_all_processes_together() {
 }
 
 #[actix_web::test]
-async fn what_is_longer_than_an_address_is_refused_before_it_costs_anything() {
+async fn an_address_that_is_too_long_is_refused_without_a_password_check() {
     let app = TestApp::start().await;
     let long = format!("{}@example.com", "a".repeat(250));
     let body = json!({"email": long, "password": PASSWORD});
@@ -152,13 +152,13 @@ async fn what_is_longer_than_an_address_is_refused_before_it_costs_anything() {
 }
 
 #[actix_web::test]
-async fn a_new_password_ends_what_the_old_one_gave() {
+async fn a_new_password_ends_tokens_from_the_old_one() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let body = login(&app, "ada@example.com", json!({})).await.assert_status(201).json();
     let token = Person::with_token(&app.base, text(&body, "token"));
     token.get("/api/keys").await.assert_ok();
-    // A person reads; what a token of a sign-in makes is no way round its end.
+    // A sign-in's token can read, and tokens that it creates end no later than it does.
     let soon = (app.clock.now() + TimeDelta::minutes(30)).to_rfc3339();
     token.post_json("/api/tokens", json!({"name": "for ever", "expires_at": null})).await.assert_invalid("expires_at");
     let made =

@@ -1,4 +1,4 @@
-//! `/api/keys/lookup`: whose key is this, and what it gives away: nothing.
+//! `/api/keys/lookup`: finding the key for a secret, id or hint, without disclosing anything else.
 
 use chrono::TimeDelta;
 use gatepost::domain::Role;
@@ -12,13 +12,13 @@ async fn look(token: &Person, text: &str) -> Value {
     token.post_json("/api/keys/lookup", json!({"key": text})).await.assert_ok().json()
 }
 
-/// Code and ids.
-fn of(answer: &Value) -> (&str, Vec<&Value>) {
+/// Returns the code and the ids of the found keys.
+fn code_and_ids(answer: &Value) -> (&str, Vec<&Value>) {
     (text(answer, "code"), answer["keys"].as_array().unwrap().iter().map(|key| &key["id"]).collect())
 }
 
 #[actix_web::test]
-async fn a_secret_an_id_and_a_hint_lead_to_their_key() {
+async fn a_key_is_found_by_secret_id_and_hint() {
     for hash in ["hmac-sha256", "argon2id"] {
         let app = TestApp::start_with(&[("GATEPOST_KEY_HASH", hash)]).await;
         let token = admin(&app).await;
@@ -27,20 +27,24 @@ async fn a_secret_an_id_and_a_hint_lead_to_their_key() {
         let hint = text(&key, "hint");
         for clue in [secret, &format!("  {secret}\n"), text(&key, "key"), &id, hint, &hint.replace('…', "...")] {
             let answer = look(&token, clue).await;
-            assert_eq!((of(&answer), &answer["found"]), (("FOUND", vec![&key["id"]]), &json!(true)), "{clue}");
+            assert_eq!(
+                (code_and_ids(&answer), &answer["found"]),
+                (("FOUND", vec![&key["id"]]), &json!(true)),
+                "{clue}"
+            );
             assert!(answer["keys"][0].get("secret").is_none());
         }
         let beginning = look(&token, text(&key, "key_prefix")).await;
-        assert_eq!(of(&beginning), ("FOUND", vec![&key["id"]]));
+        assert_eq!(code_and_ids(&beginning), ("FOUND", vec![&key["id"]]));
         let wrong = look(&token, &with_id_of(secret, text(&other, "secret"))).await;
-        assert_eq!((of(&wrong), &wrong["found"]), (("WRONG_SECRET", vec![&key["id"]]), &json!(false)));
+        assert_eq!((code_and_ids(&wrong), &wrong["found"]), (("WRONG_SECRET", vec![&key["id"]]), &json!(false)));
         let shown = token.get(path(&key, "")).await.json();
         assert_eq!(shown["last_used_at"], Value::Null, "looking it up is no use of it");
     }
 }
 
 #[actix_web::test]
-async fn what_leads_nowhere_is_told_apart() {
+async fn failed_lookups_name_their_reason() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -59,19 +63,19 @@ async fn what_leads_nowhere_is_told_apart() {
         ("sk_\u{0}", "UNREADABLE"),
     ] {
         let answer = look(&token, clue).await;
-        assert_eq!((of(&answer), &answer["found"]), ((code, vec![]), &json!(false)), "{clue}");
+        assert_eq!((code_and_ids(&answer), &answer["found"]), ((code, vec![]), &json!(false)), "{clue}");
         assert!(!text(&answer, "detail").is_empty());
     }
     token.post_json("/api/keys/lookup", json!({})).await.assert_invalid("key");
 
     token.delete(path(&key, "")).await.assert_status(204);
-    assert_eq!(of(&look(&token, secret).await), ("DELETED", vec![&key["id"]]));
+    assert_eq!(code_and_ids(&look(&token, secret).await), ("DELETED", vec![&key["id"]]));
     app.advance(TimeDelta::days(30));
-    assert_eq!(of(&look(&token, secret).await), ("NOT_FOUND", vec![]));
+    assert_eq!(code_and_ids(&look(&token, secret).await), ("NOT_FOUND", vec![]));
 }
 
 #[actix_web::test]
-async fn another_tenant_s_key_is_as_unknown_as_one_that_nobody_has() {
+async fn another_tenant_s_key_is_reported_as_unknown() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -84,7 +88,7 @@ async fn another_tenant_s_key_is_as_unknown_as_one_that_nobody_has() {
     }
     let olga = app.operator("olga").await;
     let instance = app.instance_token_of(&olga, &["keys:read"]);
-    assert_eq!(of(&look(&instance, text(&key, "secret")).await), ("FOUND", vec![&key["id"]]));
+    assert_eq!(code_and_ids(&look(&instance, text(&key, "secret")).await), ("FOUND", vec![&key["id"]]));
 }
 
 #[actix_web::test]

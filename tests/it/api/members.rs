@@ -1,4 +1,4 @@
-//! Members and invitations for programs.
+//! Members and invitations in the API.
 
 use serde_json::json;
 
@@ -30,7 +30,7 @@ async fn members_are_listed_changed_and_removed() {
 }
 
 #[actix_web::test]
-async fn an_invitation_tells_its_link_once() {
+async fn an_invitation_shows_its_link_once() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let token = app.token_of(&ada, &["members:*"]);
@@ -54,7 +54,7 @@ async fn an_invitation_tells_its_link_once() {
 }
 
 #[actix_web::test]
-async fn who_joined_by_a_link_that_others_had_is_not_added_elsewhere_by_their_address() {
+async fn an_account_with_an_unconfirmed_address_cannot_be_added_by_address() {
     let app = TestApp::start().await;
     let ada = app.token_of(&app.admin("ada").await, &["members:*"]);
     let ask = json!({"email": "ceo@bigcorp.example", "role": "viewer"});
@@ -73,7 +73,7 @@ async fn who_joined_by_a_link_that_others_had_is_not_added_elsewhere_by_their_ad
     assert_eq!(found["is_email_confirmed"], false);
     assert!(olga.visit("/operator/users").await.assert_ok().body.contains("(not confirmed)"));
 
-    // An operator gives the person whose address it is a link: whoever was in before is out, and it is theirs.
+    // An operator sends a reset link to the real owner of the address. Using it ends all earlier access to the account.
     let shown = olga.submit(format!("/operator/users/{}/reset-link", found["id"]), &[]).await;
     let reset = shown.assert_ok().body.split("token=").nth(1).unwrap()[..43].to_owned();
     let fields = [("token", reset.as_str()), ("password", "quite another password of mine")];
@@ -82,7 +82,7 @@ async fn who_joined_by_a_link_that_others_had_is_not_added_elsewhere_by_their_ad
 }
 
 #[actix_web::test]
-async fn a_deactivated_person_is_out_at_once_and_for_good() {
+async fn a_deactivated_person_loses_access_at_once_and_for_good() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let dan = app.developer("dan").await;
@@ -124,7 +124,7 @@ async fn operators_cannot_raise_their_own_role() {
 }
 
 #[actix_web::test]
-async fn an_instance_token_does_not_come_back_with_the_right_to_it() {
+async fn an_instance_token_stays_ended_when_its_operator_is_promoted_again() {
     let app = TestApp::start().await;
     let (grace, oscar) = (app.operator("grace").await, app.operator("oscar").await);
     let token = app.instance_token_of(&oscar, &["*"]);

@@ -1,4 +1,4 @@
-//! Refusals of what cannot be read: they name the field and say what to write, in no words of a library.
+//! Error messages for unreadable input: they name the field and say what to write, without the words of a library.
 
 use gatepost::web::routes::{self, Door};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::odd_input::{bodies, bodies_of_operators, leaves};
 use super::{admin, mint, text};
 use crate::support::{Answer, Person, TestApp};
 
-/// Words of parsers that say nothing to a person.
+/// Words of parsers that mean nothing to a user.
 const OF_LIBRARIES: [&str; 18] = [
     "premature end",
     "invalid characters",
@@ -40,7 +40,7 @@ const WITH_TIMES: [&str; 6] =
     ["/api/events", "/api/deliveries", "/api/webhook-logs", "/api/usage", "/api/usage/records", "/api/audit"];
 
 #[actix_web::test]
-async fn a_time_is_read_as_a_day_and_with_a_plus_that_the_url_lost() {
+async fn a_time_can_be_a_date_and_can_have_an_unencoded_plus() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     for list in WITH_TIMES {
@@ -68,7 +68,7 @@ async fn an_unreadable_time_is_refused_with_an_example() {
 }
 
 #[actix_web::test]
-async fn a_day_is_its_beginning() {
+async fn a_date_without_a_time_means_midnight() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"expires_at": "2099-12-31"})).await;
@@ -132,7 +132,7 @@ async fn no_parameter_of_any_list_is_refused_in_the_words_of_a_library() {
     }
 }
 
-/// Sends bytes as a body of JSON.
+/// Sends bytes as a JSON body.
 async fn send(token: &Person, headers: &[(&'static str, &str)], body: Vec<u8>) -> Answer {
     let mut request = token.client.post(format!("{}/api/keys", token.base)).headers(token.headers.clone());
     for (name, value) in headers {
@@ -182,7 +182,7 @@ async fn a_body_of_another_type_or_charset_is_refused_by_name() {
 }
 
 #[actix_web::test]
-async fn text_that_is_no_json_is_refused_with_its_place_and_reason() {
+async fn invalid_json_is_refused_with_its_position_and_the_reason() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
@@ -214,7 +214,7 @@ async fn text_that_is_no_json_is_refused_with_its_place_and_reason() {
 }
 
 #[actix_web::test]
-async fn a_byte_order_mark_is_passed_over() {
+async fn a_byte_order_mark_is_ignored() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     send(&token, &[], b"\xef\xbb\xbf{\"name\": \"ci\"}".to_vec()).await.assert_status(201);
@@ -313,7 +313,7 @@ async fn a_value_of_another_type_is_refused_with_the_type_to_write() {
 }
 
 #[actix_web::test]
-async fn a_parameter_that_is_no_choice_is_refused_with_the_choices() {
+async fn an_unknown_choice_is_refused_with_the_allowed_choices() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     for (path, field, says) in [
@@ -327,7 +327,7 @@ async fn a_parameter_that_is_no_choice_is_refused_with_the_choices() {
 }
 
 #[actix_web::test]
-async fn an_address_that_is_none_is_refused_with_an_example() {
+async fn an_invalid_ip_address_is_refused_with_an_example() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     for ip in ["203.0.113.7:80", "[::1]", "localhost", "", "203.0.113.0/24", "fe80::1%eth0"] {

@@ -13,12 +13,12 @@ use crate::support::{Person, TestApp, source};
 enum Null {
     /// Refused with 422 at the field.
     Refused,
-    /// Turns this value into this empty one.
+    /// Changes the first value to the second, empty one.
     Clears(Value, Value),
 }
 use Null::{Clears, Refused};
 
-/// One resource that has `PATCH`: its source file, its path, where it is read, and its fields.
+/// Resource with `PATCH`: its source file, its path, the path to read it, and its fields.
 struct Change {
     file: &'static str,
     path: String,
@@ -96,7 +96,7 @@ fn of_the_instance(tenant: i64, user: i64) -> Vec<Change> {
     ]
 }
 
-/// Sends `null` for each field of a resource and compares what the resource is afterwards.
+/// Sends `null` for each field of a resource and checks the resource afterwards.
 async fn check(who: &Person, change: &Change) {
     for (field, null) in &change.fields {
         let before = who.get(&change.read).await.assert_ok().json();
@@ -153,7 +153,7 @@ fn every_field_of_every_change_is_in_the_table() {
     assert_eq!(listed, written);
 }
 
-/// A `POST` body: where its struct stands, the path, a body that is accepted, and the fields that must have a value.
+/// `POST` body: the file of its struct, the path, an accepted body, and the required fields.
 struct Creation {
     place: &'static str,
     path: &'static str,
@@ -222,7 +222,7 @@ fn of_an_operator() -> Vec<Creation> {
     ]
 }
 
-/// Replaces the placeholders by ids of fresh things.
+/// Replaces the placeholders with ids of new rows.
 async fn fresh(app: &TestApp, token: &Person, number: usize, text: &str) -> String {
     let mut text = text.replace("{tenant}", &app.tenant.0.to_string());
     text = text.replace("{email}", &format!("new{number}@example.com"));
@@ -244,7 +244,7 @@ async fn fresh(app: &TestApp, token: &Person, number: usize, text: &str) -> Stri
     text
 }
 
-/// Sends the body as it is, and once more with `null` for each field of its struct.
+/// Sends the body unchanged, and again with `null` for each field of its struct.
 async fn check_creation(app: &TestApp, (token, who): (&Person, &Person), creation: &Creation, fields: &[String]) {
     let mut usual = None;
     for (number, field) in [None].into_iter().chain(fields.iter().map(Some)).enumerate() {
@@ -275,7 +275,7 @@ async fn null_in_a_post_is_an_absent_field() {
         for creation in creations {
             let (file, name) = creation.place.split_once(' ').unwrap();
             let body = bodies.iter().find(|body| body.file == file && body.name == name).expect(creation.place);
-            // `null` is an event's data like any other.
+            // `null` is valid data of an event.
             check_creation(&app, (&token, who), &creation, &body.fields).await;
         }
     }
@@ -302,7 +302,7 @@ async fn null_inside_a_post_is_an_absent_field_too() {
 
 #[test]
 fn every_body_of_the_api_is_in_the_tables() {
-    // Parts of other bodies, which have a test of their own.
+    // Structs inside other bodies, which `null_inside_a_post_is_an_absent_field_too` covers.
     const PARTS: [&str; 3] = ["BatchItem", "ReportedBody", "QuotaBody"];
     let listed: Vec<_> = of_a_tenant().into_iter().chain(of_an_operator()).map(|creation| creation.place).collect();
     for body in source::request_bodies() {

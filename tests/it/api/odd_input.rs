@@ -1,4 +1,4 @@
-//! Odd input: whatever comes, it is answered, and what does not fit is refused in words that its sender knows.
+//! Odd input: the server answers without a failure, and errors use the sender's words.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{admin, mint};
 use crate::support::{Answer, Person, TestApp};
 
-/// What a field may hold beside what is meant for it.
+/// Returns odd values for a field.
 fn oddities() -> Vec<String> {
     let plain = [
         "\0",
@@ -31,7 +31,7 @@ fn oddities() -> Vec<String> {
     plain.into_iter().map(str::to_owned).chain(["a".repeat(5_000), "é".repeat(3_000)]).collect()
 }
 
-/// Places in lists, as nobody got them from here.
+/// Returns cursors that Gatepost never issued.
 fn cursors() -> Vec<String> {
     let far = i64::MAX / 1_200_000;
     let keys = ["\0", "-1", "name:1:a\0", &format!("name:1:{}", "é".repeat(100))].map(str::to_owned);
@@ -46,8 +46,8 @@ fn query(path: &str, name: &str, value: &str) -> String {
     format!("{path}?{query}")
 }
 
-/// Asks a list or a page for every oddity in every one of its filters; the answers of 5xx.
-async fn narrowed(who: &Person, lists: &[(&str, &str)], is_page: bool) -> Vec<String> {
+/// Requests a list or page with every odd value in each filter, and returns the responses with a 5xx status.
+async fn failures_of_filters(who: &Person, lists: &[(&str, &str)], is_page: bool) -> Vec<String> {
     let mut failed = Vec::new();
     for (path, fields) in lists {
         for field in fields.split_whitespace() {
@@ -64,7 +64,7 @@ async fn narrowed(who: &Person, lists: &[(&str, &str)], is_page: bool) -> Vec<St
     failed
 }
 
-/// Every text and number in a body, by its pointer.
+/// Collects JSON pointers to all values in a body.
 pub fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, inner)| leaves(inner, &format!("{at}/{name}"), found)),
@@ -75,8 +75,8 @@ pub fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Sends a body with every oddity in every place of it.
-async fn written(who: &Person, method: &Method, path: &str, body: &Value) -> Vec<String> {
+/// Sends a body with every odd value in place of each value, and returns the responses with a 5xx status.
+async fn failures_of_bodies(who: &Person, method: &Method, path: &str, body: &Value) -> Vec<String> {
     let (mut places, mut failed) = (Vec::new(), Vec::new());
     leaves(body, "", &mut places);
     let numbers = [json!(i64::MAX), json!(i64::MIN), json!(u64::MAX), json!(1e300), json!([[]]), json!({"": {}})];
@@ -141,7 +141,8 @@ const PAGES: [(&str, &str); 18] = [
     ("/operator/users", "q before after"),
 ];
 
-/// Ada's token; and an operator, who may all of it, with a session in `acme` and a token for the instance.
+/// Returns three callers: a program with Ada's token, an operator with a session in `acme`, and a program with the
+/// operator's instance token. The operator can do everything.
 async fn people(app: &TestApp) -> (Person, Person, Person) {
     let (token, oscar) = (admin(app).await, app.operator("oscar").await);
     let hook = json!({"url": "http://127.0.0.1:9/hook", "events": ["never.happens"], "is_active": false});
@@ -153,30 +154,30 @@ async fn people(app: &TestApp) -> (Person, Person, Person) {
 }
 
 #[actix_web::test]
-async fn no_filter_of_a_list_is_answered_with_a_failure() {
+async fn odd_values_in_filters_of_lists_cause_no_5xx() {
     let app = TestApp::start().await;
     let (token, _, _) = people(&app).await;
-    let failed = narrowed(&token, &LISTS, false).await;
+    let failed = failures_of_filters(&token, &LISTS, false).await;
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[actix_web::test]
-async fn no_filter_of_a_list_over_all_tenants_is_answered_with_a_failure() {
+async fn odd_values_in_filters_of_lists_over_all_tenants_cause_no_5xx() {
     let app = TestApp::start().await;
     let (_, _, instance) = people(&app).await;
-    let failed = narrowed(&instance, &LISTS, false).await;
+    let failed = failures_of_filters(&instance, &LISTS, false).await;
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[actix_web::test]
-async fn no_filter_of_a_page_is_answered_with_a_failure() {
+async fn odd_values_in_filters_of_pages_cause_no_5xx() {
     let app = TestApp::start().await;
     let (_, oscar, _) = people(&app).await;
-    let failed = narrowed(&oscar, &PAGES, true).await;
+    let failed = failures_of_filters(&oscar, &PAGES, true).await;
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-/// What programs write, with something in every field.
+/// Returns JSON bodies of programs, with a value in every field.
 pub fn bodies() -> Vec<(Method, &'static str, Value)> {
     let key = json!({
         "name": "n", "description": "d", "environment": "live", "prefix": "fp", "scopes": ["a"], "rate_limit": 5,
@@ -249,15 +250,15 @@ pub fn bodies_of_operators() -> Vec<(Method, &'static str, Value)> {
 }
 
 #[actix_web::test]
-async fn no_field_of_a_body_is_answered_with_a_failure() {
+async fn odd_values_in_fields_of_bodies_cause_no_5xx() {
     let app = TestApp::start().await;
     let (token, oscar, instance) = people(&app).await;
     let mut failed = Vec::new();
     for (method, path, body) in bodies() {
-        failed.extend(written(&token, &method, path, &body).await);
+        failed.extend(failures_of_bodies(&token, &method, path, &body).await);
     }
     for (method, path, body) in bodies_of_operators() {
-        failed.extend(written(&instance, &method, path, &body).await);
+        failed.extend(failures_of_bodies(&instance, &method, path, &body).await);
     }
     let login = json!({"email": oscar.email, "password": crate::support::people::PASSWORD, "tenant": "a\0"});
     let answer = app.stranger().post_json("/api/auth/login", login).await;
@@ -269,7 +270,7 @@ async fn no_field_of_a_body_is_answered_with_a_failure() {
 }
 
 #[actix_web::test]
-async fn a_time_that_no_calendar_has_is_named() {
+async fn an_impossible_time_is_refused_by_field() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -293,7 +294,7 @@ async fn post(person: &Person, path: &str, body: &str) -> Answer {
 }
 
 #[actix_web::test]
-async fn an_array_is_no_object() {
+async fn an_array_in_place_of_an_object_is_refused() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -319,7 +320,7 @@ async fn an_array_is_no_object() {
 }
 
 #[actix_web::test]
-async fn a_refusal_is_in_words_of_json_and_names_the_field() {
+async fn an_error_names_the_field_and_uses_the_words_of_json() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let wrong = [
@@ -339,7 +340,7 @@ async fn a_refusal_is_in_words_of_json_and_names_the_field() {
 }
 
 #[actix_web::test]
-async fn what_is_refused_is_called_as_it_was_sent() {
+async fn an_error_names_the_field_as_the_request_spelled_it() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let hook = json!({"url": "http://127.0.0.1:9/", "events": ["a.b"], "retry_schedule": [1, 0]});
@@ -361,7 +362,7 @@ async fn what_is_refused_is_called_as_it_was_sent() {
 }
 
 #[actix_web::test]
-async fn whoever_is_not_let_in_is_told_what_to_present() {
+async fn a_401_names_the_expected_credential() {
     let app = TestApp::start().await;
     let stranger = app.stranger();
     let wrong = stranger.with("authorization", "Bearer gpat_oops");
@@ -376,7 +377,7 @@ async fn whoever_is_not_let_in_is_told_what_to_present() {
 }
 
 #[actix_web::test]
-async fn a_repeated_creation_is_told_what_the_first_was_told_whatever_became_of_it() {
+async fn a_repeated_creation_gets_the_first_response_even_after_changes() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let hook =

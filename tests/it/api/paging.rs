@@ -1,4 +1,4 @@
-//! Every list of the API pages alike: by `limit` and `cursor`, from the newest to the oldest, without loss.
+//! Paging in the API: every list works with `limit` and `cursor`, from newest to oldest, without loss.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::support::{Person, Receiver, TestApp};
 
 const ROWS: usize = 7;
 
-/// Lists of a tenant or of the instance; `{tenant}` and `{webhook}` stand for ids.
+/// Lists of a tenant or of the instance. `{tenant}` and `{webhook}` are replaced with ids.
 const LISTS: [&str; 15] = [
     "/api/audit",
     "/api/deliveries",
@@ -31,15 +31,15 @@ const LISTS: [&str; 15] = [
 ];
 const OF_WEBHOOK: &str = "/api/webhooks/{webhook}/deliveries";
 
-/// A program of the instance, with rows in every list.
-struct Full {
+/// Program with an instance token, and rows in every list.
+struct FilledInstance {
     program: Person,
     lists: Vec<String>,
     _app: TestApp,
     _receiver: Receiver,
 }
 
-impl Full {
+impl FilledInstance {
     async fn start() -> Self {
         let app = TestApp::start_with(&[("GATEPOST_ALLOW_PRIVATE_NETWORKS", "127.0.0.0/8")]).await;
         let (grace, ada, receiver) = (app.operator("grace").await, app.admin("ada").await, Receiver::start().await);
@@ -75,7 +75,7 @@ impl Full {
     }
 }
 
-/// What tells a row from others.
+/// Returns a value that identifies the row.
 fn name_of(row: &Value) -> String {
     let name = ["id", "user_id", "request_id", "name"].iter().find_map(|field| row.get(field));
     name.unwrap_or_else(|| panic!("no name in {row}")).to_string()
@@ -86,8 +86,8 @@ fn names(page: &Value) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn every_list_is_walked_to_its_end_without_loss_or_repetition() {
-    let full = Full::start().await;
+async fn paging_through_every_list_loses_and_repeats_nothing() {
+    let full = FilledInstance::start().await;
     for list in &full.lists {
         let all = names(&full.program.get(format!("{list}?limit=100")).await.assert_ok().json());
         let size = if list == "/api/plans" { 1 } else { 3 };
@@ -108,7 +108,7 @@ async fn every_list_is_walked_to_its_end_without_loss_or_repetition() {
 
 #[actix_web::test]
 async fn every_list_skips_rows_by_offset() {
-    let full = Full::start().await;
+    let full = FilledInstance::start().await;
     for list in &full.lists {
         let all = names(&full.program.get(format!("{list}?limit=100")).await.assert_ok().json());
         let page = full.program.get(format!("{list}?limit=100&offset=2")).await.assert_ok().json();
@@ -117,8 +117,8 @@ async fn every_list_skips_rows_by_offset() {
 }
 
 #[actix_web::test]
-async fn every_list_has_the_same_bounds() {
-    let full = Full::start().await;
+async fn every_list_has_the_same_limits_of_paging() {
+    let full = FilledInstance::start().await;
     for list in &full.lists {
         for (query, field) in [
             ("limit=0", "limit"),
@@ -141,7 +141,7 @@ async fn every_list_has_the_same_bounds() {
 }
 
 #[actix_web::test]
-async fn sixty_one_tenants_and_users_are_more_than_a_page() {
+async fn sixty_one_tenants_and_users_fill_more_than_one_page() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let program = app.instance_token_of(&grace, &["*"]);
@@ -158,14 +158,14 @@ async fn sixty_one_tenants_and_users_are_more_than_a_page() {
     }
 }
 
-/// True for logs, which have no total: counting a log would read all of it.
+/// True for logs, which have no total, since counting would read the whole log.
 fn is_log(list: &str) -> bool {
     ["/audit", "/deliveries", "/events", "/usage/records", "/webhook-logs"].iter().any(|log| list.ends_with(log))
 }
 
 #[actix_web::test]
-async fn every_list_but_a_log_counts_its_rows_where_an_offset_is_given() {
-    let full = Full::start().await;
+async fn every_list_except_logs_has_a_total_with_an_offset() {
+    let full = FilledInstance::start().await;
     for list in &full.lists {
         let all = names(&full.program.get(format!("{list}?limit=100")).await.assert_ok().json()).len();
         let page = full.program.get(format!("{list}?limit=1&offset=1")).await.assert_ok().json();
@@ -175,17 +175,17 @@ async fn every_list_but_a_log_counts_its_rows_where_an_offset_is_given() {
 }
 
 #[actix_web::test]
-async fn the_count_of_members_follows_the_search() {
-    let full = Full::start().await;
+async fn the_total_of_members_counts_only_found_members() {
+    let full = FilledInstance::start().await;
     let members = full.lists.iter().find(|list| list.ends_with("/members")).unwrap();
     let page = full.program.get(format!("{members}?q=user-3&offset=0")).await.assert_ok().json();
     assert_eq!((names(&page).len(), &page["total"]), (1, &json!(1)));
 }
 
-/// A list that is missing above fails here.
+/// Fails if a route with a list is missing in `LISTS`.
 #[actix_web::test]
-async fn every_route_that_answers_a_list_is_in_the_table() {
-    let full = Full::start().await;
+async fn every_route_with_a_list_is_in_the_table() {
+    let full = FilledInstance::start().await;
     for entry in routes::all() {
         let is_read = entry.method.as_str() == "GET" && matches!(entry.door, Door::Api | Door::ApiOrKey);
         if !is_read || entry.path.contains('{') {

@@ -1,4 +1,4 @@
-//! Plans: limits that hold for what is made, whoever races for the last place.
+//! Plans: limits on new objects, also when requests race for the last place.
 
 use chrono::TimeDelta;
 use gatepost::domain::Role;
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::text;
 use crate::support::{Person, TestApp};
 
-/// Puts `acme` on the plan free, with these limits.
-async fn limited(app: &TestApp, limits: Value) -> (Person, Person) {
+/// Puts `acme` on the plan `free` with these limits.
+async fn set_plan_limits(app: &TestApp, limits: Value) -> (Person, Person) {
     let program = app.program().await;
     let operator = app.instance_token_of(&app.operator("grace").await, &["*"]);
     operator.patch_json("/api/plans/free", limits).await.assert_ok();
@@ -17,9 +17,9 @@ async fn limited(app: &TestApp, limits: Value) -> (Person, Person) {
 }
 
 #[actix_web::test]
-async fn of_many_who_want_the_last_place_one_gets_it() {
+async fn when_requests_race_for_the_last_place_one_succeeds() {
     let app = TestApp::start().await;
-    let (program, operator) = limited(&app, json!({"max_keys": 3, "max_webhooks": 2})).await;
+    let (program, operator) = set_plan_limits(&app, json!({"max_keys": 3, "max_webhooks": 2})).await;
     program.post_json("/api/keys", json!({"name": "first"})).await.assert_status(201);
     program.post_json("/api/keys", json!({"name": "second"})).await.assert_status(201);
     program.post_json("/api/webhooks", hook(0)).await.assert_status(201);
@@ -47,19 +47,19 @@ fn hook(n: i32) -> Value {
 }
 
 #[actix_web::test]
-async fn only_keys_that_could_be_let_in_take_a_place() {
+async fn only_keys_that_can_be_valid_count_against_the_plan() {
     let app = TestApp::start().await;
-    let (program, operator) = limited(&app, json!({"max_keys": 1})).await;
+    let (program, operator) = set_plan_limits(&app, json!({"max_keys": 1})).await;
     let soon = (app.clock.now() + TimeDelta::minutes(5)).to_rfc3339();
     let made = program.post_json("/api/keys", json!({"name": "a", "expires_at": soon})).await;
     let first = made.assert_status(201).json();
-    // A successor takes the place of the one before it.
+    // A rotated key and its successor count as one.
     let rotated = program.post_json(format!("/api/keys/{}/rotation", first["id"]), json!({})).await;
     let second = rotated.assert_status(201).json();
     program.post_json("/api/keys", json!({"name": "b"})).await.assert_problem(409, "limit_reached");
     app.advance(TimeDelta::minutes(6));
     let third = program.post_json("/api/keys", json!({"name": "b"})).await.assert_status(201).json();
-    // The expired one can't come back beside it, nor a deleted one that another has replaced.
+    // With the plan full, neither the expired key nor a deleted key can be used again.
     let later = json!({"expires_at": null});
     let path = format!("/api/keys/{}", second["id"]);
     program.patch_json(&path, later.clone()).await.assert_problem(409, "limit_reached");
@@ -72,9 +72,9 @@ async fn only_keys_that_could_be_let_in_take_a_place() {
 }
 
 #[actix_web::test]
-async fn members_join_as_long_as_there_is_room() {
+async fn members_can_join_until_the_limit_of_the_plan() {
     let app = TestApp::start().await;
-    let (program, operator) = limited(&app, json!({"max_members": 2})).await;
+    let (program, operator) = set_plan_limits(&app, json!({"max_members": 2})).await;
     let ask = json!({"email": "x@example.com", "role": "viewer"});
     program.post_json("/api/tenants/1/invitations", ask.clone()).await.assert_status(201);
     let dan = app.make_user("dan", false);
@@ -87,9 +87,9 @@ async fn members_join_as_long_as_there_is_room() {
 }
 
 #[actix_web::test]
-async fn an_invitation_that_was_out_already_finds_no_room_and_stays_good() {
+async fn an_earlier_invitation_is_refused_at_the_limit_and_stays_valid() {
     let app = TestApp::start().await;
-    let (program, operator) = limited(&app, json!({"max_members": 2})).await;
+    let (program, operator) = set_plan_limits(&app, json!({"max_members": 2})).await;
     let ask = json!({"email": "x@example.com", "role": "viewer"});
     let link = program.post_json("/api/tenants/1/invitations", ask).await.assert_status(201).json();
     let token = text(&link, "link").split_once("token=").unwrap().1.to_owned();
@@ -102,7 +102,7 @@ async fn an_invitation_that_was_out_already_finds_no_room_and_stays_good() {
 }
 
 #[actix_web::test]
-async fn events_of_a_month_are_counted_to_the_last_one() {
+async fn the_monthly_limit_of_events_is_exact() {
     let app = TestApp::start().await;
     let program = app.program().await;
     for n in 0..4 {
@@ -111,7 +111,7 @@ async fn events_of_a_month_are_counted_to_the_last_one() {
     let operator = app.instance_token_of(&app.operator("grace").await, &["*"]);
     operator.patch_json("/api/plans/free", json!({"max_events_per_month": 10})).await.assert_ok();
     operator.patch_json("/api/tenants/1", json!({"plan": "free"})).await.assert_ok();
-    // What was published before the limit counts; a batch goes as a whole or not at all.
+    // Events from before the limit count as well. A batch is published completely or not at all.
     let batch = |size| json!({"events": (0..size).map(|n| json!({"type": "a", "data": n})).collect::<Vec<_>>()});
     program.post_json("/api/events/batch", batch(7)).await.assert_problem(409, "limit_reached");
     program.post_json("/api/events/batch", batch(3)).await.assert_status(202);
@@ -129,7 +129,7 @@ async fn events_of_a_month_are_counted_to_the_last_one() {
     let listed = program.get("/api/events?limit=100").await.json();
     assert_eq!(listed["data"].as_array().unwrap().len(), 10);
 
-    // Others are not held up, and another month is another count.
+    // The limit does not apply to other tenants, nor after a change of plan.
     let beta = app.make_tenant("beta");
     let elsewhere = json!({"type": "a", "data": 1, "tenant_id": beta});
     operator.post_json("/api/events", elsewhere).await.assert_status(202);
@@ -141,9 +141,9 @@ async fn events_of_a_month_are_counted_to_the_last_one() {
 }
 
 #[actix_web::test]
-async fn a_batch_with_idempotency_keys_that_begins_a_month_is_counted_once() {
+async fn a_repeated_batch_with_idempotency_keys_is_counted_once_in_a_new_month() {
     let app = TestApp::start().await;
-    let (program, _) = limited(&app, json!({"max_events_per_month": 5})).await;
+    let (program, _) = set_plan_limits(&app, json!({"max_events_per_month": 5})).await;
     let events: Vec<_> = (0..3).map(|n| json!({"type": "a", "data": n, "idempotency_key": n.to_string()})).collect();
     let batch = json!({"events": events});
     program.post_json("/api/events/batch", batch.clone()).await.assert_status(202);
@@ -157,10 +157,10 @@ async fn a_batch_with_idempotency_keys_that_begins_a_month_is_counted_once() {
 }
 
 #[actix_web::test]
-async fn rates_are_what_the_plan_says_and_never_more_than_it_allows() {
+async fn new_keys_get_the_plan_s_default_rate_limit_and_never_exceed_its_maximum() {
     let app = TestApp::start().await;
     let limits = json!({"default_rate_limit": 120, "max_rate_limit": 3600});
-    let (program, operator) = limited(&app, limits).await;
+    let (program, operator) = set_plan_limits(&app, limits).await;
     let usual = program.post_json("/api/keys", json!({"name": "usual"})).await.assert_status(201).json();
     assert_eq!((usual["rate_limit"].clone(), usual["rate_window_seconds"].clone()), (json!(120), json!(3600)));
     let over = json!({"name": "x", "rate_limit": 2, "rate_window_seconds": 1});
@@ -170,14 +170,14 @@ async fn rates_are_what_the_plan_says_and_never_more_than_it_allows() {
     program.patch_json(&path, json!({"rate_limit": 3601})).await.assert_invalid("rate_limit");
     program.patch_json(&path, json!({"rate_window_seconds": 60})).await.assert_invalid("rate_limit");
     program.patch_json(&path, json!({"rate_limit": 3600})).await.assert_ok();
-    // What it has stays when the plan shrinks.
+    // An existing limit above the plan's new maximum stays.
     operator.patch_json("/api/plans/free", json!({"max_rate_limit": 1000})).await.assert_ok();
     program.patch_json(&path, json!({"rate_limit": 3600, "name": "renamed"})).await.assert_ok();
     program.patch_json(&path, json!({"rate_limit": 2000})).await.assert_invalid("rate_limit");
 }
 
 #[actix_web::test]
-async fn plans_are_read_and_changed_by_operators_and_everything_that_does_not_fit_is_named() {
+async fn operators_read_and_change_plans_and_invalid_fields_are_refused_by_name() {
     let app = TestApp::start().await;
     let operator = app.instance_token_of(&app.operator("grace").await, &["*"]);
     let plans = operator.get("/api/plans").await.assert_ok().json();
@@ -195,7 +195,7 @@ async fn plans_are_read_and_changed_by_operators_and_everything_that_does_not_fi
     assert_eq!((&changed["max_keys"], &changed["max_webhooks"]), (&Value::Null, &json!(5)));
     let log = operator.get("/api/audit?action=plan.updated").await.assert_ok().json();
     assert_eq!(log["data"][0]["details"]["before"], json!({"max_keys": 10}));
-    // A new tenant is on the smallest one, unless it is said otherwise.
+    // A new tenant gets the smallest plan by default.
     let made = operator.post_json("/api/tenants", json!({"name": "New"})).await.assert_status(201).json();
     assert_eq!(text(&made, "plan"), "free");
     operator.post_json("/api/tenants", json!({"name": "x", "plan": "gold"})).await.assert_invalid("plan");

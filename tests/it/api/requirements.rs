@@ -1,4 +1,4 @@
-//! The calls of the four services that Gatepost replaces, as their clients send them.
+//! Requests to the four services that Gatepost replaces, as their clients send them.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{admin, mint, text};
 use crate::support::{Answer, Person, Receiver, TestApp};
 
-/// Sends a call as `curl -d` does unless it names a content type.
+/// Sends a request like `curl -d`, unless it names a content type.
 async fn call(who: &Person, method: &str, path: &str, body: &str) -> Answer {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     who.send(method, path, Some(("application/x-www-form-urlencoded", body.to_owned()))).await
@@ -20,7 +20,7 @@ fn assert_fields(answer: &Value, fields: &str) {
 }
 
 #[actix_web::test]
-async fn the_keys_and_webhooks_service_is_replaced() {
+async fn clients_of_the_keys_and_webhooks_service_work() {
     let app = TestApp::start().await;
     let (token, receiver) = (admin(&app).await, Receiver::start().await);
     let key = token.post_json("/api/api-keys", json!({"name": "Production Key"})).await.assert_status(201).json();
@@ -51,7 +51,7 @@ async fn the_keys_and_webhooks_service_is_replaced() {
 }
 
 #[actix_web::test]
-async fn the_multi_tenant_service_is_replaced() {
+async fn clients_of_the_multi_tenant_service_work() {
     let app = TestApp::start().await;
     let (token, operator) = (admin(&app).await, app.operator("root").await);
     let instance = app.instance_token_of(&operator, &["*"]);
@@ -72,7 +72,7 @@ async fn the_multi_tenant_service_is_replaced() {
 }
 
 #[actix_web::test]
-async fn the_key_router_is_replaced() {
+async fn clients_of_the_key_router_work() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let ask = json!({"name": "one", "description": "d", "is_active": true, "scopes": ["read"], "expires_at": null});
@@ -99,7 +99,7 @@ async fn the_key_router_is_replaced() {
 }
 
 #[actix_web::test]
-async fn a_search_and_a_count_take_what_the_key_router_took() {
+async fn search_and_count_accept_the_key_router_s_fields() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     for (name, is_active) in [("a", true), ("b", true), ("c", false)] {
@@ -125,7 +125,7 @@ async fn a_search_and_a_count_take_what_the_key_router_took() {
 }
 
 #[actix_web::test]
-async fn a_page_of_a_search_is_named_once() {
+async fn paging_parameters_in_both_query_and_body_are_refused() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let search = |query: &str, body: Value| token.post_json(format!("/api-keys/search?{query}"), body);
@@ -137,7 +137,7 @@ async fn a_page_of_a_search_is_named_once() {
 }
 
 #[actix_web::test]
-async fn the_scoped_keys_are_replaced() {
+async fn clients_of_the_scoped_keys_service_work() {
     let app = TestApp::start_with(&[("GATEPOST_ALLOW_QUERY_KEY", "true")]).await;
     let token = admin(&app).await;
     let ask = json!({"name": "scoped", "description": "d", "scopes": ["inventory:write"],

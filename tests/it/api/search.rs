@@ -1,4 +1,4 @@
-//! Searches: what has a name is found by it, in any case, spelling or script.
+//! Search by name, in any case, spelling or script.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
@@ -61,7 +61,7 @@ fn query(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
 }
 
-/// Every name is among the names of what its forms find there.
+/// Searches the list for all forms of each name, and expects to find the name.
 async fn assert_all_found(program: &Person, list: &str, names: &[&str]) {
     for name in names {
         for form in forms(name) {
@@ -97,7 +97,7 @@ async fn every_key_is_found_across_tenants_by_the_forms_of_its_name() {
 }
 
 #[actix_web::test]
-async fn a_search_for_one_name_finds_no_other() {
+async fn a_search_for_symbols_or_ideographs_finds_only_the_same_ones() {
     let app = TestApp::start().await;
     let program = app.token_of(&app.admin("ada").await, &["*"]);
     for name in ["🚀", "🛰", "---", "***", "東京", "京都", "100%", "100_"] {
@@ -167,7 +167,7 @@ fn finds(searched: &[String], stored: &[String]) -> bool {
 }
 
 #[actix_web::test]
-async fn every_letter_is_found_by_its_other_case() {
+async fn every_letter_is_found_by_its_upper_and_lower_case() {
     let app = TestApp::start_bare(&[]).await;
     let letters = ('\u{1}'..=char::MAX).filter(|c| !c.is_control());
     let cased = letters.filter(|c| !c.to_uppercase().eq([*c]) || !c.to_lowercase().eq([*c]));
@@ -183,10 +183,10 @@ async fn every_letter_is_found_by_its_other_case() {
 }
 
 #[actix_web::test]
-async fn any_name_is_found_by_itself_its_words_and_its_other_forms() {
+async fn any_name_is_found_by_its_words_and_its_other_forms() {
     let app = TestApp::start_bare(&[]).await;
     let conn = std::cell::RefCell::new(app.conn());
-    // Letters that every supported Postgres knows, marks and symbols among them.
+    // Letters, marks and symbols that every supported version of Postgres knows.
     let letters = "[ -~\\u{a1}-\\u{24f}\\u{300}-\\u{314}\\u{391}-\\u{3c9}\\u{400}-\\u{45f}\\u{531}-\\u{556}\\u{e01}-\\u{e30}\\u{1e00}-\\u{1e99}\\u{1f80}-\\u{1faf}\\u{200b}-\\u{2027}\\u{2190}-\\u{21ff}\\u{3041}-\\u{30fe}\\u{4e00}-\\u{9fa5}\\u{ac00}-\\u{d7a3}\\u{ff01}-\\u{ff5e}\\u{1f300}-\\u{1f5ff}]{1,30}";
     let any = TestRunner::deterministic().run(&letters, |given| {
         let Ok(name) = text::name(&given) else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! What one tenant's slow calls leave to the others, and what statements read however often a connection runs them.
+//! Fair shares of the database: one tenant's slow calls do not block other tenants, and statements read few rows,
+//! however often their connection has run them.
 
 use std::time::Duration;
 
@@ -19,10 +20,10 @@ use crate::support::{Answer, Person, TestApp};
 /// More calls than the API has connections.
 const CALLS: usize = 8;
 
-/// A lock that holds up each statement that names this table, until it is dropped.
-struct Held(PgConnection);
+/// Lock on a table that blocks each statement on it until dropped.
+struct TableLock(PgConnection);
 
-impl Held {
+impl TableLock {
     fn new(app: &TestApp, table: &str) -> Self {
         let mut conn = app.conn();
         AnsiTransactionManager::begin_transaction(&mut conn).unwrap();
@@ -41,7 +42,7 @@ struct Count {
     count: i64,
 }
 
-/// Waits until this many statements of the server are held up.
+/// Waits until this number of the server's statements wait for a lock.
 async fn until_held_up(app: &TestApp, statements: i64) {
     let sql = "SELECT count(*) AS count FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     for _ in 0..400 {
@@ -53,7 +54,7 @@ async fn until_held_up(app: &TestApp, statements: i64) {
     panic!("{statements} statements should be held up");
 }
 
-/// Sends these calls at once, and goes on.
+/// Sends these requests concurrently, without waiting for the responses.
 fn all_at_once(person: &Person, path: &'static str, count: usize) -> Vec<actix_web::rt::task::JoinHandle<Answer>> {
     let call = || {
         let person = person.clone();
@@ -62,7 +63,7 @@ fn all_at_once(person: &Person, path: &'static str, count: usize) -> Vec<actix_w
     (0..count).map(|_| call()).collect()
 }
 
-/// A program of the tenant `acme`, and one of another tenant.
+/// Returns a program of the tenant `acme`, and one of another tenant.
 async fn two_programs(app: &TestApp) -> (Person, Person) {
     let other = app.make_tenant("other");
     let owner = app.person("oscar", other, Role::Owner).await;
@@ -71,16 +72,16 @@ async fn two_programs(app: &TestApp) -> (Person, Person) {
 }
 
 #[actix_web::test]
-async fn slow_calls_of_one_tenant_leave_the_api_to_the_others() {
+async fn slow_calls_of_one_tenant_do_not_block_the_api_for_others() {
     let app = TestApp::start().await;
     let (slow, other) = two_programs(&app).await;
-    let held = Held::new(&app, "webhooks");
+    let held = TableLock::new(&app, "webhooks");
     let calls = all_at_once(&slow, "/api/webhooks", CALLS);
     until_held_up(&app, 4).await;
 
     other.get("/api/keys").await.assert_ok();
 
-    // Calls beyond the tenant's share wait for their turn, and are then refused.
+    // Requests beyond the tenant's share wait, and are then refused.
     let mut calls = futures_util::future::select_all(calls);
     for _ in 0..CALLS - 4 {
         let (answer, _, rest) = calls.await;
@@ -97,15 +98,15 @@ async fn slow_calls_of_one_tenant_leave_the_api_to_the_others() {
 }
 
 #[actix_web::test]
-async fn reports_of_one_tenant_hold_up_neither_its_calls_nor_the_reports_of_others() {
+async fn slow_reports_of_one_tenant_block_neither_its_calls_nor_other_tenants_reports() {
     let app = TestApp::start().await;
     let (slow, other) = two_programs(&app).await;
-    let held = Held::new(&app, "usage_hours");
+    let held = TableLock::new(&app, "usage_hours");
     let reports = all_at_once(&slow, "/api/usage?group_by=key", 3);
     until_held_up(&app, 1).await;
 
     slow.get("/api/keys").await.assert_ok();
-    // This report reads another table.
+    // Usage records are in another table.
     other.get("/api/usage/records").await.assert_ok();
 
     held.release();
@@ -115,11 +116,11 @@ async fn reports_of_one_tenant_hold_up_neither_its_calls_nor_the_reports_of_othe
 }
 
 #[actix_web::test]
-async fn a_report_that_takes_too_long_is_ended_with_advice() {
+async fn a_report_that_takes_too_long_is_stopped_with_advice() {
     let app = TestApp::start_with(&[("GATEPOST_REPORT_SECONDS", "1")]).await;
     let owner = app.owner("olga").await;
     let program = app.token_of(&owner, &["*"]);
-    let held = Held::new(&app, "usage_hours");
+    let held = TableLock::new(&app, "usage_hours");
 
     let refused = program.get("/api/usage").await;
     let problem = refused.assert_problem(422, "statement_timeout");
@@ -133,9 +134,9 @@ async fn a_report_that_takes_too_long_is_ended_with_advice() {
 }
 
 #[actix_web::test]
-async fn a_list_reads_as_little_at_the_tenth_call_of_a_connection_as_at_the_first() {
+async fn a_list_reads_as_few_rows_at_the_tenth_call_of_a_connection_as_at_the_first() {
     let app = TestApp::start().await;
-    // 20,000 attempts, the oldest 20 of which have failed.
+    // 20,000 attempts, of which only the oldest 20 failed.
     app.conn()
         .batch_execute(
             "INSERT INTO events (id, tenant_id, type, payload, created_at)
@@ -168,8 +169,8 @@ async fn a_list_reads_as_little_at_the_tenth_call_of_a_connection_as_at_the_firs
     assert!(read.iter().all(|rows| *rows < 100), "rows read: {read:?}");
 }
 
-/// Keys as they are counted one by one: held, active.
-fn counted(app: &TestApp) -> (i64, i64) {
+/// Counts keys row by row. Returns the numbers of held and of active keys.
+fn row_counts(app: &TestApp) -> (i64, i64) {
     let conn = &mut app.conn();
     let alive = "deleted_at IS NULL AND revoked_at IS NULL AND rotates_out_at IS NULL AND (expires_at IS NULL OR expires_at > $1)";
     let mut count = |more: &str| {
@@ -179,8 +180,8 @@ fn counted(app: &TestApp) -> (i64, i64) {
     (count(""), count("AND is_active"))
 }
 
-/// Keys as they are kept: read, and then folded.
-fn kept(app: &TestApp) -> [(i64, i64); 2] {
+/// Returns the stored counts of held and active keys, read and then folded.
+fn stored_counts(app: &TestApp) -> [(i64, i64); 2] {
     let (conn, now) = (&mut app.conn(), app.clock.now());
     let found = store::key_counts::find(conn, app.tenant, now).unwrap();
     let folded = store::key_counts::fold(conn, app.tenant, now).unwrap();
@@ -188,7 +189,7 @@ fn kept(app: &TestApp) -> [(i64, i64); 2] {
 }
 
 #[actix_web::test]
-async fn kept_counts_of_keys_follow_whatever_becomes_of_them() {
+async fn stored_counts_of_keys_follow_every_change() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let mint = async |name: &str, minutes: Option<i64>| {
@@ -201,14 +202,14 @@ async fn kept_counts_of_keys_follow_whatever_becomes_of_them() {
     super::key_lists::multiply(&app, 200);
     let act = async |key: i64, act: &str| {
         program.post_json(format!("/api/keys/{key}/{act}"), json!({})).await;
-        assert_eq!(kept(&app), [counted(&app); 2], "after {act}");
+        assert_eq!(stored_counts(&app), [row_counts(&app); 2], "after {act}");
     };
     act(first, "rotation").await;
     act(third, "deactivation").await;
     act(third, "activation").await;
     app.advance(TimeDelta::minutes(6));
     act(second, "deactivation").await;
-    // An expired key comes back, and expires again.
+    // Reactivates an expired key, which then expires again.
     let later = (app.clock.now() + TimeDelta::minutes(5)).to_rfc3339();
     program.patch_json(format!("/api/keys/{second}"), json!({"expires_at": later})).await.assert_ok();
     act(second, "activation").await;
@@ -221,19 +222,19 @@ async fn kept_counts_of_keys_follow_whatever_becomes_of_them() {
     program.post_json("/api/keys/bulk-deletion", json!({"ids": ids[..50]})).await.assert_ok();
     act(ids[60], "revocation").await;
     app.conn().batch_execute("DELETE FROM api_keys WHERE id % 3 = 0").unwrap();
-    assert_eq!(kept(&app), [counted(&app); 2]);
-    // A clock that is set back makes keys valid again.
+    assert_eq!(stored_counts(&app), [row_counts(&app); 2]);
+    // Setting the clock back makes expired keys valid again.
     let soon = mint("soon", Some(5)).await;
     app.advance(TimeDelta::minutes(6));
     act(soon, "deactivation").await;
-    let late = kept(&app);
+    let late = stored_counts(&app);
     app.advance(TimeDelta::minutes(-6));
-    assert_eq!(kept(&app), [counted(&app); 2]);
-    assert!(late[0].0 < counted(&app).0);
+    assert_eq!(stored_counts(&app), [row_counts(&app); 2]);
+    assert!(late[0].0 < row_counts(&app).0);
 }
 
 #[actix_web::test]
-async fn a_plan_counts_keys_by_reading_a_few_rows() {
+async fn checking_a_plan_s_limit_of_keys_reads_few_rows() {
     let app = TestApp::start().await;
     let program = app.program().await;
     program.post_json("/api/keys", json!({"name": "first"})).await.assert_status(201);
@@ -248,13 +249,13 @@ async fn a_plan_counts_keys_by_reading_a_few_rows() {
     };
     let (held, folded, read) = Db::new(&app.database.url, 1).tx(Scope::Tenant(tenant), read).await.unwrap();
 
-    // One of each hundred is revoked.
+    // One key in a hundred is revoked.
     assert_eq!((held, folded), (4_951, 4_951));
     assert!(read < 20, "{read} rows were read");
 }
 
 #[actix_web::test]
-async fn a_time_limit_that_the_database_sets_is_no_advice_to_ask_for_less() {
+async fn a_statement_timeout_of_the_database_is_reported_as_unavailable() {
     let app = TestApp::start().await;
     let slow = |tx: &mut Tx<'_>| {
         tx.batch_execute("SET LOCAL statement_timeout = 10; SELECT pg_sleep(60)")?;
@@ -265,7 +266,7 @@ async fn a_time_limit_that_the_database_sets_is_no_advice_to_ask_for_less() {
 }
 
 #[actix_web::test]
-async fn changes_of_keys_of_one_lineage_at_once_all_succeed() {
+async fn concurrent_changes_of_keys_of_one_lineage_all_succeed() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let mut keys = vec![program.post_json("/api/keys", json!({"name": "first"})).await.assert_status(201).json()];

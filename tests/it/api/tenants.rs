@@ -1,4 +1,4 @@
-//! Tenants for programs: settings, suspension on every replica, and the way there and back of a deletion.
+//! Tenants in the API: settings, suspension on every replica, deletion and restoration.
 
 use gatepost::app::App;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ async fn a_tenant_suspended_at_one_replica_is_refused_at_the_other_within_a_seco
 }
 
 #[actix_web::test]
-async fn admins_change_settings_and_nothing_that_is_an_operator_s() {
+async fn admins_can_change_settings_but_nothing_reserved_for_operators() {
     let app = TestApp::start().await;
     let token = app.token_of(&app.admin("ada").await, &["*"]);
     let ask = json!({"name": "Acme Ltd", "key_prefix": "acme", "time_zone": "Europe/Vienna"});
@@ -56,7 +56,7 @@ async fn admins_change_settings_and_nothing_that_is_an_operator_s() {
 }
 
 #[actix_web::test]
-async fn a_deleted_tenant_is_gone_for_everybody_until_it_is_restored() {
+async fn a_deleted_tenant_is_not_found_until_it_is_restored() {
     let app = TestApp::start().await;
     let otto = app.owner("otto").await;
     let token = app.token_of(&otto, &["*"]);
@@ -95,7 +95,7 @@ async fn a_deleted_tenant_is_gone_for_everybody_until_it_is_restored() {
 }
 
 #[actix_web::test]
-async fn a_slug_is_made_where_none_is_given_and_a_tenant_can_begin_suspended() {
+async fn a_missing_slug_is_generated_and_a_new_tenant_can_be_suspended() {
     let app = TestApp::start().await;
     let operator = app.instance_token_of(&app.operator("grace").await, &["tenants:write"]);
     let make = async |body: Value| operator.post_json("/api/tenants", body).await;
@@ -109,7 +109,7 @@ async fn a_slug_is_made_where_none_is_given_and_a_tenant_can_begin_suspended() {
 }
 
 #[actix_web::test]
-async fn a_tenants_token_that_names_another_tenant_causes_no_sql_whether_that_exists_or_not() {
+async fn a_tenant_s_token_that_names_another_tenant_causes_no_sql() {
     statements::record();
     let app = TestApp::start_with(&[("GATEPOST_USAGE_FLUSH_MS", "10000")]).await;
     let program = app.program().await;
@@ -129,11 +129,11 @@ async fn a_tenants_token_that_names_another_tenant_causes_no_sql_whether_that_ex
 }
 
 #[actix_web::test]
-async fn a_replica_forgets_that_a_tenant_did_not_exist() {
+async fn a_replica_learns_that_an_unknown_tenant_now_exists() {
     let app = TestApp::start().await;
     let gate = std::sync::Arc::clone(&app.running().state.gate);
     assert_eq!(gate.tenant_by_slug("beta").await.unwrap(), None);
-    // At another process, as far as this one can tell.
+    // The replica learns of this as if another process had created the tenant.
     let beta = app.make_tenant("beta");
     for _ in 0..400 {
         if gate.tenant_by_slug("beta").await.unwrap() == Some(beta) {

@@ -1,4 +1,4 @@
-//! Requests that offer another protocol are answered as if they did not, on a connection that stays open.
+//! Requests that offer another protocol: the server ignores the offer and keeps the connection open.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,10 +18,10 @@ const OFFERS: [&str; 6] = [
     "Connection: upgrade\r\n",
 ];
 
-/// A request line, headers and a body; the answer's status and a part of its body.
+/// Request line, headers, body, expected status, and expected part of the response body.
 type Case = (String, String, u16, &'static str);
 
-/// Requests of each kind of route, with and without bodies.
+/// Returns requests for each kind of route, with and without bodies.
 async fn cases(app: &TestApp) -> Vec<Case> {
     let ada = app.admin("ada").await;
     let token = app.mint_token(gatepost::domain::UserId(ada.user_id), Some(app.tenant), &["*"]);
@@ -81,7 +81,7 @@ fn request((line, rest, ..): &Case, offer: &str) -> String {
 }
 
 #[actix_web::test]
-async fn an_offer_of_another_protocol_is_passed_over_on_every_kind_of_route() {
+async fn an_offer_of_another_protocol_is_ignored_on_every_kind_of_route() {
     let app = TestApp::start().await;
     for case in cases(&app).await {
         for offer in OFFERS {
@@ -99,7 +99,7 @@ async fn an_offer_of_another_protocol_is_passed_over_on_every_kind_of_route() {
 }
 
 #[actix_web::test]
-async fn a_body_in_a_segment_of_its_own_keeps_the_connection() {
+async fn a_body_in_a_separate_tcp_segment_keeps_the_connection_open() {
     let app = TestApp::start().await;
     for case in cases(&app).await {
         let mut connection = Connection::open(&app.base).await;
@@ -117,7 +117,7 @@ async fn a_body_in_a_segment_of_its_own_keeps_the_connection() {
 }
 
 #[actix_web::test]
-async fn a_refusal_does_not_wait_for_a_body_that_never_comes() {
+async fn an_error_response_does_not_wait_for_a_body_that_never_arrives() {
     let app = TestApp::start().await;
     for path in ["/api/keys", "/api/keys/verification", "/api/nowhere"] {
         let mut connection = Connection::open(&app.base).await;
@@ -129,7 +129,7 @@ async fn a_refusal_does_not_wait_for_a_body_that_never_comes() {
 }
 
 #[actix_web::test]
-async fn requests_sent_ahead_with_offers_are_all_answered() {
+async fn pipelined_requests_with_offers_are_all_answered() {
     let app = TestApp::start().await;
     for case in cases(&app).await {
         let mut connection = Connection::open(&app.base).await;
@@ -144,7 +144,7 @@ async fn requests_sent_ahead_with_offers_are_all_answered() {
 }
 
 #[actix_web::test]
-async fn a_connection_that_is_to_be_closed_is_closed() {
+async fn a_connection_is_closed_if_the_client_asks() {
     let app = TestApp::start().await;
     let mut connection = Connection::open(&app.base).await;
     let close = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n";
@@ -173,8 +173,8 @@ async fn a_body_that_looks_like_an_offer_arrives_as_it_was_sent() {
     assert_eq!(kept["data"], json!({"Connection: Upgrade": "Upgrade: h2c"}));
 }
 
-/// Counts the connections that lead to the server through it.
-async fn counted(base: &str) -> (String, Arc<AtomicUsize>) {
+/// Starts a proxy to the server. Returns its address and a counter of connections.
+async fn counting_proxy(base: &str) -> (String, Arc<AtomicUsize>) {
     let (server, count) = (base.trim_start_matches("http://").to_owned(), Arc::new(AtomicUsize::new(0)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, counter) = (listener.local_addr().unwrap(), Arc::clone(&count));
@@ -188,9 +188,9 @@ async fn counted(base: &str) -> (String, Arc<AtomicUsize>) {
     (format!("http://{address}"), count)
 }
 
-/// Needs a JDK, and says so where there is none.
+/// Runs only on machines with a JDK; elsewhere it prints that it was skipped.
 #[actix_web::test]
-async fn javas_http_client_keeps_its_connection_and_loses_no_call() {
+async fn java_s_http_client_reuses_its_connection_and_loses_no_call() {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/api/Verifications.java");
     if std::process::Command::new("javac").arg("-version").output().is_err() {
         eprintln!("this test did not run: there is no JDK");
@@ -200,7 +200,7 @@ async fn javas_http_client_keeps_its_connection_and_loses_no_call() {
     let ada = app.admin("ada").await;
     let token = app.mint_token(gatepost::domain::UserId(ada.user_id), Some(app.tenant), &["*"]);
     let key = mint(&app.token_of(&ada, &["*"]), json!({"rate_limit": 1000})).await;
-    let (base, connections) = counted(&app.base).await;
+    let (base, connections) = counting_proxy(&app.base).await;
 
     let mut java = tokio::process::Command::new("java");
     let ended = java.args([program, &base, &token, text(&key, "secret"), "300"]).output().await.unwrap();

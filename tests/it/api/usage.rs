@@ -1,4 +1,4 @@
-//! What keys were used for: records, buckets, percentiles, and when a key was last used.
+//! Usage of keys: records, buckets, percentiles, and the time of the last use.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -39,7 +39,7 @@ async fn every_request_with_a_key_is_counted() {
 }
 
 #[actix_web::test]
-async fn a_record_tells_endpoint_method_status_time_and_address() {
+async fn a_record_has_endpoint_method_status_time_and_address() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -62,7 +62,7 @@ async fn a_record_tells_endpoint_method_status_time_and_address() {
 }
 
 #[actix_web::test]
-async fn the_last_use_is_kept_and_never_goes_back() {
+async fn the_last_use_is_recorded_and_never_goes_back() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -80,7 +80,7 @@ async fn the_last_use_is_kept_and_never_goes_back() {
 }
 
 #[actix_web::test]
-async fn a_span_is_asked_for_in_steps() {
+async fn usage_of_a_time_span_is_returned_in_buckets() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -132,7 +132,7 @@ async fn a_graceful_stop_loses_no_record() {
     assert_eq!(count, 10);
 }
 
-/// Sums of the answer's groups by name: total and valid.
+/// Returns the response's groups: name, total and valid calls.
 fn groups(answer: &Value) -> Vec<(String, i64, i64)> {
     let groups = answer["groups"].as_array().unwrap().iter();
     groups
@@ -141,7 +141,7 @@ fn groups(answer: &Value) -> Vec<(String, i64, i64)> {
 }
 
 #[actix_web::test]
-async fn what_an_application_served_can_be_reported() {
+async fn an_application_can_report_the_calls_that_it_served() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"name": "Reporter", "owner": "cust_1", "scopes": ["usage:write"]})).await;
@@ -158,7 +158,7 @@ async fn what_an_application_served_can_be_reported() {
 
     let usage = token.get("/api/usage?group_by=endpoint").await.assert_ok().json();
     let named = |name: &str, total, valid| (name.to_owned(), total, valid);
-    // The report with the key was itself a call with a key.
+    // The report with the key is itself one of the calls.
     assert_eq!(usage["groups_are_capped"], false);
     assert_eq!(groups(&usage), [named("/orders", 2, 2), named("/api/usage", 1, 1), named("/stock", 1, 1)]);
     let by = |by: &str| token.get(format!("/api/usage?group_by={by}"));
@@ -171,7 +171,7 @@ async fn what_an_application_served_can_be_reported() {
 }
 
 #[actix_web::test]
-async fn a_bad_report_is_refused_whole_and_names_what_is_wrong() {
+async fn an_invalid_report_is_refused_completely_and_names_the_field() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -200,7 +200,7 @@ async fn a_bad_report_is_refused_whole_and_names_what_is_wrong() {
 }
 
 #[actix_web::test]
-async fn each_refusal_can_be_found_by_its_request_and_says_why() {
+async fn each_refused_call_is_found_by_its_request_id_with_its_reason() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"rate_limit": 1, "rate_window_seconds": 60})).await;
@@ -227,7 +227,7 @@ async fn each_refusal_can_be_found_by_its_request_and_says_why() {
 }
 
 #[actix_web::test]
-async fn usage_comes_as_a_table_for_spreadsheets() {
+async fn usage_can_be_downloaded_as_csv() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"name": "=1+1", "scopes": []})).await;
@@ -241,7 +241,7 @@ async fn usage_comes_as_a_table_for_spreadsheets() {
 }
 
 #[actix_web::test]
-async fn a_long_span_is_summed_from_hours_and_its_latency_from_the_histogram() {
+async fn a_long_span_is_summed_from_hours_with_latency_from_the_histogram() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -275,7 +275,7 @@ async fn a_repeated_report_is_counted_once() {
     assert_eq!(token.get(path(&key, "/usage")).await.assert_ok().json()["total"], 3);
     token.with("idempotency-key", "").post_json("/api/usage", report(1)).await.assert_invalid("Idempotency-Key");
 
-    // What is refused leaves no trace of its key.
+    // A refused report does not use up its idempotency key.
     let later = token.with("idempotency-key", "later");
     later.post_json("/api/usage", json!({"records": [{"key_id": 4_611_686}]})).await.assert_status(422);
     later.post_json("/api/usage", report(1)).await.assert_status(202);
@@ -290,7 +290,7 @@ async fn a_repeated_report_is_counted_once() {
 }
 
 #[actix_web::test]
-async fn a_key_reports_for_itself_and_its_lineage_alone() {
+async fn a_key_can_report_only_for_its_own_lineage() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let other = mint(&token, json!({})).await;

@@ -1,4 +1,4 @@
-//! Usage that is found by the id of its request: what this instance recorded by the time in the id, reports by an index.
+//! Usage found by request id: recorded calls by the time in their id, reported calls by an index.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn endpoints(token: &Person, request: &str) -> Vec<String> {
     found["data"].as_array().unwrap().iter().map(|record| text(record, "endpoint").to_owned()).collect()
 }
 
-/// Reports a call that was made an hour before.
+/// Reports a call from an hour earlier.
 async fn report(app: &TestApp, token: &Person, key: &Value, request: &str) {
     let at = (app.clock.now() - TimeDelta::hours(1)).to_rfc3339();
     let record = json!({"key_id": key["id"], "endpoint": "/reported", "request_id": request, "at": at});
@@ -30,7 +30,7 @@ async fn report(app: &TestApp, token: &Person, key: &Value, request: &str) {
 }
 
 #[actix_web::test]
-async fn a_request_is_found_with_what_was_reported_of_it_for_as_long_as_it_is_kept() {
+async fn a_request_is_found_with_its_reported_calls_until_its_records_are_dropped() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -48,7 +48,7 @@ async fn a_request_is_found_with_what_was_reported_of_it_for_as_long_as_it_is_ke
 }
 
 #[actix_web::test]
-async fn an_operator_finds_a_request_in_whichever_tenant_it_was() {
+async fn an_operator_finds_a_request_of_any_tenant() {
     let app = TestApp::start().await;
     let olga = app.operator("olga").await;
     let everywhere = app.instance_token_of(&olga, &["*"]);
@@ -65,9 +65,9 @@ async fn an_operator_finds_a_request_in_whichever_tenant_it_was() {
     assert!(endpoints(&everywhere, "019ac3e2-7c00-7000-8000-000000000000").await.is_empty());
 }
 
-/// As those of a batch are, where the keys have to be looked up and the secrets to be hashed.
+/// In a batch with look-ups and hashing, records of one request can be seconds apart.
 #[actix_web::test]
-async fn records_of_one_request_that_goes_on_are_all_found() {
+async fn all_records_of_a_long_request_are_found() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -88,7 +88,7 @@ async fn records_of_one_request_that_goes_on_are_all_found() {
 }
 
 #[actix_web::test]
-async fn a_request_that_took_minutes_is_found_too() {
+async fn a_request_that_took_minutes_is_found() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"scopes": ["events:write"]})).await;
@@ -114,7 +114,7 @@ async fn a_request_that_took_minutes_is_found_too() {
 }
 
 #[actix_web::test]
-async fn one_request_among_a_days_is_found_without_reading_the_others() {
+async fn a_request_is_found_without_reading_the_other_records_of_its_day() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -122,7 +122,7 @@ async fn one_request_among_a_days_is_found_without_reading_the_others() {
     let request = text(&asked, "request_id").to_owned();
     app.running().state.gate.flush().await;
     let day = format!("usage_logs_{}", app.clock.now().format("%Y%m%d"));
-    // One every four seconds, before and after.
+    // Adds records every four seconds, before and after the request.
     diesel::sql_query(format!(
         "INSERT INTO {day} SELECT 1000 + n, tenant_id, api_key_id, gen_random_uuid(), endpoint, method, status, outcome,
              reason, duration_us, cost, ip, $2::date + n * INTERVAL '4 s', FALSE
@@ -146,7 +146,7 @@ async fn one_request_among_a_days_is_found_without_reading_the_others() {
 }
 
 #[actix_web::test]
-async fn a_day_that_was_dropped_under_way_is_made_again() {
+async fn a_partition_dropped_while_the_server_runs_is_created_again() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;

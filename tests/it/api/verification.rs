@@ -1,4 +1,4 @@
-//! `/api/keys/verification`: the decision as JSON, whatever it is.
+//! `/api/keys/verification`: the gate's decision as JSON.
 
 use chrono::TimeDelta;
 use reqwest::Method;
@@ -72,7 +72,7 @@ async fn every_outcome_has_its_code() {
 }
 
 #[actix_web::test]
-async fn a_dry_run_takes_nothing() {
+async fn a_dry_run_counts_against_no_limit() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"rate_limit": 1})).await;
@@ -85,7 +85,7 @@ async fn a_dry_run_takes_nothing() {
 }
 
 #[actix_web::test]
-async fn what_does_not_fit_is_named() {
+async fn an_invalid_field_is_refused_by_name() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let wrong = [
@@ -121,7 +121,7 @@ async fn what_does_not_fit_is_named() {
 }
 
 #[actix_web::test]
-async fn an_address_counts_however_it_is_spelled() {
+async fn an_address_matches_in_every_spelling() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let listed = ["203.0.113.0/24", "::ffff:192.0.2.7", "2001:db8::/32"];
@@ -139,7 +139,7 @@ async fn an_address_counts_however_it_is_spelled() {
 }
 
 #[actix_web::test]
-async fn an_endpoint_is_kept_without_its_query() {
+async fn an_endpoint_is_recorded_without_its_query() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -173,9 +173,9 @@ async fn an_instance_token_verifies_keys_of_every_tenant() {
         .assert_problem(404, "not_found");
 }
 
-/// A verification at its own address is answered before anything is routed; at its other names by the routes.
+/// `/api/keys/verification` is answered before routing, and its alternative paths by the routes.
 #[actix_web::test]
-async fn the_short_way_and_the_routes_answer_alike() {
+async fn verifications_get_the_same_response_before_and_after_routing() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"rate_limit": 1000})).await;

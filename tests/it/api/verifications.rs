@@ -1,4 +1,4 @@
-//! `/api/keys/verifications`: up to a hundred decisions in one call, each as if it had come alone.
+//! `/api/keys/verifications`: up to a hundred decisions in one request, each equal to a single verification.
 
 use diesel::prelude::*;
 use gatepost::domain::{Role, UserId};
@@ -23,7 +23,7 @@ fn codes(results: &[Value]) -> Vec<&str> {
 }
 
 #[actix_web::test]
-async fn each_gets_its_own_result_in_order() {
+async fn each_verification_gets_its_own_result_in_order() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"scopes": ["a"], "rate_limit": 3})).await;
@@ -63,14 +63,14 @@ async fn each_gets_its_own_result_in_order() {
     assert_eq!(results[3]["missing_scopes"], json!(["b"]));
     assert_eq!((&results[0]["key"]["id"], &results[2]["key"]["id"]), (&key["id"], &other["id"]));
     assert_eq!(results[6]["headers"]["X-RateLimit-Remaining"], "0");
-    // Alone it would have been answered alike, but for what the clock says.
+    // Except for times, a single verification returns the same.
     let alone = token.post_json("/api/keys/verification", json!({"key": "sk_junk"})).await.assert_ok().json();
     let shape = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(shape(&alone), shape(&results[1]));
 }
 
 #[actix_web::test]
-async fn each_is_metered_but_for_dry_runs() {
+async fn each_verification_is_recorded_except_dry_runs() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"rate_limit": 2})).await;
@@ -102,7 +102,7 @@ async fn each_is_metered_but_for_dry_runs() {
 }
 
 #[actix_web::test]
-async fn what_does_not_fit_is_named_and_nothing_is_counted() {
+async fn an_invalid_field_is_refused_by_name_and_nothing_is_counted() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({})).await;
@@ -138,7 +138,7 @@ async fn what_does_not_fit_is_named_and_nothing_is_counted() {
 }
 
 #[actix_web::test]
-async fn a_tenant_s_token_knows_its_own_keys_and_an_instance_token_all() {
+async fn a_tenant_s_token_verifies_its_own_keys_and_an_instance_token_all() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let ours = mint(&token, json!({})).await;
@@ -159,7 +159,7 @@ async fn a_tenant_s_token_knows_its_own_keys_and_an_instance_token_all() {
         {"key": theirs["secret"], "tenant_id": other},
     ]);
     assert_eq!(codes(&verify(&instance, named.clone()).await), ["VALID", "NOT_FOUND", "VALID"]);
-    // A tenant's token finds no other tenant.
+    // A tenant's token cannot use other tenants.
     let refused = token.post_json(VERIFICATIONS, json!({"verifications": named})).await;
     refused.assert_invalid("verifications[1].tenant");
     let unable = app.instance_token_of(&olga, &["keys:read"]);
@@ -169,7 +169,7 @@ async fn a_tenant_s_token_knows_its_own_keys_and_an_instance_token_all() {
 }
 
 #[actix_web::test]
-async fn where_one_cannot_be_decided_none_is_counted() {
+async fn if_one_verification_cannot_be_decided_none_is_counted() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let (known, unknown) = (mint(&token, json!({})).await, mint(&token, json!({})).await);

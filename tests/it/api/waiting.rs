@@ -1,11 +1,11 @@
-//! A refusal tells a time to wait only where waiting helps.
+//! Refused calls: they name a time to wait only if waiting helps.
 
 use serde_json::{Value, json};
 
 use super::{admin, mint, text};
 use crate::support::{Answer, Person, TestApp};
 
-/// Answers at each door that a key is presented at: its own routes, gateways, and a verification.
+/// Presents the key to its own routes, to `/auth` and in a verification, and returns the responses.
 async fn refused(app: &TestApp, token: &Person, key: &Value, cost: u64) -> Vec<Answer> {
     let holder = app.key(text(key, "secret"));
     let mut answers = vec![holder.get(format!("/auth?cost={cost}")).await];
@@ -41,7 +41,7 @@ async fn a_quota_that_is_never_filled_again_tells_no_time_to_wait() {
 }
 
 #[actix_web::test]
-async fn a_quota_that_is_filled_again_tells_when() {
+async fn a_quota_that_is_filled_again_tells_the_time_to_wait() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     let key = mint(&token, json!({"quota": {"limit": 1, "refill": "daily"}})).await;
@@ -108,7 +108,7 @@ async fn the_limit_of_a_plan_tells_no_time_to_wait() {
     }
 }
 
-/// Mints a key of one call a window, and makes that call.
+/// Creates a key with one call per window, and uses this call.
 async fn used_once(app: &TestApp, token: &Person, mut settings: Value) -> Value {
     settings["rate_limit"] = json!(1);
     let key = mint(token, settings).await;
@@ -130,7 +130,7 @@ async fn a_quota_that_is_used_up_for_good_beside_a_rate_limit_tells_no_time_to_w
 }
 
 #[actix_web::test]
-async fn of_a_rate_limit_and_a_quota_that_both_refuse_the_longer_wait_is_told() {
+async fn when_rate_limit_and_quota_both_refuse_the_longer_wait_is_given() {
     let app = TestApp::start().await;
     let token = admin(&app).await;
     for (window, refill) in [(60, "daily"), (2_592_000, "daily")] {

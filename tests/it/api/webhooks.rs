@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{Receiver, TestApp};
 
 #[actix_web::test]
-async fn the_call_of_the_first_seed_is_answered_with_id_and_secret() {
+async fn creating_a_webhook_returns_its_id_and_secret() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let answer = program
@@ -31,7 +31,7 @@ async fn the_call_of_the_first_seed_is_answered_with_id_and_secret() {
 }
 
 #[actix_web::test]
-async fn the_name_defaults_to_the_host_and_a_secret_can_be_brought() {
+async fn the_name_defaults_to_the_host_and_a_client_can_choose_the_secret() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let ask = json!({"url": "https://hooks.example.com/x", "events": ["*"], "secret": "our own"});
@@ -60,7 +60,7 @@ async fn a_repeated_request_makes_one_webhook_and_shows_its_secret_once() {
 }
 
 #[actix_web::test]
-async fn what_does_not_fit_is_named_and_nothing_is_written() {
+async fn an_invalid_field_is_refused_by_name_and_nothing_is_stored() {
     let app =
         TestApp::start_with(&[("GATEPOST_ALLOW_PRIVATE_NETWORKS", ""), ("GATEPOST_ALLOW_HTTP_WEBHOOKS", "false")])
             .await;
@@ -115,7 +115,7 @@ async fn a_webhook_is_changed_paused_and_deleted() {
 }
 
 #[actix_web::test]
-async fn another_tenant_s_webhook_is_absent() {
+async fn another_tenant_s_webhook_is_not_found() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -137,7 +137,7 @@ async fn another_tenant_s_webhook_is_absent() {
 }
 
 #[actix_web::test]
-async fn looking_at_a_secret_is_noted() {
+async fn reading_a_secret_writes_an_audit_entry() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -158,7 +158,7 @@ async fn looking_at_a_secret_is_noted() {
 }
 
 #[actix_web::test]
-async fn a_test_event_goes_to_its_webhook_alone() {
+async fn a_test_event_goes_only_to_its_webhook() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let (one, two) = (Receiver::start().await, Receiver::start().await);
@@ -203,7 +203,7 @@ async fn a_test_event_can_have_a_type_that_the_tenant_publishes() {
 }
 
 #[actix_web::test]
-async fn a_developer_leaves_webhooks_alone_that_the_console_made() {
+async fn a_developer_cannot_change_webhooks_created_on_the_command_line() {
     let app = TestApp::start().await;
     let dora = app.developer("dora").await;
     let developer = app.token_of(&dora, &["*"]);
@@ -211,7 +211,7 @@ async fn a_developer_leaves_webhooks_alone_that_the_console_made() {
     let id = made.assert_status(201).json()["id"].clone();
     let path = format!("/api/webhooks/{id}");
     developer.patch_json(&path, json!({"name": "Mine"})).await.assert_ok();
-    // What the command line makes belongs to no user.
+    // Webhooks created on the command line belong to no user.
     use diesel::prelude::*;
     use gatepost::schema::webhooks;
     let no_one = webhooks::user_id.eq(None::<gatepost::domain::UserId>);

@@ -6,7 +6,7 @@ use super::command::Gatepost;
 use crate::support::database::Database;
 
 #[test]
-fn a_whole_log_is_confirmed_and_a_broken_one_named() {
+fn audit_verify_confirms_an_intact_log_and_names_a_broken_one() {
     let database = Database::clone_template();
     let gatepost = Gatepost::on(&database);
     assert_eq!(gatepost.run(&["audit", "verify"]).ok().stdout, "");

@@ -1,4 +1,4 @@
-//! The log about deliveries that were cancelled while an attempt was under way.
+//! Log messages about deliveries that were cancelled during an attempt.
 
 use std::fs::{self, File};
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn until_settled(served: &Served) {
 }
 
 #[actix_web::test]
-async fn an_answer_after_its_webhook_was_deleted_is_logged_as_cancelled_and_not_as_a_lost_lease() {
+async fn a_response_after_deletion_of_its_webhook_is_logged_as_cancelled_and_not_as_a_lost_lease() {
     let (database, folder, receiver) =
         (Database::clone_template(), tempfile::tempdir().unwrap(), Receiver::start().await);
     receiver.answer([Reply::new(200).held()]);

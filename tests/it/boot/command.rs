@@ -1,4 +1,4 @@
-//! Runs the real binary, with nothing of this machine's environment.
+//! Runs the real binary, without this machine's environment variables.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::database::Database;
 use crate::support::settings::{MASTER_KEY, PEPPER};
 
-/// The binary in a given environment.
+/// Binary with environment variables and a working directory.
 pub struct Gatepost {
     environment: Vec<(String, String)>,
     folder: tempfile::TempDir,
@@ -22,12 +22,12 @@ impl Gatepost {
         Self { environment, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// With an external database.
+    /// Uses an external database.
     pub fn on(database: &Database) -> Self {
         Self::new(&[("DATABASE_URL", &database.url), ("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", MASTER_KEY)])
     }
 
-    /// With a private Postgres in this directory.
+    /// Uses a private Postgres in this directory.
     pub fn in_dir(data_dir: &Path) -> Self {
         Self::new(&[("GATEPOST_DATA_DIR", &data_dir.display().to_string()), ("PATH", "/usr/local/bin:/usr/bin:/bin")])
     }
@@ -35,7 +35,7 @@ impl Gatepost {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
         command.args(arguments).env_clear();
-        // Nothing stands in front of a server under test.
+        // Stop without a drain, since no load balancer is in front of the test server.
         command
             .env("GATEPOST_DRAIN_SECONDS", "0")
             .envs(self.environment.iter().cloned())
@@ -50,7 +50,7 @@ impl Gatepost {
 
     pub fn run_with(&self, arguments: &[&str], stdin: &str) -> Ran {
         let mut child = self.command(arguments).spawn().unwrap();
-        // A command that reads nothing may have ended before we write.
+        // A command that does not read stdin may have ended already.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         Ran::from(child.wait_with_output().unwrap())
     }
@@ -59,13 +59,13 @@ impl Gatepost {
         self.command(arguments).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// With everything that it logs in this file.
+    /// Starts a command whose log goes to this file.
     pub fn start_logging(&self, arguments: &[&str], log: File) -> Child {
         self.command(arguments).env("GATEPOST_LOG", "trace").stderr(log).spawn().unwrap()
     }
 }
 
-/// How a command ended and what it said.
+/// Exit code and output of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -87,7 +87,7 @@ impl Ran {
         self
     }
 
-    /// The single line on stdout.
+    /// Returns the only line of stdout.
     #[track_caller]
     pub fn line(&self) -> &str {
         let line = self.stdout.strip_suffix('\n').unwrap_or_else(|| panic!("a line is expected: {self:?}"));
@@ -100,20 +100,20 @@ impl Ran {
         serde_json::from_str(self.line()).unwrap()
     }
 
-    /// Failed with this code and all of these words on stderr.
+    /// Asserts that the command failed with this code and that stderr contains all of these words.
     #[track_caller]
     pub fn assert_failed_with(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");
         assert!(words.iter().all(|word| self.stderr.contains(word)), "{words:?} in {self:?}");
     }
 
-    /// Asked for wrongly.
+    /// Asserts that the command was refused for wrong arguments.
     #[track_caller]
     pub fn assert_wrong(&self) {
         assert_eq!((self.code, self.stdout.as_str()), (2, ""), "{self:?}");
     }
 
-    /// Failed with this code and one line on stderr that contains all of these.
+    /// Asserts that the command failed with this code, and with one line on stderr that contains all of these words.
     #[track_caller]
     pub fn assert_failed(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");

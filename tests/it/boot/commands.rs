@@ -1,4 +1,4 @@
-//! The commands of the operator: what they print, and how they end.
+//! Commands for operators: their output and exit codes.
 
 use super::command::Gatepost;
 use crate::support::database::Database;
@@ -6,7 +6,7 @@ use crate::support::database::Database;
 const PASSWORD: &str = "correct horse battery staple\n";
 
 #[test]
-fn a_house_is_furnished_from_the_command_line() {
+fn an_instance_is_set_up_on_the_command_line() {
     let database = Database::clone_template();
     let gatepost = Gatepost::on(&database);
 
@@ -56,7 +56,7 @@ fn a_house_is_furnished_from_the_command_line() {
 }
 
 #[test]
-fn what_can_t_be_done_is_said_in_one_line() {
+fn a_failed_command_prints_one_line() {
     let database = Database::clone_template();
     let gatepost = Gatepost::on(&database);
     gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
@@ -76,7 +76,7 @@ fn what_can_t_be_done_is_said_in_one_line() {
 }
 
 #[test]
-fn a_wrong_command_ends_with_2_and_says_how_it_goes() {
+fn a_wrong_command_exits_with_2_and_prints_its_usage() {
     let gatepost = Gatepost::new(&[]);
     let wrong: [&[&str]; 7] = [
         &["keys", "verify", "sk_x", "--ip", "here"],
@@ -95,7 +95,7 @@ fn a_wrong_command_ends_with_2_and_says_how_it_goes() {
 }
 
 #[test]
-fn an_argument_that_cannot_be_read_is_named_with_what_to_write() {
+fn an_unreadable_argument_is_refused_by_name_with_what_to_write() {
     let gatepost = Gatepost::new(&[]);
     let wrong: [(&[&str], &[&str]); 8] = [
         (&["webhooks", "show", "abc"], &["abc", "whole number"]),
@@ -126,7 +126,7 @@ fn an_empty_database_is_migrated_once() {
 }
 
 #[test]
-fn a_lost_password_is_helped_from_the_command_line() {
+fn a_lost_password_is_reset_on_the_command_line() {
     let database = Database::clone_template();
     let gatepost = Gatepost::on(&database);
     let user = ["users", "create", "--email", "ada@example.com", "--password-stdin"];
@@ -139,7 +139,7 @@ fn a_lost_password_is_helped_from_the_command_line() {
 }
 
 #[test]
-fn members_are_led_from_the_command_line() {
+fn members_are_managed_on_the_command_line() {
     let database = Database::clone_template();
     let gatepost = Gatepost::on(&database);
     gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
@@ -168,7 +168,7 @@ fn the_first_tenant_is_unlimited_and_later_ones_are_free() {
 }
 
 #[test]
-fn tenants_and_plans_are_led_from_the_command_line() {
+fn tenants_and_plans_are_managed_on_the_command_line() {
     let database = Database::clone_template();
     let gatepost = Gatepost::on(&database);
     gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();

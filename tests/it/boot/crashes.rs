@@ -1,4 +1,4 @@
-//! Processes and databases that die while events are published and delivered: nothing acknowledged is lost.
+//! Crashes of processes and databases during publishing and delivery: no acknowledged event is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -36,7 +36,7 @@ pub fn on(database: &Database) -> Gatepost {
     Gatepost::new(&[&[("DATABASE_URL", database.url.as_str())][..], &LOOPBACK].concat())
 }
 
-/// A tenant whose webhook leads to this receiver, and a token that may publish.
+/// Creates a tenant with a webhook to this receiver, and returns a token that can publish.
 pub fn prepare(gatepost: &Gatepost, receiver: &Receiver) -> String {
     gatepost.run(&["tenants", "create", "--name", "Acme", "--plan", "unlimited"]).ok();
     let user = ["users", "create", "--email", "ada@example.com", "--operator", "--password-stdin"];
@@ -48,7 +48,7 @@ pub fn prepare(gatepost: &Gatepost, receiver: &Receiver) -> String {
     gatepost.run(&token).ok().line().to_owned()
 }
 
-/// Publishes batch after batch to whoever serves just now, and keeps the ids of what was acknowledged.
+/// Client that publishes batch after batch to the current server, and keeps the ids of acknowledged events.
 #[derive(Clone)]
 struct Publisher {
     base: Arc<Mutex<String>>,
@@ -76,7 +76,7 @@ impl Publisher {
         while self.acknowledged.lock().await.len() < events && !self.is_over.load(Ordering::Acquire) {
             let url = format!("{}/api/events/batch", self.base.lock().await);
             let request = client.post(url).bearer_auth(&self.token).header("content-type", "application/json");
-            // An answer that does not come acknowledges nothing.
+            // Without a response, the batch counts as not acknowledged.
             let answer = match request.body(body.clone()).send().await {
                 Ok(answer) if answer.status() == 202 => answer.text().await,
                 Ok(answer) => {
@@ -98,7 +98,7 @@ impl Publisher {
     }
 }
 
-/// Waits for something, at most so long.
+/// Waits for a condition, at most this long.
 async fn until(what: &str, patience: Duration, mut is_so: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + patience;
     while !is_so().await {
@@ -117,20 +117,20 @@ fn waiting(conn: &mut PgConnection) -> i64 {
     deliveries::table.filter(deliveries::state.ne("delivered")).count().get_result(conn).unwrap()
 }
 
-/// Who else is connected: a process that was killed may have sent a COMMIT that goes on by itself.
+/// Counts other connections: a killed process may have sent a COMMIT that is still running.
 fn others(conn: &mut PgConnection) -> i64 {
     let sql = "SELECT count(*) AS count FROM pg_stat_activity
                WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
     diesel::sql_query(sql).get_result::<Count>(conn).unwrap().count
 }
 
-/// As if so much time had passed that leases have run out; how many there were.
-fn run_out(conn: &mut PgConnection) -> usize {
+/// Makes all leases expire, and returns their number.
+fn expire_leases(conn: &mut PgConnection) -> usize {
     let sql = "UPDATE open_deliveries SET lease_until = clock_timestamp() - INTERVAL '1 second' WHERE lease_token IS NOT NULL";
     diesel::sql_query(sql).execute(conn).unwrap()
 }
 
-/// How often each event came, by its id.
+/// Returns the number of arrivals of each event, by its id.
 fn counts(receiver: &Receiver) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for request in receiver.received() {
@@ -139,8 +139,8 @@ fn counts(receiver: &Receiver) -> BTreeMap<String, usize> {
     counts
 }
 
-/// What each request that came is on record as.
-fn assert_on_record(conn: &mut PgConnection, receiver: &Receiver) {
+/// Asserts that each received request has an attempt on record.
+fn assert_attempts_recorded(conn: &mut PgConnection, receiver: &Receiver) {
     let rows: Vec<(EventId, i64)> = attempts::table.select((attempts::event_id, attempts::number)).load(conn).unwrap();
     let on_record: BTreeSet<_> = rows.into_iter().map(|(event, number)| (event.to_string(), number)).collect();
     for request in receiver.received() {
@@ -150,7 +150,7 @@ fn assert_on_record(conn: &mut PgConnection, receiver: &Receiver) {
 }
 
 #[actix_web::test]
-async fn twenty_kills_lose_nothing_and_double_no_more_than_was_in_flight() {
+async fn twenty_kills_lose_no_event_and_repeat_only_requests_in_flight() {
     let database = Database::clone_template();
     let (gatepost, receiver) = (on(&database), Receiver::start().await);
     let token = prepare(&gatepost, &receiver);
@@ -164,7 +164,7 @@ async fn twenty_kills_lose_nothing_and_double_no_more_than_was_in_flight() {
         until("deliveries come", Duration::from_secs(60), async || wanted <= receiver.count()).await;
         served.kill();
         until("its transactions are over", Duration::from_secs(20), async || others(&mut conn) == 0).await;
-        in_flight += run_out(&mut conn);
+        in_flight += expire_leases(&mut conn);
         served = Served::start(&gatepost);
         *publisher.base.lock().await = served.base.clone();
     }
@@ -178,11 +178,11 @@ async fn twenty_kills_lose_nothing_and_double_no_more_than_was_in_flight() {
     let doubled: usize = counts.values().map(|count| count - 1).sum();
     assert!(doubled <= in_flight, "{doubled} came twice, {in_flight} were in flight");
     assert!(0 < in_flight, "no kill has hit anything");
-    assert_on_record(&mut conn, &receiver);
+    assert_attempts_recorded(&mut conn, &receiver);
     served.stop();
 }
 
-/// Requests that one process may have in flight: those of two are twice as many, whoever is faster.
+/// Requests that one process may have in flight. Two processes may have twice as many.
 const OF_ONE: usize = 20;
 
 #[actix_web::test]
@@ -208,12 +208,12 @@ async fn two_processes_share_the_work_and_send_nothing_twice() {
         let sent = metrics.lines().find(|line| line.starts_with("gatepost_attempts_total{success=\"true\"}"));
         assert!(sent.is_some_and(|line| !line.ends_with(" 0")), "{sent:?}");
     }
-    assert_on_record(&mut conn, &receiver);
+    assert_attempts_recorded(&mut conn, &receiver);
     assert_eq!((one.stop(), two.stop()), (0, 0));
 }
 
 #[actix_web::test]
-async fn a_crash_between_sending_and_settling_sends_again_and_says_so() {
+async fn a_crash_between_sending_and_settling_sends_again_and_records_a_lost_attempt() {
     let database = Database::clone_template();
     let (gatepost, receiver) = (on(&database), Receiver::start().await);
     let token = prepare(&gatepost, &receiver);
@@ -222,7 +222,7 @@ async fn a_crash_between_sending_and_settling_sends_again_and_says_so() {
     let event = Person::with_token(&served.base, &token).publish("order.created", json!(1)).await;
     receiver.wait_for(1).await;
     served.kill();
-    assert_eq!(run_out(&mut database.connect()), 1);
+    assert_eq!(expire_leases(&mut database.connect()), 1);
     receiver.release();
 
     let served = Served::start(&gatepost);
@@ -240,7 +240,7 @@ fn postmaster(data_dir: &Path) -> Option<i32> {
     note.lines().next()?.parse().ok()
 }
 
-/// The private Postgres of a data directory, as its note says.
+/// Connects to the private Postgres of a data directory, using the port in its note.
 fn connect_to_private(data_dir: &Path) -> PgConnection {
     let note = std::fs::read_to_string(data_dir.join("postgres/postmaster.pid")).unwrap();
     let lines: Vec<_> = note.lines().map(str::trim).collect();
@@ -249,7 +249,7 @@ fn connect_to_private(data_dir: &Path) -> PgConnection {
 }
 
 #[actix_web::test]
-async fn a_postgres_that_is_stopped_at_once_under_load_loses_nothing() {
+async fn an_immediate_stop_of_postgres_under_load_loses_no_event() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -261,7 +261,7 @@ async fn a_postgres_that_is_stopped_at_once_under_load_loses_nothing() {
     let served = Served::start(&gatepost);
     let token = prepare(&gatepost, &receiver);
     let publisher = Publisher::new(&served.base, token.clone());
-    // Several, so that each stop finds one in the middle of it.
+    // Several publishers, so that each stop interrupts at least one.
     let publishing: Vec<_> = (0..3).map(|_| tokio::spawn(publisher.clone().run(usize::MAX))).collect();
     for stop in 1..=3 {
         let before = receiver.count();
@@ -281,8 +281,8 @@ async fn a_postgres_that_is_stopped_at_once_under_load_loses_nothing() {
 
     let acknowledged = publisher.acknowledged.lock().await.clone();
     let program = Person::with_token(&served.base, &token);
-    // Where a COMMIT was done and its answer was lost, nobody knows of a lease.
-    run_out(&mut connect_to_private(&data_dir));
+    // If a COMMIT was done but its response was lost, no process knows of its leases, so make them expire.
+    expire_leases(&mut connect_to_private(&data_dir));
     until("all is delivered", Duration::from_secs(60), async || {
         let left = ["pending", "retrying"].map(|state| format!("/api/deliveries?limit=1&state={state}"));
         let mut count = 0;

@@ -1,4 +1,4 @@
-//! `gatepost demo`: what it says of itself when it starts is so.
+//! `gatepost demo`: the URLs and commands in its greeting work.
 
 use std::io::{BufRead, BufReader};
 
@@ -8,8 +8,8 @@ use super::command::Gatepost;
 use super::serving::{Served, data_dir};
 use crate::support::Person;
 
-/// Starts one, and reads its greeting to the last line.
-fn demonstration(gatepost: &Gatepost) -> Served {
+/// Starts a demo, and reads its greeting up to the last line.
+fn start_demo(gatepost: &Gatepost) -> Served {
     let mut child = gatepost.start(&["demo", "--bind", "127.0.0.1:0"]);
     let (mut printed, mut lines) = (String::new(), BufReader::new(child.stdout.take().unwrap()).lines());
     while !printed.contains("Access token") {
@@ -17,19 +17,19 @@ fn demonstration(gatepost: &Gatepost) -> Served {
         printed.push_str(&line);
         printed.push('\n');
     }
-    let base = after(&printed, "Open ").trim_end_matches('/').to_owned();
+    let base = text_after(&printed, "Open ").trim_end_matches('/').to_owned();
     Served { child, base, printed }
 }
 
-/// What stands behind these words on their line.
-fn after<'a>(printed: &'a str, words: &str) -> &'a str {
+/// Returns the rest of the line after these words.
+fn text_after<'a>(printed: &'a str, words: &str) -> &'a str {
     let line =
         printed.lines().find_map(|line| line.split_once(words)).unwrap_or_else(|| panic!("{words} in {printed}"));
     line.1.trim()
 }
 
-/// Does what a `curl` of the greeting would.
-async fn tried(command: &str) -> u16 {
+/// Sends the request of a `curl` command from the greeting, and returns the status.
+async fn status_of_curl(command: &str) -> u16 {
     let between = |from: &str, to: char| Some(command.split_once(from)?.1.split_once(to)?.0.to_owned());
     let url = command.split(' ').find(|word| word.starts_with("http://")).unwrap();
     let holder = Person::stranger(url).with("x-api-key", &between("X-API-Key: ", '\'').unwrap());
@@ -39,10 +39,10 @@ async fn tried(command: &str) -> u16 {
 }
 
 #[actix_web::test]
-async fn what_a_demonstration_says_of_itself_is_so() {
+async fn the_greeting_of_a_demo_is_true() {
     let (folder, data_dir) = data_dir();
-    let demo = demonstration(&Gatepost::in_dir(&data_dir));
-    let (email, password) = after(&demo.printed, "Sign in ").split_once(" / ").unwrap();
+    let demo = start_demo(&Gatepost::in_dir(&data_dir));
+    let (email, password) = text_after(&demo.printed, "Sign in ").split_once(" / ").unwrap();
     let ada = Person::stranger(&demo.base);
     ada.submit("/sign-in", &[("email", email), ("password", password)]).await.assert_see_other("/");
     for page in ["/", "/keys", "/usage", "/webhooks", "/deliveries", "/events", "/audit"] {
@@ -53,10 +53,10 @@ async fn what_a_demonstration_says_of_itself_is_so() {
     let commands: Vec<_> = demo.printed.lines().filter(|line| line.trim().starts_with("curl ")).collect();
     assert_eq!(commands.len(), 3);
     for command in commands {
-        let status = tried(command).await;
+        let status = status_of_curl(command).await;
         assert!((200..300).contains(&status), "{status}: {command}");
     }
-    let program = Person::with_token(&demo.base, after(&demo.printed, "Access token for the API:"));
+    let program = Person::with_token(&demo.base, text_after(&demo.printed, "Access token for the API:"));
     assert!(!program.get("/api/keys").await.assert_ok().json()["data"].as_array().unwrap().is_empty());
 
     for webhook in program.get("/api/webhooks").await.json()["data"].as_array().unwrap() {

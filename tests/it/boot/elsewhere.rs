@@ -1,4 +1,4 @@
-//! Commands at a place where no instance is: they say so and make none.
+//! Commands without an existing instance: they report this and create none.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use diesel::sql_types::BigInt;
 use super::command::Gatepost;
 use crate::support::database::Database;
 
-/// One command of each kind that acts on an instance.
+/// One command of each kind that needs an instance.
 const COMMANDS: [&[&str]; 11] = [
     &["users", "reset-link", "--email", "ada@example.com"],
     &["secrets", "status"],
@@ -36,13 +36,13 @@ fn tables(database: &Database) -> i64 {
     diesel::sql_query(sql).get_result::<Count>(&mut database.connect()).unwrap().count
 }
 
-/// Refused with these words, in one line on stderr.
+/// Asserts that the command fails with one line on stderr that contains these words.
 fn assert_refused(gatepost: &Gatepost, command: &[&str], words: &[&str]) {
     gatepost.run(command).assert_failed(1, words);
 }
 
 #[test]
-fn doctor_says_that_nothing_is_there_yet_and_makes_nothing() {
+fn doctor_reports_a_missing_instance_and_creates_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().join("mistyped/data");
     let looked = Gatepost::in_dir(&data_dir).run(&["doctor"]);
@@ -57,7 +57,7 @@ fn doctor_says_that_nothing_is_there_yet_and_makes_nothing() {
 }
 
 #[test]
-fn a_data_directory_that_is_not_there_is_named_and_not_made() {
+fn a_missing_data_directory_is_named_and_not_created() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().join("mistyped/data");
     let gatepost = Gatepost::in_dir(&data_dir);
@@ -77,7 +77,7 @@ fn an_empty_data_directory_stays_empty() {
 }
 
 #[test]
-fn given_secrets_do_not_make_an_instance_either() {
+fn with_secrets_given_a_missing_instance_is_not_created_either() {
     use crate::support::settings::{MASTER_KEY, PEPPER};
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().join("data").display().to_string();
@@ -89,7 +89,7 @@ fn given_secrets_do_not_make_an_instance_either() {
 }
 
 #[test]
-fn secrets_that_are_lost_are_named_and_not_made() {
+fn lost_secrets_are_named_and_not_created() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("postgres")).unwrap();
     fs::write(folder.path().join("postgres/PG_VERSION"), "15\n").unwrap();
@@ -99,14 +99,14 @@ fn secrets_that_are_lost_are_named_and_not_made() {
 }
 
 #[test]
-fn a_settings_file_that_is_not_there_is_named() {
+fn a_missing_settings_file_is_named() {
     let gatepost = Gatepost::new(&[]);
     let ran = gatepost.run(&["tenants", "list", "--config", "/nonexistent/gatepost.toml"]);
     ran.assert_failed(1, &["/nonexistent/gatepost.toml", "--config", "GATEPOST_CONFIG"]);
 }
 
 #[test]
-fn an_empty_database_is_told_apart_and_left_empty() {
+fn an_empty_database_is_reported_and_stays_empty() {
     let database = Database::empty();
     for command in COMMANDS {
         assert_refused(&Gatepost::on(&database), command, &["no tables of Gatepost", "gatepost migrate"]);
@@ -115,7 +115,7 @@ fn an_empty_database_is_told_apart_and_left_empty() {
 }
 
 #[test]
-fn a_database_of_an_older_version_is_not_migrated_by_the_way() {
+fn commands_do_not_migrate_a_database_of_an_older_version() {
     let database = Database::clone_template();
     let newest = "DELETE FROM __diesel_schema_migrations
                   WHERE version = (SELECT max(version) FROM __diesel_schema_migrations)";
@@ -136,9 +136,9 @@ fn a_database_of_a_newer_version_is_refused_by_every_command() {
 }
 
 #[test]
-fn a_clock_that_is_off_is_found_by_doctor() {
+fn doctor_reports_a_clock_that_is_off() {
     let database = Database::clone_template();
-    // A function of this name that is found before the server's own.
+    // This function hides the server's own, since its schema comes first in the search path.
     let sql = "CREATE SCHEMA late; CREATE FUNCTION late.clock_timestamp() RETURNS timestamptz
                LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '5 minutes' $$;
                DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, late, pg_catalog', current_database()); END $$";

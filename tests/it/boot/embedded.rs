@@ -1,4 +1,4 @@
-//! The private Postgres: made, shared, killed, started again, stopped; and what it says when it can't be.
+//! Private Postgres: creation, sharing, crashes, restart, stop, and its error messages.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ fn is_running(data_dir: &Path) -> bool {
     data_dir.join("postgres/postmaster.pid").exists()
 }
 
-/// A data directory that the server's own user can reach, with a space in its name.
+/// Creates a data directory that the user of Postgres can reach, with a space in its name.
 fn data_dir() -> (tempfile::TempDir, std::path::PathBuf) {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
@@ -54,7 +54,7 @@ fn soon<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 #[test]
-fn the_last_user_stops_the_server_and_the_data_stays() {
+fn the_server_stops_with_its_last_user_and_keeps_the_data() {
     let (_folder, data_dir) = data_dir();
     let first = Embedded::start(&data_dir, None).unwrap();
     execute(&first.url(), "CREATE TABLE things (name TEXT)");
@@ -69,7 +69,7 @@ fn the_last_user_stops_the_server_and_the_data_stays() {
 }
 
 #[test]
-fn a_killed_server_is_started_again_with_all_that_was_committed() {
+fn a_killed_server_is_started_again_with_all_committed_data() {
     let (_folder, data_dir) = data_dir();
     let embedded = Embedded::start(&data_dir, None).unwrap();
     embedded.supervise();
@@ -84,7 +84,7 @@ fn a_killed_server_is_started_again_with_all_that_was_committed() {
 }
 
 #[test]
-fn a_server_that_was_killed_with_its_users_is_started_again_by_the_next() {
+fn a_server_killed_with_its_users_is_started_again_by_the_next_user() {
     let (_folder, data_dir) = data_dir();
     let embedded = Embedded::start(&data_dir, None).unwrap();
     execute(&embedded.url(), "CREATE TABLE things AS SELECT 'a' AS name");
@@ -94,7 +94,7 @@ fn a_server_that_was_killed_with_its_users_is_started_again_by_the_next() {
 }
 
 #[test]
-fn an_initdb_that_was_killed_leaves_nothing_in_the_way() {
+fn a_start_succeeds_after_a_killed_initdb() {
     let (_folder, data_dir) = data_dir();
     fs::create_dir_all(data_dir.join("postgres.initdb/base")).unwrap();
     fs::write(data_dir.join("postgres.initdb/PG_VERSION"), "15\n").unwrap();
@@ -103,7 +103,7 @@ fn an_initdb_that_was_killed_leaves_nothing_in_the_way() {
 }
 
 #[test]
-fn data_of_another_major_version_is_left_alone() {
+fn data_of_another_major_version_is_refused_and_unchanged() {
     let (_folder, data_dir) = data_dir();
     fs::create_dir_all(data_dir.join("postgres")).unwrap();
     fs::write(data_dir.join("postgres/PG_VERSION"), "9\n").unwrap();
@@ -113,7 +113,7 @@ fn data_of_another_major_version_is_left_alone() {
 }
 
 #[test]
-fn a_directory_with_other_things_in_it_is_left_alone() {
+fn a_directory_with_other_files_is_refused_and_unchanged() {
     let (_folder, data_dir) = data_dir();
     fs::create_dir_all(data_dir.join("postgres")).unwrap();
     fs::write(data_dir.join("postgres/thesis.txt"), "years of work").unwrap();

@@ -1,4 +1,4 @@
-//! Receivers that mean harm: each ends in its named outcome, in time, and costs the server no memory.
+//! Hostile receivers: each attempt ends in time with its own outcome, and the server's memory stays small.
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,21 +11,21 @@ use crate::support::{Person, Receiver};
 
 /// Seconds that an attempt may take.
 const DEADLINE: i64 = 5;
-/// What a server may take at most, in MiB, with all of them at once.
+/// Memory in MiB that the server may use while all of them are called at once.
 const MOST_MEMORY: u64 = 256;
 
-/// What a receiver does once it has the request.
+/// Behavior of a receiver after the request has arrived.
 #[derive(Clone, Copy)]
 enum Harm {
     Silent,
-    /// A byte of a header each tenth of a second.
+    /// Sends one byte of a header every tenth of a second.
     DripsHead,
-    /// A byte of the body each tenth of a second.
+    /// Sends one byte of the body every tenth of a second.
     DripsBody,
     EndlessBody,
     EndlessHead,
     TenThousandHeaders,
-    /// Five megabytes of zeros in thirty-two kilobytes.
+    /// Sends five megabytes of zeros, compressed to 32 kilobytes.
     GzipBomb,
     Redirect,
     HangsUp,
@@ -41,14 +41,14 @@ const ALL: [(Harm, &str, Option<&str>); 12] = [
     (Harm::EndlessBody, "endless_body", Some("response_too_large")),
     (Harm::EndlessHead, "endless_head", Some("response_too_large")),
     (Harm::TenThousandHeaders, "headers", Some("response_too_large")),
-    // Nothing is inflated: it is a success of thirty-two kilobytes.
+    // Counts as a success with 32 kilobytes, since nothing is decompressed.
     (Harm::GzipBomb, "bomb", None),
-    // Not followed, and no success.
+    // Fails, since redirects are not followed.
     (Harm::Redirect, "redirect", None),
     (Harm::HangsUp, "hangs_up", Some("protocol")),
     (Harm::BadTls, "bad_tls", Some("tls")),
     (Harm::NoHttp, "no_http", Some("protocol")),
-    // The status was there: the receiver has accepted the event.
+    // Counts as a success: the status has arrived, so the receiver has accepted the event.
     (Harm::EndsEarly, "ends_early", None),
 ];
 
@@ -58,14 +58,14 @@ async fn start(harm: Harm, elsewhere: String) -> String {
     let url = format!("{scheme}://{}/hook", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(do_harm(stream, harm, elsewhere.clone()));
+            tokio::spawn(misbehave(stream, harm, elsewhere.clone()));
         }
     });
     url
 }
 
-/// Ends where the server has had enough.
-async fn do_harm(mut stream: TcpStream, harm: Harm, elsewhere: String) {
+/// Responds as `harm` says, until the server closes the connection.
+async fn misbehave(mut stream: TcpStream, harm: Harm, elsewhere: String) {
     let mut buffer = [0; 8192];
     let _ = stream.read(&mut buffer).await;
     let head = b"HTTP/1.1 200 OK\r\n";
@@ -112,7 +112,8 @@ async fn flood(stream: &mut TcpStream, head: &str, piece: &str) -> std::io::Resu
     }
 }
 
-/// Five megabytes of zeros as gzip (RFC 1951 §3.2.6, fixed codes): a zero, and "258 times what stood before" over and over.
+/// Returns five megabytes of zeros as gzip (RFC 1951 §3.2.6, fixed codes): one zero, then many times "repeat the last
+/// byte 258 times".
 fn gzip_of_zeros() -> Vec<u8> {
     const TIMES: usize = 20_000;
     let mut bits = String::from("110");
@@ -128,7 +129,7 @@ fn gzip_of_zeros() -> Vec<u8> {
     bytes
 }
 
-/// The most memory that a process has had, in MiB; nothing where the system does not tell.
+/// Returns the process's peak memory in MiB, or `None` on systems that do not report it.
 fn most_memory(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -136,7 +137,7 @@ fn most_memory(pid: u32) -> Option<u64> {
 }
 
 #[actix_web::test]
-async fn hostile_receivers_end_in_their_named_outcome_in_time_and_take_no_memory() {
+async fn hostile_receivers_get_their_own_outcome_in_time_and_cost_little_memory() {
     let database = Database::clone_template();
     let (gatepost, fine) = (on(&database), Receiver::start().await);
     let token = prepare(&gatepost, &fine);

@@ -1,11 +1,11 @@
-//! `gatepost keys …`: the life of a key at the console.
+//! `gatepost keys …`: lifecycle of a key on the command line.
 
 use serde_json::Value;
 
 use super::command::{Gatepost, Ran};
 use crate::support::database::Database;
 
-fn house() -> (Database, Gatepost) {
+fn instance_with_tenant() -> (Database, Gatepost) {
     let database = Database::clone_template();
     let gatepost = Gatepost::on(&database);
     gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();
@@ -29,8 +29,8 @@ fn names(ran: &Ran) -> Vec<String> {
 }
 
 #[test]
-fn a_key_is_rotated_switched_off_revoked_deleted_and_restored() {
-    let (_database, gatepost) = house();
+fn a_key_is_rotated_disabled_revoked_deleted_and_restored() {
+    let (_database, gatepost) = instance_with_tenant();
     let key = create(&gatepost, "acme", "ci", &["--scopes", "orders:read"]);
     let (id, public_id) = (key["id"].to_string(), key["key"].as_str().unwrap());
     let old = key["secret"].as_str().unwrap();
@@ -69,7 +69,7 @@ fn a_key_is_rotated_switched_off_revoked_deleted_and_restored() {
 
 #[test]
 fn keys_are_listed_with_the_filters_of_the_api() {
-    let (_database, gatepost) = house();
+    let (_database, gatepost) = instance_with_tenant();
     create(&gatepost, "acme", "b", &["--owner", "cus_1", "--tags", "eu", "--scopes", "orders:*"]);
     create(&gatepost, "acme", "a", &["--environment", "test", "--expires-in-days", "7"]);
     create(&gatepost, "beta", "c", &[]);
@@ -101,7 +101,7 @@ fn keys_are_listed_with_the_filters_of_the_api() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused_with_an_example() {
+fn an_invalid_ip_address_is_refused_with_an_example() {
     for ip in ["203.0.113.7:80", "localhost", "203.0.113.0/24"] {
         let ran = Gatepost::new(&[]).run(&["keys", "verify", "--ip", ip]);
         ran.assert_wrong();

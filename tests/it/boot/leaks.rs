@@ -1,4 +1,4 @@
-//! No secret that was made stands in the database, the logs, the audit log or the metrics.
+//! Leaks: no created secret appears in the database, the logs, the audit log or the metrics.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -19,7 +19,8 @@ use crate::support::secrets::mistyped;
 use crate::support::settings::{MASTER_KEY, PEPPER};
 use crate::support::{Answer, Person};
 
-/// The routes whose answers hold a secret. The access test looks at the answers of all routes, and refuses another one.
+/// Routes whose responses contain a secret. The access test checks the responses of all routes, and fails if one is
+/// missing here.
 pub const MAKERS: [&str; 15] = [
     "POST /api/auth/login",
     "POST /api/keys",
@@ -38,7 +39,7 @@ pub const MAKERS: [&str; 15] = [
     "POST /webhooks/{}/secret",
 ];
 
-/// These too: their secrets have no form of their own, or come in links.
+/// Further routes with secrets, which have no recognizable form or are part of links.
 pub const MORE_MAKERS: [&str; 6] = [
     "POST /api/webhooks/{}/secret-rotation",
     "POST /members/invitations",
@@ -48,7 +49,7 @@ pub const MORE_MAKERS: [&str; 6] = [
     "POST /account/second-factor/recovery-codes",
 ];
 
-/// What looks like a secret of ours in an answer: keys and access tokens, signing secrets, tokens in links.
+/// Returns Gatepost's secrets in a response: keys, access tokens, signing secrets, and tokens in links.
 pub fn secrets_in(body: &str) -> Vec<String> {
     let is_inside = |c: char| c.is_ascii_alphanumeric() || "_+/=-".contains(c);
     let words = body.split(|c| !is_inside(c)).filter(|word| !word.is_empty());
@@ -68,12 +69,12 @@ fn secret_of(word: &str) -> Option<String> {
     is_one.then(|| word.to_owned())
 }
 
-/// Collects what was made on the way.
+/// Secrets collected during the test.
 #[derive(Default)]
-struct Loot(BTreeSet<String>);
+struct CollectedSecrets(BTreeSet<String>);
 
-impl Loot {
-    /// Everything in an answer, of which there must be something.
+impl CollectedSecrets {
+    /// Collects the secrets in a response, which must contain at least one.
     #[track_caller]
     fn take(&mut self, answer: &Answer) -> Vec<String> {
         let found = secrets_in(&answer.body);
@@ -87,7 +88,7 @@ impl Loot {
         self.0.insert(secret.to_owned());
     }
 
-    /// The key of the session that a cookie carries.
+    /// Collects the session key in a cookie.
     fn cookie(&mut self, answer: &Answer) {
         let cookie = answer.header("set-cookie").split(';').next().unwrap_or_default();
         let value = cookie.split_once('=').map(|(_, value)| value).unwrap_or_default().replace("%3D", "=");
@@ -96,9 +97,9 @@ impl Loot {
     }
 }
 
-/// The forms in which a secret might stand somewhere, each long enough to be found by accident by nobody.
+/// Returns the forms in which a secret may be stored. Each is long enough to exclude chance matches.
 fn forms(secret: &str) -> Vec<String> {
-    // The id in the middle of a key is public, and its hint shows four characters on both sides.
+    // The id in a key is public, and so are four characters of its secret on both ends.
     let tail = secret.rsplit_once('_').map_or("", |(_, tail)| tail);
     let core = if tail.len() == 71 { &tail[27..66] } else { secret };
     let mut forms = vec![core.to_owned(), hex::encode(core), STANDARD.encode(secret)];
@@ -112,7 +113,7 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// The secrets that stand in a text, in one form or another.
+/// Returns the secrets that a text contains in any form.
 fn found<'a>(secrets: impl IntoIterator<Item = &'a String>, text: &str) -> Vec<String> {
     let stands = |secret: &&String| forms(secret).iter().any(|form| text.contains(form.as_str()));
     secrets.into_iter().filter(stands).cloned().collect()
@@ -124,7 +125,7 @@ struct Line {
     line: String,
 }
 
-/// Every row of every table, with bytes in hexadecimal.
+/// Returns all rows of all tables, with bytes in hexadecimal.
 fn dump(conn: &mut PgConnection) -> String {
     let tables = "SELECT relname::text AS line FROM pg_class WHERE relnamespace = 'public'::regnamespace
                   AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY 1";
@@ -149,8 +150,8 @@ async fn form(person: &Person, page: &str, path: &str, fields: &[(&str, &str)]) 
     person.submit_exactly(path, &all).await
 }
 
-/// Sets up the first operator by the link, and leaves them signed in.
-async fn first_operator(served: &Served, loot: &mut Loot) -> Person {
+/// Creates the first operator by the setup link, and returns their signed-in browser.
+async fn first_operator(served: &Served, loot: &mut CollectedSecrets) -> Person {
     let grace = Person::stranger(&served.base);
     let token = served.printed.rsplit_once("token=").unwrap().1.trim().to_owned();
     loot.add(&token);
@@ -163,8 +164,8 @@ async fn first_operator(served: &Served, loot: &mut Loot) -> Person {
     grace
 }
 
-/// Keys in every way to make, present and mistype them.
-async fn keys(program: &Person, browser: &Person, loot: &mut Loot) {
+/// Creates keys in every way, and presents them correctly and mistyped.
+async fn keys(program: &Person, browser: &Person, loot: &mut CollectedSecrets) {
     let made = program.with("idempotency-key", "once").post_json("/api/keys", json!({"name": "one"})).await;
     let secret = loot.take(made.assert_status(201)).remove(0);
     program.with("idempotency-key", "once").post_json("/api/keys", json!({"name": "one"})).await.assert_status(201);
@@ -190,7 +191,7 @@ async fn keys(program: &Person, browser: &Person, loot: &mut Loot) {
     assert!(unknown.status < 500 && !unknown.body.contains(&mistyped), "{}", unknown.status);
 }
 
-async fn webhooks(program: &Person, browser: &Person, loot: &mut Loot) {
+async fn webhooks(program: &Person, browser: &Person, loot: &mut CollectedSecrets) {
     let hook = json!({"url": "https://example.com/hook", "events": ["never.happens"]});
     loot.take(program.post_json("/api/webhooks", hook).await.assert_status(201));
     let brought = "a signing secret that somebody brought along";
@@ -214,9 +215,9 @@ async fn webhooks(program: &Person, browser: &Person, loot: &mut Loot) {
     loot.take(browser.submit("/webhooks/3/secret", &[]).await.assert_ok());
 }
 
-/// Invitations, resets and passwords; who joins is signed in.
-async fn people(gatepost: &Gatepost, program: &Person, browser: &Person, loot: &mut Loot) {
-    // What is mailed is in no answer.
+/// Invites people, resets passwords, and signs in.
+async fn people(gatepost: &Gatepost, program: &Person, browser: &Person, loot: &mut CollectedSecrets) {
+    // A mailed link is in no response.
     let ask = json!({"email": "dan@example.com", "role": "developer"});
     let mailed = program.post_json("/api/tenants/1/invitations", ask).await;
     assert_eq!(secrets_in(&mailed.assert_status(201).body), [""; 0]);
@@ -247,8 +248,8 @@ async fn people(gatepost: &Gatepost, program: &Person, browser: &Person, loot: &
     }
 }
 
-/// A second factor, its recovery codes, and signing in with them.
-async fn second_factor(browser: &Person, loot: &mut Loot) {
+/// Sets up a second factor, and signs in with a code and with recovery codes.
+async fn second_factor(browser: &Person, loot: &mut CollectedSecrets) {
     let begin = [("current_password", "a setup of many random words")];
     browser.submit("/account/second-factor", &begin).await.assert_see_other("/account/second-factor");
     let page = browser.visit("/account/second-factor").await.html();
@@ -272,8 +273,8 @@ async fn second_factor(browser: &Person, loot: &mut Loot) {
     loot.take(api.post_json("/api/auth/login", login).await.assert_status(201));
 }
 
-/// What the command line prints.
-fn console(gatepost: &Gatepost, loot: &mut Loot) {
+/// Runs the commands that print secrets.
+fn console(gatepost: &Gatepost, loot: &mut CollectedSecrets) {
     let mut line = |arguments: &[&str], stdin: &str| {
         let ran = gatepost.run_with(arguments, stdin).ok();
         let secrets = secrets_in(&ran.stdout);
@@ -291,24 +292,24 @@ fn console(gatepost: &Gatepost, loot: &mut Loot) {
 }
 
 #[actix_web::test]
-async fn no_secret_that_was_made_stands_anywhere_afterwards() {
+async fn no_created_secret_appears_in_database_logs_or_metrics() {
     let (database, folder) = (Database::clone_template(), tempfile::tempdir().unwrap());
     let gatepost = Gatepost::new(&[
         ("DATABASE_URL", &database.url),
         ("API_KEY_PEPPER", PEPPER),
         ("GATEPOST_MASTER_KEY", MASTER_KEY),
         ("GATEPOST_ALLOW_QUERY_KEY", "true"),
-        // Nobody takes the letters: they wait, sealed.
+        // No mail server listens here, so the mails wait in sealed form.
         ("GATEPOST_SMTP_URL", "smtp://me:the-password-of-a-mailbox@127.0.0.1:9"),
     ]);
     let log = folder.path().join("log");
     let served = Served::listening(gatepost.start_logging(&SERVE, File::create(&log).unwrap()));
-    let mut loot = Loot::default();
+    let mut loot = CollectedSecrets::default();
     loot.add(PEPPER);
     loot.add(MASTER_KEY);
     loot.add("the-password-of-a-mailbox");
     let browser = first_operator(&served, &mut loot).await;
-    // It revokes access tokens, so it comes before them.
+    // Setup of a second factor revokes access tokens, so it comes first.
     second_factor(&browser, &mut loot).await;
     let fields = [("name", "page"), ("reach", "tenant"), ("expiry", "never")];
     let token = loot.take(form(&browser, "/tokens/new", "/tokens", &fields).await.assert_ok()).remove(0);
@@ -332,17 +333,17 @@ async fn no_secret_that_was_made_stands_anywhere_afterwards() {
     assert_eq!(found(&loot.0, &log), [""; 0], "in the logs");
     assert_eq!(found(&loot.0, &metrics), [""; 0], "in the metrics");
 
-    // What should be found there is found: names, ids, requests.
+    // Check that the search works: names, ids and requests are found.
     assert!(rows.contains("mails: ") && rows.contains("signing_secrets: ") && rows.contains("second_factors: "));
     assert!(rows.contains("api_keys: ") && rows.contains("the mark of this test"));
     assert!(rows.contains(marked["key"].as_str().unwrap()) && rows.contains("user.password_changed"));
     assert!(log.contains(&request_id) && log.contains("TRACE") && log.contains("/api/keys/verification"));
     assert!(metrics.contains("gatepost_"));
-    planted(&mut conn, marked["secret"].as_str().unwrap());
+    assert_search_finds(&mut conn, marked["secret"].as_str().unwrap());
 }
 
-/// The same look finds a secret wherever it is put: as text, as bytes, in JSON.
-fn planted(conn: &mut PgConnection, secret: &str) {
+/// Checks that the search finds a planted secret as text, as bytes, and in JSON.
+fn assert_search_finds(conn: &mut PgConnection, secret: &str) {
     let secrets = [secret.to_owned()];
     let detail = json!({"note": Value::from(secret)}).to_string();
     for statement in [

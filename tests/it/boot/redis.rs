@@ -1,4 +1,4 @@
-//! What `doctor` says of a Redis.
+//! `gatepost doctor` with Redis.
 
 use super::command::Gatepost;
 use crate::support::Redis;
@@ -6,10 +6,10 @@ use crate::support::database::Database;
 use crate::support::settings::{MASTER_KEY, PEPPER};
 
 #[test]
-fn doctor_looks_at_redis_and_shows_no_password() {
+fn doctor_checks_redis_and_prints_no_password() {
     let database = Database::clone_template();
     let mut redis = Redis::start();
-    // What it says of Redis, good or bad: the Postgres of the tests is not to its taste either.
+    // Returns only what doctor says about Redis, since it also complains about the Postgres of the tests.
     let doctor = |url: &str| {
         let secrets = [("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", MASTER_KEY)];
         let servers = [("DATABASE_URL", database.url.as_str()), ("REDIS_URL", url)];

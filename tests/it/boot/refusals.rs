@@ -1,4 +1,4 @@
-//! What Gatepost refuses to start with, in one clear line.
+//! Refused starts: each prints one clear line.
 
 use std::fs;
 use std::io::{Read, Seek};
@@ -38,7 +38,7 @@ fn placeholders_are_refused_and_never_repeated() {
 }
 
 #[test]
-fn a_database_that_does_not_answer_is_named_without_its_password() {
+fn an_unreachable_database_is_named_without_its_password() {
     let url = "postgres://ada:hunter2@localhost/gatepost?host=/nonexistent";
     let gatepost =
         Gatepost::new(&[("DATABASE_URL", url), ("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", MASTER_KEY)]);
@@ -52,7 +52,7 @@ fn a_database_that_does_not_answer_is_named_without_its_password() {
 }
 
 #[test]
-fn another_pepper_than_the_database_knows_is_refused_until_it_is_listed() {
+fn a_new_pepper_is_refused_until_the_old_one_is_listed() {
     let database = Database::clone_template();
     Gatepost::on(&database).run(&["tenants", "create", "--name", "Acme"]).ok();
     let other = "Zx7Qw2Er9Ty4Ui1Op6As3Df8Gh5Jk0LzXc7Vb2Nm9Qw";
@@ -72,7 +72,7 @@ fn another_pepper_than_the_database_knows_is_refused_until_it_is_listed() {
 }
 
 #[test]
-fn another_master_key_than_the_database_knows_is_refused() {
+fn a_wrong_master_key_is_refused() {
     let database = Database::clone_template();
     Gatepost::on(&database).run(&["tenants", "create", "--name", "Acme"]).ok();
     let other = "mZ0o4l5T1u7qf3uHkz0cDJr2nKpV8yYgWbQxS6tEaLU=";
@@ -81,13 +81,13 @@ fn another_master_key_than_the_database_knows_is_refused() {
     gatepost.run(&["tenants", "create", "--name", "Beta"]).assert_failed(1, &["GATEPOST_MASTER_KEY"]);
     let doctor = gatepost.run(&["doctor"]);
     assert!(doctor.code == 1 && doctor.stdout.contains("WRONG  GATEPOST_MASTER_KEY is not the one"), "{doctor:?}");
-    // A look writes nothing: the right key is still the right one.
+    // Doctor writes nothing, so the correct key is still accepted.
     let doctor = Gatepost::on(&database).run(&["doctor"]);
     assert!(!doctor.stdout.contains("is not the one"), "{doctor:?}");
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_before_anything_is_made() {
+fn a_port_in_use_is_named_before_anything_is_created() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +98,7 @@ fn a_port_that_is_taken_is_named_before_anything_is_made() {
 }
 
 #[test]
-fn a_data_directory_that_can_t_be_used_is_named() {
+fn an_unusable_data_directory_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a-file");
     fs::write(&file, "").unwrap();
@@ -118,14 +118,14 @@ fn a_generated_secret_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn missing_server_programs_are_named_with_the_line_that_installs_them() {
+fn missing_postgres_programs_are_named_with_a_command_to_install_them() {
     let folder = tempfile::tempdir().unwrap();
     let ran = Gatepost::in_dir(&folder.path().join("data")).run(&["migrate", "--pg-bin", "/nonexistent"]);
     ran.assert_failed(1, &["GATEPOST_PG_BIN", "/nonexistent"]);
 }
 
 #[test]
-fn misspelled_settings_are_found_by_doctor() {
+fn doctor_reports_misspelled_settings() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().join("data").display().to_string();
     let gatepost =
@@ -187,7 +187,7 @@ fn doctor_lists_the_levels_where_the_log_setting_names_none() {
 }
 
 #[test]
-fn a_mail_server_with_parameters_that_nothing_reads_is_refused() {
+fn a_mail_url_with_unknown_parameters_is_refused() {
     for url in ["smtp://me:hunter2@mail.example?tsl=required", "smtp://me@mail.example?tls=required"] {
         let gatepost = Gatepost::new(&[
             ("DATABASE_URL", NOWHERE),
@@ -200,7 +200,7 @@ fn a_mail_server_with_parameters_that_nothing_reads_is_refused() {
 }
 
 #[test]
-fn a_database_that_forgets_what_it_has_acknowledged_is_complained_about() {
+fn doctor_complains_about_a_database_with_asynchronous_commit() {
     let database = Database::clone_template();
     let url = format!("{}&options=-csynchronous_commit%3Doff", database.url);
     let gatepost =
@@ -212,7 +212,7 @@ fn a_database_that_forgets_what_it_has_acknowledged_is_complained_about() {
 }
 
 #[test]
-fn lost_secrets_of_a_private_postgres_are_found_by_doctor() {
+fn doctor_reports_lost_secrets_of_a_private_postgres() {
     let (folder, data_dir) = super::data_dir();
     let gatepost = Gatepost::in_dir(&data_dir);
     gatepost.run(&["migrate"]).ok();
@@ -225,7 +225,7 @@ fn lost_secrets_of_a_private_postgres_are_found_by_doctor() {
     drop(folder);
 }
 
-/// Addresses with a password in them, as people write them, rightly or not.
+/// Connection strings and URLs with a password, in valid and invalid spellings.
 const ADDRESSES: [(&str, &str); 16] = [
     ("DATABASE_URL", "postgres://u:hunter2@/db?host=/nonexistent"),
     ("DATABASE_URL", "postgres://u:hunter2@127.0.0.1:1,127.0.0.1:2/db"),
@@ -246,7 +246,7 @@ const ADDRESSES: [(&str, &str); 16] = [
 ];
 
 #[test]
-fn no_command_prints_the_password_of_an_address() {
+fn no_command_prints_the_password_in_a_url() {
     for (name, address) in ADDRESSES {
         let usual = [("DATABASE_URL", NOWHERE), ("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", MASTER_KEY)];
         let gatepost = Gatepost::new(&[&usual[..], &[(name, address)]].concat());
@@ -259,7 +259,7 @@ fn no_command_prints_the_password_of_an_address() {
 }
 
 #[test]
-fn no_command_prints_the_password_of_an_address_in_a_file_or_flag() {
+fn no_command_prints_the_password_in_a_url_from_a_file_or_flag() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gatepost.toml");
     let text = format!("api_key_pepper = \"{PEPPER}\"\nmaster_key = \"{MASTER_KEY}\"\n");
@@ -277,7 +277,7 @@ fn no_command_prints_the_password_of_an_address_in_a_file_or_flag() {
 }
 
 #[test]
-fn a_line_of_the_settings_file_that_is_not_toml_is_named_with_its_setting() {
+fn an_invalid_line_of_the_settings_file_is_named_with_its_setting() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gatepost.toml");
     for (text, place) in [

@@ -1,4 +1,4 @@
-//! Stops and rolling restarts: a balancer in front has time to notice, and no call fails.
+//! Stops and rolling restarts: a load balancer has time to notice, and no request fails.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -32,7 +32,7 @@ async fn until_not_ready(stranger: &Person) -> Value {
 }
 
 #[actix_web::test]
-async fn after_sigterm_readyz_says_that_it_stops_while_calls_are_still_answered() {
+async fn after_sigterm_readyz_fails_while_requests_are_still_answered() {
     let database = Database::clone_template();
     let mut served = Served::start(&drained(&database, "300"));
     let stranger = Person::stranger(&served.base);
@@ -47,7 +47,7 @@ async fn after_sigterm_readyz_says_that_it_stops_while_calls_are_still_answered(
 }
 
 #[actix_web::test]
-async fn while_it_stops_every_kind_of_answer_closes_its_connection() {
+async fn during_a_stop_every_response_closes_its_connection() {
     let database = Database::clone_template();
     let mut served = Served::start(&drained(&database, "300"));
     let stranger = Person::stranger(&served.base);
@@ -75,14 +75,14 @@ async fn ctrl_c_stops_without_a_drain() {
     assert_eq!(served.child.wait().unwrap().code(), Some(0));
 }
 
-/// A backend as the balancer sees it.
+/// Backend of the load balancer.
 #[derive(Default)]
 struct Backend {
     is_ready: bool,
     idle: Vec<TcpStream>,
 }
 
-/// Spreads calls over the backends that were ready a moment ago, keeps connections open, and tries nothing twice.
+/// Load balancer that spreads requests over ready backends, keeps connections open and never retries.
 #[derive(Clone, Default)]
 struct Balancer {
     backends: Arc<Mutex<HashMap<String, Backend>>>,
@@ -95,7 +95,7 @@ impl Balancer {
         self.is_over.load(Ordering::Acquire)
     }
 
-    /// Asks a backend every 50 ms whether it is ready, on a new connection each time, until it is gone.
+    /// Checks a backend's readiness every 50 ms, each time on a new connection, until the backend is gone.
     async fn watch(self, base: String) {
         self.backends.lock().unwrap().insert(base.clone(), Backend::default());
         while !self.is_over() {
@@ -144,7 +144,7 @@ fn address(base: &str) -> &str {
     base.trim_start_matches("http://")
 }
 
-/// Sends a request and reads its answer: the status, and the connection unless the server closes it.
+/// Sends a request. Returns the status of the response, and the connection unless the server closes it.
 async fn exchange(mut stream: TcpStream, request: &str) -> std::io::Result<(u16, Option<TcpStream>)> {
     stream.write_all(request.as_bytes()).await?;
     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
@@ -176,7 +176,7 @@ fn post(path: &str, token: &str, body: &Value) -> String {
     )
 }
 
-/// Calls until all is over; the calls made, and those that failed.
+/// Sends requests until the test is over. Returns their number, and the failed ones.
 async fn calls(balancer: Balancer, requests: Vec<(String, u16)>) -> (usize, Vec<String>) {
     let (mut count, mut failed) = (0, Vec::new());
     for (request, expected) in requests.iter().cycle() {
@@ -188,14 +188,14 @@ async fn calls(balancer: Balancer, requests: Vec<(String, u16)>) -> (usize, Vec<
         if !answer.as_ref().is_ok_and(|status| status == expected) {
             failed.push(format!("{}: {answer:?}", request.lines().next().unwrap_or_default()));
         }
-        // The replicas need the cores more than the callers do.
+        // Leave processor time to the replicas.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     (count, failed)
 }
 
 #[actix_web::test]
-async fn rolling_restarts_behind_a_balancer_that_retries_nothing_fail_no_call() {
+async fn rolling_restarts_behind_a_load_balancer_without_retries_fail_no_request() {
     let (database, receiver) = (Database::clone_template(), Receiver::start().await);
     let gatepost = drained(&database, "3");
     let token = prepare(&gatepost, &receiver);

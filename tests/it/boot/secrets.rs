@@ -1,4 +1,4 @@
-//! The master key is changed while a server runs.
+//! Change of the master key while a server runs.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -33,7 +33,7 @@ fn is_signed(secret: &str, received: &Received) -> bool {
 }
 
 #[actix_web::test]
-async fn secrets_are_sealed_anew_while_a_server_signs_with_them() {
+async fn secrets_are_sealed_with_a_new_key_while_a_server_uses_them() {
     let mut app = TestApp::start().await;
     let owner = app.owner("olga").await;
     let token = app.mint_token(UserId(owner.user_id), Some(app.tenant), &["*"]);
@@ -52,14 +52,14 @@ async fn secrets_are_sealed_anew_while_a_server_signs_with_them() {
         .assert_see_other("/account/second-factor");
     app.stop().await;
 
-    // Without the old key nothing starts, neither before nor after.
+    // With the new key alone, commands fail until everything is sealed with the new key.
     let new_alone = [("GATEPOST_MASTER_KEY", NEW_KEY)];
     command(&app, &new_alone).run(&["secrets", "status"]).assert_failed(1, &["GATEPOST_MASTER_KEYS_OLD"]);
     let both = [("GATEPOST_MASTER_KEY", NEW_KEY), ("GATEPOST_MASTER_KEYS_OLD", MASTER_KEY)];
     let running = serve(&app, &both).await;
     let program = Person::with_token(&format!("http://{}", running.addr), &token);
     let fresh = program.post_json("/api/webhooks", hook(200)).await.assert_status(201).json();
-    // Sealed with the new key and with the old one.
+    // Some secrets are now sealed with the new key, and others with the old one.
     command(&app, &new_alone).run(&["secrets", "status"]).assert_failed(1, &["GATEPOST_MASTER_KEYS_OLD"]);
 
     let rotate = {
@@ -84,23 +84,23 @@ async fn secrets_are_sealed_anew_while_a_server_signs_with_them() {
     assert_eq!((again["resealed"].clone(), again["left"].clone()), (json!(0), json!(0)));
     running.stop().await;
 
-    // The old one can go: with it alone nothing starts, with the new one alone everything is there.
+    // After the rotation, the new key alone suffices, and the old one alone is refused.
     let old_alone = [("GATEPOST_MASTER_KEY", MASTER_KEY)];
     command(&app, &old_alone).run(&["secrets", "status"]).assert_failed(1, &["GATEPOST_MASTER_KEYS_OLD"]);
     let status = command(&app, &new_alone).run(&["secrets", "status", "--json"]).ok().json();
     assert_eq!((status["secrets"].clone(), status["is_present"].clone()), (json!(154), json!(true)));
     let running = serve(&app, &new_alone).await;
     let program = Person::with_token(&format!("http://{}", running.addr), &token);
-    assert_eq!(revealed(&program, &webhook).await, secret);
+    assert_eq!(secret_of_webhook(&program, &webhook).await, secret);
     program.publish("order.created", json!(1)).await;
     assert_eq!(receiver.wait_for(published + 1).await[published].header("x-team"), "payments");
-    assert_eq!(revealed(&program, &fresh).await, fresh["secret"].as_str().unwrap());
+    assert_eq!(secret_of_webhook(&program, &fresh).await, fresh["secret"].as_str().unwrap());
     let log = command(&app, &new_alone).run(&["audit", "verify"]).ok();
     assert!(!log.stdout.is_empty());
     running.stop().await;
 }
 
-async fn revealed(program: &Person, webhook: &Value) -> String {
+async fn secret_of_webhook(program: &Person, webhook: &Value) -> String {
     let answer = program.get(format!("/api/webhooks/{}/secret", webhook["id"])).await.assert_ok().json();
     answer["secret"].as_str().unwrap().to_owned()
 }

@@ -1,4 +1,4 @@
-//! `gatepost serve` from the first line it prints to its end.
+//! `gatepost serve`, from its first line of output to its end.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::support::people::PASSWORD;
 
 pub const SERVE: [&str; 3] = ["serve", "--bind", "127.0.0.1:0"];
 
-/// A started server, and what it has printed until it listened.
+/// Started server, with its output up to the moment when it listens.
 pub struct Served {
     pub child: Child,
     pub base: String,
@@ -29,7 +29,7 @@ impl Served {
     pub fn listening(mut child: Child) -> Self {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut printed = String::new();
-        // The last line of the greeting is the link, or the address to open.
+        // The last line of the greeting contains the setup link or the address of the sign-in page.
         while !printed.contains("/setup?token=") && !printed.contains("Open ") {
             let line = lines.next().unwrap_or_else(|| panic!("it ended after {printed}")).unwrap();
             printed.push_str(&line);
@@ -43,7 +43,7 @@ impl Served {
         kill_process(Pid::from_raw(self.child.id().try_into().unwrap()).unwrap(), signal).unwrap();
     }
 
-    /// Ends it as systemd would, and returns how it ended.
+    /// Sends SIGTERM, and returns the exit code.
     pub fn stop(mut self) -> i32 {
         self.signal(Signal::TERM);
         self.child.wait().unwrap().code().unwrap_or(-1)
@@ -55,7 +55,7 @@ impl Served {
     }
 }
 
-/// Nobody is left over where a test fails.
+/// Kills the server if the test fails.
 impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -93,7 +93,7 @@ async fn a_first_start_offers_the_setup_link_and_a_signal_ends_it() {
 }
 
 #[actix_web::test]
-async fn a_private_postgres_starts_with_the_server_ends_with_it_and_survives_a_kill() {
+async fn a_private_postgres_starts_and_stops_with_the_server_and_survives_a_kill() {
     let (_folder, data_dir) = data_dir();
     let gatepost = Gatepost::in_dir(&data_dir);
     let first = Served::start(&gatepost);
@@ -117,7 +117,7 @@ async fn a_private_postgres_starts_with_the_server_ends_with_it_and_survives_a_k
 }
 
 #[actix_web::test]
-async fn a_secret_that_is_looked_up_gets_into_no_log() {
+async fn a_secret_used_in_a_lookup_is_not_logged() {
     let (database, folder) = (Database::clone_template(), tempfile::tempdir().unwrap());
     let gatepost = Gatepost::on(&database);
     gatepost.run(&["tenants", "create", "--name", "Acme"]).ok();

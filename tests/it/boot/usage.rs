@@ -1,5 +1,4 @@
-//! What is on record of the calls before a process ends: all of them where it is told to stop, all but the last moment
-//! where it is killed.
+//! Usage records of a process that ends: a stop loses none, and a kill loses those of the last interval at most.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,19 +12,19 @@ use super::serving::Served;
 use crate::support::database::Database;
 use crate::support::{Person, Receiver};
 
-/// How often usage is written, unless it is set.
+/// Default interval between writes of usage.
 const FLUSH: Duration = Duration::from_millis(250);
-/// A write of it may take so long, here, where others compute.
+/// Time allowed for one write on a busy machine.
 const WRITE: Duration = Duration::from_secs(3);
 
-struct House {
+struct Instance {
     database: Database,
     served: Served,
     program: Person,
     secret: String,
 }
 
-impl House {
+impl Instance {
     async fn start() -> Self {
         let database = Database::clone_template();
         let gatepost = on(&database);
@@ -36,29 +35,29 @@ impl House {
         Self { database, served, program, secret }
     }
 
-    /// The id of the request.
+    /// Verifies the key, and returns the id of the request.
     async fn verify(&self) -> String {
         let answer = self.program.post_json("/api/keys/verification", json!({"key": self.secret})).await;
         answer.assert_ok().json()["request_id"].as_str().unwrap().to_owned()
     }
 }
 
-fn on_record(database: &Database) -> BTreeSet<String> {
+fn recorded_requests(database: &Database) -> BTreeSet<String> {
     let ids: Vec<String> = usage_logs::table.select(usage_logs::request_id).load(&mut database.connect()).unwrap();
     ids.into_iter().collect()
 }
 
 #[actix_web::test]
 async fn a_stop_loses_no_usage() {
-    let house = House::start().await;
+    let house = Instance::start().await;
     let ids = futures_util::future::join_all((0..100).map(|_| house.verify())).await;
     assert_eq!(house.served.stop(), 0);
-    assert_eq!(on_record(&house.database), ids.into_iter().collect());
+    assert_eq!(recorded_requests(&house.database), ids.into_iter().collect());
 }
 
 #[actix_web::test]
-async fn a_kill_loses_no_more_usage_than_that_of_one_interval() {
-    let house = House::start().await;
+async fn a_kill_loses_the_usage_of_one_interval_at_most() {
+    let house = Instance::start().await;
     let (begun, mut answered) = (Instant::now(), Vec::new());
     while begun.elapsed() < WRITE + 4 * FLUSH {
         answered.push((house.verify().await, Instant::now()));
@@ -67,7 +66,7 @@ async fn a_kill_loses_no_more_usage_than_that_of_one_interval() {
     house.served.kill();
     let killed = Instant::now();
 
-    let kept = on_record(&house.database);
+    let kept = recorded_requests(&house.database);
     let lost = answered.iter().filter(|(id, _)| !kept.contains(id));
     let oldest = lost.map(|(_, at)| killed - *at).max().unwrap_or_default();
     assert!(oldest <= FLUSH + WRITE, "one of {oldest:?} before the end is lost");

@@ -1,4 +1,4 @@
-//! `gatepost webhooks …` and `gatepost deliveries …`: endpoints and what goes to them, at the console.
+//! `gatepost webhooks …` and `gatepost deliveries …` on the command line.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::command::{Gatepost, Ran};
 use crate::support::database::Database;
 use crate::support::settings::{MASTER_KEY, PEPPER};
 
-fn house() -> (Database, Gatepost) {
+fn instance_with_tenant() -> (Database, Gatepost) {
     let database = Database::clone_template();
     let gatepost = Gatepost::new(&[
         ("DATABASE_URL", &database.url),
@@ -27,8 +27,8 @@ fn ids(ran: Ran) -> Vec<String> {
 }
 
 #[test]
-fn a_webhook_is_made_changed_looked_at_and_deleted() {
-    let (_database, gatepost) = house();
+fn a_webhook_is_created_changed_shown_and_deleted() {
+    let (_database, gatepost) = instance_with_tenant();
     let create = ["webhooks", "create", "--tenant", "acme", "--url", "https://hooks.example.com/x", "--events"];
     let made = gatepost.run(&[&create[..], &["order.*,invoice.paid", "--header", "X-Team: blue"]].concat()).ok();
     assert!(made.line().starts_with("whsec_") && made.stderr.contains("Made webhook 1"), "{made:?}");
@@ -70,8 +70,8 @@ fn a_webhook_is_made_changed_looked_at_and_deleted() {
 }
 
 #[test]
-fn the_console_is_held_to_the_rules_of_test_events_and_sealed_headers() {
-    let (_database, gatepost) = house();
+fn the_command_line_obeys_the_rules_of_test_events_and_sealed_headers() {
+    let (_database, gatepost) = instance_with_tenant();
     let create = ["webhooks", "create", "--tenant", "acme", "--url", "https://hooks.example.com/x", "--events", "*"];
     gatepost.run(&[&create[..], &["--header", "X-Team: blue"]].concat()).ok();
     let test = ["webhooks", "test", "1", "--type"];
@@ -84,8 +84,8 @@ fn the_console_is_held_to_the_rules_of_test_events_and_sealed_headers() {
 }
 
 #[test]
-fn deliveries_are_listed_by_what_is_asked_and_given_up() {
-    let (_database, gatepost) = house();
+fn deliveries_are_filtered_and_cancelled_on_the_command_line() {
+    let (_database, gatepost) = instance_with_tenant();
     let create = ["webhooks", "create", "--tenant", "acme", "--url", "https://hooks.example.com/x", "--events", "*"];
     gatepost.run(&create).ok();
     for kind in ["order.created", "order.shipped"] {

@@ -1,4 +1,4 @@
-//! Every answer to the byte, for gateways that pass refusals on and for nginx, which cannot.
+//! Responses of `/auth`, byte for byte: for gateways that pass error responses on, and for nginx, which cannot.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{mint, mint_as, plain, recorded, said, text};
 use crate::support::TestApp;
 
-/// The rate headers of a key with the default limit that was used so often.
+/// Returns the rate headers of a key with the default limit after this number of calls.
 fn rates(used: u64) -> String {
     let left = 1000 - used;
     format!("ratelimit-policy: \"key\";q=1000;w=3600\nratelimit: \"key\";r={left};t=<t>\n")
@@ -23,7 +23,7 @@ fn more_rates(used: u64) -> String {
 }
 
 #[actix_web::test]
-async fn a_good_key_is_let_through_with_what_the_api_behind_needs() {
+async fn a_valid_key_passes_with_the_headers_for_the_api() {
     let app = TestApp::start().await;
     let key = mint(&app, json!({"scopes": ["orders:read", "stock:*"]})).await;
     let answer =
@@ -43,20 +43,20 @@ async fn a_good_key_is_let_through_with_what_the_api_behind_needs() {
 }
 
 #[actix_web::test]
-async fn what_a_key_does_not_have_is_said_empty() {
+async fn missing_properties_of_a_key_become_empty_headers() {
     let app = TestApp::start().await;
     let key = mint(&app, json!({"environment": "test"})).await;
     diesel::update(api_keys::table).set(api_keys::user_id.eq(None::<i64>)).execute(&mut app.conn()).unwrap();
     let answer = app.key(text(&key, "secret")).get("/auth").await;
     answer.assert_ok();
-    // There, if only empty: each overwrites what a client may have put in its place.
+    // Empty headers are present too, since each overwrites a header that a client may have sent.
     assert!(answer.headers.contains_key("x-gatepost-user") && answer.headers.contains_key("x-gatepost-scopes"));
     assert_eq!((answer.header("x-gatepost-user"), answer.header("x-gatepost-scopes")), ("", ""));
     assert_eq!(answer.header("x-gatepost-environment"), "test");
 }
 
 #[actix_web::test]
-async fn no_key_and_a_bad_one_are_401() {
+async fn a_missing_key_and_an_unknown_key_are_401() {
     let app = TestApp::start().await;
     let challenge = "www-authenticate: Bearer realm=\"gatepost\"";
     let missing = format!(
@@ -89,7 +89,7 @@ async fn no_key_and_a_bad_one_are_401() {
 }
 
 #[actix_web::test]
-async fn a_key_that_is_not_good_any_more_is_401_and_one_in_the_wrong_place_403() {
+async fn an_expired_or_disabled_key_is_401_and_a_key_from_a_wrong_address_is_403() {
     let app = TestApp::start().await;
     let token = app.program().await;
     let soon = (app.clock.now() + TimeDelta::minutes(5)).to_rfc3339();
@@ -121,7 +121,7 @@ async fn a_key_that_is_not_good_any_more_is_401_and_one_in_the_wrong_place_403()
 }
 
 #[actix_web::test]
-async fn a_missing_scope_is_403_to_the_byte() {
+async fn a_missing_scope_is_403_with_the_exact_body() {
     let app = TestApp::start().await;
     let key = mint(&app, json!({"scopes": ["orders:read"]})).await;
     let holder = app.key(text(&key, "secret"));
@@ -138,7 +138,7 @@ async fn a_missing_scope_is_403_to_the_byte() {
 }
 
 #[actix_web::test]
-async fn over_its_limit_is_429_and_for_nginx_a_403_that_says_so() {
+async fn a_call_over_the_limit_is_429_and_for_nginx_a_403_with_the_reason() {
     let app = TestApp::start().await;
     let key = mint(&app, json!({"rate_limit": 1, "rate_window_seconds": 60})).await;
     let holder = app.key(text(&key, "secret"));
@@ -173,7 +173,7 @@ async fn a_key_that_cannot_be_looked_up_is_503_and_a_known_one_still_passes() {
     app.database.cut();
 
     known.get("/auth?tenant=acme").await.assert_ok();
-    // Of another tenant than the named one, of which nobody can say whether it exists: refused all the same.
+    // The named tenant cannot be looked up now, but the key belongs to another one, so it is refused.
     known.get("/auth?tenant=other").await.assert_problem(401, "invalid_api_key");
     let body = |status: u16| {
         let title = if status == 403 { "Forbidden" } else { "Service Unavailable" };
@@ -188,7 +188,7 @@ async fn a_key_that_cannot_be_looked_up_is_503_and_a_known_one_still_passes() {
 }
 
 #[actix_web::test]
-async fn any_method_is_answered_and_a_body_is_none_of_its_business() {
+async fn every_method_is_answered_and_the_body_is_ignored() {
     let app = TestApp::start().await;
     let key = mint(&app, json!({})).await;
     let holder = app.key(text(&key, "secret"));
@@ -206,7 +206,7 @@ async fn any_method_is_answered_and_a_body_is_none_of_its_business() {
 }
 
 #[actix_web::test]
-async fn nothing_speaks_for_the_host_of_the_api_behind() {
+async fn responses_set_no_security_headers_for_the_api_s_host() {
     let app = TestApp::start_with(&[("GATEPOST_PUBLIC_URL", "https://keys.example.com")]).await;
     for (path, is_page) in [("/auth", false), ("/auth/orders", false), ("/protected/", true), ("/authors", true)] {
         let answer = app.stranger().get(path).await;
@@ -217,14 +217,14 @@ async fn nothing_speaks_for_the_host_of_the_api_behind() {
 }
 
 #[actix_web::test]
-async fn a_browser_is_told_the_same_as_a_program() {
+async fn a_browser_gets_the_same_response_as_a_program() {
     let app = TestApp::start().await;
     let refused = app.stranger().visit("/auth/orders").await;
     refused.assert_problem(401, "api_key_required");
 }
 
-/// Headers that speak for this host, which the routes add where a path is not spelled as a gateway spells it, and what each call
-/// takes of the limit.
+/// Headers that may differ: those about Gatepost's own pages, added only by the routes, and those about the remaining
+/// limit.
 const DIFFERENT: [&str; 10] = [
     "content-security-policy",
     "cross-origin-opener-policy",
@@ -238,9 +238,9 @@ const DIFFERENT: [&str; 10] = [
     "x-robots-tag",
 ];
 
-/// At its own address a gateway is answered before anything is routed; at another spelling of it by the routes.
+/// `/auth` is answered before routing, and other spellings of the path by the routes.
 #[actix_web::test]
-async fn the_short_way_and_the_route_answer_alike() {
+async fn auth_requests_get_the_same_response_before_and_after_routing() {
     let app = TestApp::start().await;
     let key = mint(&app, json!({"scopes": ["orders:read"], "rate_limit": 1000})).await;
     let (good, bad) = (app.key(text(&key, "secret")), app.key("sk_made_up"));

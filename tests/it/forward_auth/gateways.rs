@@ -1,4 +1,4 @@
-//! The questions of Traefik, Caddy and Envoy as those send them, byte for byte, and what each makes of the answers.
+//! Requests of Traefik, Caddy and Envoy, byte for byte, and how each gateway uses the responses.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -7,14 +7,14 @@ use tokio::net::TcpStream;
 use super::{mint, recorded, text};
 use crate::support::TestApp;
 
-/// What came back: status, head in small letters, body.
-struct Raw {
+/// Response: status, headers in lower case, body.
+struct RawResponse {
     status: u16,
     head: String,
     body: String,
 }
 
-impl Raw {
+impl RawResponse {
     #[track_caller]
     fn header(&self, name: &str) -> &str {
         let found = self.head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
@@ -22,8 +22,8 @@ impl Raw {
     }
 }
 
-/// Sends a request as it stands; `{key}` and `{address}` are filled in.
-async fn ask(app: &TestApp, key: &str, request: &str) -> Raw {
+/// Sends this request, with `{key}` and `{address}` replaced.
+async fn ask(app: &TestApp, key: &str, request: &str) -> RawResponse {
     let address = app.base.trim_start_matches("http://");
     let lines: Vec<_> = request.trim().lines().map(str::trim).collect();
     let text = lines.join("\r\n").replace("{key}", key).replace("{address}", address);
@@ -33,10 +33,11 @@ async fn ask(app: &TestApp, key: &str, request: &str) -> Raw {
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Raw { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    RawResponse { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
-/// Behind a gateway on this machine; the key is good for one address alone, so that it must have arrived.
+/// Starts Gatepost behind a gateway on this machine. The key works only from one client address, so the gateway's
+/// header must be used.
 async fn start() -> (TestApp, String) {
     let app = TestApp::start_with(&[("GATEPOST_TRUSTED_PROXIES", "127.0.0.1")]).await;
     let fields = json!({"scopes": ["orders:read"], "allowed_ips": ["203.0.113.7"], "rate_limit": 2});
@@ -48,7 +49,7 @@ fn row(method: &str, endpoint: &str, status: i16, outcome: &str) -> (String, Str
     (method.to_owned(), endpoint.to_owned(), status, outcome.to_owned())
 }
 
-/// Always a GET without a body, with the client's own headers and these.
+/// Traefik's request: always a GET without a body, with the client's own headers and the following ones.
 const TRAEFIK: &str = "
     GET /auth?tenant=acme&scopes=orders:read HTTP/1.1
     Host: {address}
@@ -72,11 +73,11 @@ async fn traefik_s_forward_auth() {
     let allowed = ask(&app, &key, TRAEFIK).await;
     assert_eq!((allowed.status, allowed.header("x-gatepost-tenant"), allowed.body.as_str()), (200, "acme", ""));
     assert_eq!(allowed.header("x-gatepost-scopes"), "orders:read");
-    // Others come through other clients.
+    // A client with another address is refused.
     let elsewhere = TRAEFIK.replace("203.0.113.7", "198.51.100.1");
     assert_eq!(ask(&app, &key, &elsewhere).await.status, 403);
     assert_eq!(ask(&app, &key, TRAEFIK).await.status, 200);
-    // Traefik passes all of a refusal on to its client.
+    // Traefik passes the whole error response to its client.
     let refused = ask(&app, &key, TRAEFIK).await;
     assert_eq!((refused.status, refused.header("content-type")), (429, "application/problem+json"));
     assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
@@ -90,7 +91,7 @@ async fn traefik_s_forward_auth() {
     assert_eq!((rows.len(), &rows[3]), (4, &row("POST", "/orders", 429, "RATE_LIMITED")));
 }
 
-/// Keeps the client's Host, and the headers that speak of the body which it does not send.
+/// Caddy's request: it keeps the client's Host, and headers about the body that Caddy does not send.
 const CADDY: &str = "
     GET /auth?tenant=acme&scopes=orders:read HTTP/1.1
     Host: api.example.com
@@ -113,7 +114,8 @@ async fn caddy_s_forward_auth() {
     assert!(allowed.header("x-gatepost-key-id").starts_with("pk_"));
     let scopeless = CADDY.replace("scopes=orders:read", "scopes=orders:write");
     assert_eq!(ask(&app, &key, &scopeless).await.status, 403);
-    // Where `uri` has no question mark, Caddy asks with the client's own query: that requires nothing, and says so.
+    // Without a question mark in `uri`, Caddy sends the client's own query. That names no requirement, so it is
+    // refused.
     let open = CADDY.replace("?tenant=acme&scopes=orders:read", "?force=1");
     let refused = ask(&app, &key, &open).await;
     assert_eq!(refused.status, 422);
@@ -122,7 +124,7 @@ async fn caddy_s_forward_auth() {
     assert_eq!(recorded(&app).await, expected);
 }
 
-/// The client's method and path behind the prefix, the headers that it is told to send, no body.
+/// Envoy's request: the client's method and path behind the prefix, the configured headers, and no body.
 const ENVOY: &str = "
     POST /auth/orders/7?page=2&scopes=none HTTP/1.1
     host: api.example.com
@@ -139,7 +141,7 @@ async fn envoy_s_ext_authz() {
     let (app, key) = start().await;
     let allowed = ask(&app, &key, ENVOY).await;
     assert_eq!((allowed.status, allowed.body.as_str(), allowed.header("x-gatepost-tenant")), (200, "", "acme"));
-    // An older Envoy appends its own address, which has to be trusted as well.
+    // Older versions of Envoy append their own address, which must be trusted too.
     let older = ENVOY.replace("x-forwarded-for: 203.0.113.7", "x-forwarded-for: 203.0.113.7,127.0.0.1");
     assert_eq!(ask(&app, &key, &older).await.status, 200);
     let refused = ask(&app, &key, ENVOY).await;

@@ -1,4 +1,4 @@
-//! A real nginx with the configuration that the pages and documents show, Gatepost behind it, and an API behind both.
+//! Real nginx with the documented configuration, Gatepost behind it, and an API behind both.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use super::{mint_as, recorded, text};
 use crate::support::people::PASSWORD;
 use crate::support::{Person, Receiver, TestApp};
 
-/// In a directory of its own, as one process, on loopback; ended with the test.
+/// Running nginx: a single process on loopback with its own directory, stopped when the test ends.
 struct Nginx {
     base: String,
     process: Child,
@@ -28,7 +28,7 @@ impl Drop for Nginx {
     }
 }
 
-/// What a distribution's own nginx.conf has around the files of `conf.d`.
+/// Text around the files of `conf.d`, as in a distribution's nginx.conf.
 const FRAME: &str = "
 daemon off;
 master_process off;
@@ -46,7 +46,7 @@ http {
 ";
 
 impl Nginx {
-    /// With this configuration of a site, which listens at this address.
+    /// Starts nginx with this site, which listens at this address.
     fn start(configuration: &str, listen: &str) -> Self {
         let prefix = tempfile::tempdir().unwrap();
         fs::create_dir(prefix.path().join("temp")).unwrap();
@@ -62,7 +62,7 @@ impl Nginx {
             .spawn()
             .expect("nginx is installed: `make test` sees to it");
         let start = Instant::now();
-        // It notes its number once it has the address: whoever else may answer there is not it.
+        // nginx writes its PID file once it listens, so no other process is at this address.
         while !prefix.path().join("nginx.pid").exists() || TcpStream::connect(listen).is_err() {
             let ended = process.try_wait().unwrap();
             let log = fs::read_to_string(prefix.path().join("error.log")).unwrap_or_default();
@@ -72,13 +72,13 @@ impl Nginx {
         Self { base: format!("http://{listen}"), process, _prefix: prefix }
     }
 
-    /// A client of the API behind it.
+    /// Returns a client of the API behind nginx.
     fn client(&self, secret: &str) -> Person {
         Person::stranger(&self.base).with("x-api-key", secret)
     }
 }
 
-/// Debian keeps it where only root looks.
+/// Returns the path of nginx. Debian installs it in a directory that is only in root's PATH.
 fn program() -> &'static str {
     let known = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/opt/homebrew/bin/nginx", "/usr/local/bin/nginx"];
     known.into_iter().find(|path| Path::new(path).exists()).unwrap_or("nginx")
@@ -88,7 +88,7 @@ fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// Gatepost, an API, and nginx between them and the world, asking for `orders:read` in `acme`.
+/// Starts Gatepost, an API, and nginx in front of both, which requires `orders:read` in `acme`.
 async fn start() -> (TestApp, Receiver, Nginx) {
     let app = TestApp::start_with(&[("GATEPOST_TRUSTED_PROXIES", "127.0.0.1")]).await;
     let api = Receiver::start().await;
@@ -103,11 +103,11 @@ async fn start() -> (TestApp, Receiver, Nginx) {
 }
 
 #[actix_web::test]
-async fn a_good_key_passes_and_the_api_is_told_whose_it_is() {
+async fn a_valid_key_passes_and_the_api_learns_its_owner() {
     let (app, api, nginx) = start().await;
     let key = mint_as(&app.program().await, json!({"scopes": ["orders:read", "orders:write"]})).await;
     let client = nginx.client(text(&key, "secret"));
-    // What a client says of itself is worth nothing.
+    // Headers that a client forges are overwritten.
     let client = client.with("x-gatepost-tenant", "evil").with("x-gatepost-user", "1").with("x-auth-status", "200");
 
     let answer = client.post_json("/orders/7?page=2", json!({"n": 1})).await;
@@ -133,7 +133,7 @@ async fn a_good_key_passes_and_the_api_is_told_whose_it_is() {
 }
 
 #[actix_web::test]
-async fn without_a_good_key_nothing_reaches_the_api() {
+async fn without_a_valid_key_no_request_reaches_the_api() {
     let (app, api, nginx) = start().await;
     let token = app.program().await;
     let lacking = mint_as(&token, json!({"scopes": ["orders:write"]})).await;
@@ -147,13 +147,13 @@ async fn without_a_good_key_nothing_reaches_the_api() {
     let forbidden = nginx.client(text(&lacking, "secret")).get("/orders").await;
     assert_eq!((forbidden.status, forbidden.header("retry-after")), (403, ""));
     assert_eq!(nginx.client(text(&far, "secret")).get("/orders").await.status, 403);
-    // What Gatepost calls 400 and 422 is neither let through nor a fault of nginx's.
+    // nginx turns Gatepost's 400 and 422 into 403, not into a server error.
     assert_eq!(nginx.client("sk_one").with("x-api-secret", "sk_two").get("/orders").await.status, 403);
     assert_eq!(nginx.client("sk_one").with("x-gatepost-require-cost", "0").get("/orders").await.status, 403);
-    // The way that nginx asks by is not open to its clients.
+    // Clients of nginx cannot use its internal path to Gatepost.
     assert_eq!(nginx.client(text(&lacking, "secret")).get("/_gatepost").await.status, 404);
     assert!(api.received().is_empty());
-    // Behind another proxy of ours, the client's address is the one that counts.
+    // Behind another trusted proxy, the original client's address counts.
     let near = nginx.client(text(&far, "secret")).with("x-forwarded-for", "203.0.113.7").get("/orders").await;
     assert_eq!((near.status, api.received().len()), (200, 1));
 }
@@ -179,7 +179,7 @@ async fn a_limit_reaches_the_client_as_429_with_retry_after() {
 }
 
 #[actix_web::test]
-async fn while_gatepost_cannot_decide_nobody_passes() {
+async fn while_gatepost_cannot_decide_no_request_passes() {
     let (mut app, api, nginx) = start().await;
     let key = mint_as(&app.program().await, json!({"scopes": ["orders:read"]})).await;
     app.database.cut();
@@ -192,7 +192,7 @@ async fn while_gatepost_cannot_decide_nobody_passes() {
     assert!(api.received().is_empty());
 }
 
-/// The nginx site of docs/operations.md on this address, with what stands for `$http_host`.
+/// Returns the nginx site of docs/operations.md on this address, with `host` in place of `$http_host`.
 fn site_of_the_documents(app: &TestApp, listen: &str, host: &str) -> String {
     let text = include_str!("../../../docs/operations.md");
     let site = text.split("```nginx\n").nth(1).unwrap().split("```").next().unwrap();
@@ -206,7 +206,7 @@ async fn people_sign_in_behind_nginx_on_an_odd_port() {
     let listen = free_address();
     let base = format!("http://{listen}");
     let public_url = [("GATEPOST_PUBLIC_URL", base.as_str())];
-    // A proxy that drops the port is mended by the setting.
+    // With the public URL set, a proxy that drops the port works too.
     for (settings, host) in [(&[][..], "$http_host"), (&public_url[..], "$host"), (&public_url[..], "localhost")] {
         let app = TestApp::start_with(settings).await;
         app.admin("ada").await;

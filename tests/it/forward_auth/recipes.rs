@@ -1,4 +1,4 @@
-//! The configurations for gateways, wherever they are shown: one text for page, document and the nginx of the tests.
+//! Gateway configurations: the page, the document and the nginx test show the same text.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn panels(page: &crate::support::answer::Page, tabs: &str) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn a_key_s_page_shows_them_with_this_instance_s_address() {
+async fn a_key_s_page_shows_gateway_configurations_with_this_instance_s_address() {
     let app = TestApp::start_with(&[("GATEPOST_PUBLIC_URL", "https://keys.example.com")]).await;
     let ada = app.admin("ada").await;
     let token = app.token_of(&ada, &["*"]);
@@ -49,7 +49,7 @@ async fn a_key_s_page_shows_them_with_this_instance_s_address() {
 }
 
 #[test]
-fn the_document_shows_them() {
+fn the_document_shows_the_same_gateway_configurations() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/forward-auth.md");
     let document = fs::read_to_string(path).unwrap();
     let site = Site::example("http://127.0.0.1:8000".parse().unwrap(), "acme", vec!["orders:read".to_owned()]);
@@ -60,7 +60,7 @@ fn the_document_shows_them() {
 }
 
 #[actix_web::test]
-async fn the_requirements_of_the_configurations_are_those_that_auth_reads() {
+async fn gateway_configurations_use_the_requirements_that_auth_reads() {
     let app = TestApp::start().await;
     let key = mint_as(&app.program().await, json!({"scopes": ["orders:read"]})).await;
     let holder = app.key(text(&key, "secret"));

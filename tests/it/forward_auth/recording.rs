@@ -1,4 +1,4 @@
-//! What is recorded of a question: the request that it was about, never its query.
+//! Usage records of `/auth`: they describe the original request, without its query.
 
 use diesel::prelude::*;
 use gatepost::model::usage_log::usage_logs;
@@ -12,7 +12,7 @@ fn row(method: &str, endpoint: &str, status: i16, outcome: &str) -> (String, Str
 }
 
 #[actix_web::test]
-async fn the_original_request_is_recorded_with_its_path_alone() {
+async fn the_original_request_is_recorded_without_its_query() {
     let app = TestApp::start_with(&[("GATEPOST_ALLOW_QUERY_KEY", "true")]).await;
     let key = mint(&app, json!({"scopes": ["a"]})).await;
     let secret = text(&key, "secret");
@@ -49,7 +49,7 @@ async fn the_original_request_is_recorded_with_its_path_alone() {
 }
 
 #[actix_web::test]
-async fn each_decision_has_its_request_s_id_cost_and_the_client_s_address() {
+async fn each_record_has_request_id_cost_and_client_address() {
     let app = TestApp::start_with(&[("GATEPOST_TRUSTED_PROXIES", "127.0.0.0/8,10.0.0.0/8")]).await;
     let key = mint(&app, json!({"rate_limit": 5})).await;
     let holder = app.key(text(&key, "secret")).with("x-forwarded-for", "1.1.1.1, [2001:db8::7]:443, ::ffff:10.0.0.2");
@@ -72,7 +72,7 @@ async fn each_decision_has_its_request_s_id_cost_and_the_client_s_address() {
 }
 
 #[actix_web::test]
-async fn a_question_without_a_known_key_is_nobody_s_usage() {
+async fn a_request_without_a_known_key_is_not_recorded() {
     let app = TestApp::start().await;
     mint(&app, json!({})).await;
     app.stranger().get("/auth").await.assert_status(401);

@@ -1,4 +1,4 @@
-//! What a gateway requires: in the query of `/auth`, in headers under it, and what becomes of requirements that can't be met.
+//! Requirements of gateways: in the query of `/auth`, in headers of `/auth/…`, and what happens if they cannot be met.
 
 use gatepost::domain::{Role, UserId};
 use serde_json::json;
@@ -8,8 +8,8 @@ use crate::support::{Answer, Person, TestApp, secrets, statements};
 
 const BEHIND_LOOPBACK: [(&str, &str); 1] = [("GATEPOST_TRUSTED_PROXIES", "127.0.0.1, ::1")];
 
-/// A program with all rights in another tenant, `other`.
-async fn elsewhere(app: &TestApp) -> Person {
+/// Returns a program with all rights in another tenant, `other`.
+async fn program_of_other_tenant(app: &TestApp) -> Person {
     let other = app.make_tenant("other");
     let eve = app.person("eve", other, Role::Owner).await;
     Person::with_token(&app.base, &app.mint_token(UserId(eve.user_id), Some(other), &["*"]))
@@ -19,17 +19,17 @@ async fn elsewhere(app: &TestApp) -> Person {
 async fn only_keys_of_the_named_tenant_pass() {
     let app = TestApp::start().await;
     let ours = app.key(text(&mint(&app, json!({})).await, "secret"));
-    let theirs = app.key(text(&mint_as(&elsewhere(&app).await, json!({})).await, "secret"));
+    let theirs = app.key(text(&mint_as(&program_of_other_tenant(&app).await, json!({})).await, "secret"));
     ours.get("/auth?tenant=acme").await.assert_ok();
     let refused = theirs.get("/auth?tenant=acme").await;
-    // Nobody learns whether such a key exists elsewhere.
+    // The response does not disclose if the key exists in another tenant.
     assert_eq!(refused.assert_problem(401, "invalid_api_key")["detail"], "Invalid API key");
     assert_eq!(refused.header("x-ratelimit-limit"), "", "nor where it stands");
     let any = theirs.get("/auth").await;
     assert_eq!(any.assert_ok().header("x-gatepost-tenant"), "other");
 }
 
-/// Status, headers and body of an answer, without what differs from request to request.
+/// Returns status, headers and body of a response, without the parts that differ between requests.
 fn comparable(answer: &Answer, asked: &str) -> String {
     let mut headers = answer.headers.clone();
     headers.remove("date");
@@ -38,7 +38,7 @@ fn comparable(answer: &Answer, asked: &str) -> String {
     format!("{} {headers:?} {body}", answer.status).replace(asked, "<tenant>")
 }
 
-/// Asks about each tenant in every way in which a gateway can, for every kind of caller without a valid key of it.
+/// Names each tenant in every way that a gateway can, for every kind of caller without a valid key of that tenant.
 async fn answers(app: &TestApp, key: &Person, tenants: &[&str]) -> Vec<Vec<String>> {
     let revoked = secrets::unknown();
     let callers =
@@ -63,7 +63,7 @@ async fn answers(app: &TestApp, key: &Person, tenants: &[&str]) -> Vec<Vec<Strin
 #[actix_web::test]
 async fn no_answer_tells_whether_a_tenant_exists() {
     let app = TestApp::start_with(&BEHIND_LOOPBACK).await;
-    let theirs = app.key(text(&mint_as(&elsewhere(&app).await, json!({})).await, "secret"));
+    let theirs = app.key(text(&mint_as(&program_of_other_tenant(&app).await, json!({})).await, "secret"));
     let operator = app.operator("olga").await;
     let program = app.instance_token_of(&operator, &["*"]);
     for (slug, act) in [("paused", "suspension"), ("gone", "")] {
@@ -82,7 +82,7 @@ async fn no_answer_tells_whether_a_tenant_exists() {
 async fn a_required_tenant_costs_no_sql_whether_it_exists_or_not() {
     statements::record();
     let app = TestApp::start_with(&[("GATEPOST_USAGE_FLUSH_MS", "10000"), BEHIND_LOOPBACK[0]]).await;
-    let program = elsewhere(&app).await;
+    let program = program_of_other_tenant(&app).await;
     let theirs = app.key(text(&mint_as(&program, json!({})).await, "secret"));
     app.until_all_is_heard(&program).await;
     let unknown = secrets::unknown();
@@ -103,7 +103,7 @@ async fn a_required_tenant_costs_no_sql_whether_it_exists_or_not() {
 }
 
 #[actix_web::test]
-async fn keys_of_a_tenant_that_was_asked_for_before_it_existed_pass_at_once() {
+async fn keys_of_a_new_tenant_pass_at_once_even_if_it_was_required_before_it_existed() {
     let app = TestApp::start().await;
     let key = app.key(text(&mint(&app, json!({})).await, "secret"));
     key.get("/auth?tenant=acne").await.assert_problem(401, "invalid_api_key");
@@ -115,7 +115,7 @@ async fn keys_of_a_tenant_that_was_asked_for_before_it_existed_pass_at_once() {
 }
 
 #[actix_web::test]
-async fn a_requirement_that_does_not_fit_lets_nobody_through() {
+async fn an_invalid_requirement_lets_no_request_through() {
     let app = TestApp::start().await;
     let key = app.key(text(&mint(&app, json!({"scopes": ["*"]})).await, "secret"));
     for (query, field) in [
@@ -137,14 +137,14 @@ async fn a_requirement_that_does_not_fit_lets_nobody_through() {
         let is_for_nginx = query.starts_with("nginx");
         let problem = if is_for_nginx { answer.assert_problem(403, "invalid") } else { answer.assert_invalid(field) };
         assert_eq!(problem["errors"][0]["field"], field, "{problem}");
-        // Before the key is looked at: nothing was counted.
+        // Refused before the key is looked up, so nothing was counted.
         assert_eq!(answer.header("x-ratelimit-limit"), "", "{query}");
     }
     assert_eq!(key.get("/auth").await.assert_ok().header("x-ratelimit-remaining"), "999");
 }
 
 #[actix_web::test]
-async fn a_cost_is_taken_whole_or_not_at_all() {
+async fn a_cost_is_counted_completely_or_not_at_all() {
     let app = TestApp::start().await;
     let key = app.key(text(&mint(&app, json!({"rate_limit": 10})).await, "secret"));
     assert_eq!(key.get("/auth?cost=8").await.assert_ok().header("x-ratelimit-remaining"), "2");
@@ -155,7 +155,7 @@ async fn a_cost_is_taken_whole_or_not_at_all() {
 }
 
 #[actix_web::test]
-async fn under_auth_the_query_is_the_client_s_and_headers_of_a_trusted_proxy_require() {
+async fn below_auth_only_headers_of_a_trusted_proxy_set_requirements() {
     let app = TestApp::start_with(&BEHIND_LOOPBACK).await;
     let key = app.key(text(&mint(&app, json!({"scopes": ["orders:read"]})).await, "secret"));
     key.get("/auth/orders?tenant=other&cost=0&scopes=admin&nginx=1").await.assert_ok();
@@ -178,7 +178,7 @@ async fn under_auth_the_query_is_the_client_s_and_headers_of_a_trusted_proxy_req
 }
 
 #[actix_web::test]
-async fn requirements_of_a_stranger_are_not_believed() {
+async fn requirements_from_an_untrusted_sender_are_refused() {
     let app = TestApp::start().await;
     let key = app.key(text(&mint(&app, json!({"scopes": ["orders:read"]})).await, "secret"));
     for (name, value) in [
@@ -188,12 +188,12 @@ async fn requirements_of_a_stranger_are_not_believed() {
         ("x-gatepost-require-environment", "live"),
         ("x-gatepost-require-anything", "x"),
     ] {
-        // Nor passed over: an Envoy that nobody named as trusted would let everybody through.
+        // Ignoring these headers would let every request through an Envoy that is not configured as trusted.
         let answer = key.with(name, value).get("/auth/orders").await;
         let detail = answer.assert_problem(403, "untrusted_proxy")["detail"].clone();
         assert!(detail.as_str().unwrap().contains("127.0.0.1"), "{detail}");
         assert_eq!(answer.header("x-ratelimit-limit"), "", "the key was not looked at");
-        // That it came by way of somebody trusted is easily said.
+        // A client can easily claim that a trusted proxy forwarded its request.
         let forged = key.with(name, value).with("x-forwarded-for", "127.0.0.1");
         forged.get("/auth/orders").await.assert_problem(403, "untrusted_proxy");
     }
@@ -201,7 +201,7 @@ async fn requirements_of_a_stranger_are_not_believed() {
 }
 
 #[actix_web::test]
-async fn requirements_in_headers_of_auth_itself_are_refused_whoever_sends_them() {
+async fn requirements_in_headers_of_auth_itself_are_refused_from_every_sender() {
     for settings in [&[][..], &BEHIND_LOOPBACK[..]] {
         let app = TestApp::start_with(settings).await;
         let key = app.key(text(&mint(&app, json!({})).await, "secret"));
@@ -212,7 +212,7 @@ async fn requirements_in_headers_of_auth_itself_are_refused_whoever_sends_them()
 }
 
 #[actix_web::test]
-async fn a_key_in_the_original_s_query_counts_only_where_it_is_allowed() {
+async fn a_key_in_the_original_request_s_query_counts_only_where_allowed() {
     for (is_allowed, status) in [("true", 200), ("false", 401)] {
         let app = TestApp::start_with(&[("GATEPOST_ALLOW_QUERY_KEY", is_allowed)]).await;
         let secret = text(&mint(&app, json!({})).await, "secret").to_owned();

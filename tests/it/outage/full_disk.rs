@@ -1,4 +1,4 @@
-//! A Postgres whose disk is full: writes are refused for a while, and nothing is lost.
+//! Full disk of Postgres: writes are refused for a while, and nothing is lost.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::until;
 use crate::support::{Answer, Person, Receiver, TestApp};
 
-/// A Postgres in a small file system of its own. Mounting one needs root.
+/// Postgres in its own small file system. Mounting one needs root.
 struct SmallDisk {
     folder: tempfile::TempDir,
     postgres: Option<Embedded>,
@@ -27,7 +27,7 @@ impl SmallDisk {
         assert!(Command::new("mount").args(mount).status().unwrap().success(), "root can mount a small disk");
         let mut disk = Self { folder, postgres: None };
         let postgres = Embedded::start(&disk.folder.path().join("data"), None).unwrap();
-        // A Postgres that cannot extend its log ends itself.
+        // A Postgres that cannot extend its write-ahead log stops, so restart it.
         postgres.supervise();
         disk.postgres = Some(postgres);
         disk
@@ -41,7 +41,7 @@ impl SmallDisk {
         self.folder.path().join("filler")
     }
 
-    /// Leaves not one byte.
+    /// Fills the disk to the last byte.
     fn fill(&self) {
         let mut filler = File::create(self.filler()).unwrap();
         let block = [0; 4096];
@@ -61,8 +61,8 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A server on a small disk, one of its keys that it knows, and a program of the key's tenant.
-struct Scene {
+/// Server on a small disk, a key in its cache, and a program of the key's tenant.
+struct ServerOnSmallDisk {
     app: TestApp,
     program: Person,
     key: Value,
@@ -70,7 +70,7 @@ struct Scene {
     disk: SmallDisk,
 }
 
-impl Scene {
+impl ServerOnSmallDisk {
     async fn set() -> Self {
         let disk = SmallDisk::start();
         let app = TestApp::start_at(&disk.url(), &[]).await;
@@ -83,7 +83,8 @@ impl Scene {
         Self { app, program, key, holder, disk }
     }
 
-    /// Asks for this until it is refused; the answers before that. What fits into pages that tables already have is written.
+    /// Repeats this request until it is refused, and returns the earlier responses. Writes succeed while existing pages
+    /// have room.
     async fn until_refused(&self, path: &str, body: Value) -> Vec<Answer> {
         let mut taken = Vec::new();
         for _ in 0..2_000 {
@@ -119,7 +120,7 @@ const EVENT: &str = "order.created";
 
 #[actix_web::test]
 async fn while_the_disk_is_full_writes_are_503_and_known_keys_are_verified() {
-    let scene = Scene::set().await;
+    let scene = ServerOnSmallDisk::set().await;
     scene.disk.fill();
 
     scene.until_refused("/api/keys", json!({"name": "another", "description": "x".repeat(400)})).await;
@@ -135,8 +136,8 @@ async fn while_the_disk_is_full_writes_are_503_and_known_keys_are_verified() {
 }
 
 #[actix_web::test]
-async fn usage_of_a_full_disk_is_counted_once_there_is_room() {
-    let scene = Scene::set().await;
+async fn usage_during_a_full_disk_is_written_once_there_is_room() {
+    let scene = ServerOnSmallDisk::set().await;
     scene.disk.fill();
 
     scene.assert_known_key_is_verified(500).await;
@@ -157,7 +158,7 @@ async fn usage_of_a_full_disk_is_counted_once_there_is_room() {
 
 #[actix_web::test]
 async fn events_acknowledged_around_a_full_disk_are_all_delivered() {
-    let scene = Scene::set().await;
+    let scene = ServerOnSmallDisk::set().await;
     let receiver = Receiver::start().await;
     scene.program.subscribe(&receiver, json!({})).await;
     let event = json!({"type": EVENT, "data": {"text": "x".repeat(2_000)}});
@@ -182,11 +183,11 @@ async fn events_acknowledged_around_a_full_disk_are_all_delivered() {
 }
 
 #[actix_web::test]
-async fn a_postgres_that_ended_itself_for_want_of_room_comes_back_with_it() {
-    let scene = Scene::set().await;
+async fn a_postgres_that_stopped_on_a_full_disk_restarts_once_there_is_room() {
+    let scene = ServerOnSmallDisk::set().await;
     scene.disk.fill();
     let mut conn = scene.app.conn();
-    // The log needs another segment, for which there is no room.
+    // Fill the write-ahead log until it needs a new segment.
     for _ in 0..20 {
         let switch = "SELECT pg_logical_emit_message(false, 'filler', 'x'), pg_switch_wal()";
         if diesel::sql_query(switch).execute(&mut conn).is_err() {

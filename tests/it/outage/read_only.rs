@@ -1,4 +1,4 @@
-//! A database that takes no writes: a standby after a failover, or an administrator's lock.
+//! Read-only database: a standby after a failover, or a lock by an administrator.
 
 use serde_json::json;
 
@@ -6,12 +6,12 @@ use super::until;
 use crate::support::TestApp;
 use crate::support::database::Database;
 
-/// Lets no new session write. `pg_terminate_backend` ends the present ones.
+/// Makes new sessions read-only, and ends the existing ones.
 const LOCK: &str =
     "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid(); END $$";
-/// Leaves the present sessions as they are.
+/// Lets new sessions write, and leaves existing ones unchanged.
 const UNLOCK: &str =
     "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$";
 
@@ -23,7 +23,7 @@ fn execute(database: &Database, sql: &str) {
 }
 
 #[actix_web::test]
-async fn a_read_only_database_makes_writes_503_and_the_process_unready() {
+async fn while_the_database_is_read_only_writes_are_503_and_readyz_fails() {
     let app = TestApp::start().await;
     let program = app.program().await;
     execute(&app.database, LOCK);
@@ -35,7 +35,7 @@ async fn a_read_only_database_makes_writes_503_and_the_process_unready() {
 }
 
 #[actix_web::test]
-async fn connections_that_were_read_only_are_replaced_once_the_database_is_not() {
+async fn read_only_connections_are_replaced_once_the_database_is_writable() {
     let app = TestApp::start().await;
     let program = app.program().await;
     execute(&app.database, LOCK);
@@ -54,7 +54,7 @@ async fn connections_that_were_read_only_are_replaced_once_the_database_is_not()
 }
 
 #[actix_web::test]
-async fn sessions_get_their_messages_in_english() {
+async fn database_sessions_have_english_messages() {
     use diesel::prelude::*;
     use gatepost::store::{Db, Scope};
 

@@ -1,4 +1,4 @@
-//! A usage record that the database refuses for ever.
+//! Usage record that the database always refuses.
 
 use diesel::connection::SimpleConnection;
 use serde_json::json;
@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::support::TestApp;
 
 #[actix_web::test]
-async fn a_refused_usage_record_is_dropped_alone() {
-    // One batch holds everything, since it is written later than the calls are made.
+async fn only_the_refused_usage_record_of_a_batch_is_dropped() {
+    // Delay writing usage, so that one batch holds all calls.
     let app = TestApp::start_with(&[("GATEPOST_USAGE_FLUSH_MS", "10000")]).await;
     let program = app.program().await;
     let mint = async |limit: i64| {
@@ -19,7 +19,7 @@ async fn a_refused_usage_record_is_dropped_alone() {
         app.key(key["secret"].as_str().unwrap()).get("/protected/").await.assert_status(status);
     };
     call(&wide, 200).await;
-    // Makes the partition of today, which then gets the constraint too.
+    // Create today's partition, which then gets the constraint too.
     app.running().state.gate.flush().await;
     app.conn().batch_execute("ALTER TABLE usage_logs ADD CHECK (status <> 429)").unwrap();
     for _ in 0..24 {

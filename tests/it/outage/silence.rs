@@ -1,4 +1,4 @@
-//! A replica whose connections are silently dead: no packet comes, and nothing says that none will.
+//! Silently dead connections of a replica: no packets arrive, and no error is reported.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Pair {
         pair
     }
 
-    /// Until so many connections of the replica have listened.
+    /// Waits until this number of the replica's connections have sent LISTEN.
     async fn until_listeners(&self, count: usize) {
         for _ in 0..400 {
             if count <= self.proxy.listeners() {
@@ -40,7 +40,7 @@ impl Pair {
         panic!("{} connections have listened", self.proxy.listeners());
     }
 
-    /// A key, and a program that presents it to the replica.
+    /// Creates a key, and a program that presents it to the replica.
     async fn mint(&self) -> (Value, Person) {
         let key = self.program.post_json("/api/keys", json!({"name": "ci"})).await.assert_status(201).json();
         let base = format!("http://{}", self.replica.addr);
@@ -49,7 +49,8 @@ impl Pair {
         (key, holder)
     }
 
-    /// A key that the replica knows. It has heard the news that the key was made, which would make it forget the key.
+    /// Creates a key that is in the replica's cache. The notification of its creation has already arrived, so it cannot
+    /// remove the key.
     async fn known_key(&self) -> (Value, Person) {
         let known = self.mint().await;
         let (marker, marked) = self.mint().await;
@@ -70,7 +71,7 @@ impl Pair {
 }
 
 #[actix_web::test]
-async fn a_replica_that_hears_no_news_refuses_a_revoked_key_within_a_second() {
+async fn a_replica_without_notifications_refuses_a_revoked_key_within_a_second() {
     let pair = Pair::start().await;
     let (key, holder) = pair.known_key().await;
     pair.proxy.hold_listeners();
@@ -80,7 +81,7 @@ async fn a_replica_that_hears_no_news_refuses_a_revoked_key_within_a_second() {
 }
 
 #[actix_web::test]
-async fn a_replica_that_hears_no_news_listens_on_another_connection() {
+async fn a_replica_without_notifications_opens_another_listening_connection() {
     let pair = Pair::start().await;
     pair.proxy.hold_listeners();
     pair.until_listeners(2).await;
@@ -91,7 +92,7 @@ async fn a_replica_that_hears_no_news_listens_on_another_connection() {
 }
 
 #[actix_web::test]
-async fn a_replica_whose_connections_all_die_makes_new_ones_and_refuses_a_revoked_key() {
+async fn a_replica_with_only_dead_connections_opens_new_ones_and_refuses_a_revoked_key() {
     let pair = Pair::start().await;
     let (key, holder) = pair.known_key().await;
     pair.proxy.hold_present();
@@ -101,7 +102,7 @@ async fn a_replica_whose_connections_all_die_makes_new_ones_and_refuses_a_revoke
 }
 
 #[actix_web::test]
-async fn a_replica_that_reaches_no_database_goes_on_verifying_known_keys() {
+async fn a_replica_without_a_database_still_verifies_known_keys() {
     let pair = Pair::start().await;
     let (_, holder) = pair.known_key().await;
     pair.proxy.hold_all();
@@ -113,7 +114,7 @@ async fn a_replica_that_reaches_no_database_goes_on_verifying_known_keys() {
 }
 
 #[actix_web::test]
-async fn a_clock_that_is_off_shows_in_the_metrics() {
+async fn the_metrics_show_a_wrong_clock() {
     let app = TestApp::start().await;
     app.advance(chrono::TimeDelta::minutes(-5));
     for _ in 0..400 {

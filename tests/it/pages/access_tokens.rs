@@ -1,4 +1,4 @@
-//! The pages about access tokens.
+//! Pages about access tokens.
 
 use crate::support::{Answer, Person, TestApp};
 
@@ -56,7 +56,7 @@ async fn a_refused_form_names_its_field() {
 }
 
 #[actix_web::test]
-async fn a_scope_that_nobody_offered_is_named_where_scopes_are_chosen() {
+async fn an_unknown_scope_is_refused_at_the_choice_of_scopes() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
 

@@ -1,4 +1,4 @@
-//! The page of one's own account.
+//! Page of a person's own account.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -10,8 +10,8 @@ use crate::support::{Person, TestApp};
 
 const OTHER: &str = "another horse and another staple";
 
-/// The same person in one more browser.
-async fn again(app: &TestApp, person: &Person, agent: &str) -> Person {
+/// Signs the person in with another browser.
+async fn sign_in_again(app: &TestApp, person: &Person, agent: &str) -> Person {
     let browser = app.stranger().with("user-agent", agent);
     let fields = [("email", person.email.as_str()), ("password", PASSWORD)];
     browser.submit("/sign-in", &fields).await.assert_see_other("/");
@@ -23,7 +23,7 @@ async fn change(person: &Person, present: &str, new: &str) -> crate::support::An
 }
 
 #[actix_web::test]
-async fn somebody_changes_their_name() {
+async fn a_person_changes_their_name() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     ada.submit("/account", &[("name", "  Countess Ada ")]).await.assert_see_other("/account");
@@ -37,10 +37,10 @@ async fn somebody_changes_their_name() {
 }
 
 #[actix_web::test]
-async fn a_new_password_needs_the_present_one_and_signs_out_everywhere_else() {
+async fn a_new_password_needs_the_current_one_and_signs_out_everywhere_else() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
-    let phone = again(&app, &ada, "curl/8").await;
+    let phone = sign_in_again(&app, &ada, "curl/8").await;
     let token = app.token_of(&ada, &["*"]);
     let minted = app.token_of(&ada, &["*"]);
     let newest = access_tokens::table.filter(access_tokens::id.eq(2));
@@ -78,7 +78,7 @@ async fn a_stolen_session_does_not_outlive_the_change_of_the_password() {
 }
 
 #[actix_web::test]
-async fn guesses_at_the_present_password_are_slowed_down() {
+async fn guesses_at_the_current_password_are_slowed_down() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     for _ in 0..5 {
@@ -91,12 +91,12 @@ async fn guesses_at_the_present_password_are_slowed_down() {
 }
 
 #[actix_web::test]
-async fn people_see_where_they_are_signed_in_and_end_it() {
+async fn people_see_their_sessions_and_can_end_them() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     app.advance(TimeDelta::minutes(2));
-    let phone = again(&app, &ada, "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5) Version/17.5 Safari/604.1").await;
-    let fox = again(&app, &ada, "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Firefox/128.0").await;
+    let phone = sign_in_again(&app, &ada, "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5) Version/17.5 Safari/604.1").await;
+    let fox = sign_in_again(&app, &ada, "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Firefox/128.0").await;
     let stranger = app.viewer("bob").await;
 
     let page = phone.visit("/account").await.html();
@@ -109,7 +109,7 @@ async fn people_see_where_they_are_signed_in_and_end_it() {
     let ends: Vec<_> = forms.iter().map(|form| form.value().attr("action").unwrap().to_owned()).collect();
     assert_eq!(ends.len(), 2);
 
-    // Nobody ends somebody else's.
+    // A person cannot end sessions of another person.
     stranger.submit(&ends[0], &[]).await.assert_see_other("/account");
     ada.visit("/").await.assert_ok();
     fox.visit("/").await.assert_ok();
@@ -123,7 +123,7 @@ async fn people_see_where_they_are_signed_in_and_end_it() {
 }
 
 #[actix_web::test]
-async fn a_reset_link_sets_a_password_once_within_a_day_and_ends_what_was() {
+async fn a_reset_link_sets_a_password_once_within_a_day_and_ends_all_sessions() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let grace = app.operator("grace").await;
@@ -164,7 +164,7 @@ async fn a_reset_link_sets_a_password_once_within_a_day_and_ends_what_was() {
 }
 
 #[actix_web::test]
-async fn of_two_who_use_a_reset_link_at_once_one_succeeds() {
+async fn when_two_requests_use_a_reset_link_at_once_one_succeeds() {
     let app = TestApp::start().await;
     let user = app.make_user("ada", false);
     let token = app.tx(|tx| account::offer_reset(tx, &Operator::at_the_console(), user)).unwrap();

@@ -1,10 +1,10 @@
-//! The pages about keys.
+//! Pages about API keys.
 
 use chrono::TimeDelta;
 
 use crate::support::{Answer, Person, TestApp};
 
-/// The form as its page shows it, with these fields filled in.
+/// Fills in the form with these fields, and sends it.
 async fn mint(person: &Person, fields: &[(&str, &str)]) -> (Vec<(String, String)>, Answer) {
     let page = person.visit("/keys/new").await;
     let form = page.assert_ok().html();
@@ -90,7 +90,7 @@ async fn a_refused_form_comes_back_with_its_values_and_the_reasons_at_their_fiel
 }
 
 #[actix_web::test]
-async fn a_form_without_its_token_or_nonce_makes_nothing() {
+async fn a_form_without_its_token_or_nonce_creates_nothing() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
 
@@ -138,7 +138,7 @@ async fn deleting_asks_for_the_name_and_works_without_scripts() {
 }
 
 #[actix_web::test]
-async fn the_form_names_the_scopes_that_other_keys_of_the_tenant_have() {
+async fn the_form_suggests_the_scopes_of_the_tenant_s_other_keys() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     assert!(!ada.visit("/keys/new").await.html().has("[data-suggestion]"), "there are none yet");
@@ -189,7 +189,7 @@ async fn an_edit_keeps_what_it_does_not_change() {
 }
 
 #[actix_web::test]
-async fn filters_live_in_the_address_and_pages_follow_each_other() {
+async fn filters_and_pages_are_in_the_url() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     for number in 0..27 {
@@ -210,7 +210,7 @@ async fn filters_live_in_the_address_and_pages_follow_each_other() {
 }
 
 #[actix_web::test]
-async fn a_viewer_reads_and_sees_no_button_that_would_be_refused() {
+async fn a_viewer_sees_no_button_that_they_cannot_use() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     mint(&ada, &[("name", "ci")]).await;
@@ -225,7 +225,7 @@ async fn a_viewer_reads_and_sees_no_button_that_would_be_refused() {
 }
 
 #[actix_web::test]
-async fn an_expired_key_says_so() {
+async fn an_expired_key_is_shown_as_expired() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     mint(&ada, &[("name", "ci"), ("expiry", "30")]).await;
@@ -237,7 +237,7 @@ async fn an_expired_key_says_so() {
 }
 
 #[actix_web::test]
-async fn a_number_of_the_form_that_does_not_fit_is_refused_at_its_field() {
+async fn an_invalid_number_is_refused_at_its_field() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
     for (field, value, says) in [

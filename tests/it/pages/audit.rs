@@ -1,11 +1,11 @@
-//! The page of the audit log.
+//! Page of the audit log.
 
 use serde_json::json;
 
 use crate::support::TestApp;
 
 #[actix_web::test]
-async fn what_somebody_changed_is_told_with_what_it_was_before() {
+async fn a_change_is_shown_with_the_values_before_it() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let token = app.token_of(&ada, &["*"]);
@@ -25,7 +25,7 @@ async fn what_somebody_changed_is_told_with_what_it_was_before() {
 }
 
 #[actix_web::test]
-async fn the_log_is_narrowed_paged_and_says_so_where_nothing_fits() {
+async fn the_log_is_filtered_and_paged_and_says_if_nothing_matches() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let token = app.token_of(&ada, &["*"]);
@@ -51,7 +51,7 @@ async fn the_log_is_narrowed_paged_and_says_so_where_nothing_fits() {
 }
 
 #[actix_web::test]
-async fn the_file_holds_every_entry_that_fits() {
+async fn the_download_contains_every_matching_entry() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let token = app.token_of(&ada, &["*"]);
@@ -67,7 +67,7 @@ async fn the_file_holds_every_entry_that_fits() {
 }
 
 #[actix_web::test]
-async fn operators_read_the_log_of_the_instance_too() {
+async fn operators_can_read_the_log_of_the_instance() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let page = grace.visit("/audit?of=instance").await.assert_ok().html();
@@ -76,9 +76,9 @@ async fn operators_read_the_log_of_the_instance_too() {
     assert!(grace.visit("/audit").await.html().texts("tbody .cell-main > b").contains(&"Made a tenant".to_owned()));
 }
 
-/// What services record, by their source: the words of the page must know them all, and no others.
+/// Reads the actions from the source of the services, and expects the page to have words for exactly these.
 #[test]
-fn every_action_that_is_recorded_has_its_words() {
+fn every_recorded_action_has_a_description() {
     let mut recorded = std::collections::BTreeSet::new();
     let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/services")];
     while let Some(folder) = folders.pop() {
@@ -97,7 +97,7 @@ fn every_action_that_is_recorded_has_its_words() {
             recorded.extend(quoted.filter(is_action).map(str::to_owned));
         }
     }
-    // Types of events.
+    // Types of events, which are not actions.
     for news in ["webhook.failing", "api_key.created", "api_key.expiring"] {
         recorded.remove(news);
     }

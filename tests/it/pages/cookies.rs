@@ -1,4 +1,4 @@
-//! Cookies of other applications, and of other instances on the same host, sign nobody out.
+//! Cookies of other applications, and of other instances on the same host: they sign no user out.
 
 use reqwest::header::{COOKIE, HeaderValue};
 
@@ -7,13 +7,13 @@ use crate::support::database::Database;
 use crate::support::people::PASSWORD;
 use crate::support::{Answer, Person, TestApp};
 
-/// The pairs of an answer's cookies.
+/// Returns the name and value of each cookie in a response.
 fn pairs(answer: &Answer) -> Vec<String> {
     let lines = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
     lines.map(|line| line.split(';').next().unwrap().to_owned()).collect()
 }
 
-/// The cookies of Ada's sign-in.
+/// Signs Ada in, and returns the cookies.
 async fn signed_in(app: &TestApp) -> Vec<String> {
     app.admin("ada").await;
     let fields = [("email", email("ada")), ("password", PASSWORD.to_owned())];
@@ -21,8 +21,8 @@ async fn signed_in(app: &TestApp) -> Vec<String> {
     pairs(app.stranger().submit("/sign-in", &fields).await.assert_see_other("/"))
 }
 
-/// A browser that sends these lines.
-fn sending(app: &TestApp, lines: &[Vec<u8>]) -> Person {
+/// Returns a browser that sends these cookie headers.
+fn browser_with_cookies(app: &TestApp, lines: &[Vec<u8>]) -> Person {
     let mut browser = app.stranger();
     for line in lines {
         browser.headers.append(COOKIE, HeaderValue::from_bytes(line).unwrap());
@@ -31,7 +31,7 @@ fn sending(app: &TestApp, lines: &[Vec<u8>]) -> Person {
 }
 
 #[actix_web::test]
-async fn another_applications_unreadable_cookie_signs_nobody_out() {
+async fn another_application_s_unreadable_cookie_signs_no_user_out() {
     let app = TestApp::start().await;
     let own = signed_in(&app).await.join("; ").into_bytes();
     let huge = [b"big=".to_vec(), vec![b'x'; 32_000]].concat();
@@ -41,19 +41,19 @@ async fn another_applications_unreadable_cookie_signs_nobody_out() {
         let (before, after) = ([other, b"; ", &own].concat(), [&own, &b"; "[..], other].concat());
         for lines in [vec![before], vec![after], vec![other.to_vec(), own.clone()], vec![own.clone(), other.to_vec()]] {
             let shown = String::from_utf8_lossy(other).chars().take(20).collect::<String>();
-            assert_eq!(sending(&app, &lines).visit("/").await.status, 200, "{shown}");
+            assert_eq!(browser_with_cookies(&app, &lines).visit("/").await.status, 200, "{shown}");
         }
     }
 }
 
 #[actix_web::test]
-async fn a_form_is_taken_beside_an_unreadable_cookie() {
+async fn a_form_is_accepted_beside_an_unreadable_cookie() {
     let app = TestApp::start().await;
     app.admin("ada").await;
     let mut browser = app.stranger();
     let page = browser.visit("/sign-in").await;
     let line = [b"name=Andr\xe9; ", pairs(&page).join("; ").as_bytes()].concat();
-    browser = sending(&app, &[line]);
+    browser = browser_with_cookies(&app, &[line]);
     let fields = [("_csrf", page.html().value("_csrf")), ("email", email("ada")), ("password", PASSWORD.to_owned())];
     let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
     browser.submit_exactly("/sign-in", &fields).await.assert_see_other("/");
@@ -69,15 +69,15 @@ async fn two_instances_on_one_host_keep_their_own_cookies() {
         assert!(!of_two.iter().any(|other| name(other) == name(pair)), "{pair}");
     }
     let both = [of_one, of_two].concat().join("; ").into_bytes();
-    sending(&one, std::slice::from_ref(&both)).visit("/").await.assert_ok();
-    sending(&two, &[both]).visit("/").await.assert_ok();
+    browser_with_cookies(&one, std::slice::from_ref(&both)).visit("/").await.assert_ok();
+    browser_with_cookies(&two, &[both]).visit("/").await.assert_ok();
 }
 
 #[actix_web::test]
-async fn a_restart_and_a_replica_know_the_same_cookies() {
+async fn cookies_are_valid_after_a_restart_and_at_a_replica() {
     let mut app = TestApp::start().await;
     let own = signed_in(&app).await.join("; ").into_bytes();
     let replica = TestApp::start_on(Database::elsewhere(&app.database.url), &[]).await;
-    sending(&replica, &[own]).visit("/").await.assert_ok();
+    browser_with_cookies(&replica, &[own]).visit("/").await.assert_ok();
     app.stop().await;
 }

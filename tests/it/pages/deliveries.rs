@@ -1,4 +1,4 @@
-//! The pages about deliveries: the log, narrowed by what is asked, and the timeline of one.
+//! Pages about deliveries: the filtered log, and the timeline of one delivery.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::receiver::Reply;
 use crate::support::{Person, Receiver, TestApp};
 
 #[actix_web::test]
-async fn the_log_is_narrowed_by_answer_and_time_and_cleared_again() {
+async fn the_log_is_filtered_by_response_and_time_and_filters_can_be_removed() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -36,7 +36,7 @@ async fn the_log_is_narrowed_by_answer_and_time_and_cleared_again() {
 }
 
 #[actix_web::test]
-async fn an_attempt_shows_what_was_sent_and_where_its_time_went() {
+async fn an_attempt_shows_the_request_and_the_time_of_each_phase() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -56,7 +56,7 @@ async fn an_attempt_shows_what_was_sent_and_where_its_time_went() {
 }
 
 #[actix_web::test]
-async fn an_attempt_that_is_under_way_is_shown_and_stays_on_record_where_its_webhook_is_deleted() {
+async fn a_running_attempt_is_shown_and_stays_on_record_if_its_webhook_is_deleted() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -79,8 +79,8 @@ async fn an_attempt_that_is_under_way_is_shown_and_stays_on_record_where_its_web
     assert!(error.contains("deleted while this attempt was under way"), "{error}");
 }
 
-/// A tenant with 101 webhooks, of which the oldest gets everything and fails, and the others get `b`.
-struct Many {
+/// Tenant with 101 webhooks. The oldest gets every event and fails, and the others get `b`.
+struct TenantWithManyWebhooks {
     app: TestApp,
     program: Person,
     oldest: Value,
@@ -88,7 +88,7 @@ struct Many {
     _receiver: Receiver,
 }
 
-impl Many {
+impl TenantWithManyWebhooks {
     async fn start() -> Self {
         let app = TestApp::start().await;
         let program = app.program().await;
@@ -106,8 +106,8 @@ impl Many {
 }
 
 #[actix_web::test]
-async fn a_webhook_older_than_a_hundred_others_keeps_its_name_and_its_place_in_the_filter() {
-    let many = Many::start().await;
+async fn a_webhook_older_than_a_hundred_others_is_still_named_and_in_the_filter() {
+    let many = TenantWithManyWebhooks::start().await;
     let vera = many.app.viewer("vera").await;
     let page = vera.visit(format!("/deliveries?webhook={}", many.oldest["id"])).await.assert_ok().html();
     assert_eq!(page.texts("#filter-webhook option[selected]"), ["Oldest"]);
@@ -123,8 +123,8 @@ async fn a_webhook_older_than_a_hundred_others_keeps_its_name_and_its_place_in_t
 }
 
 #[actix_web::test]
-async fn an_event_of_more_than_a_hundred_deliveries_says_that_its_list_is_cut() {
-    let many = Many::start().await;
+async fn an_event_with_more_than_a_hundred_deliveries_says_that_its_list_is_cut() {
+    let many = TenantWithManyWebhooks::start().await;
     let wide = many.program.publish("b", json!(1)).await;
     let shown = async |event: &Value| {
         let shown = many.program.get(format!("/api/events/{}", event["id"].as_str().unwrap())).await.assert_ok().json();
@@ -139,7 +139,7 @@ async fn an_event_of_more_than_a_hundred_deliveries_says_that_its_list_is_cut() 
 }
 
 #[actix_web::test]
-async fn a_filter_for_a_webhook_that_is_gone_shows_what_it_filters_by() {
+async fn a_filter_for_a_deleted_webhook_shows_its_value() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;

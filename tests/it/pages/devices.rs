@@ -1,4 +1,5 @@
-//! Browsers and addresses that have signed in before: they go first in a flood, and the cookie that says so opens nothing.
+//! Browsers and addresses that have signed in before: they go first during a flood of sign-ins, and their cookie gives
+//! no access.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,14 +11,14 @@ use crate::support::people::PASSWORD;
 use crate::support::{Answer, Person, TestApp};
 
 const WRONG: &str = "wrong wrong wrong wrong";
-/// Sign-ins that a flood has under way at a time: more than two threads can hash within the second that each waits.
+/// Concurrent sign-ins of a flood: more than two threads can hash within the second that each sign-in waits.
 const FLOOD: usize = 200;
 
 async fn start() -> TestApp {
     TestApp::start_with(&[("GATEPOST_TRUSTED_PROXIES", "127.0.0.1")]).await
 }
 
-/// One address of many, by its number.
+/// Returns the address with this number.
 fn address(number: usize) -> String {
     format!("203.{}.{}.{}", number / 65_536 % 256, number / 256 % 256, number % 256)
 }
@@ -34,7 +35,7 @@ async fn login(program: &Person, name: &str, password: &str) -> Answer {
     program.post_json("/api/auth/login", json!({"email": email(name), "password": password})).await
 }
 
-/// A browser at this address that has signed in as this user and out again.
+/// Returns a browser at this address that has signed in as this user and out again.
 async fn known_browser(app: &TestApp, name: &str, address: &str) -> Person {
     app.make_user(name, false);
     let browser = from(&app.stranger(), address);
@@ -48,7 +49,7 @@ fn device_cookie(answer: &Answer) -> String {
     lines.filter(|line| line.contains("gatepost-device-")).collect::<Vec<_>>().join("\n")
 }
 
-/// Sign-ins to accounts that do not exist, each from an address of its own.
+/// Flood of sign-ins to unknown accounts, each from a different address.
 struct Flood {
     is_over: Arc<AtomicBool>,
     refused: Arc<AtomicUsize>,
@@ -56,7 +57,8 @@ struct Flood {
 }
 
 impl Flood {
-    /// Begins, and waits until one is refused for want of a turn. A very fast machine refuses none.
+    /// Starts the flood, and waits until a sign-in is refused for lack of hashing time. A very fast machine may refuse
+    /// none.
     async fn start(app: &TestApp) -> Self {
         let (is_over, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let next = Arc::new(AtomicUsize::new(0));
@@ -88,7 +90,7 @@ impl Flood {
 }
 
 #[actix_web::test]
-async fn browsers_that_signed_in_before_get_in_during_a_flood_from_any_address() {
+async fn browsers_that_signed_in_before_succeed_during_a_flood_from_any_address() {
     let app = start().await;
     let mut browsers = Vec::new();
     for number in 0..15 {
@@ -106,7 +108,7 @@ async fn browsers_that_signed_in_before_get_in_during_a_flood_from_any_address()
 }
 
 #[actix_web::test]
-async fn programs_at_addresses_that_signed_in_before_get_in_during_a_flood() {
+async fn programs_at_addresses_that_signed_in_before_succeed_during_a_flood() {
     let app = start().await;
     let mut programs = Vec::new();
     for number in 0..15 {
@@ -126,7 +128,7 @@ async fn programs_at_addresses_that_signed_in_before_get_in_during_a_flood() {
     flood.end().await;
 }
 
-/// So many wrong passwords from as many addresses that the account must wait for more.
+/// Sends wrong passwords from many addresses until the account is rate-limited.
 async fn guess_from_everywhere(app: &TestApp, name: &str) {
     for number in 0..50 {
         login(&from(&app.stranger(), &address(number)), name, WRONG).await.assert_status(401);
@@ -134,7 +136,7 @@ async fn guess_from_everywhere(app: &TestApp, name: &str) {
 }
 
 #[actix_web::test]
-async fn a_known_browser_gets_in_while_guesses_from_everywhere_make_others_wait() {
+async fn a_known_browser_signs_in_while_guesses_from_many_addresses_slow_others_down() {
     let app = start().await;
     let browser = known_browser(&app, "ada", "198.51.100.1").await;
     guess_from_everywhere(&app, "ada").await;
@@ -155,7 +157,7 @@ async fn a_browser_known_for_one_account_is_unknown_for_another() {
 }
 
 #[actix_web::test]
-async fn a_stolen_device_cookie_buys_no_more_guesses_than_one_address_has() {
+async fn a_stolen_device_cookie_allows_no_more_guesses_than_one_address() {
     let app = start().await;
     let browser = known_browser(&app, "ada", "198.51.100.1").await;
     for number in 0..5 {
@@ -178,7 +180,7 @@ async fn a_browser_stays_known_for_several_accounts() {
 }
 
 #[actix_web::test]
-async fn the_device_cookie_opens_nothing_and_names_nobody() {
+async fn the_device_cookie_gives_no_access_and_names_no_account() {
     let app = start().await;
     app.make_user("ada", true);
     let answer = sign_in(&app.stranger(), "ada", PASSWORD).await;
@@ -202,7 +204,7 @@ async fn scripts_and_other_sites_get_no_device_cookie() {
         let app = TestApp::start_with(&[("GATEPOST_PUBLIC_URL", url)]).await;
         app.make_user("ada", false);
         let page = app.stranger().visit("/sign-in").await;
-        // A browser keeps no Secure cookie that comes by http, so its cookies are handed on here.
+        // The client keeps no Secure cookie over http, so the test passes the cookies on.
         let pair = page.header("set-cookie").split(';').next().unwrap().to_owned();
         let fields =
             [("_csrf", page.html().value("_csrf")), ("email", email("ada")), ("password", PASSWORD.to_owned())];

@@ -1,4 +1,4 @@
-//! Publishing by hand, and the log of deliveries.
+//! Publishing on a page, and the log of deliveries.
 
 use crate::support::{Answer, Person, TestApp};
 
@@ -16,7 +16,7 @@ async fn send(person: &Person, fields: &[(String, String)]) -> Answer {
 }
 
 #[actix_web::test]
-async fn an_event_is_published_once_however_often_its_form_is_sent() {
+async fn an_event_is_published_once_even_if_its_form_is_sent_twice() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
 
@@ -33,7 +33,7 @@ async fn an_event_is_published_once_however_often_its_form_is_sent() {
 }
 
 #[actix_web::test]
-async fn what_is_no_event_comes_back_at_its_fields() {
+async fn an_invalid_event_is_refused_at_its_fields() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
 
@@ -45,7 +45,7 @@ async fn what_is_no_event_comes_back_at_its_fields() {
 }
 
 #[actix_web::test]
-async fn data_that_is_no_json_is_refused_with_what_to_write() {
+async fn data_that_is_not_json_is_refused_with_what_to_write() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
     for (data, says) in [
@@ -63,7 +63,7 @@ async fn data_that_is_no_json_is_refused_with_what_to_write() {
 }
 
 #[actix_web::test]
-async fn deliveries_are_found_by_state_webhook_and_type() {
+async fn deliveries_are_filtered_by_state_webhook_and_type() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
     let token = app.token_of(&ada, &["*"]);

@@ -1,4 +1,4 @@
-//! Filters in the URLs of pages: each narrows its list, and one that cannot be read is named.
+//! Filters in the URLs of pages: each filters its list, and the page names an unreadable one.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Answer, Person, Receiver, TestApp};
 
-/// Lists of people's pages, and a filter of each that has one of its own.
+/// Pages with lists.
 const LISTS: [&str; 9] =
     ["/keys", "/webhooks", "/events", "/deliveries", "/members", "/tokens", "/usage", "/usage/records", "/audit"];
 
@@ -30,13 +30,13 @@ async fn an_unknown_parameter_is_named_on_the_page() {
     }
 }
 
-/// Pages for visitors. They have no frame that could hold a note.
+/// Pages for visitors, which have no place for a notice.
 const OF_VISITORS: [&str; 6] =
     ["/setup", "/sign-in", "/sign-in/code", "/password-reset", "/password-reset/request", "/invitation"];
 
-/// New pages are tested without a change here.
+/// Covers new pages automatically.
 #[actix_web::test]
-async fn every_page_names_a_parameter_that_it_does_not_know() {
+async fn every_page_names_an_unknown_parameter() {
     let app = TestApp::start().await;
     let (ada, grace) = (app.owner("ada").await, app.operator("grace").await);
     let mut seen = 0;
@@ -54,7 +54,7 @@ async fn every_page_names_a_parameter_that_it_does_not_know() {
 }
 
 #[actix_web::test]
-async fn pages_of_one_thing_name_a_parameter_that_they_do_not_know() {
+async fn pages_of_a_single_object_name_an_unknown_parameter() {
     let app = TestApp::start().await;
     let (ada, grace) = (app.admin("ada").await, app.operator("grace").await);
     let token = app.token_of(&ada, &["*"]);
@@ -81,14 +81,14 @@ async fn a_page_names_a_repeated_unknown_parameter_once() {
 }
 
 #[actix_web::test]
-async fn the_proof_page_keeps_its_parameter_unnamed() {
+async fn the_proof_page_does_not_report_its_own_parameter() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     assert_eq!(notice(&ada.visit("/sign-in/proof?back=/account").await), "");
 }
 
 #[actix_web::test]
-async fn a_cursor_that_is_none_of_the_list_is_named_on_the_page() {
+async fn an_invalid_cursor_is_named_on_the_page() {
     let app = TestApp::start().await;
     let (ada, grace) = (app.admin("ada").await, app.operator("grace").await);
     for (person, list) in [
@@ -111,7 +111,7 @@ async fn a_cursor_that_is_none_of_the_list_is_named_on_the_page() {
 }
 
 #[actix_web::test]
-async fn a_filter_that_cannot_be_read_is_named_with_what_to_write() {
+async fn an_unreadable_filter_is_named_with_what_to_write() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     for (query, says) in [
@@ -142,7 +142,7 @@ async fn a_filter_that_cannot_be_read_is_named_with_what_to_write() {
 }
 
 #[actix_web::test]
-async fn a_download_refuses_a_filter_that_it_does_not_know() {
+async fn a_download_refuses_an_unknown_filter() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     for query in ["/keys.csv?state=asleep", "/keys.csv?colour=red", "/audit.csv?from=soon", "/usage.csv?range=9y"] {
@@ -170,15 +170,15 @@ async fn webhooks_are_filtered_by_state() {
     assert!(page.has("option[value=failing][selected]") && page.text(".chip").contains("Failing"));
 }
 
-/// Addresses with a query that a page links to.
+/// Returns the page's links that have a query.
 fn links(answer: &Answer) -> BTreeSet<String> {
     let page = answer.html();
     let hrefs = page.select("a[href]").into_iter().filter_map(|link| link.attr("href").map(str::to_owned));
     hrefs.filter(|href| href.starts_with('/') && href.contains('?')).collect()
 }
 
-/// Pages with rows on them, so that all of their links are there.
-async fn full() -> (TestApp, Receiver, Person, Vec<String>) {
+/// Creates rows, so that pages show all their links.
+async fn start_with_rows() -> (TestApp, Receiver, Person, Vec<String>) {
     let app = TestApp::start_with(&[("GATEPOST_ALLOW_PRIVATE_NETWORKS", "127.0.0.0/8")]).await;
     let (ada, receiver) = (app.admin("ada").await, Receiver::start().await);
     let token = app.token_of(&ada, &["*"]);
@@ -197,7 +197,7 @@ async fn full() -> (TestApp, Receiver, Person, Vec<String>) {
 
 #[actix_web::test]
 async fn every_link_with_a_query_leads_to_a_page_that_understands_all_of_it() {
-    let (_app, _receiver, ada, pages) = full().await;
+    let (_app, _receiver, ada, pages) = start_with_rows().await;
     let mut found = BTreeSet::new();
     for page in pages {
         let answer = ada.visit(&page).await;

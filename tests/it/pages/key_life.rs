@@ -1,4 +1,4 @@
-//! The pages of a key's later life: rotation, restoration, acts on many, and whose key it is.
+//! Pages about a key's later life: rotation, restoration, bulk changes and lookup.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -9,21 +9,21 @@ use serde_json::json;
 use crate::support::secrets::mistyped;
 use crate::support::{Answer, Person, TestApp};
 
-struct Made {
+struct CreatedKey {
     id: i64,
     public_id: String,
     hint: String,
     secret: String,
 }
 
-/// Keys of Ada's, by the API: it is quicker.
-async fn made(app: &TestApp, ada: &Person, names: &[&str]) -> Vec<Made> {
+/// Creates keys of Ada in the API, since that is faster.
+async fn create_keys(app: &TestApp, ada: &Person, names: &[&str]) -> Vec<CreatedKey> {
     let token = app.token_of(ada, &["*"]);
     let mut made = Vec::new();
     for name in names {
         let key = token.post_json("/api/keys", json!({"name": name})).await.assert_status(201).json();
         let text = |field: &str| key[field].as_str().unwrap().to_owned();
-        made.push(Made {
+        made.push(CreatedKey {
             id: key["id"].as_i64().unwrap(),
             public_id: text("key"),
             hint: text("hint"),
@@ -42,7 +42,7 @@ fn secret_in(answer: &Answer) -> String {
     answer.html().select("#key-secret")[0].text().collect()
 }
 
-/// Rotates as the key's page does, with its nonce.
+/// Rotates a key with the form and nonce of its page.
 async fn rotate(person: &Person, id: i64, overlap: &str) -> (Vec<(&'static str, String)>, Answer) {
     let form = person.visit(format!("/keys/{id}")).await.assert_ok().html();
     let fields =
@@ -60,7 +60,7 @@ async fn send(person: &Person, id: i64, fields: &[(&'static str, String)]) -> An
 async fn a_key_is_rotated_from_its_page_and_the_secret_shown_once() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    let old = made(&app, &ada, &["Billing worker"]).await.remove(0);
+    let old = create_keys(&app, &ada, &["Billing worker"]).await.remove(0);
 
     let question = ada.visit(format!("/keys/{}/rotation", old.id)).await.assert_ok().html();
     assert_eq!(question.text("h1"), "Rotate Billing worker?");
@@ -88,10 +88,10 @@ async fn a_key_is_rotated_from_its_page_and_the_secret_shown_once() {
 }
 
 #[actix_web::test]
-async fn a_replaced_key_s_page_says_whether_it_can_go() {
+async fn a_replaced_key_s_page_says_if_the_key_is_still_used() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    let old = made(&app, &ada, &["ci"]).await.remove(0);
+    let old = create_keys(&app, &ada, &["ci"]).await.remove(0);
     app.key(&old.secret).get("/api/data").await.assert_ok();
     app.running().state.gate.flush().await;
     app.advance(TimeDelta::minutes(1));
@@ -124,10 +124,10 @@ async fn a_replaced_key_s_page_says_whether_it_can_go() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_rotated_is_said_on_the_key_s_page() {
+async fn the_key_s_page_says_why_it_cannot_be_rotated() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    made(&app, &ada, &["ci"]).await;
+    create_keys(&app, &ada, &["ci"]).await;
     let form = ada.visit("/keys/1").await.html();
     let nonce = form.value("nonce");
     ada.submit("/keys/1/revocation", &[("reason", "leaked on a forum")]).await.assert_see_other("/keys/1");
@@ -143,10 +143,10 @@ async fn what_cannot_be_rotated_is_said_on_the_key_s_page() {
 }
 
 #[actix_web::test]
-async fn a_reason_that_does_not_fit_comes_back() {
+async fn an_invalid_reason_is_refused_at_its_field() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    made(&app, &ada, &["ci"]).await;
+    create_keys(&app, &ada, &["ci"]).await;
     let long = "x".repeat(201);
     let page = ada.submit("/keys/1/revocation", &[("reason", &long)]).await.assert_status(422).html();
     assert_eq!(page.value("reason"), long);
@@ -158,7 +158,7 @@ async fn a_reason_that_does_not_fit_comes_back() {
 async fn a_deleted_key_is_restored_from_the_list_of_deleted_ones() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    let key = made(&app, &ada, &["Old export"]).await.remove(0);
+    let key = create_keys(&app, &ada, &["Old export"]).await.remove(0);
     ada.submit("/keys/1/deletion", &[("confirmation", "Old export")]).await.assert_see_other("/keys");
     assert!(ada.visit("/keys").await.html().text("[role=status]").contains("30 days it can be restored"));
     ada.visit("/keys/1").await.assert_status(404);
@@ -177,7 +177,7 @@ async fn a_deleted_key_is_restored_from_the_list_of_deleted_ones() {
 }
 
 #[actix_web::test]
-async fn filters_narrow_the_list_and_can_be_taken_away() {
+async fn filters_can_be_added_and_removed() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let token = app.token_of(&ada, &["*"]);
@@ -196,7 +196,7 @@ async fn filters_narrow_the_list_and_can_be_taken_away() {
     assert_eq!(names("/keys?scope=orders:read").await, ["Mike", "Zulu"]);
     assert_eq!(names("/keys?tag=eu&owner=cus_2").await, ["Mike"]);
     assert_eq!(names("/keys?unused_days=30").await, [""; 0]);
-    // Nonsense filters nothing.
+    // Nonsensical filters are ignored.
     assert_eq!(names("/keys?state=asleep&sort=color&unused_days=x&before=junk&after=%00").await.len(), 3);
     let page = ada.visit("/keys?sort=name&tag=eu&owner=cus_2&unused_days=7").await.html();
     assert_eq!(page.texts(".chip span:first-child"), ["Owner: cus_2", "Tag: eu", "Not used for: 7 days"]);
@@ -206,11 +206,11 @@ async fn filters_narrow_the_list_and_can_be_taken_away() {
 }
 
 #[actix_web::test]
-async fn pages_turn_both_ways_in_every_order() {
+async fn paging_works_both_ways_in_every_order() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let names: Vec<String> = (0..60).map(|number| format!("key {:02}", number * 7 % 60)).collect();
-    made(&app, &ada, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    create_keys(&app, &ada, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     for sort in ["", "name", "last_used", "expires"] {
         let (mut seen, mut url) = (Vec::new(), format!("/keys?sort={sort}"));
         let mut back = Vec::new();
@@ -246,10 +246,10 @@ async fn pages_turn_both_ways_in_every_order() {
 }
 
 #[actix_web::test]
-async fn ticked_keys_are_revoked_after_a_question_that_states_their_number() {
+async fn selected_keys_are_revoked_after_a_confirmation_with_their_number() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    let keys = made(&app, &ada, &["one", "two", "three"]).await;
+    let keys = create_keys(&app, &ada, &["one", "two", "three"]).await;
     for key in &keys {
         app.key(&key.secret).get("/api/data").await.assert_ok();
     }
@@ -273,7 +273,7 @@ async fn ticked_keys_are_revoked_after_a_question_that_states_their_number() {
     assert_eq!(list.texts("tbody .badge"), ["Revoked", "Revoked", "Active"]);
     app.key(&keys[0].secret).get("/api/data").await.assert_problem(401, "api_key_disabled");
     app.key(&keys[1].secret).get("/api/data").await.assert_ok();
-    // What was revoked already is no question any more.
+    // A revoked key needs no confirmation page.
     ada.visit("/keys/bulk-revocation?ids=1").await.assert_see_other("/keys");
     assert!(ada.visit("/keys").await.html().text("[role=alert]").contains("revoked already"));
     ada.visit("/keys/bulk-revocation").await.assert_see_other("/keys");
@@ -284,10 +284,10 @@ async fn ticked_keys_are_revoked_after_a_question_that_states_their_number() {
 }
 
 #[actix_web::test]
-async fn ticked_keys_are_tagged_and_deleted() {
+async fn selected_keys_are_tagged_and_deleted() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    made(&app, &ada, &["one", "two"]).await;
+    create_keys(&app, &ada, &["one", "two"]).await;
 
     let empty = ada.submit("/keys/bulk-tagging", &[("ids", "1"), ("add", " ")]).await;
     assert!(empty.assert_status(422).html().error_at("add").contains("at least one"));
@@ -316,7 +316,7 @@ async fn ticked_keys_are_tagged_and_deleted() {
 }
 
 #[actix_web::test]
-async fn the_list_comes_as_csv_in_which_nothing_calculates() {
+async fn the_list_as_csv_contains_no_formula() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let token = app.token_of(&ada, &["*"]);
@@ -339,7 +339,7 @@ async fn the_list_comes_as_csv_in_which_nothing_calculates() {
 }
 
 #[actix_web::test]
-async fn the_list_as_csv_has_no_formula_behind_invisible_characters() {
+async fn the_list_as_csv_contains_no_formula_after_invisible_characters() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let program = app.token_of(&ada, &["*"]);
@@ -354,10 +354,10 @@ async fn the_list_as_csv_has_no_formula_behind_invisible_characters() {
 }
 
 #[actix_web::test]
-async fn a_long_list_comes_as_csv_in_full() {
+async fn a_long_list_is_complete_as_csv() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    made(&app, &ada, &["first"]).await;
+    create_keys(&app, &ada, &["first"]).await;
     diesel::sql_query(
         "INSERT INTO api_keys (tenant_id, name, environment, public_id, key_prefix, hint, hash_algorithm, pepper_id, digest,
              scopes, rate_limit, rate_window_seconds, allowed_ips, requires_owner, metadata, tags, is_active, created_at, updated_at)
@@ -379,10 +379,10 @@ async fn a_long_list_comes_as_csv_in_full() {
 }
 
 #[actix_web::test]
-async fn whose_key_it_is_is_found_by_secret_id_and_hint() {
+async fn a_key_is_looked_up_by_secret_id_and_hint() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    let keys = made(&app, &ada, &["one", "two"]).await;
+    let keys = create_keys(&app, &ada, &["one", "two"]).await;
     let (key, id) = (&keys[0], keys[0].id.to_string());
     assert!(ada.visit("/keys").await.html().has("a[href='/keys/lookup']"));
     ada.visit("/keys/lookup").await.assert_ok();
@@ -409,10 +409,10 @@ async fn whose_key_it_is_is_found_by_secret_id_and_hint() {
 }
 
 #[actix_web::test]
-async fn keys_that_look_alike_are_all_shown() {
+async fn a_lookup_shows_all_keys_with_the_same_hint() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    let keys = made(&app, &ada, &["one", "two"]).await;
+    let keys = create_keys(&app, &ada, &["one", "two"]).await;
     diesel::update(api_keys::table).set(api_keys::hint.eq(&keys[0].hint)).execute(&mut app.conn()).unwrap();
     let page = ada.submit("/keys/lookup", &[("clue", &keys[0].hint)]).await.assert_ok().html();
     assert_eq!(page.text("#found"), "2 keys look like this.");
@@ -421,10 +421,10 @@ async fn keys_that_look_alike_are_all_shown() {
 }
 
 #[actix_web::test]
-async fn a_pasted_secret_gets_into_no_row_and_another_tenant_learns_nothing() {
+async fn a_pasted_secret_is_not_stored_and_another_tenant_learns_nothing() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    let key = made(&app, &ada, &["one"]).await.remove(0);
+    let key = create_keys(&app, &ada, &["one"]).await.remove(0);
     let beta = app.make_tenant("beta");
     let eve = app.person("eve", beta, Role::Owner).await;
     let unknown = eve.submit("/keys/lookup", &[("clue", "pk_0000000000000000000000")]).await;
@@ -441,7 +441,7 @@ async fn a_pasted_secret_gets_into_no_row_and_another_tenant_learns_nothing() {
     for person in [&ada, &eve] {
         person.submit("/keys/lookup", &[("clue", &key.secret)]).await;
         person.submit("/keys/lookup", &[("clue", &stranger_s)]).await;
-        // A form with a field too many is refused without repeating what was in it.
+        // An error response about an unknown field repeats no secret.
         let refused = person.submit("/keys/lookup", &[("clue", &key.secret), ("x", &key.secret)]).await;
         assert!(!refused.assert_status(422).body.contains(&key.secret[25..68]));
     }

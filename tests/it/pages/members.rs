@@ -1,4 +1,4 @@
-//! The page about members, and joining by an invitation.
+//! Page about members, and joining by an invitation.
 
 use chrono::TimeDelta;
 use gatepost::domain::{Role, UserId};
@@ -14,7 +14,7 @@ async fn invite(person: &Person, email: &str, role: &str) -> Answer {
     person.submit_exactly("/members/invitations", &fields).await
 }
 
-/// The path of the link that the page shows once.
+/// Returns the path of the link that the page shows once.
 fn link(answer: &Answer) -> String {
     let link: String = answer.assert_ok().html().select("#invitation-link")[0].text().collect();
     link.strip_prefix("http://127.0.0.1:8000").unwrap().to_owned()
@@ -31,7 +31,7 @@ async fn join(app: &TestApp, link: &str, name: &str) -> (Person, Answer) {
 }
 
 #[actix_web::test]
-async fn somebody_new_joins_by_a_link_that_is_shown_once_and_works_once() {
+async fn a_new_person_joins_by_a_link_that_is_shown_once_and_works_once() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
 
@@ -54,7 +54,7 @@ async fn somebody_new_joins_by_a_link_that_is_shown_once_and_works_once() {
 }
 
 #[actix_web::test]
-async fn somebody_with_an_account_joins_as_themselves_and_nobody_in_their_place() {
+async fn a_person_with_an_account_joins_with_it_and_no_other_person_can() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let user = app.make_user("grace", false);
@@ -71,7 +71,7 @@ async fn somebody_with_an_account_joins_as_themselves_and_nobody_in_their_place(
     grace.submit_exactly("/invitation", &fields).await.assert_see_other("/");
 
     assert!(grace.visit("/").await.assert_ok().html().text(".nav-user-who").contains("viewer"));
-    // Who took part already can't join again, and the form of a stranger makes no second account.
+    // A member cannot be invited again, and a visitor's form creates no second account.
     let refused = invite(&ada, "grace@example.com", "viewer").await.assert_status(422).html();
     assert_eq!(refused.error_at("email"), "Email belongs to a member already.");
 }
@@ -93,7 +93,7 @@ async fn a_link_ends_when_it_expires_or_is_revoked() {
 }
 
 #[actix_web::test]
-async fn of_two_who_accept_at_once_one_joins() {
+async fn when_two_people_accept_an_invitation_at_once_one_joins() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let link = link(&invite(&ada, "grace@example.com", "viewer").await);
@@ -114,7 +114,7 @@ async fn of_two_who_accept_at_once_one_joins() {
 }
 
 #[actix_web::test]
-async fn a_removed_member_is_out_at_once_and_their_keys_stay() {
+async fn a_removed_member_loses_access_at_once_and_their_keys_stay() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let dan = app.developer("dan").await;
@@ -129,7 +129,7 @@ async fn a_removed_member_is_out_at_once_and_their_keys_stay() {
     dan.visit("/keys").await.assert_status(403);
     token.get("/api/keys").await.assert_problem(401, "unauthenticated");
     app.key(&secret).get("/protected/").await.assert_ok();
-    // Whoever comes back does so without the old tokens.
+    // A person who joins again does not get their old tokens back.
     app.make_member(app.tenant, UserId(dan.user_id), Role::Developer);
     app.running().state.hear(&gatepost::store::notify::Change::Access);
     dan.visit("/keys").await.assert_ok();
@@ -137,21 +137,21 @@ async fn a_removed_member_is_out_at_once_and_their_keys_stay() {
 }
 
 #[actix_web::test]
-async fn only_owners_make_owners_and_a_tenant_keeps_one() {
+async fn only_owners_add_owners_and_a_tenant_keeps_one() {
     let app = TestApp::start().await;
     let otto = app.owner("otto").await;
     let ada = app.admin("ada").await;
     let dan = app.developer("dan").await;
     let role = |id: i64| format!("/members/{id}/role");
 
-    // An admin neither makes owners nor touches one.
+    // An admin can neither create owners nor change one.
     ada.submit(role(dan.user_id), &[("role", "owner")]).await.assert_status(403);
     ada.submit(role(otto.user_id), &[("role", "viewer")]).await.assert_status(403);
     ada.submit(format!("/members/{}/removal", otto.user_id), &[]).await.assert_status(403);
     invite(&ada, "x@example.com", "owner").await.assert_status(403);
     let offered = ada.visit(role(dan.user_id)).await.html().texts("select[name=role] option");
     assert_eq!(offered.len(), 3, "{offered:?}");
-    // The last owner stays.
+    // The last owner cannot be removed.
     otto.submit(role(otto.user_id), &[("role", "admin")]).await.assert_see_other("/members");
     assert!(otto.visit("/members").await.html().text("[role=alert]").contains("needs an owner"));
     otto.submit(format!("/members/{}/removal", otto.user_id), &[]).await.assert_see_other("/members");
@@ -165,7 +165,7 @@ async fn only_owners_make_owners_and_a_tenant_keeps_one() {
 }
 
 #[actix_web::test]
-async fn two_owners_who_leave_at_once_do_not_both_get_away() {
+async fn when_both_owners_leave_at_once_one_has_to_stay() {
     let app = TestApp::start().await;
     let (otto, olga) = (app.owner("otto").await, app.owner("olga").await);
     let leave = |person: Person| async move {
@@ -180,7 +180,7 @@ async fn two_owners_who_leave_at_once_do_not_both_get_away() {
 }
 
 #[actix_web::test]
-async fn somebody_who_loses_rights_loses_the_invitations_made_with_them() {
+async fn a_member_who_loses_a_right_loses_the_invitations_that_needed_it() {
     let app = TestApp::start().await;
     let otto = app.owner("otto").await;
     let ada = app.admin("ada").await;

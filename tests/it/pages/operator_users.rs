@@ -1,4 +1,4 @@
-//! The operators' page about users.
+//! Operators' page about users.
 
 use crate::support::TestApp;
 
@@ -20,7 +20,7 @@ async fn operators_find_deactivate_and_promote_people_and_the_instance_keeps_one
     grace.submit(act("promotion"), &[]).await.assert_see_other("/operator/users");
     dan.visit("/operator/users").await.assert_ok();
 
-    // Nobody does it to themselves, and the last one stays.
+    // Operators cannot demote themselves, and the last operator cannot be demoted.
     let own = format!("/operator/users/{}/demotion", grace.user_id);
     grace.submit(&own, &[]).await.assert_see_other("/operator/users");
     assert!(grace.visit("/operator/users").await.html().text("[role=alert]").contains("Another operator must do this"));
@@ -34,7 +34,7 @@ async fn operators_find_deactivate_and_promote_people_and_the_instance_keeps_one
 }
 
 #[actix_web::test]
-async fn operators_use_no_operator_act_on_their_own_account() {
+async fn operators_cannot_use_operator_actions_on_their_own_account() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     app.make_user("oscar", true);
@@ -50,7 +50,7 @@ async fn operators_use_no_operator_act_on_their_own_account() {
 }
 
 #[actix_web::test]
-async fn operators_do_not_change_their_own_standing_by_the_api() {
+async fn operators_cannot_deactivate_or_demote_themselves_in_the_api() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     app.make_user("oscar", true);

@@ -1,9 +1,9 @@
-//! The overview and the usage page.
+//! Overview and usage page.
 
 use crate::support::TestApp;
 
 #[actix_web::test]
-async fn a_new_tenant_is_told_what_to_do_first_until_it_is_done() {
+async fn a_new_tenant_sees_the_first_steps_until_they_are_done() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
     assert_eq!(ada.visit("/").await.html().texts(".step-title").len(), 3);
@@ -34,7 +34,7 @@ async fn every_range_draws_at_most_sixty_bars_with_their_numbers_as_a_table() {
 }
 
 #[actix_web::test]
-async fn the_style_sheet_is_one_and_is_asked_for_again_only_when_it_changed() {
+async fn the_style_sheet_is_loaded_again_only_after_a_change() {
     let app = TestApp::start().await;
     let anyone = app.stranger();
 
@@ -48,8 +48,8 @@ async fn the_style_sheet_is_one_and_is_asked_for_again_only_when_it_changed() {
     }
 }
 
-/// Lets so many webhooks fail, and so many keys expire soon.
-fn worries(app: &TestApp, count: i64) {
+/// Makes this number of webhooks fail, and this number of keys expire soon.
+fn make_problems(app: &TestApp, count: i64) {
     let sql = format!(
         "UPDATE webhooks SET failing_since = now() - interval '1 hour'
              WHERE id IN (SELECT id FROM webhooks ORDER BY id LIMIT {count});
@@ -60,7 +60,7 @@ fn worries(app: &TestApp, count: i64) {
 }
 
 #[actix_web::test]
-async fn the_overview_says_of_which_worries_it_shows_only_five() {
+async fn the_overview_says_which_of_its_lists_of_problems_are_cut_at_five() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let token = app.token_of(&ada, &["*"]);
@@ -70,10 +70,10 @@ async fn the_overview_says_of_which_worries_it_shows_only_five() {
         let hook = serde_json::json!({"url": "https://example.com/", "events": ["a.b"]});
         token.post_json("/api/webhooks", hook).await.assert_status(201);
     }
-    worries(&app, 5);
+    make_problems(&app, 5);
     let five = ada.visit("/").await.assert_ok().html();
     assert_eq!((five.texts("#attention").len(), five.has(".panel .help")), (1, false));
-    worries(&app, 6);
+    make_problems(&app, 6);
     let six = ada.visit("/").await.assert_ok().html();
     let links = six.texts(".panel .help a");
     assert_eq!(links, ["Failing webhooks", "Disabled webhooks", "Keys that expire within 7 days"]);

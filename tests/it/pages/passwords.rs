@@ -1,4 +1,4 @@
-//! Passwords: one in composed and decomposed letters, and none made of what is known of a person.
+//! Passwords: composed and decomposed letters are equal, and no password may consist of known words about the person.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::{Person, TestApp};
 const COMPOSED: &str = "\u{e9}t\u{e9} pr\u{e8}s du lac gris";
 const DECOMPOSED: &str = "e\u{301}te\u{301} pre\u{300}s du lac gris";
 
-/// A user with this password, whom the console made.
+/// Creates a user with this password on the command line.
 fn make(app: &TestApp, email: &str, password: &str) {
     let create = ["users", "create", "--email", email, "--password-stdin"];
     Gatepost::on(&app.database).run_with(&create, password).ok();
@@ -62,7 +62,7 @@ async fn a_password_of_an_earlier_version_still_signs_in() {
 }
 
 #[actix_web::test]
-async fn an_account_s_password_is_not_made_of_its_name_address_tenant_or_product() {
+async fn a_password_made_of_name_address_tenant_or_product_is_refused() {
     let app = TestApp::start().await;
     let olga = app.operator("olga").await;
     let ada = app.person("ada.lovelace", app.make_tenant("engine-works"), gatepost::domain::Role::Viewer).await;
@@ -78,7 +78,7 @@ async fn an_account_s_password_is_not_made_of_its_name_address_tenant_or_product
 }
 
 #[actix_web::test]
-async fn an_invited_person_s_password_is_not_made_of_the_tenant_s_name() {
+async fn an_invited_person_s_password_made_of_the_tenant_s_name_is_refused() {
     let app = TestApp::start().await;
     let program = app.token_of(&app.admin("ada").await, &["*"]);
     let ask = json!({"email": "grace@example.com", "role": "viewer"});
@@ -90,7 +90,7 @@ async fn an_invited_person_s_password_is_not_made_of_the_tenant_s_name() {
 }
 
 #[actix_web::test]
-async fn the_console_sets_no_password_made_of_the_person_s_address() {
+async fn the_command_line_refuses_a_password_made_of_the_person_s_address() {
     let app = TestApp::start().await;
     make(&app, "grace.hopper@example.com", PASSWORD);
     let gatepost = Gatepost::on(&app.database);

@@ -1,9 +1,9 @@
-//! The operators' pages about plans, and what a tenant's settings say of its own.
+//! Operators' pages about plans, and the tenant's view of its plan.
 
 use crate::support::TestApp;
 
 #[actix_web::test]
-async fn an_operator_changes_a_plan_and_its_tenants_see_what_is_left() {
+async fn an_operator_changes_a_plan_and_its_tenants_see_the_remaining_amounts() {
     let app = TestApp::start().await;
     let (ada, grace) = (app.admin("ada").await, app.operator("grace").await);
     assert_eq!(grace.visit("/operator/plans").await.html().texts("tbody .cell-name"), ["Free", "Pro", "Unlimited"]);
@@ -14,7 +14,7 @@ async fn an_operator_changes_a_plan_and_its_tenants_see_what_is_left() {
     let refused = grace.submit("/operator/plans/free", &save("many")).await;
     assert!(!refused.assert_status(422).html().error_at("max_keys").is_empty());
     grace.submit("/operator/plans/free", &save("2")).await.assert_see_other("/operator/plans");
-    // The form was filled with what was there before.
+    // The next form was filled before the change above.
     app.advance(chrono::TimeDelta::seconds(1));
     let stale = grace.submit("/operator/plans/free", &save("3")).await;
     let stale = stale.assert_status(409).html();
@@ -34,7 +34,7 @@ async fn an_operator_changes_a_plan_and_its_tenants_see_what_is_left() {
     let used = settings.texts(".facts dd");
     assert!(used.iter().any(|text| text.starts_with("2 / 2")), "{used:?}");
     assert!(used.iter().any(|text| text.starts_with("0 / no limit")), "{used:?}");
-    // The form for a key says it in the page.
+    // The form for a new key shows that the plan is full.
     let new = ada.visit("/keys/new").await.html();
     let fields = [
         ("nonce", new.value("nonce")),

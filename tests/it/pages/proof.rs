@@ -1,4 +1,4 @@
-//! Proof of identity: which acts need a recent one, and the page that asks for it.
+//! Proof of identity: actions that need a recent one, and the page that asks for it.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use super::second_factor::set_up;
 use crate::support::people::PASSWORD;
 use crate::support::{Answer, Person, TestApp};
 
-/// All pages and forms that an open session alone does not get. The forms at `/account/password`,
-/// `/account/second-factor` and `/account/second-factor/deactivation` ask for the password themselves.
+/// Pages and forms that need a recent proof. The forms at `/account/password`, `/account/second-factor` and
+/// `/account/second-factor/deactivation` ask for the password themselves.
 const ACTS: [&str; 16] = [
     "GET /operator/users/{id}/deactivation",
     "GET /operator/users/{id}/demotion",
@@ -28,7 +28,7 @@ const ACTS: [&str; 16] = [
     "POST /operator/users/{id}/reset-link",
     "POST /operator/users/{id}/second-factor-removal",
     "POST /tokens",
-    // Beside a second factor: the form has no field for a code.
+    // Only with a second factor, since this form has no field for a code.
     "POST /account/password",
 ];
 
@@ -36,7 +36,7 @@ fn is_asked(answer: &Answer) -> bool {
     answer.status == 303 && answer.header("location").starts_with("/sign-in/proof?back=")
 }
 
-/// Lets the proof of the sign-in lapse, but not the session.
+/// Lets the proof given at sign-in expire, but not the session.
 fn let_lapse(app: &TestApp) {
     app.advance(TimeDelta::minutes(10));
 }
@@ -49,12 +49,12 @@ async fn prove(person: &Person, back: &str, password: &str, code: &str) -> Answe
     person.submit("/sign-in/proof", &fields).await
 }
 
-/// Asks for every page and sends every form, each as a session whose proof has lapsed.
-async fn asked(app: &TestApp, person: &Person, other: UserId) -> BTreeSet<String> {
+/// Requests every page and sends every form, each with an expired proof. Returns those that ask for a proof.
+async fn acts_that_need_proof(app: &TestApp, person: &Person, other: UserId) -> BTreeSet<String> {
     let csrf = person.form_token().await;
     let mut found = BTreeSet::new();
     for entry in routes::all() {
-        // These end the session.
+        // Skip forms that end the session.
         let ends = entry.path == "/sign-out" || entry.path.starts_with("/settings/deletion");
         if entry.door != Door::Page || ends {
             continue;
@@ -75,18 +75,18 @@ async fn asked(app: &TestApp, person: &Person, other: UserId) -> BTreeSet<String
 }
 
 #[actix_web::test]
-async fn these_acts_and_no_others_need_a_recent_proof() {
+async fn only_the_listed_actions_need_a_recent_proof() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let other = app.make_user("other", true);
     set_up(&app, &grace).await;
     let_lapse(&app);
     let expected: BTreeSet<_> = ACTS.into_iter().map(str::to_owned).collect();
-    assert_eq!(asked(&app, &grace, other).await, expected);
+    assert_eq!(acts_that_need_proof(&app, &grace, other).await, expected);
 }
 
 #[actix_web::test]
-async fn nothing_is_done_without_a_proof_and_the_form_is_led_back_to() {
+async fn without_a_proof_nothing_happens_and_the_proof_page_returns_to_the_form() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let dan = app.developer("dan").await;
@@ -95,7 +95,7 @@ async fn nothing_is_done_without_a_proof_and_the_form_is_led_back_to() {
     let cases = [
         ("deactivation", act("deactivation")),
         ("reset-link", act("reset-link")),
-        // It has no page of its own: its button stands in the list.
+        // Activation has no page: its button is in the list.
         ("activation", "/operator/users".to_owned()),
     ];
     for (name, back) in cases {
@@ -107,7 +107,7 @@ async fn nothing_is_done_without_a_proof_and_the_form_is_led_back_to() {
 }
 
 #[actix_web::test]
-async fn a_password_proves_who_it_is_for_ten_minutes() {
+async fn a_password_is_a_proof_for_ten_minutes() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let dan = app.developer("dan").await;
@@ -139,7 +139,7 @@ async fn a_wrong_password_is_refused_at_its_field_and_slowed_down() {
 }
 
 #[actix_web::test]
-async fn beside_a_second_factor_the_password_alone_proves_nothing() {
+async fn with_a_second_factor_the_password_alone_is_no_proof() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let (device, codes) = set_up(&app, &grace).await;
@@ -157,7 +157,7 @@ async fn beside_a_second_factor_the_password_alone_proves_nothing() {
 }
 
 #[actix_web::test]
-async fn a_code_without_the_password_proves_nothing() {
+async fn a_code_without_the_password_is_no_proof() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let (device, _) = set_up(&app, &grace).await;
@@ -167,7 +167,7 @@ async fn a_code_without_the_password_proves_nothing() {
 }
 
 #[actix_web::test]
-async fn the_page_leads_nowhere_else() {
+async fn the_proof_page_redirects_to_no_other_site() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     for trick in ["https://evil.example/", "//evil.example", "/\\evil.example", ""] {
@@ -176,7 +176,7 @@ async fn the_page_leads_nowhere_else() {
 }
 
 #[actix_web::test]
-async fn a_copy_of_the_session_from_before_the_proof_proves_nothing() {
+async fn a_copy_of_the_session_from_before_the_proof_has_no_proof() {
     let app = TestApp::start().await;
     let user = app.make_user("grace", true);
     let grace = app.stranger();
@@ -192,7 +192,7 @@ async fn a_copy_of_the_session_from_before_the_proof_proves_nothing() {
 }
 
 #[actix_web::test]
-async fn an_open_session_does_not_see_the_secret_of_a_second_factor_that_is_being_set_up() {
+async fn without_a_proof_a_session_cannot_see_the_secret_of_a_second_factor() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     ada.submit("/account/second-factor", &[("current_password", PASSWORD)]).await.assert_status(303);
@@ -202,7 +202,7 @@ async fn an_open_session_does_not_see_the_secret_of_a_second_factor_that_is_bein
 }
 
 #[actix_web::test]
-async fn the_second_factor_is_switched_off_by_its_own_form_with_password_and_code() {
+async fn the_second_factor_is_removed_by_its_own_form_with_password_and_code() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let (device, _) = set_up(&app, &ada).await;

@@ -1,4 +1,4 @@
-//! The second factor: set up, asked for, used once, and ended.
+//! Second factor: setup, use at sign-in, and removal.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -8,10 +8,10 @@ use totp_rs::{Builder, Secret, Totp};
 use crate::support::people::PASSWORD;
 use crate::support::{Answer, Person, TestApp};
 
-/// The form that begins to set it up.
+/// Fields that start the setup.
 const BEGIN: [(&str, &str); 1] = [("current_password", PASSWORD)];
 
-/// An app on somebody's device.
+/// Authenticator app.
 pub struct Device(Totp);
 
 impl Device {
@@ -25,7 +25,7 @@ impl Device {
     }
 }
 
-/// Begins, reads the secret from the page, and confirms; the recovery codes.
+/// Sets up a second factor, and returns the device and the recovery codes.
 pub async fn set_up(app: &TestApp, person: &Person) -> (Device, Vec<String>) {
     person.submit("/account/second-factor", &BEGIN).await.assert_see_other("/account/second-factor");
     let page = person.visit("/account/second-factor").await.html();
@@ -34,7 +34,7 @@ pub async fn set_up(app: &TestApp, person: &Person) -> (Device, Vec<String>) {
     let shown = person.submit("/account/second-factor/activation", &[("code", &code)]).await;
     assert_eq!(shown.assert_ok().header("cache-control"), "no-store");
     let codes: String = shown.html().select("#recovery-codes")[0].text().collect();
-    // The next code is of another step.
+    // Move the clock, so that the next code differs.
     app.advance(TimeDelta::seconds(60));
     (device, codes.split_whitespace().map(str::to_owned).collect())
 }
@@ -52,7 +52,7 @@ async fn code_step(browser: &Person, code: &str) -> Answer {
 }
 
 #[actix_web::test]
-async fn it_is_set_up_with_a_code_drawn_by_the_server_and_asked_for_at_sign_in() {
+async fn a_second_factor_is_set_up_with_a_qr_code_and_asked_for_at_sign_in() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     assert!(!ada.visit("/account/second-factor").await.html().has("svg.qr"));
@@ -61,7 +61,7 @@ async fn it_is_set_up_with_a_code_drawn_by_the_server_and_asked_for_at_sign_in()
     assert!(page.html().has("svg.qr path") && page.header("cache-control") == "no-store");
     let wrong = ada.submit("/account/second-factor/activation", &[("code", "12345")]).await;
     assert!(wrong.assert_status(422).html().error_at("code").contains("not the code"));
-    // Until it is confirmed, nobody is asked for it.
+    // Sign-in asks for no code before the setup is confirmed.
     let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
     app.stranger().submit("/sign-in", &fields).await.assert_see_other("/");
 
@@ -82,13 +82,13 @@ async fn neither_a_code_nor_a_recovery_code_works_twice() {
     let (device, codes) = set_up(&app, &ada).await;
     let code = device.code(app.clock.now());
     let (one, two) = (password_step(&app, &ada).await, password_step(&app, &ada).await);
-    // Also of two who try at once.
+    // Also applies to concurrent requests.
     let (first, second) = futures_util::join!(code_step(&one, &code), code_step(&two, &code));
     let mut answers = [first.status, second.status];
     answers.sort_unstable();
     assert_eq!(answers, [303, 422]);
     let third = password_step(&app, &ada).await;
-    // Nor does an older one after it.
+    // An older code is refused too.
     code_step(&third, &device.code(app.clock.now() - TimeDelta::seconds(30))).await.assert_status(422);
     let typed = codes[3].to_uppercase().replace('-', " ");
     code_step(&third, &typed).await.assert_see_other("/keys");
@@ -99,7 +99,7 @@ async fn neither_a_code_nor_a_recovery_code_works_twice() {
 }
 
 #[actix_web::test]
-async fn beside_a_second_factor_eight_characters_do_and_they_go_with_it() {
+async fn a_short_password_is_allowed_with_a_second_factor_and_ends_with_it() {
     const SHORT: &str = "kV9#xQ2m!z";
     let app = TestApp::start().await;
     let (ada, grace) = (app.viewer("ada").await, app.operator("grace").await);
@@ -112,12 +112,12 @@ async fn beside_a_second_factor_eight_characters_do_and_they_go_with_it() {
     ada.submit("/account/password", &change("password1")).await.assert_status(422);
     ada.submit("/account/password", &change(SHORT)).await.assert_see_other("/account");
 
-    // It can't stand alone: the factor stays until there is a longer one.
+    // The short password is not enough alone, so removal is refused until there is a longer one.
     let code = device.code(app.clock.now());
     let off = [("current_password", SHORT), ("code", code.as_str())];
     let refused = ada.submit("/account/second-factor/deactivation", &off).await.assert_status(422).html();
     assert!(refused.error_at("current_password").contains("15 characters first"), "{}", refused.all_text());
-    // Who lost the device loses the password with it.
+    // Removal by an operator also ends the short password.
     let removal = format!("/operator/users/{}/second-factor-removal", ada.user_id);
     grace.submit(removal, &[]).await.assert_see_other("/operator/users");
     assert!(grace.visit("/operator/users").await.html().text("[role=status]").contains("reset link"));
@@ -127,7 +127,7 @@ async fn beside_a_second_factor_eight_characters_do_and_they_go_with_it() {
 }
 
 #[actix_web::test]
-async fn guessing_codes_is_slowed_down_and_the_password_does_not_forgive_it() {
+async fn guesses_at_codes_are_slowed_down_even_after_a_correct_password() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let (device, _) = set_up(&app, &ada).await;
@@ -143,7 +143,7 @@ async fn guessing_codes_is_slowed_down_and_the_password_does_not_forgive_it() {
 }
 
 #[actix_web::test]
-async fn the_second_step_does_not_wait_for_ever() {
+async fn the_code_step_of_a_sign_in_expires() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let (device, _) = set_up(&app, &ada).await;
@@ -158,7 +158,7 @@ async fn the_second_step_does_not_wait_for_ever() {
 }
 
 #[actix_web::test]
-async fn a_password_that_was_changed_between_the_two_steps_opens_nothing() {
+async fn a_sign_in_fails_if_the_password_changes_before_the_code_step() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let (device, _) = set_up(&app, &ada).await;
@@ -172,7 +172,7 @@ async fn a_password_that_was_changed_between_the_two_steps_opens_nothing() {
 }
 
 #[actix_web::test]
-async fn setting_it_up_needs_the_password_and_ends_all_other_sessions() {
+async fn setup_needs_the_password_and_ends_all_other_sessions() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let left_open = app.sign_in("ada", gatepost::domain::UserId(ada.user_id)).await;
@@ -189,7 +189,7 @@ async fn setting_it_up_needs_the_password_and_ends_all_other_sessions() {
 }
 
 #[actix_web::test]
-async fn switching_it_off_needs_the_password_and_a_code() {
+async fn removal_needs_the_password_and_a_code() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let (device, codes) = set_up(&app, &ada).await;
@@ -222,7 +222,7 @@ async fn switching_it_off_needs_the_password_and_a_code() {
 }
 
 #[actix_web::test]
-async fn an_operator_removes_it_for_somebody_who_lost_it() {
+async fn an_operator_removes_the_second_factor_of_a_person_who_lost_it() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let grace = app.operator("grace").await;
@@ -238,7 +238,7 @@ async fn an_operator_removes_it_for_somebody_who_lost_it() {
 }
 
 #[actix_web::test]
-async fn its_secret_is_sealed_and_recovery_codes_are_digests() {
+async fn the_secret_is_sealed_and_recovery_codes_are_digests() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     ada.submit("/account/second-factor", &BEGIN).await.assert_see_other("/account/second-factor");

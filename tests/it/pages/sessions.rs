@@ -1,4 +1,4 @@
-//! Signing in and out.
+//! Sign-in, sign-out and sessions.
 
 use actix_session::storage::SessionStore;
 use actix_web::cookie::time::Duration;
@@ -17,7 +17,7 @@ fn cookie(person: &crate::support::Answer) -> String {
 }
 
 #[actix_web::test]
-async fn a_stranger_is_sent_to_sign_in_and_led_back() {
+async fn a_visitor_is_sent_to_sign_in_and_returns_to_the_page() {
     let app = TestApp::start().await;
     app.admin("ada").await;
     let ada = app.stranger();
@@ -52,7 +52,7 @@ async fn a_wrong_password_and_an_unknown_account_get_the_same_answer() {
 }
 
 #[actix_web::test]
-async fn guessing_is_slowed_down_and_the_rightful_user_gets_in_again() {
+async fn guesses_are_slowed_down_and_the_real_user_can_sign_in_later() {
     let app = TestApp::start().await;
     app.admin("ada").await;
     let guess = [("email", "ada@example.com"), ("password", "wrong wrong wrong")];
@@ -69,7 +69,7 @@ async fn guessing_is_slowed_down_and_the_rightful_user_gets_in_again() {
 }
 
 #[actix_web::test]
-async fn signing_in_makes_a_new_session_key_and_signing_out_ends_it() {
+async fn signing_in_creates_a_new_session_key_and_signing_out_ends_it() {
     let app = TestApp::start().await;
     app.admin("ada").await;
     let ada = app.stranger();
@@ -121,14 +121,14 @@ async fn a_form_without_this_sessions_token_or_from_another_site_is_refused() {
 }
 
 #[actix_web::test]
-async fn the_cookie_opens_no_door_of_the_api() {
+async fn the_session_cookie_gives_no_access_to_the_api() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     ada.get("/api/keys").await.assert_problem(401, "unauthenticated");
 }
 
 #[actix_web::test]
-async fn somebody_who_belongs_nowhere_is_told_so_and_has_an_account() {
+async fn a_person_without_a_tenant_sees_only_their_account() {
     let app = TestApp::start().await;
     let user = app.make_user("eve", false);
     let eve = app.sign_in("eve", user).await;
@@ -142,7 +142,7 @@ async fn somebody_who_belongs_nowhere_is_told_so_and_has_an_account() {
     eve.visit("/account/second-factor").await.assert_ok();
     let answer = eve.visit("/keys").await;
     assert!(answer.assert_status(403).html().all_text().contains("not a member of any tenant"));
-    // Who runs the instance begins at its tenants.
+    // An operator starts at the list of tenants.
     let bare = TestApp::start_bare(&[]).await;
     let grace = bare.operator("grace").await;
     grace.visit("/").await.assert_see_other("/operator/tenants");
@@ -150,7 +150,7 @@ async fn somebody_who_belongs_nowhere_is_told_so_and_has_an_account() {
 }
 
 #[actix_web::test]
-async fn people_switch_between_their_tenants_and_into_no_other() {
+async fn people_can_switch_only_between_their_own_tenants() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let (other, foreign) = (app.make_tenant("beta"), app.make_tenant("foreign"));
@@ -215,7 +215,7 @@ async fn every_answer_carries_the_security_headers() {
 }
 
 #[actix_web::test]
-async fn behind_https_cookies_and_browsers_are_held_to_it() {
+async fn with_https_cookies_are_secure_and_browsers_must_use_https() {
     let app = TestApp::start_with(&[("GATEPOST_PUBLIC_URL", "https://keys.example.com")]).await;
     let answer = app.stranger().visit("/sign-in").await;
     let cookie = answer.assert_ok().header("set-cookie");
@@ -230,7 +230,7 @@ async fn behind_https_cookies_and_browsers_are_held_to_it() {
 }
 
 #[actix_web::test]
-async fn a_session_that_was_ended_while_a_request_ran_does_not_come_back() {
+async fn a_session_that_ended_during_a_request_stays_ended() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let sessions = PostgresSessions { db: app.running().state.pages.clone(), clock: app.clock.clone() };
@@ -249,13 +249,13 @@ async fn a_session_that_was_ended_while_a_request_ran_does_not_come_back() {
     assert_eq!(kept.keys().collect::<Vec<_>>(), ["flash"]);
 }
 
-/// A form that makes a token, half sent.
-struct Begun {
+/// Half-sent form that creates a token.
+struct HalfSentForm {
     stream: TcpStream,
     rest: String,
 }
 
-impl Begun {
+impl HalfSentForm {
     async fn start(person: &Person, body: String) -> Self {
         let head = format!(
             "POST /tokens HTTP/1.1\r\nhost: x\r\ncookie: {}\r\ncontent-length: {}\r\nconnection: close\r\n\
@@ -277,9 +277,9 @@ impl Begun {
     }
 }
 
-/// A browser of Ada's, by the cookie of a sign-in, which changes to another tenant: from here on its next request gives it a
-/// new key. And the token of its forms.
-async fn about_to_get_a_new_key(app: &TestApp, ada: &Person) -> (Person, String) {
+/// Signs Ada in with a browser that switches to another tenant, so that its next request gets a new session key.
+/// Returns the browser and its form token.
+async fn browser_before_new_session_key(app: &TestApp, ada: &Person) -> (Person, String) {
     let beta = app.make_tenant("beta");
     app.make_member(beta, gatepost::domain::UserId(ada.user_id), gatepost::domain::Role::Admin);
     let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
@@ -290,11 +290,11 @@ async fn about_to_get_a_new_key(app: &TestApp, ada: &Person) -> (Person, String)
 }
 
 #[actix_web::test]
-async fn a_request_that_outlasts_the_end_of_its_session_does_not_bring_it_back() {
+async fn a_request_that_ends_after_its_session_does_not_restore_it() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    let (thief, token) = about_to_get_a_new_key(&app, &ada).await;
-    let begun = Begun::start(&thief, format!("_csrf={token}&name=mine")).await;
+    let (thief, token) = browser_before_new_session_key(&app, &ada).await;
+    let begun = HalfSentForm::start(&thief, format!("_csrf={token}&name=mine")).await;
 
     let change = [("current_password", PASSWORD), ("password", "another horse, another staple")];
     ada.submit("/account/password", &change).await.assert_see_other("/account");
@@ -306,11 +306,11 @@ async fn a_request_that_outlasts_the_end_of_its_session_does_not_bring_it_back()
 }
 
 #[actix_web::test]
-async fn a_request_that_was_overtaken_by_one_with_a_new_key_leaves_the_browser_that_key() {
+async fn a_slower_request_does_not_replace_the_browser_s_newer_session_key() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
-    let (old, token) = about_to_get_a_new_key(&app, &ada).await;
-    let begun = Begun::start(&old, format!("_csrf={token}&name=mine")).await;
+    let (old, token) = browser_before_new_session_key(&app, &ada).await;
+    let begun = HalfSentForm::start(&old, format!("_csrf={token}&name=mine")).await;
     let new = app.stranger().with("cookie", &cookie(old.visit("/").await.assert_ok()));
 
     let answer = begun.finish().await;
@@ -321,7 +321,7 @@ async fn a_request_that_was_overtaken_by_one_with_a_new_key_leaves_the_browser_t
 }
 
 #[actix_web::test]
-async fn twelve_hours_are_not_begun_anew_with_another_key() {
+async fn a_new_session_key_does_not_extend_the_twelve_hours() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let beta = app.make_tenant("beta");
@@ -337,7 +337,7 @@ async fn twelve_hours_are_not_begun_anew_with_another_key() {
 }
 
 #[actix_web::test]
-async fn whoever_is_not_signed_in_takes_no_room() {
+async fn visitors_have_no_rows_in_the_session_table() {
     let app = TestApp::start().await;
     app.make_user("ada", false);
     let count = || sessions::table.count().get_result::<i64>(&mut app.conn()).unwrap();
@@ -352,7 +352,7 @@ async fn whoever_is_not_signed_in_takes_no_room() {
     let right = [("email", "ada@example.com"), ("password", PASSWORD)];
     stranger.submit("/sign-in", &right).await.assert_see_other("/");
     assert_eq!(count(), 1);
-    // A form that was shown to one visitor is none of another's.
+    // A form token belongs to one visitor.
     let token = app.stranger().visit("/sign-in").await.html().value("_csrf");
     let other = app.stranger();
     other.visit("/sign-in").await.assert_ok();

@@ -36,7 +36,7 @@ async fn the_setup_link_makes_the_first_operator_and_tenant_and_works_once() {
 }
 
 #[actix_web::test]
-async fn of_several_who_use_the_setup_link_at_once_one_succeeds() {
+async fn when_several_requests_use_the_setup_link_at_once_one_succeeds() {
     let (app, token) = first_start().await;
     let racers = (0..4).map(|_| {
         let (app, token) = (app.stranger(), token.clone());
@@ -48,10 +48,10 @@ async fn of_several_who_use_the_setup_link_at_once_one_succeeds() {
 }
 
 #[actix_web::test]
-async fn who_has_no_link_learns_nothing_costs_no_hash_and_is_slowed() {
+async fn without_the_link_setup_is_404_hashes_nothing_and_is_slowed_down() {
     let (app, _) = first_start().await;
     let stranger = app.stranger();
-    // Neither the link's owner nor anybody: what stands in the form is not looked at.
+    // Without the link, the fields are not read: even an invalid form gets 404.
     let mut fields = form("nobody's");
     fields[3].1 = "short";
     let csrf = stranger.visit("/sign-in").await.html().value("_csrf");
@@ -64,7 +64,7 @@ async fn who_has_no_link_learns_nothing_costs_no_hash_and_is_slowed() {
 }
 
 #[actix_web::test]
-async fn a_setup_form_that_does_not_fit_comes_back_with_messages_and_values_but_no_password() {
+async fn an_invalid_setup_form_comes_back_with_messages_and_values_but_no_password() {
     let (app, token) = first_start().await;
     let ada = app.stranger();
     let fields =
@@ -84,14 +84,14 @@ async fn a_setup_form_that_does_not_fit_comes_back_with_messages_and_values_but_
 }
 
 #[actix_web::test]
-async fn a_made_up_setup_token_opens_nothing() {
+async fn a_made_up_setup_token_is_refused() {
     let (app, _) = first_start().await;
     app.stranger().visit("/setup?token=guess").await.assert_status(404);
     app.stranger().visit("/setup").await.assert_status(404);
 }
 
 #[actix_web::test]
-async fn the_first_operator_gives_one_bare_address_and_a_password_of_other_words() {
+async fn setup_refuses_odd_addresses_and_passwords_made_of_known_words() {
     let (app, token) = first_start().await;
     for (place, value, field) in [
         (1, "Ada <ada@example.com>", "email"),

@@ -1,4 +1,5 @@
-//! Whatever makes a sign-in stronger ends all that the weaker one opened: sessions, access tokens, links.
+//! Changes that strengthen a sign-in: each ends all that the weaker sign-in opened, namely sessions, access tokens and
+//! links.
 
 use diesel::RunQueryDsl;
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
@@ -16,15 +17,15 @@ use crate::support::{Person, TestApp};
 
 const OTHER: &str = "another horse and another staple";
 
-/// What a person has opened with the password alone.
-struct Opened {
+/// Access that a person has opened with the password alone.
+struct OpenedAccess {
     browser: Person,
     programs: Vec<(&'static str, Person)>,
     link: String,
 }
 
-/// A second browser, tokens of every origin, and a link that would set a password.
-async fn open_all(app: &TestApp, ada: &Person) -> Opened {
+/// Opens a second browser, creates tokens in every way, and a link that could set a password.
+async fn open_all(app: &TestApp, ada: &Person) -> OpenedAccess {
     let browser = app.stranger();
     let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
     browser.submit("/sign-in", &fields).await.assert_see_other("/");
@@ -49,12 +50,12 @@ async fn open_all(app: &TestApp, ada: &Person) -> Opened {
     let programs = vec![("login", login), ("console", console), ("token", bearing(made)), ("page", on_page)];
     let console = Operator::at_the_console();
     let token = app.tx(|tx| account::offer_reset(tx, &console, UserId(ada.user_id))).unwrap();
-    let opened = Opened { browser, programs, link: format!("/password-reset?token={token}") };
+    let opened = OpenedAccess { browser, programs, link: format!("/password-reset?token={token}") };
     opened.assert_open(app).await;
     opened
 }
 
-impl Opened {
+impl OpenedAccess {
     async fn assert_open(&self, app: &TestApp) {
         self.browser.visit("/keys").await.assert_ok();
         for (_, program) in &self.programs {
@@ -73,7 +74,7 @@ impl Opened {
 }
 
 #[actix_web::test]
-async fn setting_up_a_second_factor_ends_what_the_password_alone_opened() {
+async fn setting_up_a_second_factor_ends_access_by_the_password_alone() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let opened = open_all(&app, &ada).await;
@@ -83,7 +84,7 @@ async fn setting_up_a_second_factor_ends_what_the_password_alone_opened() {
 }
 
 #[actix_web::test]
-async fn a_new_password_ends_what_the_old_one_opened() {
+async fn a_new_password_ends_access_by_the_old_one() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let opened = open_all(&app, &ada).await;
@@ -94,7 +95,7 @@ async fn a_new_password_ends_what_the_old_one_opened() {
 }
 
 #[actix_web::test]
-async fn a_password_that_a_link_sets_ends_what_the_old_one_opened() {
+async fn a_password_set_by_a_link_ends_access_by_the_old_one() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let opened = open_all(&app, &ada).await;
@@ -106,14 +107,14 @@ async fn a_password_that_a_link_sets_ends_what_the_old_one_opened() {
 }
 
 #[actix_web::test]
-async fn a_password_that_the_console_sets_ends_what_the_old_one_opened() {
+async fn a_password_set_on_the_command_line_ends_access_by_the_old_one() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let opened = open_all(&app, &ada).await;
     let console = Operator::at_the_console();
     let new = NewPassword::parse(OTHER, &PasswordRules::new(false, &["ada"])).unwrap();
     app.tx(|tx| accounts::set_password(tx, &console, UserId(ada.user_id), &new)).unwrap();
-    // Another process did it: this one hears of it within a second.
+    // Another process set the password, so this one learns of it within a second.
     for (_, program) in &opened.programs {
         program.within_a_second("/api/keys", 401).await;
     }
@@ -121,7 +122,7 @@ async fn a_password_that_the_console_sets_ends_what_the_old_one_opened() {
 }
 
 #[actix_web::test]
-async fn new_recovery_codes_end_what_the_old_ones_opened() {
+async fn new_recovery_codes_end_access_by_the_old_ones() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let (device, codes) = set_up(&app, &ada).await;
@@ -154,7 +155,7 @@ async fn instance_tokens_and_those_of_other_tenants_end_as_well() {
 }
 
 #[actix_web::test]
-async fn tokens_of_other_people_and_tokens_made_afterwards_go_on() {
+async fn tokens_of_other_people_and_later_tokens_still_work() {
     let app = TestApp::start().await;
     let (ada, bob) = (app.viewer("ada").await, app.viewer("bob").await);
     let of_bob = app.token_of(&bob, &["*"]);
@@ -166,7 +167,8 @@ async fn tokens_of_other_people_and_tokens_made_afterwards_go_on() {
     bob.visit("/keys").await.assert_ok();
 }
 
-/// Does something while a second factor is being set up, in a transaction that ends only once another waits for it.
+/// Runs `act` during the setup of a second factor. The setup's transaction ends only once another transaction waits for
+/// it.
 async fn during_set_up<T>(app: &TestApp, person: &Person, act: impl Future<Output = T>) -> T {
     let (vault, now, console) = (&app.running().state.vault, app.clock.now(), Operator::at_the_console());
     let mut conn = app.conn();
@@ -187,7 +189,7 @@ async fn during_set_up<T>(app: &TestApp, person: &Person, act: impl Future<Outpu
 }
 
 #[actix_web::test]
-async fn a_sign_in_during_the_set_up_of_a_second_factor_opens_nothing() {
+async fn a_sign_in_during_the_setup_of_a_second_factor_fails() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let browser = app.stranger();
@@ -197,7 +199,7 @@ async fn a_sign_in_during_the_set_up_of_a_second_factor_opens_nothing() {
 }
 
 #[actix_web::test]
-async fn a_login_during_the_set_up_of_a_second_factor_makes_no_token() {
+async fn a_login_during_the_setup_of_a_second_factor_creates_no_token() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let program = app.stranger();
@@ -206,7 +208,7 @@ async fn a_login_during_the_set_up_of_a_second_factor_makes_no_token() {
 }
 
 #[actix_web::test]
-async fn a_token_that_is_made_on_the_page_during_the_set_up_of_a_second_factor_is_refused() {
+async fn a_token_created_during_the_setup_of_a_second_factor_is_refused() {
     let app = TestApp::start().await;
     let ada = app.viewer("ada").await;
     let page = ada.visit("/tokens/new").await.html();

@@ -1,16 +1,16 @@
-//! The operators' pages about tenants, a tenant's own settings, and switching between tenants.
+//! Operators' pages about tenants, a tenant's own settings, and switching between tenants.
 
 use gatepost::domain::{Role, UserId};
 
 use crate::support::{Person, TestApp};
 
-/// The session's cookie, which every page sends anew.
+/// Returns the session cookie, which every page sends again.
 async fn cookie(person: &Person) -> String {
     person.visit("/").await.header("set-cookie").split(';').next().unwrap().to_owned()
 }
 
 #[actix_web::test]
-async fn an_operator_makes_finds_suspends_deletes_and_restores_a_tenant() {
+async fn an_operator_creates_finds_suspends_deletes_and_restores_a_tenant() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     grace
@@ -50,7 +50,7 @@ async fn an_operator_makes_finds_suspends_deletes_and_restores_a_tenant() {
 }
 
 #[actix_web::test]
-async fn two_operators_who_change_a_tenant_at_once_do_not_overwrite_each_other_unseen() {
+async fn concurrent_changes_of_a_tenant_do_not_overwrite_each_other_unnoticed() {
     let app = TestApp::start().await;
     let (grace, oscar) = (app.operator("grace").await, app.operator("oscar").await);
     let seen = grace.visit("/operator/tenants/1").await.html().value("seen");
@@ -67,7 +67,7 @@ async fn two_operators_who_change_a_tenant_at_once_do_not_overwrite_each_other_u
 }
 
 #[actix_web::test]
-async fn an_operator_who_enters_a_tenant_is_seen_by_it() {
+async fn a_tenant_s_audit_log_shows_an_operator_who_entered_it() {
     let app = TestApp::start().await;
     let beta = app.make_tenant("beta");
     let ada = app.person("ada", beta, Role::Admin).await;
@@ -82,13 +82,13 @@ async fn an_operator_who_enters_a_tenant_is_seen_by_it() {
     let log = ada.visit("/audit?action=tenant.entered").await.html();
     assert_eq!(log.texts("tbody .cell-main > b"), ["Entered as an operator: beta"]);
     assert!(log.all_text().contains("grace@example.com"));
-    // A member is at home.
+    // A member's visit writes no audit entry about entering the tenant.
     ada.visit("/").await.assert_ok();
     assert_eq!(ada.visit("/audit?action=tenant.entered").await.html().select("tbody tr").len(), 1);
 }
 
 #[actix_web::test]
-async fn an_operator_enters_a_tenant_that_is_not_on_the_list_of_a_hundred() {
+async fn an_operator_can_enter_a_tenant_beyond_the_first_hundred() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     diesel::RunQueryDsl::execute(
@@ -118,7 +118,7 @@ async fn a_session_gets_a_new_key_when_its_rights_change() {
     assert_eq!(sessions_of(&app, dan.user_id), 1, "the old key is of nobody");
     app.stranger().with("cookie", &first).visit("/members").await.assert_see_other("/sign-in?back=%2Fmembers");
     dan.visit("/members").await.assert_ok();
-    // Another tenant is another role.
+    // The person's role differs in the other tenant.
     let beta = app.make_tenant("beta");
     app.make_member(beta, UserId(dan.user_id), Role::Viewer);
     dan.submit("/tenant", &[("tenant", &beta.to_string())]).await.assert_see_other("/");
@@ -133,7 +133,7 @@ fn sessions_of(app: &TestApp, user: i64) -> i64 {
 }
 
 #[actix_web::test]
-async fn settings_are_an_admin_s_and_hold_for_what_is_made_afterwards() {
+async fn admins_change_settings_and_new_objects_use_them() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let form = ada.visit("/settings").await.html();
@@ -161,7 +161,7 @@ async fn settings_are_an_admin_s_and_hold_for_what_is_made_afterwards() {
 }
 
 #[actix_web::test]
-async fn two_who_change_the_settings_at_once_do_not_overwrite_each_other_unseen() {
+async fn concurrent_changes_of_settings_do_not_overwrite_each_other_unnoticed() {
     let app = TestApp::start().await;
     let (ada, otto) = (app.admin("ada").await, app.owner("otto").await);
     let seen = ada.visit("/settings").await.html().value("seen");
@@ -185,14 +185,14 @@ async fn two_who_change_the_settings_at_once_do_not_overwrite_each_other_unseen(
 }
 
 #[actix_web::test]
-async fn an_owner_deletes_their_tenant_and_only_by_its_slug() {
+async fn an_owner_deletes_their_tenant_by_typing_its_slug() {
     let app = TestApp::start().await;
     let (ada, otto) = (app.admin("ada").await, app.owner("otto").await);
     assert!(!ada.visit("/settings").await.html().has("a[href='/settings/deletion']"));
     ada.submit("/settings/deletion", &[("confirmation", "acme")]).await.assert_status(403);
     otto.submit("/settings/deletion", &[("confirmation", "yes")]).await.assert_status(422);
     otto.submit("/settings/deletion", &[("confirmation", "acme")]).await.assert_see_other("/");
-    // They belong nowhere now, and still have an account.
+    // The person is not in any tenant now, and still has an account.
     otto.visit("/").await.assert_see_other("/account");
     let account = otto.visit("/account").await.assert_ok().html();
     assert!(account.all_text().contains("not a member of any tenant"));
@@ -200,7 +200,7 @@ async fn an_owner_deletes_their_tenant_and_only_by_its_slug() {
 }
 
 #[actix_web::test]
-async fn people_of_a_suspended_tenant_read_why() {
+async fn members_of_a_suspended_tenant_see_the_reason() {
     let app = TestApp::start().await;
     let (ada, grace) = (app.admin("ada").await, app.operator("grace").await);
     grace.submit("/operator/tenants/1/suspension", &[("reason", "not paid")]).await.assert_status(303);
@@ -212,7 +212,7 @@ async fn people_of_a_suspended_tenant_read_why() {
 }
 
 #[actix_web::test]
-async fn the_tenant_switcher_of_an_operator_leads_to_all_tenants() {
+async fn the_tenant_switcher_of_an_operator_links_to_all_tenants() {
     let app = TestApp::start().await;
     app.make_tenant("globex");
     let link = ".tenant-list a[href='/operator/tenants']";

@@ -1,11 +1,11 @@
-//! The pages about usage: the chart and its breakdown, and why a call was refused.
+//! Pages about usage: the chart with its breakdown, and the reason of a refused call.
 
 use serde_json::json;
 
 use crate::support::TestApp;
 
 #[actix_web::test]
-async fn a_chart_and_a_breakdown_tell_of_the_chosen_time() {
+async fn chart_and_breakdown_show_the_chosen_time_span() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let program = app.program().await;
@@ -36,7 +36,7 @@ async fn a_chart_and_a_breakdown_tell_of_the_chosen_time() {
 }
 
 #[actix_web::test]
-async fn keys_near_their_limits_stand_first_and_each_page_of_a_key_has_its_latest_calls() {
+async fn keys_near_their_limits_come_first_and_a_key_s_page_shows_its_latest_calls() {
     let app = TestApp::start().await;
     let (ada, program) = (app.admin("ada").await, app.program().await);
     let mut keys = Vec::new();
@@ -44,7 +44,7 @@ async fn keys_near_their_limits_stand_first_and_each_page_of_a_key_has_its_lates
         let key = program.post_json("/api/keys", json!({"name": name, "rate_limit": 10})).await.json();
         keys.push((key, calls));
     }
-    // The news of their making, heard later, would make them unknown again.
+    // A later notification of their creation would remove the keys from the cache.
     app.until_all_is_heard(&program).await;
     for (key, calls) in &keys {
         for _ in 0..*calls {
@@ -54,7 +54,7 @@ async fn keys_near_their_limits_stand_first_and_each_page_of_a_key_has_its_lates
     app.running().state.gate.flush().await;
 
     let mut rows = ada.visit("/usage").await.html().texts("section[aria-labelledby=limits] tbody tr");
-    // The key by which the news were heard may be known still.
+    // The marker key used for waiting may still be in the cache.
     rows.retain(|row| !row.contains("marker"));
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert!(rows[0].contains("Nearly full") && rows[0].contains("90 %"), "{rows:?}");
@@ -71,7 +71,7 @@ async fn keys_near_their_limits_stand_first_and_each_page_of_a_key_has_its_lates
 }
 
 #[actix_web::test]
-async fn a_refused_call_is_found_by_its_request() {
+async fn a_refused_call_is_found_by_its_request_id() {
     let app = TestApp::start().await;
     let (ada, program) = (app.admin("ada").await, app.program().await);
     let key = program.post_json("/api/keys", json!({"name": "k"})).await.json();
@@ -91,7 +91,7 @@ async fn a_refused_call_is_found_by_its_request() {
 }
 
 #[actix_web::test]
-async fn limits_and_a_quota_are_set_in_the_form_and_shown_with_what_is_left() {
+async fn limits_and_a_quota_are_set_in_the_form_and_shown_with_the_remaining_amounts() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let nonce = ada.visit("/keys/new").await.html().value("nonce");

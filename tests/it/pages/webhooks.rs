@@ -1,4 +1,4 @@
-//! The pages about webhooks, and what becomes of a test event.
+//! Pages about webhooks, and test events.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use diesel::dsl::max;
@@ -89,7 +89,7 @@ async fn a_webhook_is_changed_paused_resumed_and_deleted() {
 }
 
 #[actix_web::test]
-async fn a_test_event_is_refused_at_its_field_and_else_goes_to_that_webhook_alone() {
+async fn an_invalid_test_event_is_refused_at_its_field_and_a_valid_one_goes_only_to_its_webhook() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
     subscribe(&ada, &GOOD).await;
@@ -120,7 +120,7 @@ async fn a_test_event_of_gatepost_s_own_types_is_refused_at_its_field() {
     }
 }
 
-/// Texts of the links, buttons and forms by which a page changes something.
+/// Returns the texts of all links and buttons of a page that change something.
 fn controls(page: &Answer) -> Vec<String> {
     page.assert_ok().html().texts("main :is(a.button, button:not([hidden]))")
 }
@@ -132,7 +132,7 @@ async fn a_developer_sees_controls_of_their_own_webhooks_only() {
     let fields = [GOOD[0], ("events", "*"), ("headers", "X-Team: abc")];
     subscribe(&ada, &fields).await.assert_see_other("/webhooks/1");
     subscribe(&dora, &fields).await.assert_see_other("/webhooks/2");
-    failing(&app, TimeDelta::days(6), true);
+    make_failing(&app, TimeDelta::days(6), true);
     let others = dora.visit("/webhooks/1").await;
     assert_eq!(controls(&others), Vec::<String>::new());
     assert!(!others.html().has("main form"));
@@ -170,7 +170,7 @@ async fn a_developer_directs_deliveries_of_their_own_webhooks_only() {
 }
 
 #[actix_web::test]
-async fn a_new_url_needs_its_header_values_at_their_field() {
+async fn a_new_url_needs_new_header_values() {
     let app = TestApp::start().await;
     let ada = app.admin("ada").await;
     let settings =
@@ -185,7 +185,7 @@ async fn a_new_url_needs_its_header_values_at_their_field() {
 }
 
 #[actix_web::test]
-async fn headers_are_typed_once_and_masked_from_then_on() {
+async fn header_values_are_typed_once_and_then_masked() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
     let refused = subscribe(&ada, &[GOOD[0], GOOD[1], ("headers", "X-Team: abc\nno colon")]).await;
@@ -210,7 +210,7 @@ async fn headers_are_typed_once_and_masked_from_then_on() {
 }
 
 #[actix_web::test]
-async fn a_key_pair_is_made_rotated_and_removed() {
+async fn a_key_pair_is_created_rotated_and_removed() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
     subscribe(&ada, &GOOD).await;
@@ -228,8 +228,9 @@ async fn a_key_pair_is_made_rotated_and_removed() {
     assert!(keys(ada.visit("/webhooks/1").await).is_empty());
 }
 
-/// As if nothing had been accepted for so long, and Gatepost had switched it off for that or not.
-fn failing(app: &TestApp, since: TimeDelta, is_off: bool) {
+/// Makes the webhook look as if it had failed since this long ago, and optionally as if Gatepost had disabled it for
+/// that.
+fn make_failing(app: &TestApp, since: TimeDelta, is_off: bool) {
     let reason = is_off.then_some("nothing but failures for 5 days");
     let set = (
         webhooks::failing_since.eq(app.clock.now() - since),
@@ -240,20 +241,20 @@ fn failing(app: &TestApp, since: TimeDelta, is_off: bool) {
 }
 
 #[actix_web::test]
-async fn a_webhook_that_was_switched_off_goes_on_with_one_click_once_a_probe_is_taken() {
+async fn a_disabled_webhook_resumes_with_one_click_if_its_probe_succeeds() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let ada = app.admin("ada").await;
     let receiver = Receiver::start().await;
     program.subscribe(&receiver, json!({"events": ["order.*"], "retry_schedule": [60]})).await;
-    failing(&app, TimeDelta::days(6), true);
+    make_failing(&app, TimeDelta::days(6), true);
     receiver.answer([Reply::new(503)]);
     let page = ada.visit("/webhooks/1").await.html();
     let says = page.text(".flash-bad p");
     assert!(says.contains("Nothing but failures for 5 days."), "{says}");
     assert_eq!(page.texts(".flash-bad button"), ["Send a probe and resume"]);
 
-    // Not taken: it says what came, and lets one go on anyway.
+    // Probe fails: the page shows the response, and offers to resume anyway.
     ada.submit("/webhooks/1/activation", &[]).await.assert_see_other("/webhooks/1");
     let page = ada.visit("/webhooks/1").await.html();
     let says = page.text("[role=alert]");
@@ -263,7 +264,7 @@ async fn a_webhook_that_was_switched_off_goes_on_with_one_click_once_a_probe_is_
     let shown = program.get("/api/webhooks/1").await.json();
     assert_eq!((&shown["state"], shown["probe_delivery_id"].is_string()), (&json!("disabled"), true));
 
-    // Taken: it is on, and has no past.
+    // Probe succeeds: the webhook is active again, with no failures on record.
     ada.submit("/webhooks/1/activation", &[]).await.assert_see_other("/webhooks/1");
     let page = ada.visit("/webhooks/1").await.html();
     let says = page.text("[role=status]");
@@ -274,14 +275,14 @@ async fn a_webhook_that_was_switched_off_goes_on_with_one_click_once_a_probe_is_
     let noted = program.get("/api/audit?action=webhook.activated").await.assert_ok().json();
     assert_eq!(noted["data"][0]["via"], "system");
 
-    failing(&app, TimeDelta::days(6), true);
+    make_failing(&app, TimeDelta::days(6), true);
     ada.submit("/webhooks/1/activation", &[("anyway", "true")]).await.assert_see_other("/webhooks/1");
     assert_eq!(program.get("/api/webhooks/1").await.json()["state"], "active");
     assert_eq!(receiver.received().len(), 2, "nobody was asked");
 }
 
 #[actix_web::test]
-async fn while_a_probe_is_out_nothing_else_is_sent_and_a_program_can_ask_for_one() {
+async fn during_a_probe_nothing_else_is_sent_and_a_program_can_request_a_probe() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -289,7 +290,7 @@ async fn while_a_probe_is_out_nothing_else_is_sent_and_a_program_can_ask_for_one
     program.subscribe(&receiver, json!({"retry_schedule": [60, 60, 60]})).await;
     let event = program.publish("order.created", json!(1)).await;
     program.delivery_once(&event, "retrying", 1).await;
-    failing(&app, TimeDelta::days(6), true);
+    make_failing(&app, TimeDelta::days(6), true);
     app.advance(TimeDelta::minutes(2));
     let asked = program.post_json("/api/webhooks/1/activation?probe=true", json!({})).await.assert_status(202).json();
     let again = program.post_json("/api/webhooks/1/activation?probe=true", json!({})).await.assert_status(202).json();
@@ -303,16 +304,16 @@ async fn while_a_probe_is_out_nothing_else_is_sent_and_a_program_can_ask_for_one
 }
 
 #[actix_web::test]
-async fn banners_say_when_a_webhook_will_be_switched_off() {
+async fn banners_say_when_a_webhook_will_be_disabled() {
     let app = TestApp::start().await;
     let ada = app.developer("ada").await;
     subscribe(&ada, &GOOD).await;
-    failing(&app, TimeDelta::hours(50), false);
+    make_failing(&app, TimeDelta::hours(50), false);
     assert!(ada.visit("/webhooks/1").await.html().text(".flash-bad p").contains("it is switched off in 2 days"));
     let overview = ada.visit("/").await.html();
     assert!(!overview.has(".flash-bad"), "there is time");
     assert!(overview.text("[aria-labelledby=attention] a").contains("switched off in 2 days"));
-    failing(&app, TimeDelta::hours(100), false);
+    make_failing(&app, TimeDelta::hours(100), false);
     assert!(ada.visit("/webhooks/1").await.html().text(".flash-bad p").contains("switched off in 19 h"));
     let overview = ada.visit("/").await.html();
     let says = overview.text(".flash-bad p");
@@ -321,7 +322,7 @@ async fn banners_say_when_a_webhook_will_be_switched_off() {
 }
 
 #[actix_web::test]
-async fn a_webhook_s_page_and_program_tell_how_it_has_been_doing() {
+async fn a_webhook_s_page_and_the_api_show_its_statistics() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let vera = app.viewer("vera").await;
@@ -352,7 +353,7 @@ async fn a_webhook_s_page_and_program_tell_how_it_has_been_doing() {
 }
 
 #[actix_web::test]
-async fn a_host_that_does_not_answer_is_told_of() {
+async fn pages_and_the_api_report_a_host_that_does_not_respond() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let vera = app.viewer("vera").await;
@@ -370,7 +371,7 @@ async fn a_host_that_does_not_answer_is_told_of() {
     assert!(told["unreachable_since"].is_string(), "{told}");
     let says = vera.visit("/webhooks/2").await.html().text(".flash-bad p");
     assert!(says.contains("Requests to this host go one at a time until it answers."), "{says}");
-    // Another webhook of the same host, which has not been asked yet.
+    // Another webhook of the same host, without any request so far.
     program
         .post_json("/api/webhooks", json!({"url": "http://127.0.0.1:9/b", "events": ["never"]}))
         .await
@@ -378,14 +379,14 @@ async fn a_host_that_does_not_answer_is_told_of() {
     let says = vera.visit("/webhooks/3").await.html().text(".flash-bad p");
     assert!(says.starts_with("Its host has not answered for a moment."), "{says}");
 
-    // Whoever answers is there, whatever the answer is.
+    // Any response shows that the host is reachable.
     let refused = program.publish("order.created", json!(1)).await;
     program.delivery_once(&refused, "retrying", 1).await;
     assert!(program.get("/api/webhooks/1/statistics").await.json()["unreachable_since"].is_null());
 }
 
 #[actix_web::test]
-async fn two_who_edit_a_webhook_or_a_key_at_once_do_not_overwrite_each_other_unseen() {
+async fn concurrent_edits_of_a_webhook_or_key_do_not_overwrite_each_other_unnoticed() {
     let app = TestApp::start().await;
     let (ada, otto) = (app.admin("ada").await, app.owner("otto").await);
     subscribe(&ada, &GOOD).await.assert_see_other("/webhooks/1");
@@ -441,7 +442,7 @@ async fn a_secret_that_no_library_verifies_is_refused_at_its_field() {
 }
 
 #[actix_web::test]
-async fn statistics_say_when_more_waits_than_is_counted() {
+async fn statistics_say_if_more_deliveries_wait_than_are_counted() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -462,7 +463,7 @@ async fn statistics_say_when_more_waits_than_is_counted() {
     receiver.release();
 }
 
-/// Repeats the attempts of a webhook until there are so many.
+/// Copies the attempts of a webhook until there are this many.
 fn repeat_attempts(app: &TestApp, count: i64) {
     let sql = format!(
         "INSERT INTO attempts SELECT r.* FROM (SELECT * FROM attempts ORDER BY id LIMIT 1) a,
@@ -473,7 +474,7 @@ fn repeat_attempts(app: &TestApp, count: i64) {
 }
 
 #[actix_web::test]
-async fn statistics_say_when_not_all_attempts_were_looked_at() {
+async fn statistics_say_if_they_cover_only_some_attempts() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -491,7 +492,7 @@ async fn statistics_say_when_not_all_attempts_were_looked_at() {
     assert_eq!(read().await, (json!(1_000), json!(true)));
 }
 
-/// The time at which a webhook's newest successful delivery ended, as its row says.
+/// Returns the time at which a webhook's newest successful delivery ended, read from its row.
 fn newest_success(app: &TestApp) -> DateTime<Utc> {
     let delivered = deliveries::table.filter(deliveries::state.eq("delivered"));
     delivered.select(max(deliveries::finished_at)).first::<Option<_>>(&mut app.conn()).unwrap().unwrap()
@@ -523,7 +524,7 @@ async fn the_last_success_of_a_busy_webhook_is_that_of_its_newest_delivery() {
     assert_eq!(program.get(&path).await.json()["last_success_at"], json!(newest_success(&app)), "behind many failures");
 }
 
-/// Repeats the newest attempt, which failed.
+/// Copies the newest attempt, which failed.
 fn repeat_failures(app: &TestApp, count: i64) {
     let sql = format!(
         "INSERT INTO attempts SELECT r.* FROM (SELECT * FROM attempts WHERE NOT success ORDER BY id DESC LIMIT 1) a,

@@ -1,4 +1,4 @@
-//! A real PgBouncer before the database: refused where it shares sessions, used where it does not.
+//! Real PgBouncer in front of the database: refused if it shares sessions, and used if it does not.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
@@ -42,7 +42,7 @@ impl Pooler {
         let mut command = Command::new(program.unwrap_or("pgbouncer"));
         command.arg("-q").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
         if rustix::process::geteuid().is_root() {
-            // It refuses to run as root.
+            // PgBouncer refuses to run as root.
             let owner = 65_534;
             chown(folder.path(), Some(owner), Some(owner)).unwrap();
             command.uid(owner).gid(owner);
@@ -114,7 +114,7 @@ fn a_pooler_that_hides_notifications_is_refused() {
     Gatepost::on(&pooled).run(&["migrate"]).assert_failed(1, &["connection pooler", "NOTIFY does not reach"]);
 }
 
-/// Runs every command that meets a pooler first, and expects a refusal that says what to do.
+/// Runs all commands that connect to the database, and expects an error that says what to do.
 #[track_caller]
 fn assert_refused(settings: &str) {
     let database = Database::empty();
@@ -134,7 +134,7 @@ fn a_pooler_in_transaction_mode_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_pooler_in_transaction_mode_that_goes_round_its_connections_is_refused() {
+fn a_pooler_in_transaction_mode_with_round_robin_is_refused() {
     assert_refused("pool_mode = transaction\nserver_round_robin = 1\nmin_pool_size = 3");
 }
 

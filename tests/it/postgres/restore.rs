@@ -1,4 +1,4 @@
-//! Dumps that are restored: by the guide's own commands, without the role, and long after they were made.
+//! Restored dumps: by the guide's own commands, without the database role, and long after their creation.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -21,7 +21,7 @@ const DROP_PARTITIONS: &str = "DO $$ DECLARE part REGCLASS; BEGIN
         WHERE inhparent IN ('events'::regclass, 'deliveries'::regclass, 'attempts'::regclass)
     LOOP EXECUTE 'DROP TABLE ' || part; END LOOP; END $$";
 
-/// Returns the one block of the guide that contains all of these words.
+/// Returns the only block of the guide that contains all of these words.
 fn guide(words: &[&str]) -> String {
     let fitting = blocks(&read("docs/operations.md"), "sh");
     let mut fitting = fitting.into_iter().filter(|block| words.iter().all(|word| block.contains(word)));
@@ -85,7 +85,7 @@ fn the_guide_s_backup_is_restored_into_a_new_cluster_by_its_own_commands() {
 }
 
 #[test]
-fn the_guide_s_move_to_a_cluster_that_has_never_seen_gatepost_works_as_written() {
+fn the_guide_s_move_to_a_new_cluster_works_as_written() {
     let cluster = Cluster::start();
     let database = cluster.owned_database("mover", "CREATEROLE");
     let url = &database.url;
@@ -109,7 +109,7 @@ fn copy_with_errors(from: &Database, to: &Database, folder: &Path) {
 }
 
 #[actix_web::test]
-async fn a_dump_that_was_restored_without_the_role_and_long_ago_is_completed_at_start() {
+async fn an_old_dump_restored_without_the_role_is_completed_at_start() {
     let (cluster, source) = (Cluster::start(), Database::clone_template());
     source.connect().batch_execute(DROP_PARTITIONS).unwrap();
     let target = cluster.owned_database("creator", "CREATEROLE");
@@ -162,7 +162,7 @@ async fn an_event_with_an_idempotency_key_that_finds_no_partition_creates_it() {
 }
 
 #[actix_web::test]
-async fn a_change_that_announces_an_event_into_no_partition_succeeds_when_it_is_sent_again() {
+async fn a_change_whose_event_has_no_partition_succeeds_at_the_second_try() {
     let app = TestApp::start().await;
     let program = app.program().await;
     program.subscribe(&Receiver::start().await, json!({"events": ["api_key.created"]})).await;

@@ -1,4 +1,4 @@
-//! The role `gatepost_app` and its rights: lost, half granted, given by others; and what the server says meanwhile.
+//! Role `gatepost_app` and its rights: missing, incomplete, or granted by others, and the error messages meanwhile.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -28,7 +28,7 @@ fn a_creator_who_may_grant_the_role_but_not_act_as_it_is_repaired_by_the_next_mi
 }
 
 #[test]
-fn a_membership_without_the_set_option_is_refused_with_the_line_that_completes_it() {
+fn a_membership_without_the_set_option_is_refused_with_the_sql_that_completes_it() {
     let cluster = Cluster::of_version(17);
     if cluster.version() < 16 {
         return;
@@ -42,7 +42,7 @@ fn a_membership_without_the_set_option_is_refused_with_the_line_that_completes_i
 }
 
 #[test]
-fn a_user_with_an_odd_name_gets_a_line_that_can_be_pasted() {
+fn a_user_with_an_odd_name_gets_sql_that_can_be_pasted() {
     let cluster = Cluster::start();
     cluster.execute("postgres", r#"CREATE ROLE "o'da ""x"" -- %" LOGIN"#);
     cluster.execute("postgres", r#"CREATE DATABASE odd OWNER "o'da ""x"" -- %""#);
@@ -63,7 +63,7 @@ fn doctor_says_before_the_first_start_that_the_role_can_t_be_created() {
 }
 
 #[actix_web::test]
-async fn while_the_role_is_out_of_reach_requests_are_503_and_the_server_says_that_it_is_not_ready() {
+async fn while_the_role_is_unusable_requests_are_503_and_readyz_fails() {
     let cluster = Cluster::start();
     cluster.execute("postgres", "CREATE ROLE gatepost_app");
     let database = cluster.owned_database("plain", "");
@@ -90,7 +90,7 @@ async fn while_the_role_is_out_of_reach_requests_are_503_and_the_server_says_tha
 }
 
 #[actix_web::test]
-async fn a_role_that_is_dropped_under_a_running_server_is_created_by_the_next_request() {
+async fn a_role_dropped_while_the_server_runs_is_created_by_the_next_request() {
     let cluster = Cluster::start();
     let mut app = TestApp::start_on(cluster.owned_database("creator", "CREATEROLE"), &[]).await;
     app.tenant = app.make_tenant("acme");
@@ -101,7 +101,7 @@ async fn a_role_that_is_dropped_under_a_running_server_is_created_by_the_next_re
 }
 
 #[actix_web::test]
-async fn rights_that_the_role_has_lost_are_given_back_by_the_next_request() {
+async fn lost_rights_of_the_role_are_restored_by_the_next_request() {
     let app = TestApp::start().await;
     let program = app.program().await;
     diesel::sql_query("REVOKE ALL ON api_keys, plans FROM gatepost_app").execute(&mut app.conn()).unwrap();
@@ -112,7 +112,7 @@ async fn rights_that_the_role_has_lost_are_given_back_by_the_next_request() {
 }
 
 #[actix_web::test]
-async fn rights_that_the_role_has_lost_are_given_back_by_the_readiness_check() {
+async fn lost_rights_of_the_role_are_restored_by_the_readiness_check() {
     let app = TestApp::start().await;
     let mut conn = app.conn();
     diesel::sql_query("REVOKE INSERT ON webhooks FROM gatepost_app").execute(&mut conn).unwrap();
@@ -121,7 +121,7 @@ async fn rights_that_the_role_has_lost_are_given_back_by_the_readiness_check() {
 }
 
 #[test]
-fn a_role_that_passes_by_row_level_security_is_found_and_set_right() {
+fn a_role_that_bypasses_row_level_security_is_found_and_repaired() {
     let cluster = Cluster::start();
     let database = Database::elsewhere(cluster.url("gatepost", "gatepost"));
     Gatepost::on(&database).run(&["migrate"]).ok();
@@ -132,7 +132,7 @@ fn a_role_that_passes_by_row_level_security_is_found_and_set_right() {
 }
 
 #[test]
-fn a_membership_granted_the_wrong_way_round_is_found_and_set_right() {
+fn a_reversed_membership_is_found_and_repaired() {
     let cluster = Cluster::start();
     let database = Database::elsewhere(cluster.url("gatepost", "gatepost"));
     cluster.execute("postgres", "CREATE ROLE gatepost_app; GRANT gatepost TO gatepost_app");
@@ -145,7 +145,7 @@ fn a_membership_granted_the_wrong_way_round_is_found_and_set_right() {
 }
 
 #[test]
-fn a_table_whose_row_level_security_is_off_is_found_and_set_right() {
+fn a_table_without_row_level_security_is_found_and_repaired() {
     let database = Database::clone_template();
     diesel::sql_query("ALTER TABLE webhooks DISABLE ROW LEVEL SECURITY").execute(&mut database.connect()).unwrap();
     assert!(wrong(&database).contains("ALTER TABLE webhooks ENABLE ROW LEVEL SECURITY"));
@@ -154,7 +154,7 @@ fn a_table_whose_row_level_security_is_off_is_found_and_set_right() {
 }
 
 #[test]
-fn a_user_who_may_not_create_tables_gets_a_line_that_can_be_pasted() {
+fn a_user_who_may_not_create_tables_gets_sql_that_can_be_pasted() {
     let cluster = Cluster::of_version(16);
     cluster.execute("postgres", "CREATE ROLE guest LOGIN CREATEROLE");
     cluster.execute("gatepost", "REVOKE CREATE ON SCHEMA public FROM PUBLIC");
@@ -186,7 +186,7 @@ struct Access {
     right: String,
 }
 
-/// Everything that the role may do, and what its policies show it.
+/// Returns everything that the role may do, and the rows that its policies show.
 fn access(conn: &mut PgConnection) -> Vec<Access> {
     let query = "SELECT concat_ws(' ', relname, privilege_type) AS right
         FROM pg_class, aclexplode(relacl) JOIN pg_roles r ON r.oid = grantee AND r.rolname = 'gatepost_app'
@@ -202,7 +202,7 @@ fn access(conn: &mut PgConnection) -> Vec<Access> {
 }
 
 #[test]
-fn what_is_repaired_equals_what_the_migrations_grant() {
+fn repaired_rights_equal_the_rights_granted_by_migrations() {
     let database = Database::clone_template();
     let mut conn = database.connect();
     let granted = access(&mut conn);
@@ -216,7 +216,7 @@ fn what_is_repaired_equals_what_the_migrations_grant() {
 }
 
 #[test]
-fn a_schema_with_the_name_of_the_user_holds_an_instance_or_hides_none() {
+fn a_schema_named_after_the_user_does_not_hide_the_instance() {
     let database = Database::empty();
     database.connect().batch_execute("CREATE SCHEMA postgres").unwrap();
     Gatepost::on(&database).run(&["migrate"]).ok();

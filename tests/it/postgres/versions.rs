@@ -1,4 +1,4 @@
-//! The main job on every supported version of Postgres, for a superuser and for owners of their database alone.
+//! Main job on every supported version of Postgres, for a superuser and for owners of only their database.
 
 use std::time::Duration;
 
@@ -40,10 +40,11 @@ pub async fn main_job(database: Database) {
 async fn serves_every_kind_of_owner(major: u32) {
     let cluster = Cluster::of_version(major);
 
-    // With CREATEROLE: creates the role and acts as it.
+    // With CREATEROLE, the owner creates the role and uses it.
     main_job(cluster.owned_database("creator", "CREATEROLE")).await;
 
-    // With CREATEROLE, beside another owner who created the role. From version 16 on, only an administrator can grant it.
+    // With CREATEROLE, after another owner has created the role. From version 16 on, only an administrator can grant
+    // it.
     let second = cluster.owned_database("second", "CREATEROLE");
     if 16 <= cluster.version() {
         let refused = Gatepost::on(&second).run(&["migrate"]);
@@ -52,7 +53,7 @@ async fn serves_every_kind_of_owner(major: u32) {
     }
     main_job(second).await;
 
-    // Without CREATEROLE, after an administrator has run what the refusal says.
+    // Without CREATEROLE, after an administrator has run the SQL of the error message.
     let plain = cluster.owned_database("plain", "");
     let refused = Gatepost::on(&plain).run(&["migrate"]);
     refused.assert_failed(1, &["gatepost_app", "administrator"]);

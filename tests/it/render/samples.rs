@@ -1,4 +1,4 @@
-//! Samples of every view.
+//! Sample data of every view.
 
 mod tenants;
 
@@ -90,7 +90,7 @@ fn print(view: impl Template) -> String {
     view.render().unwrap()
 }
 
-/// Some text that people typed.
+/// Returns text as a user may have typed it.
 fn t(kind: Kind, usual: &str) -> String {
     match kind {
         Kind::Empty | Kind::Full => usual.to_owned(),
@@ -935,7 +935,7 @@ fn usage_records(kind: Kind) -> String {
     })
 }
 
-/// Of somebody who works in no tenant.
+/// Renders the account page of a person who is in no tenant.
 fn nowhere(kind: Kind) -> String {
     let shell = shell(kind, "/account");
     let shell = Shell { tenant: TenantChoice::nowhere(), tenants: Vec::new(), role: Role::Viewer, ..shell };

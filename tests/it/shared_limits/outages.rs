@@ -1,4 +1,4 @@
-//! A Redis that goes away, hangs, is full, or comes back with nothing.
+//! Outages of Redis: it stops, hangs, is full, or restarts empty.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::{Person, Redis, TestApp};
 
 const CLOSED: (&str, &str) = ("GATEPOST_REDIS_OUTAGE", "fail_closed");
 
-/// Until limits are counted in Redis again, or not any more.
+/// Waits until `/readyz` reports this state of Redis.
 async fn until_redis_is(state: &str, person: &Person) {
     let start = Instant::now();
     loop {
@@ -23,7 +23,7 @@ async fn until_redis_is(state: &str, person: &Person) {
 }
 
 #[actix_web::test]
-async fn while_redis_is_away_each_process_goes_on_from_what_it_knew_and_brings_it_back() {
+async fn during_an_outage_each_process_continues_its_counts_and_later_sends_them_to_redis() {
     let mut pair = Pair::start().await;
     let key = pair.mint(json!({"rate_limit": 10})).await;
     assert_eq!(ask(&pair.here, &key, json!({"cost": 2})).await, valid(8));
@@ -46,7 +46,7 @@ async fn while_redis_is_away_each_process_goes_on_from_what_it_knew_and_brings_i
 }
 
 #[actix_web::test]
-async fn a_start_without_redis_counts_alone_and_joins_later() {
+async fn a_process_started_without_redis_counts_alone_and_joins_later() {
     let mut redis = Redis::start();
     redis.kill();
     let app = TestApp::start_with(&[("REDIS_URL", &redis.url)]).await;
@@ -60,7 +60,7 @@ async fn a_start_without_redis_counts_alone_and_joins_later() {
 }
 
 #[actix_web::test]
-async fn where_the_instance_says_so_calls_are_refused_while_redis_is_away() {
+async fn with_fail_closed_calls_are_refused_while_redis_is_unreachable() {
     let mut redis = Redis::start();
     let app = TestApp::start_with(&[("REDIS_URL", &redis.url), CLOSED]).await;
     let program = app.program().await;
@@ -83,7 +83,7 @@ async fn where_the_instance_says_so_calls_are_refused_while_redis_is_away() {
     for line in ["gatepost_shared_limits_up 0", "gatepost_shared_limits_missed_total "] {
         assert!(metrics.lines().any(|known| known.starts_with(line)), "{line} in {metrics}");
     }
-    // Looking at a key is no call with it.
+    // Reading a key's usage is not a call with the key.
     program.get(format!("/api/keys/{}/usage", key["id"])).await.assert_ok();
 
     redis.restart();
@@ -93,7 +93,7 @@ async fn where_the_instance_says_so_calls_are_refused_while_redis_is_away() {
 }
 
 #[actix_web::test]
-async fn a_redis_that_hangs_is_waited_for_once_and_not_by_every_call() {
+async fn only_one_call_waits_for_a_redis_that_hangs() {
     let redis = Redis::start();
     let app = TestApp::start_with(&[("REDIS_URL", &redis.url), ("GATEPOST_REDIS_TIMEOUT_MS", "1000")]).await;
     let program = app.program().await;
@@ -108,12 +108,12 @@ async fn a_redis_that_hangs_is_waited_for_once_and_not_by_every_call() {
     redis.go_on();
     until_redis_is("up", &program).await;
     let (code, left) = ask(&program, &key, json!({})).await;
-    // The call that waited may have been counted there too.
+    // Redis may have counted the waiting call too.
     assert!(code == "VALID" && (994..=995).contains(&left), "{left}");
 }
 
 #[actix_web::test]
-async fn that_redis_is_away_is_noticed_where_nobody_calls() {
+async fn an_outage_of_redis_is_noticed_without_any_calls() {
     let mut redis = Redis::start();
     let app = TestApp::start_with(&[("REDIS_URL", &redis.url)]).await;
     until_redis_is("up", &app.stranger()).await;
@@ -122,7 +122,7 @@ async fn that_redis_is_away_is_noticed_where_nobody_calls() {
 }
 
 #[actix_web::test]
-async fn a_redis_that_takes_nothing_is_as_good_as_none() {
+async fn a_redis_that_refuses_writes_counts_as_unreachable() {
     let redis = Redis::start();
     let app = TestApp::start_with(&[("REDIS_URL", &redis.url)]).await;
     let program = app.program().await;

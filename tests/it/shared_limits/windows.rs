@@ -1,4 +1,5 @@
-//! The script that counts in Redis, against the rules of a window: the same numbers, and never over the limit.
+//! Script that counts in Redis, compared with the rules of a sliding window: the same numbers, and never over the
+//! limit.
 
 use chrono::TimeDelta;
 use gatepost::config::Outage;
@@ -12,7 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::support::Redis;
 
-/// A process that counts together with others: what it knows of itself, and its line to the counts.
+/// Process that counts together with others: its own limiter, and its connection to Redis.
 struct Process {
     own: Limiter,
     shared: Shared,
@@ -36,8 +37,8 @@ fn held(subject: i64, quota: u64, window_seconds: u64) -> LimitSubject {
     LimitSubject { tenant, subject: Subject::of_lineage(LineageId(subject), "key"), limit }
 }
 
-/// One call of a made-up history: how far the clock is moved before it, in 320ths of the window and, so as to be off
-/// its grid, in steps of a prime; what it costs; and which process takes it.
+/// Call of a generated history. First, the time since the previous call: in 320ths of the window, plus as many
+/// milliseconds to be off the grid. Then its cost, and the process that gets it.
 type Call = (i64, u64, bool);
 
 fn histories() -> impl Strategy<Value = (u64, u64, Vec<Call>)> {
@@ -47,7 +48,7 @@ fn histories() -> impl Strategy<Value = (u64, u64, Vec<Call>)> {
 }
 
 #[actix_web::test]
-async fn never_over_the_limit_in_any_trailing_window_whichever_process_is_asked() {
+async fn no_trailing_window_exceeds_the_limit_whichever_process_counts() {
     let redis = Redis::start();
     let clock = Clock::default();
     let processes = [Process::start(&redis, &clock).await, Process::start(&redis, &clock).await];
@@ -56,7 +57,7 @@ async fn never_over_the_limit_in_any_trailing_window_whichever_process_is_asked(
         let (quota, window_seconds, calls) = histories().new_tree(&mut runner).unwrap().current();
         let held = held(subject, quota, window_seconds);
         let length = TimeDelta::seconds(i64::try_from(window_seconds).unwrap());
-        // When each that was accepted began, when it had ended, and what it cost.
+        // Start, end and cost of each accepted call.
         let mut accepted = Vec::new();
         for (step, cost, which) in calls {
             clock.advance(TimeDelta::milliseconds((step * length.num_milliseconds() / 320).max(0) + step));
@@ -66,7 +67,8 @@ async fn never_over_the_limit_in_any_trailing_window_whichever_process_is_asked(
             if standing.is_allowed && cost != 0 {
                 accepted.push((began, ended, cost));
             }
-            // What lies within one window for certain: begun less than a window before this one had ended.
+            // Calls that are certainly in one window with this one: they started less than a window before this one's
+            // end.
             let inside = accepted.iter().filter(|(began, _, _)| ended - length < *began);
             let sum: u64 = inside.map(|(_, _, cost)| cost).sum();
             assert!(sum <= quota, "{sum} of {quota} in {window_seconds} s: {accepted:?}");
@@ -77,7 +79,7 @@ async fn never_over_the_limit_in_any_trailing_window_whichever_process_is_asked(
 }
 
 #[actix_web::test]
-async fn what_is_promised_to_a_refused_call_comes_true_and_not_much_later_than_it_must() {
+async fn the_wait_given_to_a_refused_call_is_sufficient_and_not_much_too_long() {
     let redis = Redis::start();
     let clock = Clock::default();
     let process = Process::start(&redis, &clock).await;
@@ -94,12 +96,12 @@ async fn what_is_promised_to_a_refused_call_comes_true_and_not_much_later_than_i
 }
 
 #[actix_web::test]
-async fn a_clock_that_is_ahead_brings_all_it_counted_and_none_of_it_into_the_future() {
+async fn counts_of_a_process_with_a_clock_ahead_are_kept_but_not_dated_in_the_future() {
     let redis = Redis::start();
     let (clock, ahead) = (Clock::default(), Clock::default());
     let process = Process::start(&redis, &clock).await;
     let held = held(1, 10, 60);
-    // Counted by a process alone whose clock is a day ahead, before it finds Redis.
+    // A process counted alone before it found Redis, with a clock that is a day ahead.
     ahead.advance(TimeDelta::days(1));
     let stranger = Process::start(&redis, &clock).await;
     for _ in 0..2 {
@@ -113,18 +115,18 @@ async fn a_clock_that_is_ahead_brings_all_it_counted_and_none_of_it_into_the_fut
 }
 
 #[actix_web::test]
-async fn what_a_process_counted_alone_is_told_with_its_next_call() {
+async fn counts_of_a_process_alone_are_sent_with_its_next_call() {
     let redis = Redis::start();
     let clock = Clock::default();
     let (one, other) = (Process::start(&redis, &clock).await, Process::start(&redis, &clock).await);
     let held = held(1, 10, 3_600);
     assert_eq!(one.take(held, 3).await.remaining, 7);
-    // It has not heard of these three, and has counted in another sub-window.
+    // This process has not heard of these three calls, and has counted in another sub-window.
     clock.advance(TimeDelta::minutes(2));
     other.own.take(&[held], clock.now(), 6).unwrap();
     let refused = other.take(held, 2).await;
     assert_eq!((refused.is_allowed, refused.remaining), (false, 1));
-    // The same where the line is still the one over which it has heard.
+    // Counts made alone are also sent over a connection that was used before.
     clock.advance(TimeDelta::minutes(2));
     one.own.take(&[held], clock.now(), 1).unwrap();
     assert_eq!(one.take(held, 0).await.remaining, 0);
@@ -132,7 +134,7 @@ async fn what_a_process_counted_alone_is_told_with_its_next_call() {
 }
 
 #[actix_web::test]
-async fn two_lengths_of_a_window_that_take_turns_keep_every_count_and_drive_none_into_the_future() {
+async fn alternating_window_lengths_keep_every_count_and_date_none_in_the_future() {
     let redis = Redis::start();
     let clock = Clock::default();
     let process = Process::start(&redis, &clock).await;
@@ -146,7 +148,7 @@ async fn two_lengths_of_a_window_that_take_turns_keep_every_count_and_drive_none
 }
 
 #[actix_web::test]
-async fn what_somebody_else_wrote_into_redis_is_passed_over() {
+async fn foreign_values_in_redis_are_ignored() {
     let redis = Redis::start();
     let process = Process::start(&redis, &Clock::default()).await;
     let held = held(1, 10, 3_600);
@@ -160,7 +162,7 @@ async fn what_somebody_else_wrote_into_redis_is_passed_over() {
 }
 
 #[actix_web::test]
-async fn what_is_over_is_forgotten_by_redis_itself() {
+async fn redis_deletes_expired_windows() {
     let redis = Redis::start();
     let process = Process::start(&redis, &Clock::default()).await;
     assert!(process.take(held(1, 10, 1), 1).await.is_allowed);

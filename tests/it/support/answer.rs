@@ -1,4 +1,4 @@
-//! What came back: status, headers, and a body that is JSON or a page.
+//! Responses: status, headers, and a body that is JSON or a page.
 
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use scraper::{Html, Selector};
@@ -44,7 +44,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("JSON expected: {}", self.body))
     }
 
-    /// A problem document with this status and code.
+    /// Asserts that the response is a problem document with this status and code, and returns it.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, code: &str) -> Value {
         self.assert_status(status);
@@ -56,7 +56,7 @@ impl Answer {
         problem
     }
 
-    /// A 422 that names this field.
+    /// Asserts that the response is a 422 that names this field, and returns it.
     #[track_caller]
     pub fn assert_invalid(&self, field: &str) -> Value {
         let problem = self.assert_problem(422, "invalid");
@@ -71,7 +71,7 @@ impl Answer {
     }
 }
 
-/// A page, asked by meaning.
+/// Parsed page, read by CSS selectors.
 pub struct Page(pub Html);
 
 impl Page {
@@ -83,7 +83,7 @@ impl Page {
         !self.select(css).is_empty()
     }
 
-    /// The text of the first match, blanks folded.
+    /// Returns the text of the first match, with white space collapsed.
     #[track_caller]
     pub fn text(&self, css: &str) -> String {
         let found = self.select(css);
@@ -95,12 +95,12 @@ impl Page {
         self.select(css).iter().map(|found| words(&found.text().collect::<String>())).collect()
     }
 
-    /// All of the page's visible text.
+    /// Returns all visible text of the page.
     pub fn all_text(&self) -> String {
         self.text("body")
     }
 
-    /// The value of a form's field.
+    /// Returns the value of a form field.
     #[track_caller]
     pub fn value(&self, name: &str) -> String {
         let found = self.select(&format!("[name='{name}']"));
@@ -111,7 +111,7 @@ impl Page {
         }
     }
 
-    /// The message at a field.
+    /// Returns the error message at a field.
     pub fn error_at(&self, name: &str) -> String {
         let found = self.select(&format!("[name='{name}']"));
         let described = found.first().and_then(|field| field.value().attr("aria-describedby")).unwrap_or_default();

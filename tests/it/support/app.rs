@@ -1,4 +1,4 @@
-//! The real server on a free port, with a private database and a clock that can be moved.
+//! Real server on a free port, with a private database and an adjustable clock.
 
 use std::sync::OnceLock;
 
@@ -23,7 +23,7 @@ use super::settings;
 pub struct TestApp {
     pub base: String,
     pub clock: Clock,
-    /// The tenant `acme`, which is there from the start.
+    /// Tenant `acme`, which exists from the start.
     pub tenant: TenantId,
     pub running: Option<Running>,
     pub database: Database,
@@ -34,26 +34,26 @@ impl TestApp {
         Self::start_with(&[]).await
     }
 
-    /// With these settings beside the usual ones, named as in the environment.
+    /// Starts with these settings in addition to the usual ones, named as environment variables.
     pub async fn start_with(extra: &[(&str, &str)]) -> Self {
         let mut app = Self::start_bare(extra).await;
         app.tenant = app.make_tenant("acme");
         app
     }
 
-    /// On a database of another cluster.
+    /// Starts on a database of another cluster.
     pub async fn start_at(url: &str, extra: &[(&str, &str)]) -> Self {
         let mut app = Self::start_on(Database::elsewhere(url), extra).await;
         app.tenant = app.make_tenant("acme");
         app
     }
 
-    /// Without any tenant or user: a first start.
+    /// Starts without any tenant or user, like a first start.
     pub async fn start_bare(extra: &[(&str, &str)]) -> Self {
         Self::start_on(Database::clone_template(), extra).await
     }
 
-    /// Without any tenant or user, on a database that the start brings to this version's tables.
+    /// Starts without any tenant or user, on a database that the start migrates.
     pub async fn start_on(database: Database, extra: &[(&str, &str)]) -> Self {
         let clock = Clock::default();
         let settings = settings::for_test(&database.url, extra);
@@ -80,7 +80,7 @@ impl TestApp {
         self.database.connect()
     }
 
-    /// Runs `work` in a transaction of its own, as another process would.
+    /// Runs `work` in its own transaction, as another process would.
     pub fn tx<T>(&self, work: impl FnOnce(&mut Tx<'_>) -> gatepost::domain::Result<T>) -> gatepost::domain::Result<T> {
         Tx::run(&mut self.conn(), self.clock.now(), work)
     }
@@ -90,7 +90,7 @@ impl TestApp {
         self.tx(|tx| tenants::create(tx, &Operator::at_the_console(), &ask)).unwrap().id
     }
 
-    /// A user without any membership; the password is [`PASSWORD`].
+    /// Creates a user without a tenant. The password is [`PASSWORD`].
     pub fn make_user(&self, name: &str, is_operator: bool) -> UserId {
         let ask = NewUser {
             is_email_confirmed: true,
@@ -126,13 +126,13 @@ impl TestApp {
         self.person(name, self.tenant, Role::Viewer).await
     }
 
-    /// Somebody who runs the instance and is a member of nothing.
+    /// Creates an operator who is in no tenant, and signs them in.
     pub async fn operator(&self, name: &str) -> Person {
         let user = self.make_user(name, true);
         self.sign_in(name, user).await
     }
 
-    /// A member with this role, signed in.
+    /// Creates a member with this role, and signs them in.
     pub async fn person(&self, name: &str, tenant: TenantId, role: Role) -> Person {
         let user = self.make_user(name, false);
         self.make_member(tenant, user, role);
@@ -148,12 +148,12 @@ impl TestApp {
         person
     }
 
-    /// A program with a token of this user's for the tenant `acme`.
+    /// Returns a program with a token of this user for the tenant `acme`.
     pub fn token_of(&self, person: &Person, scopes: &[&str]) -> Person {
         Person::with_token(&self.base, &self.mint_token(UserId(person.user_id), Some(self.tenant), scopes))
     }
 
-    /// A program with an instance token of this operator's.
+    /// Returns a program with an instance token of this operator.
     pub fn instance_token_of(&self, person: &Person, scopes: &[&str]) -> Person {
         Person::with_token(&self.base, &self.mint_token(UserId(person.user_id), None, scopes))
     }
@@ -179,13 +179,13 @@ impl TestApp {
         panic!("no transaction waits for a lock");
     }
 
-    /// A program with an API key.
+    /// Returns a program with an API key.
     pub fn key(&self, secret: &str) -> Person {
         self.stranger().with("x-api-key", secret)
     }
 }
 
-/// Transactions of this database that wait for a lock.
+/// Counts transactions of this database that wait for a lock.
 fn waiting(conn: &mut PgConnection) -> i64 {
     #[derive(QueryableByName)]
     struct Waiting {
@@ -201,7 +201,8 @@ pub fn email(name: &str) -> String {
     format!("{name}@example.com")
 }
 
-/// Of [`PASSWORD`], as cheap as argon2 allows: people who matter by their passwords get theirs through the front door.
+/// Returns a hash of [`PASSWORD`] with the lowest cost of argon2. Tests about passwords set them through the server
+/// instead.
 fn password_hash() -> &'static str {
     static HASH: OnceLock<String> = OnceLock::new();
     HASH.get_or_init(|| {

@@ -1,4 +1,5 @@
-//! A Postgres cluster of its own, of a chosen version, in memory: for tests about roles, which all databases of a cluster share.
+//! Private Postgres cluster of a chosen version, in memory: for tests about roles, which all databases of a cluster
+//! share.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -77,7 +78,7 @@ impl Cluster {
     }
 }
 
-/// The directory of this version's programs: those that `scripts/need test` installs, or the system's.
+/// Returns the directory with the programs of this version: those that `scripts/need test` installs, or the system's.
 fn server_programs(major: u32) -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_BIN_EXE_gatepost")).ancestors().nth(2).unwrap();
     let installed = target.join(format!("postgres/node_modules/postgres-{major}/native/bin"));
@@ -85,7 +86,8 @@ fn server_programs(major: u32) -> Option<PathBuf> {
     [installed, system].into_iter().find(|bin| bin.join("initdb").exists())
 }
 
-/// As root, Postgres runs as another user: programs below a directory that only root enters are copied.
+/// Returns a directory of programs that Postgres can run. Started by root, Postgres runs as another user, so programs
+/// in a directory that only root can enter are copied.
 fn within_reach(bin: &Path, folder: &Path) -> PathBuf {
     let can_enter = |place: &Path| fs::metadata(place).is_ok_and(|found| found.permissions().mode() & 0o001 != 0);
     if bin.ancestors().all(can_enter) {

@@ -1,4 +1,4 @@
-//! One connection to the server, on which requests are sent as they stand.
+//! Single connection to the server, for requests that are sent byte for byte.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -11,7 +11,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct RawAnswer {
     pub status: u16,
-    /// In lower case.
+    /// Status line and headers, in lower case.
     pub head: String,
     pub body: String,
 }
@@ -26,7 +26,7 @@ impl Connection {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    /// Reads the next answer. `has_body` is false after HEAD.
+    /// Reads the next response. `has_body` is false after HEAD.
     pub async fn answer(&mut self, has_body: bool) -> RawAnswer {
         let head = self.until(|received| received.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4)).await;
         let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
@@ -59,7 +59,7 @@ impl Connection {
         self.until(|received| (length <= received.len()).then_some(length)).await
     }
 
-    /// Reads until there is an end, and takes what stands before it.
+    /// Reads until `end` finds the end, and returns everything before it.
     async fn until(&mut self, end: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
         loop {
             if let Some(end) = end(&self.received) {

@@ -1,4 +1,4 @@
-//! A private database per test, cloned from a template that is migrated once.
+//! Private database of a test, cloned from a template that is migrated once.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,7 +8,7 @@ use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-/// Where `make test` says that the test cluster is.
+/// Returns the address of the test cluster, which `make test` sets.
 fn cluster() -> Url {
     let url = std::env::var("GATEPOST_TEST_DATABASE_URL");
     let url = url.expect("GATEPOST_TEST_DATABASE_URL is not set: run `make test`, which starts a Postgres of its own");
@@ -22,7 +22,7 @@ fn url_of(database: &str) -> String {
 }
 
 pub struct Database {
-    /// None: the database belongs to another cluster and ends with it.
+    /// `None` if the database belongs to another cluster and ends with it.
     name: Option<String>,
     pub url: String,
 }
@@ -37,7 +37,7 @@ impl Database {
         Self { url: url_of(&name), name: Some(name) }
     }
 
-    /// A database with no tables at all.
+    /// Creates a database without tables.
     pub fn empty() -> Self {
         let mut conn = PgConnection::establish(&url_of("postgres")).expect("the test cluster answers");
         let name = unique("empty");
@@ -45,7 +45,7 @@ impl Database {
         Self { url: url_of(&name), name: Some(name) }
     }
 
-    /// A database of another cluster, which is dropped with that cluster.
+    /// Uses a database of another cluster, which is dropped with that cluster.
     pub fn elsewhere(url: impl Into<String>) -> Self {
         Self { name: None, url: url.into() }
     }
@@ -58,7 +58,7 @@ impl Database {
         PgConnection::establish(&self.url).expect("the test database answers")
     }
 
-    /// Takes the database away: every connection breaks and none is let in.
+    /// Makes the database unreachable: ends every connection, and refuses new ones.
     pub fn cut(&self) {
         let mut conn = PgConnection::establish(&url_of("postgres")).expect("the test cluster answers");
         let name = self.name();
@@ -67,7 +67,7 @@ impl Database {
         diesel::sql_query(sql).execute(&mut conn).unwrap();
     }
 
-    /// And brings it back.
+    /// Makes the database reachable again.
     pub fn mend(&self) {
         let mut conn = PgConnection::establish(&url_of("postgres")).expect("the test cluster answers");
         diesel::sql_query(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name())).execute(&mut conn).unwrap();
@@ -95,7 +95,7 @@ fn unique(stem: &str) -> String {
 
 pub const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
 
-/// Of the migrations as they stand: other ones get a template of their own.
+/// Returns a digest of the migrations. Each set of migrations has its own template.
 fn fingerprint() -> String {
     let mut folders: Vec<_> = std::fs::read_dir(MIGRATIONS).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
@@ -112,14 +112,15 @@ struct Found {
     found: i64,
 }
 
-/// Rows of these tables that this connection has read of late: in all, if it was made for what is being watched.
+/// Returns the number of rows of these tables that this connection has read lately. For a new connection, these are all
+/// rows that it has read.
 pub fn rows_read(conn: &mut PgConnection, tables: &[&str]) -> i64 {
     let query = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint AS found FROM pg_stat_xact_user_tables
         WHERE relname = ANY ($1)";
     diesel::sql_query(query).bind::<Array<Text>, _>(tables).get_result::<Found>(conn).unwrap().found
 }
 
-/// Made once per cluster and set of migrations; test processes that come at once wait for the first.
+/// Creates the template once per cluster and set of migrations. Concurrent test processes wait for the first one.
 fn template(conn: &mut PgConnection) -> String {
     let name = format!("template_{}", fingerprint());
     diesel::sql_query("SELECT pg_advisory_lock(4242)").execute(conn).unwrap();
@@ -134,7 +135,7 @@ fn template(conn: &mut PgConnection) -> String {
         let mut fresh = PgConnection::establish(&url_of(&raw)).unwrap();
         fresh.run_pending_migrations(FileBasedMigrations::from_path(MIGRATIONS).unwrap()).expect("the migrations run");
         drop(fresh);
-        // Only now does it have the name that others look for.
+        // Rename only now, since other processes look for this name.
         diesel::sql_query(format!("ALTER DATABASE {raw} RENAME TO {name}")).execute(conn).unwrap();
     }
     diesel::sql_query("SELECT pg_advisory_unlock(4242)").execute(conn).unwrap();

@@ -1,4 +1,4 @@
-//! A mail server on loopback that speaks as much SMTP as a sender needs, and can be told to refuse.
+//! Mail server on loopback with the parts of SMTP that a sender needs. Tests can make it refuse mails.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -7,19 +7,19 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// One letter as it came in.
+/// Received mail.
 #[derive(Debug, Clone)]
 pub struct Received {
     pub from: String,
     pub to: String,
     /// Headers and body, as sent.
     pub raw: String,
-    /// What the sender presented as `AUTH PLAIN`.
+    /// Credentials that the sender presented with `AUTH PLAIN`.
     pub auth: Option<String>,
 }
 
 impl Received {
-    /// The text, with soft line ends of quoted-printable joined.
+    /// Returns the text, with soft line breaks of quoted-printable joined.
     pub fn text(&self) -> String {
         let (_, body) = self.raw.split_once("\r\n\r\n").unwrap();
         body.replace("=\r\n", "").replace("=3D", "=")
@@ -29,9 +29,9 @@ impl Received {
 #[derive(Default)]
 struct Inner {
     letters: Mutex<Vec<Received>>,
-    /// Answers to the next letters, in place of taking them.
+    /// Responses to the next mails, which are then not accepted.
     refusals: Mutex<VecDeque<&'static str>>,
-    /// Answers to the next recipients, in place of accepting them.
+    /// Responses to the next recipients, which are then not accepted.
     unknown: Mutex<VecDeque<&'static str>>,
 }
 
@@ -54,12 +54,12 @@ impl Mailbox {
         Self { url, inner }
     }
 
-    /// Answers the end of the next letter so.
+    /// Refuses the next mail with this response.
     pub fn refuse(&self, with: &'static str) {
         self.inner.refusals.lock().unwrap().push_back(with);
     }
 
-    /// Answers the next recipient so.
+    /// Refuses the next recipient with this response.
     pub fn refuse_recipient(&self, with: &'static str) {
         self.inner.unknown.lock().unwrap().push_back(with);
     }
@@ -131,7 +131,7 @@ async fn converse(connection: TcpStream, inner: Arc<Inner>) {
     }
 }
 
-/// What stands between angle brackets.
+/// Returns the text between angle brackets.
 fn between(line: &str) -> String {
     line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(inside, _)| inside.to_owned()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! People, not clients: each with a browser of their own and, when asked, an access token.
+//! Users of the server: people with their own browser, and programs with a token or key.
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
@@ -9,7 +9,7 @@ use super::Answer;
 
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// Somebody at a browser, or a program with a token or key: it keeps cookies and follows no redirects.
+/// Person at a browser, or a program with a token or key. The client keeps cookies and follows no redirects.
 #[derive(Clone)]
 pub struct Person {
     pub base: String,
@@ -21,20 +21,20 @@ pub struct Person {
 
 impl Person {
     pub fn stranger(base: &str) -> Self {
-        // No root certificates: nothing here speaks TLS, and to read them takes longer than a request.
+        // Load no root certificates: tests use no TLS, and loading them takes longer than a request.
         let builder = gatepost::outbound::http().cookie_store(true).redirect(Policy::none());
         let client = builder.tls_certs_only([]).build().unwrap();
         Self { base: base.to_owned(), email: String::new(), user_id: 0, client, headers: HeaderMap::new() }
     }
 
-    /// The same, sending a header with every request.
+    /// Returns a copy that sends this header with every request.
     pub fn with(&self, name: &'static str, value: &str) -> Self {
         let mut other = self.clone();
         other.headers.insert(name, HeaderValue::from_str(value).unwrap());
         other
     }
 
-    /// A program that presents this access token, and no cookies.
+    /// Returns a program with this access token and no cookies.
     pub fn with_token(base: &str, token: &str) -> Self {
         Self::stranger(base).with(AUTHORIZATION.as_str().to_owned().leak(), &format!("Bearer {token}"))
     }
@@ -51,8 +51,8 @@ impl Person {
         self.send(Method::GET, path.as_ref(), None).await
     }
 
-    /// Asks until it is answered like this: what was changed at another process is known here within a second. Its pauses
-    /// are counted and not the clock, which goes on where all of this stands still.
+    /// Repeats a request until the response has this status: a replica must learn of a change within a second. Counts
+    /// its pauses instead of reading the clock, so that a stalled machine does not fail the test.
     pub async fn within_a_second(&self, path: &str, status: u16) -> Answer {
         for _ in 0..40 {
             let answer = self.get(path).await;
@@ -64,7 +64,7 @@ impl Person {
         panic!("{path} is not answered {status} after a second");
     }
 
-    /// A page as a browser asks for it.
+    /// Requests a page as a browser does.
     pub async fn visit(&self, path: impl AsRef<str>) -> Answer {
         self.with("accept", "text/html").get(path).await
     }
@@ -81,7 +81,7 @@ impl Person {
         self.send(Method::DELETE, path.as_ref(), None).await
     }
 
-    /// Sends a form as the page with this session's token would.
+    /// Sends a form with this session's token, as its page would.
     pub async fn submit(&self, path: impl AsRef<str>, fields: &[(&str, &str)]) -> Answer {
         let token = self.form_token().await;
         let mut all = vec![("_csrf", token.as_str())];
@@ -89,17 +89,17 @@ impl Person {
         self.submit_exactly(path, &all).await
     }
 
-    /// Sends a form with these fields and no others.
+    /// Sends a form with exactly these fields.
     pub async fn submit_exactly(&self, path: impl AsRef<str>, fields: &[(&str, &str)]) -> Answer {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let browser = self.with("accept", "text/html");
         browser.send(Method::POST, path.as_ref(), Some(("application/x-www-form-urlencoded", body))).await
     }
 
-    /// The token of this browser's session, as it stands on every page.
+    /// Returns the form token of this browser's session, which is on every page.
     pub async fn form_token(&self) -> String {
         let mut page = self.visit("/").await;
-        // Strangers have the sign-in page; those who belong to no tenant, their account.
+        // Visitors find it on the sign-in page, and people without a tenant on their account page.
         for place in ["/sign-in", "/account"] {
             if page.status != 200 {
                 page = self.visit(place).await;

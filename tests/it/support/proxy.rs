@@ -1,4 +1,4 @@
-//! A TCP proxy in front of the test cluster that can hold back bytes, as a network does that drops packets silently.
+//! TCP proxy in front of the test cluster that can hold bytes back, like a network that drops packets silently.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -13,9 +13,9 @@ use url::Url;
 
 #[derive(Default)]
 struct Held {
-    /// Connections made before this one.
+    /// Affects connections with a number below this one.
     below: AtomicUsize,
-    /// Every connection that listens, made so far.
+    /// Affects the listening connections with these numbers.
     listeners: Mutex<Vec<usize>>,
     all: AtomicBool,
 }
@@ -29,11 +29,11 @@ impl Held {
 }
 
 pub struct Proxy {
-    /// Leads to the same database, by way of the proxy.
+    /// Address of the same database, through the proxy.
     pub url: String,
     held: Arc<Held>,
     connections: Arc<AtomicUsize>,
-    /// Numbers of the connections that have sent LISTEN.
+    /// Numbers of connections that have sent LISTEN.
     listening: Arc<Mutex<Vec<usize>>>,
 }
 
@@ -59,30 +59,30 @@ impl Proxy {
         proxy
     }
 
-    /// Holds back the connections that listen now; others pass.
+    /// Holds back the connections that listen now. Other connections pass.
     pub fn hold_listeners(&self) {
         let mut held = self.held.listeners.lock().unwrap();
         held.extend(self.listening.lock().unwrap().iter());
     }
 
-    /// Holds back every connection that is open now; new ones pass.
+    /// Holds back all connections that are open now. New ones pass.
     pub fn hold_present(&self) {
         self.held.below.store(self.connections.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
-    /// Holds back everything, new connections too.
+    /// Holds back all connections, including new ones.
     pub fn hold_all(&self) {
         self.held.all.store(true, Ordering::SeqCst);
     }
 
-    /// Passes everything on that was held back.
+    /// Sends everything that was held back.
     pub fn go_on(&self) {
         self.held.below.store(0, Ordering::SeqCst);
         self.held.listeners.lock().unwrap().clear();
         self.held.all.store(false, Ordering::SeqCst);
     }
 
-    /// Connections so far that have listened.
+    /// Returns the number of connections so far that have sent LISTEN.
     pub fn listeners(&self) -> usize {
         self.listening.lock().unwrap().len()
     }

@@ -1,4 +1,4 @@
-//! A scripted receiver on loopback: answers as it is told, and keeps every request to the byte.
+//! Webhook receiver on loopback: responds as scripted, and records every request byte for byte.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -9,13 +9,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// What a receiver answers to one request.
+/// Response of the receiver to one request.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
-    /// Waits for [`Receiver::release`] before it answers.
+    /// Waits for [`Receiver::release`] before it responds.
     pub holds: bool,
 }
 
@@ -35,7 +35,7 @@ impl Reply {
     }
 }
 
-/// A request as it came over the wire.
+/// Request as received.
 #[derive(Debug, Clone)]
 pub struct Received {
     pub line: String,
@@ -72,7 +72,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Answers 200 until told otherwise.
+    /// Starts a receiver that responds 200 unless scripted otherwise.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -86,12 +86,12 @@ impl Receiver {
         Self { url, script, gate, task }
     }
 
-    /// Answers these, one after the other, and 200 to what comes after them.
+    /// Scripts the next responses, in this order. Later requests get 200.
     pub fn answer(&self, replies: impl IntoIterator<Item = Reply>) {
         self.script.lock().unwrap().replies.extend(replies);
     }
 
-    /// Answers this to everything that is not scripted.
+    /// Sets the response to all requests without a scripted one.
     pub fn answer_always(&self, reply: Reply) {
         self.script.lock().unwrap().otherwise = Some(reply);
     }
@@ -104,17 +104,17 @@ impl Receiver {
         self.script.lock().unwrap().received.len()
     }
 
-    /// How many requests were open at once, at most.
+    /// Returns the highest number of requests that were open at once.
     pub fn most_busy(&self) -> usize {
         self.script.lock().unwrap().most_busy
     }
 
-    /// Lets all held requests that are open now be answered.
+    /// Responds to all held requests that are open now.
     pub fn release(&self) {
         self.gate.notify_waiters();
     }
 
-    /// The requests, once there are this many.
+    /// Waits for this number of requests, and returns them.
     #[track_caller]
     pub fn wait_for(&self, count: usize) -> impl Future<Output = Vec<Received>> + '_ {
         let caller = std::panic::Location::caller();

@@ -1,4 +1,4 @@
-//! A real Redis: in a directory of its own, on a socket there, ended with the test.
+//! Real Redis in its own directory, on a socket there, stopped when the test ends.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    /// It keeps nothing on disk: who starts it again finds it empty.
+    /// Starts Redis without persistence, so that it is empty after a restart.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("unix://{}", folder.path().join("redis.sock").display());
@@ -47,7 +47,7 @@ impl Redis {
         }
     }
 
-    /// Gone at once, with all that it knew.
+    /// Kills Redis, which loses all its data.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
@@ -55,7 +55,7 @@ impl Redis {
         }
     }
 
-    /// Takes connections and answers nothing, until it goes on.
+    /// Stops Redis from responding until `go_on`, while it still accepts connections.
     pub fn hang(&self) {
         self.signal(Signal::STOP);
     }
@@ -68,19 +68,19 @@ impl Redis {
         Client::open(self.url.as_str()).unwrap().get_connection().unwrap()
     }
 
-    /// Sets one of its own settings.
+    /// Changes a Redis setting.
     pub fn configure(&self, name: &str, value: &str) {
         redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut self.connect()).unwrap();
     }
 
-    /// How often it was asked to run a script.
+    /// Returns the number of scripts that Redis has run.
     pub fn scripts_run(&self) -> u64 {
         let told: String = redis::cmd("INFO").arg("commandstats").query(&mut self.connect()).unwrap();
         let line = told.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap_or("0,");
         line.split_once(',').unwrap().0.parse().unwrap()
     }
 
-    /// Everything that it holds, as text.
+    /// Returns all keys and values as text.
     pub fn contents(&self) -> Vec<String> {
         let mut conn = self.connect();
         let names: Vec<String> = conn.keys("*").unwrap();
@@ -91,7 +91,7 @@ impl Redis {
         names.into_iter().map(show).collect()
     }
 
-    /// As settings name it.
+    /// Returns the settings of a server that uses this Redis.
     pub fn settings(&self, outage: Outage) -> config::Redis {
         let server = config::redis::server(&self.url).unwrap();
         config::Redis { server, outage, timeout: Duration::from_secs(10) }

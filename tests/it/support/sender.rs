@@ -1,4 +1,4 @@
-//! A team's program at work: it registers webhooks, publishes, and looks at what became of it.
+//! Program of a tenant: it registers webhooks, publishes events, and reads deliveries.
 
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 use super::{Person, Receiver, TestApp};
 
 impl TestApp {
-    /// A program with all rights in the tenant `acme`.
+    /// Returns a program with all rights in the tenant `acme`.
     pub async fn program(&self) -> Person {
         let owner = self.owner("olga").await;
         self.token_of(&owner, &["*"])
     }
 
-    /// Waits until the server has heard all news so far. They come in the order of their commits: what the last of them
-    /// tells of a key shows then. (The news of a key that was just made would drop it from memory again.)
+    /// Waits until the server has received all notifications so far. They arrive in the order of their commits, so the
+    /// effect of the last one shows that all have arrived. A late notification about a new key would remove the key
+    /// from the cache.
     pub async fn until_all_is_heard(&self, program: &Person) {
         let marker = program.post_json("/api/keys", json!({"name": "marker"})).await.assert_status(201).json();
         let holder = self.key(marker["secret"].as_str().unwrap());
@@ -42,7 +43,7 @@ impl TestApp {
 }
 
 impl Person {
-    /// Registers this receiver for everything, with these settings besides.
+    /// Registers this receiver for all events, with these additional settings.
     pub async fn subscribe(&self, receiver: &Receiver, besides: Value) -> Value {
         let mut body = json!({"url": receiver.url, "events": ["*"]});
         body.as_object_mut().unwrap().extend(besides.as_object().unwrap().clone());
@@ -57,7 +58,7 @@ impl Person {
         answer.json()
     }
 
-    /// The one delivery of an event, with its attempts.
+    /// Returns the only delivery of an event, with its attempts.
     pub async fn delivery_of(&self, event: &Value) -> Value {
         let list = self.get(format!("/api/deliveries?event_id={}", event["id"].as_str().unwrap())).await;
         let list = list.assert_ok().json();
@@ -66,7 +67,7 @@ impl Person {
         found.assert_ok().json()
     }
 
-    /// Waits until an attempt of this delivery has come back.
+    /// Waits until this delivery has a finished attempt.
     pub async fn delivery_tried(&self, id: &str) {
         for _ in 0..1_000 {
             let delivery = self.get(format!("/api/deliveries/{id}")).await.assert_ok().json();
@@ -78,7 +79,8 @@ impl Person {
         panic!("no attempt of {id} has come back");
     }
 
-    /// The same, once it is in this state and so many attempts have come back, with none under way.
+    /// Waits until the only delivery of an event has this state and this number of finished attempts, with none under
+    /// way. Returns the delivery.
     pub async fn delivery_once(&self, event: &Value, state: &str, attempts: i64) -> Value {
         for _ in 0..1_000 {
             let delivery = self.delivery_of(event).await;

@@ -1,10 +1,10 @@
-//! Settings of a server under test: a free port, loopback receivers allowed, quick flushes.
+//! Settings of a test server: a free port, receivers on loopback allowed, frequent flushes.
 
 use std::collections::BTreeMap;
 
 use gatepost::config::{Environment, Settings, Sources};
 
-/// Random, and known to everybody: for tests alone.
+/// Random and public, so only for tests.
 pub const PEPPER: &str = "q8Zr1vW0xJ5mT7nB3kD9hF2sL6pC4yGaXuEiOoRtYw";
 pub const MASTER_KEY: &str = "3q2+796tvu8BI0VniavN7wAREiNEVVZnd4iZqrvM3e8=";
 
@@ -21,12 +21,12 @@ pub fn for_test(database_url: &str, extra: &[(&str, &str)]) -> Settings {
         ("GATEPOST_ALLOW_PRIVATE_NETWORKS", "127.0.0.0/8,::1/128"),
         ("GATEPOST_ALLOW_HTTP_WEBHOOKS", "true"),
         ("GATEPOST_USAGE_FLUSH_MS", "20"),
-        // Where others compute, nothing that is well answers so late.
+        // On a busy machine, a healthy Redis still responds within this time.
         ("GATEPOST_REDIS_TIMEOUT_MS", "10000"),
     ];
-    // Later pairs win.
+    // Later pairs override earlier ones.
     let environment: Environment = usual.into_iter().chain(extra.iter().copied()).collect();
-    // No file: not the one that whoever works here has for themselves either.
+    // Read no settings file, so that a developer's own file has no effect.
     let sources =
         Sources::gather(BTreeMap::new(), environment, Some("/dev/null".into())).expect("sources can be gathered");
     Settings::load(&sources).expect("the test's settings fit")

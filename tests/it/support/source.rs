@@ -1,9 +1,9 @@
-//! The request bodies of the API, read from its source: a test over every field knows a new one by itself.
+//! Request bodies of the API, read from its source, so that tests cover new fields automatically.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A struct that a request is read into, with its fields as they are named in JSON.
+/// Struct of a request body, with its fields as named in JSON.
 #[derive(Debug)]
 pub struct RequestBody {
     pub file: String,
@@ -33,7 +33,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files.into_iter().chain(folders.iter().flat_map(|folder| self::files(folder))).collect()
 }
 
-/// The struct after a `derive`; nothing for enums and query strings.
+/// Returns the struct after a `derive`, or `None` for enums and query strings.
 fn body<'a>(file: &str, lines: &mut impl Iterator<Item = &'a str>) -> Option<RequestBody> {
     let head = lines.find(|line| !line.starts_with("#[") && !line.starts_with("///"))?;
     let name = head.strip_prefix("pub ").unwrap_or(head).strip_prefix("struct ")?.split([' ', '<']).next()?.to_owned();

@@ -10,7 +10,7 @@ struct Recorder;
 
 impl Instrumentation for Recorder {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        // The readiness check runs about once a second, whatever is asked of the server.
+        // The readiness check runs about once a second, independent of requests.
         let is_background = std::thread::current().name() == Some("readiness");
         if let InstrumentationEvent::StartQuery { query, .. } = event
             && !is_background
@@ -20,12 +20,13 @@ impl Instrumentation for Recorder {
     }
 }
 
-/// Records the statements of every connection that this process opens from now on, but for those of the readiness check.
+/// Records the statements of all connections that this process opens from now on, except those of the readiness check.
 pub fn record() {
     set_default_instrumentation(|| Some(Box::new(Recorder))).unwrap();
 }
 
-/// Statements so far that touch keys, tokens, users, tenants or usage. Statements of the delivery workers are left out.
+/// Returns the recorded statements that use keys, tokens, users, tenants or usage, except those of the delivery
+/// workers.
 pub fn so_far() -> Vec<String> {
     let ours = ["api_keys", "access_tokens", "users", "tenants", "memberships", "usage_"];
     let all = STATEMENTS.lock().unwrap();

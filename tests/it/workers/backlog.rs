@@ -1,4 +1,4 @@
-//! One tenant's backlog: what the statements that run for every delivery read beside it.
+//! Backlog of one tenant: rows read by the statements that run for every delivery.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +22,11 @@ use crate::support::{Receiver, TestApp};
 const ROOM: LeaseLimits = LeaseLimits { slots: 16, for_failing: 4, per_tenant: 48 };
 const LEASE: Duration = Duration::from_secs(75);
 const BACKLOG: i64 = 100_000;
-/// Most rows that a statement may read here: a few for each delivery that it is about and for each in flight.
+/// Maximum rows that a statement may read here: a few per delivery that it handles or that is in flight.
 const FEW: i64 = 400;
 
-/// Deliveries of this tenant's webhook that wait, most of them until later: the webhook is busy, not silent.
+/// Creates waiting deliveries of this tenant's webhook. Most wait until later, so the webhook is busy, not
+/// unresponsive.
 fn fill(conn: &mut PgConnection, tenant: TenantId, count: i64) {
     diesel::sql_query(
         "WITH due AS (
@@ -44,7 +45,7 @@ fn fill(conn: &mut PgConnection, tenant: TenantId, count: i64) {
     .unwrap();
 }
 
-/// A worker on one connection that keeps its plans, as the server's connections do.
+/// Worker on one connection with cached plans, like the server's connections.
 struct Worker {
     db: Db,
     app: TestApp,
@@ -52,7 +53,7 @@ struct Worker {
 }
 
 impl Worker {
-    /// Two tenants with a webhook each, and a server that is stopped.
+    /// Starts a server, creates two tenants with a webhook each, and stops the server.
     async fn start() -> Self {
         let mut app = TestApp::start().await;
         let program = app.program().await;
@@ -69,7 +70,7 @@ impl Worker {
         Self { db, tenants: [app.tenant, busy], app }
     }
 
-    /// Rows of open deliveries that this work read, and what it came to.
+    /// Returns the rows of open deliveries that this work read, and its result.
     async fn reads<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> (i64, T) {
         let work = |tx: &mut Tx<'_>| {
             let before = rows_read(tx, &["open_deliveries"]);
@@ -79,7 +80,8 @@ impl Worker {
         self.db.tx(Scope::Instance, work).await.unwrap()
     }
 
-    /// One event of each tenant, published, leased, sent and settled; then a look at all that waits.
+    /// Publishes, leases, sends and settles one event of each tenant, and looks for due deliveries. Returns the rows
+    /// that each step read.
     async fn round(&self) -> Vec<(&'static str, i64)> {
         let event = || NewEvent::parse(Some("a"), Some("1"), None).unwrap();
         let posts: Vec<_> = self

@@ -1,18 +1,18 @@
-//! Deliveries that are cancelled while an attempt of them is under way.
+//! Deliveries that are cancelled during an attempt.
 
 use serde_json::json;
 
 use crate::support::receiver::Reply;
 use crate::support::{Person, Receiver, TestApp};
 
-/// The value of a counter.
+/// Returns the value of a counter.
 async fn counter(app: &TestApp, name: &str) -> u64 {
     let metrics = app.stranger().get("/metrics").await.assert_ok().body.clone();
     let line = metrics.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// Settled attempts, whatever came of them.
+/// Counts settled attempts of every outcome.
 async fn attempts(app: &TestApp) -> u64 {
     let failed = counter(app, "gatepost_attempts_total{success=\"false\"}").await;
     failed + counter(app, "gatepost_attempts_total{success=\"true\"}").await
@@ -39,7 +39,7 @@ async fn in_flight(app: &TestApp) -> (Person, Receiver, serde_json::Value, serde
 }
 
 #[actix_web::test]
-async fn an_answer_after_its_webhook_was_deleted_is_no_lost_lease() {
+async fn a_response_after_deletion_of_its_webhook_is_no_lost_lease() {
     let app = TestApp::start().await;
     let (program, receiver, webhook, event) = in_flight(&app).await;
     program.delete(format!("/api/webhooks/{}", webhook["id"])).await.assert_status(204);

@@ -1,4 +1,4 @@
-//! Leases: who holds a delivery, and what becomes of those who come too late.
+//! Leases of deliveries: who holds one, and what happens to a late worker.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -36,8 +36,8 @@ fn answered(status: u16) -> Outcome {
     Outcome { status: Some(status), ..Outcome::default() }
 }
 
-/// A stopped server, so that nobody but the test claims.
-async fn quiet(events: usize, max_in_flight: i64) -> TestApp {
+/// Returns a stopped server, so that only the test claims deliveries.
+async fn start_and_stop(events: usize, max_in_flight: i64) -> TestApp {
     let mut app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -59,8 +59,8 @@ fn publish(app: &TestApp, tenant: TenantId) {
 }
 
 #[actix_web::test]
-async fn two_workers_share_without_overlap() {
-    let app = quiet(40, 100).await;
+async fn two_workers_share_deliveries_without_overlap() {
+    let app = start_and_stop(40, 100).await;
     let claimed: Vec<usize> = std::thread::scope(|scope| {
         let work = || {
             let mut conn = app.conn();
@@ -84,16 +84,16 @@ async fn two_workers_share_without_overlap() {
 }
 
 #[actix_web::test]
-async fn a_webhook_gets_no_more_than_its_cap_however_many_claim() {
-    let app = quiet(20, 3).await;
+async fn a_webhook_never_exceeds_its_cap_however_many_workers_claim() {
+    let app = start_and_stop(20, 3).await;
     let mut conn = app.conn();
     assert_eq!(claim(&mut conn, 10).len(), 3);
     assert_eq!(claim(&mut app.conn(), 10).len(), 0);
 }
 
 #[actix_web::test]
-async fn a_backlog_does_not_keep_another_tenant_waiting() {
-    let app = quiet(50, 100).await;
+async fn a_backlog_does_not_delay_another_tenant() {
+    let app = start_and_stop(50, 100).await;
     let other = app.make_tenant("other");
     diesel::sql_query(format!(
         "INSERT INTO webhooks (tenant_id, name, url, events, is_active, payload_format, signature_style, timeout_seconds,
@@ -114,8 +114,8 @@ async fn a_backlog_does_not_keep_another_tenant_waiting() {
 }
 
 #[actix_web::test]
-async fn a_lease_that_ran_out_is_taken_over_and_the_late_worker_changes_nothing() {
-    let app = quiet(1, 10).await;
+async fn an_expired_lease_is_taken_over_and_the_late_worker_changes_nothing() {
+    let app = start_and_stop(1, 10).await;
     let mut conn = app.conn();
     let late = claim(&mut conn, 1).remove(0);
     assert_eq!(Tx::run(&mut conn, app.clock.now(), |tx| dispatch::reap(tx, 10)).unwrap(), 0);
@@ -140,8 +140,8 @@ async fn a_lease_that_ran_out_is_taken_over_and_the_late_worker_changes_nothing(
 }
 
 #[actix_web::test]
-async fn what_keeps_dying_ends_as_failed() {
-    let app = quiet(1, 10).await;
+async fn a_delivery_whose_leases_keep_expiring_fails() {
+    let app = start_and_stop(1, 10).await;
     let mut conn = app.conn();
     for _ in 0..10 {
         assert_eq!(claim(&mut conn, 1).len(), 1);
@@ -155,8 +155,8 @@ async fn what_keeps_dying_ends_as_failed() {
 }
 
 #[actix_web::test]
-async fn suspended_tenants_and_paused_webhooks_wait() {
-    let app = quiet(1, 10).await;
+async fn deliveries_of_suspended_tenants_and_paused_webhooks_wait() {
+    let app = start_and_stop(1, 10).await;
     let mut conn = app.conn();
     diesel::sql_query("UPDATE tenants SET is_active = FALSE, suspended_at = now()").execute(&mut conn).unwrap();
     assert!(claim(&mut conn, 1).is_empty());
@@ -167,7 +167,7 @@ async fn suspended_tenants_and_paused_webhooks_wait() {
     assert_eq!(claim(&mut conn, 1).len(), 1);
 }
 
-/// Another webhook like the first one.
+/// Copies the first webhook, with this SQL expression as its URL.
 fn add_webhook(app: &TestApp, url: &str) {
     diesel::sql_query(format!(
         "WITH made AS (
@@ -185,8 +185,8 @@ fn add_webhook(app: &TestApp, url: &str) {
 }
 
 #[actix_web::test]
-async fn to_a_host_that_does_not_answer_one_request_goes_at_a_time() {
-    let app = quiet(1, 10).await;
+async fn a_host_that_does_not_respond_gets_one_request_at_a_time() {
+    let app = start_and_stop(1, 10).await;
     let conn = &mut app.conn();
     let settle = |claims: Vec<Claim>, outcome: &Outcome| {
         for claim in claims {
@@ -202,7 +202,7 @@ async fn to_a_host_that_does_not_answer_one_request_goes_at_a_time() {
     (0..5).for_each(|_| publish(&app, app.tenant));
 
     let held = claim(conn, 100);
-    // One of the webhook that failed, one of the other one of its host, and all five of elsewhere.
+    // One delivery of the failing webhook, one of the other webhook of its host, and all five of the other host.
     assert_eq!((held.len(), held.iter().filter(|claim| claim.is_failing()).count()), (7, 2));
     assert!(claim(conn, 100).is_empty(), "the host is being asked already");
     let (asked, elsewhere) = held.into_iter().partition(Claim::is_failing);
@@ -212,30 +212,31 @@ async fn to_a_host_that_does_not_answer_one_request_goes_at_a_time() {
     let next = claim(conn, 100);
     assert_eq!(next.len(), 1, "both have failed by now");
     settle(next, &answered(200));
-    // What answered is well again, with three left of it; the other one is failing still, and is asked one thing at a time.
+    // The webhook that succeeded gets its three remaining deliveries. The other one still fails, and gets one at a
+    // time.
     assert_eq!(claim(conn, 100).len(), 4);
 }
 
 #[actix_web::test]
-async fn a_look_names_whose_turn_it_is_and_who_waits_for_a_cap() {
-    let app = quiet(0, 2).await;
+async fn a_look_returns_webhooks_that_can_be_sent_and_webhooks_at_their_cap() {
+    let app = start_and_stop(0, 2).await;
     (0..9).for_each(|number| add_webhook(&app, &format!("'https://{number}.example/hook'")));
     (0..3).for_each(|_| publish(&app, app.tenant));
     let conn = &mut app.conn();
     let look = |conn: &mut PgConnection, room| dispatch::look(conn, room, TimeDelta::zero()).unwrap();
 
     let first = look(conn, room(4));
-    // Each has one thing that is older than all that the others have but one.
+    // A look returns no more webhooks than there are slots.
     assert_eq!((first.webhooks.len(), first.held_up.len()), (4, 0));
     let all: HashSet<_> = look(conn, room(100)).webhooks.into_iter().collect();
     assert_eq!(all.len(), 10);
 
-    // Both of two slots each.
+    // Each webhook's cap allows two requests at once.
     assert_eq!(claim(conn, 100).len(), 20);
     let each: HashSet<_> = all.iter().map(|webhook| (app.tenant, *webhook)).collect();
     let full = look(conn, room(100));
     assert_eq!((full.webhooks.len(), full.held_up.into_iter().collect::<HashSet<_>>()), (0, each.clone()));
-    // What nobody asks for is not leased, whatever is due.
+    // Only webhooks that are named can be leased.
     diesel::sql_query("UPDATE webhooks SET max_in_flight = 5").execute(conn).unwrap();
     assert!(lease(conn, &[], room(100)).claims.is_empty());
     let capped = look(conn, LeaseLimits { per_tenant: 20, ..room(100) });
@@ -244,8 +245,8 @@ async fn a_look_names_whose_turn_it_is_and_who_waits_for_a_cap() {
 }
 
 #[actix_web::test]
-async fn whoever_leases_hears_of_what_is_left_where_all_is_well() {
-    let app = quiet(5, 3).await;
+async fn a_lease_reports_remaining_deliveries_of_healthy_webhooks() {
+    let app = start_and_stop(5, 3).await;
     let conn = &mut app.conn();
     let webhook: WebhookId = webhooks::table.select(webhooks::id).first(conn).unwrap();
     let leased = |conn: &mut PgConnection, room| {
@@ -254,7 +255,7 @@ async fn whoever_leases_hears_of_what_is_left_where_all_is_well() {
     };
     let left = vec![WebhookBacklog { tenant_id: app.tenant, webhook_id: webhook, is_paced: false }];
 
-    // By the number of slots, by the tenant's cap, by the webhook's own.
+    // Limited by the number of slots, then by the tenant's cap, then by the webhook's own cap.
     assert_eq!(leased(conn, room(1)), (1, left.clone()));
     assert_eq!(leased(conn, LeaseLimits { per_tenant: 2, ..room(100) }), (1, left.clone()));
     assert_eq!(leased(conn, room(100)), (1, left.clone()));

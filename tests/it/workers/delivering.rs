@@ -1,4 +1,4 @@
-//! Delivering through the real worker: caps, poison, restarts and news from other processes.
+//! Delivery by the real worker: caps, broken payloads, restarts, and notifications from other processes.
 
 use diesel::prelude::*;
 use gatepost::schema::{deliveries, events};
@@ -24,7 +24,7 @@ async fn a_webhook_never_has_more_requests_open_than_its_cap() {
 }
 
 #[actix_web::test]
-async fn one_webhook_that_hangs_does_not_keep_another_waiting() {
+async fn a_webhook_that_hangs_does_not_delay_another() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let (stuck, healthy) = (Receiver::start().await, Receiver::start().await);
@@ -41,7 +41,7 @@ async fn one_webhook_that_hangs_does_not_keep_another_waiting() {
 }
 
 #[actix_web::test]
-async fn a_payload_that_went_bad_ends_in_plain_sight() {
+async fn a_delivery_with_a_broken_payload_fails_with_an_error() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -71,7 +71,7 @@ async fn a_payload_that_went_bad_ends_in_plain_sight() {
 }
 
 #[actix_web::test]
-async fn what_another_process_publishes_is_heard() {
+async fn events_published_by_another_process_are_delivered() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -84,7 +84,7 @@ async fn what_another_process_publishes_is_heard() {
 }
 
 #[actix_web::test]
-async fn a_stop_waits_for_what_is_in_flight() {
+async fn a_stop_waits_for_requests_in_flight() {
     let mut app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -102,7 +102,7 @@ async fn a_stop_waits_for_what_is_in_flight() {
 }
 
 #[actix_web::test]
-async fn an_odd_answer_is_kept_as_text_that_postgres_can_hold() {
+async fn an_odd_response_is_stored_as_text_that_postgres_accepts() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -114,7 +114,7 @@ async fn an_odd_answer_is_kept_as_text_that_postgres_can_hold() {
 }
 
 #[actix_web::test]
-async fn a_suspended_tenant_s_deliveries_wait_and_then_go() {
+async fn a_suspended_tenant_s_deliveries_wait_and_are_sent_later() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let (receiver, other) = (Receiver::start().await, Receiver::start().await);
@@ -136,7 +136,7 @@ async fn a_suspended_tenant_s_deliveries_wait_and_then_go() {
 
     suspend(false).await;
     app.advance(chrono::TimeDelta::minutes(5));
-    // By the time that others' events have come, the worker has looked more than once.
+    // The worker has looked more than once by the time when these events of another tenant arrive.
     for number in 0..3 {
         let event = neighbor.publish("b", json!(number)).await;
         neighbor.delivery_once(&event, "delivered", 1).await;

@@ -1,4 +1,4 @@
-//! What is kept, and for how long: partitions made ahead, old ones dropped.
+//! Retention: partitions are created ahead, and old ones are dropped.
 
 use chrono::{Days, TimeDelta, Utc};
 use diesel::connection::SimpleConnection;
@@ -39,7 +39,7 @@ fn counts(app: &TestApp) -> [i64; 3] {
 }
 
 #[actix_web::test]
-async fn partitions_are_made_ahead_and_old_ones_are_dropped_with_their_rows() {
+async fn partitions_are_created_ahead_and_old_ones_dropped_with_their_rows() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let key = program.post_json("/api/keys", json!({"name": "k"})).await.json();
@@ -62,7 +62,7 @@ async fn partitions_are_made_ahead_and_old_ones_are_dropped_with_their_rows() {
         first_day.checked_add_days(Days::new(7)).unwrap().format("usage_logs_%Y%m%d").to_string()
     );
 
-    // Long after the last partition: the first use of a day makes its own.
+    // Long after the last partition, the first use of a day creates a partition.
     app.advance(TimeDelta::days(35));
     holder.get("/protected/").await.assert_ok();
     assert_eq!(program.get("/api/usage").await.assert_ok().json()["total"], 1);
@@ -76,7 +76,7 @@ async fn partitions_are_made_ahead_and_old_ones_are_dropped_with_their_rows() {
     assert_eq!(counts(&app), [0, 0, 0]);
 }
 
-/// A delivery of so many days ago with its event and its attempt; one that is open has no attempt yet.
+/// Inserts a delivery from this number of days ago, with its event and its attempt. An open delivery has no attempt.
 fn deliver_in_the_past(app: &TestApp, days: i64, is_open: bool) {
     let at = Utc::now() - TimeDelta::days(days);
     partitions::make_by_id(&mut app.conn(), &[at]).unwrap();
@@ -99,7 +99,7 @@ fn deliver_in_the_past(app: &TestApp, days: i64, is_open: bool) {
 }
 
 #[actix_web::test]
-async fn days_of_deliveries_are_dropped_and_what_is_open_keeps_its_day() {
+async fn old_days_of_deliveries_are_dropped_unless_a_delivery_is_open() {
     let app = TestApp::start().await;
     let today = partitions(&app, "deliveries");
     deliver_in_the_past(&app, 10, false);

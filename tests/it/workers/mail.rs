@@ -1,4 +1,4 @@
-//! Letters: invitations and reset links that are mailed, tried again, and sealed until then.
+//! Mail: invitations and reset links are mailed, retried, and sealed until then.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -31,7 +31,7 @@ async fn until_none_waits(app: &TestApp) {
     panic!("a letter that was sent is kept");
 }
 
-/// The path in the link of a letter.
+/// Returns the path of the link in a mail.
 fn link(text: &str) -> String {
     let link =
         text.split_whitespace().find(|word| word.contains("token=")).unwrap_or_else(|| panic!("no link: {text}"));
@@ -67,13 +67,13 @@ async fn an_invitation_is_mailed_and_its_link_works() {
     let join = [("token", token.as_str()), ("name", "Grace"), ("password", PASSWORD)];
     app.stranger().submit("/invitation", &join).await.assert_see_other("/");
     until_none_waits(&app).await;
-    // Who reads the mailbox is who the address says.
+    // The link reached the mailbox, so the address is confirmed.
     let olga = app.operator("olga").await;
     let instance = app.instance_token_of(&olga, &["*"]);
     let other = app.make_tenant("other");
     let add = json!({"email": "grace@example.com", "role": "viewer"});
     instance.post_json(format!("/api/tenants/{other}/members"), add).await.assert_status(201);
-    // The page says so, too.
+    // The page also says that the link is mailed.
     let form = ada.visit("/members/invitations/new").await.html();
     let (csrf, nonce) = (form.value("_csrf"), form.value("nonce"));
     let fields =
@@ -86,7 +86,7 @@ async fn an_invitation_is_mailed_and_its_link_works() {
 }
 
 #[actix_web::test]
-async fn a_lost_password_is_set_by_a_link_that_comes_by_mail() {
+async fn a_lost_password_is_reset_by_a_mailed_link() {
     let mailbox = Mailbox::start().await;
     let app = app(&mailbox).await;
     let ada = app.viewer("ada").await;
@@ -106,7 +106,7 @@ async fn a_lost_password_is_set_by_a_link_that_comes_by_mail() {
     stranger.submit("/password-reset", &new).await.assert_see_other("/sign-in");
     ada.visit("/").await.assert_see_other("/sign-in");
 
-    // One person is not flooded with letters.
+    // The number of mails to one person is limited.
     for _ in 0..7 {
         stranger.submit("/password-reset/request", &[("email", "ada@example.com")]).await;
     }
@@ -134,8 +134,8 @@ async fn a_mailed_reset_link_is_not_shown_to_the_operator_who_made_it() {
     app.stranger().visit(&link).await.assert_ok();
 }
 
-/// A letter that the mail server has put off once waits for its next attempt.
-async fn put_off(mailbox: &Mailbox, work: impl AsyncFnOnce()) {
+/// Runs `work`, and waits until the mail server has deferred its mail once.
+async fn run_with_deferred_mail(mailbox: &Mailbox, work: impl AsyncFnOnce()) {
     mailbox.refuse("451 later");
     work().await;
     while !mailbox.has_refused() {
@@ -144,16 +144,16 @@ async fn put_off(mailbox: &Mailbox, work: impl AsyncFnOnce()) {
 }
 
 #[actix_web::test]
-async fn a_waiting_letter_is_dropped_when_the_maker_of_its_link_loses_the_right() {
+async fn a_waiting_mail_is_dropped_when_the_creator_of_its_link_loses_the_right() {
     let mailbox = Mailbox::start().await;
     let app = app(&mailbox).await;
     let (grace, oscar) = (app.operator("grace").await, app.operator("oscar").await);
     let other = app.make_user("other", true);
-    put_off(&mailbox, async || {
+    run_with_deferred_mail(&mailbox, async || {
         oscar.submit(format!("/operator/users/{other}/reset-link"), &[]).await.assert_status(303);
     })
     .await;
-    put_off(&mailbox, async || {
+    run_with_deferred_mail(&mailbox, async || {
         let ask = json!({"email": "guest@example.com", "role": "owner"});
         let program = app.instance_token_of(&oscar, &["*"]);
         program.post_json("/api/tenants/1/invitations", ask).await.assert_status(201);
@@ -166,11 +166,11 @@ async fn a_waiting_letter_is_dropped_when_the_maker_of_its_link_loses_the_right(
 }
 
 #[actix_web::test]
-async fn a_waiting_letter_is_dropped_when_its_invitation_is_revoked() {
+async fn a_waiting_mail_is_dropped_when_its_invitation_is_revoked() {
     let mailbox = Mailbox::start().await;
     let app = app(&mailbox).await;
     let program = app.program().await;
-    put_off(&mailbox, async || {
+    run_with_deferred_mail(&mailbox, async || {
         let ask = json!({"email": "guest@example.com", "role": "viewer"});
         program.post_json("/api/tenants/1/invitations", ask).await.assert_status(201);
     })
@@ -182,7 +182,7 @@ async fn a_waiting_letter_is_dropped_when_its_invitation_is_revoked() {
 }
 
 #[actix_web::test]
-async fn links_that_are_asked_for_and_those_of_operators_leave_each_other_alone() {
+async fn requested_reset_links_and_those_of_operators_do_not_end_each_other() {
     let mailbox = Mailbox::start().await;
     let app = app(&mailbox).await;
     let (ada, grace) = (app.viewer("ada").await, app.operator("grace").await);
@@ -203,7 +203,7 @@ async fn links_that_are_asked_for_and_those_of_operators_leave_each_other_alone(
     stranger.visit(&asked).await.assert_ok();
     stranger.visit(&made).await.assert_status(404);
 
-    // Whoever asks for more than anybody needs ends none of them, and gets no more.
+    // Too many requests are refused, and earlier links stay valid.
     let ask = || {
         let user = UserId(ada.user_id);
         app.tx(|tx| account::ask_reset(tx, &Operator::at_the_console(), user))
@@ -216,7 +216,7 @@ async fn links_that_are_asked_for_and_those_of_operators_leave_each_other_alone(
 }
 
 #[actix_web::test]
-async fn what_the_server_refuses_for_now_is_tried_again_and_what_it_refuses_for_good_is_not() {
+async fn a_temporarily_refused_mail_is_retried_and_a_permanently_refused_one_is_not() {
     let mailbox = Mailbox::start().await;
     let app = app(&mailbox).await;
     let program = app.program().await;
@@ -229,7 +229,7 @@ async fn what_the_server_refuses_for_now_is_tried_again_and_what_it_refuses_for_
     while !mailbox.has_refused() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    // It is not tried again before its time.
+    // The mail is not retried before its time.
     invite("other@example.com").await;
     assert_eq!(mailbox.wait_for(1).await[0].to, "other@example.com");
     app.advance(TimeDelta::minutes(20));
@@ -242,8 +242,8 @@ async fn what_the_server_refuses_for_now_is_tried_again_and_what_it_refuses_for_
 }
 
 #[actix_web::test]
-async fn a_letter_waits_sealed_until_the_mail_server_is_there() {
-    // Nobody listens there.
+async fn a_mail_waits_sealed_until_the_mail_server_is_reachable() {
+    // No mail server listens at this address.
     let app = TestApp::start_with(&[("GATEPOST_SMTP_URL", "smtp://127.0.0.1:9")]).await;
     let program = app.program().await;
     let ask = json!({"email": "grace@example.com", "role": "viewer"});
@@ -252,7 +252,7 @@ async fn a_letter_waits_sealed_until_the_mail_server_is_there() {
     assert_eq!(kept.len(), 1);
     let is_inside = |text: &[u8]| kept[0].windows(text.len()).any(|part| part == text);
     assert!(kept[0].len() > 200 && !is_inside(b"token=") && !is_inside(b"invitation"));
-    // Without a mail server nothing waits, and nobody is sent to ask for mail.
+    // Without a mail server, no mail is stored, and the sign-in page does not offer reset links.
     let without = TestApp::start().await;
     without
         .program()
@@ -265,7 +265,7 @@ async fn a_letter_waits_sealed_until_the_mail_server_is_there() {
     assert!(!without.stranger().visit("/sign-in").await.html().has("a[href='/password-reset/request']"));
 }
 
-/// Invites this address; returns who did it, and their program.
+/// Invites this address. Returns the inviter and their program.
 async fn invite(app: &TestApp, email: &str) -> (Person, Person) {
     let ada = app.admin("ada").await;
     let program = app.token_of(&ada, &["*"]);
@@ -274,7 +274,7 @@ async fn invite(app: &TestApp, email: &str) -> (Person, Person) {
     (ada, program)
 }
 
-/// The only invitation, once its letter has this state.
+/// Waits until the mail of the only invitation has this state, and returns the invitation.
 async fn until_mail_is(program: &Person, state: &str, error: &str) -> serde_json::Value {
     let mut invitation = json!(null);
     for _ in 0..500 {
@@ -296,7 +296,7 @@ async fn an_invitation_to_an_international_domain_arrives() {
     let letter = mailbox.wait_for(1).await.remove(0);
     assert_eq!(letter.to, "ada.l@xn--bcher-kva.example");
     until_mail_is(&program, "sent", "").await;
-    // The account is found by either spelling of its domain.
+    // Both spellings of the domain find the account.
     let token = link(&letter.text()).split_once("token=").unwrap().1.to_owned();
     let join = [("token", token.as_str()), ("name", "Grace"), ("password", PASSWORD)];
     app.stranger().submit("/invitation", &join).await.assert_see_other("/");
@@ -307,7 +307,7 @@ async fn an_invitation_to_an_international_domain_arrives() {
 }
 
 #[actix_web::test]
-async fn a_recipient_that_the_mail_server_refuses_is_shown_at_the_invitation() {
+async fn a_refused_recipient_is_shown_at_the_invitation() {
     let mailbox = Mailbox::start().await;
     mailbox.refuse_recipient("550 5.1.1 no such\u{9}user <b>here</b>");
     let app = app(&mailbox).await;
@@ -321,7 +321,7 @@ async fn a_recipient_that_the_mail_server_refuses_is_shown_at_the_invitation() {
 }
 
 #[actix_web::test]
-async fn an_invitation_tells_why_its_letter_still_waits() {
+async fn an_invitation_shows_why_its_mail_still_waits() {
     let mailbox = Mailbox::start().await;
     mailbox.refuse("451 greylisted");
     let app = app(&mailbox).await;
@@ -330,7 +330,7 @@ async fn an_invitation_tells_why_its_letter_still_waits() {
 }
 
 #[actix_web::test]
-async fn no_letter_goes_to_the_mailbox_inside_an_earlier_account_s_address() {
+async fn no_mail_goes_to_the_mailbox_inside_an_odd_address_of_an_older_account() {
     let mailbox = Mailbox::start().await;
     let app = app(&mailbox).await;
     let ada = app.viewer("ada").await;

@@ -1,4 +1,4 @@
-//! What a tenant's webhooks hear of its keys.
+//! Events about keys that a tenant's webhooks receive.
 
 use chrono::TimeDelta;
 use gatepost::store::Db;
@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use crate::support::receiver::Received;
 use crate::support::{Receiver, TestApp};
 
-fn told(request: &Received) -> (String, Value) {
+fn event_of(request: &Received) -> (String, Value) {
     (request.header("x-webhook-event").to_owned(), serde_json::from_str(&request.text()).unwrap())
 }
 
 #[actix_web::test]
-async fn webhooks_hear_of_keys_that_are_made_rotated_and_revoked_and_learn_no_secret() {
+async fn webhooks_get_events_about_created_rotated_and_revoked_keys_without_secrets() {
     let app = TestApp::start().await;
     let program = app.program().await;
-    // Nobody listens yet: nothing is kept either.
+    // No webhook is subscribed, so no event is stored.
     program.post_json("/api/keys", json!({"name": "before"})).await.assert_status(201);
     assert!(program.get("/api/events").await.assert_ok().json()["data"].as_array().unwrap().is_empty());
     let receiver = Receiver::start().await;
@@ -31,7 +31,7 @@ async fn webhooks_hear_of_keys_that_are_made_rotated_and_revoked_and_learn_no_se
     program.post_json(&revocation, json!({"reason": "leaked"})).await.assert_ok();
     let heard = receiver.wait_for(3).await;
 
-    let heard: Vec<_> = heard.iter().map(told).collect();
+    let heard: Vec<_> = heard.iter().map(event_of).collect();
     let kinds: Vec<_> = heard.iter().map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(kinds, ["api_key.created", "api_key.rotated", "api_key.revoked"]);
     let key = |place: usize| heard[place].1["data"]["api_key"].clone();
@@ -45,7 +45,7 @@ async fn webhooks_hear_of_keys_that_are_made_rotated_and_revoked_and_learn_no_se
 }
 
 #[actix_web::test]
-async fn webhooks_hear_a_week_ahead_of_keys_that_expire_once_for_each_expiry() {
+async fn webhooks_get_one_event_per_expiry_a_week_before_a_key_expires() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -63,12 +63,12 @@ async fn webhooks_hear_a_week_ahead_of_keys_that_expire_once_for_each_expiry() {
     remind::round(&db).await.unwrap();
     remind::round(&db).await.unwrap();
     let heard = receiver.wait_for(1).await;
-    assert_eq!(told(&heard[0]).1["data"]["api_key"]["name"], "soon");
+    assert_eq!(event_of(&heard[0]).1["data"]["api_key"]["name"], "soon");
 
     program.patch_json(&path, json!({"expires_at": at(5)})).await.assert_ok();
     remind::round(&db).await.unwrap();
     let heard = receiver.wait_for(2).await;
-    assert_eq!(told(&heard[1]).1["data"]["api_key"]["name"], "soon");
+    assert_eq!(event_of(&heard[1]).1["data"]["api_key"]["name"], "soon");
     let events = program.get("/api/events").await.assert_ok().json();
     assert_eq!(events["data"].as_array().unwrap().len(), 2, "each expiry is told of once");
 }

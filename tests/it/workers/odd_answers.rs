@@ -1,4 +1,4 @@
-//! Answers of 2xx with an odd head or a broken body: the receiver has the event, so nothing is sent again.
+//! Responses of 2xx with an odd head or a broken body: the receiver has the event, so it is not sent again.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::TestApp;
 
-/// How the receiver ends a connection.
+/// Way in which the receiver ends a connection.
 #[derive(Clone, Copy)]
 enum End {
     Stays,
@@ -15,7 +15,7 @@ enum End {
 }
 use End::{Closes, Resets, Stays};
 
-/// Answers every request with these bytes.
+/// Starts a receiver that responds to every request with these bytes.
 async fn receiver(answer: Vec<u8>, end: End) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -38,7 +38,7 @@ async fn serve(mut stream: TcpStream, answer: Vec<u8>, end: End) {
     match end {
         Stays => while stream.read(&mut [0; 1024]).await.is_ok_and(|count| 0 < count) {},
         Closes => drop(stream.shutdown().await),
-        // Once the client has read what came: a reset throws away what it has not.
+        // Wait until the client has read everything, since a reset discards unread bytes.
         Resets => {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             #[expect(deprecated, reason = "it does not block: no byte is kept back")]
@@ -99,7 +99,7 @@ async fn a_2xx_with_an_odd_head_or_a_broken_body_is_a_delivery() {
     }
 }
 
-/// The delivery of an event after its first attempt.
+/// Waits for the first attempt of an event's delivery, and returns the delivery.
 async fn tried(program: &crate::support::Person, event: &serde_json::Value) -> serde_json::Value {
     let delivery = program.delivery_of(event).await;
     program.delivery_tried(delivery["id"].as_str().unwrap()).await;
@@ -107,7 +107,7 @@ async fn tried(program: &crate::support::Person, event: &serde_json::Value) -> s
 }
 
 #[actix_web::test]
-async fn a_folded_line_is_kept_with_a_blank_in_place_of_its_fold() {
+async fn a_folded_header_line_is_kept_with_a_space_in_place_of_its_fold() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let answer = b"HTTP/1.1 200 OK\r\nX-A: one\r\n  two\r\nContent-Length: 0\r\n\r\n".to_vec();
@@ -121,7 +121,7 @@ async fn a_folded_line_is_kept_with_a_blank_in_place_of_its_fold() {
 }
 
 #[actix_web::test]
-async fn an_odd_head_makes_no_success_of_a_failure() {
+async fn a_failure_with_an_odd_head_stays_a_failure() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let heads = [

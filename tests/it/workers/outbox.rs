@@ -1,4 +1,4 @@
-//! Publishing: what is leased at once, what waits its turn, and how fast and how often a webhook is called.
+//! Publishing: deliveries leased at once, waiting deliveries, and limits on the rate of requests to a webhook.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ use crate::support::{Receiver, TestApp};
 
 const ROOM: LeaseLimits = LeaseLimits { slots: 64, for_failing: 0, per_tenant: 48 };
 
-/// A stopped server with one webhook, so that nobody but the test claims.
-async fn quiet(settings: Value) -> TestApp {
+/// Starts a server with one webhook and stops it, so that only the test claims deliveries.
+async fn start_and_stop(settings: Value) -> TestApp {
     let mut app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -37,14 +37,14 @@ fn post(tenant: TenantId, events: usize) -> Arc<PublishRequest> {
     Arc::new(PublishRequest::new(Actor::system(tenant), (0..events).map(|_| event()).collect()))
 }
 
-/// What publishing came to, and the changes that it announced.
+/// Publishes, and returns the outcome and the announced changes.
 fn publish(app: &TestApp, posts: &[Arc<PublishRequest>], room: LeaseLimits) -> (Outcome, Vec<Change>) {
     app.tx(|tx| Ok((outbox::publish(tx, posts, room, Duration::from_secs(75))?, tx.announced().to_vec()))).unwrap()
 }
 
 #[actix_web::test]
-async fn what_there_is_room_for_is_leased_with_its_attempt_and_the_rest_waits() {
-    let app = quiet(json!({"max_in_flight": 3})).await;
+async fn deliveries_with_room_are_leased_with_their_attempt_and_the_rest_waits() {
+    let app = start_and_stop(json!({"max_in_flight": 3})).await;
 
     let (first, announced) = publish(&app, &[post(app.tenant, 1), post(app.tenant, 4)], ROOM);
 
@@ -62,14 +62,14 @@ async fn what_there_is_room_for_is_leased_with_its_attempt_and_the_rest_waits() 
     assert_eq!(open_deliveries::table.count().get_result(conn), Ok(5_i64));
     assert_eq!(deliveries::table.count().get_result(conn), Ok(5_i64));
 
-    // Two wait already: nobody overtakes them.
+    // Two deliveries wait already, so new ones do not overtake them.
     let (second, announced) = publish(&app, &[post(app.tenant, 1)], LeaseLimits { per_tenant: 1_000, ..ROOM });
     assert_eq!((second.claims.len(), &announced[..]), (0, &due[..]));
 }
 
 #[actix_web::test]
-async fn no_more_is_leased_than_caps_and_rates_allow_and_nothing_of_a_failing_webhook() {
-    let app = quiet(json!({"max_in_flight": 100})).await;
+async fn leases_respect_caps_and_rates_and_skip_failing_webhooks() {
+    let app = start_and_stop(json!({"max_in_flight": 100})).await;
     let leased = |room| publish(&app, &[post(app.tenant, 2)], room).0.claims.len();
     assert_eq!(leased(LeaseLimits { slots: 0, ..ROOM }), 0);
     clear(&app);
@@ -92,7 +92,7 @@ fn clear(app: &TestApp) {
 }
 
 #[actix_web::test]
-async fn a_process_that_dies_between_commit_and_sending_loses_nothing() {
+async fn a_crash_between_commit_and_sending_loses_no_event() {
     let mut app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -100,7 +100,7 @@ async fn a_process_that_dies_between_commit_and_sending_loses_nothing() {
     app.stop().await;
     let (leased, announced) = publish(&app, &[post(app.tenant, 3)], ROOM);
     assert_eq!((leased.claims.len(), announced.len()), (3, 0));
-    // Whoever leased them is gone: nobody sends them until the leases have run out.
+    // The process with the leases is gone, so these are not sent until the leases expire.
     drop(leased);
     let settings = crate::support::settings::for_test(&app.database.url, &[]);
     let next = gatepost::app::App::start(settings, app.clock.clone()).await.unwrap();
@@ -122,8 +122,8 @@ async fn a_process_that_dies_between_commit_and_sending_loses_nothing() {
 }
 
 #[actix_web::test]
-async fn while_somebody_else_claims_nothing_is_leased_and_nobody_waits() {
-    let app = quiet(json!({})).await;
+async fn while_another_process_claims_publishing_leases_nothing_and_does_not_wait() {
+    let app = start_and_stop(json!({})).await;
     let mut other = app.conn();
     other
         .transaction::<_, diesel::result::Error, _>(|conn| {
@@ -136,8 +136,8 @@ async fn while_somebody_else_claims_nothing_is_leased_and_nobody_waits() {
 }
 
 #[actix_web::test]
-async fn publishing_reads_the_webhooks_of_its_own_tenant_alone() {
-    let app = quiet(json!({})).await;
+async fn publishing_reads_only_the_webhooks_of_its_own_tenant() {
+    let app = start_and_stop(json!({})).await;
     let other = app.make_tenant("other");
     let more = "INSERT INTO webhooks (tenant_id, name, url, events, is_active, payload_format, signature_style,
             timeout_seconds, max_in_flight, headers, created_at, updated_at)
@@ -147,14 +147,14 @@ async fn publishing_reads_the_webhooks_of_its_own_tenant_alone() {
     let silent = "INSERT INTO unreachable_hosts (tenant_id, host, since) SELECT tenant_id, host, now() FROM webhooks
         WHERE tenant_id = $1";
     diesel::sql_query(silent).bind::<BigInt, _>(other).execute(&mut app.conn()).unwrap();
-    // The second time there is room for six of twelve, and others wait.
+    // At the second call, there is room for six of twelve deliveries, and others wait.
     for (events, leased) in [(4, 4), (12, 6)] {
         let posts = vec![post(app.tenant, events)];
         let publish = move |tx: &mut Tx<'_>| {
             let outcome = outbox::publish(tx, &posts, ROOM, Duration::from_secs(75))?;
             Ok((outcome.claims.len(), rows_read(tx, &["webhooks", "unreachable_hosts"])))
         };
-        // As the workers' connections are set.
+        // Same settings as the workers' connections.
         let (claims, read) = Db::by_index(&app.database.url, 1).tx(Scope::Instance, publish).await.unwrap();
         assert_eq!(claims, leased);
         assert!((1..50).contains(&read), "{read} rows were read");
@@ -162,7 +162,7 @@ async fn publishing_reads_the_webhooks_of_its_own_tenant_alone() {
 }
 
 #[actix_web::test]
-async fn many_publishers_at_once_lose_nothing() {
+async fn concurrent_publishers_lose_no_event() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -185,7 +185,7 @@ async fn many_publishers_at_once_lose_nothing() {
 }
 
 #[actix_web::test]
-async fn a_thousand_events_are_one_request() {
+async fn one_request_can_publish_a_thousand_events() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let item = |number: usize| json!({"type": "order.created", "data": number});
@@ -197,7 +197,7 @@ async fn a_thousand_events_are_one_request() {
 }
 
 #[actix_web::test]
-async fn no_more_requests_begin_within_a_second_than_the_rate_allows() {
+async fn requests_per_second_never_exceed_the_webhook_s_rate() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -223,7 +223,7 @@ async fn no_more_requests_begin_within_a_second_than_the_rate_allows() {
 }
 
 #[actix_web::test]
-async fn a_webhook_may_have_a_schedule_of_its_own() {
+async fn a_webhook_can_have_its_own_retry_schedule() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -243,7 +243,7 @@ async fn a_webhook_may_have_a_schedule_of_its_own() {
 }
 
 #[actix_web::test]
-async fn owners_are_warned_a_day_before_a_webhook_is_switched_off_and_told_when_it_is() {
+async fn owners_are_notified_a_day_before_a_webhook_is_disabled_and_when_it_is() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let (dead, well) = (Receiver::start().await, Receiver::start().await);

@@ -1,4 +1,4 @@
-//! What is deleted for good, and when.
+//! Permanent deletion of old rows.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::support::TestApp;
 
 #[actix_web::test]
-async fn a_deleted_key_s_row_goes_after_thirty_days_and_its_usage_stays() {
+async fn a_deleted_key_s_row_is_removed_after_thirty_days_and_its_usage_stays() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let mut made = Vec::new();

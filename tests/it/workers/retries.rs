@@ -1,4 +1,4 @@
-//! Failed attempts: when they are tried again, and when not.
+//! Failed attempts: retries, and failures that are not retried.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::receiver::Reply;
 use crate::support::{Receiver, TestApp};
 
-/// Seconds until the next attempt, as the app's clock sees it.
+/// Returns the seconds until the next attempt, by the app's clock.
 fn wait(app: &TestApp, delivery: &Value) -> i64 {
     let next: DateTime<Utc> = delivery["next_attempt_at"].as_str().unwrap().parse().unwrap();
     (next - app.clock.now()).num_seconds()
@@ -56,7 +56,7 @@ async fn a_receiver_that_recovers_gets_its_event() {
 }
 
 #[actix_web::test]
-async fn a_receiver_may_ask_to_be_left_alone() {
+async fn a_receiver_can_ask_for_a_wait_before_the_retry() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -67,8 +67,9 @@ async fn a_receiver_may_ask_to_be_left_alone() {
     assert!((115..=120).contains(&wait(&app, &delivery)), "{delivery}");
 }
 
-/// A receiver that answers 503 with this `Retry-After`: the delivery after its first attempt, and the wait in seconds.
-async fn asked(app: &TestApp, value: &str) -> (Value, i64) {
+/// Delivers to a receiver that responds 503 with this `Retry-After`. Returns the delivery after its first attempt, and
+/// the wait in seconds.
+async fn deliver_with_retry_after(app: &TestApp, value: &str) -> (Value, i64) {
     let program = app.program().await;
     let receiver = Receiver::start().await;
     receiver.answer([Reply::new(503).header("Retry-After", value)]);
@@ -80,20 +81,20 @@ async fn asked(app: &TestApp, value: &str) -> (Value, i64) {
 }
 
 #[actix_web::test]
-async fn a_receiver_may_write_its_date_in_any_form_of_http() {
+async fn retry_after_accepts_every_date_format_of_http() {
     for form in ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"] {
         let app = TestApp::start().await;
         let date = (app.clock.now() + TimeDelta::hours(2)).format(form).to_string();
-        let (_, seconds) = asked(&app, &date).await;
+        let (_, seconds) = deliver_with_retry_after(&app, &date).await;
         assert!((7_100..=7_200).contains(&seconds), "{date}: {seconds}");
     }
 }
 
 #[actix_web::test]
-async fn a_wait_beyond_a_day_is_capped_and_the_log_says_so() {
+async fn a_requested_wait_of_more_than_a_day_is_capped_and_the_log_says_so() {
     for (value, length) in [("2592000", "30 days"), ("99999999999999999999", "3650 days"), ("90000.5", "25 hours")] {
         let app = TestApp::start().await;
-        let (delivery, seconds) = asked(&app, value).await;
+        let (delivery, seconds) = deliver_with_retry_after(&app, value).await;
         assert!((86_300..=86_400).contains(&seconds), "{value}: {seconds}");
         let says = format!("answered 503; asked for a wait of {length}; capped at 24 hours");
         assert_eq!((&delivery["last_error"], &delivery["attempts"][0]["error"]), (&json!(says), &json!(says)));
@@ -105,10 +106,10 @@ async fn a_wait_beyond_a_day_is_capped_and_the_log_says_so() {
 }
 
 #[actix_web::test]
-async fn a_wait_that_is_over_or_unreadable_leaves_the_schedule_as_it_is() {
+async fn a_past_or_unreadable_wait_does_not_change_the_schedule() {
     for value in ["-5", "0", "Sunday, 06-Nov-94 08:49:37 GMT", "soon"] {
         let app = TestApp::start().await;
-        let (delivery, seconds) = asked(&app, value).await;
+        let (delivery, seconds) = deliver_with_retry_after(&app, value).await;
         assert!(seconds <= 6, "{value}: {seconds}");
         assert_eq!(delivery["last_error"], "answered 503");
     }
@@ -129,7 +130,7 @@ async fn a_redirect_is_a_failure_and_is_not_followed() {
 }
 
 #[actix_web::test]
-async fn gone_disables_the_webhook() {
+async fn status_410_disables_the_webhook() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -164,13 +165,13 @@ async fn five_days_of_nothing_but_failures_disable_the_webhook() {
 }
 
 #[actix_web::test]
-async fn a_private_address_is_refused_by_default_and_says_so() {
+async fn a_private_address_is_refused_by_default_with_an_error() {
     let app = TestApp::start_with(&[("GATEPOST_ALLOW_PRIVATE_NETWORKS", "10.0.0.0/8")]).await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
     let ask = json!({"url": "http://10.0.0.5/hook", "events": ["*"]});
     let webhook = program.post_json("/api/webhooks", ask).await.assert_status(201).json();
-    // As if the network had been allowed when the webhook was made, and is not any more.
+    // Change the URL directly, as if its network had been allowed when the webhook was created.
     use diesel::prelude::*;
     use gatepost::schema::webhooks;
     let id = webhook["id"].as_i64().unwrap();

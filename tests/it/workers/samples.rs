@@ -1,4 +1,4 @@
-//! The code that a webhook's page offers to receivers, run against what is really delivered.
+//! Sample code that a webhook's page offers to receivers, run on real requests.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -25,7 +25,7 @@ const asked = JSON.parse(readFileSync(0, "utf8"));
 verify(asked.secret, asked.headers, Buffer.from(asked.body));
 "#;
 
-/// What a sample says of a request: whether it accepts it. Nothing where the machine has no such interpreter.
+/// Runs a sample on a request. Returns true if it accepts the request, and `None` on a machine without the interpreter.
 fn ask(interpreter: &str, sample: &str, driver: &str, secret: &str, received: &Received, body: &str) -> Option<bool> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(sample);
@@ -86,7 +86,7 @@ $asked = json_decode(file_get_contents('php://stdin'), true);
 verify($asked['secret'], $asked['headers'], $asked['body']);
 ";
 
-/// Interpreter, sample, and the code that calls it.
+/// Samples with their interpreters, and the code that calls them.
 const SAMPLES: [(&str, &str, &str); 5] = [
     ("python3", "verify.py", PYTHON),
     ("node", "verify.mjs", JAVASCRIPT),
@@ -95,7 +95,7 @@ const SAMPLES: [(&str, &str, &str); 5] = [
     ("php", "verify.php", PHP),
 ];
 
-/// Runs each sample whose interpreter is on this machine.
+/// Runs each sample whose interpreter is installed.
 fn ask_all(secret: &str, received: &Received, body: &str, expected: bool) {
     assert_eq!(ask_rust(secret, received, body), expected);
     for (interpreter, sample, driver) in SAMPLES {
@@ -124,7 +124,7 @@ async fn the_samples_accept_a_secret_of_any_form() {
 }
 
 #[actix_web::test]
-async fn the_samples_accept_what_is_delivered_and_nothing_else() {
+async fn the_samples_accept_only_real_deliveries() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;

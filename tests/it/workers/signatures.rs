@@ -1,4 +1,4 @@
-//! What a receiver gets, in every format and style, with signatures verified over the received bytes.
+//! Requests to receivers in every payload format and signature style, with signatures verified over the received bytes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,21 +14,21 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes().to_vec()
 }
 
-/// As a Standard Webhooks library does it.
+/// Computes the signature as a Standard Webhooks library does.
 fn standard(secret: &str, received: &Received) -> String {
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let head = format!("{}.{}.", received.header("webhook-id"), received.header("webhook-timestamp"));
     format!("v1,{}", STANDARD.encode(hmac(&key, &[head.as_bytes(), &received.body].concat())))
 }
 
-/// Whether the reference library of Standard Webhooks accepts it.
+/// True if the reference library of Standard Webhooks accepts the request.
 fn is_accepted(secret: &str, received: &Received) -> bool {
     let pairs = received.headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
     let headers: reqwest::header::HeaderMap = pairs.collect();
     standardwebhooks::Webhook::new(secret).unwrap().verify(&received.body, &headers).is_ok()
 }
 
-/// Which of the `v1a` signatures this public key verifies, from the bytes that came.
+/// Returns for each `v1a` signature if this public key verifies it.
 fn verified_by(public: &str, received: &Received) -> Vec<bool> {
     let bytes = STANDARD.decode(public.strip_prefix("whpk_").unwrap()).unwrap();
     let key = VerifyingKey::from_bytes(&bytes.try_into().unwrap()).unwrap();
@@ -93,7 +93,7 @@ async fn every_format_and_style_is_signed_over_the_bytes_that_arrive() {
 }
 
 #[actix_web::test]
-async fn while_secrets_overlap_each_signs_newest_first() {
+async fn overlapping_secrets_all_sign_with_the_newest_first() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -155,7 +155,7 @@ async fn a_key_pair_signs_beside_the_secret_and_is_rotated_with_an_overlap() {
     assert_eq!(received.header("webhook-signature"), standard(secret, &received));
 }
 
-/// Secrets that begin like those of Standard Webhooks and that its libraries decode otherwise than they are meant.
+/// Returns secrets with the prefix of Standard Webhooks that its libraries would decode to other bytes.
 fn misleading() -> Vec<String> {
     let (good, short) = (STANDARD.encode([0xfb; 32]), STANDARD.encode([7; 16]));
     let (first, rest) = good.split_at(8);

@@ -1,4 +1,4 @@
-//! What workers do about tenants that are suspended or deleted.
+//! Workers and tenants that are suspended or deleted.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -16,7 +16,7 @@ use crate::support::receiver::Reply;
 use crate::support::{Receiver, TestApp};
 
 #[actix_web::test]
-async fn deliveries_of_a_suspended_tenant_wait_and_all_go_once_it_is_resumed() {
+async fn deliveries_of_a_suspended_tenant_wait_and_are_all_sent_after_resuming() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let grace = app.operator("grace").await;
@@ -26,7 +26,7 @@ async fn deliveries_of_a_suspended_tenant_wait_and_all_go_once_it_is_resumed() {
     program.subscribe(&receiver, json!({})).await;
     let there = json!({"url": others.url, "events": ["*"], "tenant_id": beta});
     operator.post_json("/api/webhooks", there).await.assert_status(201);
-    // One has failed once and waits for its retry.
+    // One delivery has failed once and waits for its retry.
     receiver.answer([Reply::new(500)]);
     let failed = program.publish("order.failed", json!(0)).await;
     program.delivery_once(&failed, "retrying", 1).await;
@@ -36,7 +36,7 @@ async fn deliveries_of_a_suspended_tenant_wait_and_all_go_once_it_is_resumed() {
         program.publish("order.created", json!(n)).await;
     }
     app.advance(TimeDelta::minutes(10));
-    // Somebody else's pass them by.
+    // Deliveries of another tenant continue.
     for n in 1..=5 {
         let event = json!({"type": "other", "data": n, "tenant_id": beta});
         operator.post_json("/api/events", event).await.assert_status(202);
@@ -68,8 +68,8 @@ struct Count {
     count: i64,
 }
 
-/// The tables that still hold rows of a tenant.
-fn holding(conn: &mut PgConnection, tenant: i64) -> Vec<String> {
+/// Returns the tables that still contain rows of a tenant.
+fn tables_with_rows_of(conn: &mut PgConnection, tenant: i64) -> Vec<String> {
     let sql = "SELECT c.table_name AS name FROM information_schema.columns c JOIN pg_class t ON t.relname = c.table_name
                WHERE c.column_name = 'tenant_id' AND c.table_schema = 'public' AND t.relkind IN ('r', 'p') AND NOT t.relispartition ORDER BY 1";
     let tables: Vec<Table> = diesel::sql_query(sql).load(conn).unwrap();
@@ -93,7 +93,7 @@ async fn round(app: &TestApp) {
 }
 
 #[actix_web::test]
-async fn thirty_days_after_its_deletion_all_of_a_tenant_is_erased_and_of_no_other() {
+async fn thirty_days_after_deletion_all_data_of_the_tenant_and_only_it_is_erased() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -108,7 +108,7 @@ async fn thirty_days_after_its_deletion_all_of_a_tenant_is_erased_and_of_no_othe
     program.post_json("/api/tenants/1/invitations", invited).await.assert_status(201);
     let beta = app.make_tenant("beta");
     app.person("bob", beta, gatepost::domain::Role::Owner).await;
-    let before = (holding(&mut app.conn(), 1), holding(&mut app.conn(), beta.0));
+    let before = (tables_with_rows_of(&mut app.conn(), 1), tables_with_rows_of(&mut app.conn(), beta.0));
     for table in
         ["attempts", "signing_secrets", "key_limits", "key_uses", "idempotency_keys", "usage_logs", "delivery_minutes"]
     {
@@ -119,16 +119,16 @@ async fn thirty_days_after_its_deletion_all_of_a_tenant_is_erased_and_of_no_othe
     app.tx(|tx| life::delete(tx, &console, app.tenant)).unwrap();
     app.advance(TimeDelta::days(30) - TimeDelta::minutes(1));
     round(&app).await;
-    // Idempotency keys are kept for a day anyhow.
+    // Idempotency keys are removed after a day in any case.
     let kept: Vec<_> = before.0.iter().filter(|table| *table != "idempotency_keys").cloned().collect();
-    assert_eq!(holding(&mut app.conn(), 1), kept, "there is still time");
+    assert_eq!(tables_with_rows_of(&mut app.conn(), 1), kept, "there is still time");
     app.advance(TimeDelta::minutes(2));
     let late = app.tx(|tx| life::restore(tx, &console, app.tenant));
     assert!(late.unwrap_err().to_string().contains("more than 30 days ago"));
     round(&app).await;
 
-    assert_eq!(holding(&mut app.conn(), 1), [""; 0]);
-    assert_eq!(holding(&mut app.conn(), beta.0), before.1);
+    assert_eq!(tables_with_rows_of(&mut app.conn(), 1), [""; 0]);
+    assert_eq!(tables_with_rows_of(&mut app.conn(), beta.0), before.1);
     assert!(app.tx(|tx| life::restore(tx, &console, app.tenant)).is_err());
     let erased: i64 = {
         use gatepost::schema::audit_entries;

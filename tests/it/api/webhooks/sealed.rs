@@ -1,4 +1,4 @@
-//! What a webhook keeps sealed: private keys, and the values of its headers.
+//! Sealed values of webhooks: private keys, and values of headers.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
@@ -16,8 +16,8 @@ struct Found {
     found: bool,
 }
 
-/// Whether a text stands in any column of these tables.
-fn stands_anywhere(app: &TestApp, text: &str) -> bool {
+/// True if any column of these tables contains the text.
+fn is_stored_anywhere(app: &TestApp, text: &str) -> bool {
     ["webhooks", "signing_secrets", "audit_entries", "attempts", "idempotency_keys"].iter().any(|table| {
         let sql = format!("SELECT EXISTS (SELECT FROM {table} t WHERE position($1 IN t::text) > 0) AS found");
         diesel::sql_query(sql).bind::<Text, _>(text).get_result::<Found>(&mut app.conn()).unwrap().found
@@ -25,7 +25,7 @@ fn stands_anywhere(app: &TestApp, text: &str) -> bool {
 }
 
 #[actix_web::test]
-async fn a_key_that_is_brought_is_sealed_and_only_its_public_part_is_shown() {
+async fn an_imported_signing_key_is_sealed_and_only_its_public_part_is_shown() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -39,12 +39,12 @@ async fn a_key_that_is_brought_is_sealed_and_only_its_public_part_is_shown() {
     program.post_json(&path, json!({"overlap_seconds": 604_801})).await.assert_invalid("overlap_seconds");
     let secret = program.get(format!("/api/webhooks/{}/secret", made["id"])).await.json();
     assert_eq!(secret["secret"], made["secret"], "what is revealed is the shared secret");
-    assert!(!stands_anywhere(&app, &PRIVATE[5..40]));
-    assert!(!stands_anywhere(&app, made["secret"].as_str().unwrap()));
+    assert!(!is_stored_anywhere(&app, &PRIVATE[5..40]));
+    assert!(!is_stored_anywhere(&app, made["secret"].as_str().unwrap()));
 }
 
 #[actix_web::test]
-async fn values_of_headers_are_sent_and_else_masked_everywhere() {
+async fn values_of_headers_are_sent_and_masked_everywhere_else() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let receiver = Receiver::start().await;
@@ -62,7 +62,7 @@ async fn values_of_headers_are_sent_and_else_masked_everywhere() {
     assert_eq!(delivery["attempts"][0]["request_headers"]["x-team"], "••••");
     assert_eq!(delivery["attempts"][0]["request_headers"]["x-region"], "••••");
 
-    // What is masked stays, what is left out goes, what is new is sealed.
+    // A masked value keeps the stored value, a missing header is removed, and a new value is sealed.
     let ask = json!({"headers": {"x-team": "••••", "x-new": "1"}});
     let changed = program.patch_json(&path, ask).await.assert_ok().json();
     assert_eq!(changed["headers"], json!({"x-new": "••••", "x-team": "••••"}));
@@ -70,7 +70,7 @@ async fn values_of_headers_are_sent_and_else_masked_everywhere() {
     assert_eq!(shown.assert_ok().header("cache-control"), "no-store");
     assert_eq!(shown.json()["headers"], json!({"x-new": "1", "x-team": VALUE}));
     program.patch_json(&path, json!({"headers": {"x-other": "••••"}})).await.assert_invalid("headers");
-    assert!(!stands_anywhere(&app, VALUE), "in no row");
+    assert!(!is_stored_anywhere(&app, VALUE), "in no row");
     let noted = program.get("/api/audit?action=webhook.headers_revealed").await.assert_ok().json();
     assert_eq!(noted["data"][0]["details"]["headers"], json!(["x-new", "x-team"]));
 }
@@ -103,13 +103,13 @@ async fn sealed_values_are_sent_to_no_other_url() {
 }
 
 #[actix_web::test]
-async fn a_new_url_is_taken_with_new_values_or_without_any() {
+async fn a_new_url_is_accepted_with_new_values_or_without_values() {
     let app = TestApp::start().await;
     let program = app.program().await;
     let (receiver, other) = (Receiver::start().await, Receiver::start().await);
     let made = program.subscribe(&receiver, json!({"headers": {"x-team": VALUE}})).await;
     let path = format!("/api/webhooks/{}", made["id"]);
-    // The URL itself, written in another way, is no other URL: a fragment is never sent.
+    // A different spelling of the same URL is not a new URL. A fragment is never sent.
     program.patch_json(&path, json!({"url": format!(" {}#top ", receiver.url)})).await.assert_ok();
     program.patch_json(&path, json!({"url": other.url, "headers": {"x-team": "new"}})).await.assert_ok();
     program.publish("a", json!(1)).await;
@@ -121,7 +121,7 @@ async fn a_new_url_is_taken_with_new_values_or_without_any() {
 }
 
 #[actix_web::test]
-async fn values_that_an_earlier_version_kept_in_clear_are_sealed_at_the_start_and_still_sent() {
+async fn plain_values_of_an_earlier_version_are_sealed_at_start_and_still_sent() {
     use gatepost::app::App;
     use gatepost::schema::webhooks;
     let mut app = TestApp::start().await;
@@ -138,7 +138,7 @@ async fn values_that_an_earlier_version_kept_in_clear_are_sealed_at_the_start_an
     app.stop().await;
     let settings = crate::support::settings::for_test(&app.database.url, &[]);
     let running = App::start(settings, app.clock.clone()).await.unwrap();
-    assert!(!stands_anywhere(&app, VALUE));
+    assert!(!is_stored_anywhere(&app, VALUE));
     let again = crate::support::Person { base: format!("http://{}", running.addr), ..program };
     again.publish("a", json!(2)).await;
     let received = receiver.wait_for(2).await.remove(1);

@@ -1,4 +1,4 @@
-//! Samples of the views about tenants.
+//! Sample data of the views about tenants.
 
 use gatepost::web::pages::operator::plans;
 use gatepost::web::pages::operator::tenants::view;
