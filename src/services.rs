@@ -63,7 +63,7 @@ impl Operator {
         if self.user != Some(user) {
             return Ok(());
         }
-        Err(Error::conflict("another operator must do this: operators cannot use these acts on their own account"))
+        Err(Error::conflict("another operator must do this: operators cannot do this to their own account"))
     }
 
     /// Converts a tenant's actor for acts on the tenant itself.

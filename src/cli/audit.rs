@@ -46,8 +46,8 @@ fn sentence(reading: &Reading) -> String {
     let Some(broken) = &reading.broken else {
         return match entries {
             0 => format!("{name}: no entries"),
-            1 => format!("{name}: 1 entry holds, {}", reading.head),
-            _ => format!("{name}: {entries} entries hold, {}", reading.head),
+            1 => format!("{name}: 1 entry is intact, {}", reading.head),
+            _ => format!("{name}: {entries} entries are intact, {}", reading.head),
         };
     };
     let which = match &broken.entry {

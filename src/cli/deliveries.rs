@@ -81,7 +81,7 @@ pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Fail
         }
         Command::Redeliver(which) => {
             let again = act(&mut house, which.id, deliveries::redeliver)?;
-            tell(json, &value(&DeliveryBody::from(again))?, &format!("{} is sent again", which.id))
+            tell(json, &value(&DeliveryBody::from(again))?, &format!("{} is being sent again", which.id))
         }
         Command::Cancel(which) => {
             let gone = act(&mut house, which.id, deliveries::cancel)?;
@@ -160,7 +160,7 @@ fn print(page: Page<Delivery, DeliveryId>) -> Result<(), Failure> {
         ))?;
     }
     if let Some(next) = page.older {
-        eprintln!("There are more: --cursor {}", cursor(next));
+        eprintln!("More results exist: repeat the command with --cursor {}", cursor(next));
     }
     Ok(())
 }

@@ -21,9 +21,7 @@ pub fn settings(mut sources: Sources) -> Result<Settings, Failure> {
     }
     let usual = Settings::examine(&sources, Missing::Leave).map_err(first)?;
     if !usual.bind.ip().is_loopback() {
-        return Err(Failure::new(
-            "--bind: a demonstration has passwords that everybody knows: it listens on 127.0.0.1 only",
-        ));
+        return Err(Failure::new("--bind: the demo has a public password, so it listens only on 127.0.0.1"));
     }
     sources.insist(&table::DATA_DIR, format!("{}-demo", usual.data_dir.display()));
     sources.insist(&table::ALLOW_PRIVATE_NETWORKS, "127.0.0.0/8".to_owned());
@@ -32,7 +30,7 @@ pub fn settings(mut sources: Sources) -> Result<Settings, Failure> {
 }
 
 fn first(refusals: Vec<Refusal>) -> Failure {
-    refusals.into_iter().next().map_or_else(|| Failure::new("the settings do not fit"), Failure::from)
+    refusals.into_iter().next().map_or_else(|| Failure::new("the settings are invalid"), Failure::from)
 }
 
 pub fn run(settings: Settings) -> Result<(), Failure> {
@@ -59,11 +57,11 @@ fn beside(bind: SocketAddr) -> SocketAddr {
 
 fn announce(url: &str, cast: &scene::Cast, receiver: SocketAddr) {
     let base = url.trim_end_matches('/');
-    println!("This is a demonstration: its past is made up, its data is kept apart, and everybody knows its password.");
+    println!("This is a demo: its history is invented, its data is stored separately, and its password is public.");
     println!("Open     {url}");
     println!("Sign in  {} / {}", scene::EMAIL, scene::PASSWORD);
-    println!("Webhooks are received by http://{receiver}, which sometimes fails on purpose.");
-    println!("Try what the keys open:");
+    println!("http://{receiver} receives the webhooks, and sometimes fails on purpose.");
+    println!("Try the API keys:");
     println!("  curl -i -X POST {base}/webhook/orders -H 'X-API-Key: {}' -d '{{\"order\": 1}}'", cast.storefront);
     println!("  curl -i -X POST {base}/webhook/inventory -H 'X-API-Key: {}' -d '{{\"sku\": \"A-1\"}}'", cast.scanner);
     println!("  curl -i {base}/external/products -H 'X-API-Key: {}'", cast.storefront);

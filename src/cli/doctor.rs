@@ -69,17 +69,17 @@ fn redis(settings: &Settings, findings: &mut Findings) {
     let Some(Redis { server, .. }) = &settings.redis else { return };
     match shared::examine(server) {
         Err(error) => {
-            let why = if error.is_timeout() { "nobody answers there".to_owned() } else { error.to_string() };
+            let why = if error.is_timeout() { "the server does not respond".to_owned() } else { error.to_string() };
             findings.wrong.push(format!("limits can't be counted in Redis at {server}: {why}"));
         }
         Ok(shared::Report { version, is_of_a_cluster, eviction }) => {
             let version = version.map(|version| format!(" {version}")).unwrap_or_default();
             findings.fine.push(format!("Redis{version} at {server} counts limits"));
             if is_of_a_cluster {
-                findings.wrong.push(format!("Redis at {server} is one of a cluster, which can't take a call's limits together: name a server of its own"));
+                findings.wrong.push(format!("Redis at {server} is part of a cluster, which can't count all limits of a call together: use a standalone server"));
             }
             findings.wrong.extend(eviction.map(|policy| {
-                format!("Redis at {server} has the maxmemory-policy {policy}, by which it forgets counts before their time: set it to noeviction")
+                format!("Redis at {server} has the maxmemory-policy {policy}, which drops counts too early: set it to noeviction")
             }));
         }
     }
@@ -92,7 +92,7 @@ fn private(settings: &Settings, findings: &mut Findings) {
         Ok(prospect) if !prospect.is_made => {
             let (version, dir) = (prospect.version, settings.data_dir.display());
             findings.fine.push(format!(
-                "no instance is in {dir} yet: the first start makes a private PostgreSQL {version} there"
+                "{dir} contains no instance yet: the first start creates a private PostgreSQL {version} there"
             ));
         }
         Ok(_) => match Embedded::start(&settings.data_dir, pg_bin) {
@@ -107,7 +107,7 @@ fn examine(url: &str, settings: &Settings, findings: &mut Findings) {
     match looked {
         Err(unfit) => findings.wrong.push(unfit.to_string()),
         Ok((Report { version, pending, is_empty, dangers }, mut tx)) => {
-            findings.fine.push(format!("PostgreSQL {version} answers"));
+            findings.fine.push(format!("PostgreSQL {version} responds"));
             match instance::compare(&mut tx, &settings.peppers, &settings.vault()) {
                 Err(Error::Conflict(says)) => findings.wrong.push(says),
                 // Before its first migration the database has no tables to check.

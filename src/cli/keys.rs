@@ -143,9 +143,11 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<ExitCode,
         Command::List(ask) => listing::run(&settings, *ask, json),
         Command::Show(which) => act::show(&settings, &which, json),
         Command::Rotate { which, overlap_seconds } => act::rotate(&settings, &which, overlap_seconds, json),
-        Command::Revoke { which, reason } => act::run(&settings, &which, json, "revoked for good", |tx, actor, id| {
-            api_keys::revoke(tx, actor, id, reason.as_deref())
-        }),
+        Command::Revoke { which, reason } => {
+            act::run(&settings, &which, json, "revoked permanently", |tx, actor, id| {
+                api_keys::revoke(tx, actor, id, reason.as_deref())
+            })
+        }
         Command::Disable(which) => act::run(&settings, &which, json, "disabled", api_keys::deactivate),
         Command::Enable(which) => act::run(&settings, &which, json, "enabled", api_keys::activate),
         Command::Delete(which) => act::run(&settings, &which, json, "deleted", api_keys::delete),
@@ -181,7 +183,7 @@ fn create(settings: &Settings, ask: Create, json: bool) -> Result<(), Failure> {
     if json {
         return say(&json!({"id": key.id, "key": key.public_id, "secret": secret, "name": key.name}).to_string());
     }
-    eprintln!("Made key {} ({}). Save its secret: it is not shown again.", key.public_id, key.name);
+    eprintln!("Created key {} ({}). Save its secret: it is not shown again.", key.public_id, key.name);
     say(&secret)
 }
 

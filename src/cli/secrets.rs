@@ -35,8 +35,8 @@ fn status(house: &mut Console, settings: &Settings, json: bool) -> Result<ExitCo
     let present = settings.vault().fingerprint();
     for OfKey { key, count } in house.read(|tx| secrets::by_key(tx))? {
         let is_present = key.as_ref() == Some(&present);
-        let name = key.clone().unwrap_or_else(|| "a key that was not written down".to_owned());
-        let mark = if is_present { " (the present one)" } else { "" };
+        let name = key.clone().unwrap_or_else(|| "a key that is not recorded".to_owned());
+        let mark = if is_present { " (the current one)" } else { "" };
         let value = json!({"master_key": key, "is_present": is_present, "secrets": count});
         tell(json, &value, &format!("{count} sealed with {name}{mark}"))?;
     }
@@ -64,14 +64,14 @@ fn rotate(house: &mut Console, settings: &Settings, json: bool) -> Result<ExitCo
     }
     let left = others(house, &present)?;
     let sentence = if !unopened.is_empty() {
-        format!("{} can't be opened by any key that is given: {}", unopened.len(), unopened.join(", "))
+        format!("{} secrets can't be opened with the given keys: {}", unopened.len(), unopened.join(", "))
     } else if 0 < left {
         format!(
-            "{left} were sealed with an old key meanwhile: restart every process with the present key, then run this again"
+            "{left} secrets were sealed with an old key in the meantime: restart every process with the current key, then run this command again"
         )
     } else {
         format!(
-            "All secrets are sealed with {present}. GATEPOST_MASTER_KEYS_OLD may go once every process runs with this key as GATEPOST_MASTER_KEY."
+            "All secrets are sealed with {present}. Remove GATEPOST_MASTER_KEYS_OLD after every process runs with this key as GATEPOST_MASTER_KEY."
         )
     };
     let value = json!({"master_key": present, "resealed": resealed, "left": left, "unopened": unopened});

@@ -24,7 +24,7 @@ fn announce(running: &Running) {
     println!("Database: {}", running.state.database);
     match &running.setup_link {
         Some(link) => {
-            println!("Nobody is here yet. Make the first operator (this link works once, for 24 hours):\n  {link}")
+            println!("No operator exists yet. Create the first one (this link works once, within 24 hours):\n  {link}")
         }
         None => println!("Open {}", running.url()),
     }
@@ -38,8 +38,7 @@ pub struct Signals {
 
 impl Signals {
     pub fn listen() -> Result<Self, Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::new(format!("signals can't be listened for: {error}")));
+        let listen = |kind| signal(kind).map_err(|error| Failure::new(format!("can't listen for signals: {error}")));
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 

@@ -101,7 +101,7 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
         Command::Create { name, slug, plan } => {
             let ask = NewTenant::parse(&name, slug.as_deref(), plan.as_deref())?;
             let tenant = house.tx(|tx, _| tenants::create(tx, &who, &ask))?;
-            let done = format!("Made tenant {} ({})", tenant.id, tenant.slug);
+            let done = format!("Created tenant {} ({})", tenant.id, tenant.slug);
             (tenant, done)
         }
         Command::Update { which, name, plan } => {
@@ -119,11 +119,11 @@ pub fn run(settings: Settings, command: Command, json: bool) -> Result<(), Failu
         }
         Command::Delete { which } => {
             let tenant = change(&which.tenant, &|tx, id| life::delete(tx, &who, id))?;
-            (tenant, format!("{} is deleted; for 30 days `gatepost tenants restore` brings it back", which.tenant))
+            (tenant, format!("{} is deleted: restore it within 30 days with `gatepost tenants restore`", which.tenant))
         }
         Command::Restore { which } => {
             let tenant = change(&which.tenant, &|tx, id| life::restore(tx, &who, id))?;
-            let done = format!("{} is {}, as it was", which.tenant, tenant.state());
+            let done = format!("{} is restored in its former state: {}", which.tenant, tenant.state());
             (tenant, done)
         }
     };

@@ -71,7 +71,7 @@ fn create(settings: &Settings, ask: &NewUser, json: bool) -> Result<(), Failure>
     let mut house = Console::open(settings)?;
     let user = house.tx(|tx, _| accounts::create(tx, &Operator::at_the_console(), ask))?;
     let value = json!({"id": user.id, "email": user.email, "name": user.name, "is_operator": user.is_operator});
-    tell(json, &value, &format!("Made user {} ({})", user.id, user.email))
+    tell(json, &value, &format!("Created user {} ({})", user.id, user.email))
 }
 
 fn reset_link(settings: &Settings, email: &str, json: bool) -> Result<(), Failure> {
@@ -93,9 +93,9 @@ fn remove_second_factor(settings: &Settings, email: &str, json: bool) -> Result<
         Ok((user, is_password_ended))
     })?;
     let sentence = if is_password_ended {
-        format!("{} needs a reset link: their password was too short to stand alone", user.email)
+        format!("{} needs a reset link: the password was too short without a second factor", user.email)
     } else {
-        format!("{} signs in with the password alone", user.email)
+        format!("{} no longer has a second factor", user.email)
     };
     tell(json, &json!({"id": user.id, "email": user.email}), &sentence)
 }

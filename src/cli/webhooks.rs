@@ -184,23 +184,25 @@ pub fn run(settings: &Settings, command: Command, json: bool) -> Result<(), Fail
         }
         Command::RotateKey(asked) => rotate_key(&mut desk, &asked, json),
         Command::RemoveKey(which) => {
-            desk.change(&which, json, "signs with no key pair", |tx, _, actor, id| secrets::remove_key(tx, actor, id))
+            desk.change(&which, json, "no longer signs with a key pair", |tx, _, actor, id| {
+                secrets::remove_key(tx, actor, id)
+            })
         }
         Command::Test { which, kind, data } => {
             let sent = desk
                 .act(&which, |tx, _, actor, id| webhooks::send_test(tx, actor, id, kind.as_deref(), data.as_deref()))?;
-            tell(json, &value(&sent)?, &format!("Published {} for webhook {} alone", sent.id, which.id))
+            tell(json, &value(&sent)?, &format!("Published {} for webhook {} only", sent.id, which.id))
         }
         Command::Deactivate(which) => {
             desk.change(&which, json, "is paused", |tx, _, actor, id| webhooks::deactivate(tx, actor, id))
         }
         Command::Activate { which, probe: true } => {
-            desk.change(&which, json, "gets events once it has answered a probe with 2xx", |tx, _, actor, id| {
+            desk.change(&which, json, "resumes after a 2xx response to a test request", |tx, _, actor, id| {
                 probe::begin(tx, actor, id)
             })
         }
         Command::Activate { which, .. } => {
-            desk.change(&which, json, "gets events", |tx, _, actor, id| webhooks::activate(tx, actor, id))
+            desk.change(&which, json, "receives events", |tx, _, actor, id| webhooks::activate(tx, actor, id))
         }
         Command::Delete(which) => {
             let gone = desk.act(&which, |tx, _, actor, id| webhooks::delete(tx, actor, id))?;
@@ -271,7 +273,7 @@ fn list(desk: &mut WebhookConsole, asked: &List, json: bool) -> Result<(), Failu
         say(&format!("{:<8} {:<6} {:<9} {:<28} {}", row.id.0, row.tenant_id.0, row.state(), row.name, row.url))?;
     }
     if let Some(next) = page.older {
-        eprintln!("There are more: --cursor {}", cursor(next));
+        eprintln!("More results exist: repeat the command with --cursor {}", cursor(next));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub fn complaint(offset: TimeDelta) -> Option<String> {
     (MOST_OFFSET <= size).then(|| {
         format!(
             "this machine's clock is {} seconds {direction} the database's: receivers refuse deliveries whose timestamp is \
-             more than five minutes off, and codes of second factors fail; keep both clocks in step (NTP)",
+             more than five minutes off, and codes of second factors fail; synchronize both clocks (NTP)",
             size.num_seconds()
         )
     })

@@ -124,9 +124,9 @@ impl Outcome {
             (Some(failure), _) => Some(failure.sentence.clone()),
             (None, _) if self.is_success() => None,
             (None, Some(status @ 300..400)) => Some(format!("answered {status}: redirects are not followed")),
-            (None, Some(410)) => Some("answered 410: the endpoint is gone for good".to_owned()),
+            (None, Some(410)) => Some("answered 410: the endpoint is gone permanently".to_owned()),
             (None, Some(status)) => Some(format!("answered {status}")),
-            (None, None) => Some("got no answer".to_owned()),
+            (None, None) => Some("got no response".to_owned()),
         }
     }
 }

@@ -14,7 +14,7 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Fields of the request that do not fit.
-    #[error("the request has fields that do not fit")]
+    #[error("the request has invalid fields")]
     Invalid(FieldErrors),
     /// No valid session or credential.
     #[error("sign in, or present a valid access token")]
@@ -32,19 +32,21 @@ pub enum Error {
     #[error("{0}")]
     LimitReached(String),
     /// An idempotency key was used for another request.
-    #[error("this idempotency key was used for another request already")]
+    #[error("this idempotency key was already used for another request")]
     IdempotencyMismatch,
     /// A request with this idempotency key is in progress.
-    #[error("a request with this idempotency key is still being answered: ask again in a moment")]
+    #[error("a request with this idempotency key is still in progress: try again in a moment")]
     IdempotencyInFlight,
     /// Too many attempts; `retry_after` is the wait until the next one.
     #[error("too many attempts: wait and try again")]
     Throttled { retry_after: Duration },
     /// The tenant's share of the connection pool is used up.
-    #[error("this tenant has too many requests under way at once: try again in a moment")]
+    #[error("this tenant has too many concurrent requests: try again in a moment")]
     TenantBusy,
     /// A statement reached its time limit.
-    #[error("this took longer than the server allows: ask for less, such as a shorter time span or a single key")]
+    #[error(
+        "this request took longer than the server allows: request less, such as a shorter time span or a single key"
+    )]
     StatementTimeout,
     /// The database or another dependency is unreachable. A retry can succeed.
     #[error("the service is not available just now: try again in a moment")]
@@ -245,7 +247,7 @@ impl fmt::Display for Noun {
             Self::Invitation => "invitation (its link works once, until it expires or is revoked)",
             Self::Membership => "membership",
             Self::Page => "page",
-            Self::Plan => "plan (there are free, pro and unlimited)",
+            Self::Plan => "plan (the plans are free, pro and unlimited)",
             Self::ResetLink => "link (it sets a password once, within a day)",
             Self::SetupLink => "setup link (it works once, until the first operator exists)",
             Self::Tenant => "tenant",

@@ -63,7 +63,7 @@ impl Password {
         if text.chars().count() < least {
             return Err(Rejection::new(
                 "too_short",
-                format!("must be at least {least} characters: a few random words do well"),
+                format!("must be at least {least} characters: a few random words work well"),
             ));
         }
         if LONGEST < text.len() {
@@ -80,7 +80,7 @@ impl Password {
         if is_weak(&text) {
             return Err(Rejection::new(
                 "too_common",
-                "is too easily guessed: repetitions, common words and sequences count little",
+                "is too easy to guess: repetitions, common words and sequences count little",
             ));
         }
         Ok(Self(text))
@@ -122,7 +122,7 @@ pub fn verify(phc: &str, text: &str) -> bool {
 
 /// Hash that no password matches. Verifying against it takes the usual time, so a caller can't find out which accounts
 /// exist.
-pub const NOBODYS_HASH: &str =
+pub const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbCAhIQ$bm8gcGFzc3dvcmQgaGFzaGVzIHRvIHRoaXMgdGV4dCE";
 
 #[cfg(test)]
@@ -201,8 +201,8 @@ mod tests {
         let phc = hash(&Password::parse("tall grass near the river", &alone()).unwrap()).unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert!(verify(&phc, "tall grass near the river"));
-        let nobody = PasswordHash::new(NOBODYS_HASH).unwrap();
-        assert_eq!(nobody.params, PasswordHash::new(&phc).unwrap().params);
+        let dummy = PasswordHash::new(DUMMY_HASH).unwrap();
+        assert_eq!(dummy.params, PasswordHash::new(&phc).unwrap().params);
         assert!(!verify(&phc, "tall grass near the sea!!") && !verify("", "") && !verify("x", "x"));
     }
 }

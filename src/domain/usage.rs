@@ -214,7 +214,7 @@ impl Span {
         if 1_500 < length / bucket.seconds() {
             return Err((
                 "bucket",
-                Rejection::new("range", "makes more than 1500 buckets: choose a wider one or a shorter time"),
+                Rejection::new("range", "gives more than 1500 buckets: choose a larger bucket or a shorter time span"),
             ));
         }
         Ok(Self { since, until, bucket })

@@ -104,7 +104,7 @@ impl EventType {
         let lower = text.to_ascii_lowercase();
         match RESERVED.into_iter().find(|group| lower.starts_with(group)) {
             Some(group) => {
-                let detail = format!("begins with {group} which is for what Gatepost publishes itself");
+                let detail = format!("begins with {group} which is reserved for events that Gatepost publishes itself");
                 Err(Rejection::new("reserved", detail))
             }
             None => Self::parse(text),

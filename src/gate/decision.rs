@@ -229,22 +229,22 @@ fn reason(
     Some(match outcome {
         Outcome::Valid => return None,
         Outcome::NotFound => "no key of this tenant has this id and secret".to_owned(),
-        Outcome::Malformed => "the checksum does not fit: mistyped, or made up".to_owned(),
+        Outcome::Malformed => "the checksum is wrong: the secret was mistyped or invented".to_owned(),
         Outcome::Disabled => "the key is disabled".to_owned(),
         Outcome::Revoked => match &key.revoked_reason {
             Some(reason) => format!("the key was revoked{}: {reason}", at(key.revoked_at)),
             None => format!("the key was revoked{}", at(key.revoked_at)),
         },
         Outcome::Expired => format!("the key expired{}", at(key.expires_at)),
-        Outcome::RotatedOut => "the key was replaced by a newer one, and its time to overlap is over".to_owned(),
+        Outcome::RotatedOut => "the key was replaced by a newer one, and its overlap has ended".to_owned(),
         Outcome::OwnerInactive => "the key's user is missing, inactive, or no longer a member".to_owned(),
         Outcome::TenantSuspended => "the tenant is suspended".to_owned(),
         Outcome::WrongEnvironment => {
-            format!("it is a {} key, and {} was asked for", key.environment, other(key.environment))
+            format!("the key is a {} key, but a {} key is required", key.environment, other(key.environment))
         }
         Outcome::IpNotAllowed => match ask.ip {
-            Some(ip) => format!("{} is not among the key's addresses", ip.to_canonical()),
-            None => "no address was given, and the key is held to a list of them".to_owned(),
+            Some(ip) => format!("{} is not an allowed address of the key", ip.to_canonical()),
+            None => "no address was given, but the key allows only certain addresses".to_owned(),
         },
         Outcome::InsufficientScope => format!("missing scopes: {}", missing.join(", ")),
         Outcome::RateLimited => match nearest {

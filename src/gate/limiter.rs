@@ -363,7 +363,7 @@ mod tests {
         let place = limiter.place(key(1, LIMIT).subject);
         assert_eq!(lock(&limiter.shards[place]).len(), 56);
         let first = beside(&limiter, TenantId(1)).next().unwrap();
-        assert_eq!(remaining(&limiter, first, at(1)), 9, "nobody's counts gave way");
+        assert_eq!(remaining(&limiter, first, at(1)), 9, "no other counts were dropped");
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl SecretVerifier {
 fn nobodys(made: &OnceLock<StoredDigest>, hasher: &Hasher) -> Result<StoredDigest> {
     match made.get() {
         Some(digest) => Ok(digest.clone()),
-        None => hasher.digest("nobody's").map(|digest| made.get_or_init(|| digest).clone()),
+        None => hasher.digest("no key's").map(|digest| made.get_or_init(|| digest).clone()),
     }
 }
 

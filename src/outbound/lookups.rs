@@ -197,7 +197,7 @@ mod tests {
             let tenant = i64::try_from(n / MOST_OF_TENANT).unwrap();
             assert!(asked(&lookups, tenant, &format!("silent-{n}")).await.is_none());
         }
-        assert!(is_crowded(asked(&lookups, 9, "well").await), "whoever waited has gone, the threads have not");
+        assert!(is_crowded(asked(&lookups, 9, "well").await), "the waiting calls have ended, the threads have not");
         drop(go);
         // The hanging look-ups return one after the other.
         while is_crowded(asked(&lookups, 9, "well").await) {

@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(failure.kind, ErrorKind::Dns);
         assert!(failure.sentence.contains("too many look-ups"), "{}", failure.sentence);
         let other = Request { tenant: TenantId(2), ..request("http://other.example:9/", 20_000) };
-        assert_eq!(kind(&outbound.send(other).await), Some(ErrorKind::Connect), "resolved, and nobody listens there");
+        assert_eq!(kind(&outbound.send(other).await), Some(ErrorKind::Connect), "resolved, and nothing listens there");
         drop(go);
     }
 

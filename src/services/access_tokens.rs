@@ -31,7 +31,7 @@ pub struct MintedToken {
 /// Makes a token for the actor, in the actor's tenant. Its scopes are limited to the actor's own scopes.
 pub fn mint(tx: &mut Tx<'_>, actor: &Actor, hasher: &Hasher, ask: NewToken) -> Result<MintedToken> {
     let Authority::Person { scopes, .. } = &actor.authority else {
-        return Err(Error::forbidden("an API key cannot make access tokens"));
+        return Err(Error::forbidden("an API key cannot create access tokens"));
     };
     let user = actor.user.ok_or_else(|| Error::forbidden("only a person can have access tokens"))?;
     if ask.tenant != Some(actor.tenant) {
@@ -57,7 +57,10 @@ pub fn mint_for(tx: &mut Tx<'_>, who: &Operator, hasher: &Hasher, user: UserId, 
             return Err(Error::field("tenant_id", Rejection::new("required", says)));
         }
         Some(tenant) if !user.is_operator && store::memberships::find(tx, tenant, user.id)?.is_none() => {
-            return Err(Error::field("tenant_id", Rejection::new("not_a_member", "is not a tenant of this user's")));
+            return Err(Error::field(
+                "tenant_id",
+                Rejection::new("not_a_member", "must be a tenant that this user belongs to"),
+            ));
         }
         _ => {}
     }
@@ -127,8 +130,9 @@ fn must_end_with_its_maker(tx: &mut Tx<'_>, ask: &NewToken) -> Result<bool> {
         |end: &DateTime<Utc>| ask.expires_at.is_none_or(|at| end.timestamp_micros() < at.timestamp_micros());
     if let Some(end) = maker.expires_at.filter(is_before) {
         let end = end.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-        let says =
-            format!("must be {end} or earlier: the token that asks expires then, and those that it makes with it");
+        let says = format!(
+            "must be {end} or earlier: the token of this request expires then, and so do the tokens that it creates"
+        );
         return Err(Error::field("expires_at", Rejection::new("too_late", says)));
     }
     Ok(maker.is_from_login)

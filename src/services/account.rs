@@ -189,7 +189,7 @@ pub fn offer_reset(tx: &mut Tx<'_>, who: &Operator, user: UserId) -> Result<Stri
     // A demotion of the creator takes the same lock, so the two run one after the other.
     store::users::lock(tx, &[Some(user), who.user].into_iter().flatten().collect::<Vec<_>>())?;
     if !may_reset(tx, who.user)? {
-        return Err(Error::forbidden("this is for operators"));
+        return Err(Error::forbidden("only operators can do this"));
     }
     store::one_time_links::delete_unused_not_asked_for(tx, RESET, user)?;
     make_reset(tx, who, user, Origin::Made(who.user))
@@ -202,7 +202,7 @@ pub fn ask_reset(tx: &mut Tx<'_>, who: &Operator, user: UserId) -> Result<String
     // Concurrent requests are counted one after the other.
     store::users::lock_has_short_password(tx, user)?;
     if MOST_ASKED_FOR <= store::one_time_links::count_asked_for(tx, RESET, user, now)? {
-        return Err(Error::conflict("there are as many links already as one can ask for"));
+        return Err(Error::conflict("too many links were requested: wait until one expires"));
     }
     make_reset(tx, who, user, Origin::Requested)
 }

@@ -60,7 +60,7 @@ impl NewUser {
 pub fn create(tx: &mut Tx<'_>, who: &Operator, ask: &NewUser) -> Result<User> {
     let now = tx.now;
     if store::users::find_by_email(tx, &ask.email)?.is_some() {
-        return Err(Error::field("email", Rejection::new("taken", "belongs to a user already")));
+        return Err(Error::field("email", Rejection::new("taken", "already belongs to a user")));
     }
     let row = NewUserRow {
         email: &ask.email,
@@ -123,7 +123,7 @@ pub fn update(tx: &mut Tx<'_>, who: &Operator, user: UserId, change: UserChange)
     if before.is_operator && before.is_active && !(is_operator && is_active) {
         let operators = store::users::lock_operators(tx)?;
         if operators.iter().all(|id| *id == user) {
-            return Err(Error::conflict("the instance needs an operator: make somebody else one first"));
+            return Err(Error::conflict("the instance needs an operator: make another user an operator first"));
         }
     }
     let after = store::users::update(tx, user, &name, (is_active, is_operator), now)?;
@@ -181,7 +181,7 @@ pub(super) fn write_password(tx: &mut Tx<'_>, user: UserId, new: &NewPassword) -
     // Turning the second factor off takes the same lock, so the two run one after the other.
     store::users::lock_has_short_password(tx, user)?;
     if new.is_short && !second_factor::is_on(tx, user)? {
-        let says = "must be at least 15 characters: your second factor is off by now";
+        let says = "must be at least 15 characters: your second factor is now off";
         return Err(Error::field("password", Rejection::new("too_short", says)));
     }
     if store::users::update_password(tx, user, &new.hash, new.is_short, now)? {
@@ -279,7 +279,7 @@ impl Credentials {
     /// Returns the user if the password is right and the user is active. Takes tens of milliseconds: call it off the
     /// async threads.
     pub fn check(self, password: &str) -> Option<User> {
-        let hash = self.password_hash.as_deref().unwrap_or(password::NOBODYS_HASH);
+        let hash = self.password_hash.as_deref().unwrap_or(password::DUMMY_HASH);
         let is_right = password::verify(hash, password);
         self.user.filter(|user| is_right && user.is_active)
     }

@@ -215,7 +215,7 @@ pub fn update(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId, change: &KeyChange) 
         return Ok(before);
     }
     if before.revoked_at.is_some() && change.is_active == Some(true) {
-        return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
+        return Err(Error::conflict("this key is permanently revoked: create a new key"));
     }
     if let Some(scopes) = &change.scopes {
         granted_scopes::must_hold(actor, &before.scopes, scopes)?;
@@ -260,7 +260,11 @@ fn must_fit_plan(tx: &mut Tx<'_>, before: &ApiKey, change: &KeyChange) -> Result
 /// Returns `Conflict` if the key changed since `seen`. Locks the key until the transaction ends.
 pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: ApiKeyId, seen: DateTime<Utc>) -> Result<()> {
     let is_same = to_change(conn, actor, id)?.updated_at == seen;
-    if is_same { Ok(()) } else { Err(Error::conflict("somebody else changed this key meanwhile: look at it again")) }
+    if is_same {
+        Ok(())
+    } else {
+        Err(Error::conflict("this key was changed in the meantime: load it again, then repeat your change"))
+    }
 }
 
 pub fn activate(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {

@@ -77,9 +77,9 @@ pub fn list(
 /// Makes a delivery due at once. A finished delivery gets another round of attempts; a waiting one skips its wait.
 pub fn redeliver(tx: &mut Tx<'_>, actor: &Actor, id: DeliveryId) -> Result<Delivery> {
     let (before, webhook) = to_direct(tx, actor, id)?;
-    let webhook = webhook.ok_or_else(|| Error::conflict("its webhook has been deleted"))?;
+    let webhook = webhook.ok_or_else(|| Error::conflict("the webhook of this delivery was deleted"))?;
     if !webhook.is_active {
-        return Err(Error::conflict("its webhook is switched off: activate it first"));
+        return Err(Error::conflict("the webhook of this delivery is paused or disabled: activate it first"));
     }
     let attempts_max = match before.state.is_final() {
         true => before.attempts_made() + webhook.schedule().attempts(),
@@ -96,7 +96,7 @@ pub fn cancel(tx: &mut Tx<'_>, actor: &Actor, id: DeliveryId) -> Result<Delivery
     let now = tx.now;
     let (before, _) = to_direct(tx, actor, id)?;
     if before.state.is_final() {
-        return Err(Error::conflict(format!("this delivery has come to its end already: it is {}", before.state)));
+        return Err(Error::conflict(format!("this delivery is already finished: its state is {}", before.state)));
     }
     let after = store::deliveries::update_cancelled(tx, actor.tenant, id, now)?.ok_or_else(under_way)?;
     audit::record(tx, actor, AuditedAct::new("delivery.cancelled", format!("delivery:{id}")))?;
@@ -119,7 +119,7 @@ pub fn must_direct(actor: &Actor, webhook: Option<&Webhook>) -> Result<()> {
 }
 
 fn under_way() -> Error {
-    Error::conflict("an attempt is under way: wait for what comes of it")
+    Error::conflict("an attempt is in progress: wait for its result")
 }
 
 /// Returns one page of the webhook log, newest first. The caller has checked that the actor may read the scope.

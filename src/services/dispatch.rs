@@ -294,7 +294,7 @@ fn judge_webhooks(tx: &mut Tx<'_>, kept: &[&Settlement]) -> Result<()> {
         store::webhooks::update_failing(tx, &failing, now)?;
         warn(tx, &failing)?;
         let since = now - retry::DISABLED_AFTER;
-        disable(tx, &failing, Some(since), "nothing but failures for 5 days")?;
+        disable(tx, &failing, Some(since), "every attempt failed for 5 days")?;
     }
     let probes: Vec<DeliveryId> =
         kept.iter().filter(|one| one.is_probe && one.is_success()).map(|one| one.settled.delivery).collect();
@@ -302,7 +302,7 @@ fn judge_webhooks(tx: &mut Tx<'_>, kept: &[&Settlement]) -> Result<()> {
         probe::succeed(tx, &probes)?;
     }
     if !gone.is_empty() {
-        disable(tx, &gone, None, "the endpoint answered 410 Gone")?;
+        disable(tx, &gone, None, "the endpoint responded with 410 Gone")?;
     }
     Ok(())
 }

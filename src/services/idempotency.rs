@@ -98,9 +98,9 @@ pub fn create_once<T>(
             Ok(IdempotencyOutcome::Again(answer))
         }
         // Earlier versions stored only an id, from which no response can be rebuilt.
-        (None, _) => {
-            Err(Error::conflict("this request was answered already, and its answer is not kept: look for what it made"))
-        }
+        (None, _) => Err(Error::conflict(
+            "this request was already processed, and its response is not stored: check what it created",
+        )),
     }
 }
 
@@ -118,7 +118,7 @@ pub fn submit_once<T>(
     if !(16..=64).contains(&nonce.len()) || !nonce.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
         return Err(Error::field(
             "form",
-            Rejection::new("nonce", "Open this form again: it was not sent by its page."),
+            Rejection::new("nonce", "Open this form again and fill it in: it was not sent from its page."),
         ));
     }
     if store::idempotency_keys::insert(tx, tenant, route, nonce, &[], now)? {
@@ -128,7 +128,7 @@ pub fn submit_once<T>(
     }
     let kept = store::idempotency_keys::find(tx, tenant, route, nonce)?;
     let answer = kept.and_then(|kept| kept.answer);
-    let name = answer.as_ref().and_then(Value::as_str).ok_or_else(|| Error::conflict("this form was sent before"))?;
+    let name = answer.as_ref().and_then(Value::as_str).ok_or_else(|| Error::conflict("this form was already sent"))?;
     Ok(IdempotencyOutcome::Again(name.to_owned()))
 }
 

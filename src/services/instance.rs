@@ -27,19 +27,19 @@ pub fn compare(conn: &mut PgConnection, peppers: &Peppers, vault: &Vault) -> Res
         |known: &String| std::iter::once(&peppers.current).chain(&peppers.old).any(|held| held.fingerprint() == *known);
     if known.as_ref().is_some_and(|known| !is_held(known)) {
         return Err(Error::conflict(
-            "API_KEY_PEPPER is not the one that this database's keys were made with: give the right one, or list that one in API_KEY_PEPPERS_OLD",
+            "API_KEY_PEPPER is not the pepper of this database's keys: set that pepper, or add it to API_KEY_PEPPERS_OLD",
         ));
     }
     let known_key = store::instance_facts::find(conn, MASTER_KEY)?;
     if known_key.is_some_and(|known| !vault.holds(&known)) {
         return Err(Error::conflict(
-            "GATEPOST_MASTER_KEY is not the one that this database's signing secrets were sealed with: give the right one, or list that one in GATEPOST_MASTER_KEYS_OLD",
+            "GATEPOST_MASTER_KEY is not the key that sealed this database's signing secrets: set that key, or add it to GATEPOST_MASTER_KEYS_OLD",
         ));
     }
     let foreign = store::sealed::count_foreign(conn, &vault.marks())?;
     if 0 < foreign {
         return Err(Error::conflict(format!(
-            "{foreign} secrets are sealed with a master key that is not given: list it in GATEPOST_MASTER_KEYS_OLD, and run `gatepost secrets rotate` before you take it away",
+            "{foreign} secrets are sealed with a master key that is not set: add it to GATEPOST_MASTER_KEYS_OLD, and run `gatepost secrets rotate` before you remove it",
         )));
     }
     Ok(())

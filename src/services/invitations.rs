@@ -66,7 +66,7 @@ pub fn create(tx: &mut Tx<'_>, actor: &Actor, ask: &InvitationRequest) -> Result
     let now = tx.now;
     actor.must(needed(ask.role))?;
     if store::memberships::has_email(tx, actor.tenant, &ask.email)? {
-        return Err(Error::field("email", Rejection::new("member", "belongs to a member already")));
+        return Err(Error::field("email", Rejection::new("member", "already belongs to a member")));
     }
     // A member is counted only on joining, but a full tenant refuses invitations already.
     plans::must_have_room(tx, actor.tenant, LimitedResource::Member)?;
@@ -138,7 +138,7 @@ pub fn revoke(tx: &mut Tx<'_>, actor: &Actor, id: InvitationId) -> Result<Invita
     actor.must(Permission::WriteMembers)?;
     let invitation = store::invitations::find(tx, actor.tenant, id)?.ok_or(Error::NotFound(Noun::Invitation))?;
     if invitation.accepted_at.is_some() {
-        return Err(Error::conflict("this invitation was accepted already: remove the member instead"));
+        return Err(Error::conflict("this invitation was already accepted: remove the member instead"));
     }
     if store::invitations::revoke(tx, actor.tenant, id, now)? {
         audit::record(tx, actor, deed("invitation.revoked", &invitation))?;
@@ -215,10 +215,15 @@ pub fn accept(tx: &mut Tx<'_>, who: &Operator, token: &str, user: UserId) -> Res
     let invitation = redeem(tx, token, Some(user))?;
     let user = accounts::find(tx, user)?;
     if invitation.email != user.email || !user.is_active {
-        return Err(Error::forbidden(format!("this invitation is for {}: sign in as that", invitation.email)));
+        return Err(Error::forbidden(format!(
+            "this invitation is for {}: sign in with that address",
+            invitation.email
+        )));
     }
     if invitation.invited_by == Some(user.id) {
-        return Err(Error::conflict("you cannot accept an invitation that you made: another person must invite you"));
+        return Err(Error::conflict(
+            "you cannot accept an invitation that you created: another person must invite you",
+        ));
     }
     if invitation.proves_email {
         store::users::confirm_email(tx, user.id)?;

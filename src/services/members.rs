@@ -93,7 +93,7 @@ fn to_change(conn: &mut PgConnection, actor: &Actor, user: UserId, role: Option<
     }
     let owners = all.iter().filter(|member| member.role == Role::Owner).count();
     if before.role == Role::Owner && role != Some(Role::Owner) && owners == 1 {
-        return Err(Error::conflict("a tenant needs an owner: make somebody else one first"));
+        return Err(Error::conflict("a tenant needs an owner: make another member an owner first"));
     }
     Ok((before, user))
 }

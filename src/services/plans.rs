@@ -70,7 +70,7 @@ pub fn update(tx: &mut Tx<'_>, who: &Operator, name: &str, change: &PlanChange) 
     let now = tx.now;
     let before = store::plans::lock(tx, name)?.ok_or(Error::NotFound(Noun::Plan))?;
     if change.seen.is_some_and(|seen| seen != before.updated_at) {
-        return Err(Error::conflict("somebody else changed this plan meanwhile: look at it again"));
+        return Err(Error::conflict("this plan was changed in the meantime: load it again, then repeat your change"));
     }
     let after = Plan {
         max_keys: change.max_keys.unwrap_or(before.max_keys),
@@ -100,14 +100,14 @@ fn check(plan: &Plan) -> Result<()> {
         ("max_events_per_month", plan.max_events_per_month),
     ] {
         if limit.is_some_and(|limit| !(0..=MOST).contains(&limit)) {
-            errors.add(field, Rejection::new("range", format!("must be from 0 to {MOST}, or nothing for no limit")));
+            errors.add(field, Rejection::new("range", format!("must be from 0 to {MOST}, or empty for no limit")));
         }
     }
     if !(1..=MOST_RATE).contains(&plan.default_rate_limit) {
         errors.add("default_rate_limit", Rejection::new("range", format!("must be from 1 to {MOST_RATE}")));
     }
     if plan.max_rate_limit.is_some_and(|most| !(plan.default_rate_limit..=MOST_RATE).contains(&most)) {
-        let says = format!("must be from the usual limit to {MOST_RATE}, or nothing for no limit");
+        let says = format!("must be from the default limit to {MOST_RATE}, or empty for no limit");
         errors.add("max_rate_limit", Rejection::new("range", says));
     }
     if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
@@ -238,7 +238,7 @@ pub fn count_written_events(tx: &mut Tx<'_>, tenant: TenantId, count: i64) -> Re
 fn no_room(limited: Limited) -> Error {
     let most = limited.most;
     Error::LimitReached(format!(
-        "the plan allows {most} events a month: wait for the next one, or ask for another plan"
+        "the plan allows {most} events a month: wait for the next month, or ask for another plan"
     ))
 }
 

@@ -25,8 +25,8 @@ pub struct Reason {
 impl Reason {
     pub const STOPPING: Self =
         Self { code: "stopping", detail: "the server is stopping: send requests to another replica" };
-    pub const LIMITS: Self = Self { code: "limits", detail: "rate limits cannot be counted: Redis does not answer" };
-    pub const DATABASE: Self = Self { code: "database", detail: "the database cannot be reached or does not answer" };
+    pub const LIMITS: Self = Self { code: "limits", detail: "rate limits cannot be counted: Redis does not respond" };
+    pub const DATABASE: Self = Self { code: "database", detail: "the database is unreachable or does not respond" };
     pub const MIGRATIONS: Self =
         Self { code: "migrations", detail: "the database lacks tables of this version: run `gatepost migrate`" };
     pub const UNFIT: Self = Self {

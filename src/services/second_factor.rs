@@ -71,7 +71,7 @@ pub fn confirm(
     // A concurrent sign-in with the password alone waits for this lock and is refused, or came first and is ended.
     store::users::lock(tx, &[user.id])?;
     let row = store::second_factors::lock(tx, user.id)?;
-    let row = row.ok_or_else(|| Error::conflict("it is not being set up: begin again"))?;
+    let row = row.ok_or_else(|| Error::conflict("no second factor is being set up: start again"))?;
     if row.confirmed_at.is_some() {
         return Err(on_already());
     }
@@ -112,7 +112,7 @@ pub fn renew_codes(
 pub fn switch_off(tx: &mut Tx<'_>, vault: &Vault, who: &Operator, user: &User, code: &str) -> Result<CodeOutcome<()>> {
     // A change to a short password takes the same lock, so the two run one after the other.
     if store::users::lock_has_short_password(tx, user.id)? {
-        let says = "Your password is too short to stand alone: set one of at least 15 characters first.";
+        let says = "Your password is too short without a second factor: set one of at least 15 characters first.";
         return Err(Error::field("current_password", Rejection::new("too_short", says)));
     }
     if !shows(tx, vault, user, code)? {
@@ -139,7 +139,7 @@ fn end(tx: &mut Tx<'_>, who: &Operator, user: &User) -> Result<bool> {
     account::end_logins(tx, user.id)?;
     if is_short {
         // No password verifies against this hash, and checking it takes the usual time.
-        store::users::update_password(tx, user.id, password::NOBODYS_HASH, false, now)?;
+        store::users::update_password(tx, user.id, password::DUMMY_HASH, false, now)?;
         store::sessions::delete_of_user(tx, user.id)?;
     }
     let deed = deed("user.second_factor_off", user).with("password_ended", is_short);
@@ -210,5 +210,5 @@ fn deed(action: &'static str, user: &User) -> AuditedAct {
 }
 
 fn on_already() -> Error {
-    Error::conflict("the second factor is on already")
+    Error::conflict("the second factor is already on")
 }

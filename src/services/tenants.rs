@@ -110,7 +110,7 @@ fn free_slug(conn: &mut PgConnection, ask: &NewTenant) -> Result<String> {
             return Ok(slug);
         }
     }
-    Err(Error::field("slug", Rejection::new("taken", "is taken already: choose another")))
+    Err(Error::field("slug", Rejection::new("taken", "is already taken: choose another")))
 }
 
 pub fn find(conn: &mut PgConnection, tenant: &TenantRef) -> Result<Tenant> {
@@ -171,7 +171,7 @@ pub fn update(tx: &mut Tx<'_>, who: &Operator, tenant: TenantId, change: TenantC
     let before = store::tenants::lock(tx, tenant)?.filter(|tenant| tenant.deleted_at.is_none());
     let before = before.ok_or(Error::NotFound(Noun::Tenant))?;
     if change.seen.is_some_and(|seen| seen != before.updated_at) {
-        return Err(Error::conflict("somebody else changed this tenant meanwhile: look at it again"));
+        return Err(Error::conflict("this tenant was changed in the meantime: load it again, then repeat your change"));
     }
     let mut errors = FieldErrors::default();
     let name = change.name.as_deref().map(|name| errors.take("name", text::name(name)).unwrap_or_default());
@@ -229,7 +229,7 @@ pub fn user_to_add(conn: &mut PgConnection, who: &Operator, id: Option<UserId>, 
     let user = user_named(conn, id, email)?;
     who.must_be_another(user.id)?;
     if id.is_none() && !user.is_email_confirmed {
-        let says = "is not confirmed: that account may be somebody else's. Invite the address, or let them set their password by a reset link";
+        let says = "is not confirmed, so the account may belong to another person. Invite the address, or let its user set a password by a reset link";
         return Err(Error::field("email", Rejection::new("unconfirmed", says)));
     }
     Ok(user)

@@ -135,8 +135,8 @@ pub fn named(
     }
     let mut errors = FieldErrors::default();
     let says = match lineage {
-        Some(_) => "is not the key that reports, nor one that it was rotated from or into",
-        None => "is no key of this tenant",
+        Some(_) => "is neither the reporting key nor related to it by rotation",
+        None => "is not a key of this tenant",
     };
     for (index, one) in reported.iter().enumerate().filter(|(_, one)| !known.contains_key(&one.key)).take(20) {
         let field = if matches!(one.key, KeyName::Id(_)) { "key_id" } else { "key" };

@@ -195,7 +195,7 @@ pub fn must_be_as_seen(conn: &mut PgConnection, actor: &Actor, id: WebhookId, se
     if is_same {
         Ok(())
     } else {
-        Err(Error::conflict("somebody else changed this webhook meanwhile: look at it again"))
+        Err(Error::conflict("this webhook was changed in the meantime: load it again, then repeat your change"))
     }
 }
 
@@ -268,7 +268,7 @@ pub fn send_test(
 ) -> Result<Published> {
     let webhook = to_change(tx, actor, id, Permission::WriteWebhooks)?;
     if !webhook.is_active {
-        return Err(Error::conflict("this webhook is switched off: activate it first"));
+        return Err(Error::conflict("this webhook is paused or disabled: activate it first"));
     }
     let made_up = format!(r#"{{"message":"A test event from Gatepost","webhook_id":{id}}}"#);
     let ask = NewEvent::parse_test(kind.unwrap_or(EventType::TEST), payload.unwrap_or(&made_up))?;

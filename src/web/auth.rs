@@ -108,7 +108,7 @@ impl SignedIn {
 
     /// Returns the user as an operator, or refuses with 403.
     pub fn operator(&self) -> Result<Operator> {
-        if self.actor.is_operator { Ok(self.person()) } else { Err(Error::forbidden("this is for operators")) }
+        if self.actor.is_operator { Ok(self.person()) } else { Err(Error::forbidden("only operators can do this")) }
     }
 
     /// Returns the user as an operator who proved their identity recently. Acts that change how another person signs
@@ -196,7 +196,7 @@ fn choice(tenant: &Tenant) -> TenantChoice {
 /// Returns the failure for a user without a tenant. The overview redirects an operator to the tenants and any other
 /// user to their account; other pages respond 403.
 fn nowhere(request: &HttpRequest, is_operator: bool) -> Fail {
-    let says = "you are not a member of any tenant: ask whoever runs this instance to add you";
+    let says = "you are not a member of any tenant: ask an operator of this instance to add you";
     if request.path() == urls::OVERVIEW {
         let place = if is_operator { urls::TENANTS } else { urls::ACCOUNT };
         return Problem::new(StatusCode::SEE_OTHER, "forbidden", says).header(LOCATION, place.to_owned()).into();

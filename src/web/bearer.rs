@@ -124,7 +124,7 @@ impl Bearer {
         match self.query.iter().flat_map(|ask| ask.named()).next() {
             None => Ok(operator),
             Some((field, _)) => {
-                let says = "is no parameter here: this is about the instance, not about a tenant";
+                let says = "is not a parameter of this request: it is about the instance, not about a tenant";
                 Err(Error::field(field, Rejection::new("unknown", says)))
             }
         }

@@ -67,7 +67,7 @@ pub fn must_be_plain(head: &RequestHead) -> Result<(), Fail> {
     if matches!(&*coding, "" | "identity") {
         return Ok(());
     }
-    let says = format!("Content-Encoding {coding} is not understood: send the body as it is, without this header");
+    let says = format!("Content-Encoding {coding} is not supported: send the body as it is, without this header");
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says).into())
 }
 
@@ -85,14 +85,14 @@ fn accept(head: &RequestHead) -> Result<(), Fail> {
     if let Some(charset) = charset.map(|charset| charset.trim_matches('"'))
         && !["utf-8", "utf8", "us-ascii"].contains(&charset)
     {
-        let says = format!("Content-Type charset={charset} is not understood: JSON is sent in UTF-8");
+        let says = format!("Content-Type charset={charset} is not supported: send JSON in UTF-8");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says).into());
     }
     let is_json = kind == "application/json" || kind.ends_with("+json") || kind == "application/x-www-form-urlencoded";
     if is_json || kind.is_empty() {
         return Ok(());
     }
-    let says = format!("the content type {kind} is not understood: send application/json");
+    let says = format!("the content type {kind} is not supported: send application/json");
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", says).into())
 }
 
@@ -226,7 +226,7 @@ impl FromRequest for NoParameters {
         let query = tenant_param::left_out(request.query_string());
         let first = url::form_urlencoded::parse(query.as_bytes()).next().map(|(name, _)| name.into_owned());
         std::future::ready(first.map_or(Ok(Self), |name| {
-            Err(Error::field(name, Rejection::new("unknown", "is no parameter of this request")).into())
+            Err(Error::field(name, Rejection::new("unknown", "is not a parameter of this request")).into())
         }))
     }
 }

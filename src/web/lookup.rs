@@ -77,18 +77,18 @@ impl LookupResult {
             Self::Key(key) => format!("This is {}.", key.name),
             Self::Several(keys) if keys.is_capped => {
                 let shown = keys.rows.len();
-                format!("More than {shown} keys look like this: {shown} are shown. Look one up by its id or secret.")
+                format!("More than {shown} keys have this hint: {shown} are shown. Look up one of them by its id or secret.")
             }
-            Self::Several(keys) => format!("{} keys look like this.", keys.rows.len()),
-            Self::Deleted(key) => format!("This was {}, which is deleted. It can still be restored.", key.name),
+            Self::Several(keys) => format!("{} keys have this hint.", keys.rows.len()),
+            Self::Deleted(key) => format!("This is {}, which was deleted and can still be restored.", key.name),
             Self::WrongSecret(key) => {
-                format!("Its id is that of {}, but the secret is not the one of that key.", key.name)
+                format!("The id belongs to {}, but the secret does not.", key.name)
             }
-            Self::Unknown => "No key here looks like this. It may belong to another tenant or instance, or have been deleted more than 30 days ago.".to_owned(),
-            Self::Mistyped => "This looks like a secret, but something in it was mistyped or cut off: its checksum does not hold. Copy it again, in full.".to_owned(),
+            Self::Unknown => "No key matches. It may belong to another tenant or instance, or have been deleted more than 30 days ago.".to_owned(),
+            Self::Mistyped => "This looks like a secret, but its checksum is wrong: it was mistyped or cut off. Copy the whole secret again.".to_owned(),
             Self::Foreign(kind) => format!("This is {kind}, not an API key."),
             Self::Empty => "Paste a secret, a key id or a hint.".to_owned(),
-            Self::Unreadable => "This is no secret, key id or hint of an API key. A secret looks like sk_ and 71 letters and digits, an id like pk_ and 22, a hint like sk_3kTq…9xZ2.".to_owned(),
+            Self::Unreadable => "This is not a secret, key id or hint of an API key. A secret is sk_ and 71 letters or digits, a key id is pk_ and 22, and a hint looks like sk_3kTq…9xZ2.".to_owned(),
         }
     }
 

@@ -65,7 +65,7 @@ impl Problem {
             StatusCode::UNAUTHORIZED => ("unauthenticated", "sign in, or present a valid access token"),
             StatusCode::FORBIDDEN => ("forbidden", "this is not allowed"),
             StatusCode::NOT_FOUND => ("not_found", "there is nothing at this address"),
-            StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this address does not answer to that method"),
+            StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this address does not support this method"),
             StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is too large"),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", "send JSON"),
             StatusCode::SERVICE_UNAVAILABLE => {

@@ -61,7 +61,7 @@ impl Proof {
         if self.is_recent {
             return Ok(());
         }
-        let problem = Problem::new(StatusCode::SEE_OTHER, "unauthenticated", "confirm that it is you first");
+        let problem = Problem::new(StatusCode::SEE_OTHER, "unauthenticated", "confirm your identity first");
         Err(problem.header(LOCATION, urls::proof_back_to(&self.page())).into())
     }
 

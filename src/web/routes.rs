@@ -82,6 +82,7 @@ fn resource(path: &str, entries: Vec<Entry>) -> Resource {
 /// Refuses an `Idempotency-Key`. A client that sends one relies on a retry having no second effect, which only some
 /// routes guarantee.
 async fn no_idempotency_key() -> Answer {
-    let says = "is not supported by this request: leave the header out, and look for the effect before you repeat it";
+    let says =
+        "is not supported by this request: remove the header, and check the result before you repeat the request";
     Err(Error::field("Idempotency-Key", Rejection::new("not_supported", says)).into())
 }

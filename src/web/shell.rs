@@ -33,7 +33,7 @@ pub struct Shell {
 pub fn unknown_parameters(names: impl IntoIterator<Item = String>) -> FieldErrors {
     let mut errors = FieldErrors::default();
     for name in names.into_iter().collect::<BTreeSet<_>>() {
-        errors.add(name, Rejection::new("unknown", "is no parameter of this page"));
+        errors.add(name, Rejection::new("unknown", "is not a parameter of this page"));
     }
     errors
 }
@@ -71,7 +71,7 @@ impl Shell {
     /// Returns a sentence that names each unused parameter, if there is one.
     pub fn ignored_note(&self) -> Option<String> {
         let each: Vec<_> = self.ignored.iter().map(|error| format!("{} {}", error.field, error.detail)).collect();
-        (!each.is_empty()).then(|| format!("This page is shown without a part of its address: {}.", each.join("; ")))
+        (!each.is_empty()).then(|| format!("Gatepost ignored a part of this page's address: {}.", each.join("; ")))
     }
 
     /// True if the current page belongs to the navigation entry `root`.

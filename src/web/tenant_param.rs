@@ -43,7 +43,7 @@ impl TenantAsk {
                 SLUG => ask.tenant.replace(Cow::into_owned(value)).is_some(),
                 other if is_read || OF_WRITES.contains(&other) => false,
                 other if is_search && SEARCH_PARAMETERS.contains(&other) => false,
-                _ => return Err(Error::field(name, Rejection::new("unknown", "is no parameter of this request"))),
+                _ => return Err(Error::field(name, Rejection::new("unknown", "is not a parameter of this request"))),
             };
             if is_repeated {
                 return Err(Error::field(name, Rejection::new("duplicate", "must be given once")));

@@ -15,7 +15,7 @@ pub async fn run(context: Context, mut stop: Stop) {
     let mut wait = FIRST_AFTER;
     while pause(&mut stop, wait).await {
         if let Err(error) = round(&context.db).await {
-            tracing::debug!(cause = ?std::error::Error::source(&error), "nobody can be reminded just now");
+            tracing::debug!(cause = ?std::error::Error::source(&error), "reminders about expiring keys failed");
         }
         wait = EVERY;
     }

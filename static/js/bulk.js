@@ -11,7 +11,7 @@ if (bar) {
     const ticked = boxes.filter((box) => box.checked).length;
     all.checked = ticked === boxes.length;
     all.indeterminate = 0 < ticked && ticked < boxes.length;
-    says.textContent = ticked === 0 ? usual : `${ticked} ticked`;
+    says.textContent = ticked === 0 ? usual : `${ticked} selected`;
   };
   label.hidden = false;
   all.addEventListener("change", () => {

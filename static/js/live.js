@@ -28,7 +28,7 @@ function offer(region) {
   button.className = "button button-quiet live";
   button.textContent = "Live";
   button.setAttribute("aria-pressed", "false");
-  button.title = "Look again every 3 seconds";
+  button.title = "Update this list every 3 seconds";
   document.querySelector(`[data-live-for="${region.id}"]`)?.append(button);
   // The run that goes on, if one does: an answer that comes after its end changes nothing.
   let run = null;
@@ -41,12 +41,12 @@ function offer(region) {
     const mine = run = {};
     const until = Date.now() + LONGEST;
     while (run === mine) {
-      if (until < Date.now()) return stop("The list is no longer brought up to date.");
+      if (until < Date.now()) return stop("The list no longer updates.");
       // Nobody looks, or somebody is at work inside: next time.
       if (!document.hidden && !region.contains(document.activeElement)) {
         const fresh = await again().catch(() => null);
         if (run !== mine) return;
-        if (!fresh) return stop("The list can't be brought up to date just now.");
+        if (!fresh) return stop("The list can't be updated right now.");
         const now = fresh.getElementById(region.id);
         if (now) region.replaceChildren(...document.importNode(now, true).childNodes);
         refresh();
@@ -55,9 +55,9 @@ function offer(region) {
     }
   };
   button.addEventListener("click", () => {
-    if (run) return stop("The list stays as it is.");
+    if (run) return stop("The list no longer updates.");
     button.setAttribute("aria-pressed", "true");
-    announce("The list is brought up to date every 3 seconds.");
+    announce("The list updates every 3 seconds.");
     start();
   });
 }

@@ -149,8 +149,8 @@ async fn a_new_operator_gets_from_the_setup_link_to_the_first_delivery() {
     browser.picture("2-overview-empty").await;
 
     let secret = mint_a_key(&browser, &app).await;
-    // The page of the new key is open, and shows calls live.
-    browser.sees("Nobody has called with this key yet").await;
+    // The page of the key is open, and shows a call as it comes in.
+    browser.sees("No calls yet. Calls appear here").await;
     browser.press("Live").await;
     let answer = app.key(&secret).get("/protected/").await;
     assert_eq!(answer.assert_ok().json()["apiKey"]["name"], "Billing worker");
@@ -291,7 +291,7 @@ async fn publish(browser: &Browser, app: &TestApp) {
     browser.driver.goto(format!("{}/events/new", app.base)).await.unwrap();
     browser.fill("type", "order.created").await;
     browser.fill("data", r#"{"order": 1042}"#).await;
-    browser.press("Publish").await;
+    browser.press("Publish event").await;
     browser.sees("order.created").await;
     browser.picture("5-event").await;
 }

@@ -13,6 +13,7 @@ mod access;
 mod api;
 mod boot;
 mod browser;
+mod english;
 mod forward_auth;
 mod isolation;
 mod links;

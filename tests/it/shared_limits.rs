@@ -135,7 +135,8 @@ async fn a_call_refused_by_quota_or_limit_counts_against_neither() {
     let key = pair.mint(json!({"rate_limit": 3, "quota": {"limit": 2}})).await;
     assert_eq!(ask(&pair.here, &key, json!({"cost": 2})).await, valid(1));
     assert_eq!(verify(&pair.there, &key, json!({})).await["code"], "QUOTA_EXCEEDED");
-    assert_eq!(ask(&pair.there, &key, json!({"dry_run": true, "cost": 2})).await, limited(1));
+    // Both refuse this one. The quota decides, since waiting for the limit does not help.
+    assert_eq!(ask(&pair.there, &key, json!({"dry_run": true, "cost": 2})).await, ("QUOTA_EXCEEDED".to_owned(), 1));
     let held = verify(&pair.there, &key, json!({"dry_run": true})).await;
     assert_eq!((&held["code"], &held["rate_limits"][0]["remaining"]), (&json!("QUOTA_EXCEEDED"), &json!(1)));
     pair.other.stop().await;
@@ -214,5 +215,28 @@ async fn instances_that_use_one_redis_keep_their_counts_apart() {
     assert_eq!(key["id"], theirs["id"], "the same number in another database");
     assert_eq!(ask(&pair.here, &key, json!({"cost": 2})).await, valid(0));
     assert_eq!(ask(&program, &theirs, json!({"cost": 2})).await, valid(0));
+    pair.other.stop().await;
+}
+
+#[actix_web::test]
+async fn a_changed_quota_reaches_the_other_replicas_copies_of_the_whole_lineage() {
+    let pair = Pair::start().await;
+    let old = pair.mint(json!({"rate_limit": 100, "quota": {"limit": 50}})).await;
+    let rotation = format!("/api/keys/{}/rotation", old["id"]);
+    let new = pair.here.post_json(&rotation, json!({"overlap_seconds": 3600})).await.assert_status(201).json();
+    for key in [&old, &new] {
+        assert_eq!(verify(&pair.there, key, json!({})).await["quota"]["limit"], 50);
+    }
+    let change = json!({"quota": {"limit": 70}});
+    pair.here.patch_json(format!("/api/keys/{}", new["id"]), change).await.assert_ok();
+    for key in [&new, &old] {
+        for _ in 0..100 {
+            if verify(&pair.there, key, json!({})).await["quota"]["limit"] == 70 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(verify(&pair.there, key, json!({})).await["quota"]["limit"], 70);
+    }
     pair.other.stop().await;
 }

@@ -25,7 +25,7 @@ impl Which {
         match LookupText::read(&self.key) {
             clue @ (LookupText::Id(_) | LookupText::PublicId(_) | LookupText::Hint(_)) => Ok(clue),
             LookupText::Secret { .. } | LookupText::Mistyped => Err(Failure::new(
-                "that is a secret, and every user of this machine can see it on a command line: name the key by its id or hint",
+                "this is a secret, and all users of this machine can see it on a command line: name the key by its id or hint",
             )),
             _ => Err(Failure::new("a key is named by its id (7), its public id (pk_…) or its hint (sk_3kTq…9xZ2)")),
         }
@@ -37,7 +37,7 @@ fn find(tx: &mut Tx<'_>, clue: &LookupText) -> Done<ApiKey> {
     let mut found = api_keys::matching(tx, Scope::Instance, clue)?;
     match (found.pop(), found.len()) {
         (Some(key), 0) => Ok(key),
-        (Some(_), _) => Err(Error::conflict("several keys look like this: name one by its id")),
+        (Some(_), _) => Err(Error::conflict("several keys have this hint: name one by its id")),
         (None, _) => Err(Error::NotFound(Noun::ApiKey)),
     }
 }
@@ -91,9 +91,9 @@ pub fn rotate(settings: &Settings, which: &Which, overlap: Option<i64>, json: bo
     }
     let until = match old.is_rotated_out(now) {
         true => "is refused from now on".to_owned(),
-        false => format!("is let in for another {} seconds", overlap.seconds()),
+        false => format!("is accepted for another {} seconds", overlap.seconds()),
     };
-    eprintln!("Key {} ({}) takes over from key {}, which {until}.", key.id, key.name, old.id);
+    eprintln!("Key {} ({}) replaces key {}, which {until}.", key.id, key.name, old.id);
     eprintln!("Save its secret: it is not shown again.");
     say(&secret)
 }

@@ -85,7 +85,7 @@ impl List {
         let refused = |rejection: Rejection| Failure::new(format!("cursor {}", rejection.detail));
         let before: Option<KeyMark> = self.cursor.as_deref().map(parse_cursor).transpose().map_err(refused)?;
         if before.as_ref().is_some_and(|mark| mark.sort() != self.sort) {
-            return Err(Failure::new("cursor is one of a list that is sorted otherwise: give the same --sort"));
+            return Err(Failure::new("cursor belongs to a list with another order: give the same --sort"));
         }
         let size = PageSize::new(self.limit).map_err(refused)?;
         Ok(Paging { size, before, after: None, offset: None })
@@ -137,7 +137,7 @@ fn print(page: Page<ApiKey, KeyMark>, now: DateTime<Utc>) -> Result<(), Failure>
         ))?;
     }
     if let Some(next) = page.older {
-        eprintln!("There are more: --cursor {}", cursor(next));
+        eprintln!("More results exist: repeat the command with --cursor {}", cursor(next));
     }
     Ok(())
 }

@@ -122,7 +122,7 @@ impl Create {
         if json {
             return say(&value(&body)?.to_string());
         }
-        eprintln!("Made webhook {id}. Its receivers verify with this secret:");
+        eprintln!("Created webhook {id}. Receivers verify requests with this secret:");
         say(secret.reveal())
     }
 }

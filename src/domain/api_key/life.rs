@@ -91,10 +91,13 @@ impl TagChange {
             remove: list(&mut errors, "remove", remove, MOST_TAGS, tag),
         };
         if errors.is_empty() && change.add.is_empty() && change.remove.is_empty() {
-            errors.add("add", Rejection::new("required", "names no tag, and remove neither: name at least one"));
+            errors.add(
+                "add",
+                Rejection::new("required", "names no tag, and remove does not either: name at least one tag"),
+            );
         }
         if change.add.iter().any(|tag| change.remove.contains(tag)) {
-            errors.add("remove", Rejection::new("conflict", "must not name a tag that add names too"));
+            errors.add("remove", Rejection::new("conflict", "must not name a tag that add also names"));
         }
         if errors.is_empty() { Ok(change) } else { Err(errors.into()) }
     }

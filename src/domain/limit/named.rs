@@ -105,7 +105,7 @@ fn name(name: &str, is_repeated: bool) -> Result<(), Rejection> {
     match fits {
         false => Err(Rejection::new("name", format!("must be 1 to {LONGEST_NAME} of a-z, 0-9, _ and -"))),
         true if name == FIRST => Err(Rejection::new("name", "is the name of the first limit: rate_limit")),
-        true if is_repeated => Err(Rejection::new("repeated", "is there already")),
+        true if is_repeated => Err(Rejection::new("repeated", "is already used by another limit")),
         true => Ok(()),
     }
 }

@@ -47,7 +47,7 @@ pub fn rotate(tx: &mut Tx<'_>, actor: &Actor, hasher: &Hasher, id: ApiKeyId, ove
     let secret = KeySecret::generate(&prefix, old.environment)?;
     // Replace the old key before the insert: a unique index allows one newest key per lineage.
     if !store::api_keys::replace(tx, actor.tenant, id, overlap.end(now), now)? {
-        return Err(Error::conflict("this key was rotated already: rotate its successor"));
+        return Err(Error::conflict("this key was already rotated: rotate its successor"));
     }
     let key = store::api_keys::insert(tx, &successor(&old, hasher, &secret, now)?)?;
     let replaced = store::api_keys::find(tx, actor.tenant, id)?.ok_or(Error::NotFound(Noun::ApiKey))?;
@@ -68,20 +68,20 @@ fn to_rotate(tx: &mut Tx<'_>, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
         return Err(Error::conflict("this key is deleted: restore it, then rotate it"));
     }
     if key.revoked_at.is_some() {
-        return Err(Error::conflict("this key is revoked, which is for good: make a new one"));
+        return Err(Error::conflict("this key is permanently revoked: create a new key"));
     }
     if key.rotation.rotates_out_at.is_some() {
         // After a wait for the lock, the row is current but its joined relatives are not, so both are read again.
         let now_known = store::api_keys::find_kept(tx, Scope::Tenant(actor.tenant), id, now)?.unwrap_or(key);
         return Err(Error::conflict(match now_known.rotation.rotated_to {
             Some(successor) => {
-                format!("this key was rotated already: its successor is key {successor}, rotate that one")
+                format!("this key was already rotated: rotate its successor, key {successor}")
             }
-            None => "this key was rotated already, and its successor is gone: make a new one".to_owned(),
+            None => "this key was already rotated, and its successor was deleted: create a new key".to_owned(),
         }));
     }
     if key.expires_at.is_some_and(|at| at <= now) {
-        return Err(Error::conflict("this key has expired: give it a later expiry, or none, then rotate it"));
+        return Err(Error::conflict("this key has expired: set a later expiry, or none, then rotate it"));
     }
     Ok(key)
 }

@@ -93,10 +93,10 @@ impl Walk {
             return Some(Break { seq: expected, entry: None, says: "it is missing" });
         }
         if entry.previous_hash != self.hash {
-            return at("it does not follow the one before it");
+            return at("it does not follow the previous entry");
         }
         if entry.hash != hash_of(entry, details) {
-            return at("it is not what was written");
+            return at("it was changed after it was written");
         }
         (self.seq, self.hash) = (entry.seq, entry.hash.clone());
         self.entries += 1;
@@ -112,7 +112,7 @@ impl Walk {
                 Some(Break { seq: self.seq + 1, entry: None, says: "it is missing" })
             }
             Some(chain) if chain.seq < self.seq || chain.hash != self.hash => {
-                let says = "the record of the chain's end does not fit the last entry";
+                let says = "the record of the chain's end does not match the last entry";
                 Some(Break { seq: self.seq, entry: None, says })
             }
             Some(_) => None,

@@ -46,7 +46,9 @@ pub fn configure(tx: &mut Tx<'_>, actor: &Actor, ask: Settings) -> Result<Tenant
     }
     let before = store::tenants::lock(tx, actor.tenant)?.ok_or(Error::NotFound(Noun::Tenant))?;
     if ask.seen.is_some_and(|seen| seen != before.updated_at) {
-        return Err(Error::conflict("somebody else changed these settings meanwhile: look at them again"));
+        return Err(Error::conflict(
+            "these settings were changed in the meantime: load them again, then repeat your change",
+        ));
     }
     let prefix = prefix.flatten();
     let set = TenantSet {

@@ -33,7 +33,7 @@ pub(super) fn given(
         match value {
             Some(value) => drop(fresh.insert(name, value)),
             None if before.get(&name).is_some() => kept.push(name),
-            None => return Err(Rejection::new("header", format!("must have a value for {name}: none is kept"))),
+            None => return Err(Rejection::new("header", format!("must have a value for {name}: none is stored"))),
         }
     }
     Ok(Some(Given { fresh, kept }))
@@ -45,7 +45,7 @@ pub(super) fn must_be_new(before: &Webhook, url: &str, given: Option<&Given>) ->
     if !keeps || before.url == url {
         return Ok(());
     }
-    let detail = "must have their values entered again, or be removed: sealed values are not sent to another URL";
+    let detail = "must be entered again or removed: stored values are not sent to another URL";
     Err(Error::field("headers", Rejection::new("header", detail)))
 }
 

@@ -22,7 +22,7 @@ pub fn begin(tx: &mut Tx<'_>, actor: &Actor, id: WebhookId) -> Result<Webhook> {
     if webhook.is_active || under_way {
         return Ok(webhook);
     }
-    let payload = format!(r#"{{"message":"Gatepost asks whether this endpoint is well again","webhook_id":{id}}}"#);
+    let payload = format!(r#"{{"message":"Gatepost checks whether this endpoint works again","webhook_id":{id}}}"#);
     let ask = NewEvent::parse_own(KIND, &payload)?;
     let published = events::publish_test(tx, actor, &ask, id)?;
     let filter = DeliveryFilter { event: Some(published.id), ..DeliveryFilter::default() };
@@ -58,7 +58,7 @@ pub(in crate::services) fn succeed(tx: &mut Tx<'_>, probes: &[DeliveryId]) -> Re
     well.sort_unstable_by_key(|webhook| (webhook.tenant_id, webhook.id));
     for webhook in &well {
         let deed = AuditedAct::new("webhook.activated", target(webhook.id)).with("name", webhook.name.as_str());
-        audit::record(tx, &Actor::system(webhook.tenant_id), deed.with("by", "a probe that was taken"))?;
+        audit::record(tx, &Actor::system(webhook.tenant_id), deed.with("by", "a successful test request"))?;
     }
     if !well.is_empty() {
         tx.announce(Change::delivery_at(well.iter().map(|webhook| webhook.id)));

@@ -120,7 +120,7 @@ fn make_room(tx: &mut Tx<'_>, webhook: &Webhook, kind: Kind, overlap: TimeDelta)
     if MAX_LIVE <= live && overlap > TimeDelta::zero() {
         let what = if kind == Kind::Secret { "secrets" } else { "key pairs" };
         let says = format!(
-            "{MAX_LIVE} {what} sign for this webhook already: wait until one has run out, or rotate without overlap"
+            "{MAX_LIVE} {what} already sign for this webhook: wait until one expires, or rotate without overlap"
         );
         return Err(Error::LimitReached(says));
     }

@@ -146,7 +146,7 @@ pub async fn create(
     if let Some(header) = idempotency_key(&request)?
         && ask.idempotency_key.replace(header.clone()).is_some_and(|key| key != header)
     {
-        let says = "must be that of the Idempotency-Key header, where both are given";
+        let says = "must equal the Idempotency-Key header if both are given";
         return Err(Error::field("idempotency_key", Rejection::new("conflict", says)).into());
     }
     let published = publish(&state, actor, ask).await?;

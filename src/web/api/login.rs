@@ -89,19 +89,18 @@ async fn check(state: &State, requester: &Requester, body: &LoginBody) -> Result
     let (email, password) = (body.email.clone(), body.password.clone());
     let credentials = state.api.read(Scope::Instance, move |tx| accounts::credentials(tx, &email)).await?;
     let user = state.run_blocking(requester, move || Ok(credentials.check(&password))).await?;
-    let user =
-        user.ok_or_else(|| refusal("unauthenticated", "this e-mail address and password do not belong together"))?;
+    let user = user.ok_or_else(|| refusal("unauthenticated", "the e-mail address or the password is wrong"))?;
     let id = user.id;
     if !state.api.read(Scope::Instance, move |tx| second_factor::is_on(tx, id)).await? {
         return Ok((user, false));
     }
-    let says = "this account has a second factor: send the code of its app, or a recovery code, as code";
+    let says = "this account has a second factor: send the code from its app, or a recovery code, as code";
     let code = body.code.clone().ok_or_else(|| refusal("code_required", says))?;
     let (vault, asked) = (state.vault.clone(), user.clone());
     let check = move |tx: &mut Tx<'_>| second_factor::check(tx, &vault, &asked, &code);
     match state.api.tx(Scope::Instance, check).await? {
         true => Ok((user, true)),
-        false => Err(refusal("unauthenticated", "this is not the code of this moment: each works once")),
+        false => Err(refusal("unauthenticated", "this code is wrong, has expired or was already used")),
     }
 }
 

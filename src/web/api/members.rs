@@ -96,7 +96,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, id: Path<String>, Json(b
     let who = bearer.operator_at(Permission::WriteMembers.scope(), tenant).await?;
     if body.user_id.is_some() == body.email.is_some() {
         let mut errors = FieldErrors::default();
-        errors.add("user_id", Rejection::new("required", "or email is required, and not both"));
+        errors.add("user_id", Rejection::new("required", "or email is required, but not both"));
         return Err(Error::from(errors).into());
     }
     let add = move |tx: &mut Tx<'_>| {

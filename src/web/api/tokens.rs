@@ -139,7 +139,7 @@ pub async fn create(state: Data<State>, bearer: Bearer, request: HttpRequest, Js
         }
         None => {
             if once.is_some() {
-                let says = "is supported for tokens of a tenant alone: leave the header out, or name a tenant";
+                let says = "is supported only for tokens of a tenant: remove the header, or name a tenant";
                 return Err(Error::field("Idempotency-Key", Rejection::new("not_supported", says)).into());
             }
             let (who, user) = (bearer.operator(SCOPE)?, bearer.caller.user_id);

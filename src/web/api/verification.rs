@@ -117,7 +117,9 @@ async fn parse_batch(bearer: &Bearer, items: Vec<JsonObject<VerifyBody>>) -> Res
         let parsed = match bearer.reach(&item.tenant_ask(), Permission::VerifyKeys).await {
             Ok(reach) => Verification::parse(item, reach),
             // A 404 would concern the whole batch, so an unknown tenant becomes an error of its item.
-            Err(Error::NotFound(Noun::Tenant)) => Err(Error::field(field, Rejection::new("unknown", "is no tenant"))),
+            Err(Error::NotFound(Noun::Tenant)) => {
+                Err(Error::field(field, Rejection::new("unknown", "is not a tenant")))
+            }
             Err(error) => Err(error),
         };
         match parsed {

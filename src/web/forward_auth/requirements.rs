@@ -46,7 +46,7 @@ pub fn of(head: &RequestHead, trusted: &[IpNet]) -> Result<Requirements, Fail> {
     let headers = headers(head, &mut errors);
     let written = if is_exact(head) {
         for one in &headers {
-            let says = "counts under /auth/… only: at /auth itself, requirements stand in the query";
+            let says = "works only under /auth/…: at /auth, write requirements into the query";
             errors.add(&one.field, Rejection::new("misplaced", says));
         }
         query(head, &mut errors)
@@ -64,8 +64,9 @@ fn believe(head: &RequestHead, trusted: &[IpNet], has_any: bool) -> Result<(), F
     if !has_any || client::is_behind_trusted_proxy(head, trusted) {
         return Ok(());
     }
-    let peer = client::peer(head).map_or_else(|| "this one".to_owned(), |ip| ip.to_string());
-    let says = format!("X-Gatepost-Require-… headers are taken from trusted proxies only, and {peer} is none of them");
+    let peer = client::peer(head).map_or_else(|| "this address".to_owned(), |ip| ip.to_string());
+    let says =
+        format!("X-Gatepost-Require-… headers are accepted only from trusted proxies, and {peer} is not one of them");
     Err(Problem::new(StatusCode::FORBIDDEN, "untrusted_proxy", says).into())
 }
 
@@ -89,7 +90,7 @@ fn query(head: &RequestHead, errors: &mut FieldErrors) -> Vec<Written> {
             (None, "api_key") => {}
             (None, _) => {
                 let field: String = name.chars().take(64).collect();
-                let says = "is no parameter of /auth; those are tenant, scopes, environment, cost and nginx";
+                let says = "is not a parameter of /auth: use tenant, scopes, environment, cost or nginx";
                 errors.add(field, Rejection::new("unknown", says));
             }
         }
@@ -106,7 +107,7 @@ fn headers(head: &RequestHead, errors: &mut FieldErrors) -> Vec<Written> {
                 let value = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
                 written.push(Written { name, field: (*header).to_owned(), value });
             }
-            None => errors.add(name.as_str(), Rejection::new("unknown", "is no requirement that can be made")),
+            None => errors.add(name.as_str(), Rejection::new("unknown", "is not a known requirement")),
         }
     }
     written
@@ -228,6 +229,6 @@ mod tests {
         assert_eq!(header("x-gatepost-require-scopes", ""), named("X-Gatepost-Require-Scopes"));
         assert_eq!(header("x-gatepost-require-scope", "a"), named("x-gatepost-require-scope"));
         let at_auth = read("/auth", &[("x-gatepost-require-scopes", "a")]);
-        assert_eq!(at_auth, named("X-Gatepost-Require-Scopes"), "nobody reads it there");
+        assert_eq!(at_auth, named("X-Gatepost-Require-Scopes"), "the header is not read there");
     }
 }

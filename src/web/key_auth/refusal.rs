@@ -81,9 +81,9 @@ fn for_good(decision: &Decision) -> &'static str {
     let is_used_up = decision.quota.is_some_and(|quota| quota.remaining == 0 && quota.refills_at.is_none());
     match decision.exceeds_quota && decision.quota_wait.is_none() {
         _ if is_beyond_limit => "this call costs more than the limit allows at once",
-        true if is_used_up => "it is used up and not filled again",
+        true if is_used_up => "it is used up and is not refilled",
         true => "this call costs more than is left",
-        false => "the key ends before this call fits",
+        false => "the key expires before this call fits",
     }
 }
 

@@ -65,7 +65,8 @@ fn row(token: AccessToken, csrf: &str, now: DateTime<Utc>) -> Row {
 }
 
 fn ask(token: &AccessToken, csrf: &str) -> Confirmation {
-    let says = "Programs that use it are refused from now on, for good, and so are those that use tokens made with it.";
+    let says =
+        "Programs that use this token are refused permanently. Tokens that were created with it stop working too.";
     Confirmation::new(format!("revoke-token-{}", token.id), format!("Revoke {}?", token.name), says).posts(
         "Revoke token",
         urls::token_act(token.id, "revocation"),
@@ -89,8 +90,8 @@ fn new_view(shell: Shell, form: TokenForm, errors: FieldErrors) -> New {
         ..Choice::new(*scope, "", "")
     });
     let reaches = [
-        ("tenant", "This tenant", "Sees and changes this tenant alone."),
-        ("instance", "The whole instance", "Names a tenant with each call."),
+        ("tenant", "This tenant", "Can see and change only this tenant."),
+        ("instance", "The whole instance", "Each call names a tenant."),
     ];
     let reaches = reaches.into_iter().filter(|_| shell.is_operator);
     New {
@@ -109,7 +110,7 @@ impl TokenForm {
             "never" => None,
             days => {
                 let days: Option<i64> = days.parse().ok().filter(|days| (1..=3_650).contains(days));
-                let refused = || Error::field("expiry", Rejection::new("choice", "Choose when it expires."));
+                let refused = || Error::field("expiry", Rejection::new("choice", "Choose when the token expires."));
                 Some(now + TimeDelta::days(days.ok_or_else(refused)?))
             }
         };
@@ -134,7 +135,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     match minted {
         Ok(IdempotencyOutcome::First(minted)) => page(&created(who.shell, minted, stem(&who.base))).map(secretive),
         Ok(IdempotencyOutcome::Again(_)) => {
-            let said = "This form made its token already, and it was shown then: once. If it got lost, revoke it and make another.";
+            let said = "This form has already created its token, which was shown only then. If the token is lost, revoke it and create another one.";
             see_other(&who.session, urls::TOKENS, Flash::good(said))
         }
         Err(Error::Invalid(errors)) => unprocessable(&new_view(who.shell, form, errors)),

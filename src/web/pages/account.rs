@@ -125,7 +125,10 @@ pub async fn confirm_password(state: &State, who: &SignedIn, password: &str) -> 
     let trial = begin(state, who, "current_password")?;
     let checked = is_password(state, who, password).await;
     if let Ok(false) = checked {
-        return Err(Error::field("current_password", Rejection::new("wrong", "Your present password is another one.")));
+        return Err(Error::field(
+            "current_password",
+            Rejection::new("wrong", "This is not your current password. Type it again."),
+        ));
     }
     // Take the attempt back without forgiving failures: a correct password must not buy guesses at the code that
     // follows.

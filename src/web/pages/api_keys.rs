@@ -87,7 +87,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     match minted {
         Ok(IdempotencyOutcome::First(minted)) => created(who.shell, minted, &who.base, None),
         Ok(IdempotencyOutcome::Again(id)) => {
-            let said = "This form made this key already, and its secret was shown then: once. If it got lost, rotate this key.";
+            let said = "This form has already created this key, and its secret was shown only then. If the secret is lost, rotate the key.";
             see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
         }
         Err(Error::Invalid(errors)) => {

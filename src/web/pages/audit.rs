@@ -77,7 +77,7 @@ impl Listing {
         who.actor.must(Permission::ReadAudit)?;
         match self.of.as_str() {
             INSTANCE if who.actor.is_operator => Ok(Scope::Instance),
-            INSTANCE => Err(Error::forbidden("the log of the instance is for its operators")),
+            INSTANCE => Err(Error::forbidden("only operators can read the log of the instance")),
             _ => Ok(Scope::Tenant(who.shell.tenant.id)),
         }
     }

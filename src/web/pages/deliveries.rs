@@ -121,7 +121,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
         let label = match name {
             "since" => "From".to_owned(),
             "until" => "To".to_owned(),
-            "status" => "Answer".to_owned(),
+            "status" => "Response".to_owned(),
             name => text::label(name),
         };
         (label, named.unwrap_or_else(|| value.to_owned()))
@@ -143,7 +143,7 @@ pub async fn index(state: Data<State>, mut who: SignedIn, Query(asked): Query<Li
 }
 
 const STATUSES: [(&str, &str); 6] =
-    [("", "Any"), ("2xx", "2xx"), ("3xx", "3xx"), ("4xx", "4xx"), ("5xx", "5xx"), ("none", "No answer")];
+    [("", "Any"), ("2xx", "2xx"), ("3xx", "3xx"), ("4xx", "4xx"), ("5xx", "5xx"), ("none", "No response")];
 
 fn states(chosen: &str) -> Vec<Choice> {
     let states =
@@ -176,7 +176,7 @@ pub async fn redeliver(state: Data<State>, who: SignedIn, id: Path<DeliveryId>, 
     see_other(
         &who.session,
         urls::delivery(id),
-        Flash::good("It is being sent again. Reload this page to see the attempt."),
+        Flash::good("The delivery is being sent again. Reload this page to see the attempt."),
     )
 }
 

@@ -98,9 +98,9 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
 
 fn said(published: &Published) -> String {
     if published.is_replay {
-        return format!("This form published {} already: nothing was sent again.", published.kind);
+        return format!("This form has already published {}. Nothing was sent again.", published.kind);
     }
-    format!("{} is published, and goes to {}.", published.kind, text::counted(published.deliveries, "webhook"))
+    format!("{} is published and will be sent to {}.", published.kind, text::counted(published.deliveries, "webhook"))
 }
 
 pub async fn show(state: Data<State>, who: SignedIn, id: Path<EventId>) -> Answer {
@@ -135,7 +135,7 @@ fn source(event: &Event) -> String {
     match (event.webhook_id, event.api_key_id, event.user_id) {
         (Some(_), ..) => "as a test".to_owned(),
         (_, Some(key), _) => format!("with key {key}"),
-        (_, _, Some(_)) => "by a person or their token".to_owned(),
+        (_, _, Some(_)) => "by a user or their access token".to_owned(),
         _ => "by Gatepost itself".to_owned(),
     }
 }

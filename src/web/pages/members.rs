@@ -110,17 +110,17 @@ fn badge(role: Role) -> Badge {
 pub fn roles(actor: &Actor, chosen: &str) -> Vec<Choice> {
     let may = |role: &Role| *role != Role::Owner || actor.may(Permission::MakeOwners);
     let says = |role: Role| match role {
-        Role::Owner => "Owner: everything, also making owners",
-        Role::Admin => "Admin: changes everything, invites people, reads the audit log",
-        Role::Developer => "Developer: makes keys and webhooks, changes their own, publishes events",
-        Role::Viewer => "Viewer: reads keys, webhooks, deliveries and usage",
+        Role::Owner => "Owner: can do everything, including managing owners",
+        Role::Admin => "Admin: can change everything, invite members and read the audit log",
+        Role::Developer => "Developer: can create keys and webhooks, change their own, and publish events",
+        Role::Viewer => "Viewer: can read keys, webhooks, deliveries and usage",
     };
     let all = Role::ALL.iter().rev().copied().filter(may);
     all.map(|role| Choice::new(role.as_str(), says(role), chosen)).collect()
 }
 
 fn ask_role(member: &Membership, user: &User, actor: &Actor, csrf: &str) -> Confirmation {
-    let says = "It holds from their next click on, for their access tokens too.";
+    let says = "The new role applies from their next request, also to their access tokens.";
     Confirmation::new(format!("role-{}", user.id), format!("Change the role of {}?", user.name), says)
         .posts("Change role", urls::member_act(user.id, "role"), csrf, urls::MEMBERS)
         .choosing("role", "Role", roles(actor, member.role.as_str()))
@@ -131,10 +131,10 @@ fn ask_remove(user: &User, actor: &Actor, csrf: &str) -> Confirmation {
     let (title, says) = if actor.user == Some(user.id) {
         (
             "Leave this tenant?".to_owned(),
-            "You lose access to it at once. API keys that you made stay and go on working.",
+            "You lose access to this tenant at once. API keys that you created keep working.",
         )
     } else {
-        let says = "They lose access to this tenant at once, with their access tokens for it and the invitations that they sent. API keys that they made stay and go on working.";
+        let says = "They lose access to this tenant at once. Their access tokens for it and the invitations that they sent stop working. API keys that they created keep working.";
         (format!("Remove {}?", user.name), says)
     };
     Confirmation::new(format!("remove-{}", user.id), title, says).posts(

@@ -93,7 +93,7 @@ fn warnings(overview: &Overview, now: DateTime<Utc>) -> Vec<Warning> {
         (off - WARNED_BEFORE <= now).then(|| Warning {
             name: webhook.name.clone(),
             href: urls::webhook(webhook.id),
-            says: format!("accepts nothing. {}", switches_off(off, now)),
+            says: format!("accepts no deliveries. {}", switches_off(off, now)),
         })
     });
     ending.collect()
@@ -102,15 +102,13 @@ fn warnings(overview: &Overview, now: DateTime<Utc>) -> Vec<Warning> {
 fn attention(overview: &Overview, now: DateTime<Utc>) -> Vec<Attention> {
     let troubled = overview.troubled.rows.iter().map(|webhook| {
         let (state, text) = match (&webhook.disabled_reason, webhook.failing_since) {
-            (Some(reason), _) if !webhook.is_active => {
-                ("disabled", format!("{} was switched off: {reason}", webhook.name))
-            }
+            (Some(reason), _) if !webhook.is_active => ("disabled", format!("{} was disabled: {reason}", webhook.name)),
             (_, Some(since)) => {
                 let off = When::new(since + DISABLED_AFTER, now).text;
                 let began = When::new(since, now).text;
-                ("failing", format!("{} began to fail {began}, and is switched off {off}", webhook.name))
+                ("failing", format!("{} started to fail {began} and will be disabled {off}", webhook.name))
             }
-            _ => ("failing", format!("{} fails", webhook.name)),
+            _ => ("failing", format!("{} is failing", webhook.name)),
         };
         Attention { state: Badge::state(state), text, href: urls::webhook(webhook.id) }
     });
@@ -149,17 +147,17 @@ fn steps(standing: &TenantSetup) -> Vec<Step> {
     let [key, webhook, event] = done;
     let step = |title, text, href, verb, is_done| Step { title, text, href, verb, is_done };
     vec![
-        step("Make a key", "One for each program that calls your API.", urls::NEW_KEY, "New key", key),
+        step("Create an API key", "One for each program that calls your API.", urls::NEW_KEY, "Create key", key),
         step(
             "Add a webhook",
-            "A URL of a customer's that gets your events.",
+            "A customer's URL that receives your events.",
             urls::NEW_WEBHOOK,
-            "New webhook",
+            "Create webhook",
             webhook,
         ),
         step(
             "Publish an event",
-            "Watch it arrive, signed, in the deliveries.",
+            "Follow its signed request on the Deliveries page.",
             urls::NEW_EVENT,
             "Publish event",
             event,

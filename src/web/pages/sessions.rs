@@ -114,7 +114,7 @@ pub async fn create(
 }
 
 fn wrong(state: &State, session: &Session, form: SignInForm) -> Answer {
-    let says = "That e-mail address and password do not belong together.".to_owned();
+    let says = "The e-mail address or the password is wrong.".to_owned();
     refuse(state, session, form, None, says)
 }
 

@@ -121,7 +121,7 @@ fn view(shell: Shell, (tenant, standing): &(Tenant, PlanUsage), form: SettingsFo
 }
 
 fn deletion(tenant: &Tenant, csrf: &str) -> Confirmation {
-    let says = "Its keys and access tokens stop working at once, and nobody can work in it. For 30 days an operator can restore it as it is now; then all of it is erased: keys, webhooks, events, usage and audit log.";
+    let says = "Its keys and access tokens stop working at once, and its members lose access. An operator can restore it for 30 days. Then everything is erased: keys, webhooks, events, usage and audit log.";
     Confirmation::new("delete-tenant", format!("Delete {}?", tenant.name), says)
         .posts("Delete tenant", urls::SETTINGS_DELETION, csrf, urls::SETTINGS)
         .typed(tenant.slug.as_str())
@@ -172,6 +172,6 @@ pub async fn delete(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     let actor = who.actor;
     let db = state.pages.charged_to(tenant.id);
     db.tx(Scope::Instance, move |tx| life::delete_own(tx, &actor)).await?;
-    let said = format!("{} is deleted. For 30 days an operator can restore it.", tenant.name);
+    let said = format!("{} is deleted. An operator can restore it for 30 days.", tenant.name);
     see_other(&who.session, urls::OVERVIEW, Flash::good(said))
 }

@@ -87,7 +87,7 @@ pub async fn create(
     match done {
         Ok((user, tenant)) => {
             sessions::begin(&request, &state, &session, &SignIn::of(&user, false))?;
-            let said = format!("Welcome to Gatepost. {} is ready: make its first key.", tenant.name);
+            let said = format!("Welcome to Gatepost. {} is ready: create its first key.", tenant.name);
             see_other(&session, urls::OVERVIEW, Flash::good(said))
         }
         Err(Error::Invalid(errors)) => {

@@ -176,7 +176,7 @@ impl ChartSpan {
         }
         let series = vec![
             Series::new("Valid", "series-good", sums.line(0)),
-            Series::new("Limited", "series-warn", sums.line(1)),
+            Series::new("Over limit", "series-warn", sums.line(1)),
             Series::new("Refused", "series-bad", sums.line(2)),
         ];
         Chart::new(id, "Verifications", "verification", &sums.marks, series)
@@ -195,7 +195,7 @@ impl ChartSpan {
             Series::new("Failed", "series-bad", sums.line(1)),
             Series::new("Cancelled", "series-info", sums.line(2)),
         ];
-        Chart::new(id, "Deliveries that ended", "delivery", &sums.marks, series)
+        Chart::new(id, "Finished deliveries", "delivery", &sums.marks, series)
     }
 }
 

@@ -165,7 +165,7 @@ const fn noun(by: GroupBy) -> &'static str {
         GroupBy::Endpoint => "Endpoint",
         GroupBy::Outcome => "Outcome",
         GroupBy::Status => "Status",
-        GroupBy::StatusClass => "Class",
+        GroupBy::StatusClass => "Status class",
     }
 }
 

@@ -117,7 +117,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             see_other(&who.session, urls::webhook(made.webhook.id), Flash::good(said))
         }
         Ok(IdempotencyOutcome::Again(id)) => {
-            let said = Flash::good("This form made this webhook already.");
+            let said = Flash::good("This form has already created this webhook.");
             see_other(&who.session, format!("{}/{id}", urls::WEBHOOKS), said)
         }
         // Secrets that the user entered are not sent back.

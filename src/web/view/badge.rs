@@ -70,7 +70,7 @@ impl Badge {
         match status {
             Some(code @ 200..=299) => Self::new(Tone::Good, "check", code.to_string()),
             Some(code) => Self::new(Tone::Bad, "cross", code.to_string()),
-            None => Self::new(Tone::Bad, "cross", "No answer"),
+            None => Self::new(Tone::Bad, "cross", "No response"),
         }
     }
 }

@@ -89,7 +89,7 @@ impl Confirmation {
     /// Shows the confirmation again after a wrong `typed`.
     #[must_use]
     pub fn refused(mut self) -> Self {
-        self.error = Some("Type the name exactly as it stands above.".to_owned());
+        self.error = Some("Type the name exactly as it is shown above.".to_owned());
         self
     }
 

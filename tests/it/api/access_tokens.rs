@@ -99,7 +99,7 @@ async fn a_token_does_not_outlive_the_one_that_made_it() {
         [json!({"name": "x"}), json!({"name": "x", "expires_at": null}), json!({"name": "x", "expires_at": at(61)})]
     {
         let refused = short.post_json("/api/tokens", later).await.assert_invalid("expires_at");
-        assert!(refused.to_string().contains("or earlier: the token that asks expires then"), "{refused}");
+        assert!(refused.to_string().contains("or earlier: the token of this request expires then"), "{refused}");
     }
     let child = create_token(&short, json!({"name": "child", "expires_at": end})).await;
     assert_ne!(child["minted_by"], Value::Null);

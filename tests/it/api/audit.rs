@@ -102,11 +102,11 @@ async fn verification_confirms_an_intact_chain_and_finds_a_changed_entry() {
         run(&app, "CREATE TABLE kept AS SELECT * FROM audit_entries");
         run(&app, &format!("UPDATE audit_entries SET {change} WHERE tenant_id = 1 AND seq = 4"));
         let broken = of_acme(&app).broken.unwrap_or_else(|| panic!("{change} goes unnoticed"));
-        assert_eq!((broken.seq, broken.says), (4, "it is not what was written"), "{change}");
+        assert_eq!((broken.seq, broken.says), (4, "it was changed after it was written"), "{change}");
         // Recomputing the entry's hash does not help: the next entry contains the old hash.
         run(&app, "UPDATE audit_entries e SET hash = audit_hash(e) WHERE tenant_id = 1 AND seq = 4");
         let broken = of_acme(&app).broken.unwrap();
-        assert_eq!((broken.seq, broken.says), (5, "it does not follow the one before it"), "{change}");
+        assert_eq!((broken.seq, broken.says), (5, "it does not follow the previous entry"), "{change}");
         run(&app, "DELETE FROM audit_entries");
         run(&app, "ALTER TABLE audit_entries DISABLE TRIGGER seal");
         run(&app, "INSERT INTO audit_entries OVERRIDING SYSTEM VALUE SELECT * FROM kept");
@@ -175,7 +175,7 @@ async fn retention_removes_the_oldest_entries_and_the_chain_stays_intact() {
     assert!(all <= i64::try_from(deleted).unwrap());
     assert_eq!(of_acme(&app).entries, 1);
     run(&app, "UPDATE audit_entries SET actor = 'mallory' WHERE tenant_id = 1");
-    assert_eq!(of_acme(&app).broken.unwrap().says, "it is not what was written");
+    assert_eq!(of_acme(&app).broken.unwrap().says, "it was changed after it was written");
 }
 
 #[actix_web::test]

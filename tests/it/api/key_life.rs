@@ -169,7 +169,7 @@ async fn racing_rotations_make_one_successor() {
     assert_eq!(made.len(), 1);
     for answer in answers.iter().filter(|answer| answer.status != 201) {
         let says = answer.assert_problem(409, "conflict");
-        let expected = format!("its successor is key {}, rotate that one", made[0].json()["id"]);
+        let expected = format!("rotate its successor, key {}", made[0].json()["id"]);
         assert!(text(&says, "detail").contains(&expected), "{says}");
     }
     let rows: i64 = api_keys::table.count().get_result(&mut app.conn()).unwrap();
@@ -189,7 +189,7 @@ async fn a_key_that_cannot_be_rotated_gets_an_error_with_what_to_do() {
     };
     let revoked = mint(&token, json!({})).await;
     token.post_json(path(&revoked, "/revocation"), json!({})).await.assert_ok();
-    assert!(conflict(revoked).await.contains("make a new one"));
+    assert!(conflict(revoked).await.contains("create a new key"));
     let deleted = mint(&token, json!({})).await;
     token.delete(path(&deleted, "")).await.assert_status(204);
     assert!(conflict(deleted).await.contains("restore it"));
@@ -204,7 +204,7 @@ async fn a_key_that_cannot_be_rotated_gets_an_error_with_what_to_do() {
     diesel::delete(api_keys::table.filter(api_keys::id.eq(new["id"].as_i64().unwrap())))
         .execute(&mut app.conn())
         .unwrap();
-    assert!(conflict(expired).await.contains("make a new one"));
+    assert!(conflict(expired).await.contains("create a new key"));
     let key = mint(&token, json!({})).await;
     for seconds in [json!(-1), json!(2_592_001), json!("a day"), json!(1.5)] {
         let body = json!({"overlap_seconds": seconds});

@@ -37,7 +37,7 @@ async fn a_quota_that_is_never_filled_again_tells_no_time_to_wait() {
     app.key(text(&key, "secret")).get("/api/data").await.assert_ok();
     let answers = refused(&app, &token, &key, 1).await;
     assert_no_wait(&answers);
-    assert!(answers[0].body.contains("not filled again"), "{}", answers[0].body);
+    assert!(answers[0].body.contains("is not refilled"), "{}", answers[0].body);
 }
 
 #[actix_web::test]
@@ -125,7 +125,7 @@ async fn a_quota_that_is_used_up_for_good_beside_a_rate_limit_tells_no_time_to_w
     assert_no_wait(&answers);
     let problem = answers[0].assert_problem(429, "quota_exceeded");
     assert_eq!(problem["violated-policies"], json!(["key", "quota"]));
-    assert!(answers[0].body.contains("not filled again"), "{}", answers[0].body);
+    assert!(answers[0].body.contains("is not refilled"), "{}", answers[0].body);
     assert_eq!(answers[3].json()["code"], "QUOTA_EXCEEDED");
 }
 
@@ -167,7 +167,7 @@ async fn a_key_that_expires_before_the_wait_is_over_tells_no_time_to_wait() {
         let key = used_once(&app, &token, settings).await;
         let answers = refused(&app, &token, &key, 1).await;
         assert_no_wait(&answers);
-        assert!(answers[0].body.contains("ends before"), "{}", answers[0].body);
+        assert!(answers[0].body.contains("expires before"), "{}", answers[0].body);
     }
 }
 

@@ -18,7 +18,9 @@ fn audit_verify_confirms_an_intact_log_and_names_a_broken_one() {
     }
 
     let whole = gatepost.run(&["audit", "verify"]).ok();
-    assert!(whole.stdout.contains("acme: 4 entries hold, ") && whole.stdout.contains("beta: 1 entry holds, "));
+    assert!(
+        whole.stdout.contains("acme: 4 entries are intact, ") && whole.stdout.contains("beta: 1 entry is intact, ")
+    );
     gatepost.run(&["audit", "verify", "--tenant", "nobody"]).assert_failed(1, &["no such tenant"]);
 
     let forged = "UPDATE audit_entries SET actor = 'mallory' WHERE tenant_id = 1 AND seq = 3";
@@ -26,7 +28,7 @@ fn audit_verify_confirms_an_intact_log_and_names_a_broken_one() {
     let broken = gatepost.run(&["audit", "verify"]);
     assert_eq!(broken.code, 1, "{broken:?}");
     assert!(broken.stdout.contains("acme: BROKEN at entry 3 (id 4, api_key.minted, "), "{broken:?}");
-    assert!(broken.stdout.contains("beta: 1 entry holds, "), "{broken:?}");
+    assert!(broken.stdout.contains("beta: 1 entry is intact, "), "{broken:?}");
     gatepost.run(&["audit", "verify", "--tenant", "beta"]).ok();
     let told = gatepost.run(&["audit", "verify", "--tenant", "acme", "--json"]);
     let told: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();

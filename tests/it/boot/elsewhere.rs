@@ -46,7 +46,7 @@ fn doctor_reports_a_missing_instance_and_creates_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().join("mistyped/data");
     let looked = Gatepost::in_dir(&data_dir).run(&["doctor"]);
-    let says = format!("no instance is in {} yet", data_dir.display());
+    let says = format!("{} contains no instance yet", data_dir.display());
     assert!(looked.code == 0 && looked.stdout.contains(&says), "{looked:?}");
     assert!(!folder.path().join("mistyped").exists());
 

@@ -37,11 +37,9 @@ fn a_key_is_rotated_disabled_revoked_deleted_and_restored() {
 
     let rotated = gatepost.run(&["keys", "rotate", public_id, "--overlap-seconds", "600"]).ok();
     let new = rotated.line().to_owned();
-    assert!(
-        new.starts_with("sk_") && rotated.stderr.contains("takes over from key 1") && rotated.stderr.contains("600")
-    );
+    assert!(new.starts_with("sk_") && rotated.stderr.contains("replaces key 1") && rotated.stderr.contains("600"));
     assert_eq!((code(&gatepost, old), code(&gatepost, &new)), ("VALID".to_owned(), "VALID".to_owned()));
-    gatepost.run(&["keys", "rotate", &id]).assert_failed(1, &["rotated already", "key 2"]);
+    gatepost.run(&["keys", "rotate", &id]).assert_failed(1, &["already rotated", "key 2"]);
     gatepost.run(&["keys", "rotate", "2", "--overlap-seconds", "2592001"]).assert_failed(1, &["overlap_seconds"]);
 
     assert_eq!(gatepost.run(&["keys", "disable", "2", "--json"]).ok().json()["state"], "disabled");
@@ -49,7 +47,7 @@ fn a_key_is_rotated_disabled_revoked_deleted_and_restored() {
     assert!(gatepost.run(&["keys", "enable", "2"]).ok().line().contains("ci) is enabled"));
     gatepost.run(&["keys", "revoke", &id, "--reason", "all moved"]).ok();
     assert_eq!(code(&gatepost, old), "REVOKED");
-    gatepost.run(&["keys", "enable", &id]).assert_failed(1, &["for good"]);
+    gatepost.run(&["keys", "enable", &id]).assert_failed(1, &["permanently"]);
     gatepost.run(&["keys", "delete", "2"]).ok();
     assert_eq!(code(&gatepost, &new), "NOT_FOUND");
     gatepost.run(&["keys", "delete", "2"]).assert_failed(1, &["no such API key"]);

@@ -61,13 +61,13 @@ fn a_new_pepper_is_refused_until_the_old_one_is_listed() {
     let create = ["tenants", "create", "--name", "Beta"];
     Gatepost::new(&environment).run(&create).assert_failed(1, &["API_KEY_PEPPER", "API_KEY_PEPPERS_OLD"]);
     let doctor = Gatepost::new(&environment).run(&["doctor"]);
-    assert!(doctor.code == 1 && doctor.stdout.contains("WRONG  API_KEY_PEPPER is not the one"), "{doctor:?}");
+    assert!(doctor.code == 1 && doctor.stdout.contains("WRONG  API_KEY_PEPPER is not the pepper"), "{doctor:?}");
 
     use base64::Engine;
     let old = format!("old:{}", base64::engine::general_purpose::STANDARD.encode(PEPPER));
     let environment = [environment[0], environment[1], environment[2], ("API_KEY_PEPPERS_OLD", old.as_str())];
     let doctor = Gatepost::new(&environment).run(&["doctor"]);
-    assert!(!doctor.stdout.contains("is not the one"), "{doctor:?}");
+    assert!(!doctor.stdout.contains("is not the pepper"), "{doctor:?}");
     Gatepost::new(&environment).run(&create).ok();
 }
 
@@ -80,10 +80,10 @@ fn a_wrong_master_key_is_refused() {
         Gatepost::new(&[("DATABASE_URL", &database.url), ("API_KEY_PEPPER", PEPPER), ("GATEPOST_MASTER_KEY", other)]);
     gatepost.run(&["tenants", "create", "--name", "Beta"]).assert_failed(1, &["GATEPOST_MASTER_KEY"]);
     let doctor = gatepost.run(&["doctor"]);
-    assert!(doctor.code == 1 && doctor.stdout.contains("WRONG  GATEPOST_MASTER_KEY is not the one"), "{doctor:?}");
+    assert!(doctor.code == 1 && doctor.stdout.contains("WRONG  GATEPOST_MASTER_KEY is not the key"), "{doctor:?}");
     // Doctor writes nothing, so the correct key is still accepted.
     let doctor = Gatepost::on(&database).run(&["doctor"]);
-    assert!(!doctor.stdout.contains("is not the one"), "{doctor:?}");
+    assert!(!doctor.stdout.contains("is not the key"), "{doctor:?}");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn doctor_reports_lost_secrets_of_a_private_postgres() {
     gatepost.run(&["doctor"]).ok();
     fs::remove_dir_all(data_dir.join("secrets")).unwrap();
     let doctor = gatepost.run(&["doctor"]);
-    assert!(doctor.code == 1 && doctor.stdout.contains("WRONG  API_KEY_PEPPER is not the one"), "{doctor:?}");
+    assert!(doctor.code == 1 && doctor.stdout.contains("WRONG  API_KEY_PEPPER is not the pepper"), "{doctor:?}");
     assert!(!data_dir.join("secrets").exists(), "doctor makes nothing");
     drop(folder);
 }

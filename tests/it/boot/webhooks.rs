@@ -31,7 +31,7 @@ fn a_webhook_is_created_changed_shown_and_deleted() {
     let (_database, gatepost) = instance_with_tenant();
     let create = ["webhooks", "create", "--tenant", "acme", "--url", "https://hooks.example.com/x", "--events"];
     let made = gatepost.run(&[&create[..], &["order.*,invoice.paid", "--header", "X-Team: blue"]].concat()).ok();
-    assert!(made.line().starts_with("whsec_") && made.stderr.contains("Made webhook 1"), "{made:?}");
+    assert!(made.line().starts_with("whsec_") && made.stderr.contains("Created webhook 1"), "{made:?}");
     gatepost.run(&[&create[..], &["order created"]].concat()).assert_failed(1, &["events"]);
     assert_eq!(gatepost.run(&["webhooks", "secret", "1"]).ok().line(), made.line());
     assert_eq!(gatepost.run(&["webhooks", "headers", "1"]).ok().line(), "x-team: blue");
@@ -60,7 +60,7 @@ fn a_webhook_is_created_changed_shown_and_deleted() {
 
     gatepost.run(&["webhooks", "deactivate", "1"]).ok();
     assert_eq!(ids(gatepost.run(&["webhooks", "list", "--state", "paused", "--json"])), ["1"]);
-    gatepost.run(&["webhooks", "test", "1"]).assert_failed(1, &["switched off"]);
+    gatepost.run(&["webhooks", "test", "1"]).assert_failed(1, &["paused or disabled"]);
     gatepost.run(&["webhooks", "activate", "1", "--probe"]).ok();
     assert_eq!(shown(&gatepost)["is_active"], false, "the probe waits for a server");
     gatepost.run(&["webhooks", "activate", "1"]).ok();

@@ -119,7 +119,7 @@ async fn caddy_s_forward_auth() {
     let open = CADDY.replace("?tenant=acme&scopes=orders:read", "?force=1");
     let refused = ask(&app, &key, &open).await;
     assert_eq!(refused.status, 422);
-    assert!(refused.body.contains("is no parameter of /auth"), "{}", refused.body);
+    assert!(refused.body.contains("is not a parameter of /auth"), "{}", refused.body);
     let expected = [row("DELETE", "/orders/7", 200, "VALID"), row("DELETE", "/orders/7", 403, "INSUFFICIENT_SCOPE")];
     assert_eq!(recorded(&app).await, expected);
 }

@@ -47,7 +47,7 @@ async fn a_new_password_needs_the_current_one_and_signs_out_everywhere_else() {
     diesel::update(newest).set(access_tokens::is_from_login.eq(true)).execute(&mut app.conn()).unwrap();
 
     let refused = change(&ada, "not my password at all", OTHER).await.assert_status(422).html();
-    assert!(refused.error_at("current_password").contains("another one"));
+    assert!(refused.error_at("current_password").contains("not your current password"));
     let weak = change(&ada, PASSWORD, "short").await.assert_status(422).html();
     assert!(weak.error_at("password").contains("15") && weak.error_at("current_password").is_empty());
     phone.visit("/").await.assert_ok();
@@ -102,7 +102,7 @@ async fn people_see_their_sessions_and_can_end_them() {
     let page = phone.visit("/account").await.html();
     let mut devices = page.texts("tbody .cell-main b");
     devices.sort();
-    assert_eq!(devices, ["An unknown browser", "Firefox on Linux", "Safari on iPhone"]);
+    assert_eq!(devices, ["Firefox on Linux", "Safari on iPhone", "Unknown browser"]);
     assert_eq!(page.texts("tbody .cell-main small"), ["This browser"]);
     assert_eq!(page.texts("tbody [data-label=Address]"), ["127.0.0.1"; 3]);
     let forms = page.select("tbody form");

@@ -46,7 +46,7 @@ async fn a_key_s_secret_is_shown_once_and_works() {
     let again = send(&ada, &form).await;
     again.assert_see_other("/keys/1");
     let shown = ada.visit("/keys/1").await;
-    assert!(shown.html().text("[role=status]").contains("its secret was shown then: once"));
+    assert!(shown.html().text("[role=status]").contains("its secret was shown only then"));
     for path in ["/keys", "/keys/1", "/keys/1/edit", "/"] {
         assert!(!ada.visit(path).await.body.contains(&secret), "{path}");
     }
@@ -80,7 +80,7 @@ async fn a_refused_form_comes_back_with_its_values_and_the_reasons_at_their_fiel
     assert_eq!(page.error_at("name"), "Name is required.");
     assert!(page.error_at("rate_limit").contains("whole number"));
     assert!(page.error_at("metadata").contains("JSON object"));
-    assert!(page.error_at("expires_on").contains("Choose the day"));
+    assert!(page.error_at("expires_on").contains("Choose the date"));
     assert!(page.error_at("scopes").contains("must be 1 to 64"));
     assert_eq!((page.value("owner"), page.value("rate_limit")), ("cus_1".into(), "many".into()));
     let linked: Vec<_> =
@@ -117,7 +117,7 @@ async fn a_disabled_key_is_refused_until_it_is_enabled_and_a_revoked_one_for_goo
 
     ada.submit("/keys/1/activation", &[]).await.assert_see_other("/keys/1");
     let page = ada.visit("/keys/1").await.html();
-    assert!(page.text("[role=alert]").contains("revoked, which is for good"));
+    assert!(page.text("[role=alert]").contains("permanently revoked"));
     assert_eq!(page.texts(".page-head-meta .badge"), ["Revoked", "Live"]);
 }
 

@@ -17,11 +17,11 @@ async fn a_change_is_shown_with_the_values_before_it() {
     assert!(!page.body.contains("hush"), "values of metadata may be secrets");
     let html = page.assert_ok().html();
     let rows = html.texts("tbody .cell-main > b");
-    assert_eq!(rows, ["Changed a key: Billing", "Made a key: Billing"]);
+    assert_eq!(rows, ["Changed a key: Billing", "Created a key: Billing"]);
     let changed = html.texts("tbody tr:first-child dd");
     assert!(changed.contains(&"1000 → 5".to_owned()), "{changed:?}");
     assert!(html.texts("tbody [data-label=Who]").iter().all(|who| who.starts_with("ada@example.com")));
-    assert_eq!(html.texts("tbody [data-label='From where']"), ["127.0.0.1", "127.0.0.1"]);
+    assert_eq!(html.texts("tbody [data-label=Address]"), ["127.0.0.1", "127.0.0.1"]);
 }
 
 #[actix_web::test]
@@ -35,11 +35,11 @@ async fn the_log_is_filtered_and_paged_and_says_if_nothing_matches() {
 
     let first = ada.visit("/audit?action=api_key.minted").await.html();
     assert_eq!(first.select("tbody tr").len(), 50);
-    assert_eq!(first.texts(".chip")[0], "Action: Made a keyRemove this filter");
+    assert_eq!(first.texts(".chip")[0], "Action: Created a keyRemove this filter");
     let next = first.select("a[rel=next]")[0].value().attr("href").unwrap().to_owned();
     let second = ada.visit(&next).await.html();
     assert_eq!(second.select("tbody tr").len(), 10);
-    assert_eq!(second.text("tbody tr:last-child .cell-main > b"), "Made a key: key 0");
+    assert_eq!(second.text("tbody tr:last-child .cell-main > b"), "Created a key: key 0");
 
     let by_nobody = ada.visit("/audit?actor=nobody@example.com").await.html();
     assert_eq!(by_nobody.select(".empty a[href='/audit']").len(), 1);
@@ -71,9 +71,9 @@ async fn operators_can_read_the_log_of_the_instance() {
     let app = TestApp::start().await;
     let grace = app.operator("grace").await;
     let page = grace.visit("/audit?of=instance").await.assert_ok().html();
-    assert_eq!(page.texts("tbody .cell-main > b"), ["Made a user"]);
-    assert_eq!(page.texts("tbody [data-label=Who]"), ["consoleat the command line"]);
-    assert!(grace.visit("/audit").await.html().texts("tbody .cell-main > b").contains(&"Made a tenant".to_owned()));
+    assert_eq!(page.texts("tbody .cell-main > b"), ["Created a user"]);
+    assert_eq!(page.texts("tbody [data-label=Who]"), ["consoleon the command line"]);
+    assert!(grace.visit("/audit").await.html().texts("tbody .cell-main > b").contains(&"Created a tenant".to_owned()));
 }
 
 /// Reads the actions from the source of the services, and expects the page to have words for exactly these.

@@ -70,7 +70,7 @@ async fn a_running_attempt_is_shown_and_stays_on_record_if_its_webhook_is_delete
     let path = format!("/deliveries/{}", delivery["id"].as_str().unwrap());
     let page = vera.visit(&path).await.assert_ok().html();
     let first = page.texts(".moment-head").swap_remove(0);
-    assert!(first.starts_with("Attempt 1") && first.contains("is under way, begun"), "{first}");
+    assert!(first.starts_with("Attempt 1") && first.contains("in progress, started"), "{first}");
 
     program.delete(format!("/api/webhooks/{}", webhook["id"])).await.assert_status(204);
     receiver.release();

@@ -25,7 +25,7 @@ async fn an_event_is_published_once_even_if_its_form_is_sent_twice() {
     send(&ada, &form).await.assert_see_other(&event);
 
     let page = ada.visit(&event).await.html();
-    assert!(page.text("[role=status]").contains("nothing was sent again"));
+    assert!(page.text("[role=status]").contains("Nothing was sent again"));
     assert_eq!(page.text("#payload-code"), "{ \"z\": 1.50, \"a\": \"<b>\" }");
     assert!(page.has(".empty"), "nobody is subscribed");
     assert_eq!(ada.visit("/events").await.html().texts(".cell-title a"), ["order.created"]);

@@ -65,12 +65,12 @@ async fn a_key_is_rotated_from_its_page_and_the_secret_shown_once() {
     let question = ada.visit(format!("/keys/{}/rotation", old.id)).await.assert_ok().html();
     assert_eq!(question.text("h1"), "Rotate Billing worker?");
     assert_eq!(question.texts("select option").len(), 7);
-    assert_eq!(question.text("select option[selected]"), "Works on for 24 hours");
+    assert_eq!(question.text("select option[selected]"), "Works for 24 more hours");
     let (form, created) = rotate(&ada, old.id, "3600").await;
 
     let page = created.assert_ok().html();
     assert_eq!((created.header("cache-control"), created.header("referrer-policy")), ("no-store", "no-referrer"));
-    assert!(page.text(".reveal").contains("is let in until"), "{}", page.text(".reveal"));
+    assert!(page.text(".reveal").contains("stops working in"), "{}", page.text(".reveal"));
     let secret = secret_in(&created);
     for secret in [&secret, &old.secret] {
         app.key(secret).get("/api/data").await.assert_ok();
@@ -78,8 +78,8 @@ async fn a_key_is_rotated_from_its_page_and_the_secret_shown_once() {
     app.running().state.gate.flush().await;
     send(&ada, old.id, &form).await.assert_see_other("/keys/2");
     let new = ada.visit("/keys/2").await;
-    assert!(new.html().text("[role=status]").contains("its secret was shown then: once"));
-    assert!(new.html().text(".lineage").contains("The old secret was still used"), "it was, a moment ago");
+    assert!(new.html().text("[role=status]").contains("its secret was shown only then"));
+    assert!(new.html().text(".lineage").contains("The old secret was last used"), "it was, a moment ago");
     assert_eq!(ada.visit("/keys").await.html().texts("tbody .badge"), ["Active", "Rotating"]);
     for path in ["/keys", "/keys/1", "/keys/2", "/"] {
         let body = ada.visit(path).await.body;
@@ -113,7 +113,7 @@ async fn a_replaced_key_s_page_says_if_the_key_is_still_used() {
         "{}",
         page.text(".lineage")
     );
-    assert!(ada.visit("/keys/2").await.html().text(".lineage").contains("still used 3 min ago"));
+    assert!(ada.visit("/keys/2").await.html().text(".lineage").contains("last used 3 min ago"));
 
     app.advance(TimeDelta::days(1));
     let ada = again(&app, &ada).await;
@@ -131,13 +131,13 @@ async fn the_key_s_page_says_why_it_cannot_be_rotated() {
     let form = ada.visit("/keys/1").await.html();
     let nonce = form.value("nonce");
     ada.submit("/keys/1/revocation", &[("reason", "leaked on a forum")]).await.assert_see_other("/keys/1");
-    assert!(ada.visit("/keys/1").await.html().all_text().contains("Revoked for good: leaked on a forum"));
+    assert!(ada.visit("/keys/1").await.html().all_text().contains("Revoked permanently: leaked on a forum"));
 
     ada.visit("/keys/1/rotation").await.assert_see_other("/keys/1");
     let answer = ada.submit("/keys/1/rotation", &[("nonce", &nonce), ("overlap_seconds", "0")]).await;
 
     answer.assert_see_other("/keys/1");
-    assert!(ada.visit("/keys/1").await.html().text("[role=alert]").contains("make a new one"));
+    assert!(ada.visit("/keys/1").await.html().text("[role=alert]").contains("create a new key"));
     let tampered = [("nonce", nonce.as_str()), ("overlap_seconds", "2592001")];
     ada.submit("/keys/1/rotation", &tampered).await.assert_status(422);
 }
@@ -160,7 +160,7 @@ async fn a_deleted_key_is_restored_from_the_list_of_deleted_ones() {
     let ada = app.admin("ada").await;
     let key = create_keys(&app, &ada, &["Old export"]).await.remove(0);
     ada.submit("/keys/1/deletion", &[("confirmation", "Old export")]).await.assert_see_other("/keys");
-    assert!(ada.visit("/keys").await.html().text("[role=status]").contains("30 days it can be restored"));
+    assert!(ada.visit("/keys").await.html().text("[role=status]").contains("You can restore it for 30 days"));
     ada.visit("/keys/1").await.assert_status(404);
 
     let list = ada.visit("/keys?state=deleted").await.html();
@@ -172,7 +172,13 @@ async fn a_deleted_key_is_restored_from_the_list_of_deleted_ones() {
     vera.submit("/keys/1/restoration", &[]).await.assert_status(403);
     ada.submit("/keys/1/restoration", &[]).await.assert_see_other("/keys/1");
 
-    assert!(ada.visit("/keys/1").await.html().text("[role=status]").contains("Old export is restored. It is active"));
+    assert!(
+        ada.visit("/keys/1")
+            .await
+            .html()
+            .text("[role=status]")
+            .contains("Old export is restored in its former state: active.")
+    );
     app.key(&key.secret).get("/api/data").await.assert_ok();
 }
 
@@ -260,7 +266,7 @@ async fn selected_keys_are_revoked_after_a_confirmation_with_their_number() {
     let question = ada.visit("/keys/bulk-revocation?ids=1&ids=3&ids=99&back=%2Fkeys%3Fsort%3Dname").await;
     let page = question.assert_ok().html();
     assert_eq!(page.text("h1"), "Revoke 2 keys?");
-    assert!(page.text(".lead").contains("for good"));
+    assert!(page.text(".lead").contains("permanently"));
     assert_eq!(page.texts("button.button-danger"), ["Revoke 2 keys"]);
     let long = "x".repeat(201);
     let refused = ada.submit("/keys/bulk-revocation", &[("ids", "1"), ("ids", "3"), ("reason", &long)]).await;
@@ -269,15 +275,15 @@ async fn selected_keys_are_revoked_after_a_confirmation_with_their_number() {
     ada.submit("/keys/bulk-revocation", &fields).await.assert_see_other("/keys?sort=name");
 
     let list = ada.visit("/keys?sort=name").await.html();
-    assert_eq!(list.text("[role=status]"), "2 keys revoked. 1 skipped: there was nothing to change.");
+    assert_eq!(list.text("[role=status]"), "2 keys revoked. 1 skipped, because nothing had to be changed.");
     assert_eq!(list.texts("tbody .badge"), ["Revoked", "Revoked", "Active"]);
     app.key(&keys[0].secret).get("/api/data").await.assert_problem(401, "api_key_disabled");
     app.key(&keys[1].secret).get("/api/data").await.assert_ok();
     // A revoked key needs no confirmation page.
     ada.visit("/keys/bulk-revocation?ids=1").await.assert_see_other("/keys");
-    assert!(ada.visit("/keys").await.html().text("[role=alert]").contains("revoked already"));
+    assert!(ada.visit("/keys").await.html().text("[role=alert]").contains("already revoked"));
     ada.visit("/keys/bulk-revocation").await.assert_see_other("/keys");
-    assert!(ada.visit("/keys").await.html().text("[role=alert]").contains("Tick the keys first"));
+    assert!(ada.visit("/keys").await.html().text("[role=alert]").contains("Select keys first"));
     for evil in ["https://evil.example", "//evil.example", "/keys?\\", "/webhooks"] {
         ada.submit("/keys/bulk-revocation", &[("ids", "2"), ("back", evil)]).await.assert_see_other("/keys");
     }
@@ -296,7 +302,7 @@ async fn selected_keys_are_tagged_and_deleted() {
     assert_eq!((page.value("add"), page.value("ids")), ("eu".into(), "1".into()));
     let fields = [("ids", "1"), ("ids", "2"), ("add", "eu, night")];
     ada.submit("/keys/bulk-tagging", &fields).await.assert_see_other("/keys");
-    assert_eq!(ada.visit("/keys").await.html().text("[role=status]"), "2 keys tagged anew.");
+    assert_eq!(ada.visit("/keys").await.html().text("[role=status]"), "2 keys tagged.");
     assert_eq!(ada.visit("/keys?tag=night").await.html().texts(".cell-title a").len(), 2);
 
     assert_eq!(ada.visit("/keys/bulk-deletion?ids=2").await.html().text("h1"), "Delete 1 key?");
@@ -393,9 +399,9 @@ async fn a_key_is_looked_up_by_secret_id_and_hint() {
     let mistyped = mistyped(&key.secret);
     for (clue, says) in [
         (mistyped.as_str(), "mistyped or cut off"),
-        ("pk_0000000000000000000000", "No key here"),
+        ("pk_0000000000000000000000", "No key matches"),
         ("", "Paste a secret"),
-        ("what is this", "no secret, key id or hint"),
+        ("what is this", "not a secret, key id or hint"),
     ] {
         let answer = ada.submit("/keys/lookup", &[("clue", clue)]).await;
         let page = answer.assert_status(422).html();
@@ -415,7 +421,7 @@ async fn a_lookup_shows_all_keys_with_the_same_hint() {
     let keys = create_keys(&app, &ada, &["one", "two"]).await;
     diesel::update(api_keys::table).set(api_keys::hint.eq(&keys[0].hint)).execute(&mut app.conn()).unwrap();
     let page = ada.submit("/keys/lookup", &[("clue", &keys[0].hint)]).await.assert_ok().html();
-    assert_eq!(page.text("#found"), "2 keys look like this.");
+    assert_eq!(page.text("#found"), "2 keys have this hint.");
     let links: Vec<_> = page.select(".rows a").iter().map(|a| a.value().attr("href").unwrap().to_owned()).collect();
     assert_eq!(links.len(), 2);
 }

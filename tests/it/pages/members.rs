@@ -73,7 +73,7 @@ async fn a_person_with_an_account_joins_with_it_and_no_other_person_can() {
     assert!(grace.visit("/").await.assert_ok().html().text(".nav-user-who").contains("viewer"));
     // A member cannot be invited again, and a visitor's form creates no second account.
     let refused = invite(&ada, "grace@example.com", "viewer").await.assert_status(422).html();
-    assert_eq!(refused.error_at("email"), "Email belongs to a member already.");
+    assert_eq!(refused.error_at("email"), "Email already belongs to a member.");
 }
 
 #[actix_web::test]

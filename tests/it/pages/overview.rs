@@ -10,7 +10,7 @@ async fn a_new_tenant_sees_the_first_steps_until_they_are_done() {
     let token = app.token_of(&ada, &["*"]);
 
     token.post_json("/api/keys", serde_json::json!({"name": "ci"})).await.assert_status(201);
-    assert_eq!(ada.visit("/").await.html().texts(".step-done .step-title"), ["Make a key"]);
+    assert_eq!(ada.visit("/").await.html().texts(".step-done .step-title"), ["Create an API key"]);
     let hook = serde_json::json!({"url": "http://127.0.0.1:9/hook", "events": ["never.happens"]});
     token.post_json("/api/webhooks", hook).await.assert_status(201);
     token.post_json("/api/events", serde_json::json!({"type": "order.created", "data": {}})).await.assert_status(202);

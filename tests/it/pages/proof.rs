@@ -130,7 +130,7 @@ async fn a_wrong_password_is_refused_at_its_field_and_slowed_down() {
     let_lapse(&app);
     for _ in 0..5 {
         let page = prove(&grace, "/", "not my password at all", "").await.assert_status(422).html();
-        assert!(page.error_at("current_password").contains("another one"));
+        assert!(page.error_at("current_password").contains("not your current password"));
     }
     let slowed = prove(&grace, "/", PASSWORD, "").await;
     assert!(!slowed.assert_status(429).header("retry-after").is_empty());

@@ -60,7 +60,7 @@ async fn a_second_factor_is_set_up_with_a_qr_code_and_asked_for_at_sign_in() {
     let page = ada.visit("/account/second-factor").await;
     assert!(page.html().has("svg.qr path") && page.header("cache-control") == "no-store");
     let wrong = ada.submit("/account/second-factor/activation", &[("code", "12345")]).await;
-    assert!(wrong.assert_status(422).html().error_at("code").contains("not the code"));
+    assert!(wrong.assert_status(422).html().error_at("code").contains("code is wrong"));
     // Sign-in asks for no code before the setup is confirmed.
     let fields = [("email", ada.email.as_str()), ("password", PASSWORD)];
     app.stranger().submit("/sign-in", &fields).await.assert_see_other("/");
@@ -206,7 +206,7 @@ async fn removal_needs_the_password_and_a_code() {
     );
     assert!(!off(PASSWORD, "no code".into()).await.assert_status(422).html().error_at("code").is_empty());
     ada.submit("/account/second-factor", &BEGIN).await.assert_see_other("/account/second-factor");
-    assert!(ada.visit("/account/second-factor").await.html().text("[role=alert]").contains("on already"));
+    assert!(ada.visit("/account/second-factor").await.html().text("[role=alert]").contains("already on"));
     let refused = ada.submit("/account/second-factor/recovery-codes", &[("renewal_code", "no code")]).await;
     assert!(!refused.assert_status(422).html().error_at("renewal_code").is_empty());
     let renewed = ada.submit("/account/second-factor/recovery-codes", &[("renewal_code", &codes[0])]).await;

@@ -36,11 +36,11 @@ async fn an_operator_creates_finds_suspends_deletes_and_restores_a_tenant() {
     grace.submit(act("deletion"), &[("confirmation", "Borealis Labs")]).await.assert_status(422);
     grace.submit(act("deletion"), &[("confirmation", "borealis-labs")]).await.assert_see_other("/operator/tenants/2");
     assert_eq!(grace.visit("/operator/tenants").await.html().texts("tbody .cell-name"), ["acme"]);
-    assert!(grace.visit("/operator/tenants/2").await.html().text(".notice-bad").contains("It is deleted"));
+    assert!(grace.visit("/operator/tenants/2").await.html().text(".notice-bad").contains("This tenant is deleted"));
     grace.submit("/tenant", &[("tenant", "2")]).await.assert_status(404);
     grace.submit(act("restoration"), &[]).await.assert_see_other("/operator/tenants/2");
     let back = grace.visit("/operator/tenants/2").await.html();
-    assert!(back.text("[role=status]").contains("It is suspended, as it was."));
+    assert!(back.text("[role=status]").contains("is restored in its former state: suspended."));
     grace.submit(act("activation"), &[]).await.assert_see_other("/operator/tenants/2");
     grace
         .submit("/operator/tenants/2", &[("name", "Boreal"), ("plan", "free")])
@@ -60,7 +60,7 @@ async fn concurrent_changes_of_a_tenant_do_not_overwrite_each_other_unnoticed() 
     };
     save(&oscar, "pro", &seen).await.assert_see_other("/operator/tenants/1");
     let refused = save(&grace, "free", &seen).await.assert_status(409).html();
-    assert!(refused.text("main [role=alert]").contains("Somebody else changed this tenant"));
+    assert!(refused.text("main [role=alert]").contains("This tenant was changed while you edited it"));
     app.advance(chrono::TimeDelta::seconds(1));
     save(&grace, "free", &refused.value("seen")).await.assert_see_other("/operator/tenants/1");
     assert_eq!(grace.visit("/operator/tenants").await.html().texts("tbody [data-label=Plan]"), ["free"]);
@@ -80,7 +80,7 @@ async fn a_tenant_s_audit_log_shows_an_operator_who_entered_it() {
     grace.visit("/webhooks").await.assert_ok();
 
     let log = ada.visit("/audit?action=tenant.entered").await.html();
-    assert_eq!(log.texts("tbody .cell-main > b"), ["Entered as an operator: beta"]);
+    assert_eq!(log.texts("tbody .cell-main > b"), ["Entered a tenant as an operator: beta"]);
     assert!(log.all_text().contains("grace@example.com"));
     // A member's visit writes no audit entry about entering the tenant.
     ada.visit("/").await.assert_ok();

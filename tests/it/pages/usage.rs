@@ -10,8 +10,8 @@ async fn chart_and_breakdown_show_the_chosen_time_span() {
     let ada = app.admin("ada").await;
     let program = app.program().await;
     let empty = ada.visit("/usage").await.html();
-    assert!(empty.text(".empty").contains("Nothing in this time"));
-    assert!(empty.all_text().contains("Nothing was refused in this time."));
+    assert!(empty.text(".empty").contains("No verifications in this time span"));
+    assert!(empty.all_text().contains("No call was refused in this time span."));
     let key = program.post_json("/api/keys", json!({"name": "Billing worker", "rate_limit": 2})).await.json();
     let holder = app.key(key["secret"].as_str().unwrap());
     for _ in 0..3 {
@@ -63,7 +63,7 @@ async fn keys_near_their_limits_come_first_and_a_key_s_page_shows_its_latest_cal
     assert!(app.running().state.gate.nearest_to_limits(other, 8).is_empty());
 
     let unused = ada.visit(format!("/keys/{}", keys[0].0["id"])).await.html();
-    assert!(unused.text("#calls").contains("Nobody has called with this key yet."));
+    assert!(unused.text("#calls").contains("No calls yet."));
     let half = ada.visit(format!("/keys/{}", keys[1].0["id"])).await.html();
     assert_eq!(half.texts("#calls tbody tr").len(), 5);
     let full = ada.visit(format!("/keys/{}", keys[2].0["id"])).await.html();

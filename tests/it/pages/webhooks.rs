@@ -81,7 +81,7 @@ async fn a_webhook_is_changed_paused_resumed_and_deleted() {
     ada.submit("/webhooks/1/deactivation", &[]).await.assert_see_other("/webhooks/1");
     assert_eq!(ada.visit("/webhooks").await.html().texts("tbody .badge"), ["Paused"]);
     ada.submit("/webhooks/1/test", &[("type", "webhook.test")]).await.assert_see_other("/webhooks/1");
-    assert!(ada.visit("/webhooks/1").await.html().text("[role=alert]").contains("switched off"));
+    assert!(ada.visit("/webhooks/1").await.html().text("[role=alert]").contains("paused or disabled"));
     ada.submit("/webhooks/1/activation", &[]).await.assert_see_other("/webhooks/1");
     ada.submit("/webhooks/1/deletion", &[("confirmation", "erp")]).await.assert_status(422);
     ada.submit("/webhooks/1/deletion", &[("confirmation", "ERP")]).await.assert_see_other("/webhooks");
@@ -102,7 +102,7 @@ async fn an_invalid_test_event_is_refused_at_its_field_and_a_valid_one_goes_only
     let delivery = sent.assert_status(303).header("location").to_owned();
     assert!(delivery.starts_with("/deliveries/dlv_"), "{delivery}");
     let page = ada.visit(&delivery).await.html();
-    assert_eq!(page.text("[role=alert]"), "webhook.test was not taken. The connection was refused.");
+    assert_eq!(page.text("[role=alert]"), "webhook.test was not accepted. The connection was refused.");
     assert_eq!(page.select(".page-head-meta a")[0].value().attr("href"), Some("/webhooks/1"));
     assert_eq!(page.texts(".moment-note"), ["Connect: the connection was refused"]);
     let all = ada.visit("/deliveries?type=webhook.test").await.html();
@@ -116,7 +116,7 @@ async fn a_test_event_of_gatepost_s_own_types_is_refused_at_its_field() {
     subscribe(&ada, &GOOD).await;
     for own in ["api_key.revoked", "webhook.disabled", " Webhook.Probe "] {
         let refused = ada.submit("/webhooks/1/test", &[("type", own)]).await.assert_status(422).html();
-        assert!(refused.error_at("type").contains("for what Gatepost publishes itself"), "{own}");
+        assert!(refused.error_at("type").contains("reserved for events that Gatepost publishes itself"), "{own}");
     }
 }
 
@@ -137,10 +137,10 @@ async fn a_developer_sees_controls_of_their_own_webhooks_only() {
     assert_eq!(controls(&others), Vec::<String>::new());
     assert!(!others.html().has("main form"));
     let own = controls(&dora.visit("/webhooks/2").await);
-    for control in ["Edit", "Send a probe and resume", "Reveal", "Send test event"] {
+    for control in ["Edit", "Send a test request and resume", "Reveal secret", "Send test event"] {
         assert!(own.iter().any(|text| text == control), "{control} in {own:?}");
     }
-    assert!(!own.contains(&"Delete…".to_owned()), "deleting takes an admin");
+    assert!(!own.contains(&"Delete webhook…".to_owned()), "deleting takes an admin");
 }
 
 #[actix_web::test]
@@ -160,7 +160,7 @@ async fn a_developer_directs_deliveries_of_their_own_webhooks_only() {
         program.delivery_tried(id).await;
         let found = controls(&dora.visit(format!("/deliveries/{id}")).await);
         assert_eq!(
-            found.contains(&"Redeliver".to_owned()) && found.contains(&"Cancel…".to_owned()),
+            found.contains(&"Redeliver".to_owned()) && found.contains(&"Cancel delivery…".to_owned()),
             is_own,
             "{found:?}"
         );
@@ -228,10 +228,9 @@ async fn a_key_pair_is_created_rotated_and_removed() {
     assert!(keys(ada.visit("/webhooks/1").await).is_empty());
 }
 
-/// Makes the webhook look as if it had failed since this long ago, and optionally as if Gatepost had disabled it for
-/// that.
+/// As if nothing had been accepted for so long, and Gatepost had switched it off for that or not.
 fn make_failing(app: &TestApp, since: TimeDelta, is_off: bool) {
-    let reason = is_off.then_some("nothing but failures for 5 days");
+    let reason = is_off.then_some("every attempt failed for 5 days");
     let set = (
         webhooks::failing_since.eq(app.clock.now() - since),
         webhooks::is_active.eq(!is_off),
@@ -251,15 +250,15 @@ async fn a_disabled_webhook_resumes_with_one_click_if_its_probe_succeeds() {
     receiver.answer([Reply::new(503)]);
     let page = ada.visit("/webhooks/1").await.html();
     let says = page.text(".flash-bad p");
-    assert!(says.contains("Nothing but failures for 5 days."), "{says}");
-    assert_eq!(page.texts(".flash-bad button"), ["Send a probe and resume"]);
+    assert!(says.contains("Every attempt failed for 5 days."), "{says}");
+    assert_eq!(page.texts(".flash-bad button"), ["Send a test request and resume"]);
 
     // Probe fails: the page shows the response, and offers to resume anyway.
     ada.submit("/webhooks/1/activation", &[]).await.assert_see_other("/webhooks/1");
     let page = ada.visit("/webhooks/1").await.html();
     let says = page.text("[role=alert]");
-    assert!(says.contains("the probe was not taken. Answered 503."), "{says}");
-    assert_eq!(page.texts(".flash-body button"), ["Probe again", "Resume anyway"]);
+    assert!(says.contains("the test request failed. Answered 503."), "{says}");
+    assert_eq!(page.texts(".flash-body button"), ["Send another test request", "Resume without a test request"]);
     assert_eq!(receiver.received()[0].header("x-webhook-event"), "webhook.probe");
     let shown = program.get("/api/webhooks/1").await.json();
     assert_eq!((&shown["state"], shown["probe_delivery_id"].is_string()), (&json!("disabled"), true));
@@ -268,7 +267,7 @@ async fn a_disabled_webhook_resumes_with_one_click_if_its_probe_succeeds() {
     ada.submit("/webhooks/1/activation", &[]).await.assert_see_other("/webhooks/1");
     let page = ada.visit("/webhooks/1").await.html();
     let says = page.text("[role=status]");
-    assert!(says.contains("gets events again"), "{says}");
+    assert!(says.contains("receives events again"), "{says}");
     let shown = program.get("/api/webhooks/1").await.json();
     let facts = ["state", "failing_since", "disabled_reason", "probe_delivery_id"].map(|field| shown[field].clone());
     assert_eq!(facts, [json!("active"), json!(null), json!(null), json!(null)]);
@@ -309,15 +308,17 @@ async fn banners_say_when_a_webhook_will_be_disabled() {
     let ada = app.developer("ada").await;
     subscribe(&ada, &GOOD).await;
     make_failing(&app, TimeDelta::hours(50), false);
-    assert!(ada.visit("/webhooks/1").await.html().text(".flash-bad p").contains("it is switched off in 2 days"));
+    assert!(
+        ada.visit("/webhooks/1").await.html().text(".flash-bad p").contains("Gatepost disables the webhook in 2 days")
+    );
     let overview = ada.visit("/").await.html();
     assert!(!overview.has(".flash-bad"), "there is time");
-    assert!(overview.text("[aria-labelledby=attention] a").contains("switched off in 2 days"));
+    assert!(overview.text("[aria-labelledby=attention] a").contains("will be disabled in 2 days"));
     make_failing(&app, TimeDelta::hours(100), false);
-    assert!(ada.visit("/webhooks/1").await.html().text(".flash-bad p").contains("switched off in 19 h"));
+    assert!(ada.visit("/webhooks/1").await.html().text(".flash-bad p").contains("disables the webhook in 19 h"));
     let overview = ada.visit("/").await.html();
     let says = overview.text(".flash-bad p");
-    assert!(says.starts_with("127.0.0.1 accepts nothing.") && says.contains("in 19 h"), "{says}");
+    assert!(says.starts_with("127.0.0.1 accepts no deliveries.") && says.contains("in 19 h"), "{says}");
     assert_eq!(overview.select(".flash-bad a")[0].value().attr("href"), Some("/webhooks/1"));
 }
 
@@ -370,14 +371,14 @@ async fn pages_and_the_api_report_a_host_that_does_not_respond() {
     let told = program.get("/api/webhooks/2/statistics").await.json();
     assert!(told["unreachable_since"].is_string(), "{told}");
     let says = vera.visit("/webhooks/2").await.html().text(".flash-bad p");
-    assert!(says.contains("Requests to this host go one at a time until it answers."), "{says}");
+    assert!(says.contains("Requests to this host are sent one at a time until it responds."), "{says}");
     // Another webhook of the same host, without any request so far.
     program
         .post_json("/api/webhooks", json!({"url": "http://127.0.0.1:9/b", "events": ["never"]}))
         .await
         .assert_status(201);
     let says = vera.visit("/webhooks/3").await.html().text(".flash-bad p");
-    assert!(says.starts_with("Its host has not answered for a moment."), "{says}");
+    assert!(says.starts_with("The receiver's host has not responded for a moment."), "{says}");
 
     // Any response shows that the host is reachable.
     let refused = program.publish("order.created", json!(1)).await;
@@ -416,7 +417,7 @@ async fn concurrent_edits_of_a_webhook_or_key_do_not_overwrite_each_other_unnoti
         let refused = save(&ada, "Ada's", &of_ada.value("seen")).await.assert_status(409).html();
 
         assert!(
-            refused.text("main [role=alert]").contains("Somebody else changed this")
+            refused.text("main [role=alert]").contains("was changed while you edited it")
                 && refused.value("name") == "Ada's"
         );
         assert_eq!(otto.visit(page).await.html().text("h1"), "Otto's");

@@ -208,7 +208,7 @@ fn chart(kind: Kind, id: &'static str, title: &str, noun: &str) -> Chart {
     } else {
         vec![
             Series::new("Valid", "series-good", values(160, 0)),
-            Series::new("Limited", "series-warn", spiky(values(60, 3))),
+            Series::new("Over limit", "series-warn", spiky(values(60, 3))),
             Series::new("Refused", "series-bad", values(6, 6)),
         ]
     };
@@ -242,11 +242,11 @@ fn ask(kind: Kind, id: &str, action: &str) -> Confirmation {
     let mut ask = Confirmation::new(
         id,
         format!("Delete {}?", t(kind, "Billing worker")),
-        "It is refused at once and leaves the list. Its usage stays in the charts.",
+        "The key is refused at once and leaves the list. Its usage stays in the charts.",
     )
     .posts("Delete key", action, "csrf-token", "/keys/7")
     .typed(t(kind, "Billing worker"));
-    ask.error = (kind == Kind::Hostile).then(|| "Type the name exactly as it stands above.".into());
+    ask.error = (kind == Kind::Hostile).then(|| "Type the name exactly as it is shown above.".into());
     ask
 }
 
@@ -297,7 +297,8 @@ fn overview(kind: Kind) -> String {
         warnings: many(kind, 1, |_| overview::view::Warning {
             name: t(kind, "Partner sync"),
             href: "/webhooks/4".into(),
-            says: "accepts nothing. Unless something is accepted before, it is switched off in 9 h.".into(),
+            says: "accepts no deliveries. Gatepost disables the webhook in 9 h unless a delivery succeeds before then."
+                .into(),
         }),
         more: if kind == Kind::Empty { Vec::new() } else { vec![("Failing webhooks", "/webhooks?state=failing")] },
         attention: many(kind, 3, |index| overview::view::Attention {
@@ -317,9 +318,27 @@ fn overview(kind: Kind) -> String {
             Vec::new()
         } else {
             vec![
-                step("Make a key", "One for each program that calls your API.", "/keys/new", "New key", is_done),
-                step("Add a webhook", "A URL that gets your events.", "/webhooks/new", "New webhook", false),
-                step("Publish an event", "And watch it arrive.", "/events/new", "Publish event", false),
+                step(
+                    "Create an API key",
+                    "One for each program that calls your API.",
+                    "/keys/new",
+                    "Create key",
+                    is_done,
+                ),
+                step(
+                    "Add a webhook",
+                    "A customer's URL that receives your events.",
+                    "/webhooks/new",
+                    "Create webhook",
+                    false,
+                ),
+                step(
+                    "Publish an event",
+                    "Follow its signed request on the Deliveries page.",
+                    "/events/new",
+                    "Publish event",
+                    false,
+                ),
             ]
         },
     })
@@ -383,7 +402,7 @@ fn key_list(kind: Kind, is_of_deleted: bool) -> api_keys::view::Index {
         owner: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
         scope: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
         tag: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
-        unused: Choice::list(&[("", "Any time"), ("30", "Not for 30 days")], ""),
+        unused: Choice::list(&[("", "Any time"), ("30", "Not in the last 30 days")], ""),
         expiring: Choice::list(&[("", "Any time"), ("14", "Within 14 days")], ""),
         sorts: Choice::list(&[("", "Newest"), ("name", "Name")], ""),
         has_more: kind == Kind::Hostile,
@@ -424,7 +443,7 @@ fn bulk(kind: Kind, act: BulkAct) -> String {
 fn lookup(kind: Kind) -> String {
     print(api_keys::view::Lookup {
         shell: shell(kind, "/keys/lookup"),
-        said: if kind == Kind::Full { "2 keys look like this.".into() } else { String::new() },
+        said: if kind == Kind::Full { "2 keys have this hint.".into() } else { String::new() },
         rows: many(kind, 2, |index| named_key(kind, index)),
         errors: errors(kind, &["clue"]),
     })
@@ -434,14 +453,14 @@ fn key_fields(kind: Kind, form: &api_keys::form::KeyForm) -> api_keys::view::Fie
     api_keys::view::Fields {
         environments: vec![
             Choice::new("live", "Live", "live").help("For real traffic."),
-            Choice::new("test", "Test", "live").help("Its secret says test; your API can tell them apart."),
+            Choice::new("test", "Test", "live").help("Its secret contains _test, so your API can tell it apart."),
         ],
         expiries: Choice::list(
             &[
                 ("30", "In 30 days"),
                 ("90", "In 90 days"),
                 ("365", "In a year"),
-                ("custom", "On a day of your own"),
+                ("custom", "On a date of your choice"),
                 ("never", "Never"),
             ],
             "90",
@@ -617,11 +636,10 @@ fn webhook_fields() -> webhooks::view::Fields {
         formats: vec![
             Choice::new("standard", "Standard", "standard").help("type, timestamp, data: Standard Webhooks"),
             Choice::new("event", "Event", "standard").help("event, timestamp, data"),
-            Choice::new("raw", "Raw", "standard").help("The payload alone, byte for byte"),
+            Choice::new("raw", "Raw", "standard").help("Only the payload, byte for byte"),
         ],
         styles: vec![Choice::new("prefixed", "sha256=…", "prefixed"), Choice::new("hex", "Bare hex", "prefixed")],
-        schedule: "A failed request is tried again after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h."
-            .into(),
+        schedule: "A failed request is retried after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h.".into(),
     }
 }
 
@@ -671,7 +689,7 @@ fn show_webhook(kind: Kind) -> String {
         url: t(kind, "https://hooks.example.com/webhooks/orders"),
         state: Badge::state("active"),
         trouble: (kind != Kind::Empty).then(|| webhooks::view::Trouble {
-            says: t(kind, "Gatepost switched it off: nothing but failures for 5 days."),
+            says: t(kind, "Gatepost disabled this webhook: every attempt failed for 5 days."),
             way: match kind {
                 Kind::Hostile => webhooks::view::NextStep::Again("dlv_01h2xcejqtf2nbrexx3vqjhp41".into()),
                 _ => webhooks::view::NextStep::Probe,
@@ -718,8 +736,8 @@ fn show_webhook(kind: Kind) -> String {
             .gentle()
             .choosing(
                 "overlap",
-                "The old one signs along for",
-                Choice::list(&[("0", "not at all"), ("86400", "24 hours")], "86400"),
+                "The old secret also signs for",
+                Choice::list(&[("0", "Not at all: it stops at once"), ("86400", "24 hours")], "86400"),
             ),
         rotate_key: ask(kind, "rotate-key", "/webhooks/3/key-rotation"),
         remove_key: ask(kind, "remove-key", "/webhooks/3/key-removal"),
@@ -775,7 +793,7 @@ fn show_delivery(kind: Kind) -> String {
         duration: "41 ms".into(),
         address: "203.0.113.9".into(),
         phases: many(kind, 4, |index| deliveries::view::Phase {
-            name: ["Look-up", "Connecting", "Waiting", "Reading"][index],
+            name: ["DNS lookup", "Connecting", "Waiting", "Reading"][index],
             class: ["series-info", "series-idle", "series-warn", "series-good"][index],
             time: "1.20 ms".into(),
             x: [0, 100, 300, 900][index],
@@ -858,7 +876,7 @@ fn show_event(kind: Kind) -> String {
         kind: t(kind, "order.created"),
         payload: t(kind, "{\n  \"id\": 1042\n}"),
         size: "15 B".into(),
-        source: "by a person".into(),
+        source: "by a user".into(),
         created: ago(4),
         deliveries: many(kind, 3, |index| delivery_row(kind, index)),
     })
@@ -954,7 +972,7 @@ fn account_of(kind: Kind, shell: Shell) -> String {
         has_factor: kind == Kind::Full,
         rows: many(kind, 3, |index| account::view::Row {
             id: i64::try_from(index).unwrap(),
-            device: ["Firefox on Linux", "Safari on iPhone", "An unknown browser"][index].into(),
+            device: ["Firefox on Linux", "Safari on iPhone", "Unknown browser"][index].into(),
             user_agent: t(kind, "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
             address: ["203.0.113.7", "2001:db8::7", ""][index].into(),
             is_here: index == 0,
@@ -990,7 +1008,7 @@ fn recovery_codes(kind: Kind) -> String {
 fn sign_in_code(kind: Kind) -> String {
     print(sessions::code::New {
         csrf: "csrf-token".into(),
-        refusal: (kind != Kind::Empty).then(|| "That is not the code of this moment.".into()),
+        refusal: (kind != Kind::Empty).then(|| "This code is wrong, has expired or was already used.".into()),
     })
 }
 
@@ -1097,7 +1115,7 @@ fn new_invitation(kind: Kind) -> String {
     print(members::view::New {
         shell: shell(kind, "/members"),
         form: members::view::InvitationForm { nonce: "nonce".into(), email: t(kind, ""), ..Default::default() },
-        roles: Choice::list(&[("developer", "Developer: makes keys"), ("viewer", "Viewer: reads")], "viewer"),
+        roles: Choice::list(&[("developer", "Developer: can create keys"), ("viewer", "Viewer: can read")], "viewer"),
         days: Choice::list(&[("7", "In 7 days")], "7"),
         errors: errors(kind, &["email", "role", "days"]),
         is_mailed: kind == Kind::Full,
@@ -1136,7 +1154,7 @@ fn audit_log(kind: Kind) -> String {
     print(audit::view::Index {
         shell: shell(kind, "/audit"),
         rows: many(kind, 4, |index| audit::view::Row {
-            deed: ["Changed a key", "Made a webhook", "Disabled a webhook", "Set a password"][index].into(),
+            deed: ["Changed a key", "Created a webhook", "Disabled a webhook", "Set a password"][index].into(),
             action: ["api_key.updated", "webhook.created", "webhook.disabled", "user.password_set"][index].into(),
             name: t(kind, ["Billing worker", "Order notifications", "Partner sync", ""][index]),
             target: t(kind, ["api_key:7", "webhook:3", "webhook:5", "user:2"][index]),
@@ -1152,7 +1170,7 @@ fn audit_log(kind: Kind) -> String {
             } else {
                 Vec::new()
             },
-            facts: vec![("Reason".into(), t(kind, "nothing but failures for 5 days"))],
+            facts: vec![("Reason".into(), t(kind, "every attempt failed for 5 days"))],
             seq: 1_204 - i64::try_from(index).unwrap(),
             hash_short: "9f86d081884c".into(),
             hash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into(),
@@ -1161,7 +1179,7 @@ fn audit_log(kind: Kind) -> String {
         target: if kind == Kind::Hostile { t(kind, "") } else { String::new() },
         from: String::new(),
         to: String::new(),
-        actions: Choice::list(&[("", "Any"), ("api_key.minted", "Made a key")], ""),
+        actions: Choice::list(&[("", "Any"), ("api_key.minted", "Created a key")], ""),
         logs: if kind == Kind::Empty {
             Vec::new()
         } else {
@@ -1235,7 +1253,7 @@ fn sign_in(kind: Kind) -> String {
         flash: None,
         email: t(kind, ""),
         back: t(kind, ""),
-        refusal: (kind != Kind::Empty).then(|| "That e-mail address and password do not belong together.".into()),
+        refusal: (kind != Kind::Empty).then(|| "The e-mail address or the password is wrong.".into()),
     })
 }
 

@@ -141,7 +141,7 @@ async fn status_410_disables_the_webhook() {
     let shown = program.get(format!("/api/webhooks/{}", webhook["id"])).await.json();
     assert_eq!(
         (&shown["state"], &shown["disabled_reason"]),
-        (&json!("disabled"), &json!("the endpoint answered 410 Gone"))
+        (&json!("disabled"), &json!("the endpoint responded with 410 Gone"))
     );
 }
 
@@ -158,7 +158,7 @@ async fn five_days_of_nothing_but_failures_disable_the_webhook() {
     program.delivery_once(&event, "retrying", 2).await;
     let shown = program.get(format!("/api/webhooks/{}", webhook["id"])).await.json();
     assert_eq!((&shown["state"], &shown["is_active"]), (&json!("disabled"), &json!(false)));
-    assert_eq!(shown["disabled_reason"], "nothing but failures for 5 days");
+    assert_eq!(shown["disabled_reason"], "every attempt failed for 5 days");
     let active =
         program.post_json(format!("/api/webhooks/{}/activation", webhook["id"]), json!({})).await.assert_ok().json();
     assert_eq!((&active["state"], &active["disabled_reason"]), (&json!("active"), &json!(null)));

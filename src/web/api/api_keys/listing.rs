@@ -95,7 +95,7 @@ impl ListAsk {
             ("sort", self.sort.is_some()),
         ] {
             if is_given {
-                errors.add(field, Rejection::new("unknown", "is no parameter of a count"));
+                errors.add(field, Rejection::new("unknown", "is not a parameter of a count"));
             }
         }
         errors.refuse()
@@ -106,7 +106,7 @@ impl ListAsk {
         let paging: Paging<KeyMark> = paging(self.limit, self.cursor.as_deref(), self.offset)?;
         match &paging.before {
             Some(mark) if mark.sort() != self.sort() => {
-                let says = format!("is a cursor of the list sorted by {}", mark.sort());
+                let says = format!("belongs to the list sorted by {}", mark.sort());
                 Err(Error::field("cursor", Rejection::new("cursor", says)))
             }
             _ => Ok(paging),

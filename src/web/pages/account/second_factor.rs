@@ -116,7 +116,7 @@ pub async fn with_code<T: Send + 'static>(
     let trial = begin(state, who, field)?;
     let done = match with_own(state, who, work).await {
         Ok(CodeOutcome::Wrong) => {
-            let says = "That is not the code of this moment. Each works once, for half a minute or so.";
+            let says = "This code is wrong, has expired or was already used. Type the code that the app shows now.";
             return Err(Error::field(field, Rejection::new("wrong", says)));
         }
         Ok(CodeOutcome::Right(done)) => Ok(done),
@@ -252,7 +252,7 @@ pub async fn deactivate(
     match off.await {
         Ok(()) => {
             state.throttle.forgive(&super::attempt(&who)?, state.clock.now());
-            let said = "The second factor is off: your password alone signs you in.";
+            let said = "The second factor is off: sign-in asks only for your password.";
             see_other(&who.session, urls::SECOND_FACTOR, Flash::good(said))
         }
         Err(error) => refused(&state, who, error).await,

@@ -92,7 +92,7 @@ fn device(user_agent: &str) -> String {
     match (first(&BROWSERS), first(&SYSTEMS)) {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(one), None) | (None, Some(one)) => one.to_owned(),
-        (None, None) => "An unknown browser".to_owned(),
+        (None, None) => "Unknown browser".to_owned(),
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
         let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Mobile/15E148 Safari/604.1";
         assert_eq!(
             [device(linux), device(edge), device(phone), device("")],
-            ["Firefox on Linux", "Edge on Windows", "Safari on iPhone", "An unknown browser"]
+            ["Firefox on Linux", "Edge on Windows", "Safari on iPhone", "Unknown browser"]
         );
     }
 }

@@ -82,11 +82,11 @@ pub async fn revoke(
     let act = move |tx: &mut Tx<'_>| api_keys::revoke(tx, &actor, id, Some(&reason));
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         Ok(key) => {
-            see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is revoked for good.", key.name)))
+            see_other(&who.session, urls::key(key.id), Flash::good(format!("{} is revoked permanently.", key.name)))
         }
         Err(Error::Invalid(errors)) => {
             let key = find(&state, &who.actor, id).await?;
-            let says = text::refusal("reason", errors.of("reason").unwrap_or("does not fit"));
+            let says = text::refusal("reason", errors.of("reason").unwrap_or("is invalid"));
             let ask = Asks::new(&key, &who.shell.csrf).revoke.note_refused(form.reason, says);
             unprocessable(&confirmations::New::of(who.shell, ask))
         }
@@ -99,7 +99,7 @@ pub async fn restore(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>, _: C
     let act = move |tx: &mut Tx<'_>| api_keys::restore(tx, &actor, id);
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         Ok(key) => {
-            let said = format!("{} is restored. It is {}, as it was.", key.name, key.state(now));
+            let said = format!("{} is restored in its former state: {}.", key.name, key.state(now));
             see_other(&who.session, urls::key(id), Flash::good(said))
         }
         Err(error) => back(&who.session, urls::key(id), error),
@@ -123,6 +123,9 @@ pub async fn delete(
     see_other(
         &who.session,
         urls::KEYS,
-        Flash::good(format!("{} is deleted. For 30 days it can be restored: filter by the state Deleted.", key.name)),
+        Flash::good(format!(
+            "{} is deleted. You can restore it for 30 days: filter the list by the state Deleted.",
+            key.name
+        )),
     )
 }

@@ -65,8 +65,8 @@ async fn ask(state: Data<State>, mut who: SignedIn, form: BulkForm, act: BulkAct
     let keys = chosen(&state, &who, &form, act).await?;
     if keys.is_empty() {
         let said = match form.ids.is_empty() {
-            true => "Tick the keys first, at the left of their rows.",
-            false => "None of the ticked keys can be acted on: they are gone, or were revoked already.",
+            true => "Select keys first: use the check boxes in their rows.",
+            false => "None of the selected keys can be changed: they were deleted or already revoked.",
         };
         return see_other(&who.session, form.back(), Flash::bad(said));
     }
@@ -151,7 +151,7 @@ fn told(session: &Session, back: &str, bulk: &Bulk, act: BulkAct) -> Answer {
     let said = format!("{} {}", text::counted(affected, "key"), act.done());
     let said = match bulk.skipped.len() {
         0 => format!("{said}."),
-        skipped => format!("{said}. {} skipped: there was nothing to change.", text::grouped(count(skipped))),
+        skipped => format!("{said}. {} skipped, because nothing had to be changed.", text::grouped(count(skipped))),
     };
     see_other(session, back, if affected == 0 { Flash::bad(said) } else { Flash::good(said) })
 }

@@ -61,7 +61,7 @@ const EXPIRIES: [(&str, &str); 6] = [
     ("60", "In 60 days"),
     ("90", "In 90 days"),
     ("365", "In a year"),
-    ("custom", "On a day of your own"),
+    ("custom", "On a date of your choice"),
     ("never", "Never"),
 ];
 
@@ -133,7 +133,7 @@ impl KeyForm {
             environments: vec![
                 Choice::new("live", "Live", &self.environment).help("For real traffic."),
                 Choice::new("test", "Test", &self.environment)
-                    .help("Its secret says so; your API can tell them apart."),
+                    .help("Its secret contains _test, so your API can tell it apart."),
             ],
             expiries: Choice::list(&EXPIRIES, &self.expiry),
             windows,
@@ -229,11 +229,11 @@ impl KeyForm {
         match self.expiry.as_str() {
             "never" => Ok(None),
             "custom" if self.expires_on.is_empty() => {
-                Err(Rejection::new("required", "Choose the day on which it expires."))
+                Err(Rejection::new("required", "Choose the date on which the key expires."))
             }
             "custom" => end_of_day(&self.expires_on),
             days => {
-                let days: i64 = days.parse().map_err(|_| Rejection::new("choice", "Choose when it expires."))?;
+                let days: i64 = days.parse().map_err(|_| Rejection::new("choice", "Choose when the key expires."))?;
                 Ok(Some(now + TimeDelta::days(days.clamp(1, 3_650))))
             }
         }

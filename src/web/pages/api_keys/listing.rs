@@ -35,10 +35,11 @@ const STATES: [(&str, &str); 7] = [
     ("deleted", "Deleted"),
 ];
 const ENVIRONMENTS: [(&str, &str); 3] = [("", "Any"), ("live", "Live"), ("test", "Test")];
-const UNUSED: [(&str, &str); 3] = [("", "Any time"), ("30", "Not for 30 days"), ("90", "Not for 90 days")];
+const UNUSED: [(&str, &str); 3] =
+    [("", "Any time"), ("30", "Not in the last 30 days"), ("90", "Not in the last 90 days")];
 const EXPIRING: [(&str, &str); 3] = [("", "Any time"), ("14", "Within 14 days"), ("30", "Within 30 days")];
 const SORTS: [(&str, &str); 4] =
-    [("", "Newest"), ("name", "Name"), ("last_used", "Last used"), ("expires", "Expires next")];
+    [("", "Newest"), ("name", "Name"), ("last_used", "Last used"), ("expires", "Expires first")];
 
 /// URL parameters of the list.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -23,17 +23,17 @@ use crate::web::view::{Choice, Confirmation, When};
 
 const OVERLAPS: [(&str, &str); 7] = [
     ("0", "Stops now"),
-    ("900", "Works on for 15 minutes"),
-    ("3600", "Works on for 1 hour"),
-    ("21600", "Works on for 6 hours"),
-    ("86400", "Works on for 24 hours"),
-    ("604800", "Works on for 7 days"),
-    ("2592000", "Works on for 30 days"),
+    ("900", "Works for 15 more minutes"),
+    ("3600", "Works for 1 more hour"),
+    ("21600", "Works for 6 more hours"),
+    ("86400", "Works for 24 more hours"),
+    ("604800", "Works for 7 more days"),
+    ("2592000", "Works for 30 more days"),
 ];
 
 /// Returns the confirmation, used in the dialog and on its own page.
 pub fn ask(key: &ApiKey, csrf: &str, nonce: String) -> Confirmation {
-    let says = "A new key with the same settings takes its place, and its secret is shown once, on the next page. The old secret is let in until the time that you choose is over; both share one limit.";
+    let says = "A new key with the same settings replaces it. The new secret is shown once, on the next page. The old secret works for the time that you choose. Both keys share their limits.";
     Confirmation::new("rotate-key", format!("Rotate {}?", key.name), says)
         .posts("Rotate key", urls::key_act(key.id, "rotation"), csrf, urls::key(key.id))
         .gentle()
@@ -46,7 +46,7 @@ pub async fn new(state: Data<State>, who: SignedIn, id: Path<ApiKeyId>) -> Answe
     let key = state.pages.read(Scope::Tenant(actor.tenant), move |tx| api_keys::find(tx, &actor, id)).await?;
     who.actor.must_own(Permission::WriteKeys, key.user_id)?;
     if !show::may_rotate(&key, state.clock.now()) {
-        let said = "This key can't be rotated any more. Its page says what can be done with it.";
+        let said = "This key can no longer be rotated. Its page shows what you can do with it.";
         return see_other(&who.session, urls::key(id), Flash::bad(said));
     }
     let ask = ask(&key, &who.shell.csrf, random_token()?);
@@ -83,7 +83,7 @@ pub async fn create(
             created(who.shell, minted, &who.base, Some(replaces))
         }
         Ok(IdempotencyOutcome::Again(id)) => {
-            let said = "This form made this key already, and its secret was shown then: once. If it got lost, rotate this key.";
+            let said = "This form has already created this key, and its secret was shown only then. If the secret is lost, rotate the key.";
             see_other(&who.session, format!("{}/{id}", urls::KEYS), Flash::good(said))
         }
         Err(error) => back(&who.session, urls::key(id), error),

@@ -131,7 +131,7 @@ fn fact(named: &NamedStanding) -> LimitFact {
     let limit = named.standing.limit;
     let (quota, seconds) = (i64::try_from(limit.quota), i64::try_from(limit.window_seconds));
     let (quota, seconds) = (quota.unwrap_or(i64::MAX), seconds.unwrap_or(i64::MAX));
-    let shared = if named.per == Per::Owner { ", with the owner's other keys" } else { "" };
+    let shared = if named.per == Per::Owner { ", shared with the owner's other keys" } else { "" };
     let window = text::seconds(seconds);
     LimitFact {
         name: named.name.to_string(),
@@ -144,7 +144,7 @@ fn fact(named: &NamedStanding) -> LimitFact {
 fn quota_fact(standing: &QuotaState, now: DateTime<Utc>) -> String {
     let left = format!("{} left of {}", text::grouped(standing.remaining), text::grouped(standing.quota));
     match standing.refills_at {
-        Some(at) => format!("{left}, full again {}", When::new(at, now).text),
+        Some(at) => format!("{left}, refilled {}", When::new(at, now).text),
         None => left,
     }
 }
@@ -196,16 +196,17 @@ fn predecessor(before: ApiKey, since: DateTime<Utc>, now: DateTime<Utc>) -> Pred
 fn notice(key: &ApiKey, state: KeyState, now: DateTime<Utc>) -> Option<String> {
     match state {
         KeyState::Revoked => Some(match &key.revoked_reason {
-            Some(reason) => format!("Revoked for good: {reason}"),
-            None => "Revoked for good: every request with it is refused.".to_owned(),
+            Some(reason) => format!("Revoked permanently: {reason}"),
+            None => "Revoked permanently: every request with this key is refused.".to_owned(),
         }),
         KeyState::Expired if key.is_rotated_out(now) => {
-            Some("Replaced by another key: every request with this one is refused.".to_owned())
+            Some("Replaced by another key: every request with this key is refused.".to_owned())
         }
-        KeyState::Expired => {
-            Some("Expired: every request with it is refused. Give it another day to let it in again.".to_owned())
-        }
-        KeyState::Disabled => Some("Disabled: every request with it is refused until you enable it.".to_owned()),
+        KeyState::Expired => Some(
+            "Expired: every request with this key is refused. Edit the key and set a later expiry to accept it again."
+                .to_owned(),
+        ),
+        KeyState::Disabled => Some("Disabled: every request with this key is refused until you enable it.".to_owned()),
         _ => None,
     }
 }
@@ -221,17 +222,21 @@ impl Asks {
     pub fn new(key: &ApiKey, csrf: &str) -> Self {
         let (name, back) = (&key.name, urls::key(key.id));
         let act = |act: &str| urls::key_act(key.id, act);
-        let disabled = "Every request with it is refused from now on, within a second. You can enable it again.";
+        let disabled = "Every request with this key is refused within a second. You can enable the key again.";
         let revoked =
-            "Every request with it is refused from now on, within a second, for good. Its history and usage stay.";
-        let deleted = "Every request with it is refused from now on, and it leaves the list. For 30 days it can be restored; then it is gone for good. Its usage stays in the charts.";
+            "Every request with this key is refused within a second, permanently. Its history and usage stay.";
+        let deleted = "Every request with this key is refused within a second, and the key leaves the list. You can restore it for 30 days; then it is erased. Its usage stays in the charts.";
         Self {
             disable: Confirmation::new("disable-key", format!("Disable {name}?"), disabled)
                 .posts("Disable key", act("deactivation"), csrf, back.clone())
                 .gentle(),
             revoke: Confirmation::new("revoke-key", format!("Revoke {name}?"), revoked)
                 .posts("Revoke key", act("revocation"), csrf, back.clone())
-                .noting("reason", "Reason", "Shown on the key's page and in the API: \"leaked\", \"customer left\"."),
+                .noting(
+                    "reason",
+                    "Reason",
+                    "Shown on the key's page and in the API, such as \"leaked\" or \"customer left\".",
+                ),
             delete: Confirmation::new("delete-key", format!("Delete {name}?"), deleted)
                 .posts("Delete key", act("deletion"), csrf, back)
                 .typed(name.clone()),

@@ -220,7 +220,7 @@ impl BulkAct {
     pub fn done(self) -> &'static str {
         match self {
             Self::Revoke => "revoked",
-            Self::Tag => "tagged anew",
+            Self::Tag => "tagged",
             Self::Delete => "deleted",
         }
     }
@@ -236,11 +236,11 @@ impl BulkAct {
     pub fn consequence(self) -> &'static str {
         match self {
             Self::Revoke => {
-                "Every request with one of them is refused from now on, within a second, for good. Their history and usage stay."
+                "Every request with these keys is refused within a second, permanently. Their history and usage stay."
             }
-            Self::Tag => "Tags help to find keys again. Nothing changes for the programs that use them.",
+            Self::Tag => "Tags help you find keys. Nothing changes for the programs that use the keys.",
             Self::Delete => {
-                "Every request with one of them is refused from now on, and they leave the list. For 30 days each can be restored."
+                "Every request with these keys is refused within a second, and the keys leave the list. You can restore each for 30 days."
             }
         }
     }

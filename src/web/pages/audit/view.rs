@@ -128,7 +128,7 @@ fn facts(details: &Map<String, Value>) -> Vec<(String, String)> {
 
 fn printed(value: &Value) -> String {
     let text = match value {
-        Value::Null => "nothing".to_owned(),
+        Value::Null => "not set".to_owned(),
         Value::Bool(is) => if *is { "yes" } else { "no" }.to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(items) if items.is_empty() => "none".to_owned(),

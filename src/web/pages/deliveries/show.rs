@@ -80,7 +80,7 @@ pub fn show(detail: DeliveryDetail, shell: Shell, now: DateTime<Utc>) -> Show {
 }
 
 pub fn ask_cancel(delivery: &Delivery, csrf: &str) -> Confirmation {
-    let says = "No further attempt is made. What the receiver has got already stays with it.";
+    let says = "No further attempt is made. Attempts that reached the receiver cannot be undone.";
     Confirmation::new("cancel-delivery", format!("Cancel the delivery of {}?", delivery.event_type), says).posts(
         "Cancel delivery",
         urls::delivery_act(delivery.id, "cancellation"),
@@ -122,11 +122,11 @@ fn phases(attempt: &Attempt) -> Vec<Phase> {
     let total = total.max(before).max(timings.first_byte_us.map_or(0, i64::from));
     let first_byte = timings.first_byte_us.map(i64::from);
     let all = [
-        ("Look-up", "series-info", dns),
+        ("DNS lookup", "series-info", dns),
         ("Connecting", "series-idle", connect),
         ("Waiting", "series-warn", first_byte.map(|at| at.saturating_sub(before))),
         ("Reading", "series-good", first_byte.map(|at| total.saturating_sub(at))),
-        ("Until it failed", "series-bad", first_byte.is_none().then(|| total.saturating_sub(before))),
+        ("Until failure", "series-bad", first_byte.is_none().then(|| total.saturating_sub(before))),
     ];
     let (mut phases, mut x) = (Vec::new(), 0);
     for (name, class, took) in all {

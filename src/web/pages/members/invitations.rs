@@ -68,7 +68,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
     match made {
         Ok(IdempotencyOutcome::First((row, None))) => {
             let said = format!(
-                "An invitation is being mailed to {}. Its link works once, and is shown to nobody else.",
+                "An invitation is being mailed to {}. Its link works once and is shown nowhere else.",
                 row.email
             );
             see_other(&who.session, urls::MEMBERS, Flash::good(said))
@@ -85,7 +85,7 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
             page(&view).map(secretive)
         }
         Ok(IdempotencyOutcome::Again(_)) => {
-            let said = "This form made its invitation already, and the link was shown or mailed then: once. If it got lost, revoke it and invite again.";
+            let said = "This form has already created its invitation, and the link was shown or mailed only then. If the link is lost, revoke the invitation and create another one.";
             see_other(&who.session, urls::MEMBERS, Flash::good(said))
         }
         Err(Error::Invalid(errors)) => unprocessable(&new_view(&state, who.shell, &who.actor, form, errors)),
@@ -95,8 +95,12 @@ pub async fn create(state: Data<State>, who: SignedIn, CheckedForm(form): Checke
 
 pub fn ask(row: &Invitation, csrf: &str) -> Confirmation {
     let says = "Its link stops working. You can invite the same person again.";
-    Confirmation::new(format!("revoke-invitation-{}", row.id), format!("Revoke the invitation of {}?", row.email), says)
-        .posts("Revoke invitation", urls::invitation_revocation(row.id), csrf, urls::MEMBERS)
+    Confirmation::new(
+        format!("revoke-invitation-{}", row.id),
+        format!("Revoke the invitation for {}?", row.email),
+        says,
+    )
+    .posts("Revoke invitation", urls::invitation_revocation(row.id), csrf, urls::MEMBERS)
 }
 
 pub async fn ask_revoke(state: Data<State>, who: SignedIn, id: Path<InvitationId>) -> Answer {
@@ -113,7 +117,7 @@ pub async fn revoke(state: Data<State>, who: SignedIn, id: Path<InvitationId>, _
     let act = move |tx: &mut Tx<'_>| invitations::revoke(tx, &actor, id);
     match state.pages.tx(Scope::Tenant(who.shell.tenant.id), act).await {
         Ok(row) => {
-            let said = format!("The invitation of {} is revoked.", row.email);
+            let said = format!("The invitation for {} is revoked.", row.email);
             see_other(&who.session, urls::MEMBERS, Flash::good(said))
         }
         Err(error) => back(&who.session, urls::MEMBERS, error),

@@ -161,7 +161,7 @@ pub async fn update(
     };
     match changed {
         Ok(plan) => {
-            let said = format!("The plan {} is saved. It holds for what is made from now on.", plan.name);
+            let said = format!("The plan {} is saved. It applies to what is created from now on.", plan.name);
             see_other(&who.session, urls::PLANS, Flash::good(said))
         }
         Err(Error::Invalid(errors)) => {

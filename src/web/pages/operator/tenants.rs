@@ -113,7 +113,7 @@ pub async fn create(
     };
     match made {
         Ok(tenant) => {
-            let said = format!("{} is made. Enter it to invite its owner.", tenant.name);
+            let said = format!("{} is created. Enter it to invite its owner.", tenant.name);
             see_other(&who.session, urls::tenant(tenant.id), Flash::good(said))
         }
         Err(Error::Invalid(errors)) => unprocessable(&blank(who.shell, form, errors)),

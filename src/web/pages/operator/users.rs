@@ -120,32 +120,32 @@ fn ask(user: &User, act: Act, csrf: &str) -> Confirmation {
     let (title, says, verb) = match act {
         Act::Deactivation => (
             format!("Deactivate {name}?"),
-            "They are signed out everywhere at once; their access tokens, and keys that need their owner, are refused until they are activated again.",
-            "Deactivate",
+            "They are signed out everywhere at once. Their access tokens, and keys that require an active creator, are refused until you activate them again.",
+            "Deactivate user",
         ),
         Act::Promotion => (
             format!("Make {name} an operator?"),
-            "They may do everything, in every tenant and to the instance itself.",
+            "They can do everything, in every tenant and in the instance itself.",
             "Make operator",
         ),
         Act::Demotion => (
-            format!("Take the instance from {name}?"),
-            "They keep what their memberships allow, and lose everything else at once, instance tokens included.",
-            "Make an ordinary user",
+            format!("Remove {name} as an operator?"),
+            "They keep the rights of their memberships. They lose all other rights at once, including instance tokens.",
+            "Remove operator",
         ),
         Act::ResetLink(LinkDelivery::Mail) => (
             format!("Mail {name} a link to set a new password?"),
-            "You do not see it. It works once, within a day. The present password works until then.",
-            "Mail the link",
+            "The link is not shown to you. It works once, within a day. The current password works until then.",
+            "Mail link",
         ),
         Act::ResetLink(LinkDelivery::Page) => (
-            format!("Make a link for {name} to set a new password?"),
-            "You get it shown once, to send it yourself. It works once, within a day. The present password works until then.",
-            "Make the link",
+            format!("Create a link for {name} to set a new password?"),
+            "The link is shown to you once, so that you can send it. It works once, within a day. The current password works until then.",
+            "Create link",
         ),
         Act::SecondFactor => (
             format!("Remove the second factor of {name}?"),
-            "For somebody who lost their device and their recovery codes: make sure that it is them. Their password alone signs them in then, until they set up another one.",
+            "Do this if they lost their device and their recovery codes. First make sure that they sent the request. Sign-in then asks only for their password, until they set up a new second factor.",
             "Remove second factor",
         ),
     };
@@ -199,10 +199,10 @@ pub async fn remove_factor(
     };
     match state.pages.tx(Scope::Instance, act).await {
         Ok((user, is_password_ended)) => {
-            let mut said = format!("{} has no second factor now.", user.name);
+            let mut said = format!("{} no longer has a second factor.", user.name);
             if is_password_ended {
                 said.push_str(
-                    " Their password was too short to stand alone, and works no more: make them a reset link.",
+                    " Their password was too short without it and no longer works: create a reset link for them.",
                 );
             }
             see_other(&who.session, urls::USERS, Flash::good(said))
@@ -238,7 +238,7 @@ pub async fn activate(
     _: CheckedForm<Nothing>,
 ) -> Answer {
     let on = UserChange { is_active: Some(true), ..UserChange::default() };
-    change(&state, who, *id, on, "may sign in again").await
+    change(&state, who, *id, on, "can sign in again").await
 }
 
 pub async fn promote(
@@ -248,7 +248,7 @@ pub async fn promote(
     _: CheckedForm<Confirmed>,
 ) -> Answer {
     let on = UserChange { is_operator: Some(true), ..UserChange::default() };
-    change(&state, who, *id, on, "is an operator now").await
+    change(&state, who, *id, on, "is now an operator").await
 }
 
 pub async fn demote(
@@ -258,7 +258,7 @@ pub async fn demote(
     _: CheckedForm<Confirmed>,
 ) -> Answer {
     let off = UserChange { is_operator: Some(false), ..UserChange::default() };
-    change(&state, who, *id, off, "is an ordinary user now").await
+    change(&state, who, *id, off, "is no longer an operator").await
 }
 
 /// Creates a reset link. Mails it, or without a mail server shows it in the response to the POST. A repeated

@@ -50,7 +50,7 @@ pub async fn new(state: Data<State>, session: Session) -> Answer {
 /// Counts the request as a failed attempt, whatever its result.
 fn count(state: &State, email: &str, ip: Option<IpAddr>) -> Result<()> {
     let attempt = Attempt::at(email, ip)?.for_reset();
-    let says = |seconds| format!("was asked for too often. Wait {seconds} seconds, then try again.");
+    let says = |seconds| format!("has requested too many links. Wait {seconds} seconds, then try again.");
     let begun = state.throttle.begin(&attempt, state.clock.now());
     begun.map(drop).map_err(|error| error.throttled_at("email", says))
 }

@@ -100,7 +100,7 @@ pub async fn create(
             Ok(device::remember(&request, &state, &email, go(place(&pending.back))?)?)
         }
         Ok(false) => {
-            let says = "That is not the code of this moment, and no recovery code that was not used yet.".to_owned();
+            let says = "This code is wrong, has expired or was already used. Type the code that the app shows now, or an unused recovery code.".to_owned();
             refuse(&session, None, says)
         }
         Err(Error::Throttled { retry_after }) => {

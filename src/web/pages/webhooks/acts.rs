@@ -79,7 +79,7 @@ pub async fn resume(
 }
 
 fn resumed(name: &str) -> Flash {
-    Flash::good(format!("{name} gets events again."))
+    Flash::good(format!("{name} receives events again."))
 }
 
 /// Waits up to 3 seconds for the probe's result and returns a message.
@@ -92,12 +92,12 @@ async fn answer_to_probe(state: &State, actor: &Actor, id: WebhookId) -> Result<
             _ if webhook.is_active => return Ok(resumed(&webhook.name)),
             Some(probe) if probe.state.is_final() => {
                 let came = probe.last_error.as_deref().map(text::sentence).unwrap_or_default();
-                return Ok(Flash::bad(format!("{} is still off: the probe was not taken. {came}", webhook.name)));
+                return Ok(Flash::bad(format!("{} is still disabled: the test request failed. {came}", webhook.name)));
             }
             _ => {}
         }
     }
-    Ok(Flash::good("A probe is on its way. The webhook goes on by itself once it is answered with 2xx."))
+    Ok(Flash::good("A test request is being sent. The webhook resumes by itself after a 2xx response."))
 }
 
 pub async fn pause(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Confirmed>) -> Answer {
@@ -141,8 +141,8 @@ async fn answer_to_test(state: &State, tenant: TenantId, event: EventId) -> Resu
 
 fn came_of_test(kind: &str, delivery: &Delivery) -> Flash {
     match (&delivery.last_error, delivery.last_status) {
-        (Some(error), _) => Flash::bad(format!("{kind} was not taken. {}", text::sentence(error))),
-        (None, Some(status)) => Flash::good(format!("{kind} was answered {status}.")),
+        (Some(error), _) => Flash::bad(format!("{kind} was not accepted. {}", text::sentence(error))),
+        (None, Some(status)) => Flash::good(format!("{kind} got the response {status}.")),
         (None, None) => Flash::bad(format!("{kind} was not sent.")),
     }
 }
@@ -170,7 +170,7 @@ pub async fn test(
                 see_other(&who.session, urls::delivery(delivery.id), came_of_test(&published.kind, &delivery))
             }
             None => {
-                let said = format!("{} is on its way to this webhook alone.", published.kind);
+                let said = format!("{} is being sent to this webhook only.", published.kind);
                 see_other(&who.session, urls::event(published.id), Flash::good(said))
             }
         },

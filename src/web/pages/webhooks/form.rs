@@ -87,13 +87,13 @@ impl WebhookForm {
         let style = |value, label, help: &str| Choice::new(value, label, &self.signature_style).help(help);
         Fields {
             formats: vec![
-                format("standard", "Standard", "type, timestamp and data, as Standard Webhooks has it"),
+                format("standard", "Standard", "type, timestamp and data, as Standard Webhooks defines them"),
                 format("event", "Event", "event, timestamp and data"),
-                format("raw", "Raw", "the payload alone, byte for byte"),
+                format("raw", "Raw", "only the payload, byte for byte"),
                 format("cloudevents", "CloudEvents", "CloudEvents 1.0 as structured JSON"),
             ],
             styles: vec![
-                style("prefixed", "sha256=…", "the hex digest after its name"),
+                style("prefixed", "sha256=…", "the hex digest after the name of the algorithm"),
                 style("hex", "Bare hex", "for receivers that expect no prefix"),
             ],
             schedule: schedule(),
@@ -156,9 +156,9 @@ fn schedule() -> String {
         .collect();
     let (last, first) = match gaps.split_last() {
         Some((last, first)) => (last.clone(), first.join(", ")),
-        None => return "A failed request is not tried again.".to_owned(),
+        None => return "A failed request is not retried.".to_owned(),
     };
     format!(
-        "Without a schedule of its own, a failed request is tried again after {first} and {last}: each counted from the end of the one before, give or take a fifth."
+        "Default schedule: a failed request is retried after {first} and {last}. Each wait starts at the end of the previous attempt and varies by up to 20 %."
     )
 }

@@ -95,7 +95,7 @@ pub async fn rotate_key(
 pub async fn remove_key(state: Data<State>, who: SignedIn, id: Path<WebhookId>, _: CheckedForm<Confirmed>) -> Answer {
     let (actor, id) = (who.actor.clone(), *id);
     let act = move |tx: &mut Tx<'_>| secrets::remove_key(tx, &actor, id);
-    done(&state, &who, id, act, "No key pair signs any more; the signing secret does.").await
+    done(&state, &who, id, act, "No key pair signs any longer. The signing secret still signs.").await
 }
 
 /// Runs the change and reports its result on the webhook's page.

@@ -67,7 +67,7 @@ pub fn show(context: Context) -> Show {
         timeout: text::seconds(webhook.timeout_seconds),
         in_flight: webhook.max_in_flight.to_string(),
         rate: webhook.rate_per_second.map_or_else(|| "No limit".to_owned(), |rate| rate.to_string()),
-        retries: webhook.retry_gaps.as_deref().map_or_else(|| "The usual ones".to_owned(), own_schedule),
+        retries: webhook.retry_gaps.as_deref().map_or_else(|| "Default schedule".to_owned(), own_schedule),
         created: When::new(webhook.created_at, now),
         last_success: When::maybe(webhook.last_success_at, now),
         secrets_note: note(once.secret.is_some()).to_owned(),
@@ -101,9 +101,9 @@ pub fn show(context: Context) -> Show {
 
 const fn note(is_shown: bool) -> &'static str {
     if is_shown {
-        "You looked at it just now: that is in the audit log."
+        "The audit log records that you revealed this secret."
     } else {
-        "Kept sealed. Looking at it is noted in the audit log."
+        "Stored encrypted. The audit log records each time it is revealed."
     }
 }
 
@@ -136,17 +136,17 @@ fn trouble(
         (WebhookState::Disabled, Some(reason)) => {
             let reason = text::sentence(reason);
             let (says, way) = match probe {
-                None => ("Send a probe: it goes on once the receiver answers with 2xx.".to_owned(), NextStep::Probe),
+                None => ("Send a test request: the webhook resumes after a 2xx response.".to_owned(), NextStep::Probe),
                 Some(probe) if !probe.state.is_final() => (
-                    "A probe is on its way. Reload this page to see what came of it.".to_owned(),
+                    "A test request is being sent. Reload this page to see its result.".to_owned(),
                     NextStep::Wait(probe.id.to_string()),
                 ),
                 Some(probe) => {
                     let came = probe.last_error.as_deref().map(text::sentence).unwrap_or_default();
-                    (format!("The probe was not taken. {came}"), NextStep::Again(probe.id.to_string()))
+                    (format!("The test request failed. {came}"), NextStep::Again(probe.id.to_string()))
                 }
             };
-            Some(Trouble { says: format!("Gatepost switched it off: {reason} {says}"), way })
+            Some(Trouble { says: format!("Gatepost disabled this webhook: {reason} {says}"), way })
         }
         (WebhookState::Failing, _) => {
             let last = stats.and_then(|stats| stats.last_failure.as_deref()).map(text::sentence).unwrap_or_default();
@@ -154,34 +154,34 @@ fn trouble(
             let off = webhook.switches_off_at().map(|at| switches_off(at, now)).unwrap_or_default();
             let host = stats.and_then(|stats| stats.unreachable_since).map(|_| HELD_BACK).unwrap_or_default();
             Some(Trouble {
-                says: format!("Nothing has been accepted {lasting}. {last}{host} {off}"),
+                says: format!("No delivery has succeeded {lasting}. {last}{host} {off}"),
                 way: NextStep::None,
             })
         }
         _ => stats.and_then(|stats| stats.unreachable_since).map(|since| Trouble {
-            says: format!("Its host has not answered {}.{HELD_BACK}", When::lasting(since, now)),
+            says: format!("The receiver's host has not responded {}.{HELD_BACK}", When::lasting(since, now)),
             way: NextStep::None,
         }),
     }
 }
 
 /// Sentence about a host that does not respond.
-const HELD_BACK: &str = " Requests to this host go one at a time until it answers.";
+const HELD_BACK: &str = " Requests to this host are sent one at a time until it responds.";
 
 /// Returns a sentence that says when a failing webhook will be disabled.
 pub fn switches_off(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if at <= now {
-        return "It is switched off with the next failure.".to_owned();
+        return "Gatepost disables the webhook after the next failure.".to_owned();
     }
     let When { text, exact, .. } = When::new(at, now);
-    format!("Unless something is accepted before, it is switched off {text} ({exact}).")
+    format!("Gatepost disables the webhook {text} ({exact}) unless a delivery succeeds before then.")
 }
 
 const fn format(format: PayloadFormat) -> &'static str {
     match format {
         PayloadFormat::Standard => "Standard: type, timestamp, data",
         PayloadFormat::Event => "Event: event, timestamp, data",
-        PayloadFormat::Raw => "Raw: the payload alone",
+        PayloadFormat::Raw => "Raw: only the payload",
         PayloadFormat::CloudEvents => "CloudEvents 1.0",
     }
 }
@@ -214,11 +214,11 @@ impl Asks {
     pub fn new(webhook: &Webhook, csrf: &str) -> Self {
         let (name, back) = (&webhook.name, urls::webhook(webhook.id));
         let act = |act: &str| urls::webhook_act(webhook.id, act);
-        let paused = "New events pass it by until you resume it. Deliveries that wait already go on waiting.";
-        let rotated = "A new secret signs every request from now on. For as long as you choose, the old one signs along, so that receivers can change over.";
-        let new_key = "A new key pair signs every request from now on. For as long as you choose, the old one signs along, so that receivers can take up the new public key.";
-        let no_key = "Requests no longer carry a v1a signature: receivers that verify with the public key refuse them. The signing secret goes on signing.";
-        let deleted = "It gets no more events, and what waits for it is cancelled. The log of its past stays.";
+        let paused = "New events are not sent while the webhook is paused. Waiting deliveries keep waiting.";
+        let rotated = "A new secret signs every request from now on. The old secret also signs for the time that you choose, so that receivers can switch to the new one.";
+        let new_key = "A new key pair signs every request from now on. The old one also signs for the time that you choose, so that receivers can switch to the new public key.";
+        let no_key = "Requests no longer carry a v1a signature, so receivers that verify with the public key refuse them. The signing secret still signs.";
+        let deleted = "It receives no more events, and its waiting deliveries are cancelled. Its delivery log stays.";
         Self {
             pause: Confirmation::new("pause-webhook", format!("Pause {name}?"), paused)
                 .posts("Pause webhook", act("deactivation"), csrf, back.clone())
@@ -226,11 +226,11 @@ impl Asks {
             rotate: Confirmation::new("rotate-secret", "Rotate the signing secret?", rotated)
                 .posts("Rotate secret", act("secret-rotation"), csrf, back.clone())
                 .gentle()
-                .choosing("overlap_seconds", "The old secret signs along for", Choice::list(&OVERLAPS, "86400")),
+                .choosing("overlap_seconds", "The old secret also signs for", Choice::list(&OVERLAPS, "86400")),
             rotate_key: Confirmation::new("rotate-key", "Rotate the key pair?", new_key)
                 .posts("Rotate key pair", act("key-rotation"), csrf, back.clone())
                 .gentle()
-                .choosing("overlap_seconds", "The old key signs along for", Choice::list(&OVERLAPS, "86400")),
+                .choosing("overlap_seconds", "The old key pair also signs for", Choice::list(&OVERLAPS, "86400")),
             remove_key: Confirmation::new("remove-key", "Stop signing with key pairs?", no_key).posts(
                 "Remove key pair",
                 act("key-removal"),

@@ -10,13 +10,13 @@ const RUST: &str = include_str!("../../../../templates/webhooks/verify/verify.rs
 const RUBY: &str = include_str!("../../../../templates/webhooks/verify/verify.rb");
 const PHP: &str = include_str!("../../../../templates/webhooks/verify/verify.php");
 
-const BY_HAND: &str = r#"# X-Webhook-Signature is the HMAC-SHA-256 of the body, keyed with the secret as you see it:
+const BY_HAND: &str = r#"# X-Webhook-Signature is the HMAC-SHA-256 of the body, keyed with the secret as it is shown:
 printf %s "$BODY" | openssl dgst -sha256 -hmac "$GATEPOST_SIGNING_SECRET"
 
-# webhook-signature is v1, and the base64 HMAC-SHA-256 of this text,
-# keyed with the bytes behind whsec_ (base64), or with a secret of another
-# form as it is; v1a, is the ed25519 signature of the same text, to be
-# verified with the bytes behind whpk_:
+# webhook-signature is v1, and the base64 HMAC-SHA-256 of the text below.
+# Its key is the base64-decoded part after whsec_. A secret without whsec_
+# is used as it is. v1a, is the ed25519 signature of the same text: verify
+# it with the base64-decoded part after whpk_.
 #   {webhook-id}.{webhook-timestamp}.{body}
 # Refuse timestamps that are older than five minutes."#;
 

@@ -20,11 +20,11 @@ use crate::web::urls;
 use crate::web::view::{Confirmation, text};
 
 pub fn suspension(tenant: &Tenant, csrf: &str) -> Confirmation {
-    let says = "Its API keys are refused at once, with 403. Deliveries wait, and go out once it is resumed: nothing is lost. Its people can look around, and read the reason.";
+    let says = "Its API keys are refused at once, with status 403. Deliveries wait until you resume it; none is lost. Its members can still sign in and read the reason.";
     let (name, id) = (&tenant.name, tenant.id);
     let ask = Confirmation::new(format!("suspend-{id}"), format!("Suspend {name}?"), says)
-        .posts("Suspend", urls::tenant_act(id, "suspension"), csrf, urls::tenant(id))
-        .noting("reason", "Reason", "Shown to its people.");
+        .posts("Suspend tenant", urls::tenant_act(id, "suspension"), csrf, urls::tenant(id))
+        .noting("reason", "Reason", "Shown to its members.");
     Confirmation {
         note: ask
             .note
@@ -34,7 +34,7 @@ pub fn suspension(tenant: &Tenant, csrf: &str) -> Confirmation {
 }
 
 pub fn deletion(tenant: &Tenant, csrf: &str) -> Confirmation {
-    let says = "Its keys and access tokens stop working at once, and nobody can work in it. For 30 days it can be restored as it is now; then all of it is erased: keys, webhooks, events, usage and audit log.";
+    let says = "Its keys and access tokens stop working at once, and its members lose access. You can restore it for 30 days. Then everything is erased: keys, webhooks, events, usage and audit log.";
     let (name, id) = (&tenant.name, tenant.id);
     Confirmation::new(format!("delete-{id}"), format!("Delete {name}?"), says)
         .posts("Delete tenant", urls::tenant_act(id, "deletion"), csrf, urls::tenant(id))
@@ -84,7 +84,7 @@ pub async fn suspend(
         }
         Err(Error::Invalid(errors)) => {
             let (tenant, _) = found(&state, id).await?;
-            let says = text::refusal("reason", errors.of("reason").unwrap_or("does not fit"));
+            let says = text::refusal("reason", errors.of("reason").unwrap_or("is invalid"));
             let ask = suspension(&tenant, &who.shell.csrf).note_refused(form.reason, says);
             unprocessable(&confirmations::New::of(who.shell, ask))
         }
@@ -100,7 +100,7 @@ pub async fn resume(
 ) -> Answer {
     let (operator, id) = (who.operator()?, *id);
     let tenant = act(&state, move |tx| life::resume(tx, &operator, id)).await?;
-    let said = format!("{} is active again. What waited is being delivered.", tenant.name);
+    let said = format!("{} is active again. Waiting deliveries are being sent.", tenant.name);
     see_other(&who.session, urls::tenant(id), Flash::good(said))
 }
 
@@ -117,7 +117,7 @@ pub async fn delete(
         return unprocessable(&confirmations::New::of(who.shell, ask));
     }
     let tenant = act(&state, move |tx| life::delete(tx, &operator, id)).await?;
-    let said = format!("{} is deleted. For 30 days it can be restored here.", tenant.name);
+    let said = format!("{} is deleted. You can restore it here for 30 days.", tenant.name);
     see_other(&who.session, urls::tenant(id), Flash::good(said))
 }
 
@@ -130,7 +130,7 @@ pub async fn restore(
     let (operator, id) = (who.operator()?, *id);
     match act(&state, move |tx| life::restore(tx, &operator, id)).await {
         Ok(tenant) => {
-            let said = format!("{} is restored. It is {}, as it was.", tenant.name, tenant.state());
+            let said = format!("{} is restored in its former state: {}.", tenant.name, tenant.state());
             see_other(&who.session, urls::tenant(id), Flash::good(said))
         }
         Err(error) => back(&who.session, urls::tenant(id), error),
