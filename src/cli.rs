@@ -8,6 +8,7 @@ mod doctor;
 mod events;
 mod flags;
 mod keys;
+mod listing;
 mod logs;
 mod members;
 mod plans;

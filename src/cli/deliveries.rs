@@ -1,20 +1,19 @@
 //! Command `gatepost deliveries`.
 
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 
-use super::console::{Console, actor_in, console};
+use super::console::{Console, console};
 use super::webhooks::word;
-use super::{say, tell};
+use super::{listing, say, tell};
 use crate::app::Failure;
 use crate::config::Settings;
 use crate::domain::delivery::{DeliveryState, StatusClass};
-use crate::domain::page::{Page, PageSize, Paging, cursor, parse_cursor};
+use crate::domain::page::PageSize;
 use crate::domain::time::Time;
-use crate::domain::{Actor, DeliveryId, Error, EventId, Noun, Rejection, Result as Done, WebhookId};
-use crate::model::Delivery;
+use crate::domain::{Actor, DeliveryId, Error, EventId, Noun, Result as Done, WebhookId};
 use crate::services::deliveries::{self, DeliveryFilter};
-use crate::store::{Scope, Tx};
+use crate::store::Tx;
 use crate::web::api::deliveries::DeliveryBody;
 use crate::web::api::list::List as Listed;
 
@@ -107,13 +106,7 @@ fn value(body: &impl serde::Serialize) -> Result<serde_json::Value, Failure> {
 }
 
 fn list(house: &mut Console, asked: List, json: bool) -> Result<(), Failure> {
-    let refused = |rejection: Rejection| Failure::new(format!("cursor {}", rejection.detail));
-    let paging = Paging {
-        size: PageSize::new(asked.limit).map_err(refused)?,
-        before: asked.cursor.as_deref().map(parse_cursor).transpose().map_err(refused)?,
-        after: None,
-        offset: None,
-    };
+    let paging = listing::paging(asked.limit, asked.cursor.as_deref())?;
     let filter = DeliveryFilter {
         webhook: asked.webhook,
         event: asked.event,
@@ -125,42 +118,23 @@ fn list(house: &mut Console, asked: List, json: bool) -> Result<(), Failure> {
         skew: TimeDelta::zero(),
     };
     let page = house.tx(|tx, _| {
-        let scope = match &asked.tenant {
-            Some(slug) => Scope::Tenant(actor_in(tx, slug)?.tenant),
-            None => Scope::Instance,
-        };
+        let scope = listing::scope(tx, asked.tenant.as_deref())?;
         deliveries::list(tx, scope, &filter, &paging)
     })?;
     if json {
         return say(&value(&Listed::new(page.map(DeliveryBody::from)))?.to_string());
     }
-    print(page)
-}
-
-/// Prints a line per delivery, and the cursor of the next page.
-fn print(page: Page<Delivery, DeliveryId>) -> Result<(), Failure> {
-    if page.rows.is_empty() {
-        eprintln!("No delivery matches.");
-        return Ok(());
-    }
-    say(&format!(
-        "{:<30} {:<8} {:<10} {:<6} {:<9} {:<20} {}",
-        "ID", "WEBHOOK", "STATE", "ANSWER", "ATTEMPTS", "CREATED", "TYPE"
-    ))?;
-    for row in &page.rows {
-        say(&format!(
-            "{:<30} {:<8} {:<10} {:<6} {:<9} {:<20} {}",
+    let columns =
+        [("ID", 30), ("WEBHOOK", 8), ("STATE", 10), ("ANSWER", 6), ("ATTEMPTS", 9), ("CREATED", 20), ("TYPE", 0)];
+    listing::print("delivery", columns, page, |row| {
+        [
             row.id.to_string(),
-            row.webhook_id.0,
-            row.state,
+            row.webhook_id.to_string(),
+            row.state.to_string(),
             row.last_status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
             format!("{} of {}", row.attempts_made(), row.attempts_max),
-            row.created_at.to_rfc3339_opts(SecondsFormat::Secs, true),
-            row.event_type
-        ))?;
-    }
-    if let Some(next) = page.older {
-        eprintln!("More results exist: repeat the command with --cursor {}", cursor(next));
-    }
-    Ok(())
+            listing::second(row.created_at),
+            row.event_type.clone(),
+        ]
+    })
 }

@@ -6,12 +6,12 @@ use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::console::{Console, actor_in, console};
-use super::{say, tell};
+use super::console::{Console, console};
+use super::{listing, say, tell};
 use crate::app::Failure;
 use crate::config::Settings;
 use crate::domain::address::AddressPolicy;
-use crate::domain::page::{PageSize, Paging, cursor, parse_cursor};
+use crate::domain::page::{PageSize, cursor};
 use crate::domain::vault::Vault;
 use crate::domain::webhook::WebhookState;
 use crate::domain::{Actor, Error, Noun, Rejection, Result as Done, WebhookId};
@@ -242,18 +242,9 @@ fn show(desk: &mut WebhookConsole, which: &Which, json: bool) -> Result<(), Fail
 }
 
 fn list(desk: &mut WebhookConsole, asked: &List, json: bool) -> Result<(), Failure> {
-    let refused = |rejection: Rejection| Failure::new(format!("cursor {}", rejection.detail));
-    let paging = Paging {
-        size: PageSize::new(asked.limit).map_err(refused)?,
-        before: asked.cursor.as_deref().map(parse_cursor).transpose().map_err(refused)?,
-        after: None,
-        offset: None,
-    };
+    let paging = listing::paging(asked.limit, asked.cursor.as_deref())?;
     let (page, bodies) = desk.house.tx(|tx, _| {
-        let scope = match &asked.tenant {
-            Some(slug) => Scope::Tenant(actor_in(tx, slug)?.tenant),
-            None => Scope::Instance,
-        };
+        let scope = listing::scope(tx, asked.tenant.as_deref())?;
         let filter = WebhookFilter { text: asked.q.clone(), state: asked.state };
         let page = webhooks::list(tx, scope, &filter, &paging)?;
         let read = |row: &Webhook| WebhookBody::read(tx, row.clone());
@@ -264,16 +255,8 @@ fn list(desk: &mut WebhookConsole, asked: &List, json: bool) -> Result<(), Failu
         let list = Listed { data: bodies, next_cursor: page.older.map(cursor), total: None };
         return say(&value(&list)?.to_string());
     }
-    if page.rows.is_empty() {
-        eprintln!("No webhook matches.");
-        return Ok(());
-    }
-    say(&format!("{:<8} {:<6} {:<9} {:<28} {}", "ID", "TENANT", "STATE", "NAME", "URL"))?;
-    for row in &page.rows {
-        say(&format!("{:<8} {:<6} {:<9} {:<28} {}", row.id.0, row.tenant_id.0, row.state(), row.name, row.url))?;
-    }
-    if let Some(next) = page.older {
-        eprintln!("More results exist: repeat the command with --cursor {}", cursor(next));
-    }
-    Ok(())
+    let columns = [("ID", 8), ("TENANT", 6), ("STATE", 9), ("NAME", 28), ("URL", 0)];
+    listing::print("webhook", columns, page, |row| {
+        [row.id.to_string(), row.tenant_id.to_string(), row.state().to_string(), row.name.clone(), row.url.clone()]
+    })
 }

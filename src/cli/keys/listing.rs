@@ -1,18 +1,16 @@
 //! Command `gatepost keys list`.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 
 use crate::app::Failure;
-use crate::cli::console::{Console, actor_in};
-use crate::cli::say;
+use crate::cli::console::Console;
+use crate::cli::{listing, say};
 use crate::config::Settings;
 use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState};
-use crate::domain::page::{Page, PageSize, Paging, cursor, parse_cursor};
+use crate::domain::page::{PageSize, Paging};
 use crate::domain::{Rejection, scope};
-use crate::model::ApiKey;
 use crate::services::api_keys::{self, KeyFilter};
-use crate::store::Scope;
 use crate::web::api::api_keys::KeyBody;
 use crate::web::api::list;
 
@@ -82,13 +80,11 @@ impl List {
     }
 
     fn paging(&self) -> Result<Paging<KeyMark>, Failure> {
-        let refused = |rejection: Rejection| Failure::new(format!("cursor {}", rejection.detail));
-        let before: Option<KeyMark> = self.cursor.as_deref().map(parse_cursor).transpose().map_err(refused)?;
-        if before.as_ref().is_some_and(|mark| mark.sort() != self.sort) {
+        let paging: Paging<KeyMark> = listing::paging(self.limit, self.cursor.as_deref())?;
+        if paging.before.as_ref().is_some_and(|mark| mark.sort() != self.sort) {
             return Err(Failure::new("cursor belongs to a list with another order: give the same --sort"));
         }
-        let size = PageSize::new(self.limit).map_err(refused)?;
-        Ok(Paging { size, before, after: None, offset: None })
+        Ok(paging)
     }
 }
 
@@ -97,47 +93,34 @@ pub fn run(settings: &Settings, ask: List, json: bool) -> Result<(), Failure> {
     let mut house = Console::open(settings)?;
     let now = house.clock.now();
     let page = house.tx(|tx, _| {
-        let scope = match &ask.tenant {
-            Some(slug) => Scope::Tenant(actor_in(tx, slug)?.tenant),
-            None => Scope::Instance,
-        };
+        let scope = listing::scope(tx, ask.tenant.as_deref())?;
         api_keys::list(tx, scope, &ask.filter(now), ask.sort, &paging)
     })?;
     if json {
         let list = list::List::new(page.map(|key| KeyBody::new(key, now)));
         return say(&serde_json::to_string(&list).map_err(|error| Failure::new(error.to_string()))?);
     }
-    print(page, now)
-}
-
-/// Prints a line per key, and the cursor of the next page.
-fn print(page: Page<ApiKey, KeyMark>, now: DateTime<Utc>) -> Result<(), Failure> {
-    if page.rows.is_empty() {
-        eprintln!("No key matches.");
-        return Ok(());
-    }
-    let time = |at: Option<DateTime<Utc>>| {
-        at.map_or_else(|| "never".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
-    };
-    say(&format!(
-        "{:<8} {:<6} {:<8} {:<4} {:<24} {:<20} {:<20} {}",
-        "ID", "TENANT", "STATE", "ENV", "HINT", "LAST USED", "EXPIRES", "NAME"
-    ))?;
-    for key in &page.rows {
-        say(&format!(
-            "{:<8} {:<6} {:<8} {:<4} {:<24} {:<20} {:<20} {}",
-            key.id.0,
-            key.tenant_id.0,
-            key.state(now),
-            key.environment,
-            key.hint,
+    let time = |at: Option<DateTime<Utc>>| at.map_or_else(|| "never".to_owned(), listing::second);
+    let columns = [
+        ("ID", 8),
+        ("TENANT", 6),
+        ("STATE", 8),
+        ("ENV", 4),
+        ("HINT", 24),
+        ("LAST USED", 20),
+        ("EXPIRES", 20),
+        ("NAME", 0),
+    ];
+    listing::print("key", columns, page, |key| {
+        [
+            key.id.to_string(),
+            key.tenant_id.to_string(),
+            key.state(now).to_string(),
+            key.environment.to_string(),
+            key.hint.clone(),
             time(key.last_used_at),
             time(key.ends_at()),
-            key.name
-        ))?;
-    }
-    if let Some(next) = page.older {
-        eprintln!("More results exist: repeat the command with --cursor {}", cursor(next));
-    }
-    Ok(())
+            key.name.clone(),
+        ]
+    })
 }
