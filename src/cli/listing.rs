@@ -19,9 +19,13 @@ pub fn paging<K: FromStr>(limit: i64, given: Option<&str>) -> Result<Paging<K>, 
     Ok(Paging { size: PageSize::new(limit).map_err(refused("limit"))?, before, after: None, offset: None })
 }
 
-/// Returns the scope that `--tenant` selects. Without it, a list covers the instance.
+/// Enters and returns the scope that `--tenant` selects. Without it, a list covers the instance.
 pub fn scope(tx: &mut Tx<'_>, tenant: Option<&str>) -> Done<Scope> {
-    tenant.map_or(Ok(Scope::Instance), |slug| Ok(Scope::Tenant(actor_in(tx, slug)?.tenant)))
+    let Some(slug) = tenant else { return Ok(Scope::Instance) };
+    let scope = Scope::Tenant(actor_in(tx, slug)?.tenant);
+    // The search finds rare words through a view that shows the keys of the entered tenant.
+    tx.enter(scope)?;
+    Ok(scope)
 }
 
 /// Prints a line per row under these headings, each with the width of its column.

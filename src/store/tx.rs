@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use diesel::Connection;
 use diesel::pg::PgConnection;
 
+use super::db::Scope;
 use super::notify::{self, Change};
 use crate::domain::Result;
 
@@ -44,6 +45,11 @@ impl<'a> Tx<'a> {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T>,
     ) -> Result<T> {
         conn.build_transaction().read_only().repeatable_read().run(|conn| work(&mut Tx::new(conn, now)))
+    }
+
+    /// Limits the rest of the transaction to a scope.
+    pub fn enter(&mut self, scope: Scope) -> Result<()> {
+        Ok(scope.enter(self)?)
     }
 
     /// Makes every process drop what it caches of the changed object, once this transaction commits.

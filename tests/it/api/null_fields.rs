@@ -322,3 +322,34 @@ async fn an_empty_name_of_a_webhook_becomes_its_host() {
     let changed = token.patch_json(&path, json!({"name": " "})).await.assert_ok().json();
     assert_eq!(text(&changed, "name"), "127.0.0.1");
 }
+
+#[actix_web::test]
+async fn null_beside_the_other_name_of_a_field_counts_as_absent() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let key = program.post_json("/api/keys", json!({"name": "twins"})).await.assert_status(201).json();
+    let secret = text(&key, "secret");
+    for (path, body, status) in [
+        ("/api/events", json!({"type": "a.b", "event": null, "data": 1}), 202),
+        ("/api/events", json!({"type": null, "event": "a.b", "data": 1}), 202),
+        ("/api/events", json!({"type": "a.b", "event": null, "data": {"x": null}, "payload": null}), 202),
+        ("/api/events", json!({"type": "a.b", "event": null, "data": null}), 202),
+        (
+            "/api/events/batch",
+            json!({"events": [{"type": "a", "event": null, "data": 1}, {"event": "a", "data": 2}]}),
+            202,
+        ),
+        ("/api/keys/verification", json!({"key": secret, "api_key": null}), 200),
+        ("/api/keys/verification", json!({"key": secret, "required_scopes": null, "scopes": []}), 200),
+        ("/api/keys/search", json!({"q": "twins", "name": null, "search": null}), 200),
+        ("/api/keys/count", json!({"search": "twins", "name": null}), 200),
+        ("/api/events", json!({"type": "a.b", "event": "a.b", "data": 1}), 422),
+        ("/api/events", json!({"type": null, "event": null, "data": 1}), 422),
+    ] {
+        let answer = program.post_json(path, body.clone()).await;
+        assert_eq!(answer.status, status, "{path} {body}: {}", answer.body);
+    }
+    let events = program.get("/api/events").await.assert_ok().json();
+    let payload = |at: usize| events["data"][at].to_string();
+    assert!(payload(2).contains("a.b") && events["data"].as_array().unwrap().len() == 6, "{events}");
+}

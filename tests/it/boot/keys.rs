@@ -1,5 +1,6 @@
 //! `gatepost keys …`: lifecycle of a key on the command line.
 
+use diesel::RunQueryDsl;
 use serde_json::Value;
 
 use super::command::{Gatepost, Ran};
@@ -104,5 +105,27 @@ fn an_invalid_ip_address_is_refused_with_an_example() {
         let ran = Gatepost::new(&[]).run(&["keys", "verify", "--ip", ip]);
         ran.assert_wrong();
         assert!(ran.stderr.contains("must be an IPv4 or IPv6 address without a port, as in 203.0.113.7"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_list_of_one_tenant_finds_what_few_of_its_many_keys_have() {
+    let (database, gatepost) = instance_with_tenant();
+    create(&gatepost, "acme", "other", &[]);
+    let copy = "INSERT INTO api_keys (tenant_id, name, environment, public_id, key_prefix, hint, hash_algorithm, pepper_id,
+            digest, scopes, rate_limit, rate_window_seconds, allowed_ips, requires_owner, metadata, tags, is_active,
+            created_at, updated_at)
+        SELECT tenant_id, CASE n WHEN 7 THEN 'rocket 🚀' ELSE 'key ' || n END, environment, 'pk_' || n, key_prefix, hint,
+            hash_algorithm, pepper_id, 'd' || n, scopes, rate_limit, rate_window_seconds, allowed_ips, requires_owner,
+            metadata, CASE n WHEN 7 THEN '{rare}' ELSE tags END, is_active, created_at, updated_at
+        FROM api_keys, generate_series(1, 399) AS n";
+    diesel::sql_query(copy).execute(&mut database.connect()).unwrap();
+    for filter in [["-q", "🚀"], ["-q", "rocket"], ["--tag", "rare"]] {
+        for tenant in [&["--tenant", "acme"][..], &[]] {
+            let arguments = [&["keys", "list", "--json"], &filter[..], tenant].concat();
+            assert_eq!(names(&gatepost.run(&arguments).ok()), ["rocket 🚀"], "{arguments:?}");
+        }
+        let elsewhere = [&["keys", "list", "--json", "--tenant", "beta"], &filter[..]].concat();
+        assert!(names(&gatepost.run(&elsewhere).ok()).is_empty(), "{elsewhere:?}");
     }
 }

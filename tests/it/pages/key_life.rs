@@ -411,7 +411,7 @@ async fn a_key_is_looked_up_by_secret_id_and_hint() {
     }
     ada.submit("/keys/1/deletion", &[("confirmation", "one")]).await.assert_see_other("/keys");
     let page = ada.submit("/keys/lookup", &[("clue", &key.secret)]).await.assert_ok().html();
-    assert!(page.text("#found").contains("is deleted") && page.has("a[href='/keys?state=deleted']"));
+    assert!(page.text("#found").contains("which was deleted") && page.has("a[href='/keys?state=deleted']"));
 }
 
 #[actix_web::test]

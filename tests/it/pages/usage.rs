@@ -118,7 +118,9 @@ async fn limits_and_a_quota_are_set_in_the_form_and_shown_with_the_remaining_amo
     made.assert_ok();
     let id: i64 = app.program().await.get("/api/keys").await.json()["data"][0]["id"].as_i64().unwrap();
     let facts = ada.visit(format!("/keys/{id}")).await.html().text(".facts");
-    for said in ["burst", "10 in any second", "500 in any minute, with the owner's other keys", "1,000 left of 1,000"] {
+    for said in
+        ["burst", "10 in any second", "500 in any minute, shared with the owner's other keys", "1,000 left of 1,000"]
+    {
         assert!(facts.contains(said), "{said} in {facts}");
     }
     let form = ada.visit(format!("/keys/{id}/edit")).await.html();
