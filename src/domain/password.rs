@@ -15,6 +15,8 @@ use known::KnownWords;
 
 /// Fewest characters of a password.
 const SHORTEST: usize = 15;
+/// Fewest letters that a password with known words must add to them.
+const LEAST_ADDED: usize = 8;
 /// Fewest characters of a password beside a second factor.
 const SHORTEST_OF_TWO: usize = 8;
 /// Most bytes of a password: a limit on how long a stranger can make the server hash.
@@ -70,7 +72,8 @@ impl Password {
             return Err(too_long());
         }
         let is_weak = |text: &str| zxcvbn(text, &rules.known.as_strs()).score() < Score::Three;
-        if rules.known.rest(&text).is_some_and(|rest| is_weak(&rest)) {
+        let adds_little = |rest: String| known::letters(&rest) < LEAST_ADDED || is_weak(&rest);
+        if rules.known.rest(&text).is_some_and(adds_little) {
             return Err(Rejection::new(
                 "too_personal",
                 "is little more than your name, e-mail address, tenant or this product's name: add unrelated words",
@@ -167,12 +170,51 @@ mod tests {
             "ecalevolada.ecalevol",
             "a.d.a.l.o.v.e.l.a.c.e.1815",
             "engineworks2026!!",
+            "Gatepost1990!Gatepost2026!",
+            "GatepostAdmin2026!",
+            "gatepost-password-1",
+            "ILoveGatepost2026!",
+            "Gatepost!December2026",
+            "webhookswebhooks!",
+            "API keys in, webhooks out",
+            "localhost8821localhost",
+            "Lovelace1906!Lovelace1992!",
+            "EngineAdmin2026!Works",
             "keys.example.com1!",
         ] {
             let refused = Password::parse(personal, &alone()).err().map(|rejection| rejection.code);
             assert_eq!(refused, Some("too_personal"), "{personal}");
         }
-        assert!(Password::parse("gatepost purple tractor sings backwards", &alone()).is_ok());
+        let names =
+            PasswordRules::new(false, &["Αθηναίος", "Jürgen Groß", "李明", "zed@xn--bcher-kva.example", "127.0.0.1"]);
+        for personal in [
+            "αθηναίοςΑΘΗΝΑΙΟΣ1",
+            "JurgenGross1990!!",
+            "JuergenGross1990!",
+            "李明李明李明1990李明李明李",
+            "Bücher-Bücher-2026!",
+            "127.0.0.1:8821!!!!",
+        ] {
+            let refused = Password::parse(personal, &names).err().map(|rejection| rejection.code);
+            assert_eq!(refused, Some("too_personal"), "{personal}");
+        }
+    }
+
+    #[test]
+    fn good_passphrases_are_accepted() {
+        for good in [
+            "gatepost purple tractor sings backwards",
+            "ada likes seventeen copper kettles",
+            "turnkey monkeys wash the ceiling",
+            "admin of nine wandering lighthouses",
+            "welcome turbine marble otter",
+            "пять слов для пароля",
+            "紫色的拖拉机在月亮下面唱着歌向后走",
+            "vK8#mPq2$wXz9!rTb4",
+            "müde Wolken tragen Briefe",
+        ] {
+            assert!(Password::parse(good, &alone()).is_ok(), "{good}");
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ pub fn slug_of(name: &str) -> String {
 }
 
 /// Returns the spelling of Latin letters that are not a plain letter with an accent.
-const fn spelled(c: char) -> &'static str {
+pub(super) const fn spelled(c: char) -> &'static str {
     match c {
         'ß' => "ss",
         'æ' => "ae",
