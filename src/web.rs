@@ -22,7 +22,6 @@ pub mod key_auth;
 pub mod lookup;
 pub mod mail;
 pub mod middleware;
-pub mod null_twins;
 pub mod pages;
 pub mod problem;
 pub mod proof;

@@ -8,6 +8,9 @@ use super::error::Rejection;
 /// Longest wait that a `Retry-After` can cause.
 const MAX_RETRY_AFTER: TimeDelta = TimeDelta::hours(24);
 
+/// Longest wait that a note names.
+pub const LONGEST_ASKED: TimeDelta = TimeDelta::days(3_650);
+
 /// Time of nothing but failures after which a webhook is disabled.
 pub const DISABLED_AFTER: TimeDelta = TimeDelta::days(5);
 
@@ -154,15 +157,21 @@ fn asked_for(outcome: &Outcome) -> TimeDelta {
     asked.unwrap_or_default()
 }
 
-/// Returns a note for the log if a receiver requested a longer wait than it gets.
-pub fn cap_note(outcome: &Outcome) -> Option<String> {
+/// Returns a note for the log if the receiver requested a longer wait than the actual one.
+pub fn cap_note(outcome: &Outcome, wait: TimeDelta) -> Option<String> {
     let asked = asked_for(outcome);
-    let length = match asked.num_hours() {
-        hours if hours < 48 => format!("{hours} hours"),
-        hours => format!("{} days", hours / 24),
+    let length = match asked {
+        asked if LONGEST_ASKED <= asked => format!("more than {} days", LONGEST_ASKED.num_days()),
+        asked if asked < TimeDelta::hours(48) => match asked.num_seconds() {
+            seconds if seconds % 3_600 == 0 => format!("{} hours", seconds / 3_600),
+            seconds => format!("{seconds} seconds"),
+        },
+        // Rounded to whole days: a date is some seconds nearer once it is read.
+        asked => format!("{} days", (asked + TimeDelta::hours(12)).num_days()),
     };
     let cap = MAX_RETRY_AFTER.num_hours();
-    (MAX_RETRY_AFTER < asked).then(|| format!("asked for a wait of {length}; capped at {cap} hours"))
+    let result = if wait <= MAX_RETRY_AFTER { "capped at" } else { "the schedule decides beyond" };
+    (wait < asked).then(|| format!("asked for a wait of {length}; {result} {cap} hours"))
 }
 
 /// Judges an outcome: 2xx delivers, 410 ends the delivery, anything else waits for the next gap of the schedule. With
@@ -249,11 +258,25 @@ mod tests {
 
     #[test]
     fn a_capped_wait_is_noted() {
-        let note =
-            |status, seconds| cap_note(&Outcome { retry_after: Some(TimeDelta::seconds(seconds)), ..answered(status) });
+        let day = TimeDelta::hours(24);
+        let asking = |status, seconds| Outcome { retry_after: Some(TimeDelta::seconds(seconds)), ..answered(status) };
+        let note = |status, seconds| cap_note(&asking(status, seconds), day);
         assert_eq!(note(503, 2_592_000).unwrap(), "asked for a wait of 30 days; capped at 24 hours");
         assert_eq!(note(429, 90_000).unwrap(), "asked for a wait of 25 hours; capped at 24 hours");
-        assert_eq!((note(429, 86_400), note(500, 2_592_000), cap_note(&answered(503))), (None, None, None));
+        assert_eq!((note(429, 86_400), note(500, 2_592_000), cap_note(&answered(503), day)), (None, None, None));
+        assert_eq!(note(503, 86_401).unwrap(), "asked for a wait of 86401 seconds; capped at 24 hours");
+        assert_eq!(note(503, 2_591_990).unwrap(), "asked for a wait of 30 days; capped at 24 hours");
+        let longest = LONGEST_ASKED.num_seconds();
+        assert_eq!(note(503, longest).unwrap(), "asked for a wait of more than 3650 days; capped at 24 hours");
+    }
+
+    #[test]
+    fn a_wait_at_least_as_long_as_requested_is_not_noted_as_capped() {
+        let asking = |seconds| Outcome { retry_after: Some(TimeDelta::seconds(seconds)), ..answered(503) };
+        let week = TimeDelta::days(7);
+        assert_eq!(cap_note(&asking(172_800), week), None);
+        let note = cap_note(&asking(2_592_000), week).unwrap();
+        assert_eq!(note, "asked for a wait of 30 days; the schedule decides beyond 24 hours");
     }
 
     #[test]

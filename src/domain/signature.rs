@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::Sha256;
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 use super::error::{Error, Rejection, Result};
 use super::ids::EventId;
 use super::signing_key::SigningKey;
+use super::text::is_invisible;
 use super::webhook::{PayloadFormat, SignatureStyle};
 
 /// A secret that a receiver shares with Gatepost. Each display is audited; `Debug` never prints it.
@@ -34,14 +36,17 @@ impl SigningSecret {
     }
 
     /// Parses a secret that a user provides: `whsec_…` as libraries of Standard Webhooks decode it, or 1 to 256
-    /// printable characters in another form.
+    /// printable characters in another form. Blanks around it are left out.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
-        if text.trim().is_empty() {
+        let text = text.trim();
+        if !text.chars().any(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(c)) {
             return Err(Rejection::required());
         }
-        let lower = text.to_ascii_lowercase();
+        // Full-width and other compatibility letters look like the prefix too.
+        let visible: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| !is_invisible(*c)).collect());
+        let lower = Zeroizing::new(ComposingNormalizerBorrowed::new_nfkc().normalize(&visible).to_lowercase());
         if lower.contains(Self::PREFIX) {
-            return Self::parse_standard(text.trim());
+            return Self::parse_standard(text);
         }
         if 256 < text.chars().count() {
             return Err(Rejection::new("too_long", "must be at most 256 characters"));
@@ -304,10 +309,22 @@ mod tests {
     }
 
     #[test]
+    fn blanks_around_a_secret_are_left_out() {
+        for text in [" Jefe", "Jefe\n", "\t Jefe \u{a0}"] {
+            assert_eq!(SigningSecret::parse(text).unwrap().reveal(), "Jefe", "{text:?}");
+        }
+        assert_eq!(SigningSecret::parse(" two words ").unwrap().reveal(), "two words");
+    }
+
+    #[test]
     fn an_unfit_secret_is_refused() {
         for (text, code) in [
             ("", "required"),
             (" ", "required"),
+            ("\u{200b}\u{feff}", "required"),
+            (" \u{200d} \u{2060}", "required"),
+            ("\u{ff57}\u{ff48}\u{ff53}\u{ff45}\u{ff43}\u{ff3f}abc", "secret"),
+            ("wh\u{200b}sec_abc", "secret"),
             ("a\nb", "control_character"),
             ("whsk_abc", "secret"),
             (" WHPK_abc", "secret"),

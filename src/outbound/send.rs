@@ -12,6 +12,7 @@ use super::stopwatch::Stopwatch;
 use super::{fault, lookups};
 use crate::domain::TenantId;
 use crate::domain::delivery::{ErrorKind, Outcome};
+use crate::domain::retry::LONGEST_ASKED as MAX_WAIT;
 use crate::domain::webhook::EndpointUrl;
 
 /// Most bytes read of a response body.
@@ -20,8 +21,6 @@ const MAX_READ: usize = 64 * 1024;
 const MAX_KEPT: usize = 16 * 1024;
 /// Most bytes stored of a response's headers.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
-/// Longest wait that `Retry-After` can ask for here. The retry schedule caps it much lower.
-const MAX_WAIT: TimeDelta = TimeDelta::days(3_650);
 
 /// POST request with everything that is sent.
 #[derive(Debug, Clone)]

@@ -145,7 +145,7 @@ impl Claim {
             Verdict::Retry { after } => (DeliveryState::Retrying, Some(after)),
             Verdict::Failed | Verdict::Gone => (DeliveryState::Failed, None),
         };
-        let cap = retry::cap_note(&outcome).filter(|_| retry_after.is_some());
+        let cap = retry_after.and_then(|wait| retry::cap_note(&outcome, wait));
         let is_probe = self.0.event_type == probe::KIND;
         let masked = |name: &String, value: &String| match self.0.headers.get(name) {
             Some(_) => MASK.to_owned(),

@@ -156,7 +156,7 @@ pub fn settle(
 }
 
 /// Adds the responses to attempts whose delivery was cancelled meanwhile, and returns their number. The cancellation
-/// has recorded these attempts already, and they stay failures.
+/// has recorded these attempts already. The deliveries stay cancelled, whatever the response was.
 pub fn complete_cancelled(conn: &mut PgConnection, late: &[&AttemptResult]) -> Result<usize> {
     let found = deliveries::table.filter(deliveries::id.eq_any(late.iter().map(|one| one.delivery)));
     let found = found.filter(deliveries::state.eq(DeliveryState::Cancelled));
@@ -171,13 +171,28 @@ pub fn complete_cancelled(conn: &mut PgConnection, late: &[&AttemptResult]) -> R
                 attempts::response_headers.eq(&one.response_headers),
                 attempts::response_body.eq(&one.response_body),
                 attempts::duration_ms.eq(one.duration_ms),
+                attempts::success.eq(one.success),
+                attempts::error.eq(&late_error(one)),
                 attempts::error_kind.eq(one.error_kind),
                 attempts::remote_address.eq(&one.remote_address),
                 attempts::payload_format.eq(one.payload_format),
             ))
             .execute(conn)?;
+        diesel::update(deliveries::table.find(one.delivery).filter(deliveries::tenant_id.eq(one.tenant)))
+            .set((deliveries::last_status.eq(one.response_status), deliveries::last_error.eq(late_error(one))))
+            .execute(conn)?;
     }
     Ok(late.iter().filter(|one| cancelled.contains(&one.delivery)).count())
+}
+
+/// Returns the note for an attempt that ended after its webhook was deleted.
+fn late_error(one: &AttemptResult) -> String {
+    let result = match (one.response_status, &one.error) {
+        (Some(status), _) => format!("answered {status}"),
+        (None, Some(error)) => error.clone(),
+        (None, None) => "ended".to_owned(),
+    };
+    format!("{result} after the webhook was deleted")
 }
 
 /// Collects one column of the batch.

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::json_object::JsonObject;
 use super::problem::{Answer, Fail, Problem};
 use super::state::State;
-use super::{null_twins, refusals, tenant_param};
+use super::{refusals, tenant_param};
 use crate::domain::text::{self, DEEPEST};
 use crate::domain::{Error, Rejection};
 
@@ -189,40 +189,9 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
     // invalid JSON must give 400 even if a field is missing too.
     let text = std::str::from_utf8(body).map_err(|error| refusals::not_utf8(body, error.valid_up_to()))?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| refusals::not_json(body, &error))?;
-    let refusal = match parse_fields(text) {
-        Ok(parsed) => return Ok(parsed),
-        Err(refusal) => refusal,
-    };
-    Ok(without_null_twins(text, &refusal).ok_or(refusal)?)
-}
-
-/// Parses a JSON object. The error names the field.
-fn parse_fields<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let parsed = serde_path_to_error::deserialize(&mut reader).map(|JsonObject(parsed)| parsed);
-    parsed.map_err(|error| refusals::field(&error.path().to_string(), &error.inner().to_string()))
-}
-
-/// Parses a body that was refused for a field given twice, without those members that are null beside another name of
-/// their field.
-fn without_null_twins<T: DeserializeOwned>(text: &str, refusal: &Error) -> Option<T> {
-    let Error::Invalid(first) = refusal else { return None };
-    if !first.iter().any(|error| error.code == "duplicate") {
-        return None;
-    }
-    let (mut text, mut errors, names) = (text.to_owned(), first.clone(), null_twins::null_names(text));
-    for name in &names {
-        let shorter = null_twins::without_null(&text, name)?;
-        match parse_fields(&shorter) {
-            Ok(parsed) => return Some(parsed),
-            // This member was one of two names, and another field is still given twice.
-            Err(Error::Invalid(next)) if next != errors => (text, errors) = (shorter, next),
-            Err(_) => {}
-        }
-    }
-    // Some fields have more than two names.
-    let without_any = names.iter().try_fold(text, |text, name| null_twins::without_null(&text, name))?;
-    parse_fields(&without_any).ok()
+    parsed.map_err(|error| refusals::field(&error.path().to_string(), &error.inner().to_string()).into())
 }
 
 /// Extractor for the query string, with field errors like those of a body. Leaves out the tenant parameters, which

@@ -70,6 +70,9 @@ struct Besides {
     /// Header to add to every request, as in "X-Team: payments". Can be repeated; the given headers replace all.
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
+    /// Remove all custom headers.
+    #[arg(long, conflicts_with = "headers")]
+    no_headers: bool,
 }
 
 impl Besides {
@@ -98,7 +101,7 @@ impl Besides {
             max_in_flight: self.max_in_flight,
             rate_per_second: self.rate_per_second.map(|rate| Some(rate).filter(|rate| *rate != 0)),
             retry_schedule,
-            headers: (!headers.is_empty()).then_some(headers),
+            headers: (self.no_headers || !headers.is_empty()).then_some(headers),
             ..WebhookFields::default()
         })
     }

@@ -44,6 +44,25 @@ where
 /// Header by which a client marks retries of one request (draft-ietf-httpapi-idempotency-key-header-07).
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// Returns the value of a field that has several names. It may be given under one of them.
+pub fn named<T, const N: usize>(values: [Option<T>; N]) -> Result<Option<T>, Rejection> {
+    let mut given = values.into_iter().flatten();
+    match (given.next(), given.next()) {
+        (value, None) => Ok(value),
+        _ => Err(Rejection::new("duplicate", "must be given once")),
+    }
+}
+
+/// Returns the payload of an event, which has two names. `null` under one name leaves the value of the other.
+pub fn named_payload(names: [Option<Box<RawValue>>; 2]) -> Result<Option<Box<RawValue>>, Rejection> {
+    let is_null = |value: &RawValue| value.get() == "null";
+    match names {
+        [Some(one), Some(other)] if is_null(&one) => Ok(Some(other)),
+        [Some(one), Some(other)] if is_null(&other) => Ok(Some(one)),
+        names => named(names),
+    }
+}
+
 /// Reads any JSON value as its exact text. `null` counts as a value, not as absent.
 pub fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::deserialize(deserializer).map(Some)

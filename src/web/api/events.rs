@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::body::{Keyed, idempotency, idempotency_key, raw};
+use super::body::{Keyed, idempotency, idempotency_key, named, named_payload, raw};
 use super::deliveries::DeliveryBody;
 use super::list::{List, paging, text};
 use crate::domain::time::Time;
@@ -124,11 +124,16 @@ pub struct PublishBody {
     /// Tenant's slug.
     tenant: Option<String>,
     /// Type of the event. Required.
-    #[serde(rename = "type", alias = "event")]
+    #[serde(rename = "type")]
     kind: Option<String>,
+    /// Type of the event under another name.
+    event: Option<String>,
     /// Payload: any JSON value.
-    #[serde(default, alias = "payload", deserialize_with = "raw")]
+    #[serde(default, deserialize_with = "raw")]
     data: Option<Box<RawValue>>,
+    /// Payload under another name.
+    #[serde(default, deserialize_with = "raw")]
+    payload: Option<Box<RawValue>>,
     /// Idempotency key, alternatively to the header.
     idempotency_key: Option<String>,
 }
@@ -141,8 +146,9 @@ pub async fn create(
     Json(body): Json<PublishBody, LARGE_BODY_LIMIT>,
 ) -> Answer {
     let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant)).await?;
-    let data = body.data.as_deref().map(RawValue::get);
-    let mut ask = NewEvent::parse(body.kind.as_deref(), data, body.idempotency_key.as_deref())?;
+    let (kind, data) = kind_and_data([body.kind, body.event], [body.data, body.payload])?;
+    let data = data.as_deref().map(RawValue::get);
+    let mut ask = NewEvent::parse(kind.as_deref(), data, body.idempotency_key.as_deref())?;
     if let Some(header) = idempotency_key(&request)?
         && ask.idempotency_key.replace(header.clone()).is_some_and(|key| key != header)
     {
@@ -156,6 +162,18 @@ pub async fn create(
         answer.insert_header(("Idempotent-Replayed", "true"));
     }
     Ok(answer.json(published))
+}
+
+/// Returns the type and the payload of an event, each of which has two names.
+fn kind_and_data(
+    kinds: [Option<String>; 2],
+    payloads: [Option<Box<RawValue>>; 2],
+) -> Result<(Option<String>, Option<Box<RawValue>>)> {
+    let mut errors = FieldErrors::default();
+    let kind = errors.take("type", named(kinds)).flatten();
+    let data = errors.take("data", named_payload(payloads)).flatten();
+    errors.refuse()?;
+    Ok((kind, data))
 }
 
 /// Publishes an event. Without an idempotency key it joins the current group commit; with one, a transaction of its
@@ -193,11 +211,17 @@ async fn publish_all(
 #[serde(deny_unknown_fields)]
 pub struct BatchItem {
     /// Type of the event. Required.
-    #[serde(rename = "type", alias = "event")]
+    #[serde(rename = "type")]
     kind: Option<String>,
+    /// Type of the event under another name.
+    #[serde(skip_serializing)]
+    event: Option<String>,
     /// Payload: any JSON value.
-    #[serde(default, alias = "payload", deserialize_with = "raw")]
+    #[serde(default, deserialize_with = "raw")]
     data: Option<Box<RawValue>>,
+    /// Payload under another name.
+    #[serde(default, skip_serializing, deserialize_with = "raw")]
+    payload: Option<Box<RawValue>>,
     /// Idempotency key of this event.
     idempotency_key: Option<String>,
 }
@@ -220,8 +244,10 @@ pub async fn create_batch(
     state: Data<State>,
     who: TokenOrKey<EventsWrite>,
     request: HttpRequest,
-    Json(body): Json<BatchBody, LARGE_BODY_LIMIT>,
+    Json(mut body): Json<BatchBody, LARGE_BODY_LIMIT>,
 ) -> Answer {
+    // The hash for the idempotency key is the same under either name of a field.
+    merge_names(&mut body.events)?;
     let once = idempotency(&request, &body)?;
     let actor = who.actor(&TenantAsk::new(body.tenant_id, body.tenant)).await?;
     let mut answer = HttpResponse::Accepted();
@@ -233,6 +259,19 @@ pub async fn create_batch(
         }
     };
     Ok(answer.json(json!({"data": published})))
+}
+
+/// Moves the values that events of a batch have under other names to the usual names.
+fn merge_names(items: &mut [JsonObject<BatchItem>]) -> Result<()> {
+    let mut errors = FieldErrors::default();
+    for (index, JsonObject(item)) in items.iter_mut().enumerate() {
+        match kind_and_data([item.kind.take(), item.event.take()], [item.data.take(), item.payload.take()]) {
+            Ok((kind, data)) => (item.kind, item.data) = (kind, data),
+            Err(Error::Invalid(inner)) => errors.extend_inside(&format!("events[{index}]"), inner),
+            Err(other) => return Err(other),
+        }
+    }
+    errors.refuse()
 }
 
 /// Parses the events of a batch. Errors name each invalid item, as in `events[2].type`.

@@ -10,7 +10,7 @@ use actix_web::web::Data;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::body::or_default;
+use super::body::{named, or_default};
 use answer::Verified;
 
 use crate::domain::api_key::Environment;
@@ -35,13 +35,15 @@ pub const PATH: &str = "/api/keys/verification";
 #[serde(deny_unknown_fields)]
 pub struct VerifyBody {
     /// Key as the caller presented it: a secret, or the public id beside `secret`.
-    #[serde(alias = "api_key")]
-    key: String,
+    key: Option<String>,
+    /// Key under another name.
+    api_key: Option<String>,
     /// Secret that belongs to the public id in `key`.
     secret: Option<String>,
     /// Scopes that the key must have.
-    #[serde(default, alias = "required_scopes", deserialize_with = "or_default")]
-    scopes: Vec<String>,
+    scopes: Option<Vec<String>>,
+    /// Scopes under another name.
+    required_scopes: Option<Vec<String>>,
     /// Address of the key's user. Keys restricted to addresses require it.
     ip: Option<IpAddr>,
     /// Environment that the key must belong to.
@@ -140,8 +142,11 @@ impl VerifyBody {
 impl Verification {
     fn parse(body: VerifyBody, reach: Scope) -> Result<Box<Self>> {
         let mut errors = FieldErrors::default();
-        let credential = Credential::of_fields(&body.key, body.secret.as_deref());
-        let scopes = verification::scopes(&mut errors, "scopes", &body.scopes);
+        let key = named([body.key, body.api_key]).and_then(|key| key.ok_or_else(Rejection::required));
+        let key = errors.take("key", key).unwrap_or_default();
+        let credential = Credential::of_fields(&key, body.secret.as_deref());
+        let scopes = errors.take("scopes", named([body.scopes, body.required_scopes])).flatten().unwrap_or_default();
+        let scopes = verification::scopes(&mut errors, "scopes", &scopes);
         let cost = errors.take("cost", verification::cost(body.cost.unwrap_or(1)));
         let method = match &body.method {
             Some(method) => errors.take("method", verification::method(method)).map(Cow::Owned),

@@ -11,10 +11,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::body::{cleared, idempotency, made, made_before, or_default, set};
+use super::body::{cleared, idempotency, made, made_before, named, or_default, set};
 use super::list::{List, paging, text};
 use crate::domain::webhook::{MASK, PayloadFormat, SignatureStyle, WebhookState};
-use crate::domain::{Actor, DeliveryId, Error, Noun, Permission, Result, TenantId, UserId, WebhookId};
+use crate::domain::{Actor, DeliveryId, Error, FieldErrors, Noun, Permission, Result, TenantId, UserId, WebhookId};
 use crate::model::Webhook;
 use crate::services::idempotency::IdempotencyOutcome;
 use crate::services::webhooks::{self, Subscribed, WebhookFields, WebhookFilter};
@@ -352,19 +352,25 @@ pub async fn destroy(state: Data<State>, bearer: Bearer, id: Path<String>) -> An
 #[serde(deny_unknown_fields)]
 pub struct TestBody {
     /// Type of the test event.
-    #[serde(rename = "type", alias = "event")]
+    #[serde(rename = "type")]
     kind: Option<String>,
+    /// Type of the test event under another name.
+    event: Option<String>,
     /// Payload of the test event.
-    #[serde(alias = "payload")]
     data: Option<Box<RawValue>>,
+    /// Payload under another name.
+    payload: Option<Box<RawValue>>,
 }
 
 /// Sends a test event to this webhook only.
 pub async fn test(state: Data<State>, bearer: Bearer, id: Path<String>, Json(body): Json<TestBody>) -> Answer {
     let id = parse_id(&id)?;
+    let mut errors = FieldErrors::default();
+    let kind = errors.take("type", named([body.kind, body.event])).flatten();
+    let data = errors.take("data", named([body.data, body.payload])).flatten();
+    errors.refuse()?;
     let send = move |tx: &mut Tx<'_>, actor: &Actor| {
-        let payload = body.data.as_deref().map(RawValue::get);
-        webhooks::send_test(tx, actor, id, body.kind.as_deref(), payload)
+        webhooks::send_test(tx, actor, id, kind.as_deref(), data.as_deref().map(RawValue::get))
     };
     let published = changed(&state, &bearer, id, send).await?;
     Ok(HttpResponse::Accepted().json(published))

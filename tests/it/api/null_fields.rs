@@ -300,6 +300,76 @@ async fn null_inside_a_post_is_an_absent_field_too() {
     token.post_json("/api/keys", missing).await.assert_invalid("quota.limit");
 }
 
+/// Bodies with the other names of a field as `null`.
+fn with_other_names() -> Vec<(&'static str, Value)> {
+    let key = json!({"key": "sk_x", "api_key": null, "scopes": ["a"], "required_scopes": null});
+    let turned = json!({"key": null, "api_key": "sk_x", "scopes": null, "required_scopes": ["a"]});
+    let event = json!({"type": "a.b", "event": null, "data": 1, "payload": null});
+    let renamed = json!({"type": null, "event": "a.b", "data": null, "payload": 1});
+    let mut bodies = Vec::new();
+    for key in [key, turned] {
+        bodies.push(("/api/keys/verification", key.clone()));
+        bodies.push(("/api/keys/verify", key.clone()));
+        bodies.push(("/api/keys/verifications", json!({"verifications": [key]})));
+    }
+    for event in [event, renamed, json!({"type": "a.b", "data": null, "payload": null})] {
+        bodies.push(("/api/events", event.clone()));
+        bodies.push(("/api/webhooks/{webhook}/test", event.clone()));
+        bodies.push(("/api/events/batch", json!({"events": [event]})));
+    }
+    for name in ["q", "search", "query", "name"] {
+        let mut body = json!({"q": null, "search": null, "query": null, "name": null});
+        body[name] = json!("x");
+        bodies.push(("/api/keys/search", body.clone()));
+        bodies.push(("/api/keys/count", body));
+    }
+    bodies
+}
+
+#[actix_web::test]
+async fn null_beside_the_other_name_of_a_field_is_absent() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    for (number, (path, body)) in with_other_names().into_iter().enumerate() {
+        let path = fresh(&app, &token, number, path).await;
+        let answer = token.post_json(&path, body.clone()).await;
+        assert!((200..300).contains(&answer.status), "{path}: {body}: {}", answer.body);
+    }
+}
+
+#[actix_web::test]
+async fn two_values_under_two_names_of_a_field_are_refused() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    let event = json!({"type": "a.b", "event": "a.b", "data": 1, "payload": 1});
+    for (path, body, field) in [
+        ("/api/events", event.clone(), "type"),
+        ("/api/events", event.clone(), "data"),
+        ("/api/events/batch", json!({"events": [event]}), "events[0].data"),
+        ("/api/keys/verification", json!({"key": "a", "api_key": "a"}), "key"),
+        ("/api/keys/verification", json!({"key": "a", "scopes": [], "required_scopes": []}), "scopes"),
+        ("/api/keys/search", json!({"q": "a", "name": "a"}), "q"),
+    ] {
+        token.post_json(path, body).await.assert_invalid(field);
+    }
+}
+
+#[actix_web::test]
+async fn an_event_of_null_stays_null() {
+    let app = TestApp::start().await;
+    let token = admin(&app).await;
+    for body in [json!({"type": "a.b", "data": null}), json!({"type": "a.b", "payload": null})] {
+        let event = token.post_json("/api/events", body).await.assert_status(202).json();
+        let shown = token.get(&format!("/api/events/{}", text(&event, "id"))).await.assert_ok().json();
+        assert_eq!(shown["data"], json!(null), "{shown}");
+    }
+}
+
+#[test]
+fn every_name_of_a_field_of_a_body_is_a_field_of_its_struct() {
+    assert_eq!(source::hidden_names_of_bodies(), Vec::<String>::new(), "serde's alias refuses null beside a value");
+}
+
 #[test]
 fn every_body_of_the_api_is_in_the_tables() {
     // Structs inside other bodies, which `null_inside_a_post_is_an_absent_field_too` covers.

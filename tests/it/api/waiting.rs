@@ -18,7 +18,9 @@ async fn refused(app: &TestApp, token: &Person, key: &Value, cost: u64) -> Vec<A
     }
     let body = json!({"key": key["secret"], "cost": cost});
     answers.push(token.post_json("/api/keys/verification", body.clone()).await);
-    answers.push(token.post_json("/api/keys/verifications", json!({"keys": [body]})).await);
+    let batch = token.post_json("/api/keys/verifications", json!({"verifications": [body]})).await;
+    assert_eq!(batch.assert_ok().json()["data"][0]["valid"], json!(false), "{}", batch.body);
+    answers.push(batch);
     answers
 }
 

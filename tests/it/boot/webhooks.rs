@@ -70,6 +70,15 @@ fn a_webhook_is_created_changed_shown_and_deleted() {
 }
 
 #[test]
+fn headers_of_a_webhook_are_removed_on_the_command_line() {
+    let (_database, gatepost) = instance_with_tenant();
+    let create = ["webhooks", "create", "--tenant", "acme", "--url", "https://hooks.example.com/x", "--events", "*"];
+    gatepost.run(&[&create[..], &["--header", "X-Team: blue"]].concat()).ok();
+    gatepost.run(&["webhooks", "update", "1", "--no-headers"]).ok();
+    assert_eq!(shown(&gatepost)["headers"], json!({}));
+}
+
+#[test]
 fn the_command_line_obeys_the_rules_of_test_events_and_sealed_headers() {
     let (_database, gatepost) = instance_with_tenant();
     let create = ["webhooks", "create", "--tenant", "acme", "--url", "https://hooks.example.com/x", "--events", "*"];

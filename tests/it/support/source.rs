@@ -27,6 +27,21 @@ pub fn request_bodies() -> Vec<RequestBody> {
     found
 }
 
+/// Request bodies whose fields have further names by serde's `alias`.
+pub fn hidden_names_of_bodies() -> Vec<String> {
+    let mut found = Vec::new();
+    for path in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/api")) {
+        let text = fs::read_to_string(&path).unwrap();
+        for part in text.split("#[derive(").filter(|part| part.contains("alias = ")) {
+            let name = part.split("struct ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+            if !name.ends_with("Query") {
+                found.push(format!("{} {name}", path.display()));
+            }
+        }
+    }
+    found
+}
+
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());

@@ -50,8 +50,9 @@ async fn a_response_after_deletion_of_its_webhook_is_no_lost_lease() {
     let delivery = program.delivery_of(&event).await;
     assert_eq!(delivery["state"], "cancelled");
     let attempt = &delivery["attempts"][0];
-    assert_eq!(attempt["error"], "the webhook was deleted while this attempt was under way");
-    assert_eq!((&attempt["response_status"], &attempt["success"]), (&json!(200), &json!(false)), "{attempt}");
+    assert_eq!(attempt["error"], "answered 200 after the webhook was deleted");
+    assert_eq!((&attempt["response_status"], &attempt["success"]), (&json!(200), &json!(true)), "{attempt}");
+    assert_eq!((&delivery["last_status"], &delivery["last_error"]), (&json!(200), &attempt["error"]), "{delivery}");
     let metrics = app.stranger().get("/metrics").await.body;
     assert!(!metrics.contains("gatepost_deliveries_total{state=\"delivered\"}"), "it was not delivered: {metrics}");
 }

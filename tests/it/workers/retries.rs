@@ -91,8 +91,10 @@ async fn retry_after_accepts_every_date_format_of_http() {
 }
 
 #[actix_web::test]
-async fn a_requested_wait_of_more_than_a_day_is_capped_and_the_log_says_so() {
-    for (value, length) in [("2592000", "30 days"), ("99999999999999999999", "3650 days"), ("90000.5", "25 hours")] {
+async fn a_wait_beyond_a_day_is_capped_and_the_log_says_so() {
+    for (value, length) in
+        [("2592000", "30 days"), ("99999999999999999999", "more than 3650 days"), ("86401", "86401 seconds")]
+    {
         let app = TestApp::start().await;
         let (delivery, seconds) = deliver_with_retry_after(&app, value).await;
         assert!((86_300..=86_400).contains(&seconds), "{value}: {seconds}");
@@ -103,6 +105,18 @@ async fn a_requested_wait_of_more_than_a_day_is_capped_and_the_log_says_so() {
         let noted = format!("Answered 503; asked for a wait of {length}; capped at 24 hours");
         assert!(page.assert_ok().html().all_text().contains(&noted), "{noted} on the page");
     }
+}
+
+#[actix_web::test]
+async fn a_schedule_that_waits_longer_than_requested_caps_nothing() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    let receiver = Receiver::start().await;
+    receiver.answer([Reply::new(503).header("Retry-After", "172800")]);
+    program.subscribe(&receiver, json!({"retry_schedule": [604_800]})).await;
+    let event = program.publish("a", json!(1)).await;
+    let delivery = program.delivery_once(&event, "retrying", 1).await;
+    assert_eq!(delivery["last_error"], json!("answered 503"), "{delivery}");
 }
 
 #[actix_web::test]

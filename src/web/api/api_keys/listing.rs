@@ -12,6 +12,7 @@ use crate::domain::page::Paging;
 use crate::domain::{Error, FieldErrors, Permission, Rejection, Result, TenantId, UserId, scope};
 use crate::services::api_keys::{self, KeyFilter};
 use crate::store::Scope;
+use crate::web::api::body::named;
 use crate::web::api::list::{List, narrowing, paging};
 use crate::web::bearer::{Bearer, TenantAsk};
 use crate::web::json::{Json, Query};
@@ -38,8 +39,13 @@ pub struct ListAsk {
     /// Tenant's slug, for an instance token.
     tenant: Option<String>,
     /// Words to search for in names, owners, tags, scopes, ids and hints.
-    #[serde(alias = "search", alias = "query", alias = "name")]
     q: Option<String>,
+    /// Words to search for, under another name.
+    search: Option<String>,
+    /// Words to search for, under another name.
+    query: Option<String>,
+    /// Words to search for, under another name.
+    name: Option<String>,
     /// State of the keys.
     state: Option<KeyState>,
     /// True: active keys only. False: deactivated keys only.
@@ -66,8 +72,9 @@ impl ListAsk {
         let unused = errors.take("unused_days", days(self.unused_days)).flatten();
         let expiring = errors.take("expiring_days", days(self.expiring_days)).flatten();
         let asked = self.scope.as_deref().map(|text| errors.take("scope", scope::parse(text)));
+        let names = [&self.q, &self.search, &self.query, &self.name].map(Option::as_deref);
         let filter = KeyFilter {
-            text: errors.take("q", narrowing(self.q.as_deref())).flatten(),
+            text: errors.take("q", named(names).and_then(narrowing)).flatten(),
             state: self.state,
             is_active: self.is_active,
             environment: self.environment,
