@@ -71,9 +71,12 @@ const PACKAGES: &str = include_str!("../../Cargo.lock");
 pub fn log(text: &str) -> Result<String, String> {
     let directives: Vec<&str> = text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
     directives.iter().try_for_each(|directive| check_directive(directive))?;
-    let directives = directives.join(",");
-    match directives.parse::<tracing_subscriber::EnvFilter>() {
-        Ok(_) if !directives.is_empty() => Ok(directives),
+    // Without a level of its own, a filter mutes everything that its directives do not match, such as a mistyped module.
+    let has_level = directives.iter().any(|directive| !directive.contains('='));
+    let written = directives.join(",");
+    let filter = if has_level || written.is_empty() { written } else { format!("info,{written}") };
+    match filter.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) if !filter.is_empty() => Ok(filter),
         _ => Err(format!("must be {LEVELS}, or directives such as info,gatepost::workers=debug")),
     }
 }
@@ -92,6 +95,9 @@ fn check_directive(directive: &str) -> Result<(), String> {
     let target = matched.split('[').next().unwrap_or_default();
     let package = target.split("::").next().unwrap_or_default();
     let names = PACKAGES.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    if target.split("::").skip(1).any(|segment| segment.is_empty() || segment.contains(':')) {
+        return Err(format!("\"{directive}\" has an empty part: write a target such as gatepost::workers=debug"));
+    }
     let is_known = names.map(|name| name.replace('-', "_")).any(|name| name == package);
     if is_known || (target.is_empty() && !matched.is_empty()) {
         Ok(())
@@ -175,6 +181,8 @@ mod tests {
             ("off", "off"),
             ("info,gatepost::workers=debug", "info,gatepost::workers=debug"),
             ("warn, rustls=TRACE,", "warn,rustls=TRACE"),
+            ("gatepost::wokers=debug", "info,gatepost::wokers=debug"),
+            ("[nothing]=debug", "info,[nothing]=debug"),
             ("warn,gatepost[request{id=1}]=trace,[{id}]=debug", "warn,gatepost[request{id=1}]=trace,[{id}]=debug"),
         ] {
             assert_eq!(log(given).as_deref(), Ok(meant), "{given}");
@@ -198,6 +206,8 @@ mod tests {
             "info;warn",
             "=====",
             "info,gatepost[=debug",
+            "gatepost::=debug",
+            "info,gatepost:::x=debug",
         ] {
             let refusal = log(wrong).unwrap_err();
             assert!(refusal.contains("trace, debug, info, warn, error, off") || refusal.contains("gatepost=debug"));

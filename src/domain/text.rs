@@ -80,7 +80,7 @@ macro_rules! text_enum {
     };
 }
 
-use icu_normalizer::DecomposingNormalizerBorrowed;
+use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 
 use super::error::Rejection;
 
@@ -102,6 +102,11 @@ pub fn line(text: &str, max: usize) -> Result<String, Rejection> {
         return Err(Rejection::new("control_character", "must not contain control characters"));
     }
     Ok(text.to_owned())
+}
+
+/// Returns a text in composed letters (NFC). Texts that people type are compared in this form.
+pub fn composed(text: &str) -> String {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
 }
 
 /// Checks a slug: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`.

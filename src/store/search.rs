@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Text};
 
 use crate::domain::Result;
+use crate::domain::text::is_invisible;
 
 /// Type of the condition that [`contain`] returns.
 pub type Contains = SqlLiteral<Bool, UncheckedBind<SqlLiteral<Bool>, AsExprOf<String, Text>>>;
@@ -30,5 +31,9 @@ pub fn words(conn: &mut PgConnection, text: &str) -> Result<Vec<String>> {
     let query = diesel::sql_query("SELECT search_words($1) AS words").bind::<Text, _>(text);
     let words = query.get_result::<Folded>(conn)?.words;
     let (signs, letters): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| word.starts_with('='));
-    Ok(if letters.is_empty() { signs.into_iter().filter(|sign| sign != "=").collect() } else { letters })
+    let signs = || signs.into_iter().filter(|sign| sign != "=").collect::<Vec<_>>();
+    let words = if letters.is_empty() { signs() } else { letters };
+    // A text whose folding is empty, such as a lone accent, must find nothing rather than everything.
+    let is_lost = words.is_empty() && text.chars().any(|c| !c.is_whitespace() && !is_invisible(c));
+    Ok(if is_lost { vec![format!("={}", text.trim())] } else { words })
 }

@@ -274,12 +274,12 @@ fn description(text: &str) -> Result<String, Rejection> {
 }
 
 fn owner(text: &str) -> Result<String, Rejection> {
-    text::line(text, 200)
+    text::line(&text::composed(text), 200)
 }
 
 pub(super) fn tag(text: &str) -> Result<String, Rejection> {
     let text = text.trim();
-    if text.is_empty() { Err(Rejection::required()) } else { text::line(text, 50) }
+    if text.is_empty() { Err(Rejection::required()) } else { text::line(&text::composed(text), 50) }
 }
 
 fn rate_limit(limit: i64) -> Result<i64, Rejection> {

@@ -12,6 +12,7 @@ use super::search::{Narrowed, by_order, matching, narrowed, words};
 use super::uses::{self, Stretch};
 use crate::domain::api_key::{Environment, KeyMark, KeySort, KeyState, RESTORABLE_FOR, SortValue};
 use crate::domain::page::Paging;
+use crate::domain::text;
 use crate::domain::{ApiKeyId, Result, UserId};
 use crate::model::ApiKey;
 use crate::schema::api_keys;
@@ -280,7 +281,7 @@ fn filtered(ListRequest { scope, filter, words, now, .. }: ListRequest<'_>) -> Q
 /// Adds the conditions on a key's own fields and on its expiry.
 fn marked<'a>(mut query: Query<'a>, filter: &'a KeyFilter, now: DateTime<Utc>) -> Query<'a> {
     if let Some(owner) = &filter.owner {
-        query = query.filter(api_keys::owner.eq(owner));
+        query = query.filter(api_keys::owner.eq(text::composed(owner)));
     }
     if !filter.scopes.is_empty() {
         query = query.filter(sql::<Bool>("api_keys.scopes && ").bind::<Array<Text>, _>(&filter.scopes));
@@ -289,7 +290,7 @@ fn marked<'a>(mut query: Query<'a>, filter: &'a KeyFilter, now: DateTime<Utc>) -
         query = query.filter(api_keys::is_active.eq(is_active));
     }
     if let Some(tag) = &filter.tag {
-        query = query.filter(sql::<Bool>("").bind::<Text, _>(tag).sql(" = ANY(api_keys.tags)"));
+        query = query.filter(sql::<Bool>("").bind::<Text, _>(text::composed(tag)).sql(" = ANY(api_keys.tags)"));
     }
     if let Some(until) = filter.expiring_until {
         query = query.filter(api_keys::revoked_at.is_null());

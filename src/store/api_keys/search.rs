@@ -7,6 +7,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Text};
 
 use super::filter::KeyFilter;
 use crate::domain::api_key::KeyState;
+use crate::domain::text;
 use crate::domain::{Result, TenantId};
 use crate::schema::api_keys;
 use crate::store::{self, Scope};
@@ -169,7 +170,7 @@ fn conditions(tenant: TenantId, filter: &KeyFilter, words: &[String]) -> Vec<Nar
     let words: Vec<_> = words.iter().map(|word| beginning(tenant, word)).collect();
     let mut terms = Vec::new();
     terms.extend(filter.environment.map(|environment| term(tenant, &format!("environment={environment}"))));
-    terms.extend(filter.tag.as_deref().map(|tag| term(tenant, &format!("tag={tag}"))));
+    terms.extend(filter.tag.as_deref().map(|tag| term(tenant, &format!("tag={}", text::composed(tag)))));
     terms.extend(match filter.state {
         Some(KeyState::Revoked) => Some(term(tenant, "revoked=true")),
         Some(KeyState::Disabled) => Some(term(tenant, "active=false")),

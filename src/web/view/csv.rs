@@ -2,8 +2,6 @@
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
-use crate::domain::text::is_invisible;
-
 /// Returns the cells as one line with its line end.
 pub fn line(cells: &[String]) -> String {
     let cells: Vec<String> = cells.iter().map(|cell| self::cell(cell)).collect();
@@ -21,9 +19,11 @@ fn cell(text: &str) -> String {
     text
 }
 
-/// Returns the first visible character. Spreadsheets skip invisible ones before they look for a formula.
+/// Returns the first visible character. Spreadsheets skip invisible ones before they look for a formula. Marks, blank and
+/// unassigned characters count as invisible: an apostrophe too many does no harm.
 fn first_sign(text: &str) -> Option<char> {
-    text.chars().find(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(*c))
+    let is_seen = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() || is_operator(c);
+    text.chars().find(|c| is_seen(*c))
 }
 
 /// True for a character that starts a formula. Full-width, small and raised forms count as the plain character.
