@@ -44,7 +44,7 @@ const API: u32 = 6;
 const REPORTS: u32 = 3;
 const GATE: u32 = 2;
 const WORKERS: u32 = 4;
-/// Most connections of a pool that one tenant may hold.
+/// Maximum number of connections of a pool that one tenant may hold.
 const PAGES_OF_ONE: usize = 3;
 const API_OF_ONE: usize = 4;
 const REPORTS_OF_ONE: usize = 1;

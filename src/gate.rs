@@ -45,9 +45,9 @@ use quotas::Quotas;
 use secret_verifier::SecretVerifier;
 use shared::Shared;
 
-/// Most keys in the cache.
+/// Maximum number of keys in the cache.
 const MOST_KEYS: usize = 100_000;
-/// Most tenant names in the cache.
+/// Maximum number of tenant names in the cache.
 const MOST_TENANTS: usize = 10_000;
 /// Prefix of a tenant id used in place of a slug. No slug contains it.
 const ID_MARK: char = '#';

@@ -45,9 +45,9 @@ pub struct Context {
     pub delivery_signal: Arc<DeliverySignal>,
     /// Results of the readiness checks.
     pub readiness: Arc<Readiness>,
-    /// Most requests of this process under way at once.
+    /// Maximum number of requests of this process under way at once.
     pub slots: usize,
-    /// Most requests of one tenant under way at once, over all replicas.
+    /// Maximum number of requests of one tenant under way at once, over all replicas.
     pub per_tenant: i64,
     /// Time for which a claimed delivery belongs to this process.
     pub lease: Duration,

@@ -107,7 +107,7 @@ pub struct Create {
     /// Prefix of the secret, instead of the tenant's own.
     #[arg(long)]
     prefix: Option<String>,
-    /// Most requests in any window.
+    /// Maximum number of requests in any window.
     #[arg(long, value_name = "N")]
     rate_limit: Option<i64>,
     /// Length of the window.

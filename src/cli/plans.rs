@@ -28,16 +28,16 @@ pub struct Change {
     /// Plan to change: free, pro or unlimited.
     #[arg(value_parser = tenants::PLANS)]
     name: String,
-    /// Most API keys of a tenant.
+    /// Maximum number of API keys of a tenant.
     #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
     max_keys: Option<Limit>,
-    /// Most webhooks of a tenant.
+    /// Maximum number of webhooks of a tenant.
     #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
     max_webhooks: Option<Limit>,
-    /// Most members of a tenant.
+    /// Maximum number of members of a tenant.
     #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
     max_members: Option<Limit>,
-    /// Most events of a tenant in a calendar month.
+    /// Maximum number of events of a tenant in a calendar month.
     #[arg(long, value_name = "NUMBER|none", value_parser = limit)]
     max_events_per_month: Option<Limit>,
     /// Requests per hour of keys without a limit of their own.

@@ -12,7 +12,7 @@ const SUB_WINDOWS: i64 = 60;
 /// A rate limit: how much in how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// Most units in any window.
+    /// Maximum number of units in any window.
     pub quota: u64,
     /// Length of the window in seconds.
     pub window_seconds: u64,

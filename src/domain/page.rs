@@ -10,7 +10,7 @@ use super::error::Rejection;
 pub struct PageSize(i64);
 
 impl PageSize {
-    /// Most rows of one page.
+    /// Maximum number of rows of one page.
     pub const MAX: i64 = 100;
 
     /// Checks a page size.

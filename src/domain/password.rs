@@ -19,9 +19,9 @@ const SHORTEST: usize = 15;
 const LEAST_ADDED: usize = 8;
 /// Fewest characters of a password beside a second factor.
 const SHORTEST_OF_TWO: usize = 8;
-/// Most bytes of a password: a limit on how long a stranger can make the server hash.
+/// Maximum number of bytes of a password: a limit on how long a stranger can make the server hash.
 const LONGEST: usize = 512;
-/// Most bytes before normalization, which shortens no text to less than a third.
+/// Maximum number of bytes before normalization, which shortens no text to less than a third.
 const LONGEST_TYPED: usize = 3 * LONGEST;
 
 /// Rules for a new password of one user.

@@ -57,7 +57,7 @@ impl Schedule {
     }
 }
 
-/// Most retries of a custom schedule, and the longest wait before one: a week in seconds.
+/// Maximum number of retries of a custom schedule, and the longest wait before one: a week in seconds.
 const MOST_RETRIES: usize = 20;
 const LONGEST_GAP: i64 = 604_800;
 

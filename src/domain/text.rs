@@ -178,7 +178,7 @@ pub const fn is_invisible(c: char) -> bool {
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Most levels of arrays and objects in accepted JSON: a later reader must not run out of stack.
+/// Maximum number of levels of arrays and objects in accepted JSON: a later reader must not run out of stack.
 pub const DEEPEST: usize = 64;
 
 /// Returns how deeply arrays and objects are nested in a JSON text.

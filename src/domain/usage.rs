@@ -102,7 +102,7 @@ impl FromStr for RecordPlace {
     }
 }
 
-/// Most characters of an endpoint.
+/// Maximum number of characters of an endpoint.
 pub const LONGEST_ENDPOINT: usize = 200;
 
 /// Cuts an endpoint to its longest form and drops control characters.

@@ -3,9 +3,9 @@
 use super::error::{FieldErrors, Rejection, Result};
 use super::scope;
 
-/// Most units that one verification may take from a limit.
+/// Maximum number of units that one verification may take from a limit.
 pub const MOST_COST: u64 = 1_000_000;
-/// Most scopes of one verification.
+/// Maximum number of scopes of one verification.
 const MOST_SCOPES: usize = 100;
 /// Longest HTTP method in bytes.
 const LONGEST_METHOD: usize = 20;

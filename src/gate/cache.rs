@@ -17,7 +17,7 @@ const REFRESH_AFTER: Duration = Duration::from_secs(60);
 const READ_THROUGH: Duration = Duration::from_millis(250);
 /// Longest wait for the database for an uncached id. The connection may be silently dead.
 const LOOK_UP: Duration = Duration::from_secs(3);
-/// Most unknown ids in the cache, so that guessing costs no SQL.
+/// Maximum number of unknown ids in the cache, so that guessing costs no SQL.
 const MOST_ABSENT: usize = 10_000;
 const ABSENT_FOR: Duration = Duration::from_secs(60);
 

@@ -6,7 +6,7 @@ use super::cache::Entry;
 use super::{Gate, KnownKey, NamedStanding};
 use crate::domain::TenantId;
 
-/// Most cached keys to search, so that a page can wait for it.
+/// Maximum number of cached keys to search, so that a page can wait for it.
 const MOST_LOOKED_AT: usize = 10_000;
 
 /// Key with the one of its limits that is used the most.

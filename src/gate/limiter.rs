@@ -17,7 +17,7 @@ use shard::Shard;
 
 const SHARD_BITS: u32 = 6;
 const SHARDS: usize = 1 << SHARD_BITS;
-/// Most subjects with counts that still matter, over all tenants. One tenant has at most half of them; beyond that its
+/// Limit on subjects with counts that still matter, over all tenants. One tenant has at most half of them; beyond that its
 /// new subjects must wait.
 const MOST_SUBJECTS: usize = 512 * 1024;
 

@@ -17,10 +17,10 @@ use crate::domain::{AccessTokenId, Error, Result};
 use crate::store::{Db, Scope, Tx};
 use batch::{Batch, Endpoints, Made};
 
-/// Most records that wait. Beyond this, new records are dropped and counted.
+/// Maximum number of records that wait. Beyond this, new records are dropped and counted.
 const MOST_WAITING: usize = 65_536;
 const BATCH: usize = 5_000;
-/// Most reports that wait. Their senders wait for room.
+/// Maximum number of reports that wait. Their senders wait for room.
 const MOST_REPORTS: usize = 256;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// Attempts of a stop to write while the database accepts no writes.

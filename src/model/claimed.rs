@@ -63,7 +63,7 @@ pub struct Claimed {
     /// Number of this attempt, from 1.
     #[diesel(sql_type = BigInt)]
     pub attempts_made: i64,
-    /// Most attempts of the delivery.
+    /// Maximum number of attempts of the delivery.
     #[diesel(sql_type = BigInt)]
     pub attempts_max: i64,
     /// Seconds before each retry by the webhook's own schedule; `None` for the default one.

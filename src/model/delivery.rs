@@ -31,7 +31,7 @@ pub struct Delivery {
     /// Attempts including the one under way; `None` for a finished delivery.
     #[diesel(select_expression = open_deliveries::attempts_made.nullable())]
     attempts_begun: Option<i64>,
-    /// Most attempts of the delivery.
+    /// Maximum number of attempts of the delivery.
     pub attempts_max: i64,
     /// Due time of the next attempt (UTC).
     #[diesel(select_expression = open_deliveries::next_attempt_at.nullable())]

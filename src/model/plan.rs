@@ -11,17 +11,17 @@ use crate::schema::plans;
 pub struct Plan {
     /// Name of the plan: `free`, `pro` or `unlimited`.
     pub name: String,
-    /// Most API keys of a tenant.
+    /// Maximum number of API keys of a tenant.
     pub max_keys: Option<i64>,
-    /// Most webhooks of a tenant.
+    /// Maximum number of webhooks of a tenant.
     pub max_webhooks: Option<i64>,
-    /// Most members of a tenant.
+    /// Maximum number of members of a tenant.
     pub max_members: Option<i64>,
-    /// Most events that a tenant may publish in a month (UTC).
+    /// Maximum number of events that a tenant may publish in a month (UTC).
     pub max_events_per_month: Option<i64>,
     /// Calls an hour of a key that sets no limit.
     pub default_rate_limit: i64,
-    /// Most calls an hour that a key may set.
+    /// Maximum number of calls an hour that a key may set.
     pub max_rate_limit: Option<i64>,
     /// Time of the last change (UTC).
     pub updated_at: DateTime<Utc>,

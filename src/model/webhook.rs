@@ -42,7 +42,7 @@ pub struct Webhook {
     pub signature_style: SignatureStyle,
     /// Seconds that a request may take.
     pub timeout_seconds: i64,
-    /// Most requests in flight at once.
+    /// Maximum number of requests in flight at once.
     pub max_in_flight: i64,
     /// Headers added to every request: names in clear, values sealed.
     pub headers: Value,
@@ -57,7 +57,7 @@ pub struct Webhook {
     pub created_at: DateTime<Utc>,
     /// Time of the last change (UTC).
     pub updated_at: DateTime<Utc>,
-    /// Most requests that may start within one second; `None` for no limit.
+    /// Maximum number of requests that may start within one second; `None` for no limit.
     pub rate_per_second: Option<i64>,
     /// Seconds before each retry; `None` for the default schedule.
     pub retry_gaps: Option<Vec<i64>>,
@@ -114,9 +114,9 @@ pub struct WebhookSettings {
     pub signature_style: SignatureStyle,
     /// Seconds that a request may take.
     pub timeout_seconds: i64,
-    /// Most requests in flight at once.
+    /// Maximum number of requests in flight at once.
     pub max_in_flight: i64,
-    /// Most requests that may start within one second; `None` for no limit.
+    /// Maximum number of requests that may start within one second; `None` for no limit.
     #[diesel(treat_none_as_null = true)]
     pub rate_per_second: Option<i64>,
     /// Seconds before each retry; `None` for the default schedule.

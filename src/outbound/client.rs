@@ -15,7 +15,7 @@ use crate::domain::{Error, Result};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that idle connections are kept. Receivers usually keep them longer, so they rarely close one under a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// Most header lines of a response. With more, hyper fails the response.
+/// Maximum number of header lines of a response. With more, hyper fails the response.
 const MAX_HEADERS: usize = 1_000;
 
 /// Starts building an HTTP client that ignores proxy variables. TLS uses ring.

@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 
 use crate::domain::TenantId;
 
-/// Most look-ups under way at once.
+/// Maximum number of look-ups under way at once.
 const MOST: usize = 64;
-/// Most look-ups of one tenant under way at once.
+/// Maximum number of look-ups of one tenant under way at once.
 const MOST_OF_TENANT: usize = MOST / 4;
 
 tokio::task_local! {

@@ -15,11 +15,11 @@ use crate::domain::delivery::{ErrorKind, Outcome};
 use crate::domain::retry::LONGEST_ASKED as MAX_WAIT;
 use crate::domain::webhook::EndpointUrl;
 
-/// Most bytes read of a response body.
+/// Maximum number of bytes read of a response body.
 const MAX_READ: usize = 64 * 1024;
-/// Most bytes stored of a response body.
+/// Maximum number of bytes stored of a response body.
 const MAX_KEPT: usize = 16 * 1024;
-/// Most bytes stored of a response's headers.
+/// Maximum number of bytes stored of a response's headers.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// POST request with everything that is sent.

@@ -16,7 +16,7 @@ use crate::store::{self, Tx};
 
 const RESET: &str = "password_reset";
 const RESET_LINK_LIVES: chrono::TimeDelta = chrono::TimeDelta::hours(24);
-/// Most live reset links that one user can request.
+/// Maximum number of live reset links that one user can request.
 const MOST_ASKED_FOR: i64 = 3;
 
 /// Names of session entries that describe a sign-in. `handle` identifies a session among its user's; it grants no

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use crate::domain::WebhookId;
 use crate::store::notify::Change;
 
-/// Most webhooks that one signal names. Beyond this, looking at all webhooks is cheaper.
+/// Maximum number of webhooks that one signal names. Beyond this, looking at all webhooks is cheaper.
 const MOST_NAMED: usize = 256;
 
 /// Webhooks that may have due deliveries: all, or those named.

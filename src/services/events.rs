@@ -20,7 +20,7 @@ pub use crate::store::events::EventFilter;
 use crate::store::notify::Change;
 use crate::store::{self, Scope, Tx};
 
-/// Most bytes of a payload's JSON text.
+/// Maximum number of bytes of a payload's JSON text.
 pub const MAX_PAYLOAD: usize = 256 * 1024;
 
 /// Event to publish.

@@ -17,7 +17,7 @@ use crate::store::notify::Change;
 use crate::store::outbox::{CreatedDelivery, EventToPublish};
 use crate::store::{self, Tx};
 
-/// Most requests that wait to be published.
+/// Maximum number of requests that wait to be published.
 const MOST_WAITING: usize = 1_024;
 /// Time that a request waits for room in the queue.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -49,13 +49,13 @@ pub fn of_tenant(conn: &mut PgConnection, tenant: TenantId) -> Result<Plan> {
 /// Change of a plan. `None` leaves a limit as it is, `Some(None)` removes it.
 #[derive(Debug, Clone, Default)]
 pub struct PlanChange {
-    /// Most API keys of a tenant.
+    /// Maximum number of API keys of a tenant.
     pub max_keys: Option<Option<i64>>,
-    /// Most webhooks of a tenant.
+    /// Maximum number of webhooks of a tenant.
     pub max_webhooks: Option<Option<i64>>,
-    /// Most members of a tenant.
+    /// Maximum number of members of a tenant.
     pub max_members: Option<Option<i64>>,
-    /// Most events of a tenant in a calendar month.
+    /// Maximum number of events of a tenant in a calendar month.
     pub max_events_per_month: Option<Option<i64>>,
     /// Requests per hour of keys without a limit of their own.
     pub default_rate_limit: Option<i64>,

@@ -6,7 +6,7 @@ use crate::domain::{Result, Role, TenantId, UserId};
 use crate::model::{Tenant, User};
 use crate::store;
 
-/// Most tenants that an operator is offered to switch to.
+/// Maximum number of tenants that an operator is offered to switch to.
 const OFFERED: i64 = 100;
 
 #[derive(Debug, Clone)]

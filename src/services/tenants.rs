@@ -32,7 +32,7 @@ pub struct NewTenant {
     pub is_active: bool,
 }
 
-/// Most numbers tried behind a slug that is taken.
+/// Maximum number of numbers tried behind a slug that is taken.
 const MOST_NAMESAKES: usize = 1_000;
 
 impl NewTenant {

@@ -51,7 +51,7 @@ pub struct WebhookFields {
     pub signature_style: Option<String>,
     /// Seconds until a request times out.
     pub timeout_seconds: Option<i64>,
-    /// Most requests under way at once.
+    /// Maximum number of requests under way at once.
     pub max_in_flight: Option<i64>,
     /// Complete set of headers. A value of [`webhook::MASK`] keeps the stored value.
     pub headers: Option<BTreeMap<String, String>>,

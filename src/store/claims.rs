@@ -40,7 +40,7 @@ pub struct LeaseLimits {
     pub slots: i64,
     /// Slots of this process that may go to failing webhooks: dead endpoints hold a slot until their timeout.
     pub for_failing: i64,
-    /// Most deliveries in flight for one tenant, over all processes together.
+    /// Maximum number of deliveries in flight for one tenant, over all processes together.
     pub per_tenant: i64,
 }
 

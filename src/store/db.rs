@@ -100,7 +100,7 @@ pub struct Db {
     url: Arc<str>,
     /// Repairs made through this pool, shared by its clones.
     repairs: Arc<Repairs>,
-    /// Most connections of the pool.
+    /// Maximum number of connections of the pool.
     size: u32,
     /// SQL that each new connection runs.
     settings: Arc<str>,
@@ -114,7 +114,7 @@ pub struct Db {
 /// each of hundreds of callers.
 type Work = Box<dyn FnMut(&mut Tx<'_>) -> Result<()> + Send>;
 
-/// Most runs of the same work.
+/// Maximum number of runs of the same work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tries {
     One,

@@ -20,7 +20,7 @@ pub struct Limited {
     /// Id of the tenant.
     #[diesel(sql_type = BigInt)]
     pub tenant: TenantId,
-    /// Most events in a month.
+    /// Maximum number of events in a month.
     #[diesel(sql_type = BigInt)]
     pub most: i64,
 }

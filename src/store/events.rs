@@ -42,7 +42,7 @@ pub struct NewEvent<'a> {
     pub user: Option<UserId>,
     /// Webhook of a test event: it alone gets the event, whatever its patterns, and also while it is paused.
     pub only_to: Option<WebhookId>,
-    /// Most attempts of a delivery whose webhook has no schedule of its own.
+    /// Maximum number of attempts of a delivery whose webhook has no schedule of its own.
     pub attempts_max: i64,
     /// Time of creation (UTC).
     pub now: DateTime<Utc>,

@@ -92,7 +92,7 @@ pub struct QuotaLease {
     pub refills_at: Option<DateTime<Utc>>,
 }
 
-/// Most units of one lease.
+/// Maximum number of units of one lease.
 const MOST_LEASED: i64 = 1_000;
 
 /// Leases at least `need` units, and up to a twentieth of what is left. Near the end of a quota, leases shrink to what

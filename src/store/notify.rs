@@ -27,7 +27,7 @@ pub enum Change {
     DeliveryAt(Vec<WebhookId>),
 }
 
-/// Most webhook ids in one notification: Postgres takes less than 8,000 bytes.
+/// Maximum number of webhook ids in one notification: Postgres takes less than 8,000 bytes.
 const MOST_WEBHOOKS: usize = 200;
 
 impl Change {

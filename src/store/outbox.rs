@@ -69,7 +69,7 @@ pub struct CreatedDelivery {
     /// The webhook's own headers, sealed.
     #[diesel(sql_type = Jsonb)]
     headers: Value,
-    /// Most attempts of this delivery, the first one included.
+    /// Maximum number of attempts of this delivery, the first one included.
     #[diesel(sql_type = BigInt)]
     attempts_max: i64,
     /// Seconds before each retry by the webhook's own schedule; `None` for the default one.

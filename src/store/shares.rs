@@ -22,7 +22,7 @@ pub enum Sharing {
 /// Counts the connections of one pool that each tenant uses.
 pub struct Shares {
     whom: Sharing,
-    /// Most connections of one tenant.
+    /// Maximum number of connections of one tenant.
     most: usize,
     /// Permits of each scope with a connection in use or a caller that waits.
     taken: Mutex<HashMap<Scope, Arc<Semaphore>>>,

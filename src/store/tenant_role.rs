@@ -7,7 +7,7 @@ use diesel::{Connection, QueryResult, QueryableByName, RunQueryDsl};
 
 use super::migrations::LOCK;
 
-/// Most tries. Databases of one cluster share the role, so another one may create or grant it at the same moment.
+/// Limit on tries. Databases of one cluster share the role, so another one may create or grant it at the same moment.
 const TRIES: usize = 3;
 
 /// SQL that returns the statements which let this session's user act as the role. Row-level security must hold for the

@@ -17,7 +17,7 @@ use crate::store::{Scope, Tx};
 
 /// Pause after a claim, so that the next one finds more.
 const GATHERING: Duration = Duration::from_millis(2);
-/// Most deliveries per claim. While they are sent, the next ones are claimed and earlier ones are settled.
+/// Maximum number of deliveries per claim. While they are sent, the next ones are claimed and earlier ones are settled.
 pub const MOST_AT_ONCE: u32 = 64;
 /// A claim of fewer deliveries counts as small.
 const FEW: usize = 16;

@@ -13,7 +13,7 @@ use crate::services::events::Published;
 use crate::services::outbox::{self, Outcome, PublishRequest, Waiting};
 use crate::store::{Scope, Tx};
 
-/// Most requests in one transaction.
+/// Maximum number of requests in one transaction.
 const MOST_POSTS: usize = 64;
 /// Events after which a transaction takes no further request.
 const MOST_EVENTS: usize = 1_000;

@@ -19,7 +19,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Longest duration of one statement of a check.
 const STATEMENT: Duration = Duration::from_secs(1);
-/// Most threads that may hang on dead connections before no more are started.
+/// Maximum number of threads that may hang on dead connections before no more are started.
 const MOST_HANGING: usize = 8;
 
 /// Checks until the server stops. A hanging check is left behind on its thread, and the next one opens a new

@@ -7,7 +7,7 @@ use crate::domain::{TenantId, WebhookId};
 use crate::services::delivery_signal::DueWebhooks;
 use crate::services::dispatch::WebhookBacklog;
 
-/// Most rate-limited webhooks per retry. The next look finds the rest.
+/// Maximum number of rate-limited webhooks per retry. The next look finds the rest.
 const MOST_PACED: usize = 100;
 
 /// Webhooks with due deliveries that wait for a slot, or for a cap of the webhook or tenant. An endpoint that does not

@@ -58,10 +58,10 @@ struct Besides {
     /// Time limit of a request, from 1 to 60.
     #[arg(long, value_name = "SECONDS")]
     timeout_seconds: Option<i64>,
-    /// Most requests under way at once, from 1 to 100.
+    /// Maximum number of requests under way at once, from 1 to 100.
     #[arg(long, value_name = "N")]
     max_in_flight: Option<i64>,
-    /// Most requests per second, from 1 to 1000; 0 for no limit.
+    /// Maximum number of requests per second, from 1 to 1000; 0 for no limit.
     #[arg(long, value_name = "N")]
     rate_per_second: Option<i64>,
     /// Waits before each retry, such as "5 s, 5 min"; "usual" for the default schedule, "none" for no retry.

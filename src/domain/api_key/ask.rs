@@ -12,11 +12,11 @@ use super::super::quota::Quota;
 use super::super::{scope, text};
 use super::{Environment, KeyPrefix};
 
-/// Most scopes of a key.
+/// Maximum number of scopes of a key.
 const MOST_SCOPES: usize = 100;
-/// Most addresses and networks of a key.
+/// Maximum number of addresses and networks of a key.
 const MOST_ADDRESSES: usize = 100;
-/// Most tags of a key.
+/// Maximum number of tags of a key.
 pub(super) const MOST_TAGS: usize = 20;
 /// Longest metadata as JSON, in bytes.
 const LONGEST_METADATA: usize = 16 * 1024;

@@ -52,7 +52,7 @@ pub fn prefix_of(beginning: &str) -> Option<KeyPrefix> {
 pub struct Selection(Vec<ApiKeyId>);
 
 impl Selection {
-    /// Most keys of one act.
+    /// Maximum number of keys of one act.
     pub const MOST: usize = 1_000;
 
     /// Checks a list of ids, and drops repeated ones.

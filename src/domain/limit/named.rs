@@ -8,7 +8,7 @@ use super::Limit;
 
 /// Name of a key's first limit.
 pub const FIRST: &str = "key";
-/// Most limits beside the first one.
+/// Maximum number of limits beside the first one.
 const MOST: usize = 5;
 /// Longest name in bytes.
 const LONGEST_NAME: usize = 32;
@@ -33,7 +33,7 @@ crate::text_enum! {
 pub struct NamedLimit {
     /// Name of the limit, unique on its key.
     pub name: String,
-    /// Most calls in one window.
+    /// Maximum number of calls in one window.
     pub limit: i64,
     /// Length of the window in seconds.
     pub window_seconds: i64,

@@ -9,15 +9,15 @@ use super::super::{ApiKeyId, api_key};
 use super::{Outcome, UsageRecord, endpoint};
 use crate::domain::TenantId;
 
-/// Most records in one report.
+/// Maximum number of records in one report.
 pub const MOST_RECORDS: usize = 10_000;
 /// Longest age of a record.
 const OLDEST: TimeDelta = TimeDelta::days(7);
-/// Most that the reporter's clock may be ahead.
+/// Longest time that the reporter's clock may be ahead.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 /// Longest duration in milliseconds: an hour, longer than any request takes.
 const LONGEST_MS: f64 = 3_600_000.0;
-/// Most errors that a response lists: the rest of a bad report is likely wrong in the same way.
+/// Maximum number of errors that a response lists: the rest of a bad report is likely wrong in the same way.
 const MOST_ERRORS: usize = 20;
 
 /// One record, as it was written.

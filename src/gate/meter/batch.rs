@@ -14,7 +14,7 @@ use crate::store::api_keys::Use;
 use crate::store::partitions::{self, USAGE};
 use crate::store::usage::write::{self, ALL_KEYS, LatencyKey, Total, TotalKey, Width};
 
-/// Most endpoints per tenant and day with their own totals. All others share one total: with ids in paths there would
+/// Limit on endpoints per tenant and day with their own totals. All others share one total: with ids in paths there would
 /// be as many totals as records.
 const MOST_ENDPOINTS: usize = 200;
 /// Endpoint name of the shared total.

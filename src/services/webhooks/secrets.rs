@@ -16,7 +16,7 @@ use crate::store::{self, Scope, Tx};
 /// Default overlap of a rotation, during which the old secret signs as well.
 pub const DEFAULT_OVERLAP: TimeDelta = TimeDelta::hours(24);
 const MAX_OVERLAP: TimeDelta = TimeDelta::days(7);
-/// Most live secrets, and most live key pairs, per webhook.
+/// Maximum number of live secrets per webhook, and of live key pairs.
 const MAX_LIVE: usize = 5;
 
 pub(super) fn keep(tx: &mut Tx<'_>, vault: &Vault, webhook: &Webhook, secret: &SigningSecret) -> Result<()> {

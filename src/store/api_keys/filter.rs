@@ -58,9 +58,9 @@ impl KeyFilter {
     }
 }
 
-/// Most unused keys that are looked up one by one instead of walking through all keys.
+/// Maximum number of unused keys that are looked up one by one instead of walking through all keys.
 const FEW_UNUSED: i64 = 5_000;
-/// Most keys of `key_uses` that are walked for one page. If more would be needed, few match the rest of the filter.
+/// Limit on keys of `key_uses` that are walked for one page. If more would be needed, few match the rest of the filter.
 const MOST_WALKED: i64 = 20_000;
 /// Offset in a list from which skipped rows become expensive.
 const DEEP: i64 = 1_000;

@@ -12,7 +12,7 @@ use crate::domain::{Result, TenantId};
 use crate::schema::api_keys;
 use crate::store::{self, Scope};
 
-/// Most words of a search that are used.
+/// Maximum number of words of a search that are used.
 const MOST_WORDS: usize = 10;
 
 type Condition = Box<dyn BoxableExpression<api_keys::table, Pg, SqlType = Bool>>;

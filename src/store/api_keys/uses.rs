@@ -47,7 +47,7 @@ pub struct Stretch<'a> {
     pub mark: Option<&'a KeyMark>,
     /// True to read towards the start of the list.
     pub is_backwards: bool,
-    /// Most rows.
+    /// Maximum number of rows.
     pub limit: i64,
     /// Rows to skip.
     pub offset: i64,

@@ -160,7 +160,7 @@ async fn a_deleted_key_is_restored_from_the_list_of_deleted_ones() {
     let ada = app.admin("ada").await;
     let key = create_keys(&app, &ada, &["Old export"]).await.remove(0);
     ada.submit("/keys/1/deletion", &[("confirmation", "Old export")]).await.assert_see_other("/keys");
-    assert!(ada.visit("/keys").await.html().text("[role=status]").contains("You can restore it for 30 days"));
+    assert!(ada.visit("/keys").await.html().text("[role=status]").contains("You have 30 days to restore it"));
     ada.visit("/keys/1").await.assert_status(404);
 
     let list = ada.visit("/keys?state=deleted").await.html();

@@ -124,7 +124,7 @@ pub async fn delete(
         &who.session,
         urls::KEYS,
         Flash::good(format!(
-            "{} is deleted. You can restore it for 30 days: filter the list by the state Deleted.",
+            "{} is deleted. You have 30 days to restore it: filter the list by the state Deleted.",
             key.name
         )),
     )

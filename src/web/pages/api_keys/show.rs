@@ -222,10 +222,10 @@ impl Asks {
     pub fn new(key: &ApiKey, csrf: &str) -> Self {
         let (name, back) = (&key.name, urls::key(key.id));
         let act = |act: &str| urls::key_act(key.id, act);
-        let disabled = "Every request with this key is refused within a second. You can enable the key again.";
-        let revoked =
-            "Every request with this key is refused within a second, permanently. Its history and usage stay.";
-        let deleted = "Every request with this key is refused within a second, and the key leaves the list. You can restore it for 30 days; then it is erased. Its usage stays in the charts.";
+        let disabled =
+            "Within a second, Gatepost begins to refuse every request with this key. You can enable the key again.";
+        let revoked = "Within a second, Gatepost begins to refuse every request with this key, permanently. Its history and usage stay.";
+        let deleted = "Within a second, Gatepost begins to refuse every request with this key, and it leaves the list. You have 30 days to restore it; then it is erased. Its usage stays in the charts.";
         Self {
             disable: Confirmation::new("disable-key", format!("Disable {name}?"), disabled)
                 .posts("Disable key", act("deactivation"), csrf, back.clone())

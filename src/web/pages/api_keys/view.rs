@@ -236,11 +236,11 @@ impl BulkAct {
     pub fn consequence(self) -> &'static str {
         match self {
             Self::Revoke => {
-                "Every request with these keys is refused within a second, permanently. Their history and usage stay."
+                "Within a second, Gatepost begins to refuse every request with these keys, permanently. Their history and usage stay."
             }
             Self::Tag => "Tags help you find keys. Nothing changes for the programs that use the keys.",
             Self::Delete => {
-                "Every request with these keys is refused within a second, and the keys leave the list. You can restore each for 30 days."
+                "Within a second, Gatepost begins to refuse every request with these keys, and they leave the list. You have 30 days to restore each."
             }
         }
     }

@@ -34,7 +34,7 @@ pub fn suspension(tenant: &Tenant, csrf: &str) -> Confirmation {
 }
 
 pub fn deletion(tenant: &Tenant, csrf: &str) -> Confirmation {
-    let says = "Its keys and access tokens stop working at once, and its members lose access. You can restore it for 30 days. Then everything is erased: keys, webhooks, events, usage and audit log.";
+    let says = "Its keys and access tokens stop working at once, and its members lose access. You have 30 days to restore it. Then everything is erased: keys, webhooks, events, usage and audit log.";
     let (name, id) = (&tenant.name, tenant.id);
     Confirmation::new(format!("delete-{id}"), format!("Delete {name}?"), says)
         .posts("Delete tenant", urls::tenant_act(id, "deletion"), csrf, urls::tenant(id))
@@ -117,7 +117,7 @@ pub async fn delete(
         return unprocessable(&confirmations::New::of(who.shell, ask));
     }
     let tenant = act(&state, move |tx| life::delete(tx, &operator, id)).await?;
-    let said = format!("{} is deleted. You can restore it here for 30 days.", tenant.name);
+    let said = format!("{} is deleted. You have 30 days to restore it here.", tenant.name);
     see_other(&who.session, urls::tenant(id), Flash::good(said))
 }
 
