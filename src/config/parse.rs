@@ -96,7 +96,7 @@ fn check_directive(directive: &str) -> Result<(), String> {
     let package = target.split("::").next().unwrap_or_default();
     let names = PACKAGES.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
     if target.split("::").skip(1).any(|segment| segment.is_empty() || segment.contains(':')) {
-        return Err(format!("\"{directive}\" has an empty part: write a target such as gatepost::workers=debug"));
+        return Err(format!("\"{directive}\" has an empty part: write a target without one, as in gatepost=debug"));
     }
     let is_known = names.map(|name| name.replace('-', "_")).any(|name| name == package);
     if is_known || (target.is_empty() && !matched.is_empty()) {

@@ -36,6 +36,19 @@ pub fn lookup(text: &str) -> String {
     parse(text).unwrap_or_else(|_| text.trim().to_lowercase().replace('\0', "\u{fffd}"))
 }
 
+/// Returns the text to search addresses by: an address, or the labels of a domain, in the ASCII form that is stored.
+pub fn search(text: &str) -> String {
+    let text = lookup(text);
+    if text.is_ascii() {
+        return text;
+    }
+    let found = match text.rsplit_once('@') {
+        Some((local, domain)) => ascii_domain(domain).map(|domain| format!("{local}@{domain}")),
+        None => ascii_domain(&text),
+    };
+    found.unwrap_or(text)
+}
+
 /// Returns the ASCII form of a domain; `None` for IP addresses and for names that no mail server can have.
 fn ascii_domain(domain: &str) -> Option<String> {
     // The host parser would decode percent signs.
@@ -99,5 +112,18 @@ mod tests {
     fn an_older_account_is_looked_up_as_it_was_stored() {
         assert_eq!(lookup(" <Ada@b.example> "), "<ada@b.example>");
         assert_eq!(lookup("Ada@B\u{dc}CHER.example"), "ada@xn--bcher-kva.example");
+    }
+
+    #[test]
+    fn a_search_uses_the_stored_form_of_a_domain() {
+        for (typed, stored) in [
+            ("Zed@bücher.example", "zed@xn--bcher-kva.example"),
+            ("bücher", "xn--bcher-kva"),
+            ("zed@bücher", "zed@xn--bcher-kva"),
+            ("Ada", "ada"),
+            ("Zoë Ångström", "zoë ångström"),
+        ] {
+            assert_eq!(search(typed), stored, "{typed}");
+        }
     }
 }

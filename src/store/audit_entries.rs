@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text, Timestamptz};
 
 use super::Scope;
+use crate::domain::email;
 use crate::domain::page::Paging;
 use crate::domain::{AuditEntryId, Result, TenantId};
 use crate::model::{AuditChain, AuditEntry, NewAuditEntry};
@@ -54,7 +55,9 @@ pub fn list(
         query = query.filter(audit_entries::tenant_id.is_null());
     }
     if let Some(actor) = &filter.actor {
-        query = query.filter(audit_entries::actor.eq(actor.clone()));
+        // Addresses are stored with ASCII domains. Other actors, such as the console, are no addresses.
+        let actor = if actor.contains('@') { email::search(actor) } else { actor.clone() };
+        query = query.filter(audit_entries::actor.eq(actor));
     }
     if let Some(action) = &filter.action {
         query = query.filter(audit_entries::action.eq(action.clone()));

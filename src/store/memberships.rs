@@ -58,7 +58,7 @@ pub fn list(conn: &mut PgConnection, tenant: TenantId) -> Result<Vec<(Membership
 /// True for members whose name or e-mail address contains `search`. Every text contains an empty one.
 fn matching(search: Option<&str>) -> Or<Contains, Contains> {
     let search = search.unwrap_or_default();
-    contain("users.email, users.name", search).or(contain("users.email", &email::lookup(search)))
+    contain("users.email, users.name", search).or(contain("users.email", &email::search(search)))
 }
 
 /// Returns one page of a tenant's members, newest first; oldest first if `paging.after` is set. `search` filters by

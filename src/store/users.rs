@@ -63,7 +63,7 @@ pub fn find_with_password(conn: &mut PgConnection, email: &str) -> Result<Option
 pub fn search(conn: &mut PgConnection, search: Option<&str>, paging: &Paging<UserId>) -> Result<Vec<User>> {
     let mut query = users::table.select(User::as_select()).limit(paging.size.plus_one()).into_boxed();
     if let Some(search) = search {
-        let address = contain("users.email", &email::lookup(search));
+        let address = contain("users.email", &email::search(search));
         query = query.filter(contain("users.email, users.name", search).or(address));
     }
     if let Some(before) = paging.before {

@@ -214,7 +214,8 @@ impl Asks {
     pub fn new(webhook: &Webhook, csrf: &str) -> Self {
         let (name, back) = (&webhook.name, urls::webhook(webhook.id));
         let act = |act: &str| urls::webhook_act(webhook.id, act);
-        let paused = "New events are not sent while the webhook is paused. Waiting deliveries keep waiting.";
+        let paused =
+            "Events published while the webhook is paused are never sent to it. Waiting deliveries keep waiting.";
         let rotated = "A new secret signs every request from now on. The old secret also signs for the time that you choose, so that receivers can switch to the new one.";
         let new_key = "A new key pair signs every request from now on. The old one also signs for the time that you choose, so that receivers can switch to the new public key.";
         let no_key = "Requests no longer carry a v1a signature, so receivers that verify with the public key refuse them. The signing secret still signs.";
