@@ -44,7 +44,7 @@ pub fn share(request: &mut Request) -> Option<SharedBody> {
     Some(body)
 }
 
-/// Reads and drops the rest of a body. Gives up beyond [`LIMIT`] and after [`DEADLINE`].
+/// Reads and drops the rest of a body. Gives up beyond `LIMIT` and after `DEADLINE`.
 pub async fn drain(body: &mut (impl Stream<Item = Result<Bytes, PayloadError>> + Unpin)) {
     // Handlers have usually read the whole body: then no timer is needed.
     if !matches!(body.next().now_or_never(), Some(None | Some(Err(_)))) {
