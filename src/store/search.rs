@@ -16,8 +16,12 @@ pub type Contains = SqlLiteral<Bool, UncheckedBind<SqlLiteral<Bool>, AsExprOf<St
 /// Condition for rows whose columns contain this text, ignoring case and accents. `columns` is SQL, separated by
 /// commas.
 pub fn contain(columns: &'static str, text: &str) -> Contains {
-    let folded = format!("0 < strpos(search_fold(concat_ws(chr(10), {columns})), search_fold(");
-    sql::<Bool>(&folded).bind::<Text, _>(text.to_owned()).sql("))")
+    // Folding can leave nothing of a text, such as a lone accent. Such a text is searched as it was typed.
+    let folded = format!(
+        "0 < strpos(search_fold(concat_ws(chr(10), {columns})),
+            (SELECT coalesce(nullif(search_fold(given), ''), given) FROM (VALUES ("
+    );
+    sql::<Bool>(&folded).bind::<Text, _>(text.to_owned()).sql(")) AS search (given)))")
 }
 
 /// Returns the words to search for, folded; none if the text has nothing visible. Punctuation counts only if the text

@@ -177,7 +177,7 @@ impl ChartSpan {
         let series = vec![
             Series::new("Valid", "series-good", sums.line(0)),
             Series::new("Over limit", "series-warn", sums.line(1)),
-            Series::new("Refused", "series-bad", sums.line(2)),
+            Series::new("Otherwise refused", "series-bad", sums.line(2)),
         ];
         Chart::new(id, "Verifications", "verification", &sums.marks, series)
     }

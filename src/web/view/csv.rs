@@ -1,6 +1,9 @@
 //! CSV lines (RFC 4180) that spreadsheets read as text: no cell becomes a formula, whatever users typed.
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
+use icu_normalizer::properties::CanonicalCombiningClassMapBorrowed;
+
+use crate::domain::text::is_invisible;
 
 /// Returns the cells as one line with its line end.
 pub fn line(cells: &[String]) -> String {
@@ -22,8 +25,9 @@ fn cell(text: &str) -> String {
 /// Returns the first visible character. Spreadsheets skip invisible ones before they look for a formula. Marks, blank and
 /// unassigned characters count as invisible: an apostrophe too many does no harm.
 fn first_sign(text: &str) -> Option<char> {
-    let is_seen = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() || is_operator(c);
-    text.chars().find(|c| is_seen(*c))
+    let classes = CanonicalCombiningClassMapBorrowed::new();
+    let is_letter = |c: char| c.is_alphanumeric() && !is_invisible(c) && classes.get_u8(c) == 0;
+    text.chars().find(|c| is_letter(*c) || c.is_ascii_graphic() || is_operator(*c))
 }
 
 /// True for a character that starts a formula. Full-width, small and raised forms count as the plain character.
@@ -57,6 +61,14 @@ mod tests {
             "\u{3000}",
             "\u{e0020}",
             "\0",
+            "\u{3164}",
+            "\u{115f}",
+            "\u{2800}",
+            "\u{301}",
+            "\u{345}",
+            "\u{64b}",
+            "\u{20dd}",
+            "\u{fffe}",
         ];
         for (before, sign) in invisible
             .iter()

@@ -200,3 +200,18 @@ async fn any_name_is_found_by_its_words_and_its_other_forms() {
     });
     any.unwrap();
 }
+
+#[actix_web::test]
+async fn a_text_that_folding_empties_finds_nothing_rather_than_everything() {
+    let app = TestApp::start().await;
+    let program = app.program().await;
+    program.post_json("/api/keys", json!({"name": "plain"})).await.assert_status(201);
+    let webhook = json!({"name": "plain", "url": "https://hooks.example.com/x", "events": ["*"]});
+    program.post_json("/api/webhooks", webhook).await.assert_status(201);
+    for list in ["/api/keys", "/api/webhooks"] {
+        for accent in ["%CC%81", "%C2%B4", "%C2%A8"] {
+            let found = program.get(format!("{list}?q={accent}")).await.assert_ok().json();
+            assert_eq!(found["data"], json!([]), "{list} {accent}");
+        }
+    }
+}
